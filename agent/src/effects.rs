@@ -1,0 +1,152 @@
+//! What one call asks for. Nothing in here has happened yet: the mill carries it out whole, or
+//! drops it whole when the call ends in a fault.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::state::KeyState;
+
+/// Everything that one call asks for.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Slots written.
+    pub slots: SlotWrites,
+    /// Entries written, `None` where one is removed.
+    pub entries: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
+    /// Timers armed with their delay in milliseconds, or cancelled (`None`), in the order asked for.
+    pub timers: Vec<(u32, Option<u64>)>,
+    /// Messages to send, in the order asked for.
+    pub emissions: Vec<Emission>,
+    /// Bytes of all emissions so far.
+    pub emitted_bytes: usize,
+    /// Lines to log.
+    pub logs: Vec<LogLine>,
+    /// Log lines that were over the limits and are only counted.
+    pub logs_dropped: u32,
+}
+
+/// One message that a function asks to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emission {
+    /// Number of the port in the function's manifest.
+    pub port: u8,
+    /// What to send.
+    pub payload: Bytes,
+}
+
+/// A line that a function wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// 0 error, 1 warning, 2 information, 3 and above debugging.
+    pub level: i32,
+    /// At most 256 bytes of text.
+    pub text: String,
+}
+
+impl Effects {
+    /// Forgets everything, and keeps the memory for the next call.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.entries.clear();
+        self.timers.clear();
+        self.emissions.clear();
+        self.emitted_bytes = 0;
+        self.logs.clear();
+        self.logs_dropped = 0;
+    }
+
+    /// Whether the call asked for nothing at all (a log line is no effect).
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+            && self.entries.is_empty()
+            && self.timers.is_empty()
+            && self.emissions.is_empty()
+    }
+}
+
+/// The slots that a call wrote: dense, so that a function that works on all of them costs no more
+/// per slot than one that works on two.
+#[derive(Debug)]
+pub struct SlotWrites {
+    written: [u64; 4],
+    values: Box<[f64; 256]>,
+}
+
+impl Default for SlotWrites {
+    fn default() -> Self {
+        Self {
+            written: [0; 4],
+            values: Box::new([0.0; 256]),
+        }
+    }
+}
+
+impl SlotWrites {
+    /// Whether no slot was written.
+    pub fn is_empty(&self) -> bool {
+        self.written == [0; 4]
+    }
+
+    /// The value that this call wrote into a slot, if it did.
+    #[inline]
+    pub fn get(&self, slot: u8) -> Option<f64> {
+        let word = self.written.get(usize::from(slot >> 6))?;
+        (word & (1 << (slot & 63)) != 0)
+            .then(|| self.values.get(usize::from(slot)).copied())
+            .flatten()
+    }
+
+    /// Writes a slot.
+    #[inline]
+    pub fn set(&mut self, slot: u8, value: f64) {
+        if let Some(word) = self.written.get_mut(usize::from(slot >> 6)) {
+            *word |= 1 << (slot & 63);
+        }
+        if let Some(place) = self.values.get_mut(usize::from(slot)) {
+            *place = value;
+        }
+    }
+
+    /// Forgets all writes.
+    pub fn clear(&mut self) {
+        self.written = [0; 4];
+    }
+
+    /// The writes, lowest slot first.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, f64)> + '_ {
+        self.written
+            .iter()
+            .zip([0u8, 64, 128, 192])
+            .flat_map(move |(word, first)| {
+                let mut left = *word;
+                std::iter::from_fn(move || {
+                    let bit = u8::try_from(left.trailing_zeros())
+                        .ok()
+                        .filter(|bit| *bit < 64)?;
+                    left &= left - 1;
+                    let slot = first + bit;
+                    Some((slot, self.values.get(usize::from(slot)).copied()?))
+                })
+            })
+    }
+}
+
+/// Carries the state part of `effects` out: slots below `pane_slots` belong to the open pane, the
+/// others to the key.
+pub fn apply_to_state(effects: &mut Effects, state: &mut KeyState, pane_slots: u8) {
+    if !effects.slots.is_empty() {
+        for (slot, value) in effects.slots.iter() {
+            match &mut state.pane {
+                Some(pane) if slot < pane_slots => pane.set_slot(slot, value),
+                _ => state.set_slot(slot, value),
+            }
+        }
+    }
+    while let Some((key, value)) = effects.entries.pop_first() {
+        match value {
+            Some(value) => state.entries.insert(key, value),
+            None => state.entries.remove(&key),
+        };
+    }
+}

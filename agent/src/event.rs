@@ -1,0 +1,66 @@
+//! An event: a fact received, never changed afterwards. Knows nothing of where it came from beyond
+//! what a function or the router may ask for.
+
+use bytes::Bytes;
+
+use crate::topic::Topic;
+
+/// A fact received: topic, payload, time.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Where it was published; empty for a schedule or a timer.
+    pub topic: Topic,
+    /// The payload as it came, at most `broker.packet_bytes_max` bytes.
+    pub payload: Bytes,
+    /// Wall time of arrival, milliseconds since 1970.
+    pub arrival_ms: i64,
+    /// A copy that the broker kept from before the subscription.
+    pub retained: bool,
+    /// Which subscriptions this copy answers; empty when the protocol does not tell.
+    pub subscriptions: SubscriptionIds,
+    /// MQTT 5 user properties as one JSON object, empty when there are none.
+    pub properties: Bytes,
+}
+
+impl Event {
+    /// An event with topic, payload and time, and nothing special about it.
+    pub fn new(topic: Topic, payload: impl Into<Bytes>, arrival_ms: i64) -> Self {
+        Self {
+            topic,
+            payload: payload.into(),
+            arrival_ms,
+            retained: false,
+            subscriptions: SubscriptionIds::default(),
+            properties: Bytes::new(),
+        }
+    }
+
+    /// What a handler sees that no event caused: a timer, or the close of a window.
+    pub fn none() -> Self {
+        Self::new(Topic::none(), Bytes::new(), 0)
+    }
+}
+
+/// MQTT 5 subscription identifiers of one received copy. Most copies carry exactly one, which is
+/// kept without an allocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SubscriptionIds {
+    /// The protocol does not tell (3.1.1), or the source is not MQTT.
+    #[default]
+    Unknown,
+    /// The usual case.
+    One(u32),
+    /// A broker that merges overlapping subscriptions into one copy names all of them.
+    Many(Box<[u32]>),
+}
+
+impl SubscriptionIds {
+    /// Whether a rule that hangs on subscription `id` has to run for this copy.
+    pub fn answers(&self, id: u32) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::One(one) => *one == id,
+            Self::Many(many) => many.contains(&id),
+        }
+    }
+}

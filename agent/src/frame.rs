@@ -1,0 +1,59 @@
+//! What a function can see and touch during one call. The mill fills it, lends it to the function,
+//! and reads the effects back; it travels as one box, so that lending costs a pointer swap.
+
+use crate::clock::Now;
+use crate::effects::Effects;
+use crate::event::Event;
+use crate::state::{Key, KeyState};
+use crate::value::{Decoded, Value};
+
+/// The world of one call.
+#[derive(Debug)]
+pub struct Frame {
+    /// The event that caused the call, [`Event::none`] for timers and windows.
+    pub event: Event,
+    /// What the call is about.
+    pub key: Key,
+    /// When the call happens.
+    pub now: Now,
+    /// Event time in milliseconds since 1970; the arrival where the rule has no other.
+    pub event_ms: i64,
+    /// Number of the event since the data directory was made; with the rule's name it seeds `rand`.
+    pub in_seq: u64,
+    /// Number of the call among those of this event; the rest of the seed.
+    pub call: u32,
+    /// Bits of `ev_i64(3)`: 1 late, 2 bad time, 4 unsynced clock.
+    pub flags: u32,
+    /// The function's inputs, one for each of its manifest's; empty when no event caused the call.
+    pub inputs: Vec<Value>,
+    /// What the payload held, for the inputs that are bytes.
+    pub decoded: Decoded,
+    /// The state as it stood before the call.
+    pub state: KeyState,
+    /// Bytes that the rule's state may still grow by.
+    pub state_bytes_free: usize,
+    /// Log lines that the rule may still write in this second.
+    pub log_lines_free: u32,
+    /// What the call asked for.
+    pub effects: Effects,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self {
+            event: Event::none(),
+            key: "".into(),
+            now: Now::default(),
+            event_ms: 0,
+            in_seq: 0,
+            call: 0,
+            flags: 0,
+            inputs: Vec::new(),
+            decoded: Decoded::default(),
+            state: KeyState::default(),
+            state_bytes_free: 0,
+            log_lines_free: 0,
+            effects: Effects::default(),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Every limit of the agent by name, with its reason and what happens at it. The contract's own
+//! limits are in `tidemill-abi`; a gateway may raise them, a rule may only lower them.
+
+/// A rule's or a gateway's ceilings for one function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FunctionLimits {
+    /// Size of a module; a larger one is refused at install.
+    pub module_bytes: usize,
+    /// Linear memory in pages of 64 KiB; a module that asks for more is refused.
+    pub memory_pages: u32,
+    /// Elements of a module's table; a module that asks for more is refused.
+    pub table_elements: u32,
+    /// Fuel for one call; beyond it the call is trapped and the event is a dead letter.
+    pub fuel: u64,
+    /// Fuel for `_initialize` or `init`; beyond it the module is refused.
+    pub fuel_start: u64,
+    /// Messages that one event may emit; `emit` answers -5 beyond.
+    pub emissions: usize,
+    /// Bytes that one event may emit, what is passed on not counted; `emit` answers -5 beyond.
+    pub emission_bytes: usize,
+    /// State of one rule over all its keys; `st_put` answers -5 beyond, a new key displaces the oldest.
+    pub state_bytes: usize,
+}
+
+impl Default for FunctionLimits {
+    fn default() -> Self {
+        Self {
+            module_bytes: 256 * 1024,
+            memory_pages: 16,
+            table_elements: 1_000,
+            fuel: 1_000_000,
+            fuel_start: 10_000_000,
+            emissions: 16,
+            emission_bytes: 64 * 1024,
+            state_bytes: 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! MQTT topics and topic filters as checked values. Matching one topic against many filters at
+//! once is the router's job; here stand the rules of the names and the relations between two filters.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// MQTT's own bound on a topic, in bytes.
+const TOPIC_BYTES_MAX: usize = 65_535;
+
+/// Why a text is no topic or no topic filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// MQTT has no empty topics.
+    #[error("a topic cannot be empty")]
+    Empty,
+    /// Longer than MQTT can say.
+    #[error("a topic has at most {TOPIC_BYTES_MAX} bytes, this one has {0}")]
+    TooLong(usize),
+    /// U+0000 is not allowed.
+    #[error("a topic cannot contain a NUL character")]
+    Nul,
+    /// `+` or `#` in a topic to publish to.
+    #[error("a topic to publish to cannot contain the wildcard {0:?}")]
+    Wildcard(char),
+    /// `a+/b`.
+    #[error("the wildcard + must fill a whole level, as in sensors/+/env")]
+    PlusInLevel,
+    /// `a/#/b` or `a#`.
+    #[error("the wildcard # must be the last level, alone, as in sensors/#")]
+    HashNotLast,
+}
+
+/// A topic that a message was or can be published to.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// Checks a name to publish to.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or has a NUL or a wildcard in it.
+    pub fn new(name: &str) -> Result<Self, TopicError> {
+        check_text(name)?;
+        match name.chars().find(|c| matches!(c, '+' | '#')) {
+            Some(wildcard) => Err(TopicError::Wildcard(wildcard)),
+            None => Ok(Self(name.into())),
+        }
+    }
+
+    /// The topic of what was not published: a schedule's event, a timer, the close of a window.
+    pub fn none() -> Self {
+        Self("".into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The level with this number, counted from 0.
+    pub fn level(&self, number: usize) -> Option<&str> {
+        self.0.split('/').nth(number)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A topic filter, as in SUBSCRIBE.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicFilter(Arc<str>);
+
+impl TopicFilter {
+    /// Checks a filter.
+    ///
+    /// # Errors
+    /// When it is empty, too long, has a NUL in it, or a wildcard where none may stand.
+    pub fn new(text: &str) -> Result<Self, TopicError> {
+        check_text(text)?;
+        let mut levels = text.split('/').peekable();
+        while let Some(level) = levels.next() {
+            if level.contains('#') && (level != "#" || levels.peek().is_some()) {
+                return Err(TopicError::HashNotLast);
+            }
+            if level.contains('+') && level != "+" {
+                return Err(TopicError::PlusInLevel);
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text of the filter.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its levels, wildcards included.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Whether a message on `topic` reaches this filter. Wildcards at the start do not reach
+    /// topics that begin with `$`.
+    pub fn matches(&self, topic: &str) -> bool {
+        if topic.starts_with('$') && !self.0.starts_with('$') {
+            return false;
+        }
+        let mut names = topic.split('/');
+        for level in self.levels() {
+            match (level, names.next()) {
+                ("#", _) => return true,
+                ("+", Some(_)) => {}
+                (literal, Some(name)) if literal == name => {}
+                _ => return false,
+            }
+        }
+        names.next().is_none()
+    }
+
+    /// Whether every topic that `other` matches is matched by this filter too.
+    pub fn covers(&self, other: &Self) -> bool {
+        if other.0.starts_with('$') != self.0.starts_with('$') {
+            return false;
+        }
+        let mut theirs = other.levels();
+        for ours in self.levels() {
+            match (ours, theirs.next()) {
+                ("#", _) => return true,
+                (_, Some("#")) => return false,
+                ("+", Some(_)) => {}
+                (literal, Some(name)) if literal == name => {}
+                _ => return false,
+            }
+        }
+        theirs.next().is_none()
+    }
+
+    /// Whether some topic is matched by both filters.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        if other.0.starts_with('$') != self.0.starts_with('$') {
+            return false;
+        }
+        let (mut ours, mut theirs) = (self.levels(), other.levels());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) | (Some("#"), _) | (_, Some("#")) => return true,
+                (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+                (Some(a), Some(b)) if a == b => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for TopicFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for TopicFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn check_text(text: &str) -> Result<(), TopicError> {
+    match text {
+        "" => Err(TopicError::Empty),
+        _ if text.len() > TOPIC_BYTES_MAX => Err(TopicError::TooLong(text.len())),
+        _ if text.contains('\0') => Err(TopicError::Nul),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,62 @@
+//! The values that travel between payload and function: what JSON held at a place, and what a
+//! function's input became. Text lies in an arena beside them, so that both are plain copies.
+
+/// What a payload held where a rule looked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scalar {
+    /// Nothing there.
+    Missing,
+    /// A JSON `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number written without fraction or exponent that fits 64 bits.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A string: its content stands in the arena.
+    Text(Span),
+    /// An array or an object: its text as it came stands in the arena.
+    Other(Span),
+}
+
+/// A place in the arena of [`Decoded`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// Number of bytes.
+    pub len: u32,
+}
+
+/// What was found at the places of one decoding plan, in the plan's order.
+#[derive(Debug, Clone, Default)]
+pub struct Decoded {
+    /// One for each place.
+    pub scalars: Vec<Scalar>,
+    /// Where [`Span`]s point.
+    pub text: Vec<u8>,
+}
+
+impl Decoded {
+    /// The bytes that a span stands for.
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        let start = span.start as usize;
+        self.text
+            .get(start..start + span.len as usize)
+            .unwrap_or_default()
+    }
+}
+
+/// One input of a function, typed as its manifest asks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// NaN when missing.
+    F64(f64),
+    /// Never missing: that is a dead letter.
+    I64(i64),
+    /// Never missing: that is a dead letter.
+    I32(i32),
+    /// A string's content in the arena of [`Decoded`]; `None` when missing.
+    Bytes(Option<Span>),
+}
