@@ -3,12 +3,25 @@
 
 #![forbid(unsafe_code)]
 
+// Floor 0: values.
 pub mod clock;
 pub mod event;
+pub mod text;
 pub mod topic;
 pub mod value;
 
+// Floor 1: limits, state and effects, schedules.
+pub mod config;
 pub mod effects;
 pub mod frame;
 pub mod limits;
+pub mod schedule;
 pub mod state;
+
+// Floor 2: manifests to checked values.
+pub mod rule;
+
+// Floor 3: an event to rules and inputs.
+pub mod decode;
+pub mod ledger;
+pub mod router;

@@ -20,6 +20,8 @@ pub struct FunctionLimits {
     pub emission_bytes: usize,
     /// State of one rule over all its keys; `st_put` answers -5 beyond, a new key displaces the oldest.
     pub state_bytes: usize,
+    /// Keys that one rule remembers; beyond it the one not seen for longest goes, counted.
+    pub keys: usize,
 }
 
 impl Default for FunctionLimits {
@@ -33,6 +35,7 @@ impl Default for FunctionLimits {
             emissions: 16,
             emission_bytes: 64 * 1024,
             state_bytes: 1024 * 1024,
+            keys: 10_000,
         }
     }
 }

@@ -16,8 +16,8 @@ pub enum Scalar {
     Float(f64),
     /// A string: its content stands in the arena.
     Text(Span),
-    /// An array or an object: its text as it came stands in the arena.
-    Other(Span),
+    /// An array or an object.
+    Other,
 }
 
 /// A place in the arena of [`Decoded`].

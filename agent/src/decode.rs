@@ -1,0 +1,355 @@
+//! A JSON payload to the scalars that rules look at. A plan is made once for all rules that a topic
+//! reaches, as the union of the places they name; an event is then read once, without building a
+//! document. Making typed inputs of the scalars is [`crate::input`]'s job.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::value::{Decoded, Scalar, Span};
+
+/// Why a payload could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not text at all.
+    #[error("payload is not UTF-8 (byte {0})")]
+    NotUtf8(usize),
+    /// Not JSON; the reason names line and column.
+    #[error("payload is not valid JSON: {0}")]
+    NotJson(String),
+}
+
+/// The places that a set of rules looks at, as a tree of names.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    root: Node,
+    places: u16,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Node {
+    place: Option<u16>,
+    children: Vec<Child>,
+}
+
+#[derive(Debug, Clone)]
+struct Child {
+    name: Box<str>,
+    /// The same segment as an array's index.
+    index: Option<usize>,
+    node: Node,
+}
+
+impl Plan {
+    /// Adds a JSON pointer (RFC 6901, already checked) and returns its place; the same pointer has
+    /// the same place.
+    pub fn add(&mut self, pointer: &str) -> u16 {
+        let mut node = &mut self.root;
+        for segment in pointer.split('/').skip(1) {
+            node = node.child(&segment.replace("~1", "/").replace("~0", "~"));
+        }
+        *node.place.get_or_insert_with(|| {
+            self.places += 1;
+            self.places - 1
+        })
+    }
+
+    /// Whether no rule looks at anything.
+    pub fn is_empty(&self) -> bool {
+        self.places == 0
+    }
+
+    /// Reads `payload` into `decoded`, whose memory is used again. Of a name that stands twice in
+    /// an object the last one counts.
+    ///
+    /// # Errors
+    /// When the payload is not JSON in UTF-8; what `decoded` holds then means nothing.
+    pub fn decode(&self, payload: &[u8], decoded: &mut Decoded) -> Result<(), DecodeError> {
+        decoded.scalars.clear();
+        decoded
+            .scalars
+            .resize(usize::from(self.places), Scalar::Missing);
+        decoded.text.clear();
+        let text =
+            std::str::from_utf8(payload).map_err(|e| DecodeError::NotUtf8(e.valid_up_to()))?;
+        let mut json = serde_json::Deserializer::from_str(text);
+        Place {
+            node: &self.root,
+            decoded,
+        }
+        .deserialize(&mut json)
+        .and_then(|()| json.end())
+        .map_err(|e| DecodeError::NotJson(e.to_string()))
+    }
+}
+
+impl Node {
+    fn child(&mut self, name: &str) -> &mut Node {
+        let at = match self.children.iter().position(|child| &*child.name == name) {
+            Some(at) => at,
+            None => {
+                self.children.push(Child {
+                    name: name.into(),
+                    index: array_index(name),
+                    node: Node::default(),
+                });
+                self.children.len() - 1
+            }
+        };
+        &mut self
+            .children
+            .get_mut(at)
+            .expect("the position was just found or made")
+            .node
+    }
+}
+
+fn array_index(segment: &str) -> Option<usize> {
+    let canonical = segment == "0" || !segment.starts_with(['0', '+']);
+    canonical.then(|| segment.parse().ok()).flatten()
+}
+
+/// Reads the value that stands at `node`.
+struct Place<'a> {
+    node: &'a Node,
+    decoded: &'a mut Decoded,
+}
+
+impl Place<'_> {
+    #[inline]
+    fn put(self, scalar: Scalar) {
+        if let Some(place) = self.node.place
+            && let Some(slot) = self.decoded.scalars.get_mut(usize::from(place))
+        {
+            *slot = scalar;
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.put(Scalar::Bool(value));
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.put(Scalar::Int(value));
+        Ok(())
+    }
+
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "an integer above i64 is a float from here on"
+    )]
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.put(i64::try_from(value).map_or(Scalar::Float(value as f64), Scalar::Int));
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.put(Scalar::Float(value));
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.put(Scalar::Null);
+        Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
+        let span = |n: usize| u32::try_from(n).map_err(|_| E::custom("string longer than 4 GiB"));
+        let (start, len) = (span(self.decoded.text.len())?, span(value.len())?);
+        self.decoded.text.extend_from_slice(value.as_bytes());
+        self.put(Scalar::Text(Span { start, len }));
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(child) = map.next_key_seed(Name(self.node))? {
+            match child {
+                Some(node) => map.next_value_seed(Place {
+                    node,
+                    decoded: self.decoded,
+                })?,
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        self.put(Scalar::Other);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        for index in 0.. {
+            let child = self
+                .node
+                .children
+                .iter()
+                .find(|child| child.index == Some(index));
+            let more = match child {
+                Some(child) => seq
+                    .next_element_seed(Place {
+                        node: &child.node,
+                        decoded: self.decoded,
+                    })?
+                    .is_some(),
+                None => seq.next_element::<IgnoredAny>()?.is_some(),
+            };
+            if !more {
+                break;
+            }
+        }
+        self.put(Scalar::Other);
+        Ok(())
+    }
+}
+
+/// Reads a field's name and finds the node that wants it.
+struct Name<'a>(&'a Node);
+
+impl<'de, 'a> DeserializeSeed<'de> for Name<'a> {
+    type Value = Option<&'a Node>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'_> for Name<'a> {
+    type Value = Option<&'a Node>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self
+            .0
+            .children
+            .iter()
+            .find(|child| &*child.name == name)
+            .map(|child| &child.node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pointers: &[&str], payload: &str, expected: &[Scalar]) {
+        let mut plan = Plan::default();
+        let places: Vec<_> = pointers.iter().map(|p| plan.add(p)).collect();
+        let mut decoded = Decoded::default();
+        plan.decode(payload.as_bytes(), &mut decoded).unwrap();
+        let found: Vec<_> = places
+            .iter()
+            .map(|p| decoded.scalars[usize::from(*p)])
+            .collect();
+        assert_eq!(found, expected, "{payload}");
+    }
+
+    #[track_caller]
+    fn refused(payload: &[u8]) -> String {
+        let mut plan = Plan::default();
+        plan.add("/a");
+        plan.decode(payload, &mut Decoded::default())
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn finds_scalars_of_every_kind() {
+        let payload =
+            r#"{"i":-3,"f":3.0,"t":true,"n":null,"o":{},"l":[1],"big":18446744073709551615}"#;
+        check(
+            &["/i", "/f", "/t", "/n", "/o", "/l", "/gone", "/big"],
+            payload,
+            &[
+                Scalar::Int(-3),
+                Scalar::Float(3.0),
+                Scalar::Bool(true),
+                Scalar::Null,
+                Scalar::Other,
+                Scalar::Other,
+                Scalar::Missing,
+                Scalar::Float(18_446_744_073_709_551_615.0),
+            ],
+        );
+    }
+
+    #[test]
+    fn follows_pointers_into_objects_and_arrays() {
+        let payload = r#"{"a":{"b":[10,{"c":7}],"x/y":1,"m~n":2},"z":9}"#;
+        check(
+            &["/a/b/1/c", "/a/b/0", "/a/x~1y", "/a/m~0n", "/a", "/a/b/01"],
+            payload,
+            &[
+                Scalar::Int(7),
+                Scalar::Int(10),
+                Scalar::Int(1),
+                Scalar::Int(2),
+                Scalar::Other,
+                Scalar::Missing,
+            ],
+        );
+        check(&[""], "4.5", &[Scalar::Float(4.5)]);
+    }
+
+    #[test]
+    fn the_same_pointer_has_the_same_place_and_the_last_duplicate_counts() {
+        check(
+            &["/a", "/a"],
+            r#"{"a":1,"a":2}"#,
+            &[Scalar::Int(2), Scalar::Int(2)],
+        );
+    }
+
+    #[test]
+    fn text_is_unescaped_into_the_arena() {
+        let mut plan = Plan::default();
+        plan.add("/s");
+        let mut decoded = Decoded::default();
+        plan.decode(br#"{"s":"a\n\u00e4"}"#, &mut decoded).unwrap();
+        let [Scalar::Text(span)] = decoded.scalars[..] else {
+            panic!("{decoded:?}")
+        };
+        assert_eq!(decoded.bytes(span), "a\nä".as_bytes());
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_the_place() {
+        assert!(refused(b"{\"a\":1").contains("line 1 column 6"));
+        assert!(refused(b"{\"a\":1} x").contains("trailing characters"));
+        assert!(refused(b"").contains("EOF"));
+        assert!(refused(b"{\"a\":1e999}").contains("number out of range"));
+        assert!(refused(b"{\"a\":\"\xff\"}").contains("not UTF-8 (byte 6)"));
+    }
+
+    #[test]
+    fn ten_thousand_levels_cost_no_stack() {
+        let deep = format!(
+            "{{\"b\":{}1{},\"a\":5}}",
+            "[".repeat(10_000),
+            "]".repeat(10_000)
+        );
+        check(&["/a"], &deep, &[Scalar::Int(5)]);
+        let wanted = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        check(&["/a"], &wanted, &[Scalar::Other]);
+    }
+}

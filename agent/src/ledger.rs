@@ -1,0 +1,87 @@
+//! The running count of what became of every event, rule by rule. Each event that reaches a rule
+//! ends in exactly one column; a ledger that does not balance is a fault of the agent.
+
+use std::collections::BTreeMap;
+
+/// What became of one event at one rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The function answered 0 and asked for nothing.
+    Filtered,
+    /// The function changed state or timers, and sent nothing.
+    Absorbed,
+    /// The function sent something.
+    Emitting,
+    /// The rule could not digest it.
+    Dead,
+    /// It was not given to the rule, for a reason by name.
+    Dropped(&'static str),
+}
+
+/// The counts of one rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Events that reached the rule.
+    pub received: u64,
+    /// See [`Fate::Filtered`].
+    pub filtered: u64,
+    /// See [`Fate::Absorbed`].
+    pub absorbed: u64,
+    /// See [`Fate::Emitting`].
+    pub emitting: u64,
+    /// See [`Fate::Dead`].
+    pub dead: u64,
+    /// See [`Fate::Dropped`], by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Messages sent, those of timers and windows included.
+    pub emissions: u64,
+    /// Calls of timers and windows that ended in a fault; they belong to no event.
+    pub faults_without_event: u64,
+    /// Keys that had to go because the rule held too many, with their state.
+    pub keys_evicted: u64,
+    /// Fuel used by all calls.
+    pub fuel: u64,
+}
+
+impl Ledger {
+    /// Counts one event.
+    pub fn enter(&mut self, fate: Fate) {
+        self.received += 1;
+        match fate {
+            Fate::Filtered => self.filtered += 1,
+            Fate::Absorbed => self.absorbed += 1,
+            Fate::Emitting => self.emitting += 1,
+            Fate::Dead => self.dead += 1,
+            Fate::Dropped(reason) => *self.dropped.entry(reason).or_default() += 1,
+        }
+    }
+
+    /// Whether every event received stands in one column.
+    pub fn balances(&self) -> bool {
+        let dropped: u64 = self.dropped.values().sum();
+        self.received == self.filtered + self.absorbed + self.emitting + self.dead + dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fate_is_one_column() {
+        let mut ledger = Ledger::default();
+        for fate in [
+            Fate::Filtered,
+            Fate::Absorbed,
+            Fate::Emitting,
+            Fate::Dead,
+            Fate::Dropped("full"),
+        ] {
+            ledger.enter(fate);
+            assert!(ledger.balances());
+        }
+        assert_eq!(ledger.received, 5);
+        ledger.filtered -= 1;
+        assert!(!ledger.balances());
+    }
+}

@@ -1,0 +1,194 @@
+//! One topic to the rules it reaches. The filters of all rules stand in one tree, level by level,
+//! so that a topic is matched in the time of its levels, not of the rules; what came out is kept
+//! for the topics seen last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::topic::TopicFilter;
+
+/// Topics whose routes are remembered, in each of two generations. Beyond that the topics not seen
+/// for longest are worked out anew: slower, never wrong.
+pub const ROUTES_MAX: usize = 4_096;
+
+/// A rule's number among the active ones, in the order of their names.
+pub type RuleIndex = u32;
+
+/// One rule that a topic reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// The subscription whose copy the rule answers: where several of its filters match and the
+    /// broker sends a copy for each, the rule runs for one of them.
+    pub subscription: u32,
+}
+
+/// Topic filters of all rules as a tree of levels.
+#[derive(Debug, Default)]
+struct Tree {
+    literal: HashMap<Box<str>, Tree>,
+    any_level: Option<Box<Tree>>,
+    ends_here: Vec<Hit>,
+    takes_rest: Vec<Hit>,
+}
+
+/// Finds the rules of a topic, and remembers a `R` for each topic, made of what was found.
+#[derive(Debug)]
+pub struct Router<R> {
+    tree: Tree,
+    recent: HashMap<Box<str>, Arc<R>>,
+    older: HashMap<Box<str>, Arc<R>>,
+}
+
+impl<R> Router<R> {
+    /// A router over the filters of all rules: (rule, subscription id of the filter, filter).
+    pub fn new<'a>(filters: impl IntoIterator<Item = (RuleIndex, u32, &'a TopicFilter)>) -> Self {
+        let mut tree = Tree::default();
+        for (rule, subscription, filter) in filters {
+            tree.insert(filter, Hit { rule, subscription });
+        }
+        Self {
+            tree,
+            recent: HashMap::new(),
+            older: HashMap::new(),
+        }
+    }
+
+    /// What is remembered for `topic`, made by `make` of the rules it reaches (in the order of
+    /// their names, each once) if it is not remembered.
+    pub fn route(&mut self, topic: &str, make: impl FnOnce(&[Hit]) -> R) -> Arc<R> {
+        if let Some(route) = self.recent.get(topic) {
+            return Arc::clone(route);
+        }
+        let route = match self.older.remove(topic) {
+            Some(route) => route,
+            None => Arc::new(make(&self.hits(topic))),
+        };
+        if self.recent.len() >= ROUTES_MAX {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(topic.into(), Arc::clone(&route));
+        route
+    }
+
+    fn hits(&self, topic: &str) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        if let Some(rest) = topic
+            .split('/')
+            .next()
+            .and_then(|first| topic.strip_prefix(first))
+        {
+            let first = topic.strip_suffix(rest).unwrap_or(topic);
+            self.tree
+                .collect(first, rest, topic.starts_with('$'), &mut hits);
+        }
+        hits.sort_unstable_by_key(|hit| (hit.rule, hit.subscription));
+        hits.dedup_by_key(|hit| hit.rule);
+        hits
+    }
+}
+
+impl Tree {
+    fn insert(&mut self, filter: &TopicFilter, hit: Hit) {
+        let mut tree = self;
+        for level in filter.levels() {
+            tree = match level {
+                "#" => return tree.takes_rest.push(hit),
+                "+" => tree.any_level.get_or_insert_default(),
+                literal => tree.literal.entry(literal.into()).or_default(),
+            };
+        }
+        tree.ends_here.push(hit);
+    }
+
+    /// Collects the hits of a topic whose next level is `level` and whose remainder, if any,
+    /// begins with a slash. Wildcards do not match a first level that begins with `$`.
+    fn collect(&self, level: &str, rest: &str, system: bool, hits: &mut Vec<Hit>) {
+        if !system {
+            hits.extend(&self.takes_rest);
+        }
+        let wild = self.any_level.as_deref().filter(|_| !system);
+        for tree in self.literal.get(level).into_iter().chain(wild) {
+            match rest.strip_prefix('/') {
+                None => {
+                    hits.extend(&tree.ends_here);
+                    hits.extend(&tree.takes_rest);
+                }
+                Some(after) => {
+                    let next = after.find('/').unwrap_or(after.len());
+                    let (level, rest) = after.split_at(next);
+                    tree.collect(level, rest, false, hits);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(filters: &[&str]) -> Router<Vec<u32>> {
+        let filters: Vec<_> = filters
+            .iter()
+            .map(|f| TopicFilter::new(f).unwrap())
+            .collect();
+        Router::new(
+            (0..)
+                .zip(&filters)
+                .map(|(rule, filter)| (rule, rule + 1, filter)),
+        )
+    }
+
+    #[track_caller]
+    fn check(filters: &[&str], topic: &str, expected: &[u32]) {
+        let route = router(filters).route(topic, |hits| hits.iter().map(|h| h.rule).collect());
+        assert_eq!(*route, expected, "{topic}");
+    }
+
+    #[test]
+    fn finds_what_each_filter_would_match_alone() {
+        let filters = [
+            "a/b/c", "a/+/c", "a/#", "#", "+/+", "$SYS/#", "+", "a/b/c/#", "/a", "+/a", "a//c", "",
+        ];
+        let filters: Vec<_> = filters.into_iter().filter(|f| !f.is_empty()).collect();
+        for topic in [
+            "a/b/c", "a/x/c", "a", "b", "a/b", "$SYS/x", "$SYS", "/a", "a//c", "a/b/c/d", "a/", "/",
+        ] {
+            let expected: Vec<u32> = (0..)
+                .zip(&filters)
+                .filter(|(_, f)| TopicFilter::new(f).unwrap().matches(topic))
+                .map(|(rule, _)| rule)
+                .collect();
+            check(&filters, topic, &expected);
+        }
+    }
+
+    #[test]
+    fn a_rule_whose_filters_overlap_answers_one_subscription() {
+        let filters = ["a/+/c", "a/b/+"].map(|f| TopicFilter::new(f).unwrap());
+        let [first, second] = &filters;
+        let mut router = Router::new([(0, 7, first), (0, 3, second)]);
+        let route = router.route("a/b/c", |hits| hits.to_vec());
+        assert_eq!(
+            *route,
+            [Hit {
+                rule: 0,
+                subscription: 3
+            }]
+        );
+    }
+
+    #[test]
+    fn more_topics_than_are_remembered_still_find_their_rules() {
+        let mut router = router(&["s/+"]);
+        for n in 0..3 * ROUTES_MAX {
+            let route = router.route(&format!("s/{n}"), |hits| {
+                hits.iter().map(|h| h.rule).collect()
+            });
+            assert_eq!(*route, [0]);
+        }
+        assert!(router.recent.len() <= ROUTES_MAX && router.older.len() <= ROUTES_MAX);
+    }
+}

@@ -1,0 +1,149 @@
+//! A rule's manifest: TOML to checked values. What only the function can tell (its ports, its
+//! inputs, its parameters) is checked when the two are bound together.
+
+mod file;
+mod template;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use template::{KeySpec, LevelPiece, TopicTemplate, check_pointer, key_of_topic};
+
+use crate::limits::FunctionLimits;
+use crate::schedule::Schedule;
+use crate::text::{FileError, Source};
+use crate::topic::TopicFilter;
+
+/// A named, versioned binding: triggers, one function, its parameters, limits and where its ports
+/// lead.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Unique on a gateway; `[a-z0-9-]{1,64}`.
+    pub name: Arc<str>,
+    /// Rises with every change.
+    pub version: u64,
+    /// For people.
+    pub description: String,
+    /// What happens to state and emissions in a crash.
+    pub durability: Durability,
+    /// What makes it run.
+    pub triggers: Triggers,
+    /// How an event's key is found; `None` leaves it to the function's manifest, or the topic.
+    pub key: Option<KeySpec>,
+    /// What runs.
+    pub function: FunctionSource,
+    /// JSON pointers by the name of the function's input, in place of the function's own.
+    pub inputs: BTreeMap<String, Placed<String>>,
+    /// Values by the name of the function's parameter.
+    pub params: BTreeMap<String, Placed<Param>>,
+    /// Length of the tumbling window in milliseconds, in place of the function's own.
+    pub window_ms: Option<Placed<u64>>,
+    /// Where the function's ports lead, by their names.
+    pub ports: BTreeMap<String, Placed<Port>>,
+    /// The gateway's ceilings, lowered where the rule says so.
+    pub limits: FunctionLimits,
+    /// The manifest itself, for errors that are found later.
+    pub source: Arc<Source>,
+}
+
+/// A value with its place in the manifest.
+#[derive(Debug, Clone)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Range<usize>,
+}
+
+/// What a crash may do to a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Each event counts once.
+    ExactlyOnce,
+    /// State and emissions live in memory only.
+    Volatile,
+}
+
+/// What makes a rule run.
+#[derive(Debug, Clone)]
+pub struct Triggers {
+    /// Filters on the local broker.
+    pub mqtt: Vec<TopicFilter>,
+    /// Whether messages that the broker kept from before the subscription count as events.
+    pub retained: bool,
+    /// When it runs by itself.
+    pub schedules: Vec<Schedule>,
+}
+
+/// Where the function comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FunctionSource {
+    /// A file.
+    Wasm(PathBuf),
+    /// A function that ships with Tidemill.
+    Stock(String),
+}
+
+/// A parameter's value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Param {
+    /// A number; `true` is 1 and `false` is 0.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+/// Where a port leads.
+#[derive(Debug, Clone)]
+pub struct Port {
+    /// Name of the destination.
+    pub to: String,
+    /// The topic there.
+    pub topic: TopicTemplate,
+    /// Whether it may overtake others.
+    pub priority: Priority,
+    /// MQTT's retain flag.
+    pub retain: bool,
+    /// Quality of service, 0 or 1.
+    pub qos: u8,
+}
+
+/// Whether an emission may overtake others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Sent before everything else that waits.
+    High,
+    /// Sent in turn.
+    Normal,
+}
+
+/// What the gateway says that a manifest is checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct Gateway<'a> {
+    /// The gateway's id.
+    pub id: &'a str,
+    /// Names of its destinations; `None` where every name is good (`rule test`).
+    pub destinations: Option<&'a [&'a str]>,
+    /// Its ceilings.
+    pub limits: &'a FunctionLimits,
+}
+
+impl Rule {
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    /// When it cannot be read, has an unknown key, or a value that cannot be; with file and line.
+    pub fn read(path: &Path, gateway: &Gateway<'_>) -> Result<Self, FileError> {
+        Self::parse(Source::read(path)?, gateway)
+    }
+
+    /// Checks the text of a manifest.
+    ///
+    /// # Errors
+    /// As for [`Rule::read`].
+    pub fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Self, FileError> {
+        file::parse(source, gateway)
+    }
+}

@@ -1,0 +1,558 @@
+//! The shape of a rule's manifest on disk, and its way to a checked [`Rule`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule,
+    TopicTemplate, Triggers, check_pointer,
+};
+use crate::limits::FunctionLimits;
+use crate::schedule::Schedule;
+use crate::text::{FileError, Source, duration_ms, nearest};
+use crate::topic::TopicFilter;
+
+/// Shortest window: below it the firing costs more than the events.
+const WINDOW_MS_MIN: u64 = 10;
+/// Longest window, a year.
+const WINDOW_MS_MAX: u64 = 366 * 86_400_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: Spanned<String>,
+    #[serde(default = "one")]
+    version: u64,
+    #[serde(default)]
+    description: String,
+    durability: Option<Spanned<String>>,
+    on: Spanned<On>,
+    function: Spanned<Function>,
+    streams: Option<Spanned<toml::Table>>,
+    #[serde(default)]
+    inputs: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    params: BTreeMap<String, Spanned<toml::Value>>,
+    window: Option<Window>,
+    #[serde(default)]
+    ports: BTreeMap<String, Spanned<PortTable>>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct On {
+    #[serde(default)]
+    mqtt: Vec<Spanned<String>>,
+    #[serde(default)]
+    schedule: Vec<Spanned<String>>,
+    zone: Option<String>,
+    key: Option<Spanned<String>>,
+    #[serde(default)]
+    retained: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Function {
+    sql: Option<String>,
+    wasm: Option<PathBuf>,
+    stock: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Window {
+    tumbling: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortTable {
+    to: Spanned<String>,
+    topic: Spanned<String>,
+    priority: Option<Spanned<String>>,
+    nulls: Option<Spanned<bool>>,
+    #[serde(default)]
+    retain: bool,
+    qos: Option<Spanned<u8>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    module_bytes: Option<Spanned<usize>>,
+    memory_pages: Option<Spanned<u32>>,
+    fuel: Option<Spanned<u64>>,
+    emissions: Option<Spanned<usize>>,
+    emission_bytes: Option<Spanned<usize>>,
+    state_bytes: Option<Spanned<usize>>,
+    keys: Option<Spanned<usize>>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileError> {
+    let file: File = source.parse()?;
+    let name = file.name.get_ref();
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
+        let message = format!("name {name:?}: 1 to 64 of the characters a-z, 0-9 and -");
+        return Err(source.error_at(&file.name.span(), message));
+    }
+    if let Some(streams) = &file.streams {
+        let message = "[streams] belongs to SQL, which this version does not have yet";
+        return Err(source.error_at(&streams.span(), message));
+    }
+    let durability = durability(&source, file.durability.as_ref())?;
+    let triggers = triggers(&source, &file.on)?;
+    let key = match &file.on.get_ref().key {
+        Some(key) => Some(
+            KeySpec::parse(key.get_ref())
+                .map_err(|why| source.error_at(&key.span(), format!("on.key: {why}")))?,
+        ),
+        None => None,
+    };
+    let mut ports = BTreeMap::new();
+    for (port, table) in &file.ports {
+        let checked = self::port(&source, port, table, name, durability, gateway)?;
+        refuse_feeding_itself(&source, port, table, &checked, &triggers)?;
+        ports.insert(
+            port.clone(),
+            Placed {
+                value: checked,
+                span: table.span(),
+            },
+        );
+    }
+    Ok(Rule {
+        name: name.as_str().into(),
+        version: file.version,
+        durability,
+        triggers,
+        key,
+        function: function(&source, &file.function)?,
+        inputs: inputs(&source, &file.inputs)?,
+        params: params(&source, &file.params)?,
+        window_ms: window(&source, file.window.as_ref())?,
+        ports,
+        limits: limits(&source, &file.limits, gateway.limits)?,
+        description: file.description,
+        source: Arc::new(source),
+    })
+}
+
+fn durability(source: &Source, text: Option<&Spanned<String>>) -> Result<Durability, FileError> {
+    match text.map(|text| (text.get_ref().as_str(), text.span())) {
+        None | Some(("exactly-once", _)) => Ok(Durability::ExactlyOnce),
+        Some(("volatile", _)) => Ok(Durability::Volatile),
+        Some((other, span)) => {
+            let message = format!("durability {other:?}: write \"exactly-once\" or \"volatile\"");
+            Err(source.error_at(&span, message))
+        }
+    }
+}
+
+fn triggers(source: &Source, on: &Spanned<On>) -> Result<Triggers, FileError> {
+    let table = on.get_ref();
+    if table.mqtt.is_empty() && table.schedule.is_empty() {
+        let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]";
+        return Err(source.error_at(&on.span(), message));
+    }
+    let mut mqtt = Vec::new();
+    for text in &table.mqtt {
+        let filter = TopicFilter::new(text.get_ref())
+            .map_err(|why| why.to_string())
+            .and_then(|filter| match filter.as_str() {
+                own if own.starts_with('$') || own.starts_with("tidemill/") => Err(
+                    "topics that begin with $ or tidemill/ are out of a rule's reach".to_owned(),
+                ),
+                _ => Ok(filter),
+            })
+            .map_err(|why| {
+                source.error_at(&text.span(), format!("on.mqtt {:?}: {why}", text.get_ref()))
+            })?;
+        if !mqtt.contains(&filter) {
+            mqtt.push(filter);
+        }
+    }
+    let mut schedules = Vec::new();
+    for text in &table.schedule {
+        let schedule = Schedule::new(text.get_ref(), table.zone.as_deref())
+            .map_err(|why| source.error_at(&text.span(), format!("on.schedule: {why}")))?;
+        schedules.push(schedule);
+    }
+    Ok(Triggers {
+        mqtt,
+        retained: table.retained,
+        schedules,
+    })
+}
+
+fn function(source: &Source, function: &Spanned<Function>) -> Result<FunctionSource, FileError> {
+    let beside = |file: &PathBuf| {
+        source
+            .path
+            .parent()
+            .map_or(file.clone(), |at| at.join(file))
+    };
+    match function.get_ref() {
+        Function {
+            sql: None,
+            wasm: Some(file),
+            stock: None,
+        } => Ok(FunctionSource::Wasm(beside(file))),
+        Function {
+            sql: None,
+            wasm: None,
+            stock: Some(name),
+        } => Ok(FunctionSource::Stock(name.clone())),
+        Function {
+            sql: Some(_),
+            wasm: None,
+            stock: None,
+        } => {
+            let message = "function.sql: this version does not compile SQL yet; use wasm or stock";
+            Err(source.error_at(&function.span(), message))
+        }
+        _ => {
+            let message =
+                "[function] has exactly one of wasm = \"file.wasm\" and stock = \"threshold\"";
+            Err(source.error_at(&function.span(), message))
+        }
+    }
+}
+
+fn inputs(
+    source: &Source,
+    inputs: &BTreeMap<String, Spanned<String>>,
+) -> Result<BTreeMap<String, Placed<String>>, FileError> {
+    let mut checked = BTreeMap::new();
+    for (name, pointer) in inputs {
+        check_pointer(pointer.get_ref())
+            .map_err(|why| source.error_at(&pointer.span(), format!("inputs.{name}: {why}")))?;
+        let value = pointer.get_ref().clone();
+        checked.insert(
+            name.clone(),
+            Placed {
+                value,
+                span: pointer.span(),
+            },
+        );
+    }
+    Ok(checked)
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "a parameter is a float by contract"
+)]
+fn params(
+    source: &Source,
+    params: &BTreeMap<String, Spanned<toml::Value>>,
+) -> Result<BTreeMap<String, Placed<Param>>, FileError> {
+    let mut checked = BTreeMap::new();
+    for (name, param) in params {
+        let value = match param.get_ref() {
+            toml::Value::Integer(number) => Param::Number(*number as f64),
+            toml::Value::Float(number) if number.is_finite() => Param::Number(*number),
+            toml::Value::Boolean(yes) => Param::Number(f64::from(u8::from(*yes))),
+            toml::Value::String(text) => Param::Text(text.clone()),
+            _ => {
+                let message =
+                    format!("params.{name}: a parameter is a finite number, true, false or a text");
+                return Err(source.error_at(&param.span(), message));
+            }
+        };
+        checked.insert(
+            name.clone(),
+            Placed {
+                value,
+                span: param.span(),
+            },
+        );
+    }
+    Ok(checked)
+}
+
+fn window(source: &Source, window: Option<&Window>) -> Result<Option<Placed<u64>>, FileError> {
+    let Some(Window { tumbling }) = window else {
+        return Ok(None);
+    };
+    let refuse = |why| source.error_at(&tumbling.span(), format!("window.tumbling: {why}"));
+    match duration_ms(tumbling.get_ref()) {
+        Ok(value @ WINDOW_MS_MIN..=WINDOW_MS_MAX) => Ok(Some(Placed {
+            value,
+            span: tumbling.span(),
+        })),
+        Ok(_) => Err(refuse("a window lasts from 10ms to 366 days".to_owned())),
+        Err(why) => Err(refuse(why)),
+    }
+}
+
+fn port(
+    source: &Source,
+    name: &str,
+    table: &Spanned<PortTable>,
+    rule: &str,
+    durability: Durability,
+    gateway: &Gateway<'_>,
+) -> Result<Port, FileError> {
+    let table = table.get_ref();
+    let to = table.to.get_ref();
+    if let Some(known) = gateway.destinations
+        && !known.contains(&to.as_str())
+    {
+        let near = nearest(to, known.iter().copied());
+        let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        let message = format!(
+            "ports.{name}.to: the gateway has no destination {to:?}, it has {}{hint}",
+            known.join(", ")
+        );
+        return Err(source.error_at(&table.to.span(), message));
+    }
+    if let Some(nulls) = &table.nulls {
+        let message =
+            format!("ports.{name}.nulls belongs to SQL, which this version does not have yet");
+        return Err(source.error_at(&nulls.span(), message));
+    }
+    let topic = TopicTemplate::parse(table.topic.get_ref(), rule, gateway.id).map_err(|why| {
+        source.error_at(&table.topic.span(), format!("ports.{name}.topic: {why}"))
+    })?;
+    let priority = match &table.priority {
+        None => Priority::Normal,
+        Some(text) => match text.get_ref().as_str() {
+            "high" => Priority::High,
+            "normal" => Priority::Normal,
+            other => {
+                let message =
+                    format!("ports.{name}.priority {other:?}: write \"high\" or \"normal\"");
+                return Err(source.error_at(&text.span(), message));
+            }
+        },
+    };
+    let qos = match (&table.qos, durability) {
+        (Some(qos), _) if *qos.get_ref() > 1 => {
+            return Err(source.error_at(&qos.span(), format!("ports.{name}.qos is 0 or 1")));
+        }
+        (Some(qos), _) => *qos.get_ref(),
+        (None, Durability::ExactlyOnce) => 1,
+        (None, Durability::Volatile) => 0,
+    };
+    Ok(Port {
+        to: to.clone(),
+        topic,
+        priority,
+        retain: table.retain,
+        qos,
+    })
+}
+
+/// A rule that answers on a topic it listens to would run for ever.
+fn refuse_feeding_itself(
+    source: &Source,
+    name: &str,
+    table: &Spanned<PortTable>,
+    port: &Port,
+    triggers: &Triggers,
+) -> Result<(), FileError> {
+    let Some(out) = port
+        .topic
+        .as_filter()
+        .filter(|_| port.to == crate::config::LOCAL)
+    else {
+        return Ok(());
+    };
+    match triggers.mqtt.iter().find(|filter| filter.overlaps(&out)) {
+        None => Ok(()),
+        Some(filter) => {
+            let message = format!(
+                "ports.{name}.topic: the rule would feed itself, because it listens to {filter}; \
+                 send to a topic outside of that"
+            );
+            Err(source.error_at(&table.get_ref().topic.span(), message))
+        }
+    }
+}
+
+fn limits(
+    source: &Source,
+    wanted: &Limits,
+    ceilings: &FunctionLimits,
+) -> Result<FunctionLimits, FileError> {
+    fn lower<T: Copy + Ord + std::fmt::Display>(
+        source: &Source,
+        name: &str,
+        wanted: Option<&Spanned<T>>,
+        ceiling: T,
+    ) -> Result<T, FileError> {
+        match wanted {
+            Some(wanted) if *wanted.get_ref() > ceiling => {
+                let message = format!(
+                    "limits.{name}: a rule may only lower the gateway's limit, which is {ceiling}"
+                );
+                Err(source.error_at(&wanted.span(), message))
+            }
+            Some(wanted) => Ok(*wanted.get_ref()),
+            None => Ok(ceiling),
+        }
+    }
+    Ok(FunctionLimits {
+        module_bytes: lower(
+            source,
+            "module_bytes",
+            wanted.module_bytes.as_ref(),
+            ceilings.module_bytes,
+        )?,
+        memory_pages: lower(
+            source,
+            "memory_pages",
+            wanted.memory_pages.as_ref(),
+            ceilings.memory_pages,
+        )?,
+        fuel: lower(source, "fuel", wanted.fuel.as_ref(), ceilings.fuel)?,
+        emissions: lower(
+            source,
+            "emissions",
+            wanted.emissions.as_ref(),
+            ceilings.emissions,
+        )?,
+        emission_bytes: lower(
+            source,
+            "emission_bytes",
+            wanted.emission_bytes.as_ref(),
+            ceilings.emission_bytes,
+        )?,
+        state_bytes: lower(
+            source,
+            "state_bytes",
+            wanted.state_bytes.as_ref(),
+            ceilings.state_bytes,
+        )?,
+        keys: lower(source, "keys", wanted.keys.as_ref(), ceilings.keys)?,
+        ..*ceilings
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOT: &str = r#"name = "hot"
+[on]
+mqtt = ["sensors/+/env"]
+key = "{topic.1}"
+[function]
+stock = "threshold"
+[ports.out]
+to = "cloud"
+topic = "alerts/{key}"
+"#;
+
+    fn parse_text(text: &str) -> Result<Rule, FileError> {
+        let source = Source {
+            path: "hot.toml".into(),
+            text: text.to_owned(),
+        };
+        let gateway = Gateway {
+            id: "gw",
+            destinations: Some(&["cloud", "local"]),
+            limits: &FunctionLimits::default(),
+        };
+        parse(source, &gateway)
+    }
+
+    #[track_caller]
+    fn refused(change: (&str, &str), expected: &str) {
+        assert!(HOT.contains(change.0), "{change:?}");
+        let error = parse_text(&HOT.replace(change.0, change.1))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_small_manifest_is_enough() {
+        let rule = parse_text(HOT).unwrap();
+        assert_eq!((&*rule.name, rule.version), ("hot", 1));
+        assert_eq!(rule.durability, Durability::ExactlyOnce);
+        assert_eq!(rule.function, FunctionSource::Stock("threshold".to_owned()));
+        assert_eq!(rule.ports["out"].value.qos, 1);
+        let volatile = parse_text(&format!("durability = \"volatile\"\n{HOT}")).unwrap();
+        assert_eq!(volatile.ports["out"].value.qos, 0);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        refused(("\"hot\"", "\"Hot\""), "hot.toml:1:8: name \"Hot\"");
+        refused(("mqtt", "mqt"), "hot.toml:3:1: unknown key `mqt`");
+        refused(
+            ("+/env", "e+/env"),
+            "hot.toml:3:9: on.mqtt \"sensors/e+/env\": the wildcard +",
+        );
+        refused(("sensors/+/env", "$SYS/#"), "out of a rule's reach");
+        refused(("mqtt = [\"sensors/+/env\"]", ""), "names no trigger");
+        refused(
+            ("{topic.1}", "{device}"),
+            "hot.toml:4:7: on.key: {device} is not known",
+        );
+        refused(
+            ("stock = \"threshold\"", "stock = \"a\"\nwasm = \"b\""),
+            "exactly one of",
+        );
+        refused(
+            ("stock = \"threshold\"", "sql = \"SELECT 1\""),
+            "does not compile SQL yet",
+        );
+        refused(
+            ("\"cloud\"", "\"clud\""),
+            "hot.toml:8:6: ports.out.to: the gateway has no destination \"clud\", it has cloud, local; did you mean \"cloud\"?",
+        );
+        refused(
+            ("alerts/{key}", "alerts/{device}"),
+            "hot.toml:9:9: ports.out.topic: {device}",
+        );
+        refused(("alerts/{key}", "tidemill/v1/x"), "out of a rule's reach");
+        refused(
+            ("topic =", "priority = \"urgent\"\ntopic ="),
+            "write \"high\" or \"normal\"",
+        );
+        refused(("topic =", "qos = 2\ntopic ="), "ports.out.qos is 0 or 1");
+        refused(
+            ("[function]", "[limits]\nfuel = 2_000_000\n[function]"),
+            "which is 1000000",
+        );
+        refused(
+            ("[function]", "[window]\ntumbling = \"1ms\"\n[function]"),
+            "10ms to 366 days",
+        );
+        refused(
+            ("[function]", "[inputs]\nvalue = \"x\"\n[function]"),
+            "write \"/x\"",
+        );
+        refused(
+            ("[function]", "[params]\nlimit = [1]\n[function]"),
+            "params.limit: a parameter is",
+        );
+        refused(
+            ("mqtt", "schedule = [\"* * * * *\"]\nmqtt"),
+            "hot.toml:3:13: on.schedule",
+        );
+    }
+
+    #[test]
+    fn a_rule_that_would_feed_itself_is_refused() {
+        let looped = HOT.replace("\"cloud\"", "\"local\"");
+        assert!(parse_text(&looped).is_ok());
+        let error = parse_text(&looped.replace("alerts/{key}", "sensors/{key}/env")).unwrap_err();
+        assert!(error.to_string().contains("would feed itself"), "{error}");
+        assert!(parse_text(&HOT.replace("alerts/{key}", "sensors/{key}/env")).is_ok());
+    }
+}

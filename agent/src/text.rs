@@ -1,0 +1,195 @@
+//! Files that people write, and errors in them that name file, line and column.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+/// A text file with its path, kept as long as errors may have to point into it.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
+}
+
+/// What is wrong with a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct FileError {
+    /// The file.
+    pub path: PathBuf,
+    /// Line and column, both from 1, where they are known.
+    pub place: Option<(usize, usize)>,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl Source {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not UTF-8.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Self {
+                path: path.to_owned(),
+                text,
+            }),
+            Err(error) => Err(FileError {
+                path: path.to_owned(),
+                place: None,
+                message: format!("cannot be read: {error}"),
+            }),
+        }
+    }
+
+    /// Reads the text as TOML of a known shape.
+    ///
+    /// # Errors
+    /// When it is no TOML, has a key that is not known, or a value of the wrong type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
+        toml::from_str(&self.text).map_err(|error| FileError {
+            path: self.path.clone(),
+            place: error.span().map(|span| self.place(span.start)),
+            message: plain(error.message()),
+        })
+    }
+
+    /// An error about a place in the text.
+    pub fn error_at(&self, span: &Range<usize>, message: impl Into<String>) -> FileError {
+        FileError {
+            path: self.path.clone(),
+            place: Some(self.place(span.start)),
+            message: message.into(),
+        }
+    }
+
+    /// An error about the file as a whole.
+    pub fn error(&self, message: impl Into<String>) -> FileError {
+        FileError {
+            path: self.path.clone(),
+            place: None,
+            message: message.into(),
+        }
+    }
+
+    fn place(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        (line, column)
+    }
+}
+
+/// serde speaks of fields, people of keys.
+fn plain(message: &str) -> String {
+    message
+        .replace("unknown field", "unknown key")
+        .replace("missing field", "missing key")
+}
+
+/// Reads a duration as people write it: `250ms`, `5s`, `2m`, `1h 30m`, `7d`.
+///
+/// # Errors
+/// A sentence that says what would be right.
+pub fn duration_ms(text: &str) -> Result<u64, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .and_then(|duration| u64::try_from(duration.as_millis()).ok())
+        .ok_or_else(|| format!("{text:?} is no duration; write 250ms, 5s, 2m, 1h or 7d"))
+}
+
+/// The known name that is nearest to a mistyped one, if one is near.
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (distance(wrong, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Number of letters to add, drop or exchange.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (y, cell) in b.chars().zip(row.iter_mut().skip(1)) {
+            let best = (diagonal + usize::from(x != y))
+                .min(left + 1)
+                .min(*cell + 1);
+            diagonal = std::mem::replace(cell, best);
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        #[expect(dead_code, reason = "only parsed")]
+        name: String,
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let source = Source {
+            path: "x.toml".into(),
+            text: text.to_owned(),
+        };
+        assert_eq!(source.parse::<Shape>().unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        check(
+            "name = \"a\"\nnmae = 1\n",
+            "x.toml:2:1: unknown key `nmae`, expected `name`",
+        );
+        check(
+            "\n  name = 3\n",
+            "x.toml:2:10: invalid type: integer `3`, expected a string",
+        );
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("5s", 5_000),
+            ("1h 30m", 5_400_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(duration_ms(text), Ok(ms));
+        }
+        assert!(duration_ms("5").unwrap_err().contains("write 250ms"));
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_and_far_ones_are_not() {
+        let known = ["threshold", "deadband", "average"];
+        assert_eq!(nearest("treshold", known), Some("threshold"));
+        assert_eq!(nearest("avg", known), None);
+    }
+}
