@@ -9,7 +9,7 @@ pub const IN_F64: &str = "in_f64";
 pub const IN_I64: &str = "in_i64";
 /// `(i: i32, ptr: i32, cap: i32) -> i32`: the content of a JSON string; its full length, or -1 when missing.
 pub const IN_BYTES: &str = "in_bytes";
-/// `(what: i32, off: i32, ptr: i32, cap: i32) -> i32`: bytes of the event from `off` on, see [`crate::EvBytes`]; the length from there on.
+/// `(what: i32, off: i32, ptr: i32, cap: i32) -> i32`: bytes of the event from `off` on, see [`crate::EvBytes`]; the full length, whatever `off` is.
 pub const EV_BYTES: &str = "ev_bytes";
 /// `(what: i32) -> i64`: numbers about the event, see [`crate::EvI64`].
 pub const EV_I64: &str = "ev_i64";

@@ -43,7 +43,7 @@ pub const STATE_BYTES_MAX: usize = 1024 * 1024;
 pub const STATE_KEY_BYTES_MAX: usize = 256;
 /// Bytes of a state entry's value, fixed: 64 KiB less the room in which key, lengths and a checksum travel with it.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024 - 1024;
-/// Timers of one key: their ids are 0 to 31.
+/// Timers of one key that run at the same time, whatever their ids.
 pub const TIMERS_MAX: u32 = 32;
 /// The longest delay of a timer in ms, fixed: ten years, so that sums of times stay far from overflow.
 pub const TIMER_DELAY_MS_MAX: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
