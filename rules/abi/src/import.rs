@@ -46,6 +46,11 @@ pub const ALL: [&str; 18] = [
     EMIT_F64, FMT_F64, TIMER, CFG_F64, CFG_BYTES, LOG, RAND,
 ];
 
+/// The imports that take a pointer: a module with none of them, no data and no memory instruction needs no linear memory.
+pub const WITH_POINTER: [&str; 9] = [
+    IN_BYTES, EV_BYTES, ST_GET, ST_PUT, ST_DEL, EMIT, FMT_F64, CFG_BYTES, LOG,
+];
+
 /// The one import outside of [`MODULE`], which AssemblyScript calls to give up: `(i32, i32, i32, i32)`; it traps.
 pub const ABORT_MODULE: &str = "env";
 /// The name of the import in [`ABORT_MODULE`].

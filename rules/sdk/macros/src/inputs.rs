@@ -1,7 +1,7 @@
 //! Parameters of the annotated function as inputs of the manifest. Their conversion from Wasm types is left to the `Input` trait of the SDK.
 
 use crate::spec::number;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use syn::parse::{Parse, ParseStream};
 use syn::{FnArg, Ident, ItemFn, LitBool, LitStr, Pat, Token, Type};
 
@@ -19,12 +19,18 @@ pub(crate) struct Input {
 
 impl Input {
     pub(crate) fn json(&self) -> Value {
-        let mut input =
-            json!({"name": self.name.to_string(), "pointer": self.pointer, "type": self.abi_type});
-        if let (Some(default), Some(fields)) = (&self.default, input.as_object_mut()) {
-            fields.insert("default".into(), default.clone());
+        let mut input = Map::new();
+        let name = self.name.to_string();
+        // The last segment of the pointer is the name where none is given.
+        if self.pointer.rsplit('/').next() != Some(&name) {
+            input.insert("name".into(), name.into());
         }
-        input
+        input.insert("pointer".into(), self.pointer.as_str().into());
+        input.insert("type".into(), self.abi_type.into());
+        if let Some(default) = &self.default {
+            input.insert("default".into(), default.clone());
+        }
+        input.into()
     }
 }
 

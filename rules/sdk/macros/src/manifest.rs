@@ -84,7 +84,7 @@ mod tests {
         check(
             "",
             "fn too_hot(temperature: f64) -> bool { temperature > 50.0 }",
-            r#"{"abi": 1, "name": "too-hot", "inputs": [{"name": "temperature", "pointer": "/temperature", "type": "f64"}]}"#,
+            r#"{"abi": 1, "name": "too-hot", "inputs": [{"pointer": "/temperature", "type": "f64"}]}"#,
         );
         check("", "fn pull() {}", r#"{"abi": 1, "name": "pull"}"#);
     }
@@ -98,9 +98,9 @@ mod tests {
                 #[input(default = true)] on: bool, m: i32, device: tidemill_sdk::Text
             ) {}"#,
             r#"{"abi": 1, "name": "x", "inputs": [
-                {"name": "a", "pointer": "/a/b", "type": "f64", "default": -1.5}, {"name": "n", "pointer": "/n", "type": "i64", "default": 3},
-                {"name": "on", "pointer": "/on", "type": "i32", "default": 1}, {"name": "m", "pointer": "/m", "type": "i32"},
-                {"name": "device", "pointer": "/device", "type": "bytes"}]}"#,
+                {"name": "a", "pointer": "/a/b", "type": "f64", "default": -1.5}, {"pointer": "/n", "type": "i64", "default": 3},
+                {"pointer": "/on", "type": "i32", "default": 1}, {"pointer": "/m", "type": "i32"},
+                {"pointer": "/device", "type": "bytes"}]}"#,
         );
     }
 
