@@ -36,7 +36,8 @@
 //!
 //! Further arguments: `tumbling(length_ms = 1000, slots(sum, count))` (slots of the pane, and a window that calls [`on_window`]), `key = "/device"`,
 //! `name = "…"`, `schema = 1`, `state_bytes = 4096`. Timers call [`on_timer`]. Build with `crate-type = ["cdylib"]`, `#![no_std]` and
-//! `cargo build --release --target wasm32-unknown-unknown`. The contract itself is in `docs/abi.md`; meaning is given to it by the host.
+//! `cargo build --release --target wasm32-unknown-unknown`, with `-C link-arg=-zstack-size=16384` where text is handled (Rust's stack of 1 MiB
+//! is more than the ABI allows), and finish with `tidemill-pack`; `examples/rust-filter` has it all. The contract itself is in `docs/abi.md`; meaning is given to it by the host.
 #![no_std]
 
 mod answer;

@@ -1,32 +1,30 @@
-//! `tidemill-pack IN.wasm OUT.wasm`: the command around [`tidemill_pack::pack`].
+//! `tidemill-pack IN.wasm|IN.wat OUT.wasm`: the command around [`tidemill_pack::pack`]. It reads the text format too, so that a function written
+//! by hand needs no further tool.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::process::ExitCode;
+
+use anyhow::Context;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [input, output] = arguments.as_slice() else {
-        eprintln!("usage: tidemill-pack IN.wasm OUT.wasm");
+        eprintln!("usage: tidemill-pack IN.wasm|IN.wat OUT.wasm");
         return ExitCode::from(2);
     };
-    let name = input.display();
-    let packed = match std::fs::read(input).map(|wasm| tidemill_pack::pack(&wasm)) {
-        Ok(Ok(packed)) => packed,
-        Ok(Err(err)) => {
-            let cause = std::error::Error::source(&err).map(ToString::to_string);
-            eprintln!("{name}: {err}: {}", cause.unwrap_or_default());
-            return ExitCode::FAILURE;
-        }
-        Err(err) => {
-            eprintln!("{name}: {err}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match std::fs::write(output, packed) {
+    match run(input, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("{}: {err}", output.display());
+            eprintln!("{}: {err:#}", input.display());
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(input: &OsStr, output: &OsStr) -> anyhow::Result<()> {
+    let source = fs::read(input)?;
+    let wasm = wat::parse_bytes(&source)?;
+    let packed = tidemill_pack::pack(&wasm)?;
+    fs::write(output, packed).with_context(|| format!("cannot write {}", output.display()))
 }
