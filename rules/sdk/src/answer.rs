@@ -10,6 +10,17 @@ pub trait Answer {
     fn raw(self) -> Self::Raw;
 }
 
+/// The result of a handler that has no input to pass on: of timers, of panes, and of events that are folded into one.
+#[diagnostic::on_unimplemented(
+    message = "a handler of timers or of a window has no input to pass on",
+    note = "return nothing or `Result<(), Code>`, and send through a port"
+)]
+pub trait Quiet: Answer<Raw = i32> {}
+
+impl Quiet for () {}
+
+impl Quiet for Result<(), Code> {}
+
 /// Nothing more to do; what was asked for happens.
 impl Answer for () {
     type Raw = i32;

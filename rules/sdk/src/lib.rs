@@ -35,9 +35,33 @@
 //! ```
 //!
 //! Further arguments: `tumbling(length_ms = 1000, slots(sum, count))` (slots of the pane, and a window that calls [`on_window`]), `key = "/device"`,
-//! `name = "…"`, `schema = 1`, `state_bytes = 4096`. Timers call [`on_timer`]. Build with `crate-type = ["cdylib"]`, `#![no_std]` and
-//! `cargo build --release --target wasm32-unknown-unknown`, with `-C link-arg=-zstack-size=16384` where text is handled (Rust's stack of 1 MiB
-//! is more than the ABI allows), and finish with `tidemill-pack`; `examples/rust-filter` has it all. The contract itself is in `docs/abi.md`; meaning is given to it by the host.
+//! `name = "…"`, `schema = 1`, `state_bytes = 4096`. A windowed function, and a handler of timers or panes, has no input to pass on, and returns
+//! nothing or `Result<(), Code>`:
+//!
+//! ```
+//! #[tidemill_sdk::function(outputs(out), tumbling(length_ms = 1000, slots(sum)))]
+//! fn fold(value: f64) {
+//!     slot::SUM.set(slot::SUM.get() + value);
+//! }
+//!
+//! #[tidemill_sdk::on_window]
+//! fn close() -> Result<(), tidemill_sdk::Code> {
+//!     port::OUT.emit_f64(slot::SUM.get())
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! #[tidemill_sdk::on_window]
+//! fn close() -> bool {
+//!     true
+//! }
+//! ```
+//!
+//! A handler marked [`on_timer`] is called with the id of a timer that is due; [`timer`] sets them.
+//!
+//! Build with `crate-type = ["cdylib"]`, `#![no_std]` and `cargo build --release --target wasm32-unknown-unknown`, with
+//! `-C link-arg=-zstack-size=16384` where text is handled (Rust's stack of 1 MiB is more than the ABI allows), and finish with `tidemill-pack`;
+//! `examples/rust-filter` has it all. The contract itself is in `docs/abi.md`; the host gives it meaning.
 #![no_std]
 
 mod answer;
@@ -51,7 +75,7 @@ mod slot;
 pub mod state;
 pub mod timer;
 
-pub use answer::Answer;
+pub use answer::{Answer, Quiet};
 pub use input::{Input, Text};
 pub use json::Json;
 pub use port::Port;
@@ -68,7 +92,12 @@ pub fn random() -> i64 {
 /// What generated code calls; not for use by hand.
 #[doc(hidden)]
 pub mod generated {
-    use crate::{Text, ffi};
+    use crate::{Quiet, Text, ffi};
+
+    #[inline]
+    pub fn quiet<R: Quiet>(answer: R) -> i32 {
+        answer.raw()
+    }
 
     #[inline]
     #[must_use]

@@ -6,34 +6,42 @@ use crate::manifest;
 use crate::spec::Spec;
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{format_ident, quote};
-use syn::{Ident, ItemFn, ReturnType};
+use syn::{FnArg, Ident, ItemFn, ReturnType};
+use tidemill_abi::{MANIFEST_SECTION, export, limit};
 
 /// A function marked `#[function]`.
 pub(crate) fn function(spec: &Spec, mut item: ItemFn) -> syn::Result<TokenStream> {
     let inputs = inputs::take(&mut item)?;
+    let slots = spec.all_slots();
+    if let Some(beyond) = slots.get(limit::SLOTS_MAX) {
+        let message = format!("a function has at most {} slots", limit::SLOTS_MAX);
+        return Err(syn::Error::new(beyond.span(), message));
+    }
     let manifest = manifest::json(&item.sig.ident.to_string(), spec, &inputs);
-    let (manifest_len, manifest) = (manifest.len(), Literal::byte_string(manifest.as_bytes()));
-    let function = &item.sig.ident;
-    let result = result(&item);
-    let export = if inputs.is_empty() {
-        pull_export(function, &result, "on_event")
+    if manifest.len() > limit::MANIFEST_BYTES_MAX {
+        let message = format!(
+            "the manifest has {} bytes, at most {} are allowed",
+            manifest.len(),
+            limit::MANIFEST_BYTES_MAX
+        );
+        return Err(syn::Error::new(item.sig.ident.span(), message));
+    }
+    let name = if inputs.is_empty() {
+        export::ON_EVENT
     } else {
-        let names: Vec<_> = inputs.iter().map(|input| &input.name).collect();
-        let types: Vec<_> = inputs.iter().map(|input| &input.rust_type).collect();
-        let indices = 0_i32..;
-        quote! {
-            #[cfg(target_arch = "wasm32")]
-            #[unsafe(export_name = "f")]
-            extern "C" fn tidemill_f(#(#names: <#types as ::tidemill_sdk::Input>::Raw),*) -> <#result as ::tidemill_sdk::Answer>::Raw {
-                ::tidemill_sdk::Answer::raw(#function(#(<#types as ::tidemill_sdk::Input>::from_raw(#indices, #names)),*))
-            }
-        }
+        export::TYPED
     };
+    let answer = match (&spec.tumbling, inputs.is_empty()) {
+        (Some(_), _) => AnswerKind::Quiet,
+        (None, true) => AnswerKind::I32,
+        (None, false) => AnswerKind::Any,
+    };
+    let export = export_of(&item, name, answer);
     let ports = constants("port", "Port", &spec.outputs.iter().collect::<Vec<_>>());
-    let slots = constants("slot", "Slot", &spec.all_slots());
+    let slots = constants("slot", "Slot", &slots);
     let config = config(spec);
+    let (manifest_len, manifest) = (manifest.len(), Literal::byte_string(manifest.as_bytes()));
     Ok(quote! {
-        #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only the export calls it"))]
         #item
         #ports
         #slots
@@ -41,7 +49,7 @@ pub(crate) fn function(spec: &Spec, mut item: ItemFn) -> syn::Result<TokenStream
         #export
 
         #[cfg(target_arch = "wasm32")]
-        #[unsafe(link_section = "tidemill.manifest")]
+        #[unsafe(link_section = #MANIFEST_SECTION)]
         static TIDEMILL_MANIFEST: [u8; #manifest_len] = *#manifest;
     })
 }
@@ -49,40 +57,54 @@ pub(crate) fn function(spec: &Spec, mut item: ItemFn) -> syn::Result<TokenStream
 /// A function marked `#[on_timer]` or `#[on_window]`.
 pub(crate) fn handler(item: ItemFn, name: &str, params: usize) -> syn::Result<TokenStream> {
     if item.sig.inputs.len() != params {
-        let message = format!(
-            "`{name}` takes {params} parameter{}",
-            if params == 1 { "" } else { "s" }
-        );
+        let plural = if params == 1 { "" } else { "s" };
+        let message = format!("`{name}` takes {params} parameter{plural}");
         return Err(syn::Error::new_spanned(&item.sig, message));
     }
-    let (function, result) = (&item.sig.ident, result(&item));
-    let export = if params == 0 {
-        pull_export(function, &result, name)
-    } else {
-        let export = format_ident!("tidemill_{name}");
-        quote! {
-            #[cfg(target_arch = "wasm32")]
-            #[unsafe(export_name = #name)]
-            extern "C" fn #export(id: i32) -> i32 {
-                <#result as ::tidemill_sdk::Answer>::raw(#function(id))
-            }
-        }
-    };
+    let export = export_of(&item, name, AnswerKind::Quiet);
     Ok(quote! {
-        #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only the export calls it"))]
         #item
         #export
     })
 }
 
-/// An export without parameters, whose result the ABI wants as an i32.
-fn pull_export(function: &Ident, result: &TokenStream, name: &str) -> TokenStream {
+/// What a handler may answer.
+enum AnswerKind {
+    /// Whether to pass the input on, or a number.
+    Any,
+    /// Whether to pass the input on.
+    I32,
+    /// Nothing: there is no input to pass on.
+    Quiet,
+}
+
+/// The function that the host calls. Elsewhere than on wasm32 it is compiled and not exported, so that mistakes show there too.
+fn export_of(item: &ItemFn, name: &str, answer: AnswerKind) -> TokenStream {
+    let function = &item.sig.ident;
     let export = format_ident!("tidemill_{name}");
+    let types = item.sig.inputs.iter().filter_map(|param| match param {
+        FnArg::Typed(param) => Some(&*param.ty),
+        FnArg::Receiver(_) => None,
+    });
+    let types: Vec<_> = types.collect();
+    let params: Vec<_> = (0..types.len())
+        .map(|index| format_ident!("p{index}"))
+        .collect();
+    let indices = 0_i32..;
+    let result = result(item);
+    let raw = match answer {
+        AnswerKind::Any => quote!(<#result as ::tidemill_sdk::Answer>::Raw),
+        AnswerKind::I32 | AnswerKind::Quiet => quote!(i32),
+    };
+    let convert = match answer {
+        AnswerKind::Any | AnswerKind::I32 => quote!(::tidemill_sdk::Answer::raw),
+        AnswerKind::Quiet => quote!(::tidemill_sdk::generated::quiet),
+    };
     quote! {
-        #[cfg(target_arch = "wasm32")]
-        #[unsafe(export_name = #name)]
-        extern "C" fn #export() -> i32 {
-            <#result as ::tidemill_sdk::Answer>::raw(#function())
+        #[cfg_attr(target_arch = "wasm32", unsafe(export_name = #name))]
+        #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only the host calls it"))]
+        extern "C" fn #export(#(#params: <#types as ::tidemill_sdk::Input>::Raw),*) -> #raw {
+            #convert(#function(#(<#types as ::tidemill_sdk::Input>::from_raw(#indices, #params)),*))
         }
     }
 }

@@ -4,14 +4,11 @@ use crate::spec::number;
 use serde_json::{Map, Value};
 use syn::parse::{Parse, ParseStream};
 use syn::{FnArg, Ident, ItemFn, LitBool, LitStr, Pat, Token, Type};
-
-/// The most parameters that the ABI gives a typed handler.
-const PARAMS_MAX: usize = 16;
+use tidemill_abi::limit;
 
 /// One input.
 pub(crate) struct Input {
-    pub(crate) name: Ident,
-    pub(crate) rust_type: Type,
+    name: Ident,
     abi_type: &'static str,
     pointer: String,
     default: Option<Value>,
@@ -36,10 +33,10 @@ impl Input {
 
 /// Reads the inputs off the parameters, and takes the `#[input(…)]` attributes away.
 pub(crate) fn take(item: &mut ItemFn) -> syn::Result<Vec<Input>> {
-    if let Some(beyond) = item.sig.inputs.iter().nth(PARAMS_MAX) {
+    if let Some(beyond) = item.sig.inputs.iter().nth(limit::TYPED_PARAMS_MAX) {
         return Err(syn::Error::new_spanned(
             beyond,
-            "a function has at most 16 inputs",
+            format!("a function has at most {} inputs", limit::TYPED_PARAMS_MAX),
         ));
     }
     item.sig.inputs.iter_mut().map(input).collect()
@@ -73,7 +70,6 @@ fn input(param: &mut FnArg) -> syn::Result<Input> {
     };
     Ok(Input {
         name,
-        rust_type: (*param.ty).clone(),
         abi_type,
         pointer,
         default: attribute.default,

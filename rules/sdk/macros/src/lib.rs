@@ -8,6 +8,7 @@ mod spec;
 
 use proc_macro::TokenStream;
 use syn::{ItemFn, parse_macro_input};
+use tidemill_abi::export;
 
 /// Makes a function the handler of events. See the crate's documentation for the arguments.
 #[proc_macro_attribute]
@@ -22,7 +23,7 @@ pub fn function(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn on_timer(arguments: TokenStream, item: TokenStream) -> TokenStream {
     parse_macro_input!(arguments as syn::parse::Nothing);
     let item = parse_macro_input!(item as ItemFn);
-    finish(expand::handler(item, "on_timer", 1))
+    finish(expand::handler(item, export::ON_TIMER, 1))
 }
 
 /// Makes a function without parameters the handler of panes that close.
@@ -30,7 +31,7 @@ pub fn on_timer(arguments: TokenStream, item: TokenStream) -> TokenStream {
 pub fn on_window(arguments: TokenStream, item: TokenStream) -> TokenStream {
     parse_macro_input!(arguments as syn::parse::Nothing);
     let item = parse_macro_input!(item as ItemFn);
-    finish(expand::handler(item, "on_window", 0))
+    finish(expand::handler(item, export::ON_WINDOW, 0))
 }
 
 fn finish(expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

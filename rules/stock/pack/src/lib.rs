@@ -31,7 +31,7 @@ pub fn pack(wasm: &[u8]) -> std::result::Result<Vec<u8>, PackError> {
     let mut used = Used::default();
     used.parse_core_module(&mut Module::new(), Parser::new(0), wasm)?;
     let mut packed = Module::new();
-    Drop { used }.parse_core_module(&mut packed, Parser::new(0), wasm)?;
+    Trim { used }.parse_core_module(&mut packed, Parser::new(0), wasm)?;
     let packed = without_empty_sections(&packed.finish())?;
     Validator::new()
         .validate_all(&packed)
@@ -109,17 +109,17 @@ impl Reencode for Used {
 }
 
 /// The second pass: writes the module without what the first found unused.
-struct Drop {
+struct Trim {
     used: Used,
 }
 
-impl Drop {
+impl Trim {
     fn keeps_global(&self, global: u32) -> bool {
         global < self.used.globals_imported || self.used.globals.contains(&global)
     }
 }
 
-impl Reencode for Drop {
+impl Reencode for Trim {
     type Error = Infallible;
 
     fn global_index(&mut self, global: u32) -> Result<u32> {
