@@ -1,0 +1,52 @@
+//! What a function may import: the module's name and every import by name, with its signature in words of Wasm. Binding them is left to the host.
+
+/// The import module. Its last letter is the major version of the ABI.
+pub const MODULE: &str = "tidemill1";
+
+/// `(i: i32) -> f64`: input `i` as a number, NaN when missing; converts an integer input.
+pub const IN_F64: &str = "in_f64";
+/// `(i: i32) -> i64`: input `i` as an integer; traps where the input is an f64.
+pub const IN_I64: &str = "in_i64";
+/// `(i: i32, ptr: i32, cap: i32) -> i32`: the content of a JSON string; its full length, or -1 when missing.
+pub const IN_BYTES: &str = "in_bytes";
+/// `(what: i32, off: i32, ptr: i32, cap: i32) -> i32`: bytes of the event from `off` on, see [`crate::EvBytes`]; the full length, whatever `off` is.
+pub const EV_BYTES: &str = "ev_bytes";
+/// `(what: i32) -> i64`: numbers about the event, see [`crate::EvI64`].
+pub const EV_I64: &str = "ev_i64";
+/// `(slot: i32) -> f64`: a numeric state slot, 0.0 at first.
+pub const REG_GET: &str = "reg_get";
+/// `(slot: i32, v: f64)`: sets a numeric state slot.
+pub const REG_SET: &str = "reg_set";
+/// `(kp: i32, kl: i32, vp: i32, vc: i32) -> i32`: reads a state entry; its full length, or -1.
+pub const ST_GET: &str = "st_get";
+/// `(kp: i32, kl: i32, vp: i32, vl: i32) -> i32`: writes a state entry; 0 or a code.
+pub const ST_PUT: &str = "st_put";
+/// `(kp: i32, kl: i32) -> i32`: removes a state entry; 0 or a code.
+pub const ST_DEL: &str = "st_del";
+/// `(port: i32, ptr: i32, len: i32) -> i32`: sends bytes through a port; 0 or a code.
+pub const EMIT: &str = "emit";
+/// `(port: i32, v: f64) -> i32`: sends a number through a port as JSON; 0 or a code.
+pub const EMIT_F64: &str = "emit_f64";
+/// `(v: f64, ptr: i32, cap: i32) -> i32`: writes the shortest JSON number (`null` for NaN and infinities); its full length.
+pub const FMT_F64: &str = "fmt_f64";
+/// `(id: i32, delay_ms: i64) -> i32`: sets a timer of this key, anew if it runs; a delay below 0 cancels it; 0 or a code.
+pub const TIMER: &str = "timer";
+/// `(i: i32) -> f64`: a configuration entry of type f64.
+pub const CFG_F64: &str = "cfg_f64";
+/// `(i: i32, ptr: i32, cap: i32) -> i32`: a configuration entry of type bytes; its full length.
+pub const CFG_BYTES: &str = "cfg_bytes";
+/// `(level: i32, ptr: i32, len: i32)`: one line of log, see [`crate::Level`].
+pub const LOG: &str = "log";
+/// `() -> i64`: random bits, seeded by rule, event and call, so that a replay sees the same ones.
+pub const RAND: &str = "rand";
+
+/// Every import of [`MODULE`], for messages that list what there is.
+pub const ALL: [&str; 18] = [
+    IN_F64, IN_I64, IN_BYTES, EV_BYTES, EV_I64, REG_GET, REG_SET, ST_GET, ST_PUT, ST_DEL, EMIT,
+    EMIT_F64, FMT_F64, TIMER, CFG_F64, CFG_BYTES, LOG, RAND,
+];
+
+/// The one import outside of [`MODULE`], which AssemblyScript calls to give up: `(i32, i32, i32, i32)`; it traps.
+pub const ABORT_MODULE: &str = "env";
+/// The name of the import in [`ABORT_MODULE`].
+pub const ABORT: &str = "abort";

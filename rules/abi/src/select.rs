@@ -1,0 +1,97 @@
+//! Selectors: what `ev_bytes` and `ev_i64` can be asked for, and the bits of the flags. Where the answers come from is the host's matter.
+
+/// What `ev_bytes` can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum EvBytes {
+    /// The payload as it came.
+    Payload = 0,
+    /// The topic that it came on.
+    Topic = 1,
+    /// The key that the rule keeps state under.
+    Key = 2,
+    /// The user properties, as a JSON object of strings.
+    Properties = 3,
+}
+
+impl EvBytes {
+    /// The selector of an argument, if there is one.
+    #[must_use]
+    pub const fn from_value(value: i32) -> Option<EvBytes> {
+        Some(match value {
+            0 => EvBytes::Payload,
+            1 => EvBytes::Topic,
+            2 => EvBytes::Key,
+            3 => EvBytes::Properties,
+            _ => return None,
+        })
+    }
+}
+
+/// What `ev_i64` can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum EvI64 {
+    /// When it happened, in ms since 1970: the rule's timestamp, else the arrival.
+    EventMs = 0,
+    /// When it came in, in ms since 1970; in `on_timer` and `on_window` when they fell due.
+    ArrivalMs = 1,
+    /// The number that the event has among all that came in.
+    InSeq = 2,
+    /// Bits of [`flag`].
+    Flags = 3,
+    /// The payload's length in bytes.
+    PayloadLen = 4,
+    /// When the pane begins, in ms since 1970.
+    PaneStart = 5,
+    /// When the pane ends, in ms since 1970.
+    PaneEnd = 6,
+    /// How often this pane has fired before.
+    Revision = 7,
+    /// How many events were folded into this pane so far; 0 says that this is the first.
+    Folded = 8,
+}
+
+impl EvI64 {
+    /// The selector of an argument, if there is one.
+    #[must_use]
+    pub const fn from_value(value: i32) -> Option<EvI64> {
+        Some(match value {
+            0 => EvI64::EventMs,
+            1 => EvI64::ArrivalMs,
+            2 => EvI64::InSeq,
+            3 => EvI64::Flags,
+            4 => EvI64::PayloadLen,
+            5 => EvI64::PaneStart,
+            6 => EvI64::PaneEnd,
+            7 => EvI64::Revision,
+            8 => EvI64::Folded,
+            _ => return None,
+        })
+    }
+}
+
+/// The bits of [`EvI64::Flags`].
+pub mod flag {
+    /// The event came after its window had fired.
+    pub const LATE: i64 = 1;
+    /// Its timestamp was not credible; the arrival time stands in for it.
+    pub const BAD_TIME: i64 = 2;
+    /// The gateway's clock was not set by a time server when it came.
+    pub const UNSYNCED_CLOCK: i64 = 4;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_survive_the_way_across() {
+        for value in -2..12 {
+            let bytes = EvBytes::from_value(value).map(|what| what as i32);
+            assert_eq!(bytes, (0..=3).contains(&value).then_some(value));
+            let number = EvI64::from_value(value).map(|what| what as i32);
+            assert_eq!(number, (0..=8).contains(&value).then_some(value));
+        }
+    }
+}
