@@ -14,3 +14,5 @@ pub mod limits;
 pub mod state;
 
 pub mod manifest;
+
+pub mod function;
