@@ -293,8 +293,8 @@ impl Function {
         })
     }
 
-    /// Calls a handler. Its effects are in the frame afterwards; after a fault they are void, and
-    /// the next call starts a fresh instance.
+    /// Calls a handler. Its effects are in the frame afterwards; after a fault they are void. Where
+    /// the guest was stopped in the middle, the next call starts a fresh instance.
     pub fn call(&mut self, handler: Handler, frame: &mut Box<Frame>) -> Result<Verdict, CallFault> {
         let instance = match &mut self.instance {
             Some(instance) => instance,
@@ -304,7 +304,11 @@ impl Function {
             ),
         };
         let outcome = instance.call(handler, frame, self.settings.fuel);
-        self.fuel_used = instance.fuel_used(self.settings.fuel);
+        self.fuel_used = match outcome {
+            // What is left did not cover the next step.
+            Err(CallFault::OutOfFuel { limit }) => limit,
+            _ => instance.fuel_used(self.settings.fuel),
+        };
         if let Err(fault) = &outcome
             && fault.spoils_instance()
         {

@@ -36,6 +36,7 @@ enum EventHandler {
 /// A typed handler of any signature, with room for its values.
 struct AnyHandler {
     function: Func,
+    types: Box<[wasmi::ValType]>,
     params: Vec<Val>,
     result: [Val; 1],
 }
@@ -145,6 +146,7 @@ impl EventHandler {
         }
         let ty = function.ty(store);
         Some(Self::Any(AnyHandler {
+            types: ty.params().into(),
             params: Vec::with_capacity(ty.params().len()),
             result: [Val::default_for_ty(*ty.results().first()?)],
             function,
@@ -179,13 +181,8 @@ impl AnyHandler {
                 Val::I32(len.unwrap_or(-1))
             }
         }));
-        let ty = self.function.ty(&*store);
-        if !ty
-            .params()
-            .iter()
-            .copied()
-            .eq(self.params.iter().map(Val::ty))
-        {
+        let types = self.types.iter().copied();
+        if !types.eq(self.params.iter().map(Val::ty)) {
             return Err(CallFault::Inputs);
         }
         self.function

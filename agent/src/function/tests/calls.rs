@@ -521,3 +521,11 @@ fn random_numbers_are_a_function_of_rule_event_call_and_draw() {
     all.dedup();
     assert_eq!(all.len(), 8);
 }
+
+#[test]
+fn a_function_may_be_made_on_one_thread_and_called_on_another() {
+    let mut function =
+        function(r#"(module (func (export "on_event") (result i32) (i32.const 1)))"#);
+    let verdict = std::thread::spawn(move || function.call(Handler::Event, &mut frame(&[])));
+    assert_eq!(verdict.join().unwrap().unwrap(), Verdict::Pass);
+}

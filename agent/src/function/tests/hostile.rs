@@ -7,12 +7,19 @@ use wasm_encoder::{
 
 use super::*;
 
+/// Enough for thousands of rounds of any harm, and no more than the test needs.
+const HARM_FUEL: u64 = 100_000;
+
 /// A pull handler that does harm when input 0 is below zero, and nothing otherwise.
 fn harmful(items: &str, harm: &str) -> Function {
     let body = format!(
         "(if (f64.lt (call $in_f64 (i32.const 0)) (f64.const 0)) (then {harm})) (i32.const 0)"
     );
-    function(&pull_with(items, &body))
+    let settings = Settings {
+        fuel: HARM_FUEL,
+        ..settings()
+    };
+    function_with(&pull_with(items, &body), settings)
 }
 
 fn stopped(items: &str, harm: &str, message: &str) {
@@ -62,7 +69,7 @@ fn what_never_ends_runs_out_of_fuel() {
         stopped(
             big,
             &format!("(loop $l {harm} (br $l))"),
-            "out of fuel after 1000000 units",
+            "out of fuel after 100000 units",
         );
     }
 }

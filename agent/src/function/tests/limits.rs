@@ -125,6 +125,7 @@ fn fuel_is_set_anew_for_each_call_and_counted() {
     let mut short = function_with(&wat, Settings { fuel, ..settings() });
     let fault = short.call(Handler::Event, &mut frame(&[])).unwrap_err();
     assert_eq!(fault.to_string(), format!("out of fuel after {fuel} units"));
+    assert_eq!(short.fuel_used(), fuel);
 }
 
 #[test]
