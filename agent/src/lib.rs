@@ -19,9 +19,13 @@ pub mod schedule;
 pub mod state;
 
 // Floor 2: manifests to checked values.
+pub mod manifest;
 pub mod rule;
 
 // Floor 3: an event to rules and inputs.
 pub mod decode;
 pub mod ledger;
 pub mod router;
+
+// Floor 4: wasmi.
+pub mod function;

@@ -1,0 +1,196 @@
+//! What one instance keeps between host and guest: the frame it is lent, its settings, and what a
+//! call has used so far. The imports themselves are left to `imports`.
+
+use std::sync::Arc;
+
+use tidemill_abi::{Code, limit};
+use wasmi::{Caller, Error, Memory, StoreLimits, StoreLimitsBuilder};
+
+use super::guest::{Filled, GuestFault, GuestSlice};
+use super::{Handler, Settings};
+use crate::frame::Frame;
+use crate::limits::FunctionLimits;
+
+/// The data of a wasmi store.
+pub(super) struct Host {
+    /// What the call may see and touch; a stand-in between calls.
+    pub(super) frame: Box<Frame>,
+    /// The guest's memory, where it exports one.
+    pub(super) memory: Option<Memory>,
+    /// Asked by wasmi before memory or table grow.
+    pub(super) limits: StoreLimits,
+    pub(super) settings: Arc<Settings>,
+    /// What runs; `None` while the instance starts.
+    pub(super) handler: Option<Handler>,
+    /// How many ports the manifest names.
+    pub(super) ports: usize,
+    /// Hash of the rule's name, which seeds `rand`.
+    pub(super) seed: u64,
+    /// Random numbers drawn in this call.
+    pub(super) draws: u64,
+    /// By how many bytes the entries grow if this call ends well; below 0 where they shrink.
+    pub(super) growth: i64,
+}
+
+/// What an import that uses memory answers, and what it costs.
+pub(super) struct Answer {
+    /// For the guest.
+    pub(super) result: i32,
+    /// Bytes moved, which are paid for like those of `memory.copy`.
+    pub(super) moved: usize,
+}
+
+impl Host {
+    pub(super) fn new(settings: &Arc<Settings>, ports: usize, limits: &FunctionLimits) -> Self {
+        let pages = settings.memory_pages.min(limits.memory_pages);
+        Self {
+            frame: Box::default(),
+            memory: None,
+            limits: StoreLimitsBuilder::new()
+                .memory_size(pages as usize * limit::MEMORY_PAGE_BYTES)
+                .table_elements(limits.table_elements as usize)
+                .instances(1)
+                .build(),
+            settings: Arc::clone(settings),
+            handler: None,
+            ports,
+            seed: hash(settings.rule.as_bytes()),
+            draws: 0,
+            growth: 0,
+        }
+    }
+
+    /// Makes ready for a call.
+    #[inline]
+    pub(super) fn begin(&mut self, handler: Handler) {
+        self.handler = Some(handler);
+        self.draws = 0;
+        self.growth = 0;
+    }
+
+    /// Whether an event caused the call, so that there are inputs and a payload.
+    pub(super) fn has_event(&self) -> bool {
+        matches!(self.handler, Some(Handler::Event))
+    }
+
+    /// Fails while the instance starts: there is no key then whose state could be meant.
+    pub(super) fn with_key(&self, import: &'static str) -> Result<(), GuestFault> {
+        match self.handler {
+            Some(_) => Ok(()),
+            None => Err(GuestFault::WrongContext { import }),
+        }
+    }
+
+    /// Whether a slot belongs to the pane that is open.
+    pub(super) fn is_pane_slot(&self, slot: u8) -> bool {
+        slot < self.settings.window_slots && self.frame.state.pane.is_some()
+    }
+
+    /// The value of a state entry as this call sees it, its own writes included.
+    pub(super) fn entry(&self, key: &[u8]) -> Option<&[u8]> {
+        match self.frame.effects.entries.get(key) {
+            Some(written) => written.as_deref(),
+            None => self.frame.state.entries.get(key).map(|value| &**value),
+        }
+    }
+
+    /// Whether a message may leave through `port`, and if not, why.
+    pub(super) fn check_port(&self, port: i32, bytes: usize) -> Result<u8, Code> {
+        let port = u8::try_from(port).map_err(|_| Code::BadArgument)?;
+        if usize::from(port) >= self.ports {
+            return Err(Code::BadArgument);
+        }
+        if self.handler.is_none() {
+            return Err(Code::WrongContext);
+        }
+        let bit = 1_u64.checked_shl(port.into()).unwrap_or(0);
+        if self.settings.bound_ports & bit == 0 {
+            return Err(Code::Denied);
+        }
+        if bytes > self.settings.emission_bytes {
+            return Err(Code::TooBig);
+        }
+        let effects = &self.frame.effects;
+        if effects.emissions.len() >= self.settings.emissions
+            || effects.emitted_bytes + bytes > self.settings.emission_bytes
+        {
+            return Err(Code::Quota);
+        }
+        Ok(port)
+    }
+}
+
+impl Answer {
+    /// A result without any bytes moved.
+    pub(super) fn of(result: i32) -> Self {
+        Self { result, moved: 0 }
+    }
+
+    /// A refusal.
+    pub(super) fn code(code: Code) -> Self {
+        Self::of(code.value())
+    }
+}
+
+impl From<Filled> for Answer {
+    fn from(filled: Filled) -> Self {
+        Self {
+            result: filled.full,
+            moved: filled.copied,
+        }
+    }
+}
+
+/// Opens the guest's memory beside the host, lets `work` use both, and charges for it.
+#[inline]
+pub(super) fn with_memory(
+    caller: &mut Caller<'_, Host>,
+    cost: u64,
+    work: impl FnOnce(&mut [u8], &mut Host) -> Result<Answer, GuestFault>,
+) -> Result<i32, Error> {
+    let memory = caller.data().memory;
+    let (memory, host) = match &memory {
+        Some(memory) => memory.data_and_store_mut(&mut *caller),
+        // While wasmi makes the instance: nothing of the guest can run then.
+        None => (&mut [][..], caller.data_mut()),
+    };
+    let answer = work(memory, host).map_err(Error::host)?;
+    charge(caller, cost + answer.moved as u64 / COPY_BYTES_PER_FUEL)?;
+    Ok(answer.result)
+}
+
+/// Bytes that one unit of fuel moves; wasmi's own price for `memory.copy`. Without it a guest could
+/// have a large payload copied a hundred thousand times within its fuel.
+const COPY_BYTES_PER_FUEL: u64 = 64;
+
+/// Takes fuel for work of the host that a bare call does not cover.
+#[inline]
+pub(super) fn charge(caller: &mut Caller<'_, Host>, cost: u64) -> Result<(), Error> {
+    if cost == 0 {
+        return Ok(());
+    }
+    match caller.get_fuel()?.checked_sub(cost) {
+        Some(left) => caller.set_fuel(left),
+        None => Err(Error::host(GuestFault::OutOfFuel)),
+    }
+}
+
+/// A claim, or the code for a length below 0.
+pub(super) fn claim(offset: i32, len: i32) -> Result<GuestSlice, Answer> {
+    GuestSlice::new(offset, len).ok_or_else(|| Answer::code(Code::BadArgument))
+}
+
+/// FNV-1a: short, well known, and the same everywhere.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// One round of SplitMix64.
+pub(super) fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}

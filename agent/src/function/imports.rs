@@ -1,0 +1,303 @@
+//! The functions that guests may call: each looks at the frame, or adds to its effects, and does
+//! nothing else. Deciding what becomes of the effects is left to the mill.
+
+mod state;
+
+use bytes::Bytes;
+use tidemill_abi::{Code, EvBytes, EvI64, import, limit};
+use wasmi::{Caller, Engine, Error, Linker};
+
+use super::grow;
+use super::guest::{GuestFault, assembly_script_text};
+use super::host::{Answer, Host, charge, claim, mix, with_memory};
+use super::number::{NumberText, canonical};
+use crate::effects::{Emission, LogLine};
+use crate::manifest::ConfigValue;
+use crate::value::Value;
+
+/// Fuel of writing a number as text.
+const FORMAT_FUEL: u64 = 50;
+/// Fuel of growing memory by a page, which must be filled with zeros.
+const PAGE_FUEL: u64 = 1_024;
+
+type Call<'a> = Caller<'a, Host>;
+
+/// Everything that a guest can be linked with.
+pub(super) fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
+    let mut linker = Linker::new(engine);
+    linker
+        .func_wrap(import::MODULE, import::IN_F64, in_f64)?
+        .func_wrap(import::MODULE, import::IN_I64, in_i64)?
+        .func_wrap(import::MODULE, import::IN_BYTES, in_bytes)?
+        .func_wrap(import::MODULE, import::EV_BYTES, ev_bytes)?
+        .func_wrap(import::MODULE, import::EV_I64, ev_i64)?
+        .func_wrap(import::MODULE, import::REG_GET, state::reg_get)?
+        .func_wrap(import::MODULE, import::REG_SET, state::reg_set)?
+        .func_wrap(import::MODULE, import::ST_GET, state::st_get)?
+        .func_wrap(import::MODULE, import::ST_PUT, state::st_put)?
+        .func_wrap(import::MODULE, import::ST_DEL, state::st_del)?
+        .func_wrap(import::MODULE, import::EMIT, emit)?
+        .func_wrap(import::MODULE, import::EMIT_F64, emit_f64)?
+        .func_wrap(import::MODULE, import::FMT_F64, fmt_f64)?
+        .func_wrap(import::MODULE, import::TIMER, state::timer)?
+        .func_wrap(import::MODULE, import::CFG_F64, cfg_f64)?
+        .func_wrap(import::MODULE, import::CFG_BYTES, cfg_bytes)?
+        .func_wrap(import::MODULE, import::LOG, log)?
+        .func_wrap(import::MODULE, import::RAND, rand)?
+        .func_wrap(import::ABORT_MODULE, import::ABORT, abort)?
+        .func_wrap(grow::MODULE, grow::NAME, memory_grow)?;
+    Ok(linker)
+}
+
+fn input(host: &Host, index: i32) -> Result<Value, GuestFault> {
+    let place = usize::try_from(index).ok();
+    let value = place.and_then(|place| host.frame.inputs.get(place));
+    let what = "input";
+    value.copied().ok_or(GuestFault::NoSuch { what, index })
+}
+
+fn in_f64(caller: Call<'_>, index: i32) -> Result<f64, Error> {
+    let host = caller.data();
+    if !host.has_event() {
+        return Ok(f64::NAN);
+    }
+    match input(host, index).map_err(Error::host)? {
+        Value::F64(value) => Ok(canonical(value)),
+        Value::I64(value) => Ok(value as f64),
+        Value::I32(value) => Ok(value.into()),
+        Value::Bytes(_) => wrong_type("input", index, "number"),
+    }
+}
+
+fn in_i64(caller: Call<'_>, index: i32) -> Result<i64, Error> {
+    let host = caller.data();
+    if !host.has_event() {
+        return wrong_context(import::IN_I64);
+    }
+    match input(host, index).map_err(Error::host)? {
+        Value::I64(value) => Ok(value),
+        Value::I32(value) => Ok(value.into()),
+        Value::F64(_) | Value::Bytes(_) => wrong_type("input", index, "integer"),
+    }
+}
+
+fn in_bytes(mut caller: Call<'_>, index: i32, ptr: i32, cap: i32) -> Result<i32, Error> {
+    with_memory(&mut caller, 0, |memory, host| {
+        if !host.has_event() {
+            return Ok(Answer::code(Code::WrongContext));
+        }
+        let Value::Bytes(span) = input(host, index)? else {
+            let (what, kind) = ("input", "string");
+            return Err(GuestFault::WrongType { what, index, kind });
+        };
+        let (target, span) = match (claim(ptr, cap), span) {
+            (Err(refusal), _) => return Ok(refusal),
+            (Ok(_), None) => return Ok(Answer::code(Code::NotFound)),
+            (Ok(target), Some(span)) => (target, span),
+        };
+        Ok(target.fill(memory, host.frame.decoded.bytes(span))?.into())
+    })
+}
+
+fn ev_bytes(mut caller: Call<'_>, what: i32, from: i32, ptr: i32, cap: i32) -> Result<i32, Error> {
+    with_memory(&mut caller, 0, |memory, host| {
+        let target = match claim(ptr, cap) {
+            Ok(target) => target,
+            Err(refusal) => return Ok(refusal),
+        };
+        let (Some(what), Ok(from)) = (EvBytes::from_value(what), usize::try_from(from)) else {
+            return Ok(Answer::code(Code::BadArgument));
+        };
+        // A key is what every handler has; the rest belongs to an event.
+        if host.handler.is_none() || (what != EvBytes::Key && !host.has_event()) {
+            return Ok(Answer::code(Code::WrongContext));
+        }
+        let event = &host.frame.event;
+        let bytes = match what {
+            EvBytes::Payload => &event.payload[..],
+            EvBytes::Topic => event.topic.as_str().as_bytes(),
+            EvBytes::Key => host.frame.key.as_bytes(),
+            EvBytes::Properties => &event.properties[..],
+        };
+        let rest = bytes.get(from..).unwrap_or_default();
+        Ok(target.fill(memory, rest)?.into())
+    })
+}
+
+fn ev_i64(caller: Call<'_>, what: i32) -> Result<i64, Error> {
+    let frame = &caller.data().frame;
+    let pane = frame.state.pane.as_ref();
+    let Some(selector) = EvI64::from_value(what) else {
+        return no_such("number about the event", what);
+    };
+    Ok(match selector {
+        EvI64::EventMs => frame.event_ms,
+        EvI64::ArrivalMs => frame.event.arrival_ms,
+        EvI64::InSeq => frame.in_seq.cast_signed(),
+        EvI64::Flags => frame.flags.into(),
+        EvI64::PayloadLen => frame.event.payload.len() as i64,
+        EvI64::PaneStart => pane.map_or(-1, |pane| pane.start_ms),
+        EvI64::PaneEnd => pane.map_or(-1, |pane| pane.end_ms),
+        // A pane fires once in this version.
+        EvI64::Revision => 0,
+        EvI64::Folded => pane.map_or(0, |pane| pane.folded.cast_signed()),
+    })
+}
+
+fn emit(mut caller: Call<'_>, port: i32, ptr: i32, len: i32) -> Result<i32, Error> {
+    with_memory(&mut caller, 0, |memory, host| {
+        let payload = match claim(ptr, len) {
+            Ok(claim) => claim.read(memory)?,
+            Err(refusal) => return Ok(refusal),
+        };
+        Ok(match host.check_port(port, payload.len()) {
+            Err(code) => Answer::code(code),
+            Ok(port) => {
+                push_emission(host, port, payload);
+                Answer {
+                    result: 0,
+                    moved: payload.len(),
+                }
+            }
+        })
+    })
+}
+
+fn emit_f64(mut caller: Call<'_>, port: i32, value: f64) -> Result<i32, Error> {
+    charge(&mut caller, FORMAT_FUEL)?;
+    if !value.is_finite() {
+        // JSON has no such number.
+        return Ok(Code::BadArgument.value());
+    }
+    let text = NumberText::new(value);
+    let host = caller.data_mut();
+    Ok(match host.check_port(port, text.as_bytes().len()) {
+        Err(code) => code.value(),
+        Ok(port) => {
+            push_emission(host, port, text.as_bytes());
+            0
+        }
+    })
+}
+
+/// Adds a message to the effects.
+pub(super) fn push_emission(host: &mut Host, port: u8, payload: &[u8]) {
+    let effects = &mut host.frame.effects;
+    effects.emitted_bytes += payload.len();
+    effects.emissions.push(Emission {
+        port,
+        payload: Bytes::copy_from_slice(payload),
+    });
+}
+
+fn fmt_f64(mut caller: Call<'_>, value: f64, ptr: i32, cap: i32) -> Result<i32, Error> {
+    with_memory(&mut caller, FORMAT_FUEL, |memory, _| {
+        match claim(ptr, cap) {
+            Err(refusal) => Ok(refusal),
+            Ok(target) => Ok(target
+                .fill(memory, NumberText::new(value).as_bytes())?
+                .into()),
+        }
+    })
+}
+
+fn cfg_f64(caller: Call<'_>, index: i32) -> Result<f64, Error> {
+    match config(caller.data(), index).map_err(Error::host)? {
+        ConfigValue::F64(value) => Ok(canonical(*value)),
+        ConfigValue::Bytes(_) => wrong_type("configuration entry", index, "number"),
+    }
+}
+
+fn cfg_bytes(mut caller: Call<'_>, index: i32, ptr: i32, cap: i32) -> Result<i32, Error> {
+    with_memory(&mut caller, 0, |memory, host| {
+        let ConfigValue::Bytes(bytes) = config(host, index)? else {
+            let (what, kind) = ("configuration entry", "string");
+            return Err(GuestFault::WrongType { what, index, kind });
+        };
+        match claim(ptr, cap) {
+            Err(refusal) => Ok(refusal),
+            Ok(target) => Ok(target.fill(memory, bytes)?.into()),
+        }
+    })
+}
+
+fn config(host: &Host, index: i32) -> Result<&ConfigValue, GuestFault> {
+    let place = usize::try_from(index).ok();
+    let what = "configuration entry";
+    place
+        .and_then(|place| host.settings.config.get(place))
+        .ok_or(GuestFault::NoSuch { what, index })
+}
+
+fn log(mut caller: Call<'_>, level: i32, ptr: i32, len: i32) -> Result<(), Error> {
+    with_memory(&mut caller, 0, |memory, host| {
+        let Ok(claim) = claim(ptr, len) else {
+            return Ok(Answer::of(0));
+        };
+        let line = claim.read(memory)?;
+        let effects = &mut host.frame.effects;
+        if effects.logs.len() >= host.frame.log_lines_free as usize {
+            effects.logs_dropped = effects.logs_dropped.saturating_add(1);
+            return Ok(Answer::of(0));
+        }
+        let line = line.get(..limit::LOG_LINE_BYTES_MAX).unwrap_or(line);
+        let mut text = String::from_utf8_lossy(line).into_owned();
+        // What stands in for a broken letter is longer than the letter was.
+        text.truncate(text.floor_char_boundary(limit::LOG_LINE_BYTES_MAX));
+        effects.logs.push(LogLine { level, text });
+        Ok(Answer {
+            result: 0,
+            moved: line.len(),
+        })
+    })?;
+    Ok(())
+}
+
+fn rand(mut caller: Call<'_>) -> i64 {
+    let host = caller.data_mut();
+    host.draws += 1;
+    let parts = [host.frame.in_seq, host.frame.call.into(), host.draws];
+    parts
+        .iter()
+        .fold(host.seed, |state, part| mix(state ^ part))
+        .cast_signed()
+}
+
+fn abort(mut caller: Call<'_>, text: i32, file: i32, line: i32, column: i32) -> Result<(), Error> {
+    let mut message = Box::default();
+    with_memory(&mut caller, 0, |memory, _| {
+        let text = assembly_script_text(memory, text).unwrap_or_else(|| "no message".to_owned());
+        let file = assembly_script_text(memory, file).unwrap_or_else(|| "unknown".to_owned());
+        message = format!("{text} at {file}:{line}:{column}").into();
+        Ok(Answer::of(0))
+    })?;
+    Err(Error::host(GuestFault::Abort { message }))
+}
+
+/// What stands for the instruction `memory.grow`.
+fn memory_grow(mut caller: Call<'_>, pages: i32) -> Result<i32, Error> {
+    let Some(memory) = caller.data().memory else {
+        return Ok(-1);
+    };
+    let pages = pages.cast_unsigned();
+    match memory.grow(&mut caller, pages.into()) {
+        Err(_) => Ok(-1),
+        Ok(before) => {
+            charge(&mut caller, u64::from(pages) * PAGE_FUEL)?;
+            // A memory of 32 bits has at most 65,536 pages.
+            Ok(i32::try_from(before).unwrap_or(-1))
+        }
+    }
+}
+
+fn no_such<T>(what: &'static str, index: i32) -> Result<T, Error> {
+    Err(Error::host(GuestFault::NoSuch { what, index }))
+}
+
+fn wrong_type<T>(what: &'static str, index: i32, kind: &'static str) -> Result<T, Error> {
+    Err(Error::host(GuestFault::WrongType { what, index, kind }))
+}
+
+fn wrong_context<T>(import: &'static str) -> Result<T, Error> {
+    Err(Error::host(GuestFault::WrongContext { import }))
+}

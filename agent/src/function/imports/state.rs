@@ -1,0 +1,138 @@
+//! The imports that work on what a rule remembers about a key: slots, entries and timers.
+
+use tidemill_abi::{Code, import, limit};
+use wasmi::Error;
+
+use super::{Call, no_such};
+use crate::function::host::{Answer, claim, with_memory};
+use crate::function::number::canonical;
+
+/// Fuel of a look into the state entries: a walk down a tree of byte strings.
+const ENTRY_FUEL: u64 = 50;
+pub(super) fn reg_get(caller: Call<'_>, slot: i32) -> Result<f64, Error> {
+    let host = caller.data();
+    host.with_key(import::REG_GET).map_err(Error::host)?;
+    let Ok(slot) = u8::try_from(slot) else {
+        return no_such("slot", slot);
+    };
+    let frame = &host.frame;
+    if let Some(written) = frame.effects.slots.get(slot) {
+        return Ok(written);
+    }
+    Ok(match &frame.state.pane {
+        Some(pane) if host.is_pane_slot(slot) => pane.slot(slot),
+        _ => frame.state.slot(slot),
+    })
+}
+
+pub(super) fn reg_set(mut caller: Call<'_>, slot: i32, value: f64) -> Result<(), Error> {
+    let host = caller.data_mut();
+    host.with_key(import::REG_SET).map_err(Error::host)?;
+    let Ok(slot) = u8::try_from(slot) else {
+        return no_such("slot", slot);
+    };
+    host.frame.effects.slots.set(slot, canonical(value));
+    Ok(())
+}
+
+pub(super) fn st_get(
+    mut caller: Call<'_>,
+    kp: i32,
+    kl: i32,
+    vp: i32,
+    vc: i32,
+) -> Result<i32, Error> {
+    with_memory(&mut caller, ENTRY_FUEL, |memory, host| {
+        let (key, target) = match (claim(kp, kl), claim(vp, vc)) {
+            (Ok(key), Ok(target)) => (key, target),
+            (Err(refusal), _) | (_, Err(refusal)) => return Ok(refusal),
+        };
+        if host.handler.is_none() {
+            return Ok(Answer::code(Code::WrongContext));
+        }
+        match host.entry(key.read(memory)?) {
+            None => Ok(Answer::code(Code::NotFound)),
+            Some(value) => Ok(target.fill(memory, value)?.into()),
+        }
+    })
+}
+
+pub(super) fn st_put(
+    mut caller: Call<'_>,
+    kp: i32,
+    kl: i32,
+    vp: i32,
+    vl: i32,
+) -> Result<i32, Error> {
+    with_memory(&mut caller, ENTRY_FUEL, |memory, host| {
+        let (key, value) = match (claim(kp, kl), claim(vp, vl)) {
+            (Ok(key), Ok(value)) => (key.read(memory)?, value.read(memory)?),
+            (Err(refusal), _) | (_, Err(refusal)) => return Ok(refusal),
+        };
+        if host.handler.is_none() {
+            return Ok(Answer::code(Code::WrongContext));
+        }
+        if key.is_empty() {
+            return Ok(Answer::code(Code::BadArgument));
+        }
+        if key.len() > limit::STATE_KEY_BYTES_MAX || value.len() > limit::STATE_VALUE_BYTES_MAX {
+            return Ok(Answer::code(Code::TooBig));
+        }
+        let before = host.entry(key).map_or(0, |old| key.len() + old.len());
+        let after = key.len() + value.len();
+        let growth = host.growth + after as i64 - before as i64;
+        let free = i64::try_from(host.frame.state_bytes_free).unwrap_or(i64::MAX);
+        if after > before && growth > free {
+            return Ok(Answer::code(Code::Quota));
+        }
+        host.growth = growth;
+        let entries = &mut host.frame.effects.entries;
+        entries.insert(key.into(), Some(value.into()));
+        Ok(Answer {
+            result: 0,
+            moved: after,
+        })
+    })
+}
+
+pub(super) fn st_del(mut caller: Call<'_>, kp: i32, kl: i32) -> Result<i32, Error> {
+    with_memory(&mut caller, ENTRY_FUEL, |memory, host| {
+        let key = match claim(kp, kl) {
+            Ok(key) => key.read(memory)?,
+            Err(refusal) => return Ok(refusal),
+        };
+        if host.handler.is_none() {
+            return Ok(Answer::code(Code::WrongContext));
+        }
+        // Only what is there leaves a mark, so that a guest cannot fill the host with marks.
+        let Some(old) = host.entry(key) else {
+            return Ok(Answer::code(Code::NotFound));
+        };
+        host.growth -= (key.len() + old.len()) as i64;
+        if host.frame.state.entries.contains_key(key) {
+            host.frame.effects.entries.insert(key.into(), None);
+        } else {
+            host.frame.effects.entries.remove(key);
+        }
+        Ok(Answer::of(0))
+    })
+}
+
+pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32, Error> {
+    let host = caller.data_mut();
+    if host.handler.is_none() {
+        return Ok(Code::WrongContext.value());
+    }
+    // Ids below the limit bound the number of timers by themselves.
+    let id = match u32::try_from(id) {
+        Ok(id) if id < limit::TIMERS_MAX && delay_ms <= limit::TIMER_DELAY_MS_MAX => id,
+        _ => return Ok(Code::BadArgument.value()),
+    };
+    let delay = u64::try_from(delay_ms).ok();
+    let timers = &mut host.frame.effects.timers;
+    match timers.iter_mut().find(|(known, _)| *known == id) {
+        Some(known) => known.1 = delay,
+        None => timers.push((id, delay)),
+    }
+    Ok(0)
+}
