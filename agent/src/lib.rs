@@ -12,3 +12,5 @@ pub mod effects;
 pub mod frame;
 pub mod limits;
 pub mod state;
+
+pub mod backoff;
