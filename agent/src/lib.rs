@@ -14,3 +14,6 @@ pub mod limits;
 pub mod state;
 
 pub mod backoff;
+
+pub mod destination;
+pub mod source;
