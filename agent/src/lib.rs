@@ -14,6 +14,6 @@ pub mod limits;
 pub mod state;
 
 pub mod backoff;
-
+pub mod demo;
 pub mod destination;
 pub mod source;

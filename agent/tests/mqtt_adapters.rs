@@ -615,3 +615,22 @@ fn a_message_that_no_packet_can_hold_is_dropped_and_the_next_one_goes() {
         destinations.handle.stop(PATIENCE);
     }
 }
+
+#[test]
+fn source_and_destination_meet_at_the_embedded_broker() {
+    let port = tidemill::demo::broker::start(None).unwrap().port();
+    // It speaks 3.1.1 only, which the source finds out.
+    let source = Source::start(port, Protocol::Auto, &[], &[(1, "out")]);
+    source.until_held(1);
+    let destinations = Destinations::start(vec![upstream(port, Protocol::Auto)]);
+    destinations.handle.send(numbered(0..500, 1));
+    let events = source.events_until("499");
+    let expected: Vec<_> = (0..499).map(|number: u32| number.to_string()).collect();
+    assert_eq!(payloads(&events), expected);
+    assert_eq!(destinations.handle.stop(PATIENCE), [0]);
+    source.stop();
+    assert!(
+        tidemill::demo::broker::start(Some(port)).is_err(),
+        "the port is taken"
+    );
+}
