@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 // Floor 0: values.
+pub mod backoff;
 pub mod clock;
 pub mod event;
 pub mod text;
@@ -29,3 +30,10 @@ pub mod router;
 
 // Floor 4: wasmi.
 pub mod function;
+
+// Floor 7: adapters.
+pub mod destination;
+pub mod source;
+
+// Floor 9: the demo.
+pub mod demo;

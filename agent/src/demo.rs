@@ -1,0 +1,3 @@
+//! What `tidemill demo` is made of. So far the broker.
+
+pub mod broker;

@@ -1,0 +1,217 @@
+//! Takes events in over MQTT: a thread of its own, named `mqtt-in`, that owns client and event loop,
+//! keeps the session's subscriptions as wanted, and hands events on in batches. What becomes of an
+//! event is the mill's business; acknowledgement is still the library's, at the moment of reading.
+
+mod intake;
+pub(crate) mod link;
+pub(crate) mod negotiation;
+pub(crate) mod reconnect;
+mod reports;
+mod subscriptions;
+mod topics;
+pub(crate) mod trouble;
+pub(crate) mod v311;
+mod v5;
+
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::topic::{Topic, TopicFilter};
+
+pub use link::Version;
+pub use negotiation::Protocol;
+pub use subscriptions::Subscription;
+
+/// A packet is read up to this size only to be dropped and named; the session of a longer one is
+/// given up, so that no message can exhaust a board's memory.
+pub const OVERSIZED_BYTES_MAX: u32 = 8 << 20;
+
+/// Where events come from.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// The broker's name or address.
+    pub host: String,
+    /// The broker's port.
+    pub port: u16,
+    /// What the broker keeps the session under; no other client may use it.
+    pub client_id: String,
+    /// User name, where the broker asks for one.
+    pub username: Option<String>,
+    /// Password, where the broker asks for one.
+    pub password: Option<String>,
+    /// Which MQTT to speak; `Auto` tries 5 first.
+    pub protocol: Protocol,
+    /// Quality of service of all subscriptions, 0 or 1.
+    pub qos: u8,
+    /// Longer packets are dropped and reported.
+    pub packet_bytes_max: u32,
+    /// How long the socket rests after a batch, so that many events share a wake-up.
+    pub coalesce: Duration,
+    /// A ping goes out this often, at least every 5 s over MQTT 5.
+    pub keep_alive: Duration,
+    /// A batch is handed on at the latest when it has this many events.
+    pub batch_events_max: usize,
+    /// MQTT 5: how many unacknowledged messages the broker may send; its default when `None`.
+    pub receive_maximum: Option<u16>,
+    /// How long an MQTT 5 broker keeps the session while the agent is away.
+    pub session_expiry: Duration,
+    /// Size asked of the kernel for the socket's receive buffer; its own choice when `None`.
+    pub receive_buffer_bytes: Option<u32>,
+    /// Tells the time of arrival.
+    pub clock: Clock,
+}
+
+impl SourceSettings {
+    /// Settings for a broker that asks for nothing special.
+    pub fn new(host: &str, port: u16, client_id: &str, clock: Clock) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            client_id: client_id.to_owned(),
+            username: None,
+            password: None,
+            protocol: Protocol::Auto,
+            qos: 1,
+            packet_bytes_max: 1 << 20,
+            coalesce: Duration::from_millis(5),
+            keep_alive: Duration::from_secs(5),
+            batch_events_max: 1_024,
+            receive_maximum: None,
+            session_expiry: Duration::from_secs(7 * 24 * 3_600),
+            receive_buffer_bytes: None,
+            clock,
+        }
+    }
+}
+
+/// What the source has to say.
+#[derive(Debug)]
+pub enum SourceReport {
+    /// Events in the order of their arrival.
+    Events(Vec<Event>),
+    /// The broker took the connection.
+    Connected {
+        /// What is spoken.
+        protocol: Version,
+        /// Whether the broker kept the session. If not, it holds no subscription and what was
+        /// queued in it is gone.
+        session_present: bool,
+    },
+    /// What the session holds now: to be kept on disk and handed to the next [`spawn`]. It comes
+    /// before a filter is dropped and after filters were taken.
+    Subscribed {
+        /// Everything held.
+        held: Vec<Subscription>,
+    },
+    /// The broker did not take a filter. It is asked for again with the next connection.
+    Refused {
+        /// Which one.
+        filter: TopicFilter,
+        /// What the broker gave as reason.
+        reason: String,
+    },
+    /// The connection failed or ended.
+    Disconnected {
+        /// Why, and what can be done about it.
+        reason: String,
+        /// When the next attempt comes.
+        retry_in: Duration,
+    },
+    /// A packet above the limit was dropped.
+    Oversized {
+        /// Its topic, where it was read.
+        topic: Option<Topic>,
+        /// Its size.
+        bytes: usize,
+    },
+    /// Messages were dropped because their topics are no topics.
+    InvalidTopics {
+        /// How many.
+        count: usize,
+    },
+}
+
+/// What became of a report.
+#[derive(Debug)]
+pub enum Flow {
+    /// It was taken.
+    Taken,
+    /// There is no room now: it comes back and is offered again a little later. Meanwhile the
+    /// source stops reading, which holds the broker back, and keeps the connection alive.
+    Full(SourceReport),
+    /// Nobody listens any more: the source stops.
+    Gone,
+}
+
+/// What the source is asked to do.
+#[derive(Debug, Clone)]
+pub enum SourceCommand {
+    /// The whole set of wanted subscriptions, in place of the one before.
+    Subscriptions(Vec<Subscription>),
+    /// Say good-bye to the broker, which keeps the session, and end.
+    Stop,
+}
+
+/// The latest wishes; a newer one replaces an older one that was not seen yet.
+#[derive(Debug, Clone)]
+struct Wishes {
+    wanted: Vec<Subscription>,
+    stop: bool,
+}
+
+/// Holds the source's thread.
+#[derive(Debug)]
+pub struct SourceHandle {
+    wishes: watch::Sender<Wishes>,
+    thread: JoinHandle<()>,
+}
+
+impl SourceHandle {
+    /// Passes a command on; never waits.
+    pub fn command(&self, command: SourceCommand) {
+        self.wishes.send_modify(|wishes| match command {
+            SourceCommand::Subscriptions(wanted) => wishes.wanted = wanted,
+            SourceCommand::Stop => wishes.stop = true,
+        });
+    }
+
+    /// Waits for the thread to end, which it does within about a second of
+    /// [`SourceCommand::Stop`], provided `report` returns. Tells whether it ended well.
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+/// Starts the source. `held` is what the broker is known to hold of this client's session.
+///
+/// `report` is called on the source's thread. It may block, but then nothing pings the broker, which
+/// closes the connection after one and a half keep-alives; better it returns [`Flow::Full`].
+///
+/// # Errors
+/// When the thread or its runtime cannot be started.
+pub fn spawn(
+    settings: SourceSettings,
+    held: Vec<Subscription>,
+    wanted: Vec<Subscription>,
+    report: impl FnMut(SourceReport) -> Flow + Send + 'static,
+) -> Result<SourceHandle, io::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let (wishes, receiver) = watch::channel(Wishes {
+        wanted,
+        stop: false,
+    });
+    let intake = intake::Intake::new(settings, held, receiver, report);
+    let thread = std::thread::Builder::new()
+        .name("mqtt-in".to_owned())
+        // The budget of cooperative scheduling would cut a drain short; nobody shares this thread.
+        .spawn(move || runtime.block_on(tokio::task::unconstrained(intake.run())))?;
+    Ok(SourceHandle { wishes, thread })
+}

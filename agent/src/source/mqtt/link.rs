@@ -1,0 +1,226 @@
+//! One MQTT connection, the same to its owner whether it speaks 5 or 3.1.1: opens, polls, and turns
+//! the library's events into [`Signal`]s and its errors into [`Trouble`]. A link serves one
+//! connection; after an error its owner opens another, so that nothing of a dead connection is left.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::trouble::Trouble;
+use super::{v5, v311};
+use crate::event::SubscriptionIds;
+
+/// A version of MQTT, decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// MQTT 5.
+    V5,
+    /// MQTT 3.1.1.
+    V311,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V5 => "MQTT 5",
+            Self::V311 => "MQTT 3.1.1",
+        })
+    }
+}
+
+/// Where and how to connect.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) client_id: String,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) keep_alive: Duration,
+    /// Whether the broker forgets what an earlier connection of this client left with it.
+    pub(crate) clean: bool,
+    /// How long the broker keeps an MQTT 5 session after the connection ends.
+    pub(crate) session_expiry: Duration,
+    /// Packets longer than this end the connection with [`Trouble::Oversized`].
+    pub(crate) incoming_bytes_max: u32,
+    /// No packet longer than this may be sent.
+    pub(crate) outgoing_bytes_max: u32,
+    /// Packet identifiers in use at once for what is sent; owners stay well below.
+    pub(crate) packet_ids: u16,
+    /// MQTT 5: how many QoS 1 messages the broker may send ahead of acknowledgements.
+    pub(crate) receive_maximum: Option<u16>,
+    /// Size asked of the kernel for the socket's receive buffer; its own choice when `None`.
+    pub(crate) receive_buffer_bytes: Option<u32>,
+}
+
+impl Peer {
+    /// What a person knows the broker by.
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    pub(super) fn network(&self) -> rumqttc::NetworkOptions {
+        let mut network = rumqttc::NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        if let Some(bytes) = self.receive_buffer_bytes {
+            network.set_tcp_recv_buffer_size(bytes);
+        }
+        network
+    }
+}
+
+/// A message received, of either version.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) topic: TopicName,
+    pub(crate) payload: Bytes,
+    pub(crate) retained: bool,
+    pub(crate) subscriptions: SubscriptionIds,
+    pub(crate) properties: Bytes,
+}
+
+/// A topic as the library hands it out.
+#[derive(Debug)]
+pub(crate) enum TopicName {
+    Text(String),
+    Unchecked(Bytes),
+}
+
+impl TopicName {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Unchecked(bytes) => bytes,
+        }
+    }
+}
+
+/// What happened on a connection, as far as its owners care.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// The broker took the connection. `identifiers`: copies will name their subscriptions.
+    Connected {
+        session_present: bool,
+        identifiers: bool,
+    },
+    Message(Received),
+    /// A SUBSCRIBE or an UNSUBSCRIBE left, in the order they were asked for.
+    FilterSent(u16),
+    Subscribed {
+        id: u16,
+        refused: Option<String>,
+    },
+    Unsubscribed(u16),
+    /// A PUBLISH left, in the order they were asked for; 0 at QoS 0.
+    PublishSent(u16),
+    /// The library keeps a PUBLISH back because its packet identifier is still in use.
+    PublishStuck,
+    Acknowledged {
+        id: u16,
+        refused: Option<String>,
+    },
+    DisconnectSent,
+}
+
+/// A message to send.
+#[derive(Debug, Clone)]
+pub(crate) struct Sending<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a Bytes,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+}
+
+/// Asks a [`Line`] for things while it is being polled. Nothing here ever waits: the task that polls
+/// would wait for itself.
+pub(crate) enum Requests {
+    V5(rumqttc::v5::AsyncClient),
+    V311(rumqttc::AsyncClient),
+}
+
+/// The connection itself.
+pub(crate) enum Line {
+    V5(Box<v5::Loop>),
+    V311(Box<v311::Loop>),
+}
+
+/// Prepares a connection; the first [`Line::poll`] establishes it. `requests_max` bounds what can
+/// be asked for at once.
+pub(crate) fn open(peer: &Peer, version: Version, requests_max: usize) -> (Requests, Line) {
+    match version {
+        Version::V5 => {
+            let (client, line) = v5::open(peer, requests_max);
+            (Requests::V5(client), Line::V5(Box::new(line)))
+        }
+        Version::V311 => {
+            let (client, line) = v311::open(peer, requests_max);
+            (Requests::V311(client), Line::V311(Box::new(line)))
+        }
+    }
+}
+
+impl Requests {
+    /// Whether the request found room, as for the others below.
+    pub(crate) fn subscribe(&self, filter: &str, qos: u8, identifier: Option<u32>) -> bool {
+        match self {
+            Self::V5(client) => v5::subscribe(client, filter, qos, identifier),
+            Self::V311(client) => client.try_subscribe(filter, v311::qos(qos)).is_ok(),
+        }
+    }
+
+    pub(crate) fn unsubscribe(&self, filter: &str) -> bool {
+        match self {
+            Self::V5(client) => client.try_unsubscribe(filter).is_ok(),
+            Self::V311(client) => client.try_unsubscribe(filter).is_ok(),
+        }
+    }
+
+    pub(crate) fn publish(&self, sending: &Sending<'_>) -> bool {
+        match self {
+            Self::V5(client) => v5::publish(client, sending),
+            Self::V311(client) => v311::publish(client, sending),
+        }
+    }
+
+    pub(crate) fn disconnect(&self) -> bool {
+        match self {
+            Self::V5(client) => client.try_disconnect().is_ok(),
+            Self::V311(client) => client.try_disconnect().is_ok(),
+        }
+    }
+}
+
+impl Line {
+    /// Connects, reads, writes, pings; returns when there is something to [`Line::drain`].
+    pub(crate) async fn poll(&mut self) -> Result<(), Trouble> {
+        match self {
+            Self::V5(line) => line.poll().await,
+            Self::V311(line) => line.poll().await,
+        }
+    }
+
+    /// Hands out everything that has been read and written, in order.
+    pub(crate) fn drain(&mut self, mut sink: impl FnMut(Signal)) {
+        match self {
+            Self::V5(line) => line.drain(&mut sink),
+            Self::V311(line) => line.drain(&mut sink),
+        }
+    }
+
+    /// Takes an unanswered ping for answered: its answer waits behind messages that the owner has
+    /// no room for, which is no sign of a dead broker.
+    pub(crate) fn excuse_ping(&mut self) {
+        match self {
+            Self::V5(line) => line.excuse_ping(),
+            Self::V311(line) => line.excuse_ping(),
+        }
+    }
+
+    /// The connection for writing in bulk, where the library lets us at it: 3.1.1 only.
+    pub(crate) fn bulk(&mut self) -> Option<&mut v311::Loop> {
+        match self {
+            Self::V5(_) => None,
+            Self::V311(line) => Some(line),
+        }
+    }
+}

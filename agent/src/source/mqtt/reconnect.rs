@@ -1,0 +1,78 @@
+//! What is remembered from one connection to the next: which version worked, how often it failed,
+//! and so how long to wait and what to tell the operator.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use super::link::Version;
+use super::negotiation::{Negotiation, Protocol};
+use super::trouble::Trouble;
+use crate::backoff::{Backoff, DELAY_MAX};
+
+/// So many connections in a row that ended soon look like two clients with one id. Over 3.1.1 the
+/// broker cannot say so, and not every broker does over 5.
+const SHORT_CONNECTIONS_MAX: u32 = 3;
+
+#[derive(Debug)]
+pub(crate) struct Reconnect {
+    negotiation: Negotiation,
+    backoff: Backoff,
+    connected_since: Option<Instant>,
+    short_connections: u32,
+}
+
+/// The end of a connection, or of an attempt.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) reason: String,
+    pub(crate) retry_in: Duration,
+}
+
+impl Reconnect {
+    /// `preferred` is tried first where the configuration leaves the version open.
+    pub(crate) fn new(protocol: Protocol, preferred: Version) -> Self {
+        Self {
+            negotiation: Negotiation::new(protocol, preferred),
+            backoff: Backoff::default(),
+            connected_since: None,
+            short_connections: 0,
+        }
+    }
+
+    /// The version to connect with, or that the broker took.
+    pub(crate) fn version(&self) -> Version {
+        self.negotiation.version()
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected_since.is_some()
+    }
+
+    /// The broker took the connection.
+    pub(crate) fn connected(&mut self) {
+        self.negotiation.accepted();
+        self.connected_since = Some(Instant::now());
+    }
+
+    /// The connection ended, or never came to be. `at_once`: its owner knows a remedy.
+    pub(crate) fn lost(&mut self, trouble: &Trouble, at_once: bool) -> Lost {
+        let mut at_once = at_once;
+        let mut reason = trouble.to_string();
+        match self.connected_since.take() {
+            None => at_once |= self.negotiation.failed(trouble),
+            Some(since) if since.elapsed() >= DELAY_MAX => {
+                self.backoff.reset();
+                self.short_connections = 0;
+            }
+            Some(_) => self.short_connections += 1,
+        }
+        if *trouble == Trouble::Closed && self.short_connections >= SHORT_CONNECTIONS_MAX {
+            reason.push_str("; if this goes on, another client may be using the same client id");
+        }
+        let retry_in = match at_once {
+            true => Duration::ZERO,
+            false => self.backoff.after_failure(RandomState::new().hash_one(())),
+        };
+        Lost { reason, retry_in }
+    }
+}

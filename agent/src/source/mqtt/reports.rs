@@ -1,0 +1,143 @@
+//! What the source has to say, in order: events gathered into batches, and everything else between
+//! them. Offers reports until they are taken; when to offer is the intake's.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{Flow, SourceReport};
+use crate::event::Event;
+
+/// A batch is handed on at the latest with this many bytes of payload.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// How often a stalled source looks after its connection: several times within a keep-alive.
+const STALL_POLL_EVERY: Duration = Duration::from_secs(1);
+
+/// How soon, and how late at most, a report is offered again that was not taken.
+const OFFER_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+pub(super) struct Reports<R> {
+    report: R,
+    /// The next to offer first.
+    queue: VecDeque<SourceReport>,
+    batch: Vec<Event>,
+    batch_events_max: usize,
+    batch_events_last: usize,
+    bytes_untaken: usize,
+    invalid_topics: usize,
+}
+
+impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
+    pub(super) fn new(batch_events_max: usize, report: R) -> Self {
+        Self {
+            report,
+            queue: VecDeque::new(),
+            batch: Vec::new(),
+            batch_events_max,
+            batch_events_last: 0,
+            bytes_untaken: 0,
+            invalid_topics: 0,
+        }
+    }
+
+    /// Whether all that was said has been taken; events still being gathered aside.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// What was read of events and not yet taken.
+    pub(super) fn bytes_untaken(&self) -> usize {
+        self.bytes_untaken
+    }
+
+    pub(super) fn event(&mut self, event: Event, bytes: usize) {
+        self.bytes_untaken += bytes;
+        if self.batch.is_empty() {
+            self.batch.reserve(self.batch_events_last);
+        }
+        self.batch.push(event);
+    }
+
+    pub(super) fn invalid_topic(&mut self) {
+        self.invalid_topics += 1;
+    }
+
+    /// Queues a report behind the events that came before it.
+    pub(super) fn say(&mut self, report: SourceReport) {
+        self.close_batch();
+        self.queue.push_back(report);
+    }
+
+    pub(super) fn batch_is_full(&self) -> bool {
+        self.batch.len() >= self.batch_events_max || self.bytes_untaken >= BATCH_BYTES_MAX
+    }
+
+    /// Makes a report of what was gathered; returns whether there was any event.
+    pub(super) fn close_batch(&mut self) -> bool {
+        let count = std::mem::take(&mut self.invalid_topics);
+        if count > 0 {
+            self.queue.push_back(SourceReport::InvalidTopics { count });
+        }
+        if self.batch.is_empty() {
+            return false;
+        }
+        self.batch_events_last = self.batch.len();
+        let events = std::mem::take(&mut self.batch);
+        self.queue.push_back(SourceReport::Events(events));
+        true
+    }
+
+    /// Offers what was said, in order, until something is not taken.
+    pub(super) fn offer(&mut self) -> Offer {
+        while let Some(report) = self.queue.pop_front() {
+            match (self.report)(report) {
+                Flow::Taken => {}
+                Flow::Gone => return Offer::Gone,
+                Flow::Full(report) => {
+                    self.queue.push_front(report);
+                    return Offer::Full;
+                }
+            }
+        }
+        self.bytes_untaken = 0;
+        Offer::Taken
+    }
+}
+
+/// What became of the reports.
+pub(super) enum Offer {
+    Taken,
+    Full,
+    Gone,
+}
+
+/// Paces a source whose reports are not taken.
+pub(super) struct Stall {
+    pause: Duration,
+    polled: Instant,
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self {
+            pause: OFFER_AGAIN.0,
+            polled: Instant::now(),
+        }
+    }
+}
+
+impl Stall {
+    pub(super) fn pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(OFFER_AGAIN.1);
+        pause
+    }
+
+    pub(super) fn has_to_poll(&mut self) -> bool {
+        let due = self.polled.elapsed() >= STALL_POLL_EVERY;
+        if due {
+            self.polled = Instant::now();
+        }
+        due
+    }
+}

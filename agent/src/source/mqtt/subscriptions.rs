@@ -1,0 +1,292 @@
+//! What a session holds, what it should hold, and the way between: which filters to subscribe and
+//! which to drop. Pure; sending and persisting are the owner's.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::topic::TopicFilter;
+
+/// How many SUBSCRIBE and UNSUBSCRIBE packets may wait for their acknowledgements: their packet
+/// identifiers must not meet.
+pub(crate) const CHANGES_IN_FLIGHT_MAX: usize = 32;
+
+/// A topic filter and the number that copies received through it bear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// MQTT 5's subscription identifier, from 1 to 268,435,455; the same for a filter as long as it
+    /// is wanted. In what a session holds, 0 says that the broker knows of no identifier, because
+    /// the filter was subscribed over 3.1.1.
+    pub id: u32,
+    /// What to receive.
+    pub filter: TopicFilter,
+}
+
+/// One packet to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Subscribe(Subscription),
+    Unsubscribe(TopicFilter),
+}
+
+/// A filter that the broker did not take.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) filter: TopicFilter,
+    pub(crate) reason: String,
+}
+
+/// The subscriptions of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    held: BTreeMap<TopicFilter, u32>,
+    waiting: VecDeque<Change>,
+    /// Asked of the library, not yet on the wire: their packet identifiers are not known.
+    asked: VecDeque<Change>,
+    sent: Vec<(u16, Change)>,
+    /// A wish came while changes were on their way.
+    deferred: bool,
+}
+
+impl Subscriptions {
+    pub(crate) fn new(held: Vec<Subscription>) -> Self {
+        Self {
+            held: held.into_iter().map(|s| (s.filter, s.id)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// What the session holds, as far as the broker has acknowledged it.
+    pub(crate) fn held(&self) -> Vec<Subscription> {
+        self.held
+            .iter()
+            .map(|(filter, id)| Subscription {
+                id: *id,
+                filter: filter.clone(),
+            })
+            .collect()
+    }
+
+    /// A connection ended: what was on its way counts for nothing. A filter whose fate is unknown
+    /// is not held, so that it will be subscribed once more rather than be missing.
+    pub(crate) fn interrupted(&mut self) {
+        self.waiting.clear();
+        self.asked.clear();
+        self.sent.clear();
+        self.deferred = false;
+    }
+
+    /// The broker kept no session.
+    pub(crate) fn lost(&mut self) {
+        self.held.clear();
+    }
+
+    /// Prepares the way from what is held to what is wanted. Returns whether less is held now than
+    /// before: that has to be known (and should be on disk) before anything is sent.
+    pub(crate) fn aim(&mut self, wanted: &[Subscription], identifiers: bool) -> bool {
+        if !self.asked.is_empty() || !self.sent.is_empty() {
+            self.deferred = true;
+            self.waiting.clear();
+            return false;
+        }
+        let wanted = if identifiers {
+            wanted.to_vec()
+        } else {
+            without_covered(wanted)
+        };
+        let is_held = |s: &Subscription| match self.held.get(&s.filter) {
+            Some(id) => *id == s.id || !identifiers,
+            None => false,
+        };
+        let missing = wanted.iter().filter(|s| !is_held(s)).cloned();
+        let unwanted: Vec<_> = self
+            .held
+            .keys()
+            .filter(|filter| wanted.iter().all(|s| s.filter != **filter))
+            .cloned()
+            .collect();
+        // Subscribe first: where a filter takes another's place, nothing is missed in between.
+        self.waiting = missing.map(Change::Subscribe).collect();
+        for filter in &unwanted {
+            self.held.remove(filter);
+        }
+        let shrunk = !unwanted.is_empty();
+        self.waiting
+            .extend(unwanted.into_iter().map(Change::Unsubscribe));
+        shrunk
+    }
+
+    /// The next packet to ask the library for, once there is room for one more.
+    pub(crate) fn next(&mut self) -> Option<Change> {
+        if self.asked.len() + self.sent.len() >= CHANGES_IN_FLIGHT_MAX {
+            return None;
+        }
+        let change = self.waiting.pop_front()?;
+        self.asked.push_back(change.clone());
+        Some(change)
+    }
+
+    /// The oldest packet asked for went out under this packet identifier.
+    pub(crate) fn sent(&mut self, packet: u16) {
+        if let Some(change) = self.asked.pop_front() {
+            self.sent.push((packet, change));
+        }
+    }
+
+    /// The broker answered a packet. `identifiers`: it has taken note of the subscription's id.
+    pub(crate) fn acknowledged(
+        &mut self,
+        packet: u16,
+        refused: Option<String>,
+        identifiers: bool,
+    ) -> Option<Refusal> {
+        let place = self.sent.iter().position(|(id, _)| *id == packet)?;
+        let (_, change) = self.sent.swap_remove(place);
+        let Change::Subscribe(Subscription { id, filter }) = change else {
+            return None;
+        };
+        match refused {
+            Some(reason) => Some(Refusal { filter, reason }),
+            None => {
+                self.held.insert(filter, if identifiers { id } else { 0 });
+                None
+            }
+        }
+    }
+
+    /// Whether nothing is on its way any more.
+    pub(crate) fn settled(&self) -> bool {
+        self.waiting.is_empty() && self.asked.is_empty() && self.sent.is_empty()
+    }
+
+    /// Whether a wish waited for the changes before it, which are done now.
+    pub(crate) fn take_deferred(&mut self) -> bool {
+        self.settled() && std::mem::take(&mut self.deferred)
+    }
+}
+
+/// Over 3.1.1 a copy does not tell its subscription, so a filter that another covers would only
+/// bring copies that cannot be told apart.
+fn without_covered(wanted: &[Subscription]) -> Vec<Subscription> {
+    wanted
+        .iter()
+        .filter(|s| {
+            let covers = |o: &&Subscription| o.filter != s.filter && o.filter.covers(&s.filter);
+            !wanted.iter().any(|other| covers(&other))
+        })
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(texts: &[(u32, &str)]) -> Vec<Subscription> {
+        texts
+            .iter()
+            .map(|(id, text)| Subscription {
+                id: *id,
+                filter: TopicFilter::new(text).unwrap(),
+            })
+            .collect()
+    }
+
+    fn changes(subscriptions: &mut Subscriptions) -> Vec<String> {
+        std::iter::from_fn(|| subscriptions.next())
+            .map(|change| match change {
+                Change::Subscribe(s) => format!("+{} {}", s.id, s.filter),
+                Change::Unsubscribe(filter) => format!("-{filter}"),
+            })
+            .collect()
+    }
+
+    fn check(held: &[(u32, &str)], wanted: &[(u32, &str)], identifiers: bool, expected: &[&str]) {
+        let mut subscriptions = Subscriptions::new(list(held));
+        subscriptions.aim(&list(wanted), identifiers);
+        assert_eq!(
+            changes(&mut subscriptions),
+            expected,
+            "{held:?} -> {wanted:?}"
+        );
+    }
+
+    #[test]
+    fn only_the_difference_is_sent() {
+        let (five, old) = (true, false);
+        check(&[], &[(1, "a"), (2, "b")], five, &["+1 a", "+2 b"]);
+        check(&[(1, "a")], &[(1, "a"), (2, "b")], five, &["+2 b"]);
+        check(&[(1, "a"), (2, "b")], &[(2, "b")], five, &["-a"]);
+        check(&[(1, "a")], &[(1, "a")], five, &[]);
+        check(&[(1, "a")], &[(7, "a")], five, &["+7 a"]);
+        check(&[(0, "a")], &[(1, "a")], five, &["+1 a"]);
+        check(&[(0, "a")], &[(1, "a")], old, &[]);
+        check(&[(9, "a")], &[(1, "a")], old, &[]);
+    }
+
+    #[test]
+    fn covered_filters_are_subscribed_only_where_copies_tell_them_apart() {
+        let both = [(1, "a/+/c"), (2, "a/b/c")];
+        check(&[], &both, true, &["+1 a/+/c", "+2 a/b/c"]);
+        check(&[], &both, false, &["+1 a/+/c"]);
+        check(&[(2, "a/b/c")], &both, false, &["+1 a/+/c", "-a/b/c"]);
+        // Neither covers the other.
+        check(&[], &[(1, "a/+"), (2, "+/b")], false, &["+1 a/+", "+2 +/b"]);
+    }
+
+    #[test]
+    fn an_interrupted_change_is_sent_again() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.aim(&list(&[(1, "a"), (2, "b")]), true);
+        assert_eq!(changes(&mut subscriptions).len(), 2);
+        subscriptions.sent(11);
+        subscriptions.sent(12);
+        assert_eq!(subscriptions.acknowledged(12, None, true), None);
+        subscriptions.interrupted();
+        subscriptions.aim(&list(&[(1, "a"), (2, "b")]), true);
+        assert_eq!(changes(&mut subscriptions), ["+1 a"]);
+    }
+
+    #[test]
+    fn a_refused_filter_is_named_and_not_held() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.aim(&list(&[(1, "a")]), true);
+        changes(&mut subscriptions);
+        subscriptions.sent(3);
+        let refusal = subscriptions.acknowledged(3, Some("no".to_owned()), true);
+        assert_eq!(refusal.unwrap().filter.as_str(), "a");
+        assert!(subscriptions.held().is_empty() && subscriptions.settled());
+    }
+
+    #[test]
+    fn a_wish_waits_for_the_changes_before_it() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.aim(&list(&[(1, "a")]), true);
+        changes(&mut subscriptions);
+        subscriptions.sent(1);
+        subscriptions.aim(&list(&[(2, "b")]), true);
+        assert_eq!(changes(&mut subscriptions), Vec::<String>::new());
+        assert!(!subscriptions.take_deferred());
+        subscriptions.acknowledged(1, None, true);
+        assert!(subscriptions.take_deferred());
+        assert!(
+            subscriptions.aim(&list(&[(2, "b")]), true),
+            "a is not held any more"
+        );
+        assert_eq!(changes(&mut subscriptions), ["+2 b", "-a"]);
+    }
+
+    #[test]
+    fn no_more_than_the_limit_is_on_its_way() {
+        let wanted: Vec<_> = (1..=100)
+            .map(|id| Subscription {
+                id,
+                filter: TopicFilter::new(&format!("t/{id}")).unwrap(),
+            })
+            .collect();
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.aim(&wanted, true);
+        assert_eq!(changes(&mut subscriptions).len(), CHANGES_IN_FLIGHT_MAX);
+        subscriptions.sent(1);
+        subscriptions.acknowledged(1, None, true);
+        assert_eq!(changes(&mut subscriptions).len(), 1);
+    }
+}

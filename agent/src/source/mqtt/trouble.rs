@@ -1,0 +1,56 @@
+//! Why a connection failed or ended, in words a person can act on.
+
+use std::io;
+
+/// What went wrong, and the way out where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error("nothing answers there ({0}): is the broker running, are host and port right?")]
+    Unreachable(String),
+    #[error("the broker does not speak this version of MQTT")]
+    VersionRefused,
+    #[error("the broker refused user name or password: check both in the configuration")]
+    Credentials,
+    #[error(
+        "the broker does not let this client in: check user name and password here, \
+         and the broker's access list"
+    )]
+    NotAuthorized,
+    #[error("the broker refused the client id: choose another in the configuration")]
+    ClientIdRefused,
+    #[error("another client connected with the same client id: give each its own")]
+    TakenOver,
+    #[error("the broker is shutting down")]
+    ShuttingDown,
+    #[error("the broker gave a reason: {0}")]
+    Refused(String),
+    #[error("a packet of {bytes} bytes came, more than allowed")]
+    Oversized { bytes: usize },
+    #[error("a packet of {bytes} bytes is more than the {max} that may be sent")]
+    OutgoingTooLarge { bytes: usize, max: usize },
+    #[error("the connection was closed without a reason")]
+    Closed,
+    #[error("the broker does not answer")]
+    Silent,
+    #[error("the answer is not MQTT as expected ({0}): is that port a broker's?")]
+    NoMqtt(String),
+    #[error("{0}")]
+    Library(String),
+}
+
+impl Trouble {
+    pub(crate) fn from_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Unreachable(error.to_string()),
+        }
+    }
+
+    /// Whether a broker that does not know this version of MQTT may behave like that.
+    pub(crate) fn may_be_version(&self) -> bool {
+        matches!(self, Self::Closed | Self::Silent | Self::NoMqtt(_))
+    }
+}

@@ -1,0 +1,3 @@
+//! What the tests against a real broker share.
+
+pub(crate) mod broker;
