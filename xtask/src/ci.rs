@@ -36,10 +36,7 @@ pub(crate) fn ci(workspace: &Workspace) -> Result<()> {
 }
 
 fn formatting(workspace: &Workspace) -> Result<()> {
-    let folders = [".", "rules/stock", "examples/rust-filter"]
-        .into_iter()
-        .chain(NESTED);
-    for folder in folders {
+    for folder in [".", "rules/sdk", "rules/stock", "examples/rust-filter"] {
         let mut fmt = workspace.cargo(&["fmt", "--all", "--check"]);
         run(fmt.current_dir(workspace.root.join(folder)))?;
     }
@@ -51,21 +48,16 @@ fn lints(workspace: &Workspace) -> Result<()> {
     run(workspace
         .cargo(&["clippy", "--workspace", "--all-targets"])
         .args(deny))?;
-    let guests = workspace.guest_target();
-    for folder in NESTED {
-        let mut clippy =
-            workspace.cargo(&["clippy", "--workspace", "--all-targets", "--target-dir"]);
-        run(clippy
-            .arg(&guests)
-            .args(deny)
-            .current_dir(workspace.root.join(folder)))?;
+    for (folder, crates) in NESTED {
+        let mut clippy = workspace.nested_cargo(folder, &["clippy", crates, "--all-targets"]);
+        run(clippy.args(deny))?;
     }
     setup::for_guests(workspace)?;
-    let mut clippy = workspace.cargo(&["clippy", "--release", "--target", WASM, "--target-dir"]);
-    run(clippy
-        .arg(&guests)
-        .args(deny)
-        .current_dir(workspace.root.join("rules/stock")))
+    for folder in ["rules/stock", "examples/rust-filter"] {
+        let mut clippy = workspace.nested_cargo(folder, &["clippy", "--release", "--target", WASM]);
+        run(clippy.args(deny))?;
+    }
+    Ok(())
 }
 
 /// The tests' build of the demo: what is looked for is whether it runs, and a fat release build takes minutes.

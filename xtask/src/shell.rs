@@ -39,9 +39,19 @@ impl Workspace {
         command
     }
 
-    /// Where guests are built: beside the workspace's own output, so that `cargo clean` takes it along.
-    pub(crate) fn guest_target(&self) -> PathBuf {
-        self.target.join("guests")
+    /// Where the nested workspace in `folder` builds: apart, because its crates may be called like others',
+    /// and inside our target directory, so that `cargo clean` takes it along.
+    pub(crate) fn nested_target(&self, folder: &str) -> PathBuf {
+        self.target.join("nested").join(folder.replace('/', "-"))
+    }
+
+    /// A cargo command in the nested workspace in `folder`, building where that one builds.
+    pub(crate) fn nested_cargo(&self, folder: &str, args: &[&str]) -> Command {
+        let mut command = pristine_cargo();
+        let target = self.nested_target(folder);
+        command.current_dir(self.root.join(folder)).args(args);
+        command.arg("--target-dir").arg(target);
+        command
     }
 }
 

@@ -3,17 +3,19 @@
 //! builds where only the host's own target is installed.
 
 use crate::setup::{self, WASM};
-use crate::shell::{Workspace, pristine_cargo, run, say};
+use crate::shell::{Workspace, run, say};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The workspace of the functions and of the tool that packs them.
+const STOCK: &str = "rules/stock";
+
 /// Builds all stock functions; with `check` nothing is written, and a difference is a failure.
 pub(crate) fn stock(workspace: &Workspace, check: bool) -> Result<()> {
     setup::for_guests(workspace)?;
-    let stock = workspace.root.join("rules/stock");
-    let built = build(workspace, &stock)?;
-    let committed = stock.join("wasm");
+    let built = build(workspace)?;
+    let committed = workspace.root.join(STOCK).join("wasm");
     fs::create_dir_all(&committed)?;
     let mut different = Vec::new();
     for path in built {
@@ -45,36 +47,50 @@ pub(crate) fn stock(workspace: &Workspace, check: bool) -> Result<()> {
 }
 
 /// The packed modules, in a folder of their own, sorted by name.
-fn build(workspace: &Workspace, stock: &Path) -> Result<Vec<PathBuf>> {
-    let target = workspace.guest_target();
-    let mut cargo = pristine_cargo();
-    cargo
-        .current_dir(stock)
-        .args(["build", "--release", "--quiet", "--locked"]);
-    run(cargo.args(["--target", WASM, "--target-dir"]).arg(&target))?;
-    let packed = target.join("packed");
+fn build(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let compiled = workspace.nested_target(STOCK).join(WASM).join("release");
+    // A function that is gone would be found there for ever; the others are not compiled again.
+    for module in modules(&compiled).unwrap_or_default() {
+        fs::remove_file(module)?;
+    }
+    let build = [
+        "build",
+        "--release",
+        "--quiet",
+        "--locked",
+        "--target",
+        WASM,
+    ];
+    run(&mut workspace.nested_cargo(STOCK, &build))?;
+    let packed = compiled.join("packed");
     fs::create_dir_all(&packed)?;
-    let compiled = target.join(WASM).join("release");
-    let mut modules = Vec::new();
-    let files = fs::read_dir(&compiled).with_context(|| format!("no {}", compiled.display()))?;
-    for file in files {
-        let module = file?.path();
-        if module
+    let mut places = Vec::new();
+    for module in modules(&compiled)? {
+        let place = packed.join(module.file_name().unwrap_or_default());
+        pack(workspace, &module, &place)?;
+        places.push(place);
+    }
+    Ok(places)
+}
+
+fn modules(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))? {
+        let path = file?.path();
+        if path
             .extension()
             .is_some_and(|extension| extension == "wasm")
         {
-            let place = packed.join(module.file_name().unwrap_or_default());
-            pack(workspace, stock, &module, &place)?;
-            modules.push(place);
+            found.push(path);
         }
     }
-    modules.sort();
-    Ok(modules)
+    found.sort();
+    Ok(found)
 }
 
-fn pack(workspace: &Workspace, stock: &Path, module: &Path, place: &Path) -> Result<()> {
-    let mut pack = workspace.cargo(&["run", "--release", "--quiet", "--locked", "--target-dir"]);
-    pack.arg(workspace.guest_target())
-        .current_dir(stock.join("pack"));
+/// Strips `module` (or compiles it, if it is Wasm text) into `place`.
+pub(crate) fn pack(workspace: &Workspace, module: &Path, place: &Path) -> Result<()> {
+    let package = ["run", "--quiet", "--locked", "--package", "tidemill-pack"];
+    let mut pack = workspace.nested_cargo(STOCK, &package);
     run(pack.arg("--").arg(module).arg(place))
 }

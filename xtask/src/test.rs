@@ -5,8 +5,11 @@ use crate::shell::{Workspace, run, say};
 use crate::{examples, setup, stock};
 use anyhow::Result;
 
-/// Workspaces of their own, with tests that run on this machine.
-pub(crate) const NESTED: [&str; 2] = ["rules/sdk", "rules/stock/pack"];
+/// Nested workspaces, and which of their crates run on this machine.
+pub(crate) const NESTED: [(&str, &str); 2] = [
+    ("rules/sdk", "--workspace"),
+    ("rules/stock", "--package=tidemill-pack"),
+];
 
 /// Runs the tests: with `quick` only the workspace's, with `all` after installing optional compilers.
 pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> {
@@ -16,14 +19,11 @@ pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> 
     if quick {
         return Ok(());
     }
-    for folder in NESTED {
-        say(format!("tests of {folder}"));
-        let target = workspace.guest_target();
-        run(workspace
-            .cargo(&["test", "--workspace", "--target-dir"])
-            .arg(target)
-            .current_dir(workspace.root.join(folder)))?;
-    }
     stock::stock(workspace, true)?;
-    examples::examples(workspace, false)
+    examples::examples(workspace, false)?;
+    for (folder, crates) in NESTED {
+        say(format!("tests of {folder}"));
+        run(&mut workspace.nested_cargo(folder, &["test", crates]))?;
+    }
+    Ok(())
 }
