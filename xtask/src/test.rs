@@ -1,5 +1,5 @@
-//! `cargo xtask test`: every test there is, after installing what they need. The workspace's own come
-//! first; then what is compiled for wasm32 and therefore has workspaces of its own.
+//! `cargo xtask test`: every test there is, after installing what they need. First what is
+//! compiled for wasm32 and has workspaces of its own, since the workspace's tests run the examples.
 
 use crate::shell::{Workspace, run, say};
 use crate::{examples, setup, stock};
@@ -14,11 +14,14 @@ pub(crate) const NESTED: [(&str, &str); 2] = [
 /// Runs the tests: with `quick` only the workspace's, with `all` after installing optional compilers.
 pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> {
     setup::for_tests(workspace, all)?;
-    say("tests of the workspace");
-    run(&mut workspace.cargo(&["test", "--workspace"]))?;
-    if quick {
-        return Ok(());
+    if !quick {
+        guests(workspace)?;
     }
+    say("tests of the workspace");
+    run(&mut workspace.cargo(&["test", "--workspace"]))
+}
+
+fn guests(workspace: &Workspace) -> Result<()> {
     stock::stock(workspace, true)?;
     examples::examples(workspace, false)?;
     for (folder, crates) in NESTED {
