@@ -26,11 +26,22 @@ pub(super) fn ensure(packages: &[Package]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    for package in &missing {
-        say(format!("installing {} ({})", package.name, package.why));
-    }
+    let wanted = missing
+        .iter()
+        .map(|package| format!("{} ({})", package.name, package.why));
+    let wanted = wanted.collect::<Vec<_>>().join(", ");
     let names: Vec<_> = missing.iter().map(|package| package.name).collect();
-    install(&names)
+    let by_hand = format!(
+        "apt-get install --no-install-recommends {}",
+        names.join(" ")
+    );
+    let Some(prefix) = prefix() else {
+        bail!(
+            "missing: {wanted}. As root: `{by_hand}`; elsewhere than on Debian: what has that name"
+        );
+    };
+    say(format!("installing {wanted}"));
+    install(prefix, &names).with_context(|| format!("by hand, as root: {by_hand}"))
 }
 
 fn missing(packages: &[Package]) -> Vec<&Package> {
@@ -39,17 +50,7 @@ fn missing(packages: &[Package]) -> Vec<&Package> {
 }
 
 /// Tries with the package lists as they are: refreshing them costs seconds and needs the network.
-fn install(names: &[&str]) -> Result<()> {
-    let by_hand = format!(
-        "apt-get install --no-install-recommends {}",
-        names.join(" ")
-    );
-    let Some(prefix) = prefix() else {
-        bail!(
-            "{} missing and I may not install; as root: {by_hand} (elsewhere than on Debian: what has that name)",
-            names.join(", ")
-        );
-    };
+fn install(prefix: &[&str], names: &[&str]) -> Result<()> {
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     arguments.extend(names);
     let at_once = apt_get(prefix, &arguments).stderr(Stdio::null()).status();
@@ -57,9 +58,8 @@ fn install(names: &[&str]) -> Result<()> {
         return Ok(());
     }
     say("refreshing the package lists first");
-    run(&mut apt_get(prefix, &["update"]))
-        .and_then(|()| run(&mut apt_get(prefix, &arguments)))
-        .with_context(|| format!("by hand, as root: {by_hand}"))
+    run(&mut apt_get(prefix, &["update"]))?;
+    run(&mut apt_get(prefix, &arguments))
 }
 
 fn apt_get(prefix: &[&str], arguments: &[&str]) -> Command {

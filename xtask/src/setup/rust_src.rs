@@ -35,9 +35,9 @@ pub(super) fn library(release: &str, sysroot: &Path, cache: &Path) -> Result<Pat
         Some(path) => unpack(&path, release, &fresh)?,
         None if component.join("library/sysroot").is_dir() => copy(&component, &fresh)?,
         None => {
-            let package = download(release, cache)?;
-            unpack(&package, release, &fresh)?;
-            fs::remove_file(package)?;
+            let apt = cache.join("apt");
+            unpack(&download(release, &apt)?, release, &fresh)?;
+            fs::remove_dir_all(apt)?; // The package and lists that are larger still.
         }
     }
     only_rlib(&fresh.join("library/std/Cargo.toml"))?;
@@ -91,41 +91,39 @@ fn unpack(package: &Path, release: &str, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fetches the package, from the mirror that apt uses already, through an apt state of our own:
-/// the machine's sources stay as they are, and apt checks the signatures.
-fn download(release: &str, cache: &Path) -> Result<PathBuf> {
-    if let Some(package) = downloaded(release, cache) {
-        return Ok(package);
-    }
+/// Fetches the package into `apt`, from the mirror that apt uses already, through an apt state of our
+/// own: the machine's sources stay as they are, and apt checks the signatures.
+fn download(release: &str, apt: &Path) -> Result<PathBuf> {
     let mirror = mirror()?;
-    let apt = cache.join("apt");
     fs::create_dir_all(apt.join("lists/partial"))?;
     fs::create_dir_all(apt.join("archives/partial"))?;
+    let log = apt.join("log");
     for suite in SUITES {
         say(format!("looking for rust-src {release} in Debian {suite}"));
         let source = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
         fs::write(apt.join("sources.list"), source)?;
-        let log = apt.join("log");
-        if run_logged(private_apt("apt-get", &apt).arg("update"), &log).is_err() {
+        if run_logged(private_apt("apt-get", apt).arg("update"), &log).is_err() {
             continue;
         }
-        let versions = capture(private_apt("apt-cache", &apt).args(["madison", "rust-src"]))?;
-        if let Some(version) = matching(&versions, release) {
-            say(format!("fetching rust-src {version} (45 MB)"));
-            let name = format!("rust-src={version}");
-            let mut fetch = private_apt("apt-get", &apt);
-            run_logged(fetch.args(["download", &name]).current_dir(cache), &log)?;
-            break;
-        }
+        let versions = capture(private_apt("apt-cache", apt).args(["madison", "rust-src"]))?;
+        let Some(version) = matching(&versions, release) else {
+            continue;
+        };
+        say(format!("fetching rust-src {version} (45 MB)"));
+        let name = format!("rust-src={version}");
+        let mut fetch = private_apt("apt-get", apt);
+        run_logged(fetch.args(["download", &name]).current_dir(apt), &log)?;
+        return package_in(apt).ok_or_else(|| anyhow!("apt-get left no package"));
     }
-    let found = downloaded(release, cache);
-    // The lists are larger than the package and of no further use.
-    fs::remove_dir_all(&apt)?;
-    found.ok_or_else(|| {
-        anyhow!(
-            "Debian has no rust-src {release} any more; set {OVERRIDE} to such a package or folder"
-        )
-    })
+    bail!("Debian has no rust-src {release} any more; set {OVERRIDE} to such a package or folder")
+}
+
+fn package_in(folder: &Path) -> Option<PathBuf> {
+    let mut files = fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path());
+    files.find(|path| path.extension().is_some_and(|extension| extension == "deb"))
 }
 
 /// The version of `release` among the lines of `apt-cache madison`.
@@ -138,27 +136,33 @@ fn matching<'a>(versions: &'a str, release: &str) -> Option<&'a str> {
     versions.lines().filter_map(version).find(fits)
 }
 
-fn downloaded(release: &str, cache: &Path) -> Option<PathBuf> {
-    let prefix = format!("rust-src_{release}");
-    let files = fs::read_dir(cache)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()));
-    files.into_iter().find(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(&prefix) && name.ends_with(".deb")
-    })
-}
-
+/// The Debian mirror in apt's sources. apt itself names it only once its lists have been fetched.
 fn mirror() -> Result<String> {
     if program("apt-get").is_none() {
         bail!("this is no Debian: only rustup, or {OVERRIDE}, can provide the target's library");
     }
-    let format = "$(REPO_URI)";
-    let uris = capture(Command::new("apt-get").args(["indextargets", "--format", format]))?;
-    uris.lines()
-        .find(|uri| uri.trim_end_matches('/').ends_with("/debian"))
-        .map(str::to_owned)
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    let parts = fs::read_dir("/etc/apt/sources.list.d")
+        .into_iter()
+        .flatten();
+    files.extend(parts.flatten().map(|entry| entry.path()));
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    texts
+        .filter_map(|text| mirror_in(&text).map(str::to_owned))
+        .next()
         .ok_or_else(|| anyhow!("apt's sources name no Debian mirror; set {OVERRIDE}"))
+}
+
+/// The first one named in a source file, be its form one line per source or one paragraph.
+fn mirror_in(sources: &str) -> Option<&str> {
+    let lines = sources
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    lines
+        .flat_map(str::split_whitespace)
+        .find(|word| word.contains("://") && word.trim_end_matches('/').ends_with("/debian"))
 }
 
 fn private_apt(tool: &str, state: &Path) -> Command {
@@ -201,6 +205,28 @@ mod tests {
             ("1.9", None),
         ] {
             assert_eq!(matching(versions, release), expected, "{release}");
+        }
+    }
+    #[test]
+    fn the_mirror_is_found_in_both_forms_of_source_files() {
+        let here = Some("http://mirror.test/debian");
+        for (sources, expected) in [
+            ("deb http://mirror.test/debian bookworm main", here),
+            (
+                "deb [arch=amd64] http://mirror.test/debian bookworm main",
+                here,
+            ),
+            (
+                "# http://old.test/debian\nTypes: deb\nURIs: http://mirror.test/debian\n",
+                here,
+            ),
+            (
+                "deb http://mirror.test/debian-security bookworm-security main",
+                None,
+            ),
+            ("deb http://mirror.test/ubuntu noble main", None),
+        ] {
+            assert_eq!(mirror_in(sources), expected, "{sources}");
         }
     }
 }
