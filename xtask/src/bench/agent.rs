@@ -5,12 +5,18 @@ use super::event;
 use super::mqtt::{Arrival, Connection, publish};
 use super::usage::{self, Usage};
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long after its start the agent may leave a device without a result.
+const READY_WAIT: Duration = Duration::from_secs(60);
+
+/// How long it may take to end when asked to: longer than its own grace.
+const STOP_WAIT: Duration = Duration::from_secs(15);
 
 /// How the agent is set up.
 #[derive(Clone, Debug)]
@@ -109,32 +115,32 @@ impl Agent {
         devices: u64,
         settle: Duration,
     ) -> Result<()> {
-        let hot = (0..)
-            .find(|&seq| event::is_hot(seq))
-            .expect("one in ten is");
+        let mut hot = (0..).filter(|&seq| event::is_hot(seq));
+        let hot = hot.next().expect("one event in ten is hot");
         let mut connection = Connection::open(port, "bench-probe")?;
         connection.subscribe("out/#", 0)?;
         connection.patience(Duration::from_millis(100))?;
+        let result_topic = |device| (format!("out/{}", event::device(device)), device);
+        let mut silent: BTreeMap<String, u64> = (0..devices).map(result_topic).collect();
         let begun = Instant::now();
-        let mut silent: BTreeSet<_> = (0..devices).collect();
         while !silent.is_empty() {
             self.check_alive()?;
-            if begun.elapsed() > Duration::from_secs(60) {
+            if begun.elapsed() > READY_WAIT {
+                let count = silent.len();
                 bail!(
-                    "{} of {devices} devices got no result: {}",
-                    silent.len(),
+                    "{count} of {devices} devices got no result: {}",
                     self.log()?
                 );
             }
-            for &device in &silent {
+            for &device in silent.values() {
                 let payload = event::payload(device, hot, event::now_ns());
                 connection.send(&publish(&event::topic(device), payload.as_bytes(), None))?;
             }
             // What this round sent is answered before the next one is sent, or nearly so.
-            while answers(&mut connection, |topic| {
-                silent.retain(|&d| topic != format!("out/{}", event::device(d)))
-            })? > 0
-            {}
+            let mut quiet = false;
+            while !quiet {
+                quiet = 0 == answers(&mut connection, |topic| _ = silent.remove(topic))?;
+            }
         }
         connection.patience(settle)?;
         while answers(&mut connection, |_| ())? > 0 {}
@@ -163,7 +169,7 @@ impl Agent {
         let terminate = format!("kill -TERM {}", self.process.id());
         Command::new("sh").args(["-c", &terminate]).status()?;
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(15) {
+        while begun.elapsed() < STOP_WAIT {
             match self.process.try_wait()? {
                 None => thread::sleep(Duration::from_millis(10)),
                 Some(status) if status.success() => return Ok(()),
