@@ -119,8 +119,7 @@ fn options(workspace: &Workspace, args: &Args) -> Result<Options> {
 
 /// Builds the generator for release too, lest it take the CPU from what it measures, and goes on as that.
 fn become_release_build(workspace: &Workspace, words: &[String], with_agent: bool) -> Result<()> {
-    say("building for release");
-    let mut build = workspace.cargo(&["build", "--release", "--quiet", "--package", "xtask"]);
+    let mut build = workspace.cargo(&["build", "--release", "--package", "xtask"]);
     if with_agent {
         build.args(["--package", "tidemill"]);
     }

@@ -9,13 +9,10 @@ use std::process::Command;
 /// Builds, then becomes `tidemill demo ARGS…`; returns only on failure.
 pub(crate) fn demo(workspace: &Workspace, args: &[String]) -> Result<()> {
     let agent = workspace.target.join("release/tidemill");
-    let mut build = workspace.cargo(&["build", "--release", "--package", "tidemill"]);
-    if agent.is_file() {
-        build.arg("--quiet");
-    } else {
+    if !agent.is_file() {
         say("building the agent; the first time takes a few minutes");
     }
-    run(&mut build)?;
+    run(&mut workspace.cargo(&["build", "--release", "--package", "tidemill"]))?;
     let error = Command::new(&agent).arg("demo").args(args).exec();
     Err(error).with_context(|| format!("cannot start {}", agent.display()))
 }
