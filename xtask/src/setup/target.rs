@@ -66,24 +66,30 @@ pub(super) fn ensure(workspace: &Workspace, target: &str) -> Result<()> {
     if toolchain.has(target) {
         return Ok(());
     }
-    let rustup_may_download = env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0");
-    if program("rustup").is_some() && (rustup_may_download || program("apt-get").is_none()) {
-        say(format!("rustup target add {target}"));
-        let mut add = Command::new("rustup");
-        add.args(["target", "add", target])
-            .current_dir(&workspace.root);
-        match run(&mut add) {
-            Ok(()) if toolchain.has(target) => return Ok(()),
-            Ok(()) => say("rustup added it to another toolchain"),
-            Err(error) => say(format!("{error}")),
-        }
+    if !added_by_rustup(workspace, &toolchain, target) {
+        build(&toolchain, target).with_context(|| {
+            let release = &toolchain.release;
+            format!("rustc {release} lacks {target}, which `rustup target add {target}` would add")
+        })?;
     }
-    build(&toolchain, target).with_context(|| {
-        format!(
-            "rustc {} has no standard library for {target}: `rustup target add {target}` would add it",
-            toolchain.release
-        )
-    })
+    // What was compiled against an earlier build of the library does not fit this one, and cargo cannot tell.
+    Ok(remove(&workspace.nested_target(""))?)
+}
+
+/// Lets rustup add the target, unless it was told not to download; `false` if the target is still missing.
+fn added_by_rustup(workspace: &Workspace, toolchain: &Toolchain, target: &str) -> bool {
+    let may_download = env::var_os("RUSTUP_AUTO_INSTALL").is_none_or(|value| value != "0");
+    if program("rustup").is_none() || !may_download {
+        return false;
+    }
+    say(format!("rustup target add {target}"));
+    let mut add = Command::new("rustup");
+    add.args(["target", "add", target])
+        .current_dir(&workspace.root);
+    if let Err(error) = run(&mut add) {
+        say(format!("{error}"));
+    }
+    toolchain.has(target)
 }
 
 fn build(toolchain: &Toolchain, target: &str) -> Result<()> {
