@@ -1,2 +1,93 @@
-//! x
-fn main() {}
+//! `cargo xtask`: sets up, builds, runs, tests and measures the project with one word each. Reads the
+//! command line and picks the module; what a command does stands there.
+
+mod args;
+mod bench;
+mod ci;
+mod demo;
+mod examples;
+mod setup;
+mod shell;
+mod stock;
+mod test;
+
+use anyhow::{Result, bail};
+use args::Args;
+use shell::Workspace;
+use std::env;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND [OPTIONS]
+
+  demo [ARGS…]         build the agent and run its demo; ARGS go to `tidemill demo`
+                         cargo xtask demo --for 20s
+  test                 install what the tests need, then run all of them
+         --quick         only the workspace's own tests, nothing compiled for wasm32
+         --all           install the C compiler as well, so that fewer examples are skipped
+  ci                   what has to pass before a change lands: formatting, lints, tests, docs, licences
+  stock [--check]      build the functions that ship with the agent into rules/stock/wasm;
+                         with --check compare instead, byte for byte
+  examples [--check]   build the examples whose compilers are installed; --check fails if one is skipped
+  setup [TARGET…]      install what `test` needs (with --all: as above) and the standard library of
+                         TARGETs; the other commands do this by themselves
+  bench [WORKLOAD…]    measure the release build against a private mosquitto
+                         cargo xtask bench --help
+";
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<()> {
+    let mut words = env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let rest: Vec<String> = words.collect();
+    let asks_help = |words: &[String]| words.iter().any(|word| word == "--help" || word == "-h");
+    match command.as_str() {
+        "" | "help" | "-h" | "--help" => return print(USAGE),
+        "demo" => return demo::demo(&Workspace::find()?, &rest),
+        "bench" if asks_help(&rest) => return print(bench::USAGE),
+        "bench" => return bench::bench(&Workspace::find()?, &rest),
+        _ if asks_help(&rest) => return print(USAGE),
+        _ => {}
+    }
+    let flags = |known: &[&str]| Args::parse(rest.clone(), known, &[]);
+    match command.as_str() {
+        "setup" => {
+            let args = flags(&["all"])?;
+            setup::everything(&Workspace::find()?, args.flag("all"), &args.words)
+        }
+        "test" => {
+            let args = flags(&["quick", "all"])?;
+            args.no_words()?;
+            test::test(&Workspace::find()?, args.flag("quick"), args.flag("all"))
+        }
+        "stock" => {
+            let args = flags(&["check"])?;
+            args.no_words()?;
+            stock::stock(&Workspace::find()?, args.flag("check"))
+        }
+        "examples" => {
+            let args = flags(&["check"])?;
+            args.no_words()?;
+            examples::examples(&Workspace::find()?, args.flag("check"))
+        }
+        "ci" => {
+            flags(&[])?.no_words()?;
+            ci::ci(&Workspace::find()?)
+        }
+        unknown => bail!("there is no command {unknown:?}; `cargo xtask --help` lists them"),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}

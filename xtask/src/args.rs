@@ -1,0 +1,108 @@
+//! Options of a command: `--name`, `--name value` and plain words. It knows no command; each says what it takes.
+
+use anyhow::{Result, anyhow, bail};
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+/// The words of a command line, sorted by kind.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Args {
+    flags: BTreeSet<String>,
+    values: BTreeMap<String, String>,
+    /// What is neither an option nor an option's value, in order.
+    pub(crate) words: Vec<String>,
+}
+
+impl Args {
+    /// Sorts `words`; fails on an option that is in neither list, naming it.
+    pub(crate) fn parse(
+        words: impl IntoIterator<Item = String>,
+        flags: &[&str],
+        values: &[&str],
+    ) -> Result<Self> {
+        let mut args = Self::default();
+        let mut words = words.into_iter();
+        while let Some(word) = words.next() {
+            let Some(name) = word.strip_prefix("--") else {
+                args.words.push(word);
+                continue;
+            };
+            if flags.contains(&name) {
+                args.flags.insert(name.to_owned());
+            } else if values.contains(&name) {
+                let value = words
+                    .next()
+                    .ok_or_else(|| anyhow!("--{name} needs a value"))?;
+                args.values.insert(name.to_owned(), value);
+            } else {
+                bail!("unknown option --{name}; `cargo xtask --help` lists them");
+            }
+        }
+        Ok(args)
+    }
+
+    /// `true` if `--name` was given.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.flags.contains(name)
+    }
+
+    /// The value of `--name`, if given.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// The value of `--name` as a number; fails when it is none.
+    pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
+        self.text(name)
+            .map(|text| {
+                text.replace('_', "")
+                    .parse()
+                    .map_err(|_| anyhow!("--{name}: {text:?} is no number that fits"))
+            })
+            .transpose()
+    }
+
+    /// Fails if there are plain words, for commands that take none.
+    pub(crate) fn no_words(&self) -> Result<()> {
+        match self.words.first() {
+            None => Ok(()),
+            Some(word) => bail!("unexpected word {word:?}; `cargo xtask --help` shows what fits"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args> {
+        Args::parse(
+            line.split_whitespace().map(str::to_owned),
+            &["json"],
+            &["rate"],
+        )
+    }
+
+    #[test]
+    fn words_flags_and_values_may_mix() {
+        let args = parse("w1 --rate 5_000 w2 --json").unwrap();
+        assert_eq!(args.words, ["w1", "w2"]);
+        assert!(args.flag("json"));
+        assert_eq!(args.number("rate").unwrap(), Some(5_000_u64));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, named) in [
+            ("--rats 5", "--rats"),
+            ("--rate", "--rate needs a value"),
+            ("--json=1", "--json=1"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(named), "{line}: {error}");
+        }
+        let error = parse("--rate fast").unwrap().number::<u64>("rate");
+        assert!(error.unwrap_err().to_string().contains("\"fast\""));
+        assert!(parse("w1").unwrap().no_words().is_err());
+    }
+}

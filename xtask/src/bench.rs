@@ -1,0 +1,223 @@
+//! `cargo xtask bench`: the release build of the agent, end to end with a private mosquitto. Reads the
+//! options, repeats each case, prints medians. Generator, processes and workloads stand below this module.
+
+mod agent;
+mod broker;
+mod event;
+mod measure;
+mod mqtt;
+mod publish;
+mod report;
+mod usage;
+mod workload;
+
+use crate::args::Args;
+use crate::setup;
+use crate::shell::{Workspace, run, say};
+use agent::Setting;
+use anyhow::{Context, Result, bail};
+use publish::Plan;
+use report::{Figures, Row};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use workload::Work;
+
+/// The text of `cargo xtask bench --help`.
+pub(crate) const USAGE: &str = "\
+Usage: cargo xtask bench [WORKLOAD…] [OPTIONS]
+
+  w1        one rule passes on events above 50 degrees: one in ten, of 100 devices
+  w2        one rule averages each of 100 devices over tumbling windows of a second
+  rules     1 rule against 1,000 rules that each have their own topic; 1,000 devices
+  startup   from the agent's start to its first result, while 500 events a second come in
+  idle      memory after 10 s without events
+  broker    no agent: what mosquitto and this load generator manage by themselves
+Without a workload: w1 w2 rules startup idle.
+
+  --rate N           events a second; 0 is as fast as the broker takes them
+                     (default: w1 at 0, 5000 and 1000; w2 at 0 and 5000; the others at 0)
+  --count N          events in a run (default: 500,000 in a flood, else ten seconds' worth)
+  --qos 0|1          of events and results (default 0)
+  --protocol P       what the agent speaks: auto, 5 or 3.1.1 (default auto)
+  --coalesce D       the agent's `coalesce`, such as 2ms (default: the agent's own)
+  --runs N           repetitions; medians are shown, but the worst of lost, duplicates, strange, max_ms
+                     (default 3)
+  --agent FILE       measure this binary (default: build target/release/tidemill)
+  --json             one line of JSON instead of the table
+
+  cpu_s_per_m is the agent's CPU seconds (user and system) per million events: the figure to trust on
+  a busy machine. Where sender_late_ms is large, a run measured the generator.
+";
+
+const VALUES: [&str; 7] = [
+    "rate", "count", "qos", "protocol", "coalesce", "runs", "agent",
+];
+
+/// How many rules the workload `rules` loads; as many devices have one each.
+const RULES: u64 = 1_000;
+
+/// What the options say.
+struct Options {
+    rate: Option<u64>,
+    count: Option<u64>,
+    qos: u8,
+    runs: usize,
+    setting: Setting,
+}
+
+/// Measures what `words` name.
+pub(crate) fn bench(workspace: &Workspace, words: &[String]) -> Result<()> {
+    let args = Args::parse(words.iter().cloned(), &["json"], &VALUES)?;
+    let options = options(workspace, &args)?;
+    if cfg!(debug_assertions) {
+        return become_release_build(workspace, words, args.text("agent").is_none());
+    }
+    setup::for_benches()?;
+    let mut workloads: Vec<&str> = args.words.iter().map(String::as_str).collect();
+    if workloads.is_empty() {
+        workloads = vec!["w1", "w2", "rules", "startup", "idle"];
+    }
+    let rows = Vec::new();
+    let mut bench = Bench { options, rows };
+    for workload in workloads {
+        bench.measure(workload)?;
+    }
+    let text = match args.flag("json") {
+        true => report::json(&bench.rows, bench.options.runs) + "\n",
+        false => report::table(&bench.rows),
+    };
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+fn options(workspace: &Workspace, args: &Args) -> Result<Options> {
+    let qos = args.number("qos")?.unwrap_or(0);
+    let runs = args.number("runs")?.unwrap_or(3);
+    let protocol = args.text("protocol").unwrap_or("auto");
+    if qos > 1 || runs == 0 || args.number("count")? == Some(0) {
+        bail!("--qos is 0 or 1, --runs and --count are at least 1");
+    }
+    if !["auto", "5", "3.1.1"].contains(&protocol) {
+        bail!("--protocol is auto, 5 or 3.1.1");
+    }
+    let program = match args.text("agent") {
+        Some(path) => path.into(),
+        None => workspace.target.join("release/tidemill"),
+    };
+    Ok(Options {
+        rate: args.number("rate")?,
+        count: args.number("count")?,
+        qos,
+        runs,
+        setting: Setting {
+            program,
+            protocol: protocol.to_owned(),
+            coalesce: args.text("coalesce").map(str::to_owned),
+        },
+    })
+}
+
+/// Builds the generator for release too, lest it take the CPU from what it measures, and goes on as that.
+fn become_release_build(workspace: &Workspace, words: &[String], with_agent: bool) -> Result<()> {
+    let mut build = workspace.cargo(&["build", "--release", "--package", "xtask"]);
+    if with_agent {
+        build.args(["--package", "tidemill"]);
+    }
+    run(&mut build)?;
+    let program = workspace.target.join("release/xtask");
+    let error = Command::new(&program).arg("bench").args(words).exec();
+    Err(error).with_context(|| format!("cannot start {}", program.display()))
+}
+
+/// A measurement under way.
+struct Bench {
+    options: Options,
+    rows: Vec<Row>,
+}
+
+impl Bench {
+    fn measure(&mut self, workload: &str) -> Result<()> {
+        match workload {
+            "w1" => self.loaded("w1", Work::Filter, 100, &[0, 5_000, 1_000]),
+            "w2" => self.loaded("w2", Work::Average, 100, &[0, 5_000]),
+            "broker" => self.loaded("broker", Work::Nothing, 100, &[0]),
+            "rules" => {
+                self.loaded("1 rule", Work::Filter, RULES, &[0])?;
+                self.loaded("1,000 rules", Work::FilterPerDevice, RULES, &[0])?;
+                self.compare_last_two();
+                Ok(())
+            }
+            "startup" => {
+                let rate = self.options.rate.unwrap_or(500).max(1);
+                let mut plan = self.plan(100, rate);
+                plan.count = 60 * rate; // It is stopped long before.
+                self.repeat(format!("startup, {rate}/s"), |setting| {
+                    workload::startup(plan, setting)
+                })
+            }
+            "idle" => self.repeat("idle".to_owned(), workload::idle),
+            unknown => {
+                bail!("there is no workload {unknown:?}; `cargo xtask bench --help` lists them")
+            }
+        }
+    }
+
+    fn loaded(&mut self, name: &str, work: Work, devices: u64, rates: &[u64]) -> Result<()> {
+        let asked: Vec<u64> = self.options.rate.into_iter().collect();
+        for &rate in if asked.is_empty() { rates } else { &asked } {
+            let pace = match rate {
+                0 => "flood".to_owned(),
+                _ => format!("{rate}/s"),
+            };
+            let plan = self.plan(devices, rate);
+            self.repeat(format!("{name}, {pace}"), |setting| {
+                workload::loaded(work, plan, setting)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn plan(&self, devices: u64, rate: u64) -> Plan {
+        let default = if rate == 0 { 500_000 } else { 10 * rate };
+        Plan {
+            rate,
+            count: self.options.count.unwrap_or(default),
+            devices,
+            qos: self.options.qos,
+        }
+    }
+
+    fn repeat(&mut self, name: String, once: impl Fn(&Setting) -> Result<Figures>) -> Result<()> {
+        let Options { runs, setting, .. } = &self.options;
+        let mut figures = Vec::new();
+        for number in 1..=*runs {
+            say(format!("{name}: run {number} of {runs}"));
+            figures.push(once(setting).with_context(|| format!("{name}, run {number}"))?);
+        }
+        let figures = report::medians(&figures);
+        self.rows.push(Row { name, figures });
+        Ok(())
+    }
+
+    /// Adds what the last row costs beyond the one before it.
+    fn compare_last_two(&mut self) {
+        let [.., one, many] = self.rows.as_slice() else {
+            return;
+        };
+        let of = |row: &Row, name| {
+            let mut figures = row.figures.iter();
+            figures
+                .find(|figure| figure.0 == name)
+                .map_or(f64::NAN, |figure| figure.1)
+        };
+        let cpu = of(many, "cpu_s_per_m") / of(one, "cpu_s_per_m");
+        let rss_mb = of(many, "rss_before_mb") - of(one, "rss_before_mb");
+        self.rows.push(Row {
+            name: "1,000 rules to 1".to_owned(),
+            figures: vec![
+                ("cpu_ratio", cpu),
+                ("rss_kb_per_rule", rss_mb * 1e3 / (RULES - 1) as f64),
+            ],
+        });
+    }
+}

@@ -1,0 +1,222 @@
+//! The agent under test: its configuration and rules, written for one run, and its process from start
+//! to shutdown. What it is fed and what is expected of it is left to `workload`.
+
+use super::event;
+use super::mqtt::{Arrival, Connection, publish};
+use super::usage::{self, Usage};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long after its start the agent may leave a device without a result.
+const READY_WAIT: Duration = Duration::from_secs(60);
+
+/// How long it may take to end when asked to: longer than its own grace.
+const STOP_WAIT: Duration = Duration::from_secs(15);
+
+/// How the agent is set up.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    /// The binary.
+    pub(super) program: PathBuf,
+    pub(super) protocol: String,
+    /// The broker's `coalesce` key; none leaves the agent's default.
+    pub(super) coalesce: Option<String>,
+}
+
+/// A rule's manifest and the name of its file.
+pub(super) struct Rule {
+    name: String,
+    manifest: String,
+}
+
+/// Passes on what is hotter than 50 degrees.
+pub(super) fn filter_rule(name: &str, topic_filter: &str) -> Rule {
+    let function = "stock = \"threshold\"\n\n[params]\nlimit = 50";
+    rule(name, topic_filter, function)
+}
+
+/// Averages over one second.
+pub(super) fn average_rule(name: &str, topic_filter: &str) -> Rule {
+    let function = "stock = \"average\"\n\n[window]\ntumbling = \"1s\"";
+    rule(name, topic_filter, function)
+}
+
+fn rule(name: &str, topic_filter: &str, function: &str) -> Rule {
+    let manifest = format!(
+        r#"name = "{name}"
+version = 1
+durability = "volatile"
+
+[on]
+mqtt = ["{topic_filter}"]
+key = "{{topic.1}}"
+
+[inputs]
+value = "/temperature"
+
+[ports.out]
+to = "local"
+topic = "out/{{key}}"
+
+[function]
+{function}
+"#
+    );
+    let name = name.to_owned();
+    Rule { name, manifest }
+}
+
+/// Ends with its owner, at the latest.
+pub(super) struct Agent {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Agent {
+    /// Writes its files into `folder` and starts it.
+    pub(super) fn start(
+        setting: &Setting,
+        folder: &Path,
+        port: u16,
+        qos: u8,
+        rules: &[Rule],
+    ) -> Result<Self> {
+        let rules_dir = folder.join("rules");
+        fs::create_dir_all(&rules_dir)?;
+        for rule in rules {
+            fs::write(
+                rules_dir.join(format!("{}.toml", rule.name)),
+                &rule.manifest,
+            )?;
+        }
+        let config = folder.join("agent.toml");
+        fs::write(&config, configuration(setting, folder, port, qos))?;
+        let log = folder.join("agent.log");
+        let process = Command::new(&setting.program)
+            .arg("run")
+            .arg("--config")
+            .arg(&config)
+            .stdout(File::create(&log)?)
+            .stderr(File::options().append(true).open(&log)?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", setting.program.display()))?;
+        Ok(Self { process, log })
+    }
+
+    /// Returns once a hot event of each device has led to a result, and `settle` has gone by without another one.
+    pub(super) fn wait_until_ready(
+        &mut self,
+        port: u16,
+        devices: u64,
+        settle: Duration,
+    ) -> Result<()> {
+        let mut hot = (0..).filter(|&seq| event::is_hot(seq));
+        let hot = hot.next().expect("one event in ten is hot");
+        let mut connection = Connection::open(port, "bench-probe")?;
+        connection.subscribe("out/#", 0)?;
+        connection.patience(Duration::from_millis(100))?;
+        let result_topic = |device| (format!("out/{}", event::device(device)), device);
+        let mut silent: BTreeMap<String, u64> = (0..devices).map(result_topic).collect();
+        let begun = Instant::now();
+        while !silent.is_empty() {
+            self.check_alive()?;
+            if begun.elapsed() > READY_WAIT {
+                let count = silent.len();
+                bail!(
+                    "{count} of {devices} devices got no result: {}",
+                    self.log()?
+                );
+            }
+            for &device in silent.values() {
+                let payload = event::payload(device, hot, event::now_ns());
+                connection.send(&publish(&event::topic(device), payload.as_bytes(), None))?;
+            }
+            // What this round sent is answered before the next one is sent, or nearly so.
+            let mut quiet = false;
+            while !quiet {
+                quiet = 0 == answers(&mut connection, |topic| _ = silent.remove(topic))?;
+            }
+        }
+        connection.patience(settle)?;
+        while answers(&mut connection, |_| ())? > 0 {}
+        Ok(())
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        match self.process.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the agent ended ({status}): {}", self.log()?),
+        }
+    }
+
+    fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.log)?)
+    }
+
+    pub(super) fn usage(&mut self) -> Result<Usage> {
+        self.check_alive()?;
+        usage::of(self.process.id())
+    }
+
+    /// Asks it to end, and fails unless it does so in good order.
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.check_alive()?;
+        let terminate = format!("kill -TERM {}", self.process.id());
+        Command::new("sh").args(["-c", &terminate]).status()?;
+        let begun = Instant::now();
+        while begun.elapsed() < STOP_WAIT {
+            match self.process.try_wait()? {
+                None => thread::sleep(Duration::from_millis(10)),
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("the agent ended badly ({status}): {}", self.log()?),
+            }
+        }
+        bail!("the agent did not end when asked to")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It has usually ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads once; tells each message's topic, and how many there were.
+fn answers(connection: &mut Connection, mut each: impl FnMut(&str)) -> Result<u64> {
+    let mut count = 0;
+    let open = connection.receive(|arrival| {
+        if let Arrival::Message { topic, .. } = arrival {
+            count += 1;
+            each(&String::from_utf8_lossy(topic));
+        }
+    })?;
+    if !open {
+        bail!("the broker closed the connection");
+    }
+    Ok(count)
+}
+
+fn configuration(setting: &Setting, folder: &Path, port: u16, qos: u8) -> String {
+    let (protocol, folder) = (&setting.protocol, folder.display());
+    let coalesce = setting.coalesce.as_ref();
+    let coalesce = coalesce.map_or(String::new(), |wait| format!("coalesce = \"{wait}\"\n"));
+    format!(
+        r#"[gateway]
+id = "bench"
+data_dir = "{folder}/data"
+rules_dir = "{folder}/rules"
+
+[broker]
+url = "mqtt://127.0.0.1:{port}"
+protocol = "{protocol}"
+qos = {qos}
+{coalesce}"#
+    )
+}

@@ -1,0 +1,80 @@
+//! `cargo xtask ci`: everything that has to hold before a change lands, one named and timed step
+//! after the other; the first that fails ends it.
+
+use crate::setup::{self, WASM};
+use crate::shell::{Workspace, capture, run, say};
+use crate::test::{self, NESTED};
+use anyhow::{Context, Result};
+use std::time::Instant;
+
+type Step = fn(&Workspace) -> Result<()>;
+
+const STEPS: [(&str, Step); 7] = [
+    ("set-up", setup::for_ci),
+    ("formatting", formatting),
+    ("lints", lints),
+    ("tests", |workspace| test::test(workspace, false, true)),
+    ("demo", demo),
+    ("documentation", documentation),
+    ("licences and bans", licences),
+];
+
+/// Runs all steps.
+pub(crate) fn ci(workspace: &Workspace) -> Result<()> {
+    let begun = Instant::now();
+    for (name, step) in STEPS {
+        say(format!("── {name}"));
+        let begun = Instant::now();
+        step(workspace).with_context(|| format!("{name} failed"))?;
+        say(format!(
+            "── {name}: passed in {} s",
+            begun.elapsed().as_secs()
+        ));
+    }
+    say(format!("all passed in {} s", begun.elapsed().as_secs()));
+    Ok(())
+}
+
+fn formatting(workspace: &Workspace) -> Result<()> {
+    for folder in [".", "rules/sdk", "rules/stock", "examples/rust-filter"] {
+        let mut fmt = workspace.cargo(&["fmt", "--all", "--check"]);
+        run(fmt.current_dir(workspace.root.join(folder)))?;
+    }
+    Ok(())
+}
+
+fn lints(workspace: &Workspace) -> Result<()> {
+    let deny = ["--", "-D", "warnings"];
+    run(workspace
+        .cargo(&["clippy", "--workspace", "--all-targets"])
+        .args(deny))?;
+    for (folder, crates) in NESTED {
+        let mut clippy = workspace.nested_cargo(folder, &["clippy", crates, "--all-targets"]);
+        run(clippy.args(deny))?;
+    }
+    setup::for_guests(workspace)?;
+    for folder in ["rules/stock", "examples/rust-filter"] {
+        let mut clippy = workspace.nested_cargo(folder, &["clippy", "--release", "--target", WASM]);
+        run(clippy.args(deny))?;
+    }
+    Ok(())
+}
+
+/// The tests' build of the demo: what is looked for is whether it runs, and a fat release build takes minutes.
+fn demo(workspace: &Workspace) -> Result<()> {
+    let demo = ["run", "--package", "tidemill", "--", "demo", "--for", "5s"];
+    run(&mut workspace.cargo(&demo))
+}
+
+fn documentation(workspace: &Workspace) -> Result<()> {
+    let mut doc = workspace.cargo(&["doc", "--workspace", "--no-deps"]);
+    run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn licences(workspace: &Workspace) -> Result<()> {
+    if capture(&mut workspace.cargo(&["deny", "--version"])).is_err() {
+        say("SKIPPED: cargo-deny is not installed (cargo install cargo-deny)");
+        return Ok(());
+    }
+    run(&mut workspace.cargo(&["deny", "check", "bans", "licenses", "sources"]))
+}

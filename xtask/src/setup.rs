@@ -1,0 +1,85 @@
+//! Installs what a task needs and is not there, and says so: targets, Debian packages, toolchain
+//! components. A second call finds everything and is silent. Which task needs what is said here too.
+
+mod apt;
+mod rust_src;
+mod target;
+
+use crate::shell::{Workspace, capture, run, say};
+use anyhow::{Context, Result};
+use apt::Package;
+use std::process::Command;
+
+/// What guests are compiled for.
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+
+const BROKER: &[Package] = &[
+    Package {
+        name: "mosquitto",
+        program: "mosquitto",
+        why: "the broker that tests and benches run against",
+    },
+    Package {
+        name: "mosquitto-clients",
+        program: "mosquitto_pub",
+        why: "publishes and subscribes in tests",
+    },
+];
+
+const C_COMPILER: &[Package] = &[
+    Package {
+        name: "clang",
+        program: "clang",
+        why: "compiles the example in C",
+    },
+    Package {
+        name: "lld",
+        program: "wasm-ld",
+        why: "links the example in C",
+    },
+];
+
+/// What `cargo xtask test` needs; with `all` also the compilers of every example that Debian has.
+pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
+    target::ensure(workspace, WASM)?;
+    apt::ensure(BROKER)?;
+    if all {
+        apt::ensure(C_COMPILER)?;
+    }
+    Ok(())
+}
+
+/// What a build of guests written in Rust needs.
+pub(crate) fn for_guests(workspace: &Workspace) -> Result<()> {
+    target::ensure(workspace, WASM)
+}
+
+/// What `cargo xtask bench` needs.
+pub(crate) fn for_benches() -> Result<()> {
+    apt::ensure(BROKER)
+}
+
+/// What `cargo xtask ci` needs beyond the tests.
+pub(crate) fn for_ci(workspace: &Workspace) -> Result<()> {
+    for (component, command) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        if capture(&mut workspace.cargo(&[command, "--version"])).is_ok() {
+            continue;
+        }
+        say(format!("adding {component} to the toolchain"));
+        run(Command::new("rustup")
+            .args(["component", "add", component])
+            .current_dir(&workspace.root))
+        .with_context(|| format!("the toolchain lacks {component}, which CI needs"))?;
+    }
+    Ok(())
+}
+
+/// `cargo xtask setup`: everything at once, and the standard library of `targets`.
+pub(crate) fn everything(workspace: &Workspace, all: bool, targets: &[String]) -> Result<()> {
+    for_tests(workspace, all)?;
+    for name in targets {
+        target::ensure(workspace, name)?;
+    }
+    say("everything is there");
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! `cargo xtask test`: every test there is, after installing what they need. First what is
+//! compiled for wasm32 and has workspaces of its own, since the workspace's tests run the examples.
+
+use crate::shell::{Workspace, run, say};
+use crate::{examples, setup, stock};
+use anyhow::Result;
+
+/// Nested workspaces, and which of their crates run on this machine.
+pub(crate) const NESTED: [(&str, &str); 2] = [
+    ("rules/sdk", "--workspace"),
+    ("rules/stock", "--package=tidemill-pack"),
+];
+
+/// Runs the tests: with `quick` only the workspace's, with `all` after installing optional compilers.
+pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> {
+    setup::for_tests(workspace, all)?;
+    if !quick {
+        guests(workspace)?;
+    }
+    say("tests of the workspace");
+    run(&mut workspace.cargo(&["test", "--workspace"]))
+}
+
+fn guests(workspace: &Workspace) -> Result<()> {
+    stock::stock(workspace, true)?;
+    examples::examples(workspace, false)?;
+    for (folder, crates) in NESTED {
+        say(format!("tests of {folder}"));
+        run(&mut workspace.nested_cargo(folder, &["test", crates]))?;
+    }
+    Ok(())
+}
