@@ -160,10 +160,7 @@ impl Config {
             .into(),
             text,
         };
-        let mut config = checked(&merged, merged.parse()?)?;
-        let beside = |dir: PathBuf| source.path.parent().map_or(dir.clone(), |at| at.join(dir));
-        config.rules_dir = beside(config.rules_dir);
-        Ok(config)
+        checked(&merged, merged.parse()?)
     }
 }
 
@@ -242,10 +239,8 @@ fn checked_broker(
 ) -> Result<Broker, FileError> {
     let (host, port) = host_and_port(table.url.get_ref())
         .map_err(|why| source.error_at(&table.url.span(), format!("{name}.url: {why}")))?;
-    for file in [&table.ca_file, &table.cert_file, &table.key_file]
-        .into_iter()
-        .flatten()
-    {
+    let certificates = [&table.ca_file, &table.cert_file, &table.key_file];
+    if let Some(file) = certificates.into_iter().flatten().next() {
         let message = format!("{name}: this version speaks no TLS, so a certificate has no use");
         return Err(source.error_at(&file.span(), message));
     }

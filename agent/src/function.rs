@@ -259,6 +259,13 @@ fn check_typed(
     Ok(())
 }
 
+impl Module {
+    /// Pages of linear memory that it starts with.
+    pub fn pages(&self) -> u64 {
+        self.pages
+    }
+}
+
 impl Function {
     /// Makes an instance and lets it start. Fails when the settings do not fit the module, or when
     /// the module's own start fails.

@@ -16,24 +16,41 @@ pub mod config;
 pub mod effects;
 pub mod frame;
 pub mod limits;
+pub mod record;
 pub mod schedule;
 pub mod state;
 
 // Floor 2: manifests to checked values.
 pub mod manifest;
 pub mod rule;
+pub mod stock;
 
 // Floor 3: an event to rules and inputs.
 pub mod decode;
+pub mod input;
 pub mod ledger;
 pub mod router;
+pub mod window;
 
 // Floor 4: wasmi.
 pub mod function;
+
+// Floor 5: the state machine.
+pub mod mill;
+
+// Floor 6: files and disk.
+pub mod install;
+pub mod pond;
 
 // Floor 7: adapters.
 pub mod destination;
 pub mod source;
 
+// Floor 8: the agent as a whole.
+pub mod agent;
+
 // Floor 9: the demo.
 pub mod demo;
+
+// Floor 10: the command line.
+pub mod cli;

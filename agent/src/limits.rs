@@ -39,3 +39,14 @@ impl Default for FunctionLimits {
         }
     }
 }
+
+/// How long a rule rests after too many faults, in milliseconds; its events are dead letters
+/// meanwhile. Long enough that a broken rule costs nothing, short enough that one which met a few
+/// poisoned events comes back by itself.
+pub const QUARANTINE_MS: u64 = 300_000;
+
+/// Longest key of an event, in bytes; a longer one is a dead letter.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// Rules of one gateway. Each costs a few KB; the start is refused beyond.
+pub const RULES_MAX: usize = 10_000;

@@ -1,2 +1,7 @@
 //! The `tidemill` command.
-fn main() {}
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    tidemill::cli::main()
+}

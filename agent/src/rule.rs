@@ -34,6 +34,8 @@ pub struct Rule {
     pub key: Option<KeySpec>,
     /// What runs.
     pub function: FunctionSource,
+    /// Where the manifest says what runs.
+    pub function_span: Range<usize>,
     /// JSON pointers by the name of the function's input, in place of the function's own.
     pub inputs: BTreeMap<String, Placed<String>>,
     /// Values by the name of the function's parameter.

@@ -173,11 +173,78 @@ impl fmt::Display for TopicFilter {
     }
 }
 
+/// A topic filter with the number under which it is subscribed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The MQTT 5 subscription identifier, from 1; the same for a filter as long as it is wanted.
+    pub id: u32,
+    /// What is subscribed.
+    pub filter: TopicFilter,
+}
+
 fn check_text(text: &str) -> Result<(), TopicError> {
     match text {
         "" => Err(TopicError::Empty),
         _ if text.len() > TOPIC_BYTES_MAX => Err(TopicError::TooLong(text.len())),
         _ if text.contains('\0') => Err(TopicError::Nul),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::new(text).unwrap()
+    }
+
+    #[test]
+    fn wildcards_match_whole_levels() {
+        for (text, topic, matches) in [
+            ("a/+/c", "a/b/c", true),
+            ("a/+/c", "a/b/d/c", false),
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("+", "a/b", false),
+            ("+/+", "/a", true),
+            ("#", "$SYS/x", false),
+            ("+/x", "$SYS/x", false),
+            ("$SYS/#", "$SYS/x", true),
+            ("a/b", "a/b/", false),
+        ] {
+            assert_eq!(filter(text).matches(topic), matches, "{text} {topic}");
+        }
+    }
+
+    #[test]
+    fn names_that_mqtt_does_not_allow_are_refused() {
+        for text in ["", "a/#/b", "a#", "a+/b", "a\0b"] {
+            assert!(TopicFilter::new(text).is_err(), "{text:?}");
+        }
+        for text in ["", "a/+", "#", "a\0"] {
+            assert!(Topic::new(text).is_err(), "{text:?}");
+        }
+        assert!(Topic::new(&"t".repeat(65_536)).is_err());
+        assert!(Topic::new(&"t".repeat(65_535)).is_ok());
+    }
+
+    #[test]
+    fn covering_and_overlapping_are_told_apart() {
+        for (a, b, covers, overlaps) in [
+            ("a/+/c", "a/b/c", true, true),
+            ("a/b/c", "a/+/c", false, true),
+            ("a/+/c", "a/b/+", false, true),
+            ("a/#", "a", true, true),
+            ("a/#", "a/+/c", true, true),
+            ("#", "$SYS/x", false, false),
+            ("+/b", "a/c", false, false),
+            ("a/+", "a/#", false, true),
+            ("a/b", "a/b/c", false, false),
+        ] {
+            assert_eq!(filter(a).covers(&filter(b)), covers, "{a} covers {b}");
+            assert_eq!(filter(a).overlaps(&filter(b)), overlaps, "{a} overlaps {b}");
+            assert_eq!(filter(b).overlaps(&filter(a)), overlaps, "{b} overlaps {a}");
+        }
     }
 }

@@ -139,6 +139,7 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         triggers,
         key,
         function: function(&source, &file.function)?,
+        function_span: file.function.span(),
         inputs: inputs(&source, &file.inputs)?,
         params: params(&source, &file.params)?,
         window_ms: window(&source, file.window.as_ref())?,

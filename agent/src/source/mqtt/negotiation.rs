@@ -3,17 +3,7 @@
 use super::link::Version;
 use super::trouble::Trouble;
 
-/// What the configuration asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Protocol {
-    /// Whichever the broker speaks.
-    #[default]
-    Auto,
-    /// MQTT 5 only.
-    V5,
-    /// MQTT 3.1.1 only.
-    V311,
-}
+pub use crate::config::Protocol;
 
 /// A broker that does not know a version may just close the connection. So does one that restarts:
 /// only so many closed connections in a row are taken for an answer.

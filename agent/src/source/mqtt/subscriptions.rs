@@ -9,16 +9,7 @@ use crate::topic::TopicFilter;
 /// identifiers must not meet.
 pub(crate) const CHANGES_IN_FLIGHT_MAX: usize = 32;
 
-/// A topic filter and the number that copies received through it bear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
-    /// MQTT 5's subscription identifier, from 1 to 268,435,455; the same for a filter as long as it
-    /// is wanted. In what a session holds, 0 says that the broker knows of no identifier, because
-    /// the filter was subscribed over 3.1.1.
-    pub id: u32,
-    /// What to receive.
-    pub filter: TopicFilter,
-}
+pub use crate::topic::Subscription;
 
 /// One packet to send.
 #[derive(Debug, Clone, PartialEq, Eq)]

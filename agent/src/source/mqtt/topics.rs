@@ -1,7 +1,7 @@
 //! Checked topics, remembered: devices publish to the same few topics over and over, so most
 //! messages cost a look-up instead of a check and an allocation.
 
-use rustc_hash::FxHashMap;
+use std::collections::HashMap;
 
 use crate::topic::Topic;
 
@@ -13,7 +13,7 @@ const TOPIC_BYTES_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Topics {
-    known: FxHashMap<Box<[u8]>, Topic>,
+    known: HashMap<Box<[u8]>, Topic>,
 }
 
 impl Topics {

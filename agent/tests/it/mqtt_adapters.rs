@@ -1,18 +1,10 @@
 //! The MQTT source and destinations against a real mosquitto.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that fails may panic, also in what its cases share"
-)]
-
-mod support;
-
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use support::broker::{Broker, Peer};
+use crate::support::broker::{Broker, Peer};
 use tidemill::clock::Clock;
 use tidemill::destination::mqtt as out;
 use tidemill::event::{Event, SubscriptionIds};

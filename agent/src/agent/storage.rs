@@ -1,0 +1,121 @@
+//! Checkpoints: when they are taken, and the thread that writes them, so that a slow card never
+//! stalls the mill.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use super::{AgentError, Input};
+use crate::clock::Now;
+use crate::mill::{Checkpoint, Mill, SavedRule};
+use crate::pond::{Pond, PondError};
+use crate::topic::Subscription;
+
+/// Time between checkpoints. What happened since the last one is lost in a crash.
+const INTERVAL_MS: u64 = 60_000;
+
+/// Time until a checkpoint that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Writes checkpoints.
+pub(super) struct Storage {
+    pond: Arc<Pond>,
+    session: String,
+    boot_id: String,
+    /// `None` once the writer was told to end.
+    writer: Option<(SyncSender<Checkpoint>, JoinHandle<()>)>,
+    /// Whether a checkpoint is being written.
+    busy: bool,
+    next_mono_ms: Option<u64>,
+}
+
+impl Storage {
+    pub(super) fn start(
+        pond: Arc<Pond>,
+        session: String,
+        boot_id: String,
+        done: SyncSender<Input>,
+    ) -> Result<Self, AgentError> {
+        let (sender, receiver) = sync_channel(1);
+        let shared = Arc::clone(&pond);
+        let thread = std::thread::Builder::new()
+            .name("pond".to_owned())
+            .spawn(move || write_all(&shared, &receiver, &done))?;
+        let writer = Some((sender, thread));
+        Ok(Self {
+            pond,
+            session,
+            boot_id,
+            writer,
+            busy: false,
+            next_mono_ms: None,
+        })
+    }
+
+    /// Takes a checkpoint when it is time for one.
+    pub(super) fn keep(&mut self, mill: &mut Mill, now: Now) -> Result<(), AgentError> {
+        let next = *self
+            .next_mono_ms
+            .get_or_insert(now.mono_ms.saturating_add(INTERVAL_MS));
+        if self.busy || now.mono_ms < next {
+            return Ok(());
+        }
+        self.next_mono_ms = Some(now.mono_ms.saturating_add(INTERVAL_MS));
+        let Some((writer, _)) = &self.writer else {
+            return Ok(());
+        };
+        self.busy = true;
+        writer
+            .send(mill.checkpoint(now, &self.boot_id))
+            .map_err(|_| AgentError::Ended("writer of checkpoints"))
+    }
+
+    /// The writer has finished what it was given.
+    pub(super) fn checkpointed(&mut self) {
+        self.busy = false;
+    }
+
+    /// Writes a checkpoint and waits for it.
+    pub(super) fn write_now(&mut self, mill: &mut Mill, now: Now) -> Result<(), PondError> {
+        self.pond.write(&mill.checkpoint(now, &self.boot_id))
+    }
+
+    /// What the pond holds of every rule.
+    pub(super) fn saved_rules(&self) -> Result<BTreeMap<String, SavedRule>, PondError> {
+        Ok(self.pond.read()?.rules)
+    }
+
+    pub(super) fn remember_subscriptions(&self, held: &[Subscription]) -> Result<(), PondError> {
+        self.pond.set_subscriptions(&self.session, held)
+    }
+
+    /// Waits for the writer and writes the last checkpoint.
+    pub(super) fn stop(&mut self, mill: &mut Mill, now: Now) -> Result<(), PondError> {
+        if let Some((writer, thread)) = self.writer.take() {
+            drop(writer);
+            let _ = thread.join();
+        }
+        self.write_now(mill, now)?;
+        info!("state written");
+        Ok(())
+    }
+}
+
+/// Writes what it is given; what cannot be written is tried again, because it is not lost as long
+/// as the agent lives.
+fn write_all(pond: &Pond, checkpoints: &Receiver<Checkpoint>, done: &SyncSender<Input>) {
+    while let Ok(checkpoint) = checkpoints.recv() {
+        while let Err(error) = pond.write(&checkpoint) {
+            error!(
+                "a checkpoint cannot be written, trying again in {} s: {error}",
+                RETRY.as_secs()
+            );
+            std::thread::sleep(RETRY);
+        }
+        let _ = done.send(Input::Checkpointed);
+    }
+}

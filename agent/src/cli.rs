@@ -1,0 +1,174 @@
+//! The command line. Results go to standard output, everything else to standard error. Exit codes:
+//! 0 done, 1 it ran and was refused or failed, 2 wrong use or wrong input.
+
+mod check;
+mod rule_build;
+mod rule_test;
+mod run;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::text::FileError;
+
+/// Where the configuration is read if nothing else is said.
+const CONFIG_PATH: &str = "/etc/tidemill/agent.toml";
+
+/// Serverless functions at the edge: small WebAssembly functions for every sensor event, on the
+/// gateway itself.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidemill",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent until it is told to stop (SIGTERM or Ctrl-C)
+    #[command(after_help = run::HELP)]
+    Run(run::Options),
+    /// Check the configuration and every rule without starting anything
+    #[command(after_help = check::HELP)]
+    Check(check::Options),
+    /// Build and try rules on this machine
+    #[command(subcommand)]
+    Rule(RuleCommand),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  tidemill completions bash > ~/.local/share/bash-completion/completions/tidemill"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum RuleCommand {
+    /// Check a rule with its function and say what came out
+    #[command(after_help = rule_build::HELP)]
+    Build(rule_build::Options),
+    /// Run a rule on events from a file, with a virtual clock
+    #[command(after_help = rule_test::HELP)]
+    Test(rule_test::Options),
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a command did not end well.
+enum Failure {
+    /// It ran and was refused or failed: exit code 1.
+    Failed(anyhow::Error),
+    /// Wrong use or wrong input: exit code 2.
+    Wrong(Vec<String>),
+    /// Storage failed; a supervisor should start the agent again: exit code 74.
+    Storage(anyhow::Error),
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::Wrong(vec![error.to_string()])
+    }
+}
+
+impl From<Vec<FileError>> for Failure {
+    fn from(errors: Vec<FileError>) -> Self {
+        Self::Wrong(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Check(options) => check::run(&options),
+        Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
+        Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tidemill", &mut script);
+            std::io::stdout().write_all(&script).map_err(Failure::from)
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    let (mut text, code) = (
+        String::new(),
+        match failure {
+            // A reader that has seen enough, such as `head`, is no failure of ours.
+            Failure::Failed(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
+            Failure::Failed(_) => 1,
+            Failure::Wrong(_) => 2,
+            Failure::Storage(_) => 74,
+        },
+    );
+    match failure {
+        Failure::Failed(error) | Failure::Storage(error) => {
+            let _ = writeln!(text, "error: {error:#}");
+        }
+        Failure::Wrong(errors) => {
+            for error in errors {
+                let _ = writeln!(text, "error: {error}");
+            }
+        }
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Sets the log up: to standard error, at the level that `TIDEMILL_LOG` asks for.
+fn start_log(format: LogFormat) {
+    use std::io::IsTerminal as _;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    match format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// The configuration file that a command is about.
+#[derive(Debug, clap::Args)]
+struct ConfigOption {
+    /// The gateway's configuration
+    #[arg(long, value_name = "FILE", default_value = CONFIG_PATH, env = "TIDEMILL_CONFIG")]
+    config: PathBuf,
+}

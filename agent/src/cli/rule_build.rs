@@ -1,0 +1,54 @@
+//! `tidemill rule build`: a rule and its function checked as an install would, and described.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::install::Installer;
+use crate::limits::FunctionLimits;
+use crate::mill::BoundRule;
+use crate::rule::{Gateway, Rule};
+use crate::text::FileError;
+
+pub(super) const HELP: &str = "Example:
+  tidemill rule build overheat.toml
+
+Exit codes: 0 the rule can be installed, 2 it cannot (the reason with file and line on standard error)";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The rule's manifest
+    #[arg(value_name = "RULE.toml")]
+    rule: PathBuf,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let bound = install(&options.rule)?;
+    let rule = bound.rule();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "rule      {} version {}", rule.name, rule.version)?;
+    for (name, value) in bound.describe() {
+        writeln!(out, "{name:<9} {value}")?;
+    }
+    Ok(())
+}
+
+/// Installs one rule outside of any gateway: every destination is good, ceilings are the defaults.
+pub(super) fn install(path: &Path) -> Result<BoundRule, FileError> {
+    if path.extension().is_some_and(|extension| extension == "sql") {
+        let message = "this version does not compile SQL yet; write a rule with wasm or stock";
+        return Err(FileError {
+            path: path.to_owned(),
+            place: None,
+            message: message.to_owned(),
+        });
+    }
+    let limits = FunctionLimits::default();
+    let gateway = Gateway {
+        id: "gateway",
+        destinations: None,
+        limits: &limits,
+    };
+    let rule = Rule::read(path, &gateway)?;
+    Installer::new(&limits).install(rule, &[])
+}

@@ -1,0 +1,321 @@
+//! `tidemill rule test`: a rule on events from a file, under a virtual clock, through the very mill
+//! that a gateway runs.
+
+use std::io::{BufRead, Read as _, Write as _};
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Failure;
+use super::rule_build::install;
+use crate::clock::Now;
+use crate::event::Event;
+use crate::mill::{Deployment, Input, Mill, Output};
+use crate::text::duration_ms;
+use crate::topic::Topic;
+
+pub(super) const HELP: &str = r#"Events, one a line:
+  {"at": 1541152486013, "topic": "sensors/d1/env", "payload": {"temperature": 61}}
+  "at" is the arrival in milliseconds; "payload_base64" stands for bytes that are not JSON.
+
+Results, one a line, in the order in which things happened:
+  {"at": 1541152486013, "port": "out", "key": "d1", "payload": {"temperature": 61}}
+  {"at": 1541152486013, "dead_letter": "reason", "topic": "sensors/d1/env"}
+
+Examples:
+  tidemill rule test overheat.toml --events events.jsonl
+  tidemill rule test average.toml --events events.jsonl --until 1541152490000
+  tidemill rule test mine.toml --events - --cold < events.jsonl
+
+Exit codes: 0 it ran, also where nothing came out; 2 rule, module or file is wrong or refused"#;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The rule's manifest
+    #[arg(value_name = "RULE.toml")]
+    rule: PathBuf,
+    /// The events; - for standard input
+    #[arg(long, value_name = "FILE.jsonl")]
+    events: PathBuf,
+    /// When the clock starts, in milliseconds [default: the first event]
+    #[arg(long, value_name = "MS")]
+    from: Option<i64>,
+    /// When the clock stops; what falls due exactly then still happens [default: the last event]
+    #[arg(long, value_name = "MS")]
+    until: Option<i64>,
+    /// How late an event may be by its own timestamp (for rules in SQL)
+    #[arg(long, value_name = "DURATION", value_parser = duration_ms)]
+    lateness: Option<u64>,
+    /// Start a fresh instance for every call, to find a function that relies on its memory
+    #[arg(long)]
+    cold: bool,
+    /// Write the emissions of a rule in SQL as lists
+    #[arg(long)]
+    array: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventLine<'a> {
+    at: i64,
+    topic: String,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    payload_base64: Option<String>,
+    #[serde(borrow)]
+    meta: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ResultLine<'a> {
+    Json {
+        at: i64,
+        port: &'a str,
+        key: &'a str,
+        payload: &'a RawValue,
+    },
+    Bytes {
+        at: i64,
+        port: &'a str,
+        key: &'a str,
+        payload_base64: String,
+    },
+    DeadLetter {
+        at: i64,
+        dead_letter: &'a str,
+        topic: &'a str,
+    },
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let events = read_events(options)?;
+    let bound = install(&options.rule)?;
+    let from = options
+        .from
+        .or(events.first().map(|event| event.arrival_ms))
+        .unwrap_or(0);
+    let until = options
+        .until
+        .or(events.last().map(|event| event.arrival_ms))
+        .unwrap_or(from);
+    let mut mill = Mill::new();
+    mill.set_cold(options.cold);
+    let now = virtual_now(from);
+    mill.deploy(
+        now,
+        Deployment {
+            rules: vec![bound],
+            ..Deployment::default()
+        },
+    )
+    .map_err(|error| Failure::Failed(error.into()))?;
+    let mut run = Run {
+        mill,
+        out: std::io::stdout().lock(),
+        outputs: Vec::new(),
+        counts: Counts::default(),
+    };
+    for event in events {
+        let at = event.arrival_ms;
+        if at < from || at > until {
+            run.counts.outside += 1;
+            continue;
+        }
+        run.advance(at)?;
+        run.counts.events += 1;
+        run.step(at, Input::Events(vec![event]))?;
+    }
+    run.advance(until)?;
+    run.step(until, Input::Tick)?;
+    run.summary()?;
+    Ok(())
+}
+
+/// Wall and monotonic time are the same in here.
+fn virtual_now(at: i64) -> Now {
+    Now {
+        mono_ms: u64::try_from(at).unwrap_or(0),
+        wall_ms: at,
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    events: u64,
+    outside: u64,
+    emissions: u64,
+    dead: u64,
+}
+
+struct Run<'a> {
+    mill: Mill,
+    out: std::io::StdoutLock<'a>,
+    outputs: Vec<Output>,
+    counts: Counts,
+}
+
+impl Run<'_> {
+    /// Lets everything happen that falls due until then.
+    fn advance(&mut self, until: i64) -> Result<(), Failure> {
+        let until = virtual_now(until).mono_ms;
+        while let Some(due) = self.mill.next_due_mono_ms().filter(|due| *due <= until) {
+            self.step(i64::try_from(due).unwrap_or(i64::MAX), Input::Tick)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, at: i64, input: Input) -> Result<(), Failure> {
+        self.mill.step(virtual_now(at), input, &mut self.outputs);
+        for output in self.outputs.drain(..) {
+            let line = match &output {
+                Output::Emission(sent) => {
+                    self.counts.emissions += 1;
+                    let payload = one_line(&sent.payload);
+                    let (at, port, key) = (sent.at_ms, sent.port.name.as_str(), &*sent.key);
+                    match serde_json::from_slice::<&RawValue>(&payload) {
+                        Ok(payload) => serde_json::to_string(&ResultLine::Json {
+                            at,
+                            port,
+                            key,
+                            payload,
+                        }),
+                        Err(_) => {
+                            let payload_base64 = BASE64_STANDARD.encode(&sent.payload);
+                            serde_json::to_string(&ResultLine::Bytes {
+                                at,
+                                port,
+                                key,
+                                payload_base64,
+                            })
+                        }
+                    }
+                }
+                Output::DeadLetter(dead) => {
+                    self.counts.dead += 1;
+                    let (topic, at) = (dead.topic.as_str(), dead.at_ms);
+                    serde_json::to_string(&ResultLine::DeadLetter {
+                        at,
+                        dead_letter: &dead.reason,
+                        topic,
+                    })
+                }
+                Output::Logs { lines, .. } => {
+                    let mut err = std::io::stderr().lock();
+                    for line in lines {
+                        writeln!(err, "log at {at}: {}", line.text)?;
+                    }
+                    continue;
+                }
+                Output::Quarantined { for_ms, .. } => {
+                    let seconds = for_ms / 1_000;
+                    writeln!(
+                        std::io::stderr(),
+                        "at {at}: too many faults, the rule rests for {seconds} s"
+                    )?;
+                    continue;
+                }
+            };
+            let line = line.map_err(|error| Failure::Failed(error.into()))?;
+            writeln!(self.out, "{line}")?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self) -> Result<(), Failure> {
+        self.out.flush()?;
+        let Counts {
+            events,
+            outside,
+            emissions,
+            dead,
+        } = self.counts;
+        let mut text = format!("{events} events, {emissions} emissions, {dead} dead letters");
+        if self.mill.unrouted() > 0 {
+            text.push_str(&format!(
+                ", {} events that no trigger matched",
+                self.mill.unrouted()
+            ));
+        }
+        if outside > 0 {
+            text.push_str(&format!(", {outside} events outside of --from and --until"));
+        }
+        writeln!(std::io::stderr(), "{text}")?;
+        Ok(())
+    }
+}
+
+/// JSON may be written over several lines; a line break is never part of a string in it.
+fn one_line(payload: &Bytes) -> Bytes {
+    if !payload.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return payload.clone();
+    }
+    payload
+        .iter()
+        .map(|byte| {
+            if matches!(byte, b'\n' | b'\r') {
+                b' '
+            } else {
+                *byte
+            }
+        })
+        .collect()
+}
+
+fn read_events(options: &Options) -> Result<Vec<Event>, Failure> {
+    let name = options.events.display().to_string();
+    let wrong = |line: usize, why: String| Failure::Wrong(vec![format!("{name}:{line}: {why}")]);
+    let mut text = Vec::new();
+    if name == "-" {
+        std::io::stdin().lock().read_to_end(&mut text)?;
+    } else {
+        std::fs::File::open(&options.events)
+            .and_then(|mut file| file.read_to_end(&mut text))
+            .map_err(|error| Failure::Wrong(vec![format!("{name}: cannot be read: {error}")]))?;
+    }
+    let mut events: Vec<Event> = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        let line = line.map_err(|_| wrong(number, "is not UTF-8".to_owned()))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let event = read_event(&line).map_err(|why| wrong(number, why))?;
+        if events
+            .last()
+            .is_some_and(|last| last.arrival_ms > event.arrival_ms)
+        {
+            let why = "\"at\" is before that of the line above; events stand in the order of their arrival";
+            return Err(wrong(number, why.to_owned()));
+        }
+        events.push(event);
+    }
+    Ok(events)
+}
+
+fn read_event(line: &str) -> Result<Event, String> {
+    let line: EventLine<'_> = serde_json::from_str(line).map_err(|error| {
+        format!("{error}; expected {{\"at\": MS, \"topic\": \"…\", \"payload\": …}}")
+    })?;
+    if line.at < 0 {
+        return Err("\"at\" is before 1970".to_owned());
+    }
+    let payload = match (line.payload, &line.payload_base64) {
+        (Some(json), None) => Bytes::copy_from_slice(json.get().as_bytes()),
+        (None, Some(text)) => BASE64_STANDARD
+            .decode(text)
+            .map_err(|error| format!("payload_base64: {error}"))?
+            .into(),
+        (None, None) => Bytes::new(),
+        (Some(_), Some(_)) => return Err("has both payload and payload_base64".to_owned()),
+    };
+    let topic = Topic::new(&line.topic).map_err(|error| format!("topic: {error}"))?;
+    let mut event = Event::new(topic, payload, line.at);
+    if let Some(meta) = line.meta {
+        event.properties = Bytes::copy_from_slice(meta.get().as_bytes());
+    }
+    Ok(event)
+}

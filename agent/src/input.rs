@@ -1,0 +1,199 @@
+//! What a payload held to what a function is handed: the types, defaults and missing values of a
+//! manifest's inputs. A wrong type is a dead letter, never a guess.
+
+use crate::manifest::{Input, InputDefault, InputKind};
+use crate::value::{Decoded, Scalar, Span, Value};
+
+/// Why an event cannot be handed to a function.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// An integer has no value for "missing".
+    #[error("input {name} ({pointer}) is missing")]
+    Missing {
+        /// Name of the input.
+        name: String,
+        /// Where it was looked for.
+        pointer: String,
+    },
+    /// Something else stands there.
+    #[error("input {name} ({pointer}) is {found}, not {wanted}")]
+    WrongType {
+        /// Name of the input.
+        name: String,
+        /// Where it stands.
+        pointer: String,
+        /// What stands there.
+        found: &'static str,
+        /// What the function wants.
+        wanted: &'static str,
+    },
+}
+
+/// Appends the typed value of one input to `values`.
+///
+/// # Errors
+/// When the payload has a value of another type there, or none and the input cannot be without.
+#[inline]
+pub fn push_input(
+    input: &Input,
+    scalar: Scalar,
+    decoded: &mut Decoded,
+    values: &mut Vec<Value>,
+) -> Result<(), InputError> {
+    let value = match (input.kind, scalar) {
+        (_, Scalar::Missing | Scalar::Null) => absent(input, decoded)?,
+        (InputKind::F64, Scalar::Float(value)) => Value::F64(value),
+        (InputKind::F64, Scalar::Int(value)) => Value::F64(as_float(value)),
+        (InputKind::I64, Scalar::Int(value)) => Value::I64(value),
+        (InputKind::I64, Scalar::Float(value)) if whole(value).is_some() => {
+            Value::I64(whole(value).unwrap_or_default())
+        }
+        (InputKind::I32, Scalar::Int(value)) if i32::try_from(value).is_ok() => {
+            Value::I32(i32::try_from(value).unwrap_or_default())
+        }
+        (InputKind::I32, Scalar::Bool(value)) => Value::I32(i32::from(value)),
+        (InputKind::Bytes, Scalar::Text(span)) => Value::Bytes(Some(span)),
+        (kind, found) => {
+            return Err(InputError::WrongType {
+                name: input.name.clone(),
+                pointer: input.pointer.clone(),
+                found: found_name(found),
+                wanted: wanted_name(kind),
+            });
+        }
+    };
+    values.push(value);
+    Ok(())
+}
+
+fn absent(input: &Input, decoded: &mut Decoded) -> Result<Value, InputError> {
+    match (&input.default, input.kind) {
+        (Some(InputDefault::Number(value)), _) => Ok(*value),
+        (Some(InputDefault::Bytes(bytes)), _) => {
+            let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let span = Span {
+                start: at(decoded.text.len()),
+                len: at(bytes.len()),
+            };
+            decoded.text.extend_from_slice(bytes);
+            Ok(Value::Bytes(Some(span)))
+        }
+        (None, InputKind::F64) => Ok(Value::F64(f64::NAN)),
+        (None, InputKind::Bytes) => Ok(Value::Bytes(None)),
+        (None, InputKind::I64 | InputKind::I32) => Err(InputError::Missing {
+            name: input.name.clone(),
+            pointer: input.pointer.clone(),
+        }),
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "beyond 2^53 the nearest float is what f64 asks for"
+)]
+fn as_float(value: i64) -> f64 {
+    value as f64
+}
+
+/// The integer that a float is, where nothing is lost.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the range is checked before"
+)]
+fn whole(value: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (value.abs() <= EXACT && libm::trunc(value) == value).then_some(value as i64)
+}
+
+fn wanted_name(kind: InputKind) -> &'static str {
+    match kind {
+        InputKind::F64 => "a number",
+        InputKind::I64 => "a whole number",
+        InputKind::I32 => "a whole number of 32 bits or a truth value",
+        InputKind::Bytes => "a string",
+    }
+}
+
+fn found_name(scalar: Scalar) -> &'static str {
+    match scalar {
+        Scalar::Missing => "missing",
+        Scalar::Null => "null",
+        Scalar::Bool(_) => "a truth value",
+        Scalar::Int(_) => "a whole number",
+        Scalar::Float(_) => "a number",
+        Scalar::Text(_) => "a string",
+        Scalar::Other => "an array or an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: InputKind, scalar: Scalar, expected: Result<Value, &str>) {
+        let input = Input {
+            name: "x".into(),
+            pointer: "/x".into(),
+            kind,
+            default: None,
+        };
+        let mut values = Vec::new();
+        let found = push_input(&input, scalar, &mut Decoded::default(), &mut values)
+            .map(|()| values[0])
+            .map_err(|e| e.to_string());
+        assert_eq!(found, expected.map_err(|e| format!("input x (/x) is {e}")));
+    }
+
+    #[test]
+    fn each_type_takes_what_loses_nothing() {
+        use InputKind::{Bytes, F64, I32, I64};
+        let span = Span { start: 0, len: 1 };
+        check(F64, Scalar::Int(3), Ok(Value::F64(3.0)));
+        check(F64, Scalar::Float(0.5), Ok(Value::F64(0.5)));
+        check(F64, Scalar::Text(span), Err("a string, not a number"));
+        check(F64, Scalar::Bool(true), Err("a truth value, not a number"));
+        check(I64, Scalar::Float(3.0), Ok(Value::I64(3)));
+        check(I64, Scalar::Float(3.5), Err("a number, not a whole number"));
+        check(
+            I64,
+            Scalar::Float(1e300),
+            Err("a number, not a whole number"),
+        );
+        check(I64, Scalar::Missing, Err("missing"));
+        check(I32, Scalar::Bool(true), Ok(Value::I32(1)));
+        check(
+            I32,
+            Scalar::Int(1 << 40),
+            Err("a whole number, not a whole number of 32 bits or a truth value"),
+        );
+        check(I32, Scalar::Null, Err("missing"));
+        check(Bytes, Scalar::Text(span), Ok(Value::Bytes(Some(span))));
+        check(Bytes, Scalar::Missing, Ok(Value::Bytes(None)));
+        check(
+            Bytes,
+            Scalar::Other,
+            Err("an array or an object, not a string"),
+        );
+    }
+
+    #[test]
+    fn a_default_stands_in_for_what_is_missing_or_null() {
+        let mut input = Input {
+            name: "x".into(),
+            pointer: "/x".into(),
+            kind: InputKind::I64,
+            default: None,
+        };
+        input.default = Some(InputDefault::Number(Value::I64(7)));
+        let (mut values, mut decoded) = (Vec::new(), Decoded::default());
+        push_input(&input, Scalar::Null, &mut decoded, &mut values).unwrap();
+        input.kind = InputKind::Bytes;
+        input.default = Some(InputDefault::Bytes((*b"none").into()));
+        push_input(&input, Scalar::Missing, &mut decoded, &mut values).unwrap();
+        let [Value::I64(7), Value::Bytes(Some(span))] = values[..] else {
+            panic!("{values:?}")
+        };
+        assert_eq!(decoded.bytes(span), b"none");
+    }
+}

@@ -1,0 +1,198 @@
+//! From files to a deployment: reads the manifests of a directory, loads the modules they name
+//! (each content once), runs the tests inside, and binds rule and function together. Collects every
+//! error, so that an owner mends them in one go.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{Config, LOCAL};
+use crate::function::{Engine, Module};
+use crate::limits::{FunctionLimits, RULES_MAX};
+use crate::mill::{BoundRule, prove};
+use crate::rule::{FunctionSource, Gateway, Rule};
+use crate::stock;
+use crate::text::{FileError, nearest};
+use crate::topic::{Subscription, TopicFilter};
+
+/// Loads modules and remembers them, so that a thousand rules with one function hold it once.
+pub struct Installer {
+    engine: Engine,
+    limits: FunctionLimits,
+    modules: HashMap<Vec<u8>, Arc<Module>>,
+}
+
+impl Installer {
+    /// An installer under the gateway's ceilings.
+    pub fn new(limits: &FunctionLimits) -> Self {
+        Self {
+            engine: Engine::new(limits),
+            limits: *limits,
+            modules: HashMap::new(),
+        }
+    }
+
+    /// Loads the rule's function and binds it.
+    ///
+    /// # Errors
+    /// When the module cannot be read or is refused, when one of its tests fails, or when rule and
+    /// function do not fit.
+    pub fn install(&mut self, rule: Rule, destinations: &[&str]) -> Result<BoundRule, FileError> {
+        let wasm = read_module(&rule, self.limits.module_bytes)?;
+        let bytes = wasm.len();
+        let module = match self.modules.get(&wasm) {
+            Some(module) => Arc::clone(module),
+            None => {
+                let module = self
+                    .engine
+                    .load(&wasm)
+                    .map_err(|error| refused(&rule, &error.to_string()))?;
+                prove(&self.engine, &module, &self.limits).map_err(|why| refused(&rule, &why))?;
+                self.modules.insert(wasm, Arc::clone(&module));
+                module
+            }
+        };
+        BoundRule::new(rule, &module, bytes, &self.engine, destinations)
+    }
+}
+
+fn refused(rule: &Rule, why: &str) -> FileError {
+    let place = match &rule.function {
+        FunctionSource::Wasm(path) => path.display().to_string(),
+        FunctionSource::Stock(name) => format!("stock function {name}"),
+    };
+    rule.source
+        .error_at(&rule.function_span, format!("{place}: {why}"))
+}
+
+fn read_module(rule: &Rule, bytes_max: usize) -> Result<Vec<u8>, FileError> {
+    match &rule.function {
+        FunctionSource::Wasm(path) => {
+            let size = std::fs::metadata(path).map(|file| file.len());
+            if size.as_ref().is_ok_and(|size| *size > bytes_max as u64) {
+                return Err(refused(
+                    rule,
+                    &format!("is larger than the limit of {bytes_max} bytes"),
+                ));
+            }
+            std::fs::read(path).map_err(|error| refused(rule, &format!("cannot be read: {error}")))
+        }
+        FunctionSource::Stock(name) => match stock::module(name) {
+            Some(wasm) => Ok(wasm.to_vec()),
+            None => {
+                let near = nearest(name, stock::names());
+                let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+                let all: Vec<_> = stock::names().collect();
+                Err(refused(
+                    rule,
+                    &format!("there is none, there are {}{hint}", all.join(", ")),
+                ))
+            }
+        },
+    }
+}
+
+/// Reads and checks every manifest (`*.toml`) of the rules directory and binds it to its function.
+///
+/// # Errors
+/// Everything that is wrong in any of them; then none is returned.
+pub fn install_all(config: &Config) -> Result<Vec<BoundRule>, Vec<FileError>> {
+    let destinations = destination_names(config);
+    let gateway = Gateway {
+        id: &config.gateway_id,
+        destinations: Some(&destinations),
+        limits: &config.limits,
+    };
+    let mut installer = Installer::new(&config.limits);
+    let (mut bound, mut errors) = (Vec::new(), Vec::new());
+    let mut by_name: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
+    let paths = manifests(&config.rules_dir).map_err(|error| vec![error])?;
+    if paths.len() > RULES_MAX {
+        let message = format!("holds {} rules, a gateway takes {RULES_MAX}", paths.len());
+        return Err(vec![FileError {
+            path: config.rules_dir.clone(),
+            place: None,
+            message,
+        }]);
+    }
+    for path in paths {
+        let rule = match Rule::read(&path, &gateway) {
+            Ok(rule) => rule,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        if let Some(first) = by_name.insert(rule.name.clone(), path) {
+            let message = format!("name {:?} is taken by {}", &*rule.name, first.display());
+            errors.push(rule.source.error(message));
+            continue;
+        }
+        match installer.install(rule, &destinations) {
+            Ok(rule) => bound.push(rule),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(bound)
+    } else {
+        Err(errors)
+    }
+}
+
+/// Names of the destinations in the order of their numbers: the local broker is number 0.
+pub fn destination_names(config: &Config) -> Vec<&str> {
+    std::iter::once(LOCAL)
+        .chain(config.destinations.keys().map(String::as_str))
+        .collect()
+}
+
+fn manifests(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let unreadable = |error: std::io::Error| FileError {
+        path: dir.to_owned(),
+        place: None,
+        message: format!(
+            "rules directory cannot be read: {error}; make it, or set gateway.rules_dir"
+        ),
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+            && path.is_file()
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The subscriptions that rules need. A filter keeps the number that it has in `held`; a new one
+/// gets the lowest that is free, so that numbers stay small on the wire.
+pub fn subscriptions(rules: &[BoundRule], held: &[Subscription]) -> Vec<Subscription> {
+    let mut wanted: Vec<&TopicFilter> = rules
+        .iter()
+        .flat_map(|bound| &bound.rule().triggers.mqtt)
+        .collect();
+    wanted.sort();
+    wanted.dedup();
+    let mut free = (1..).filter(|id| !held.iter().any(|subscription| subscription.id == *id));
+    wanted
+        .into_iter()
+        .filter_map(|filter| {
+            match held
+                .iter()
+                .find(|subscription| subscription.filter == *filter)
+            {
+                Some(subscription) => Some(subscription.clone()),
+                None => Some(Subscription {
+                    id: free.next()?,
+                    filter: filter.clone(),
+                }),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,538 @@
+//! One rule at work: its function, its keys and its counts. Here a call is made and what it asked
+//! for is carried out whole, or dropped whole.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tidemill_abi::{export, limit};
+
+use crate::clock::Now;
+use crate::decode::DecodeError;
+use crate::effects::apply_to_state;
+use crate::event::Event;
+use crate::frame::Frame;
+use crate::function::{CallFault, Function, Handler, Module, Verdict};
+use crate::input::push_input;
+use crate::ledger::{Fate, Ledger};
+use crate::limits::QUARANTINE_MS;
+use crate::manifest::Input;
+use crate::router::RuleIndex;
+use crate::rule::{Durability, KeySpec, Rule};
+use crate::state::{Due, Key, KeyState, Pane};
+use crate::value::Scalar;
+use crate::window::OpenPane;
+
+use super::bind::{BoundRule, Windowing};
+use super::due::{DueQueue, What};
+use super::keys::{Held, KeyTable};
+use super::output::{DeadLetter, Emitted, Output, PortBinding};
+use super::route::{Route, Stop, StopKey};
+
+/// A rule that is deployed.
+pub(super) struct Active {
+    pub(super) index: RuleIndex,
+    pub(super) rule: Rule,
+    pub(super) module: Arc<Module>,
+    pub(super) function: Function,
+    pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
+    pub(super) inputs: Box<[Input]>,
+    pub(super) key: KeySpec,
+    pub(super) window: Option<Windowing>,
+    pub(super) pane: Option<CollectingPane>,
+    pub(super) schedules: Vec<ScheduleState>,
+    /// The way of events that a schedule makes.
+    pub(super) alone: Arc<Route>,
+    pub(super) keys: KeyTable,
+    pub(super) ledger: Ledger,
+    faults_mono_ms: VecDeque<u64>,
+    quarantined_until_mono_ms: Option<u64>,
+    log_second: u64,
+    log_lines_free: u32,
+}
+
+/// The open pane of a rule and the keys that have events in it.
+#[derive(Debug, Clone)]
+pub(super) struct CollectingPane {
+    pub(super) open: OpenPane,
+    pub(super) keys: Vec<Key>,
+}
+
+/// Where one of a rule's schedules stands, in wall time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ScheduleState {
+    pub(super) last_ms: Option<i64>,
+    pub(super) next_ms: Option<i64>,
+}
+
+/// Why a call left no trace.
+enum Fault {
+    /// The function's: it counts towards quarantine.
+    Call(CallFault),
+    /// The event's, or the rule's own wording: it does not.
+    Other(String),
+}
+
+/// What the calls of a step share.
+pub(super) struct Step<'a> {
+    pub(super) now: Now,
+    pub(super) due: &'a mut DueQueue,
+    pub(super) out: &'a mut Vec<Output>,
+    pub(super) cold: bool,
+}
+
+impl Active {
+    pub(super) fn new(index: RuleIndex, bound: BoundRule) -> Self {
+        let BoundRule {
+            rule,
+            module,
+            function,
+            ports,
+            inputs,
+            key,
+            window,
+            ..
+        } = bound;
+        let keys = KeyTable::new(rule.limits.keys);
+        let schedules = vec![ScheduleState::default(); rule.triggers.schedules.len()];
+        Self {
+            index,
+            rule,
+            module,
+            function,
+            ports,
+            inputs,
+            key,
+            window,
+            pane: None,
+            schedules,
+            alone: Arc::default(),
+            keys,
+            ledger: Ledger::default(),
+            faults_mono_ms: VecDeque::new(),
+            quarantined_until_mono_ms: None,
+            log_second: 0,
+            log_lines_free: 0,
+        }
+    }
+
+    /// Whether state and emissions live in memory only.
+    pub(super) fn is_volatile(&self) -> bool {
+        self.rule.durability == Durability::Volatile
+    }
+
+    /// Works on the event in `frame`, and says what became of it.
+    pub(super) fn event(
+        &mut self,
+        stop: &Stop,
+        decoded: Result<(), &DecodeError>,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let fate = match self.try_event(stop, decoded, frame, step) {
+            Ok(fate) => fate,
+            Err(fault) => {
+                self.bury(fault, &frame.event, step);
+                Fate::Dead
+            }
+        };
+        self.ledger.enter(fate);
+    }
+
+    fn try_event(
+        &mut self,
+        stop: &Stop,
+        decoded: Result<(), &DecodeError>,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Result<Fate, Fault> {
+        if self.is_quarantined(step.now) {
+            return Err(Fault::Other("rule is quarantined".to_owned()));
+        }
+        if !stop.places.is_empty() || matches!(stop.key, StopKey::Payload(_)) {
+            decoded.map_err(|error| Fault::Other(error.to_string()))?;
+        }
+        let key = self.key_of(&stop.key, frame)?;
+        frame.inputs.clear();
+        for (input, place) in self.inputs.iter().zip(&stop.places) {
+            let scalar = frame.decoded.scalars.get(usize::from(*place)).copied();
+            let scalar = scalar.unwrap_or(Scalar::Missing);
+            push_input(input, scalar, &mut frame.decoded, &mut frame.inputs)
+                .map_err(|error| Fault::Other(error.to_string()))?;
+        }
+        let (place, opened) = self.lend(&key, frame);
+        let result = if self.window.is_some() {
+            self.fold(&key, frame, step)
+        } else {
+            self.call(Handler::Event, &key, frame, step)
+        };
+        // A fold changed the count of its pane, whatever else it asked for.
+        let changed = self.window.is_some();
+        self.take_back(&key, place, opened, changed, frame, step);
+        result
+    }
+
+    fn key_of(&self, key: &StopKey, frame: &Frame) -> Result<Key, Fault> {
+        match key {
+            StopKey::Known(key) => Ok(key.clone()),
+            StopKey::None => Err(Fault::Other(
+                "topic has too few levels for the rule's key".to_owned(),
+            )),
+            StopKey::Payload(place) => match frame.decoded.scalars.get(usize::from(*place)) {
+                Some(Scalar::Text(span)) => {
+                    let text = std::str::from_utf8(frame.decoded.bytes(*span)).unwrap_or_default();
+                    match text.len() {
+                        0 => Err(Fault::Other("key is empty".to_owned())),
+                        1..=crate::limits::KEY_BYTES_MAX => Ok(text.into()),
+                        len => Err(Fault::Other(format!("key of {len} bytes is too long"))),
+                    }
+                }
+                Some(Scalar::Int(number)) => Ok(number.to_string().into()),
+                Some(Scalar::Bool(yes)) => Ok(yes.to_string().into()),
+                Some(Scalar::Missing | Scalar::Null) | None => {
+                    Err(Fault::Other("key is missing".to_owned()))
+                }
+                Some(Scalar::Float(_) | Scalar::Other) => Err(Fault::Other(
+                    "key is neither a string nor a whole number".to_owned(),
+                )),
+            },
+        }
+    }
+
+    /// Puts the state of a key into the frame; says where it is held, and its bytes.
+    fn lend(&mut self, key: &Key, frame: &mut Frame) -> (Option<usize>, usize) {
+        let place = self.keys.find(key);
+        frame.state = place.map_or_else(KeyState::default, |place| self.keys.lend(place));
+        frame.key = key.clone();
+        (place, frame.state.bytes())
+    }
+
+    /// Takes the state of a key back; a key that has none is not held.
+    fn take_back(
+        &mut self,
+        key: &Key,
+        place: Option<usize>,
+        bytes_before: usize,
+        changed: bool,
+        frame: &mut Frame,
+        step: &mut Step<'_>,
+    ) {
+        let changed = changed || !frame.effects.is_empty();
+        let state = std::mem::take(&mut frame.state);
+        let gone = match place {
+            Some(place) => {
+                let growth = state.bytes().cast_signed() - bytes_before.cast_signed();
+                self.keys.put_back(place, state, growth, changed);
+                None
+            }
+            None if state == KeyState::default() => None,
+            None => self.keys.insert(key.clone(), state),
+        };
+        if let Some(gone) = gone {
+            self.forget(gone, step.due);
+        }
+        while let Some(gone) = self.keys.shrink(self.rule.limits.state_bytes, key) {
+            self.forget(gone, step.due);
+        }
+    }
+
+    fn forget(&mut self, gone: Held, due: &mut DueQueue) {
+        self.ledger.keys_evicted += 1;
+        for (id, at) in gone.state.timers {
+            due.remove(at.mono_ms, What::Timer(self.index, gone.key.clone(), id));
+        }
+    }
+
+    /// Folds an event into the open pane, which it opens if need be.
+    fn fold(
+        &mut self,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Result<Fate, Fault> {
+        let Some(window) = self.window else {
+            return Ok(Fate::Filtered);
+        };
+        let index = self.index;
+        let collecting = self.pane.get_or_insert_with(|| {
+            let open = OpenPane::around(step.now, window.length_ms);
+            step.due.insert(open.due_mono_ms, What::Pane(index));
+            CollectingPane {
+                open,
+                keys: Vec::new(),
+            }
+        });
+        if frame.state.pane.is_none() {
+            collecting.keys.push(key.clone());
+            let OpenPane {
+                start_ms, end_ms, ..
+            } = collecting.open;
+            frame.state.pane = Some(Pane {
+                start_ms,
+                end_ms,
+                ..Pane::default()
+            });
+        }
+        match self.call(Handler::Event, key, frame, step)? {
+            Fate::Filtered | Fate::Absorbed => {
+                if let Some(pane) = &mut frame.state.pane {
+                    pane.folded += 1;
+                }
+                Ok(Fate::Absorbed)
+            }
+            fate => Ok(fate),
+        }
+    }
+
+    /// Closes the open pane: calls `on_window` for each of its keys, in the order of their names.
+    pub(super) fn close_pane(&mut self, frame: &mut Box<Frame>, step: &mut Step<'_>) {
+        let Some(CollectingPane { open, mut keys }) = self.pane.take() else {
+            return;
+        };
+        let labels = open.relabelled(step.now);
+        keys.sort_unstable();
+        for key in keys {
+            if self.keys.find(&key).is_none() {
+                continue;
+            }
+            let (place, bytes) = self.lend(&key, frame);
+            let folded = frame.state.pane.as_mut().map_or(0, |pane| {
+                (pane.start_ms, pane.end_ms) = (labels.start_ms, labels.end_ms);
+                pane.folded
+            });
+            if folded > 0 {
+                self.without_event(Handler::Window, &key, frame, step);
+            }
+            frame.state.pane = None;
+            self.take_back(&key, place, bytes, true, frame, step);
+        }
+    }
+
+    /// Calls `on_timer` for a timer that fell due.
+    pub(super) fn fire_timer(
+        &mut self,
+        key: &Key,
+        id: u32,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let (place, bytes) = self.lend(key, frame);
+        if frame.state.timers.remove(&id).is_some() {
+            self.without_event(Handler::Timer(id), key, frame, step);
+        }
+        self.take_back(key, place, bytes, true, frame, step);
+    }
+
+    fn without_event(
+        &mut self,
+        handler: Handler,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        frame.inputs.clear();
+        if let Err(fault) = self.call(handler, key, frame, step) {
+            self.ledger.faults_without_event += 1;
+            self.bury(fault, &frame.event, step);
+        }
+    }
+
+    /// Calls the function on what is in the frame, and carries out what it asks for, or nothing.
+    fn call(
+        &mut self,
+        handler: Handler,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Result<Fate, Fault> {
+        frame.effects.clear();
+        frame.state_bytes_free = self
+            .rule
+            .limits
+            .state_bytes
+            .saturating_sub(self.keys.bytes());
+        frame.log_lines_free = self.log_allowance(step.now);
+        if step.cold {
+            self.function.chill();
+        }
+        let result = self.function.call(handler, frame);
+        self.ledger.fuel += self.function.fuel_used();
+        self.pass_on_logs(frame, step);
+        let done = match result {
+            Ok(verdict) => self
+                .check_verdict(handler, verdict)
+                .and_then(|()| self.emit(verdict, key, frame, step)),
+            Err(fault) => Err(Fault::Call(fault)),
+        };
+        match done {
+            Ok(sent) => {
+                let silent = frame.effects.is_empty();
+                if !silent {
+                    self.carry_out(key, frame, step.now, step.due);
+                }
+                self.ledger.emissions += sent;
+                Ok(match (sent, silent) {
+                    (1.., _) => Fate::Emitting,
+                    (0, true) => Fate::Filtered,
+                    (0, false) => Fate::Absorbed,
+                })
+            }
+            Err(fault) => {
+                frame.effects.clear();
+                Err(fault)
+            }
+        }
+    }
+
+    fn check_verdict(&self, handler: Handler, verdict: Verdict) -> Result<(), Fault> {
+        let passes = verdict == Verdict::Pass;
+        let may_pass = handler == Handler::Event && self.window.is_none();
+        if passes && (!may_pass || self.ports.is_empty()) {
+            let handler = match handler {
+                Handler::Event => "f or on_event",
+                Handler::Timer(_) => export::ON_TIMER,
+                Handler::Window => export::ON_WINDOW,
+                Handler::Migrate(_) => export::MIGRATE,
+            };
+            return Err(Fault::Call(CallFault::BadResult { handler, code: 1 }));
+        }
+        Ok(())
+    }
+
+    /// Hands the emissions of a call on, all or none; returns how many there were.
+    fn emit(
+        &self,
+        verdict: Verdict,
+        key: &Key,
+        frame: &Frame,
+        step: &mut Step<'_>,
+    ) -> Result<u64, Fault> {
+        let first = step.out.len();
+        let passed = (verdict == Verdict::Pass).then(|| (0, frame.event.payload.clone()));
+        let asked = frame
+            .effects
+            .emissions
+            .iter()
+            .map(|e| (e.port, e.payload.clone()));
+        for (number, payload) in asked.chain(passed) {
+            let Some(port) = self.ports.get(usize::from(number)).and_then(Option::as_ref) else {
+                continue;
+            };
+            match port.topic.render(key) {
+                Ok(topic) => step.out.push(Output::Emission(Emitted {
+                    port: Arc::clone(port),
+                    key: key.clone(),
+                    topic,
+                    payload,
+                    at_ms: step.now.wall_ms,
+                })),
+                Err(why) => {
+                    step.out.truncate(first);
+                    return Err(Fault::Other(why));
+                }
+            }
+        }
+        Ok((step.out.len() - first) as u64)
+    }
+
+    /// Carries out what a call asked for besides emissions.
+    fn carry_out(&self, key: &Key, frame: &mut Frame, now: Now, due: &mut DueQueue) {
+        let Frame { effects, state, .. } = frame;
+        for (id, delay_ms) in &effects.timers {
+            if let Some(old) = state.timers.remove(id) {
+                due.remove(old.mono_ms, What::Timer(self.index, key.clone(), *id));
+            }
+            if let Some(delay_ms) = delay_ms {
+                // A timer that is due at once and arms itself would never let go of the mill.
+                let mono_ms = now.mono_ms.saturating_add((*delay_ms).max(1));
+                state.timers.insert(*id, Due { mono_ms });
+                due.insert(mono_ms, What::Timer(self.index, key.clone(), *id));
+            }
+        }
+        apply_to_state(effects, state, self.window.map_or(0, |window| window.slots));
+    }
+
+    fn log_allowance(&mut self, now: Now) -> u32 {
+        let second = now.mono_ms / 1_000;
+        if self.log_second != second {
+            self.log_second = second;
+            self.log_lines_free = limit::LOG_LINES_PER_SECOND;
+        }
+        self.log_lines_free
+    }
+
+    fn pass_on_logs(&mut self, frame: &mut Frame, step: &mut Step<'_>) {
+        let effects = &mut frame.effects;
+        if effects.logs.is_empty() {
+            return;
+        }
+        let lines = std::mem::take(&mut effects.logs);
+        let used = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        self.log_lines_free = self.log_lines_free.saturating_sub(used);
+        let (rule, dropped) = (self.rule.name.clone(), effects.logs_dropped);
+        step.out.push(Output::Logs {
+            rule,
+            lines,
+            dropped,
+        });
+    }
+
+    fn is_quarantined(&mut self, now: Now) -> bool {
+        match self.quarantined_until_mono_ms {
+            Some(until) if now.mono_ms < until => true,
+            Some(_) => {
+                self.quarantined_until_mono_ms = None;
+                self.faults_mono_ms.clear();
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Makes a dead letter of what could not be digested.
+    fn bury(&mut self, fault: Fault, event: &Event, step: &mut Step<'_>) {
+        let (reason, fuel) = match &fault {
+            Fault::Call(fault) => (with_causes(fault), self.function.fuel_used()),
+            Fault::Other(reason) => (reason.clone(), 0),
+        };
+        step.out.push(Output::DeadLetter(DeadLetter {
+            rule: self.rule.name.clone(),
+            version: self.rule.version,
+            topic: event.topic.clone(),
+            payload: event.payload.clone(),
+            reason,
+            fuel,
+            at_ms: step.now.wall_ms,
+        }));
+        if matches!(fault, Fault::Call(_)) {
+            self.count_fault(step);
+        }
+    }
+
+    fn count_fault(&mut self, step: &mut Step<'_>) {
+        let now = step.now.mono_ms;
+        let span = limit::QUARANTINE_SPAN_MS.unsigned_abs();
+        self.faults_mono_ms
+            .retain(|at| at.saturating_add(span) > now);
+        self.faults_mono_ms.push_back(now);
+        if self.faults_mono_ms.len() >= limit::QUARANTINE_FAULTS as usize {
+            self.faults_mono_ms.clear();
+            self.quarantined_until_mono_ms = Some(now.saturating_add(QUARANTINE_MS));
+            let rule = self.rule.name.clone();
+            step.out.push(Output::Quarantined {
+                rule,
+                for_ms: QUARANTINE_MS,
+            });
+        }
+    }
+}
+
+/// An error with everything that caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

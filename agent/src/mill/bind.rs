@@ -1,0 +1,335 @@
+//! A rule and its function, bound together: what the rule says about ports, inputs and parameters
+//! is checked against what the function has.
+
+use std::sync::Arc;
+
+use crate::function::{Engine, Function, LoadError, Module, Settings};
+use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input};
+use crate::rule::{KeySpec, Param, Placed, Rule, check_pointer};
+use crate::text::{FileError, nearest};
+
+use super::output::PortBinding;
+
+/// A rule bound to its function, ready to be deployed.
+pub struct BoundRule {
+    pub(super) rule: Rule,
+    pub(super) module: Arc<Module>,
+    module_bytes: usize,
+    pub(super) function: Function,
+    pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
+    pub(super) inputs: Box<[Input]>,
+    pub(super) key: KeySpec,
+    pub(super) window: Option<Windowing>,
+}
+
+/// The window that the host keeps for a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Windowing {
+    pub(super) length_ms: u64,
+    pub(super) slots: u8,
+}
+
+impl BoundRule {
+    /// Binds a rule to a module of `module_bytes`. `destinations` are the gateway's, in the order of their numbers.
+    ///
+    /// # Errors
+    /// When the rule names something that the function does not have or leaves out something that
+    /// it needs, with file and line; when the function cannot be started.
+    pub fn new(
+        rule: Rule,
+        module: &Arc<Module>,
+        module_bytes: usize,
+        engine: &Engine,
+        destinations: &[&str],
+    ) -> Result<Self, FileError> {
+        check_triggers(&rule, module)?;
+        let window = window(&rule, module)?;
+        let key = key(&rule, module)?;
+        let ports = ports(&rule, module, &key, destinations)?;
+        let settings = Settings {
+            rule: rule.name.clone(),
+            config: config(&rule, module)?,
+            fuel: rule.limits.fuel,
+            memory_pages: rule.limits.memory_pages,
+            emissions: rule.limits.emissions,
+            emission_bytes: rule.limits.emission_bytes,
+            bound_ports: ports
+                .iter()
+                .enumerate()
+                .filter(|(_, port)| port.is_some())
+                .fold(0, |bits, (number, _)| bits | 1 << number),
+            window_slots: window.map_or(0, |window| window.slots),
+        };
+        let function =
+            Function::new(engine, module, settings).map_err(|error| refusal(&rule, &error))?;
+        Ok(Self {
+            inputs: inputs(&rule, module)?,
+            module: Arc::clone(module),
+            module_bytes,
+            function,
+            ports,
+            key,
+            window,
+            rule,
+        })
+    }
+
+    /// The rule's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.rule.name
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// Its module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// What the rule does, in half a line.
+    pub fn summary(&self) -> String {
+        let rule = &self.rule;
+        let filters = rule.triggers.mqtt.iter().map(ToString::to_string);
+        let schedules = rule
+            .triggers
+            .schedules
+            .iter()
+            .map(|s| format!("\"{}\"", s.text()));
+        let triggers: Vec<_> = filters.chain(schedules).collect();
+        let ports: Vec<_> = rule
+            .ports
+            .iter()
+            .map(|(name, port)| format!("{name} to {}", port.value.to))
+            .collect();
+        format!("on {}; {}", triggers.join(", "), ports.join(", "))
+    }
+
+    /// What came out of binding rule and function, as names and values for people.
+    pub fn describe(&self) -> Vec<(&'static str, String)> {
+        let list = |items: Vec<String>| match items.is_empty() {
+            true => "none".to_owned(),
+            false => items.join(", "),
+        };
+        let input =
+            |input: &Input| format!("{} = {} ({})", input.name, input.pointer, input.kind.name());
+        let triggers = self.summary();
+        let key = match &self.key {
+            KeySpec::Topic => "the topic".to_owned(),
+            KeySpec::Pointer(pointer) => format!("{pointer} of the payload"),
+            KeySpec::Constant(key) => format!("always {key}"),
+            KeySpec::Levels(_) => "from the topic".to_owned(),
+        };
+        let window = self.window.map_or("none".to_owned(), |window| {
+            format!("tumbling, {} ms, {} slots", window.length_ms, window.slots)
+        });
+        let state = self.module.manifest.state;
+        vec![
+            ("function", format!("{} bytes", self.module_bytes)),
+            ("works", triggers),
+            ("inputs", list(self.inputs.iter().map(input).collect())),
+            ("key", key),
+            ("window", window),
+            (
+                "state",
+                format!(
+                    "schema {}, {} slots and at most {} bytes of entries a key",
+                    state.schema, state.slots, state.bytes
+                ),
+            ),
+            ("memory", format!("{} pages of 64 KiB", self.module.pages())),
+            (
+                "fuel",
+                format!("at most {} an event", self.rule.limits.fuel),
+            ),
+            (
+                "tests",
+                format!(
+                    "{} in the function's manifest, passed",
+                    self.module.manifest.tests.len()
+                ),
+            ),
+        ]
+    }
+}
+
+/// A refused module as an error of the rule that names it.
+fn refusal(rule: &Rule, error: &LoadError) -> FileError {
+    rule.source
+        .error_at(&rule.function_span, format!("function: {error}"))
+}
+
+fn check_triggers(rule: &Rule, module: &Module) -> Result<(), FileError> {
+    if module.handlers.event {
+        return Ok(());
+    }
+    Err(rule.source.error_at(
+        &rule.function_span,
+        "function: it exports no handler of events (f or on_event), so its triggers would do nothing",
+    ))
+}
+
+fn window(rule: &Rule, module: &Module) -> Result<Option<Windowing>, FileError> {
+    let Some(spec) = module.manifest.window else {
+        return match &rule.window_ms {
+            None => Ok(None),
+            Some(given) => Err(rule.source.error_at(
+                &given.span,
+                "window: the function keeps no window; its manifest would have to say so",
+            )),
+        };
+    };
+    if !module.handlers.window {
+        let message = "function: it keeps a window and exports no on_window";
+        return Err(rule.source.error_at(&rule.function_span, message));
+    }
+    match rule
+        .window_ms
+        .as_ref()
+        .map(|given| given.value)
+        .or(spec.length_ms)
+    {
+        Some(length_ms) => Ok(Some(Windowing {
+            length_ms,
+            slots: spec.slots,
+        })),
+        None => Err(rule.source.error(
+            "the function keeps a window of no length of its own; write [window] tumbling = \"1s\"",
+        )),
+    }
+}
+
+fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {
+    match (&rule.key, &module.manifest.key) {
+        (Some(key), _) => Ok(key.clone()),
+        (None, Some(pointer)) => match check_pointer(pointer) {
+            Ok(()) => Ok(KeySpec::Pointer(pointer.clone())),
+            Err(why) => Err(rule
+                .source
+                .error(format!("function: key of its manifest: {why}"))),
+        },
+        (None, None) => Ok(KeySpec::Topic),
+    }
+}
+
+fn ports(
+    rule: &Rule,
+    module: &Module,
+    key: &KeySpec,
+    destinations: &[&str],
+) -> Result<Box<[Option<Arc<PortBinding>>]>, FileError> {
+    let outputs = &module.manifest.outputs;
+    for (name, port) in &rule.ports {
+        if !outputs.contains(name) {
+            let message = unknown("ports", name, "port", outputs.iter().map(String::as_str));
+            return Err(rule.source.error_at(&port.span, message));
+        }
+        if port.value.topic.has_key() && *key == KeySpec::Topic && !rule.triggers.mqtt.is_empty() {
+            let message = format!(
+                "ports.{name}.topic: the key of this rule is the whole topic, which cannot be part \
+                 of another; write key = \"{{topic.1}}\" under [on]"
+            );
+            return Err(rule.source.error_at(&port.span, message));
+        }
+    }
+    if let Some(main) = outputs
+        .first()
+        .filter(|main| !rule.ports.contains_key(*main))
+    {
+        return Err(rule.source.error(format!(
+            "ports.{main} is missing: write [ports.{main}] with to = \"local\" and topic = \"…\""
+        )));
+    }
+    let bind = |name: &String| {
+        rule.ports.get(name).map(|Placed { value: port, .. }| {
+            Arc::new(PortBinding {
+                rule: rule.name.clone(),
+                name: name.clone(),
+                destination: destinations.iter().position(|d| *d == port.to).unwrap_or(0),
+                topic: port.topic.clone(),
+                priority: port.priority,
+                retain: port.retain,
+                qos: port.qos,
+            })
+        })
+    };
+    Ok(outputs.iter().map(bind).collect())
+}
+
+fn inputs(rule: &Rule, module: &Module) -> Result<Box<[Input]>, FileError> {
+    let mut inputs: Box<[Input]> = module.manifest.inputs.clone().into();
+    for (name, pointer) in &rule.inputs {
+        match inputs.iter_mut().find(|input| input.name == *name) {
+            Some(input) => input.pointer.clone_from(&pointer.value),
+            None => {
+                let known = module
+                    .manifest
+                    .inputs
+                    .iter()
+                    .map(|input| input.name.as_str());
+                let message = unknown("inputs", name, "input", known);
+                return Err(rule.source.error_at(&pointer.span, message));
+            }
+        }
+    }
+    Ok(inputs)
+}
+
+fn config(rule: &Rule, module: &Module) -> Result<Box<[ConfigValue]>, FileError> {
+    let entries = &module.manifest.config;
+    for (name, param) in &rule.params {
+        if !entries.iter().any(|entry| entry.name == *name) {
+            let known = entries.iter().map(|entry| entry.name.as_str());
+            let message = unknown("params", name, "parameter", known);
+            return Err(rule.source.error_at(&param.span, message));
+        }
+    }
+    entries
+        .iter()
+        .map(|entry| config_value(rule, entry))
+        .collect()
+}
+
+fn config_value(rule: &Rule, entry: &ConfigEntry) -> Result<ConfigValue, FileError> {
+    let name = &entry.name;
+    let Some(param) = rule.params.get(name) else {
+        return entry.default.clone().ok_or_else(|| {
+            let example = if entry.kind == ConfigKind::F64 { "50" } else { "\"…\"" };
+            rule.source.error(format!(
+                "params.{name} is missing: the function needs it; write {name} = {example} under [params]"
+            ))
+        });
+    };
+    match (&param.value, entry.kind) {
+        (Param::Number(number), ConfigKind::F64) => Ok(ConfigValue::F64(*number)),
+        (Param::Text(text), ConfigKind::Bytes) => Ok(ConfigValue::Bytes(text.as_bytes().into())),
+        (_, kind) => {
+            let wanted = if kind == ConfigKind::F64 {
+                "a number"
+            } else {
+                "a text"
+            };
+            let message = format!("params.{name}: the function wants {wanted}");
+            Err(rule.source.error_at(&param.span, message))
+        }
+    }
+}
+
+fn unknown<'a>(
+    table: &str,
+    name: &str,
+    noun: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> String {
+    let near = nearest(name, known.clone());
+    let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+    let all: Vec<_> = known.collect();
+    let has = if all.is_empty() {
+        "none".to_owned()
+    } else {
+        all.join(", ")
+    };
+    format!("{table}.{name}: the function has no {noun} {name:?}, it has {has}{hint}")
+}

@@ -1,0 +1,295 @@
+//! A deployment: the set of rules that is active, replaced whole. State of a rule carries over when
+//! its schema is the same or the new function can migrate it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::function::Handler;
+use crate::router::{Hit, Router};
+use crate::rule::KeySpec;
+use crate::state::Key;
+use crate::topic::{Subscription, Topic, TopicFilter};
+use crate::window::OpenPane;
+
+use super::Mill;
+use super::active::{Active, CollectingPane};
+use super::bind::BoundRule;
+use super::checkpoint::SavedRule;
+use super::due::{DueQueue, What};
+use super::keys::KeyTable;
+use super::route::{Route, StopKey};
+
+/// The key of events that a schedule makes, where the rule has none of its own.
+const SCHEDULE_KEY: &str = "schedule";
+
+/// What is to be active.
+#[derive(Default)]
+pub struct Deployment {
+    /// The rules; their names differ.
+    pub rules: Vec<BoundRule>,
+    /// The identifiers under which their filters are subscribed.
+    pub subscriptions: Vec<Subscription>,
+    /// What a checkpoint holds of rules that were not active before, by name.
+    pub saved: BTreeMap<String, SavedRule>,
+}
+
+/// Why a deployment was refused; the old one runs on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeployError {
+    /// The function could not carry the state over.
+    #[error("rule {rule}: state of key {key:?} could not be migrated from schema {from}: {reason}")]
+    Migration {
+        /// The rule.
+        rule: String,
+        /// The key.
+        key: String,
+        /// Schema of the old state.
+        from: i32,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The function has no `migrate`.
+    #[error(
+        "rule {rule}: its state has schema {from}, the function expects {to} and exports no migrate; \
+         give the rule another name to start without state"
+    )]
+    NoMigration {
+        /// The rule.
+        rule: String,
+        /// Schema of the old state.
+        from: i32,
+        /// Schema that the function expects.
+        to: i32,
+    },
+}
+
+impl Mill {
+    /// Replaces the active rules, whole or not at all.
+    ///
+    /// # Errors
+    /// When the state of a rule cannot be carried over.
+    pub fn deploy(&mut self, now: Now, deployment: Deployment) -> Result<(), DeployError> {
+        let Deployment {
+            mut rules,
+            subscriptions,
+            mut saved,
+        } = deployment;
+        rules.sort_by(|a, b| a.rule.name.cmp(&b.rule.name));
+        let mut actives: Vec<Active> = (0..)
+            .zip(rules)
+            .map(|(index, bound)| Active::new(index, bound))
+            .collect();
+        for active in &mut actives {
+            let old = self
+                .rules
+                .iter()
+                .find(|old| old.rule.name == active.rule.name);
+            let state = match old {
+                Some(old) => Some(old.save()),
+                None => saved.remove(&*active.rule.name),
+            };
+            if let Some(state) = state {
+                active.restore(state, now)?;
+            }
+            if let Some(old) = old {
+                active.ledger = old.ledger.clone();
+            }
+        }
+        self.activate(actives, &subscriptions, now);
+        Ok(())
+    }
+
+    fn activate(&mut self, mut rules: Vec<Active>, subscriptions: &[Subscription], now: Now) {
+        let id_of = |filter: &TopicFilter| {
+            subscriptions
+                .iter()
+                .find(|s| s.filter == *filter)
+                .map_or(0, |subscription| subscription.id)
+        };
+        for at in 0..rules.len() {
+            let alone = rules
+                .get(at)
+                .map(|active| Arc::new(scheduled_route(active, &rules)));
+            if let (Some(active), Some(alone)) = (rules.get_mut(at), alone) {
+                active.alone = alone;
+            }
+        }
+        let filters: Vec<_> = rules
+            .iter()
+            .flat_map(|active| {
+                active
+                    .rule
+                    .triggers
+                    .mqtt
+                    .iter()
+                    .map(|filter| (active.index, id_of(filter), filter))
+            })
+            .collect();
+        self.router = Router::new(filters);
+        self.due = DueQueue::default();
+        for active in &rules {
+            active.enqueue(&mut self.due);
+        }
+        self.rules = rules;
+        for rule in 0..self.rules.len() {
+            let schedules = self
+                .rules
+                .get(rule)
+                .map_or(0, |active| active.schedules.len());
+            for number in 0..schedules {
+                self.place_schedule(rule, number, now);
+            }
+        }
+    }
+}
+
+/// The way of the events that a rule's schedules make.
+fn scheduled_route(active: &Active, rules: &[Active]) -> Route {
+    let mut route = Route::new(
+        &[Hit {
+            rule: active.index,
+            subscription: 0,
+        }],
+        rules,
+        &Topic::none(),
+    );
+    if matches!(active.key, KeySpec::Topic | KeySpec::Levels(_)) {
+        for stop in &mut route.stops {
+            stop.key = StopKey::Known(SCHEDULE_KEY.into());
+        }
+    }
+    route
+}
+
+impl Active {
+    /// What is kept of the rule when it is replaced, or written down.
+    fn save(&self) -> SavedRule {
+        SavedRule {
+            schema: self.module.manifest.state.schema,
+            pane_due_mono_ms: self.pane.as_ref().map(|pane| pane.open.due_mono_ms),
+            slots: self.schedule_slots(),
+            keys: self
+                .keys
+                .iter()
+                .map(|(key, state)| (key.clone(), state.clone()))
+                .collect(),
+        }
+    }
+
+    /// The slot that each schedule ran last.
+    pub(super) fn schedule_slots(&self) -> Vec<(String, i64)> {
+        let schedules = self.rule.triggers.schedules.iter().zip(&self.schedules);
+        schedules
+            .filter_map(|(s, state)| Some((s.text().to_owned(), state.last_ms?)))
+            .collect()
+    }
+
+    fn restore(&mut self, saved: SavedRule, now: Now) -> Result<(), DeployError> {
+        for (schedule, state) in self.rule.triggers.schedules.iter().zip(&mut self.schedules) {
+            let last = saved.slots.iter().find(|(text, _)| text == schedule.text());
+            state.last_ms = last.map(|(_, slot_ms)| *slot_ms);
+        }
+        self.keys = KeyTable::new(self.rule.limits.keys);
+        let mut keys = saved.keys;
+        keys.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, state) in keys {
+            self.keys.insert(key, state);
+        }
+        self.restore_pane(saved.pane_due_mono_ms, now);
+        match self.module.manifest.state.schema {
+            to if to == saved.schema => Ok(()),
+            to => self.migrate(saved.schema, to),
+        }
+    }
+
+    /// Opens the pane again in which keys were collecting; a rule that no longer keeps a window
+    /// drops it.
+    fn restore_pane(&mut self, due_mono_ms: Option<u64>, now: Now) {
+        if self.window.is_none() {
+            self.keys.update_all(|state| state.pane = None);
+            return;
+        }
+        let mut collecting: Vec<(Key, i64, i64)> = self
+            .keys
+            .iter()
+            .filter_map(|(key, state)| {
+                state
+                    .pane
+                    .as_ref()
+                    .map(|pane| (key.clone(), pane.start_ms, pane.end_ms))
+            })
+            .collect();
+        collecting.sort();
+        if let Some((_, start_ms, end_ms)) = collecting.first().cloned() {
+            let due_mono_ms = due_mono_ms.unwrap_or(now.mono_ms);
+            let open = OpenPane {
+                start_ms,
+                end_ms,
+                due_mono_ms,
+            };
+            let keys = collecting.into_iter().map(|(key, ..)| key).collect();
+            self.pane = Some(CollectingPane { open, keys });
+        }
+    }
+
+    fn migrate(&mut self, from: i32, to: i32) -> Result<(), DeployError> {
+        let rule = self.rule.name.to_string();
+        if self.keys.iter().next().is_none() {
+            return Ok(());
+        }
+        if !self.module.handlers.migrate {
+            return Err(DeployError::NoMigration { rule, from, to });
+        }
+        self.migrate_all(from)
+            .map_err(|(key, reason)| DeployError::Migration {
+                rule,
+                key: key.to_string(),
+                from,
+                reason,
+            })
+    }
+
+    fn migrate_all(&mut self, from: i32) -> Result<(), (Key, String)> {
+        let keys: Vec<Key> = self
+            .keys
+            .sorted()
+            .into_iter()
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut frame = Box::<crate::frame::Frame>::default();
+        for key in keys {
+            let Some(place) = self.keys.find(&key) else {
+                continue;
+            };
+            frame.state = self.keys.lend(place);
+            frame.key = key.clone();
+            frame.effects.clear();
+            let before = frame.state.bytes();
+            let limit = self.rule.limits.state_bytes;
+            frame.state_bytes_free = limit.saturating_sub(self.keys.bytes());
+            self.function
+                .call(Handler::Migrate(from), &mut frame)
+                .map_err(|fault| (key, fault.to_string()))?;
+            let slots = self.window.map_or(0, |window| window.slots);
+            let frame = &mut *frame;
+            crate::effects::apply_to_state(&mut frame.effects, &mut frame.state, slots);
+            let growth = frame.state.bytes().cast_signed() - before.cast_signed();
+            self.keys
+                .put_back(place, std::mem::take(&mut frame.state), growth, true);
+        }
+        Ok(())
+    }
+
+    /// Puts what is due of the rule into the queue, schedules aside.
+    fn enqueue(&self, due: &mut DueQueue) {
+        if let Some(pane) = &self.pane {
+            due.insert(pane.open.due_mono_ms, What::Pane(self.index));
+        }
+        for (key, state) in self.keys.iter() {
+            for (id, at) in &state.timers {
+                due.insert(at.mono_ms, What::Timer(self.index, key.clone(), *id));
+            }
+        }
+    }
+}

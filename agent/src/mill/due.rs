@@ -1,0 +1,51 @@
+//! What falls due when: one queue for schedules, panes and timers of all rules, in an order that
+//! depends on nothing but its content.
+
+use std::collections::BTreeSet;
+
+use crate::router::RuleIndex;
+use crate::state::Key;
+
+/// Something that falls due, without its time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum What {
+    /// A slot of a rule's schedule with this number.
+    Schedule(RuleIndex, usize),
+    /// The open pane of a rule.
+    Pane(RuleIndex),
+    /// A timer of a key.
+    Timer(RuleIndex, Key, u32),
+}
+
+/// All that is due, soonest first.
+#[derive(Debug, Default)]
+pub(super) struct DueQueue(BTreeSet<(u64, What)>);
+
+impl DueQueue {
+    pub(super) fn insert(&mut self, mono_ms: u64, what: What) {
+        self.0.insert((mono_ms, what));
+    }
+
+    pub(super) fn remove(&mut self, mono_ms: u64, what: What) {
+        self.0.remove(&(mono_ms, what));
+    }
+
+    /// When the next thing falls due, in monotonic time.
+    pub(super) fn next_mono_ms(&self) -> Option<u64> {
+        self.0.first().map(|(mono_ms, _)| *mono_ms)
+    }
+
+    /// Takes the next thing that is due by now.
+    pub(super) fn pop(&mut self, now_mono_ms: u64) -> Option<What> {
+        match self.next_mono_ms() {
+            Some(due) if due <= now_mono_ms => self.0.pop_first().map(|(_, what)| what),
+            _ => None,
+        }
+    }
+
+    /// Forgets a schedule, whose wall time has to be placed anew.
+    pub(super) fn drop_schedule(&mut self, rule: RuleIndex, number: usize) {
+        self.0
+            .retain(|(_, what)| *what != What::Schedule(rule, number));
+    }
+}

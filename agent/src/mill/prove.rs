@@ -1,0 +1,148 @@
+//! The tests that travel in a module's manifest. Every install runs them, so that a function which
+//! does not do on this gateway what its author saw is not deployed.
+
+use serde_json::Value as Json;
+
+use crate::decode::Plan;
+use crate::frame::Frame;
+use crate::function::{Engine, Function, Handler, Module, Settings, Verdict};
+use crate::input::push_input;
+use crate::limits::FunctionLimits;
+use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, EmbeddedTest, ModuleManifest};
+use crate::state::Pane;
+
+/// Runs the tests in a module's manifest.
+///
+/// # Errors
+/// A sentence that names the test and what came out instead.
+pub fn prove(
+    engine: &Engine,
+    module: &std::sync::Arc<Module>,
+    limits: &FunctionLimits,
+) -> Result<(), String> {
+    for (number, test) in module.manifest.tests.iter().enumerate() {
+        run(engine, module, limits, test)
+            .map_err(|why| format!("test {number} of the function's manifest failed: {why}"))?;
+    }
+    Ok(())
+}
+
+fn run(
+    engine: &Engine,
+    module: &std::sync::Arc<Module>,
+    limits: &FunctionLimits,
+    test: &EmbeddedTest,
+) -> Result<(), String> {
+    let manifest = &module.manifest;
+    let config = manifest
+        .config
+        .iter()
+        .map(|entry| config_value(entry, test.config.get(&entry.name)))
+        .collect::<Result<_, _>>()?;
+    let settings = Settings {
+        rule: "test".into(),
+        config,
+        fuel: limits.fuel,
+        memory_pages: limits.memory_pages,
+        emissions: limits.emissions,
+        emission_bytes: limits.emission_bytes,
+        bound_ports: u64::MAX,
+        window_slots: manifest.window.map_or(0, |window| window.slots),
+    };
+    let mut function = Function::new(engine, module, settings).map_err(|e| e.to_string())?;
+    let mut frame = frame(manifest, &test.input)?;
+    frame.state_bytes_free = limits.state_bytes;
+    let verdict = function
+        .call(Handler::Event, &mut frame)
+        .map_err(|fault| fault.to_string())?;
+    compare(manifest, test, &frame, verdict)
+}
+
+fn config_value(entry: &ConfigEntry, given: Option<&Json>) -> Result<ConfigValue, String> {
+    match (given, entry.kind) {
+        (Some(Json::Number(number)), ConfigKind::F64) => {
+            Ok(ConfigValue::F64(number.as_f64().unwrap_or(f64::NAN)))
+        }
+        (Some(Json::String(text)), ConfigKind::Bytes) => {
+            Ok(ConfigValue::Bytes(text.as_bytes().into()))
+        }
+        (Some(_), _) => Err(format!("config {} is of the wrong type", entry.name)),
+        (None, _) => entry
+            .default
+            .clone()
+            .ok_or_else(|| format!("config {} has neither a value nor a default", entry.name)),
+    }
+}
+
+fn frame(manifest: &ModuleManifest, input: &Json) -> Result<Box<Frame>, String> {
+    let mut frame = Box::<Frame>::default();
+    let mut plan = Plan::default();
+    let places: Vec<u16> = manifest
+        .inputs
+        .iter()
+        .map(|input| plan.add(&input.pointer))
+        .collect();
+    frame.event.payload = input.to_string().into();
+    let Frame {
+        event,
+        decoded,
+        inputs,
+        ..
+    } = &mut *frame;
+    plan.decode(&event.payload, decoded)
+        .map_err(|e| e.to_string())?;
+    for (input, place) in manifest.inputs.iter().zip(places) {
+        let scalar = decoded.scalars.get(usize::from(place)).copied();
+        let scalar = scalar.unwrap_or(crate::value::Scalar::Missing);
+        push_input(input, scalar, decoded, inputs).map_err(|e| e.to_string())?;
+    }
+    frame.state.pane = manifest.window.map(|_| Pane::default());
+    Ok(frame)
+}
+
+fn compare(
+    manifest: &ModuleManifest,
+    test: &EmbeddedTest,
+    frame: &Frame,
+    verdict: Verdict,
+) -> Result<(), String> {
+    let text = |port: usize, payload: &Json| {
+        format!(
+            "{} {payload}",
+            manifest.outputs.get(port).map_or("?", String::as_str)
+        )
+    };
+    let sent = frame.effects.emissions.iter().map(|emission| {
+        let payload = serde_json::from_slice(&emission.payload);
+        let payload =
+            payload.unwrap_or_else(|_| Json::from(String::from_utf8_lossy(&emission.payload)));
+        text(usize::from(emission.port), &payload)
+    });
+    let passed = (verdict == Verdict::Pass).then(|| text(0, &test.input));
+    let found: Vec<_> = sent.chain(passed).collect();
+    let expected: Vec<_> = test
+        .out
+        .iter()
+        .map(|out| {
+            let payload = if out.pass {
+                &test.input
+            } else {
+                out.payload.as_ref().unwrap_or(&Json::Null)
+            };
+            format!("{} {payload}", out.port)
+        })
+        .collect();
+    if found == expected {
+        return Ok(());
+    }
+    let list = |what: &[String]| match what {
+        [] => "nothing".to_owned(),
+        some => some.join(", "),
+    };
+    Err(format!(
+        "{} gave {}, expected {}",
+        test.input,
+        list(&found),
+        list(&expected)
+    ))
+}

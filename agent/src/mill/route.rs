@@ -1,0 +1,73 @@
+//! What the mill remembers for a topic: which rules run, about which key, and where in the payload
+//! each finds its inputs.
+
+use crate::decode::Plan;
+use crate::router::{Hit, RuleIndex};
+use crate::rule::{KeySpec, key_of_topic};
+use crate::state::Key;
+use crate::topic::Topic;
+
+use super::active::Active;
+
+/// The way of a topic's events.
+#[derive(Debug, Default)]
+pub(super) struct Route {
+    /// What has to be read of the payload, for all rules together.
+    pub(super) plan: Plan,
+    /// The rules, in the order of their names.
+    pub(super) stops: Box<[Stop]>,
+}
+
+/// One rule on the way.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) rule: RuleIndex,
+    /// The subscription whose copy the rule answers.
+    pub(super) subscription: u32,
+    pub(super) key: StopKey,
+    /// For each of the rule's inputs its place in the plan.
+    pub(super) places: Box<[u16]>,
+}
+
+/// How the key is found.
+#[derive(Debug)]
+pub(super) enum StopKey {
+    /// The topic tells it.
+    Known(Key),
+    /// It stands in the payload, at this place of the plan.
+    Payload(u16),
+    /// The topic has too few levels for the rule's key.
+    None,
+}
+
+impl Route {
+    pub(super) fn new(hits: &[Hit], rules: &[Active], topic: &Topic) -> Self {
+        let mut plan = Plan::default();
+        let stops = hits
+            .iter()
+            .filter_map(|hit| {
+                let active = rules.get(hit.rule as usize)?;
+                let key = match &active.key {
+                    KeySpec::Topic => StopKey::Known(topic.as_str().into()),
+                    KeySpec::Constant(key) => StopKey::Known(key.clone()),
+                    KeySpec::Levels(pieces) => {
+                        key_of_topic(pieces, topic).map_or(StopKey::None, StopKey::Known)
+                    }
+                    KeySpec::Pointer(pointer) => StopKey::Payload(plan.add(pointer)),
+                };
+                let places = active
+                    .inputs
+                    .iter()
+                    .map(|input| plan.add(&input.pointer))
+                    .collect();
+                Some(Stop {
+                    rule: hit.rule,
+                    subscription: hit.subscription,
+                    key,
+                    places,
+                })
+            })
+            .collect();
+        Self { plan, stops }
+    }
+}

@@ -1,0 +1,121 @@
+//! A file imports only from its own floor or lower ones. The floors are those of
+//! `docs/architecture.md`; a module that is not listed there fails the test.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const FLOORS: &[&[&str]] = &[
+    &["backoff", "clock", "event", "text", "topic", "value"],
+    &[
+        "config", "effects", "frame", "limits", "record", "schedule", "state",
+    ],
+    &["manifest", "rule", "stock"],
+    &["decode", "input", "ledger", "router", "window"],
+    &["function"],
+    &["mill"],
+    &["install", "pond"],
+    &["destination", "source"],
+    &["agent"],
+    &["demo"],
+    &["cli"],
+];
+
+/// Libraries that stand behind one module: who may name them.
+const BEHIND: &[(&str, &[&str])] = &[
+    ("wasmi", &["function"]),
+    ("sled", &["pond"]),
+    ("rumqttc", &["source", "destination"]),
+    ("rumqttd", &["demo"]),
+];
+
+fn floor_of(module: &str) -> usize {
+    FLOORS
+        .iter()
+        .position(|floor| floor.contains(&module))
+        .unwrap_or_else(|| panic!("module {module} stands on no floor; see docs/architecture.md"))
+}
+
+fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Each file of the agent with the module it belongs to and its text, tests cut off.
+fn sources() -> Vec<(PathBuf, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&root, &mut files);
+    files.retain(|path| {
+        !matches!(
+            path.file_name().and_then(|name| name.to_str()),
+            Some("lib.rs" | "main.rs" | "tests.rs")
+        ) && !path.components().any(|part| part.as_os_str() == "tests")
+    });
+    assert!(files.len() > 20, "found only {files:?}");
+    files
+        .into_iter()
+        .map(|path| {
+            let inside = path.strip_prefix(&root).unwrap().to_owned();
+            let first = inside
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_str()
+                .unwrap();
+            let module = first.trim_end_matches(".rs").to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
+            (inside, module, text)
+        })
+        .collect()
+}
+
+/// The modules that a text names after `crate::`.
+fn named(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| {
+            rest.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .next()
+                .unwrap_or("")
+        })
+        .filter(|name| !name.is_empty())
+}
+
+#[test]
+fn files_import_only_from_lower_floors() {
+    let mut upward = BTreeMap::new();
+    for (path, module, text) in sources() {
+        for other in named(&text) {
+            if floor_of(other) > floor_of(&module) {
+                upward.insert((path.clone(), other.to_owned()), ());
+            }
+        }
+    }
+    assert!(upward.is_empty(), "upward imports: {:?}", upward.keys());
+}
+
+#[test]
+fn each_library_stands_behind_one_module() {
+    for (path, module, text) in sources() {
+        for (library, owners) in BEHIND {
+            let names = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .any(|line| line.contains(&format!("{library}::")));
+            assert!(
+                !names || owners.contains(&module.as_str()),
+                "{} names {library}",
+                path.display()
+            );
+        }
+    }
+}

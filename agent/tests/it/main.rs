@@ -1,0 +1,11 @@
+//! Tests of the agent from outside, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod floors;
+mod mqtt_adapters;
+mod support;
