@@ -13,9 +13,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use crate::source::mqtt::{Protocol, Version};
+use crate::source::mqtt::link::Peer;
+use crate::source::mqtt::{KEEP_ALIVE_MIN, Protocol, Version};
 use crate::topic::Topic;
 use queue::Queue;
+
+/// A broker sends a destination nothing longer than a CONNACK or a DISCONNECT with its reasons.
+const CONTROL_BYTES_MAX: u32 = 1 << 16;
+
+/// The library numbers packets round robin; with this many times the window a number is never
+/// needed again before its acknowledgement has come.
+const PACKET_IDS_PER_INFLIGHT: u16 = 8;
 
 /// Where emissions go.
 #[derive(Debug, Clone)]
@@ -62,6 +70,24 @@ impl DestinationSettings {
             inflight_max: 100,
             packet_bytes_max: 1 << 20,
             keep_alive: Duration::from_secs(5),
+        }
+    }
+
+    fn peer(&self) -> Peer {
+        Peer {
+            host: self.host.clone(),
+            port: self.port,
+            client_id: self.client_id.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            keep_alive: self.keep_alive.max(KEEP_ALIVE_MIN),
+            clean: true,
+            session_expiry: Duration::ZERO,
+            incoming_bytes_max: CONTROL_BYTES_MAX,
+            outgoing_bytes_max: self.packet_bytes_max,
+            packet_ids: self.inflight_max.saturating_mul(PACKET_IDS_PER_INFLIGHT),
+            receive_maximum: None,
+            receive_buffer_bytes: None,
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::event::Event;
 use crate::topic::{Topic, TopicFilter};
 
+use link::Peer;
 pub use link::Version;
 pub use negotiation::Protocol;
 pub use subscriptions::Subscription;
@@ -30,6 +31,15 @@ pub use subscriptions::Subscription;
 /// A packet is read up to this size only to be dropped and named; the session of a longer one is
 /// given up, so that no message can exhaust a board's memory.
 pub const OVERSIZED_BYTES_MAX: u32 = 8 << 20;
+
+/// The library takes no less over MQTT 5.
+pub(crate) const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
+
+/// A source sends nothing longer than a SUBSCRIBE of one filter of at most 65,535 bytes.
+const CONTROL_BYTES_MAX: u32 = 1 << 17;
+
+/// Well above what is on its way at once, so that no packet identifier is used twice.
+const PACKET_IDS: u16 = 2 * subscriptions::CHANGES_IN_FLIGHT_MAX;
 
 /// Where events come from.
 #[derive(Debug, Clone)]
@@ -85,6 +95,26 @@ impl SourceSettings {
             session_expiry: Duration::from_secs(7 * 24 * 3_600),
             receive_buffer_bytes: None,
             clock,
+        }
+    }
+
+    /// The next connection: with a limit of its own, and with a clean session where the kept one
+    /// has to go.
+    fn peer(&self, incoming_bytes_max: u32, clean: bool) -> Peer {
+        Peer {
+            host: self.host.clone(),
+            port: self.port,
+            client_id: self.client_id.clone(),
+            username: self.username.clone(),
+            password: self.password.clone(),
+            keep_alive: self.keep_alive.max(KEEP_ALIVE_MIN),
+            clean,
+            session_expiry: self.session_expiry,
+            incoming_bytes_max,
+            outgoing_bytes_max: CONTROL_BYTES_MAX,
+            packet_ids: PACKET_IDS,
+            receive_maximum: self.receive_maximum,
+            receive_buffer_bytes: self.receive_buffer_bytes,
         }
     }
 }

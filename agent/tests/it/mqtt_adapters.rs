@@ -601,7 +601,8 @@ fn a_message_that_no_packet_can_hold_is_dropped_and_the_next_one_goes() {
         settings.packet_bytes_max = 1_000;
         let destinations = Destinations::start(vec![settings]);
         let mut batch = numbered(0..3, 1);
-        batch[1].payload = vec![0; 5_000].into();
+        batch[0].payload = vec![0; 5_000].into();
+        destinations.until_connected();
         destinations.handle.send(batch);
         assert_eq!(destinations.until_settled(3), (2, 1));
         destinations.handle.stop(PATIENCE);

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::link::{self, Line, Peer, Received, Requests, Signal, Version};
+use super::link::{self, Line, Received, Requests, Signal, Version, once};
 use super::reconnect::{Lost, Reconnect};
 use super::reports::{Offer, Reports, Stall};
-use super::subscriptions::{CHANGES_IN_FLIGHT_MAX, Change, Subscriptions};
+use super::subscriptions::{Change, Subscriptions};
 use super::topics::Topics;
 use super::trouble::Trouble;
-use super::{Flow, OVERSIZED_BYTES_MAX, SourceReport, SourceSettings, Wishes};
+use super::{Flow, OVERSIZED_BYTES_MAX, PACKET_IDS, SourceReport, SourceSettings, Wishes};
 use crate::event::Event;
 
 /// What may be read beyond a batch while nobody takes it, for the sake of pings and their answers.
@@ -79,8 +79,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     pub(super) async fn run(mut self) {
         loop {
             let version = self.reconnect.version();
-            let peer = self.peer();
-            let (requests, mut line) = link::open(&peer, version, CHANGES_IN_FLIGHT_MAX * 2);
+            let peer = self.settings.peer(self.incoming_bytes_max, self.discard);
+            let (requests, mut line) = link::open(&peer, version, PACKET_IDS.into());
             let end = self.serve(&requests, &mut line).await;
             drop(line);
             self.subscriptions.interrupted();
@@ -92,25 +92,6 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             if self.deliver().await.is_none() || self.stop_during(wait).await {
                 return;
             }
-        }
-    }
-
-    fn peer(&self) -> Peer {
-        let settings = &self.settings;
-        Peer {
-            host: settings.host.clone(),
-            port: settings.port,
-            client_id: settings.client_id.clone(),
-            username: settings.username.clone(),
-            password: settings.password.clone(),
-            keep_alive: settings.keep_alive.max(Duration::from_secs(5)),
-            clean: self.discard,
-            session_expiry: settings.session_expiry,
-            incoming_bytes_max: self.incoming_bytes_max,
-            outgoing_bytes_max: settings.packet_bytes_max.max(1 << 17),
-            packet_ids: u16::try_from(CHANGES_IN_FLIGHT_MAX * 2).unwrap_or(u16::MAX),
-            receive_maximum: settings.receive_maximum,
-            receive_buffer_bytes: settings.receive_buffer_bytes,
         }
     }
 
@@ -406,15 +387,4 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         let stopped = self.wishes.wait_for(|wishes| wishes.stop);
         tokio::time::timeout(wait, stopped).await.is_ok()
     }
-}
-
-/// Polls once, without waiting.
-async fn once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    std::future::poll_fn(|context| {
-        std::task::Poll::Ready(match future.as_mut().poll(context) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        })
-    })
-    .await
 }

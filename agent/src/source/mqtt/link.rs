@@ -2,6 +2,8 @@
 //! the library's events into [`Signal`]s and its errors into [`Trouble`]. A link serves one
 //! connection; after an error its owner opens another, so that nothing of a dead connection is left.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -223,4 +225,15 @@ impl Line {
             Self::V311(line) => Some(line),
         }
     }
+}
+
+/// Polls once, without waiting.
+pub(crate) async fn once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match future.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
 }

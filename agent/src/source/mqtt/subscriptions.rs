@@ -7,7 +7,7 @@ use crate::topic::TopicFilter;
 
 /// How many SUBSCRIBE and UNSUBSCRIBE packets may wait for their acknowledgements: their packet
 /// identifiers must not meet.
-pub(crate) const CHANGES_IN_FLIGHT_MAX: usize = 32;
+pub(crate) const CHANGES_IN_FLIGHT_MAX: u16 = 32;
 
 pub use crate::topic::Subscription;
 
@@ -107,7 +107,7 @@ impl Subscriptions {
 
     /// The next packet to ask the library for, once there is room for one more.
     pub(crate) fn next(&mut self) -> Option<Change> {
-        if self.asked.len() + self.sent.len() >= CHANGES_IN_FLIGHT_MAX {
+        if self.asked.len() + self.sent.len() >= usize::from(CHANGES_IN_FLIGHT_MAX) {
             return None;
         }
         let change = self.waiting.pop_front()?;
@@ -275,7 +275,10 @@ mod tests {
             .collect();
         let mut subscriptions = Subscriptions::default();
         subscriptions.aim(&wanted, true);
-        assert_eq!(changes(&mut subscriptions).len(), CHANGES_IN_FLIGHT_MAX);
+        assert_eq!(
+            changes(&mut subscriptions).len(),
+            usize::from(CHANGES_IN_FLIGHT_MAX)
+        );
         subscriptions.sent(1);
         subscriptions.acknowledged(1, None, true);
         assert_eq!(changes(&mut subscriptions).len(), 1);
