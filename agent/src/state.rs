@@ -20,6 +20,15 @@ pub struct KeyState {
     pub pane: Option<Pane>,
 }
 
+/// What an entry costs besides its bytes: without it, many tiny ones would cost the host far more
+/// than they count for.
+const ENTRY_OVERHEAD_BYTES: usize = 48;
+
+/// Bytes that an entry counts for.
+pub fn entry_bytes(key: &[u8], value: &[u8]) -> usize {
+    key.len() + value.len() + ENTRY_OVERHEAD_BYTES
+}
+
 /// When something falls due, in monotonic time of this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
@@ -53,7 +62,7 @@ impl KeyState {
 
     /// Bytes that this state counts for against the limit of its rule.
     pub fn bytes(&self) -> usize {
-        let entries: usize = self.entries.iter().map(|(k, v)| k.len() + v.len()).sum();
+        let entries: usize = self.entries.iter().map(|(k, v)| entry_bytes(k, v)).sum();
         self.slots.len() * 8 + entries
     }
 }

@@ -1,14 +1,18 @@
 //! The imports that work on what a rule remembers about a key: slots, entries and timers.
 
+use std::collections::BTreeMap;
+
 use tidemill_abi::{Code, import, limit};
 use wasmi::Error;
 
 use super::{Call, no_such};
 use crate::function::host::{Answer, claim, with_memory};
 use crate::function::number::canonical;
+use crate::state::{Due, entry_bytes};
 
 /// Fuel of a look into the state entries: a walk down a tree of byte strings.
 const ENTRY_FUEL: u64 = 50;
+
 pub(super) fn reg_get(caller: Call<'_>, slot: i32) -> Result<f64, Error> {
     let host = caller.data();
     host.with_key(import::REG_GET).map_err(Error::host)?;
@@ -78,8 +82,8 @@ pub(super) fn st_put(
         if key.len() > limit::STATE_KEY_BYTES_MAX || value.len() > limit::STATE_VALUE_BYTES_MAX {
             return Ok(Answer::code(Code::TooBig));
         }
-        let before = host.entry(key).map_or(0, |old| key.len() + old.len());
-        let after = key.len() + value.len();
+        let before = host.entry(key).map_or(0, |old| entry_bytes(key, old));
+        let after = entry_bytes(key, value);
         let growth = host.growth + after as i64 - before as i64;
         let free = i64::try_from(host.frame.state_bytes_free).unwrap_or(i64::MAX);
         if after > before && growth > free {
@@ -90,7 +94,7 @@ pub(super) fn st_put(
         entries.insert(key.into(), Some(value.into()));
         Ok(Answer {
             result: 0,
-            moved: after,
+            moved: key.len() + value.len(),
         })
     })
 }
@@ -108,7 +112,7 @@ pub(super) fn st_del(mut caller: Call<'_>, kp: i32, kl: i32) -> Result<i32, Erro
         let Some(old) = host.entry(key) else {
             return Ok(Answer::code(Code::NotFound));
         };
-        host.growth -= (key.len() + old.len()) as i64;
+        host.growth -= entry_bytes(key, old) as i64;
         if host.frame.state.entries.contains_key(key) {
             host.frame.effects.entries.insert(key.into(), None);
         } else {
@@ -123,16 +127,32 @@ pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32,
     if host.handler.is_none() {
         return Ok(Code::WrongContext.value());
     }
-    // Ids below the limit bound the number of timers by themselves.
-    let id = match u32::try_from(id) {
-        Ok(id) if id < limit::TIMERS_MAX && delay_ms <= limit::TIMER_DELAY_MS_MAX => id,
-        _ => return Ok(Code::BadArgument.value()),
-    };
+    if delay_ms > limit::TIMER_DELAY_MS_MAX {
+        return Ok(Code::BadArgument.value());
+    }
+    let id = id.cast_unsigned();
     let delay = u64::try_from(delay_ms).ok();
-    let timers = &mut host.frame.effects.timers;
-    match timers.iter_mut().find(|(known, _)| *known == id) {
+    let armed = &host.frame.state.timers;
+    let asked = &mut host.frame.effects.timers;
+    let place = asked.iter().position(|(known, _)| *known == id);
+    let runs = place.and_then(|place| asked.get(place)).map_or_else(
+        || armed.contains_key(&id),
+        |(_, delay)| delay.is_some(),
+    );
+    if delay.is_some() && !runs && running(armed, asked) >= limit::TIMERS_MAX as usize {
+        return Ok(Code::Quota.value());
+    }
+    match place.and_then(|place| asked.get_mut(place)) {
         Some(known) => known.1 = delay,
-        None => timers.push((id, delay)),
+        // Cancelling what does not run leaves no mark, so that a guest cannot fill the host with marks.
+        None if delay.is_none() && !runs => {}
+        None => asked.push((id, delay)),
     }
     Ok(0)
+}
+
+/// How many timers of the key would run if the call ended here.
+fn running(armed: &BTreeMap<u32, Due>, asked: &[(u32, Option<u64>)]) -> usize {
+    let untouched = armed.keys().filter(|id| !asked.iter().any(|(known, _)| known == *id));
+    untouched.count() + asked.iter().filter(|(_, delay)| delay.is_some()).count()
 }

@@ -277,17 +277,17 @@ fn a_number_for_an_unbound_port_goes_nowhere() {
 
 #[test]
 fn state_grows_as_far_as_the_rule_has_room() {
-    // One byte of key, the number of the call, and 9 of value.
+    // One byte of key, the number of the call, 9 of value and 48 for the entry itself.
     let put = "(block (result i32) (i32.store8 (i32.const 0) (local.get $i))
         (call $st_put (i32.const 0) (i32.const 1) (i32.const 1) (i32.const 9)))";
     let mut room = frame(&[]);
-    room.state_bytes_free = 30;
+    room.state_bytes_free = 3 * 58;
     assert_eq!(
         answers(&mut room, settings(), put, 5),
         [0.0, 0.0, 0.0, -5.0, -5.0]
     );
     let mut room = frame(&[]);
-    room.state_bytes_free = 29;
+    room.state_bytes_free = 3 * 58 - 1;
     assert_eq!(answers(&mut room, settings(), put, 3), [0.0, 0.0, -5.0]);
     // What is there may be overwritten by something no longer, even without any room.
     let mut full = frame(&[]);
@@ -323,14 +323,14 @@ fn a_key_has_32_timers_with_bounded_delays() {
         "(call $timer (local.get $i) (i64.const 5))",
         34,
     );
-    assert_eq!(armed, [vec![0.0; 32], vec![-2.0; 2]].concat());
+    assert_eq!(armed, [vec![0.0; 32], vec![-5.0; 2]].concat());
     let ten_years: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
     for (id, delay, expected, timers) in [
         (3, ten_years, 0.0, vec![(3, Some(315_360_000_000))]),
         (3, ten_years + 1, -2.0, vec![]),
         (3, 0, 0.0, vec![(3, Some(0))]),
-        (3, -1, 0.0, vec![(3, None)]),
-        (-1, 1, -2.0, vec![]),
+        (3, -1, 0.0, vec![]),
+        (-1, 1, 0.0, vec![(u32::MAX, Some(1))]),
     ] {
         let mut frame = frame(&[]);
         let call = format!("(call $timer (i32.const {id}) (i64.const {delay}))");
