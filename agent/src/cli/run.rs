@@ -39,7 +39,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = Config::read(&options.file.config)?;
-    start_log(options.log_format);
+    start_log(options.log_format)?;
     for warning in &config.warnings {
         warn!("{warning}");
     }
