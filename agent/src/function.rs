@@ -14,7 +14,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tidemill_abi::{export, limit};
 use wasmi::{CompilationMode, Config, EnforcedLimits};
@@ -24,7 +24,7 @@ pub use error::{CallFault, LoadError};
 pub use guest::GuestFault;
 pub use signature::Signature;
 
-use host::Host;
+use host::{Host, Terms};
 use instance::Instance;
 use scan::Outline;
 
@@ -53,6 +53,9 @@ pub struct Module {
     pages: u64,
     typed: bool,
     code: wasmi::Module,
+    /// The one instance of a module whose instances cannot remember anything: all rules share it,
+    /// which keeps it in the processor's cache.
+    stateless: Option<Mutex<Option<Instance>>>,
 }
 
 /// Which handlers a module exports.
@@ -115,8 +118,9 @@ pub enum Verdict {
 pub struct Function {
     shared: Arc<Shared>,
     module: Arc<Module>,
-    settings: Arc<Settings>,
-    /// `None` after a fault: the next call starts a fresh one.
+    terms: Arc<Terms>,
+    /// `None` after a fault, where the next call starts a fresh one, and where the module keeps the
+    /// instance for all rules.
     instance: Option<Instance>,
     fuel_used: u64,
 }
@@ -168,6 +172,7 @@ impl Engine {
         Ok(Arc::new(Module {
             code: self.compile(wasm, &outline)?,
             pages: outline.pages,
+            stateless: (!outline.remembers).then(Mutex::default),
             typed: outline.exports.contains_key(export::TYPED),
             manifest,
             handlers,
@@ -289,37 +294,54 @@ impl Function {
                 limit: settings.memory_pages,
             });
         }
-        let settings = Arc::new(settings);
-        let shared = Arc::clone(&engine.shared);
-        Ok(Self {
-            instance: Some(Instance::start(&shared, module, &settings)?),
-            shared,
+        let terms = Arc::new(Terms::new(settings));
+        let mut function = Self {
+            shared: Arc::clone(&engine.shared),
             module: Arc::clone(module),
-            settings,
+            terms,
+            instance: None,
             fuel_used: 0,
-        })
+        };
+        let started = Instance::start(&function.shared, module, &function.terms)?;
+        match &module.stateless {
+            Some(home) => *home.lock().unwrap_or_else(PoisonError::into_inner) = Some(started),
+            None => function.instance = Some(started),
+        }
+        Ok(function)
     }
 
     /// Calls a handler. Its effects are in the frame afterwards; after a fault they are void. Where
     /// the guest was stopped in the middle, the next call starts a fresh instance.
     pub fn call(&mut self, handler: Handler, frame: &mut Box<Frame>) -> Result<Verdict, CallFault> {
-        let instance = match &mut self.instance {
+        let Self {
+            shared,
+            module,
+            terms,
+            instance,
+            fuel_used,
+        } = self;
+        let mut home = module
+            .stateless
+            .as_ref()
+            .map(|home| home.lock().unwrap_or_else(PoisonError::into_inner));
+        let place = home.as_deref_mut().unwrap_or(instance);
+        let instance = match place.as_mut() {
             Some(instance) => instance,
-            none => none.insert(
-                Instance::start(&self.shared, &self.module, &self.settings)
+            None => place.insert(
+                Instance::start(shared, module, terms)
                     .map_err(|error| CallFault::Restart(Box::new(error)))?,
             ),
         };
-        let outcome = instance.call(handler, frame, self.settings.fuel);
-        self.fuel_used = match outcome {
+        let outcome = instance.call(handler, frame, terms);
+        *fuel_used = match outcome {
             // What is left did not cover the next step.
             Err(CallFault::OutOfFuel { limit }) => limit,
-            _ => instance.fuel_used(self.settings.fuel),
+            _ => instance.fuel_used(terms.fuel),
         };
         if let Err(fault) = &outcome
             && fault.spoils_instance()
         {
-            self.instance = None;
+            *place = None;
         }
         outcome
     }

@@ -62,6 +62,8 @@ pub struct Mill {
     unrouted: u64,
     /// Wall minus monotonic time, to notice when the wall clock was set.
     wall_offset_ms: Option<i64>,
+    /// Whether any rule has a schedule.
+    has_schedules: bool,
     /// Whether every call starts on a fresh instance.
     cold: bool,
 }
@@ -84,6 +86,7 @@ impl Mill {
             in_seq: 0,
             unrouted: 0,
             wall_offset_ms: None,
+            has_schedules: false,
             cold: false,
         }
     }
@@ -115,7 +118,7 @@ impl Mill {
 
     /// Whether something hangs on the wall clock, which may be set at any moment.
     pub fn has_schedules(&self) -> bool {
-        self.rules.iter().any(|active| !active.schedules.is_empty())
+        self.has_schedules
     }
 
     /// Names of the rules with what became of their events.

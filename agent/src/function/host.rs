@@ -1,6 +1,7 @@
 //! What one instance keeps between host and guest: the frame it is lent, its settings, and what a
 //! call has used so far. The imports themselves are left to `imports`.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use tidemill_abi::{Code, limit};
@@ -19,17 +20,38 @@ pub(super) struct Host {
     pub(super) memory: Option<Memory>,
     /// Asked by wasmi before memory or table grow.
     pub(super) limits: StoreLimits,
-    pub(super) settings: Arc<Settings>,
+    /// Those of the rule that calls.
+    pub(super) terms: Arc<Terms>,
     /// What runs; `None` while the instance starts.
     pub(super) handler: Option<Handler>,
     /// How many ports the manifest names.
     pub(super) ports: usize,
-    /// Hash of the rule's name, which seeds `rand`.
-    pub(super) seed: u64,
     /// Random numbers drawn in this call.
     pub(super) draws: u64,
     /// By how many bytes the entries grow if this call ends well; below 0 where they shrink.
     pub(super) growth: i64,
+}
+
+/// A rule's settings, and what follows from them.
+pub(super) struct Terms {
+    settings: Settings,
+    /// Hash of the rule's name, which seeds `rand`.
+    pub(super) seed: u64,
+}
+
+impl Terms {
+    pub(super) fn new(settings: Settings) -> Self {
+        let seed = hash(settings.rule.as_bytes());
+        Self { settings, seed }
+    }
+}
+
+impl Deref for Terms {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
 }
 
 /// What an import that uses memory answers, and what it costs.
@@ -41,8 +63,8 @@ pub(super) struct Answer {
 }
 
 impl Host {
-    pub(super) fn new(settings: &Arc<Settings>, ports: usize, limits: &FunctionLimits) -> Self {
-        let pages = settings.memory_pages.min(limits.memory_pages);
+    pub(super) fn new(terms: &Arc<Terms>, ports: usize, limits: &FunctionLimits) -> Self {
+        let pages = terms.memory_pages.min(limits.memory_pages);
         Self {
             frame: Box::default(),
             memory: None,
@@ -51,10 +73,9 @@ impl Host {
                 .table_elements(limits.table_elements as usize)
                 .instances(1)
                 .build(),
-            settings: Arc::clone(settings),
+            terms: Arc::clone(terms),
             handler: None,
             ports,
-            seed: hash(settings.rule.as_bytes()),
             draws: 0,
             growth: 0,
         }
@@ -62,7 +83,10 @@ impl Host {
 
     /// Makes ready for a call.
     #[inline]
-    pub(super) fn begin(&mut self, handler: Handler) {
+    pub(super) fn begin(&mut self, handler: Handler, terms: &Arc<Terms>) {
+        if !Arc::ptr_eq(&self.terms, terms) {
+            self.terms = Arc::clone(terms);
+        }
         self.handler = Some(handler);
         self.draws = 0;
         self.growth = 0;
@@ -83,7 +107,7 @@ impl Host {
 
     /// Whether a slot belongs to the pane that is open.
     pub(super) fn is_pane_slot(&self, slot: u8) -> bool {
-        slot < self.settings.window_slots && self.frame.state.pane.is_some()
+        slot < self.terms.window_slots && self.frame.state.pane.is_some()
     }
 
     /// The value of a state entry as this call sees it, its own writes included.
@@ -104,15 +128,15 @@ impl Host {
             return Err(Code::WrongContext);
         }
         let bit = 1_u64.checked_shl(port.into()).unwrap_or(0);
-        if self.settings.bound_ports & bit == 0 {
+        if self.terms.bound_ports & bit == 0 {
             return Err(Code::Denied);
         }
-        if bytes > self.settings.emission_bytes {
+        if bytes > self.terms.emission_bytes {
             return Err(Code::TooBig);
         }
         let effects = &self.frame.effects;
-        if effects.emissions.len() >= self.settings.emissions
-            || effects.emitted_bytes + bytes > self.settings.emission_bytes
+        if effects.emissions.len() >= self.terms.emissions
+            || effects.emitted_bytes + bytes > self.terms.emission_bytes
         {
             return Err(Code::Quota);
         }

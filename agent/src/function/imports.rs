@@ -225,7 +225,7 @@ fn config(host: &Host, index: i32) -> Result<&ConfigValue, GuestFault> {
     let place = usize::try_from(index).ok();
     let what = "configuration entry";
     place
-        .and_then(|place| host.settings.config.get(place))
+        .and_then(|place| host.terms.config.get(place))
         .ok_or(GuestFault::NoSuch { what, index })
 }
 
@@ -259,7 +259,7 @@ fn rand(mut caller: Call<'_>) -> i64 {
     let parts = [host.frame.in_seq, host.frame.call.into(), host.draws];
     parts
         .iter()
-        .fold(host.seed, |state, part| mix(state ^ part))
+        .fold(host.terms.seed, |state, part| mix(state ^ part))
         .cast_signed()
 }
 

@@ -8,10 +8,10 @@ use wasmi::{F64, Func, Store, TrapCode, TypedFunc, Val};
 
 use super::error::{CallFault, LoadError};
 use super::guest::GuestFault;
-use super::host::Host;
+use super::host::{Host, Terms};
 use super::imports::push_emission;
 use super::number::{NumberText, canonical};
-use super::{Handler, Module, Settings, Shared, Verdict};
+use super::{Handler, Module, Shared, Verdict};
 use crate::frame::Frame;
 use crate::value::Value;
 
@@ -53,9 +53,9 @@ impl Instance {
     pub(super) fn start(
         shared: &Shared,
         module: &Module,
-        settings: &Arc<Settings>,
+        terms: &Arc<Terms>,
     ) -> Result<Self, LoadError> {
-        let host = Host::new(settings, module.manifest.outputs.len(), &shared.limits);
+        let host = Host::new(terms, module.manifest.outputs.len(), &shared.limits);
         let mut store = Store::new(&shared.engine, host);
         store.limiter(|host| &mut host.limits);
         let fuel = shared.limits.fuel_start;
@@ -92,14 +92,15 @@ impl Instance {
         &mut self,
         handler: Handler,
         frame: &mut Box<Frame>,
-        fuel: u64,
+        terms: &Arc<Terms>,
     ) -> Result<Verdict, CallFault> {
+        let fuel = terms.fuel;
         self.store
             .set_fuel(fuel)
             .map_err(|error| fault(error, fuel))?;
         let host = self.store.data_mut();
         std::mem::swap(&mut host.frame, frame);
-        host.begin(handler);
+        host.begin(handler, terms);
         let outcome = self.run(handler, fuel);
         let outcome = outcome.and_then(|answer| judge(handler, answer, self.store.data_mut()));
         std::mem::swap(&mut self.store.data_mut().frame, frame);
@@ -217,7 +218,7 @@ fn judge(handler: Handler, answer: Answer, host: &mut Host) -> Result<Verdict, C
             text.as_bytes().to_vec()
         }
     };
-    if host.settings.bound_ports & 1 != 0 {
+    if host.terms.bound_ports & 1 != 0 {
         push_emission(host, 0, &payload);
     }
     Ok(Verdict::Done)

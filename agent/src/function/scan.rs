@@ -27,6 +27,9 @@ pub(super) struct Outline<'a> {
     pub(super) pages: u64,
     /// Whether it holds a `memory.grow`.
     pub(super) grows: bool,
+    /// Whether an instance of it can remember anything from one call to the next: it has a memory, a
+    /// table, or a global that can be written.
+    pub(super) remembers: bool,
     signatures: Vec<Signature>,
     functions: Vec<u32>,
     uses_memory: Option<&'a str>,
@@ -89,6 +92,7 @@ impl<'a> Outline<'a> {
             Payload::TableSection(section) => {
                 at_most("tables", section.count().into(), limit::TABLES_MAX.into())?;
                 for table in section {
+                    self.remembers = true;
                     check_table(table.map_err(invalid)?.ty, limits)?;
                 }
             }
@@ -99,7 +103,13 @@ impl<'a> Outline<'a> {
                     limit::MEMORIES_MAX.into(),
                 )?;
                 for memory in section {
+                    self.remembers = true;
                     self.memory(memory.map_err(invalid)?, limits)?;
+                }
+            }
+            Payload::GlobalSection(section) => {
+                for global in section {
+                    self.remembers |= global.map_err(invalid)?.ty.mutable;
                 }
             }
             Payload::ExportSection(section) => {

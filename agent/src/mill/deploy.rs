@@ -131,6 +131,7 @@ impl Mill {
         for active in &rules {
             active.enqueue(&mut self.due);
         }
+        self.has_schedules = rules.iter().any(|active| !active.schedules.is_empty());
         self.rules = rules;
         for rule in 0..self.rules.len() {
             let schedules = self

@@ -529,3 +529,35 @@ fn a_function_may_be_made_on_one_thread_and_called_on_another() {
     let verdict = std::thread::spawn(move || function.call(Handler::Event, &mut frame(&[])));
     assert_eq!(verdict.join().unwrap().unwrap(), Verdict::Pass);
 }
+
+#[test]
+fn rules_that_share_an_instance_keep_their_own_terms() {
+    let wat = r#"(module
+        (import "tidemill1" "cfg_f64" (func $cfg (param i32) (result f64)))
+        (func (export "f") (result f64) (call $cfg (i32.const 0)))
+        (@custom "tidemill.manifest" "{\"abi\":1,\"config\":[{\"name\":\"a\",\"type\":\"f64\"}]}"))"#;
+    let engine = engine();
+    let module = engine.load(&wat::parse_str(wat).unwrap()).unwrap();
+    assert!(module.stateless.is_some());
+    let with = |number| Settings {
+        config: Box::new([ConfigValue::F64(number)]),
+        ..settings()
+    };
+    let mut functions = [1.0, 2.0].map(|n| Function::new(&engine, &module, with(n)).unwrap());
+    for _ in 0..2 {
+        for (function, expected) in functions.iter_mut().zip(["1", "2"]) {
+            let mut frame = frame(&[]);
+            function.call(Handler::Event, &mut frame).unwrap();
+            assert_eq!(emitted(&frame), [expected]);
+        }
+    }
+    for remembers in [
+        "(memory 1)",
+        "(global (mut i32) (i32.const 0))",
+        "(table 1 funcref)",
+    ] {
+        let wat =
+            format!("(module {remembers} (func (export \"on_event\") (result i32) (i32.const 0)))");
+        assert!(load(&wat).unwrap().stateless.is_none(), "{remembers}");
+    }
+}

@@ -87,7 +87,7 @@ fn floods_leave_no_more_than_the_limits_allow() {
             effects.emissions.len(),
             effects.timers.len()
         ),
-        (10, 16, 31)
+        (10, 16, 32)
     );
     assert!(effects.logs_dropped > 1_000);
 }
