@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidemill_abi::{export, limit};
 
@@ -183,7 +184,14 @@ impl Active {
             push_input(input, scalar, &mut frame.decoded, &mut frame.inputs)
                 .map_err(|error| Fault::Other(error.to_string()))?;
         }
-        let (place, opened) = self.lend(&key, frame);
+        let guess = stop.held_at.load(Ordering::Relaxed);
+        let place = match self.keys.is_at(&key, guess) {
+            true => Some(guess),
+            false => self.keys.find(&key),
+        };
+        stop.held_at
+            .store(place.unwrap_or(usize::MAX), Ordering::Relaxed);
+        let opened = self.lend(&key, place, frame);
         let result = if self.window.is_some() {
             self.fold(&key, frame, step)
         } else {
@@ -222,12 +230,11 @@ impl Active {
         }
     }
 
-    /// Puts the state of a key into the frame; says where it is held, and its bytes.
-    fn lend(&mut self, key: &Key, frame: &mut Frame) -> (Option<usize>, usize) {
-        let place = self.keys.find(key);
+    /// Puts the state of a key, which is held at `place`, into the frame; tells its bytes.
+    fn lend(&mut self, key: &Key, place: Option<usize>, frame: &mut Frame) -> usize {
         frame.state = place.map_or_else(KeyState::default, |place| self.keys.lend(place));
         frame.key = key.clone();
-        (place, frame.state.bytes())
+        frame.state.bytes()
     }
 
     /// Takes the state of a key back; a key that has none is not held.
@@ -315,10 +322,10 @@ impl Active {
         let labels = open.relabelled(step.now);
         keys.sort_unstable();
         for key in keys {
-            if self.keys.find(&key).is_none() {
+            let Some(place) = self.keys.find(&key) else {
                 continue;
-            }
-            let (place, bytes) = self.lend(&key, frame);
+            };
+            let bytes = self.lend(&key, Some(place), frame);
             let folded = frame.state.pane.as_mut().map_or(0, |pane| {
                 (pane.start_ms, pane.end_ms) = (labels.start_ms, labels.end_ms);
                 pane.folded
@@ -327,7 +334,7 @@ impl Active {
                 self.without_event(Handler::Window, &key, frame, step);
             }
             frame.state.pane = None;
-            self.take_back(&key, place, bytes, true, frame, step);
+            self.take_back(&key, Some(place), bytes, true, frame, step);
         }
     }
 
@@ -339,7 +346,8 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) {
-        let (place, bytes) = self.lend(key, frame);
+        let place = self.keys.find(key);
+        let bytes = self.lend(key, place, frame);
         if frame.state.timers.remove(&id).is_some() {
             self.without_event(Handler::Timer(id), key, frame, step);
         }

@@ -51,6 +51,13 @@ impl KeyTable {
         self.places.get(key).copied()
     }
 
+    /// Whether the very same key, not only one of its name, is held at a place.
+    pub(super) fn is_at(&self, key: &Key, place: usize) -> bool {
+        self.held
+            .get(place)
+            .is_some_and(|held| Key::ptr_eq(&held.key, key))
+    }
+
     /// Takes a state out for a call; [`KeyTable::put_back`] has to follow.
     pub(super) fn lend(&mut self, place: usize) -> KeyState {
         self.held

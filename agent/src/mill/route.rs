@@ -1,6 +1,8 @@
 //! What the mill remembers for a topic: which rules run, about which key, and where in the payload
 //! each finds its inputs.
 
+use std::sync::atomic::AtomicUsize;
+
 use crate::decode::Plan;
 use crate::router::{Hit, RuleIndex};
 use crate::rule::{KeySpec, key_of_topic};
@@ -27,6 +29,9 @@ pub(super) struct Stop {
     pub(super) key: StopKey,
     /// For each of the rule's inputs its place in the plan.
     pub(super) places: Box<[u16]>,
+    /// Where the rule's table held the key the last time: a guess that is checked before it is
+    /// believed, and saves a look-up by name.
+    pub(super) held_at: AtomicUsize,
 }
 
 /// How the key is found.
@@ -65,6 +70,7 @@ impl Route {
                     subscription: hit.subscription,
                     key,
                     places,
+                    held_at: AtomicUsize::new(usize::MAX),
                 })
             })
             .collect();
