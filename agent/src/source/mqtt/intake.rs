@@ -309,6 +309,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         }
         self.ask(identifiers, requests);
         if self.subscriptions.settled() {
+            info!(filters = self.subscriptions.held().len(), "subscribed");
             self.say_held();
             if self.subscriptions.take_deferred() {
                 self.aim(requests);
