@@ -98,6 +98,7 @@ struct Agent {
     held: Vec<Subscription>,
     /// How often systemd wants to hear from us.
     watchdog: Option<Duration>,
+    fed_watchdog_mono_ms: u64,
     told_ledgers_mono_ms: u64,
 }
 
@@ -152,6 +153,7 @@ impl Agent {
             storage,
             held,
             watchdog,
+            fed_watchdog_mono_ms: 0,
             told_ledgers_mono_ms: 0,
         })
     }
@@ -161,7 +163,7 @@ impl Agent {
         loop {
             match self.remote.take_wish() {
                 Some(Wish::Stop) => return Ok(()),
-                Some(Wish::Reload) => self.reload()?,
+                Some(Wish::Reload) => self.reload(),
                 None => {}
             }
             match self.inbox.recv_timeout(self.rest()) {
@@ -172,12 +174,19 @@ impl Agent {
                 Err(RecvTimeoutError::Timeout) => self.turn(mill::Input::Tick),
                 Err(RecvTimeoutError::Disconnected) => return Err(AgentError::Ended("inbox")),
             }
-            if self.watchdog.is_some() {
-                let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
-            }
             let now = self.clock.now();
+            self.feed_watchdog(now);
             self.storage.keep(&mut self.mill, now)?;
             self.tell_ledgers(now);
+        }
+    }
+
+    /// Tells systemd that the loop turns, twice as often as it wants to hear it.
+    fn feed_watchdog(&mut self, now: Now) {
+        let Some(every) = self.watchdog else { return };
+        if u128::from(now.mono_ms - self.fed_watchdog_mono_ms) >= every.as_millis() {
+            self.fed_watchdog_mono_ms = now.mono_ms;
+            let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
         }
     }
 
@@ -254,38 +263,38 @@ impl Agent {
     }
 
     /// Reads the rules again. Wrong ones leave the old deployment running.
-    fn reload(&mut self) -> Result<(), AgentError> {
-        let rules = match install_all(&self.config) {
-            Ok(rules) => rules,
-            Err(errors) => {
+    fn reload(&mut self) {
+        match self.try_reload() {
+            Ok(count) => info!(rules = count, "deployed anew"),
+            Err(AgentError::Rules(errors)) => {
                 for error in errors {
                     error!("rules are not changed: {error}");
                 }
-                return Ok(());
             }
-        };
+            Err(error) => error!("rules are not changed: {:#}", anyhow::Error::from(error)),
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<usize, AgentError> {
+        let rules = install_all(&self.config).map_err(AgentError::Rules)?;
+        let count = rules.len();
         let now = self.clock.now();
         // What the pond says of rules that come back must be what they last knew.
         self.storage.write_now(&mut self.mill, now)?;
         let saved = self.storage.saved_rules()?;
         let wanted = subscriptions(&rules, &self.held);
-        let count = rules.len();
-        match self.mill.deploy(
+        let subscriptions = wanted.clone();
+        self.mill.deploy(
             now,
             Deployment {
                 rules,
-                subscriptions: wanted.clone(),
+                subscriptions,
                 saved,
             },
-        ) {
-            Ok(()) => {
-                info!(rules = count, "deployed anew");
-                self.source
-                    .command(source::SourceCommand::Subscriptions(wanted));
-            }
-            Err(error) => error!("rules are not changed: {error}"),
-        }
-        Ok(())
+        )?;
+        self.source
+            .command(source::SourceCommand::Subscriptions(wanted));
+        Ok(count)
     }
 
     /// Takes no more events, finishes those that are here, sends what waits, writes the state.

@@ -12,6 +12,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::text::FileError;
 
@@ -150,19 +154,39 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Sets the log up: to standard error, at the level that `TIDEMILL_LOG` asks for.
-fn start_log(format: LogFormat) {
+/// Sets the log up: to standard error, at the level that `TIDEMILL_LOG` asks for. Libraries say
+/// only what is wrong, unless everything is asked for.
+fn start_log(format: LogFormat) -> Result<(), Failure> {
     use std::io::IsTerminal as _;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let level = match std::env::var("TIDEMILL_LOG") {
+        Ok(text) => text.parse::<LevelFilter>().map_err(|_| {
+            let known = "write off, error, warn, info, debug or trace";
+            Failure::Wrong(vec![format!("TIDEMILL_LOG: {text:?} is no level; {known}")])
+        })?,
+        Err(_) => LevelFilter::INFO,
+    };
+    let others = if level == LevelFilter::TRACE {
+        level
+    } else {
+        level.min(LevelFilter::WARN)
+    };
+    let filter = Targets::new()
+        .with_default(others)
+        .with_target("tidemill", level);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+        .with_ansi(colours);
+    let log = tracing_subscriber::registry();
     match format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log
+            .with(lines.with_target(false).with_filter(filter))
+            .init(),
+        LogFormat::Json => log
+            .with(lines.json().flatten_event(true).with_filter(filter))
+            .init(),
     }
+    Ok(())
 }
 
 /// The configuration file that a command is about.

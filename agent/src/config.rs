@@ -285,7 +285,7 @@ fn checked_broker(
                 return Err(source.error_at(&text.span(), format!("{name}.coalesce: {why}")));
             }
         },
-        None => 2,
+        None => 5,
     };
     Ok(Broker {
         host,
@@ -395,7 +395,7 @@ mod tests {
     fn little_has_to_be_said() {
         let config = parse(SMALL, &[]).unwrap();
         assert_eq!((config.broker.port, config.broker.qos), (1883, 1));
-        assert_eq!(config.broker.coalesce, Duration::from_millis(2));
+        assert_eq!(config.broker.coalesce, Duration::from_millis(5));
         assert_eq!(config.broker.protocol, Protocol::Auto);
         assert_eq!(config.rules_dir, Path::new("/etc/tidemill/rules"));
         assert_eq!(config.limits, FunctionLimits::default());

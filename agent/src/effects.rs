@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::state::KeyState;
+use crate::state::{KeyState, write_slot};
 
 /// Everything that one call asks for.
 #[derive(Debug, Default)]
@@ -67,19 +67,11 @@ impl Effects {
 
 /// The slots that a call wrote: dense, so that a function that works on all of them costs no more
 /// per slot than one that works on two.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SlotWrites {
     written: [u64; 4],
-    values: Box<[f64; 256]>,
-}
-
-impl Default for SlotWrites {
-    fn default() -> Self {
-        Self {
-            written: [0; 4],
-            values: Box::new([0.0; 256]),
-        }
-    }
+    /// As long as the highest slot ever written asks for.
+    values: Vec<f64>,
 }
 
 impl SlotWrites {
@@ -92,9 +84,10 @@ impl SlotWrites {
     #[inline]
     pub fn get(&self, slot: u8) -> Option<f64> {
         let word = self.written.get(usize::from(slot >> 6))?;
-        (word & (1 << (slot & 63)) != 0)
-            .then(|| self.values.get(usize::from(slot)).copied())
-            .flatten()
+        if word & (1 << (slot & 63)) == 0 {
+            return None;
+        }
+        self.values.get(usize::from(slot)).copied()
     }
 
     /// Writes a slot.
@@ -103,9 +96,7 @@ impl SlotWrites {
         if let Some(word) = self.written.get_mut(usize::from(slot >> 6)) {
             *word |= 1 << (slot & 63);
         }
-        if let Some(place) = self.values.get_mut(usize::from(slot)) {
-            *place = value;
-        }
+        write_slot(&mut self.values, slot, value);
     }
 
     /// Forgets all writes.

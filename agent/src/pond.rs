@@ -250,6 +250,7 @@ mod tests {
             ..KeyState::default()
         };
         Checkpoint {
+            in_seq: 7,
             agent: AgentRecord {
                 in_seq: 7,
                 ..AgentRecord::default()

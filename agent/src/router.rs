@@ -27,7 +27,9 @@ pub struct Hit {
 /// Topic filters of all rules as a tree of levels.
 #[derive(Debug, Default)]
 struct Tree {
-    literal: HashMap<Box<str>, Tree>,
+    /// Children by name, in order: smaller than a hash map where there is one child, and a topic
+    /// is looked up in here only when it is not remembered.
+    literal: Vec<(Box<str>, Tree)>,
     any_level: Option<Box<Tree>>,
     ends_here: Vec<Hit>,
     takes_rest: Vec<Hit>,
@@ -90,13 +92,36 @@ impl<R> Router<R> {
 }
 
 impl Tree {
+    fn find(&self, level: &str) -> Result<usize, usize> {
+        self.literal
+            .binary_search_by(|(name, _)| (**name).cmp(level))
+    }
+
+    fn child(&mut self, level: &str) -> &mut Tree {
+        let place = match self.find(level) {
+            Ok(place) => place,
+            Err(place) => {
+                if self.literal.is_empty() {
+                    self.literal.reserve_exact(1);
+                }
+                self.literal.insert(place, (level.into(), Tree::default()));
+                place
+            }
+        };
+        let (_, tree) = self
+            .literal
+            .get_mut(place)
+            .expect("it was just found or put there");
+        tree
+    }
+
     fn insert(&mut self, filter: &TopicFilter, hit: Hit) {
         let mut tree = self;
         for level in filter.levels() {
             tree = match level {
                 "#" => return tree.takes_rest.push(hit),
                 "+" => tree.any_level.get_or_insert_default(),
-                literal => tree.literal.entry(literal.into()).or_default(),
+                literal => tree.child(literal),
             };
         }
         tree.ends_here.push(hit);
@@ -109,7 +134,12 @@ impl Tree {
             hits.extend(&self.takes_rest);
         }
         let wild = self.any_level.as_deref().filter(|_| !system);
-        for tree in self.literal.get(level).into_iter().chain(wild) {
+        let literal = self
+            .find(level)
+            .ok()
+            .and_then(|place| self.literal.get(place));
+        let literal = literal.map(|(_, tree)| tree);
+        for tree in literal.into_iter().chain(wild) {
             match rest.strip_prefix('/') {
                 None => {
                     hits.extend(&tree.ends_here);

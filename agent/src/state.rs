@@ -79,7 +79,8 @@ impl Pane {
     }
 }
 
-fn write_slot(slots: &mut Vec<f64>, slot: u8, value: f64) {
+/// Writes a slot into a list that is as long as it has to be.
+pub(crate) fn write_slot(slots: &mut Vec<f64>, slot: u8, value: f64) {
     let index = usize::from(slot);
     if index >= slots.len() {
         slots.resize(index + 1, 0.0);

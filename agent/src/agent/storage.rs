@@ -31,6 +31,8 @@ pub(super) struct Storage {
     /// Whether a checkpoint is being written.
     busy: bool,
     next_mono_ms: Option<u64>,
+    /// What the rules and counts were at the last checkpoint.
+    last: Checkpoint,
 }
 
 impl Storage {
@@ -53,6 +55,7 @@ impl Storage {
             writer,
             busy: false,
             next_mono_ms: None,
+            last: Checkpoint::default(),
         })
     }
 
@@ -68,9 +71,19 @@ impl Storage {
         let Some((writer, _)) = &self.writer else {
             return Ok(());
         };
+        let checkpoint = mill.checkpoint(now, &self.boot_id);
+        if !checkpoint.differs_from(&self.last) {
+            return Ok(());
+        }
+        let (in_seq, rules) = (checkpoint.in_seq, checkpoint.rules.clone());
+        self.last = Checkpoint {
+            in_seq,
+            rules,
+            ..Checkpoint::default()
+        };
         self.busy = true;
         writer
-            .send(mill.checkpoint(now, &self.boot_id))
+            .send(checkpoint)
             .map_err(|_| AgentError::Ended("writer of checkpoints"))
     }
 

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::{ConfigOption, Failure, LogFormat, start_log};
 use crate::agent::{self, AgentError, Remote};
 use crate::config::Config;
+use crate::pond::PondError;
 use crate::text::duration_ms;
 
 pub(super) const HELP: &str = "Signals:
@@ -38,7 +39,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = Config::read(&options.file.config)?;
-    start_log(options.log_format);
+    start_log(options.log_format)?;
     for warning in &config.warnings {
         warn!("{warning}");
     }
@@ -59,6 +60,7 @@ impl From<AgentError> for Failure {
         match error {
             AgentError::Rules(errors) => errors.into(),
             AgentError::Deploy(error) => Self::Wrong(vec![error.to_string()]),
+            AgentError::Storage(PondError::Locked(_)) => Self::Failed(error.into()),
             AgentError::Storage(_) => Self::Storage(error.into()),
             AgentError::Thread(_) | AgentError::Ended(_) => Self::Failed(error.into()),
         }

@@ -17,7 +17,7 @@ use crate::ledger::{Fate, Ledger};
 use crate::limits::QUARANTINE_MS;
 use crate::manifest::Input;
 use crate::router::RuleIndex;
-use crate::rule::{Durability, KeySpec, Rule};
+use crate::rule::{Durability, KeySpec, Rule, Triggers};
 use crate::state::{Due, Key, KeyState, Pane};
 use crate::value::Scalar;
 use crate::window::OpenPane;
@@ -31,7 +31,7 @@ use super::route::{Route, Stop, StopKey};
 /// A rule that is deployed.
 pub(super) struct Active {
     pub(super) index: RuleIndex,
-    pub(super) rule: Rule,
+    pub(super) rule: Head,
     pub(super) module: Arc<Module>,
     pub(super) function: Function,
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
@@ -48,6 +48,30 @@ pub(super) struct Active {
     quarantined_until_mono_ms: Option<u64>,
     log_second: u64,
     log_lines_free: u32,
+}
+
+/// What is left of a manifest once rule and function are bound: a thousand rules are to fit into
+/// the processor's cache.
+pub(super) struct Head {
+    pub(super) name: Arc<str>,
+    pub(super) version: u64,
+    pub(super) durability: Durability,
+    pub(super) triggers: Triggers,
+    pub(super) keys_max: usize,
+    pub(super) state_bytes_max: usize,
+}
+
+impl From<Rule> for Head {
+    fn from(rule: Rule) -> Self {
+        Self {
+            name: rule.name,
+            version: rule.version,
+            durability: rule.durability,
+            triggers: rule.triggers,
+            keys_max: rule.limits.keys,
+            state_bytes_max: rule.limits.state_bytes,
+        }
+    }
 }
 
 /// The open pane of a rule and the keys that have events in it.
@@ -96,7 +120,7 @@ impl Active {
         let schedules = vec![ScheduleState::default(); rule.triggers.schedules.len()];
         Self {
             index,
-            rule,
+            rule: rule.into(),
             module,
             function,
             ports,
@@ -230,7 +254,7 @@ impl Active {
         if let Some(gone) = gone {
             self.forget(gone, step.due);
         }
-        while let Some(gone) = self.keys.shrink(self.rule.limits.state_bytes, key) {
+        while let Some(gone) = self.keys.shrink(self.rule.state_bytes_max, key) {
             self.forget(gone, step.due);
         }
     }
@@ -345,11 +369,7 @@ impl Active {
         step: &mut Step<'_>,
     ) -> Result<Fate, Fault> {
         frame.effects.clear();
-        frame.state_bytes_free = self
-            .rule
-            .limits
-            .state_bytes
-            .saturating_sub(self.keys.bytes());
+        frame.state_bytes_free = self.rule.state_bytes_max.saturating_sub(self.keys.bytes());
         frame.log_lines_free = self.log_allowance(step.now);
         if step.cold {
             self.function.chill();

@@ -15,6 +15,8 @@ use super::active::Active;
 pub struct Checkpoint {
     /// The agent's own record.
     pub agent: Vec<u8>,
+    /// Events taken in so far, which the agent's record holds too.
+    pub in_seq: u64,
     /// Rules with their records.
     pub rules: Vec<(String, Vec<u8>)>,
     /// Changed states: rule, key, record.
@@ -34,6 +36,16 @@ pub struct SavedRule {
     pub slots: Vec<(String, i64)>,
     /// Its keys.
     pub keys: Vec<(Key, KeyState)>,
+}
+
+impl Checkpoint {
+    /// Whether something happened since `last` that has to be written down.
+    pub fn differs_from(&self, last: &Self) -> bool {
+        !self.states.is_empty()
+            || !self.gone.is_empty()
+            || self.in_seq != last.in_seq
+            || self.rules != last.rules
+    }
 }
 
 impl SavedRule {
@@ -80,6 +92,7 @@ impl Mill {
             wall_ms: now.wall_ms,
         };
         checkpoint.agent = agent.encode();
+        checkpoint.in_seq = self.in_seq;
         checkpoint
     }
 

@@ -190,7 +190,7 @@ impl Active {
             let last = saved.slots.iter().find(|(text, _)| text == schedule.text());
             state.last_ms = last.map(|(_, slot_ms)| *slot_ms);
         }
-        self.keys = KeyTable::new(self.rule.limits.keys);
+        self.keys = KeyTable::new(self.rule.keys_max);
         let mut keys = saved.keys;
         keys.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (key, state) in keys {
@@ -266,7 +266,7 @@ impl Active {
             frame.key = key.clone();
             frame.effects.clear();
             let before = frame.state.bytes();
-            let limit = self.rule.limits.state_bytes;
+            let limit = self.rule.state_bytes_max;
             frame.state_bytes_free = limit.saturating_sub(self.keys.bytes());
             self.function
                 .call(Handler::Migrate(from), &mut frame)

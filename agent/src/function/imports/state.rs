@@ -135,10 +135,9 @@ pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32,
     let armed = &host.frame.state.timers;
     let asked = &mut host.frame.effects.timers;
     let place = asked.iter().position(|(known, _)| *known == id);
-    let runs = place.and_then(|place| asked.get(place)).map_or_else(
-        || armed.contains_key(&id),
-        |(_, delay)| delay.is_some(),
-    );
+    let runs = place
+        .and_then(|place| asked.get(place))
+        .map_or_else(|| armed.contains_key(&id), |(_, delay)| delay.is_some());
     if delay.is_some() && !runs && running(armed, asked) >= limit::TIMERS_MAX as usize {
         return Ok(Code::Quota.value());
     }
@@ -153,6 +152,8 @@ pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32,
 
 /// How many timers of the key would run if the call ended here.
 fn running(armed: &BTreeMap<u32, Due>, asked: &[(u32, Option<u64>)]) -> usize {
-    let untouched = armed.keys().filter(|id| !asked.iter().any(|(known, _)| known == *id));
+    let untouched = armed
+        .keys()
+        .filter(|id| !asked.iter().any(|(known, _)| known == *id));
     untouched.count() + asked.iter().filter(|(_, delay)| delay.is_some()).count()
 }

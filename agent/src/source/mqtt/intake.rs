@@ -21,6 +21,10 @@ use crate::event::Event;
 /// Beyond it the connection is left to the broker's patience.
 const STALL_BYTES_MAX: usize = 4 << 20;
 
+/// A batch this large of QoS 1 messages may be all that the broker sends before it wants
+/// acknowledgements (mosquitto's default is 20): resting after it would cap the throughput.
+const WINDOW_MIN: usize = 10;
+
 /// How long saying good-bye may take.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
@@ -143,7 +147,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
                 None => drained = true,
             }
         }
-        let rests = self.reports.close_batch() && drained && self.stop_by.is_none();
+        let gathered = self.reports.close_batch();
+        let held_back = self.settings.qos > 0 && gathered >= WINDOW_MIN;
+        let rests = gathered > 0 && !held_back && drained && self.stop_by.is_none();
         let mut stalled = Stall::default();
         loop {
             match self.reports.offer() {

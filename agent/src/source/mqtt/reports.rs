@@ -72,19 +72,19 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
         self.batch.len() >= self.batch_events_max || self.bytes_untaken >= BATCH_BYTES_MAX
     }
 
-    /// Makes a report of what was gathered; returns whether there was any event.
-    pub(super) fn close_batch(&mut self) -> bool {
+    /// Makes a report of what was gathered; returns how many events there were.
+    pub(super) fn close_batch(&mut self) -> usize {
         let count = std::mem::take(&mut self.invalid_topics);
         if count > 0 {
             self.queue.push_back(SourceReport::InvalidTopics { count });
         }
         if self.batch.is_empty() {
-            return false;
+            return 0;
         }
         self.batch_events_last = self.batch.len();
         let events = std::mem::take(&mut self.batch);
         self.queue.push_back(SourceReport::Events(events));
-        true
+        self.batch_events_last
     }
 
     /// Offers what was said, in order, until something is not taken.
