@@ -110,8 +110,11 @@ impl Gateway {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(tidemill());
+        // The shell becomes the agent, with the process id that systemd would have told it.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "WATCHDOG_PID=$$ exec \"$0\" \"$@\""])
+            .arg(tidemill())
             .args(["run", "--config"])
             .arg(self.path("agent.toml"))
             .args(&self.arguments)
@@ -169,15 +172,6 @@ impl Gateway {
     pub fn signal(&self, name: &str) {
         let agent = self.agent.as_ref().expect("the agent was started");
         signal(&agent.child, name);
-    }
-
-    /// The agent's process id.
-    pub fn pid(&self) -> u32 {
-        self.agent
-            .as_ref()
-            .expect("the agent was started")
-            .child
-            .id()
     }
 
     /// Stops the agent as systemd would, checks that it ended well, and returns its log.
