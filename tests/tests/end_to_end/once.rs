@@ -98,10 +98,12 @@ fn a_retained_message_counts_once_over_restarts_and_redeployments() {
         sensor.publish("a/b/c", b"kept", 1, true);
         gateway.start();
         check_counted(&mut sensor, &mut out, 0, 2, protocol);
-        gateway.rule(
-            "other",
-            &counter("\"z\"", true).replace("\"out\"", "\"other\""),
-        );
+        // Over 5 the new filter also brings what is retained once more, under its own number. Over
+        // 3.1.1 such a copy bears none, so there a new filter that overlaps an old one is the one
+        // way in which a retained message still counts again.
+        let filter = ["\"z\"", "\"a/b/+\""][usize::from(protocol == BOTH[0])];
+        let other = counter(filter, true).replace("\"out\"", "\"other\"");
+        gateway.rule("other", &other);
         gateway.reload();
         gateway.until_logged_times(" subscribed ", 2);
         check_counted(&mut sensor, &mut out, 2, 3, protocol);
