@@ -96,6 +96,8 @@ struct Agent {
     outputs: Outputs,
     storage: Storage,
     held: Vec<Subscription>,
+    /// What the source was asked for last.
+    wanted: Vec<Subscription>,
     /// How often systemd wants to hear from us.
     watchdog: Option<Duration>,
     fed_watchdog_mono_ms: u64,
@@ -135,7 +137,13 @@ impl Agent {
         };
         mill.deploy(now, deployment)?;
         let outputs = Outputs::start(&config)?;
-        let source = start_source(&config, &clock, held.clone(), wanted, sender.clone())?;
+        let source = start_source(
+            &config,
+            &clock,
+            held.clone(),
+            wanted.clone(),
+            sender.clone(),
+        )?;
         let storage = Storage::start(pond, session, boot_id, sender)?;
         control(remote.clone());
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
@@ -152,6 +160,7 @@ impl Agent {
             outputs,
             storage,
             held,
+            wanted,
             watchdog,
             fed_watchdog_mono_ms: 0,
             told_ledgers_mono_ms: 0,
@@ -282,7 +291,10 @@ impl Agent {
         // What the pond says of rules that come back must be what they last knew.
         self.storage.write_now(&mut self.mill, now)?;
         let saved = self.storage.saved_rules()?;
-        let wanted = subscriptions(&rules, &self.held);
+        // A filter on its way to the broker keeps its number too: copies that bear it may be
+        // waiting already, and would answer no rule under another.
+        let known = [self.wanted.as_slice(), &self.held].concat();
+        let wanted = subscriptions(&rules, &known);
         let subscriptions = wanted.clone();
         self.mill.deploy(
             now,
@@ -293,7 +305,8 @@ impl Agent {
             },
         )?;
         self.source
-            .command(source::SourceCommand::Subscriptions(wanted));
+            .command(source::SourceCommand::Subscriptions(wanted.clone()));
+        self.wanted = wanted;
         Ok(count)
     }
 

@@ -53,6 +53,14 @@ struct Told {
     hidden: u64,
 }
 
+impl Told {
+    fn tell_hidden(&self, rule: &str) {
+        if self.hidden > 0 {
+            warn!(%rule, hidden = self.hidden, "more dead letters and lines were not shown");
+        }
+    }
+}
+
 impl Outputs {
     /// Connects to the destinations.
     pub(super) fn start(config: &Config) -> Result<Self, std::io::Error> {
@@ -122,6 +130,9 @@ impl Outputs {
 
     /// Sends what waits, for at most `grace`.
     pub(super) fn stop(&mut self, grace: Duration) {
+        for (rule, told) in self.told.drain() {
+            told.tell_hidden(&rule);
+        }
         let Some(destinations) = self.destinations.take() else {
             return;
         };
@@ -163,9 +174,7 @@ impl Outputs {
     fn may_tell(&mut self, rule: &Arc<str>, now: Now) -> bool {
         let told = self.told.entry(Arc::clone(rule)).or_default();
         if now.mono_ms >= told.since_mono_ms.saturating_add(SPAN_MS) {
-            if told.hidden > 0 {
-                warn!(%rule, hidden = told.hidden, "more dead letters and lines were not shown");
-            }
+            told.tell_hidden(rule);
             *told = Told {
                 since_mono_ms: now.mono_ms,
                 ..Told::default()

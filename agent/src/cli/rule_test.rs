@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Failure;
@@ -63,11 +63,16 @@ pub(super) struct Options {
 struct EventLine<'a> {
     at: i64,
     topic: String,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "given")]
     payload: Option<&'a RawValue>,
     payload_base64: Option<String>,
     #[serde(borrow)]
     meta: Option<&'a RawValue>,
+}
+
+/// A payload of `null` is a payload, unlike one that is not there.
+fn given<'de, D: Deserializer<'de>>(line: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(line).map(Some)
 }
 
 #[derive(Debug, Serialize)]

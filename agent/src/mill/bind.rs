@@ -195,7 +195,8 @@ fn window(rule: &Rule, module: &Module) -> Result<Option<Windowing>, FileError> 
             length_ms,
             slots: spec.slots,
         })),
-        None => Err(rule.source.error(
+        None => Err(rule.source.error_at(
+            &rule.function_span,
             "the function keeps a window of no length of its own; write [window] tumbling = \"1s\"",
         )),
     }
@@ -206,9 +207,10 @@ fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {
         (Some(key), _) => Ok(key.clone()),
         (None, Some(pointer)) => match check_pointer(pointer) {
             Ok(()) => Ok(KeySpec::Pointer(pointer.clone())),
-            Err(why) => Err(rule
-                .source
-                .error(format!("function: key of its manifest: {why}"))),
+            Err(why) => Err(rule.source.error_at(
+                &rule.function_span,
+                format!("function: key of its manifest: {why}"),
+            )),
         },
         (None, None) => Ok(KeySpec::Topic),
     }
@@ -238,7 +240,7 @@ fn ports(
         .first()
         .filter(|main| !rule.ports.contains_key(*main))
     {
-        return Err(rule.source.error(format!(
+        return Err(rule.source.error_at(&rule.function_span, format!(
             "ports.{main} is missing: write [ports.{main}] with to = \"local\" and topic = \"…\""
         )));
     }
@@ -297,7 +299,7 @@ fn config_value(rule: &Rule, entry: &ConfigEntry) -> Result<ConfigValue, FileErr
     let Some(param) = rule.params.get(name) else {
         return entry.default.clone().ok_or_else(|| {
             let example = if entry.kind == ConfigKind::F64 { "50" } else { "\"…\"" };
-            rule.source.error(format!(
+            rule.source.error_at(&rule.function_span, format!(
                 "params.{name} is missing: the function needs it; write {name} = {example} under [params]"
             ))
         });

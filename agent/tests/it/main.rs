@@ -8,4 +8,4 @@
 
 mod floors;
 mod mqtt_adapters;
-mod support;
+mod topic_cases;

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use crate::support::broker::{Broker, Peer};
 use tidemill::clock::Clock;
 use tidemill::destination::mqtt as out;
 use tidemill::event::{Event, SubscriptionIds};
@@ -13,6 +12,7 @@ use tidemill::source::mqtt::{
     Version,
 };
 use tidemill::topic::{Topic, TopicFilter};
+use tidemill_tests::{Broker, Peer};
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);

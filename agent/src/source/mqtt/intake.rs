@@ -43,6 +43,8 @@ pub(super) struct Intake<R> {
     /// Whether copies on this connection name their subscriptions.
     identifiers: bool,
     stop_by: Option<Instant>,
+    /// The DISCONNECT is out: what the broker still sends is acknowledged in vain.
+    leaving: bool,
 }
 
 /// How a connection ended.
@@ -76,6 +78,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             discard: false,
             identifiers: false,
             stop_by: None,
+            leaving: false,
             settings,
         }
     }
@@ -109,6 +112,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             };
             let mut end = match step {
                 Step::Polled(Ok(())) => None,
+                // The broker has read all our acknowledgements and hung up, as it should.
+                Step::Polled(Err(_)) if self.leaving => Some(End::Stopped),
                 Step::Polled(Err(trouble)) => Some(End::Lost(trouble)),
                 Step::Stop => Some(End::Stopped),
             };
@@ -209,6 +214,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
 
     fn signal(&mut self, signal: Signal, requests: &Requests) -> Option<End> {
         match signal {
+            // It comes again with the next connection; taken now, it would count twice.
+            Signal::Message(_) if self.leaving => {}
             Signal::Message(received) => self.take(received),
             Signal::Connected {
                 session_present,
@@ -217,7 +224,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             Signal::FilterSent(packet) => self.subscriptions.sent(packet),
             Signal::Subscribed { id, refused } => self.acknowledged(id, refused, requests),
             Signal::Unsubscribed(id) => self.acknowledged(id, None, requests),
-            Signal::DisconnectSent => return Some(End::Stopped),
+            // Closed now, with messages unread, the socket would be reset, and acknowledgements
+            // that the broker has not read would be lost: so the broker has to hang up.
+            Signal::DisconnectSent => self.leaving = true,
             Signal::PublishSent(_) | Signal::PublishStuck | Signal::Acknowledged { .. } => {}
         }
         None
@@ -315,6 +324,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         }
         self.ask(identifiers, requests);
         if self.subscriptions.settled() {
+            info!(filters = self.subscriptions.held().len(), "subscribed");
             self.say_held();
             if self.subscriptions.take_deferred() {
                 self.aim(requests);

@@ -1,3 +1,0 @@
-//! What the tests against a real broker share.
-
-pub(crate) mod broker;

@@ -1,0 +1,65 @@
+//! The `tidemill` program beside the running test, and one-off calls of it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// How a call of the program ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub out: String,
+    /// What it wrote to standard error.
+    pub err: String,
+}
+
+/// The program that was built beside this test.
+///
+/// # Panics
+/// When there is none, with the command that builds it.
+pub fn tidemill() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // target/debug/deps/end_to_end-0123 stands beside target/debug/tidemill.
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let program = profile.join("tidemill");
+    assert!(
+        program.is_file(),
+        "{} is not built: `cargo build -p tidemill` builds it, so does `cargo test --workspace`",
+        program.display()
+    );
+    program
+}
+
+/// Calls the program in a directory and waits for its end.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn run(directory: &Path, arguments: &[&str]) -> Ran {
+    run_with_input(directory, arguments, "")
+}
+
+/// As [`run`], with something to read on standard input.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn run_with_input(directory: &Path, arguments: &[&str], input: &str) -> Ran {
+    let mut child = Command::new(tidemill())
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("TIDEMILL_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that reads nothing may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}

@@ -1,0 +1,22 @@
+//! The real agent against a real broker, and the command line as a user calls it. Each test has its
+//! own broker, directory and process, so all run at the same time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod away;
+mod bad_input;
+mod commands;
+mod hostile;
+mod once;
+mod refusals;
+mod reload;
+mod results;
+mod rule_test;
+mod service;
+mod state;
+mod support;
+mod windows;

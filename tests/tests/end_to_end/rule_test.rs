@@ -1,0 +1,396 @@
+//! `tidemill rule test`: the exact lines that come out of a rule and a file of events.
+
+use tempfile::TempDir;
+use tidemill_tests::{Ran, run, run_with_input};
+
+use crate::support::{COUNTER, PASS};
+
+const AVERAGE: &str =
+    "[function]\nstock = \"average\"\n[inputs]\nvalue = \"\"\n[window]\ntumbling = \"1s\"\n";
+const DEBOUNCE: &str =
+    "[function]\nstock = \"debounce\"\n[inputs]\nvalue = \"\"\n[params]\nhold_ms = 500\n";
+const THRESHOLD: &str =
+    "[function]\nstock = \"threshold\"\n[inputs]\nvalue = \"/t\"\n[params]\nlimit = 50\n";
+
+/// A folder with `rule.toml` around a function, and modules beside it.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new(function: &str) -> Self {
+        Self::with_key(function, "{topic.1}")
+    }
+
+    fn with_key(function: &str, key: &str) -> Self {
+        let bench = Self(tempfile::tempdir().unwrap());
+        bench.write(
+            "rule.toml",
+            &format!(
+                "name = \"rule\"\n[on]\nmqtt = [\"s/#\"]\nkey = \"{key}\"\n{function}\
+                 [ports.out]\nto = \"cloud\"\ntopic = \"out/{{key}}\"\n"
+            ),
+        );
+        bench
+    }
+
+    /// Around a module in text format.
+    fn module(wat: &str) -> Self {
+        let bench = Self::new("[function]\nwasm = \"module.wasm\"\n");
+        std::fs::write(
+            bench.0.path().join("module.wasm"),
+            wat::parse_str(wat).unwrap(),
+        )
+        .unwrap();
+        bench
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    fn run(&self, events: &str, arguments: &[&str]) -> Ran {
+        self.write("events.jsonl", events);
+        let command = ["rule", "test", "rule.toml", "--events", "events.jsonl"];
+        run(self.0.path(), &[&command[..], arguments].concat())
+    }
+
+    /// Each line of `events` is `at topic payload`, the payload as JSON; lines as they come out.
+    #[track_caller]
+    fn check(&self, events: &str, arguments: &[&str], expected: &[&str]) {
+        let ran = self.run(&lines(events), arguments);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let out: Vec<_> = ran.out.lines().collect();
+        assert_eq!(out, expected, "{arguments:?} {}", ran.err);
+    }
+
+    #[track_caller]
+    fn refused(&self, events: &str, expected: &str) {
+        let ran = self.run(events, &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.err.contains(expected), "no {expected:?} in {}", ran.err);
+    }
+}
+
+fn lines(events: &str) -> String {
+    let line = |event: &str| {
+        let mut parts = event.trim().splitn(3, ' ');
+        let mut next = || parts.next().unwrap();
+        format!(
+            "{{\"at\":{},\"topic\":\"{}\",\"payload\":{}}}\n",
+            next(),
+            next(),
+            next()
+        )
+    };
+    events
+        .lines()
+        .map(str::trim)
+        .filter(|e| !e.is_empty())
+        .map(line)
+        .collect()
+}
+
+#[test]
+fn what_a_rule_passes_on_comes_out_in_order_with_time_port_and_key() {
+    Bench::new(THRESHOLD).check(
+        "1000 s/d1 {\"t\":51}
+         1001 s/d2 {\"t\":49}
+         1002 s/d2 {\"t\": 60.0 , \"u\":[1]}
+         1002 x/d2 {\"t\":99}
+         1003 s/d1 {}",
+        &[],
+        &[
+            r#"{"at":1000,"port":"out","key":"d1","payload":{"t":51}}"#,
+            r#"{"at":1002,"port":"out","key":"d2","payload":{"t": 60.0 , "u":[1]}}"#,
+        ],
+    );
+}
+
+#[test]
+fn a_summary_stands_on_standard_error_and_nothing_comes_out_is_no_failure() {
+    let bench = Bench::new(THRESHOLD);
+    let ran = bench.run(&lines("1 s/d1 {\"t\":1}\n2 x/y 1"), &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""));
+    assert_eq!(
+        ran.err,
+        "2 events, 0 emissions, 0 dead letters, 1 events that no trigger matched\n"
+    );
+    let ran = bench.run("", &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn dead_letters_stand_between_results_with_their_reason() {
+    Bench::new(THRESHOLD).check(
+        "1 s/d1 {\"t\":51}
+         2 s/d1 {\"t\":\"51\"}
+         3 s/d1 {\"t\":52}
+         4 s {\"t\":53}",
+        &[],
+        &[
+            r#"{"at":1,"port":"out","key":"d1","payload":{"t":51}}"#,
+            r#"{"at":2,"dead_letter":"input value (/t) is a string, not a number","topic":"s/d1"}"#,
+            r#"{"at":3,"port":"out","key":"d1","payload":{"t":52}}"#,
+            r#"{"at":4,"dead_letter":"topic has too few levels for the rule's key","topic":"s"}"#,
+        ],
+    );
+}
+
+#[test]
+fn windows_close_when_the_virtual_clock_passes_their_end() {
+    let events = "1000 s/d1 1
+         1999 s/d1 3
+         1999 s/d2 7
+         2000 s/d1 10
+         2100 s/d1 20";
+    let first = [
+        r#"{"at":2000,"port":"out","key":"d1","payload":{"key":"d1","average":2,"min":1,"max":3,"count":2,"start":1000,"end":2000}}"#,
+        r#"{"at":2000,"port":"out","key":"d2","payload":{"key":"d2","average":7,"min":7,"max":7,"count":1,"start":1000,"end":2000}}"#,
+    ];
+    let second = r#"{"at":3000,"port":"out","key":"d1","payload":{"key":"d1","average":15,"min":10,"max":20,"count":2,"start":2000,"end":3000}}"#;
+    let bench = Bench::new(AVERAGE);
+    bench.check(events, &[], &first);
+    bench.check(events, &["--until", "2999"], &first);
+    // What falls due exactly then still happens.
+    bench.check(events, &["--until", "3000"], &[first[0], first[1], second]);
+    bench.check(events, &["--until", "9999"], &[first[0], first[1], second]);
+    bench.check(events, &["--from", "2000", "--until", "3000"], &[second]);
+    bench.check(events, &["--until", "1999"], &[]);
+}
+
+#[test]
+fn timers_fire_under_the_virtual_clock() {
+    let events = "1000 s/d1 0
+         1100 s/d1 1
+         1200 s/d1 0
+         3000 s/d1 1";
+    let first = r#"{"at":1700,"port":"out","key":"d1","payload":0}"#;
+    let second = r#"{"at":3500,"port":"out","key":"d1","payload":1}"#;
+    let bench = Bench::new(DEBOUNCE);
+    bench.check(events, &[], &[first]);
+    bench.check(events, &["--until", "3499"], &[first]);
+    bench.check(events, &["--until", "3500"], &[first, second]);
+}
+
+#[test]
+fn schedules_run_under_the_virtual_clock() {
+    let bench = Bench::with_key(
+        "schedule = [\"*/2 * * * * *\"]\n[function]\nwasm = \"module.wasm\"\n",
+        "all",
+    );
+    std::fs::write(
+        bench.0.path().join("module.wasm"),
+        wat::parse_str(PASS).unwrap(),
+    )
+    .unwrap();
+    let at = |ms: i64| {
+        format!(
+            "{{\"at\":{ms},\"port\":\"out\",\"key\":\"all\",\"payload\":{{\"at\":{ms},\"schedule\":\"*/2 * * * * *\"}}}}"
+        )
+    };
+    let slots = [1_700_000_002_000, 1_700_000_004_000].map(at);
+    let until = ["--from", "1700000000000", "--until", "1700000004000"];
+    bench.check("", &until, &[&slots[0], &slots[1]]);
+}
+
+#[test]
+fn bytes_that_are_not_json_go_in_and_out_in_base64() {
+    let bench = Bench::module(PASS);
+    for (payload, expected) in [
+        ("\"payload_base64\":\"/wA=\"", "\"payload_base64\":\"/wA=\""),
+        (
+            "\"payload_base64\":\"eyJhIjoxfQ==\"",
+            "\"payload\":{\"a\":1}",
+        ),
+        ("\"payload_base64\":\"\"", "\"payload_base64\":\"\""),
+        ("\"payload\":\"text\"", "\"payload\":\"text\""),
+        ("\"payload\":null", "\"payload\":null"),
+        ("\"payload\":1e2", "\"payload\":1e2"),
+    ] {
+        let ran = bench.run(&format!("{{\"at\":5,\"topic\":\"s/d1\",{payload}}}"), &[]);
+        let line = format!("{{\"at\":5,\"port\":\"out\",\"key\":\"d1\",{expected}}}\n");
+        assert_eq!((ran.code, ran.out), (Some(0), line), "{payload}");
+    }
+}
+
+#[test]
+fn meta_is_what_a_function_reads_as_user_properties() {
+    let source = r#"(module
+      (import "tidemill1" "ev_bytes" (func $ev_bytes (param i32 i32 i32 i32) (result i32)))
+      (import "tidemill1" "emit" (func $emit (param i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "on_event") (result i32)
+        (drop (call $emit (i32.const 0) (i32.const 0)
+          (call $ev_bytes (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1000))))
+        (i32.const 0)))"#;
+    let events = "{\"at\":5,\"topic\":\"s/d1\",\"payload\":1,\"meta\":{\"unit\":\"K\"}}";
+    let ran = Bench::module(source).run(events, &[]);
+    let expected = "{\"at\":5,\"port\":\"out\",\"key\":\"d1\",\"payload\":{\"unit\":\"K\"}}\n";
+    assert_eq!(ran.out, expected, "{ran:?}");
+}
+
+#[test]
+fn cold_finds_a_function_that_remembers_in_its_memory() {
+    let forgetful = r#"(module
+      (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
+      (global $n (mut f64) (f64.const 0))
+      (func (export "on_event") (result i32)
+        (global.set $n (f64.add (global.get $n) (f64.const 1)))
+        (drop (call $emit (i32.const 0) (global.get $n)))
+        (i32.const 0)))"#;
+    let events = "1 s/d1 0\n2 s/d1 0";
+    let out =
+        |at: u8, n: u8| format!("{{\"at\":{at},\"port\":\"out\",\"key\":\"d1\",\"payload\":{n}}}");
+    let (one, two, again) = (out(1, 1), out(2, 2), out(2, 1));
+    Bench::module(forgetful).check(events, &[], &[&one, &two]);
+    Bench::module(forgetful).check(events, &["--cold"], &[&one, &again]);
+    for arguments in [&[][..], &["--cold"]] {
+        Bench::module(COUNTER).check(events, arguments, &[&one, &two]);
+    }
+}
+
+#[test]
+fn a_function_that_traps_makes_dead_letters_and_is_quarantined() {
+    let trap = r#"(module (func (export "on_event") (result i32) unreachable))"#;
+    let ran = Bench::module(trap).run(&lines(&"1 s/d1 0\n".repeat(7)), &[]);
+    assert_eq!(ran.code, Some(0));
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert_eq!(lines.len(), 7);
+    assert!(
+        lines[4].contains("\"dead_letter\":\"trapped: "),
+        "{}",
+        lines[4]
+    );
+    assert_eq!(
+        lines[5],
+        r#"{"at":1,"dead_letter":"rule is quarantined","topic":"s/d1"}"#
+    );
+    assert!(ran.err.contains("the rule rests for 300 s"), "{}", ran.err);
+}
+
+#[test]
+fn a_fault_of_a_window_is_a_dead_letter_without_a_topic() {
+    let source = r#"(module
+      (@custom "tidemill.manifest" "{\"abi\":1,\"window\":{\"length_ms\":1000,\"slots\":1}}")
+      (func (export "on_event") (result i32) (i32.const 0))
+      (func (export "on_window") (result i32) (i32.const -9)))"#;
+    let ran = Bench::module(source).run(&lines("1500 s/d1 0\n2500 s/d1 0"), &[]);
+    assert!(
+        ran.out.starts_with("{\"at\":2000,\"dead_letter\":\""),
+        "{ran:?}"
+    );
+    assert_eq!(ran.out.lines().count(), 1);
+}
+
+#[test]
+fn events_may_come_from_standard_input() {
+    let bench = Bench::new(THRESHOLD);
+    let command = ["rule", "test", "rule.toml", "--events", "-"];
+    let ran = run_with_input(bench.0.path(), &command, &lines("7 s/d1 {\"t\":51}"));
+    let expected = "{\"at\":7,\"port\":\"out\",\"key\":\"d1\",\"payload\":{\"t\":51}}\n";
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), expected));
+    let ran = run_with_input(bench.0.path(), &command, "{");
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("-:1: "), "{}", ran.err);
+}
+
+#[test]
+fn wrong_events_are_refused_with_file_and_line() {
+    let bench = Bench::new(THRESHOLD);
+    let good = "{\"at\":5,\"topic\":\"s/d1\",\"payload\":1}\n\n";
+    for (line, expected) in [
+        ("no JSON", "events.jsonl:3: expected"),
+        (
+            "{\"topic\":\"s/d1\",\"payload\":1}",
+            "events.jsonl:3: missing field `at`",
+        ),
+        (
+            "{\"at\":5,\"payload\":1}",
+            "events.jsonl:3: missing field `topic`",
+        ),
+        (
+            "{\"at\":\"5\",\"topic\":\"s\"}",
+            "events.jsonl:3: invalid type",
+        ),
+        (
+            "{\"at\":5,\"topic\":\"s/+\",\"payload\":1}",
+            "events.jsonl:3: topic: a topic to publish to cannot contain the wildcard '+'",
+        ),
+        (
+            "{\"at\":5,\"topic\":\"\",\"payload\":1}",
+            "events.jsonl:3: topic: a topic cannot be empty",
+        ),
+        (
+            "{\"at\":4,\"topic\":\"s/d1\",\"payload\":1}",
+            "events.jsonl:3: \"at\" is before that of the line above",
+        ),
+        (
+            "{\"at\":-4,\"topic\":\"s/d1\",\"payload\":1}",
+            "events.jsonl:3: \"at\" is before 1970",
+        ),
+        (
+            "{\"at\":5,\"topic\":\"s\",\"payload\":1,\"payload_base64\":\"\"}",
+            "events.jsonl:3: has both payload and payload_base64",
+        ),
+        (
+            "{\"at\":5,\"topic\":\"s\",\"payload_base64\":\"=\"}",
+            "events.jsonl:3: payload_base64: ",
+        ),
+        (
+            "{\"at\":5,\"topic\":\"s\",\"paylaod\":1}",
+            "events.jsonl:3: unknown field `paylaod`",
+        ),
+    ] {
+        bench.refused(&format!("{good}{line}\n"), expected);
+    }
+    let ran = run(
+        bench.0.path(),
+        &["rule", "test", "rule.toml", "--events", "gone.jsonl"],
+    );
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.err.contains("gone.jsonl: cannot be read: No such file"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn wrong_rules_and_modules_are_refused_with_file_and_line() {
+    for (function, expected) in [
+        (
+            "[function]\nstock = \"treshold\"\n",
+            "rule.toml:5:1: stock function treshold: there is none",
+        ),
+        (
+            "[function]\nwasm = \"gone.wasm\"\n",
+            "rule.toml:5:1: gone.wasm: cannot be read",
+        ),
+        (
+            "[function]\nwasm = \"rule.toml\"\n",
+            "rule.toml:5:1: rule.toml: ",
+        ),
+        (
+            "[function]\nstock = \"threshold\"\n[parmas]\n",
+            "rule.toml:7:2: unknown key `parmas`",
+        ),
+        ("[function]\nstock = \"threshold\"\n", "rule.toml:"),
+        (
+            "[function]\nsql = \"SELECT 1\"\n",
+            "this version does not compile SQL yet",
+        ),
+    ] {
+        Bench::new(function).refused("", expected);
+    }
+    let bench = Bench::new(THRESHOLD);
+    for (rule, expected) in [
+        ("gone.toml", "gone.toml: cannot be read: No such file"),
+        (
+            "rule.sql",
+            "rule.sql: this version does not compile SQL yet",
+        ),
+    ] {
+        let ran = run(bench.0.path(), &["rule", "test", rule, "--events", "-"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+        assert!(ran.err.contains(expected), "{}", ran.err);
+    }
+}
