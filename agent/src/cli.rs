@@ -2,6 +2,7 @@
 //! 0 done, 1 it ran and was refused or failed, 2 wrong use or wrong input.
 
 mod check;
+mod demo;
 mod rule_build;
 mod rule_test;
 mod run;
@@ -41,6 +42,9 @@ enum Command {
     /// Run the agent until it is told to stop (SIGTERM or Ctrl-C)
     #[command(after_help = run::HELP)]
     Run(run::Options),
+    /// See it work: a broker, simulated sensors and an agent, in one process that leaves nothing behind
+    #[command(after_help = demo::HELP)]
+    Demo(demo::Options),
     /// Check the configuration and every rule without starting anything
     #[command(after_help = check::HELP)]
     Check(check::Options),
@@ -108,6 +112,7 @@ impl From<std::io::Error> for Failure {
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Demo(options) => demo::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),

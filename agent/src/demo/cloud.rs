@@ -1,0 +1,170 @@
+//! The listener at the upstream broker: counts what went up, keeps the last few messages and
+//! measures how long they took from the sensor on.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::latency::{Latencies, Latency};
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::source::mqtt::{
+    self as source, Flow, Protocol, SourceCommand, SourceHandle, SourceReport, SourceSettings,
+};
+use crate::topic::{Subscription, TopicFilter};
+
+/// How many of the last messages of each kind are kept to be shown.
+const SHOWN_MAX: usize = 4;
+
+/// How much of a payload is kept to be shown.
+const SHOWN_BYTES: usize = 300;
+
+/// What has arrived upstream.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Arrived {
+    pub(super) messages: u64,
+    /// Topics and payloads.
+    pub(super) bytes: u64,
+    /// Of the messages that carry their sensor's time; averages do not.
+    pub(super) latency: Latency,
+    /// The last alerts, topic and payload, the newest first.
+    pub(super) alerts: VecDeque<(String, String)>,
+    /// The last ones of all others.
+    pub(super) others: VecDeque<(String, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    arrived: Arrived,
+    latencies: Latencies,
+}
+
+/// What a sensor puts into its payload.
+#[derive(Deserialize)]
+struct Stamped {
+    ns: u64,
+}
+
+/// The listener's thread and what it has heard.
+#[derive(Debug)]
+pub(super) struct Cloud {
+    tally: Arc<Mutex<Tally>>,
+    source: SourceHandle,
+}
+
+impl Cloud {
+    /// Connects to the broker on `port`, and calls `listening` once every message will be heard.
+    pub(super) fn start(
+        port: u16,
+        clock: Clock,
+        epoch: Instant,
+        listening: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let filled = Arc::clone(&tally);
+        let settings = SourceSettings {
+            protocol: Protocol::V311,
+            // What rests in the socket would be counted as latency.
+            coalesce: Duration::ZERO,
+            ..SourceSettings::new("127.0.0.1", port, "listener", clock)
+        };
+        let everything = Subscription {
+            id: 1,
+            filter: TopicFilter::new("#").expect("# is a topic filter"),
+        };
+        let source = source::spawn(settings, Vec::new(), vec![everything], move |report| {
+            match report {
+                SourceReport::Events(events) => {
+                    let now = epoch.elapsed();
+                    let mut tally = lock(&filled);
+                    events.iter().for_each(|event| tally.enter(event, now));
+                }
+                SourceReport::Subscribed { .. } => listening(),
+                _ => {}
+            }
+            Flow::Taken
+        })?;
+        Ok(Self { tally, source })
+    }
+
+    /// What has arrived so far.
+    pub(super) fn arrived(&self) -> Arrived {
+        let tally = lock(&self.tally);
+        Arrived {
+            latency: tally.latencies.told(),
+            ..tally.arrived.clone()
+        }
+    }
+
+    /// Hangs up.
+    pub(super) fn end(self) {
+        self.source.command(SourceCommand::Stop);
+        // Whether the thread ended well is no matter any more: everything was heard.
+        let _ = self.source.join();
+    }
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tally {
+    fn enter(&mut self, event: &Event, now: Duration) {
+        self.arrived.messages += 1;
+        self.arrived.bytes += (event.topic.as_str().len() + event.payload.len()) as u64;
+        if let Ok(stamped) = serde_json::from_slice::<Stamped>(&event.payload) {
+            let took = now.saturating_sub(Duration::from_nanos(stamped.ns));
+            self.latencies.enter(took);
+        }
+        let start = event.payload.get(..SHOWN_BYTES).unwrap_or(&event.payload);
+        let payload = String::from_utf8_lossy(start).into_owned();
+        let topic = event.topic.to_string();
+        let shown = if topic.starts_with("alerts/") {
+            &mut self.arrived.alerts
+        } else {
+            &mut self.arrived.others
+        };
+        shown.push_front((topic, payload));
+        shown.truncate(SHOWN_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topic::Topic;
+
+    #[test]
+    fn only_stamped_messages_tell_a_latency_and_the_newest_are_shown() {
+        let mut tally = Tally::default();
+        for payload in ["{\"ns\":1000}", "41.5", "{\"average\":1}"] {
+            let event = Event::new(Topic::new("a/b").unwrap(), payload, 0);
+            tally.enter(&event, Duration::from_micros(3));
+        }
+        for number in 0..20 {
+            let event = Event::new(Topic::new("n").unwrap(), number.to_string(), 0);
+            tally.enter(&event, Duration::ZERO);
+        }
+        assert_eq!(tally.arrived.messages, 23);
+        assert_eq!(tally.arrived.bytes, 9 + 11 + 4 + 13 + 20 + 30);
+        let latency = tally.latencies.told();
+        assert_eq!((latency.count, latency.max), (1, Duration::from_micros(2)));
+        assert_eq!(tally.arrived.others.len(), SHOWN_MAX);
+        assert_eq!(tally.arrived.others.front().unwrap().1, "19");
+        assert!(tally.arrived.alerts.is_empty());
+    }
+
+    #[test]
+    fn an_alert_is_not_pushed_out_by_what_is_not() {
+        let mut tally = Tally::default();
+        for topic in ["alerts/d001", "averages/d001", "averages/d002"] {
+            let event = Event::new(Topic::new(topic).unwrap(), "1", 0);
+            (0..9).for_each(|_| tally.enter(&event, Duration::ZERO));
+        }
+        assert_eq!(tally.arrived.alerts.len(), SHOWN_MAX);
+        assert_eq!(tally.arrived.alerts.front().unwrap().0, "alerts/d001");
+    }
+}

@@ -1,0 +1,378 @@
+//! What the demo shows while it runs, as text: a page for a terminal of any width, or one line. Pure.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cloud::Arrived;
+use crate::ledger::Ledger;
+
+/// Everything shown, as it stood at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Snapshot {
+    pub(super) elapsed: Duration,
+    pub(super) local_port: u16,
+    pub(super) upstream_port: u16,
+    /// Events that reached the agent.
+    pub(super) events: u64,
+    /// Topics and payloads that the sensors published.
+    pub(super) bytes: u64,
+    pub(super) ledgers: Vec<(Arc<str>, Ledger)>,
+    pub(super) arrived: Arrived,
+    pub(super) events_a_second: f64,
+    pub(super) arrived_a_second: f64,
+}
+
+/// How a piece of a line looks on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Plain,
+    Bold,
+    Dim,
+    Green,
+    Yellow,
+}
+
+impl Look {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "0",
+            Self::Bold => "1",
+            Self::Dim => "2",
+            Self::Green => "32",
+            Self::Yellow => "33",
+        }
+    }
+}
+
+/// One line of the page.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Line(Vec<(Look, String)>);
+
+impl Line {
+    fn and(mut self, look: Look, text: impl Into<String>) -> Self {
+        self.0.push((look, text.into()));
+        self
+    }
+
+    /// The line with its colours, cut to `columns`.
+    pub(super) fn to_ansi(&self, columns: usize) -> String {
+        let (mut ansi, mut left) = (String::new(), columns);
+        for (look, text) in &self.0 {
+            let shown: String = text.chars().map(printable).take(left).collect();
+            left -= shown.chars().count();
+            ansi.push_str(&format!("\x1b[{}m{shown}\x1b[0m", look.code()));
+        }
+        ansi
+    }
+}
+
+/// Payloads come from outside: none of them commands the terminal.
+fn printable(c: char) -> char {
+    if c.is_control() { '·' } else { c }
+}
+
+/// The page.
+pub(super) fn live_lines(now: &Snapshot, columns: usize) -> Vec<Line> {
+    let arrived = &now.arrived;
+    let head = |name: &str| Line::default().and(Look::Bold, format!(" {name:<10}"));
+    let seconds = now.elapsed.as_secs();
+    let mut lines = vec![
+        head("tidemill")
+            .and(Look::Plain, "50 sensors → gateway agent → cloud")
+            .and(
+                Look::Dim,
+                format!("   {:02}:{:02}", seconds / 60, seconds % 60),
+            ),
+        Line::default(),
+        head("in")
+            .and(Look::Plain, format!("{:>9} events  ", grouped(now.events)))
+            .and(Look::Plain, format!("{:>5.0}/s  ", now.events_a_second))
+            .and(Look::Plain, format!("{:>9}", bytes(now.bytes))),
+        Line::default(),
+    ];
+    lines.push(Line::default().and(Look::Bold, ledger_head()));
+    lines.extend(
+        now.ledgers
+            .iter()
+            .map(|(rule, ledger)| ledger_line(rule, ledger)),
+    );
+    lines.extend([
+        Line::default(),
+        head("up")
+            .and(
+                Look::Plain,
+                format!("{:>9} results ", grouped(arrived.messages)),
+            )
+            .and(Look::Plain, format!("{:>5.0}/s  ", now.arrived_a_second))
+            .and(Look::Plain, format!("{:>9}   ", bytes(arrived.bytes)))
+            .and(Look::Green, saved(now)),
+        head("latency").and(Look::Plain, format!("  {}", latency(now))),
+    ]);
+    lines.extend(shown("last alerts", Look::Yellow, &arrived.alerts, columns));
+    lines.extend(shown("last results", Look::Plain, &arrived.others, columns));
+    lines.push(Line::default());
+    let hints = join_in(now).into_iter();
+    lines.extend(hints.map(|hint| Line::default().and(Look::Dim, hint)));
+    lines
+}
+
+/// A heading and the messages below it, newest first.
+fn shown<'a>(
+    title: &str,
+    look: Look,
+    messages: &'a VecDeque<(String, String)>,
+    columns: usize,
+) -> impl Iterator<Item = Line> + use<'a> {
+    let topics = messages.iter().map(|(topic, _)| topic.chars().count());
+    let wide = topics.max().unwrap_or(0).min(columns / 2);
+    let messages = messages.iter().map(move |(topic, payload)| {
+        Line::default()
+            .and(look, format!(" {topic:<wide$}  "))
+            .and(Look::Dim, payload)
+    });
+    [
+        Line::default(),
+        Line::default().and(Look::Bold, format!(" {title}")),
+    ]
+    .into_iter()
+    .chain(messages)
+}
+
+fn ledger_head() -> String {
+    format!(
+        " {:<10}{:>9}{:>10}{:>10}{:>10}{:>7}{:>10}",
+        "rule", "received", "filtered", "absorbed", "emitting", "dead", "results"
+    )
+}
+
+fn ledger_line(rule: &str, ledger: &Ledger) -> Line {
+    let look = |count: u64| if count > 0 { Look::Yellow } else { Look::Plain };
+    Line::default()
+        .and(
+            Look::Plain,
+            format!(" {rule:<10}{:>9}", grouped(ledger.received)),
+        )
+        .and(Look::Plain, format!("{:>10}", grouped(ledger.filtered)))
+        .and(Look::Plain, format!("{:>10}", grouped(ledger.absorbed)))
+        .and(Look::Plain, format!("{:>10}", grouped(ledger.emitting)))
+        .and(look(ledger.dead), format!("{:>7}", grouped(ledger.dead)))
+        .and(Look::Plain, format!("{:>10}", grouped(ledger.emissions)))
+}
+
+/// The table of all rules in plain text.
+pub(super) fn ledger_table(ledgers: &[(Arc<str>, Ledger)]) -> String {
+    let mut table = ledger_head();
+    for (rule, ledger) in ledgers {
+        table.push('\n');
+        ledger_line(rule, ledger)
+            .0
+            .iter()
+            .for_each(|(_, text)| table.push_str(text));
+    }
+    table
+}
+
+/// How to take part from another terminal.
+fn join_in(now: &Snapshot) -> [String; 4] {
+    let (local, upstream) = (now.local_port, now.upstream_port);
+    [
+        format!(" hear the sensors   mosquitto_sub -p {local} -t '#' -v"),
+        format!(
+            " be a sensor        mosquitto_pub -p {local} -t sensors/me/env -m '{{\"temperature\":61}}'"
+        ),
+        format!(" hear the results   mosquitto_sub -p {upstream} -t '#' -v"),
+        " Ctrl-C ends with a summary".to_owned(),
+    ]
+}
+
+/// What stands above the plain lines.
+pub(super) fn plain_head(now: &Snapshot) -> String {
+    let title = "tidemill demo: 50 sensors -> gateway agent -> cloud";
+    format!("{title}\n{}\n\n", join_in(now).join("\n"))
+}
+
+/// The view where nothing can be redrawn: a line of what went through, and one about the rules.
+pub(super) fn plain_lines(now: &Snapshot) -> String {
+    let rules: Vec<String> = now
+        .ledgers
+        .iter()
+        .map(|(rule, ledger)| {
+            let [results, dead] = [ledger.emissions, ledger.dead].map(grouped);
+            format!("{rule} {results} ({dead} dead)")
+        })
+        .collect();
+    format!(
+        "{:>4} s  in {} ({:.0}/s)  up {} ({:.0}/s)  {}  {}\n        results: {}\n",
+        now.elapsed.as_secs(),
+        grouped(now.events),
+        now.events_a_second,
+        grouped(now.arrived.messages),
+        now.arrived_a_second,
+        saved(now),
+        latency(now),
+        rules.join(", "),
+    )
+}
+
+/// What the way up was spared.
+pub(super) fn saved(now: &Snapshot) -> String {
+    let (up, all) = (now.arrived.bytes as f64, now.bytes.max(1) as f64);
+    format!("{:.1} % saved", (100.0 * (1.0 - up / all)).max(0.0))
+}
+
+/// The latency in one line.
+pub(super) fn latency(now: &Snapshot) -> String {
+    let latency = now.arrived.latency;
+    if latency.count == 0 {
+        return "no latency yet".to_owned();
+    }
+    let [p50, p99, max] = [latency.p50, latency.p99, latency.max].map(millis);
+    format!("p50 {p50} ms, p99 {p99} ms, max {max} ms")
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64() * 1_000.0)
+}
+
+/// A number with its thousands set apart.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// An amount of bytes in the unit that fits.
+pub(super) fn bytes(amount: u64) -> String {
+    match amount {
+        ..1_000 => format!("{amount} B"),
+        1_000..1_000_000 => format!("{:.1} kB", amount as f64 / 1e3),
+        _ => format!("{:.1} MB", amount as f64 / 1e6),
+    }
+}
+
+/// How fast a count rises, over the last few looks at it.
+#[derive(Debug, Default)]
+pub(super) struct Rate(VecDeque<(Duration, u64)>);
+
+impl Rate {
+    /// Takes in the count at a moment; returns how much it rose a second over the last two seconds.
+    pub(super) fn enter(&mut self, at: Duration, count: u64) -> f64 {
+        let span = Duration::from_secs(2);
+        while self.0.len() > 1 && self.0.front().is_some_and(|(then, _)| at - *then > span) {
+            self.0.pop_front();
+        }
+        self.0.push_back((at, count));
+        let (then, before) = self.0.front().copied().unwrap_or((at, count));
+        let seconds = (at - then).as_secs_f64();
+        if seconds > 0.0 {
+            count.saturating_sub(before) as f64 / seconds
+        } else {
+            0.0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let mut arrived = Arrived {
+            messages: 12,
+            bytes: 900,
+            ..Arrived::default()
+        };
+        let payload = format!("{{\"evil\":\"\x1b[2J\",\"long\":\"{}\"}}", "x".repeat(200));
+        arrived
+            .alerts
+            .push_front(("alerts/d007".to_owned(), payload));
+        Snapshot {
+            elapsed: Duration::from_secs(75),
+            events: 1_234_567,
+            bytes: 10_000,
+            ledgers: vec![(
+                "overheat".into(),
+                Ledger {
+                    received: 5,
+                    dead: 2,
+                    ..Ledger::default()
+                },
+            )],
+            arrived,
+            ..Snapshot::default()
+        }
+    }
+
+    /// What a terminal would show: the text without escape sequences.
+    fn bare(ansi: &str) -> String {
+        let mut text = String::new();
+        let mut rest = ansi;
+        while let Some((before, after)) = rest.split_once("\x1b[") {
+            text.push_str(before);
+            rest = after.split_once('m').unwrap().1;
+        }
+        text + rest
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for columns in [1, 10, 40, 80, 200] {
+            for line in live_lines(&snapshot(), columns) {
+                assert!(bare(&line.to_ansi(columns)).chars().count() <= columns);
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_cannot_command_the_terminal() {
+        let lines = live_lines(&snapshot(), 80);
+        let text: String = lines.iter().map(|line| bare(&line.to_ansi(80))).collect();
+        assert!(text.contains("\"evil\":\"·[2J\""), "{text}");
+    }
+
+    #[test]
+    fn plain_lines_have_no_escape_sequences_and_all_the_numbers() {
+        let line = plain_lines(&snapshot());
+        assert!(!line.contains('\x1b'));
+        for part in [
+            "75 s",
+            "in 1,234,567",
+            "overheat 0 (2 dead)",
+            "up 12",
+            "91.0 %",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+        for (amount, text) in [(999, "999 B"), (1_500, "1.5 kB"), (2_000_000, "2.0 MB")] {
+            assert_eq!(bytes(amount), text);
+        }
+    }
+
+    #[test]
+    fn a_rate_looks_two_seconds_back() {
+        let mut rate = Rate::default();
+        assert_eq!(rate.enter(Duration::ZERO, 0), 0.0);
+        assert_eq!(rate.enter(Duration::from_secs(1), 100), 100.0);
+        assert_eq!(rate.enter(Duration::from_secs(2), 100), 50.0);
+        assert_eq!(rate.enter(Duration::from_secs(4), 100), 0.0);
+    }
+}
