@@ -34,7 +34,7 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let logs = std::env::var_os("TIDEMILL_LOG").is_some();
     if logs {
-        start_log(LogFormat::Text);
+        start_log(LogFormat::Text)?;
     }
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     // Log lines would run through the picture.
