@@ -136,6 +136,7 @@ impl Agent {
             saved: saved.rules,
         };
         mill.deploy(now, deployment)?;
+        control(remote.clone());
         let outputs = Outputs::start(&config)?;
         let source = start_source(
             &config,
@@ -145,7 +146,6 @@ impl Agent {
             sender.clone(),
         )?;
         let storage = Storage::start(pond, session, boot_id, sender)?;
-        control(remote.clone());
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
         let mut interval_us = 0;
         let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)

@@ -1,5 +1,6 @@
 //! `tidemill run`: the agent in the foreground, until a signal ends it.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,12 +46,15 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     }
     let grace = Duration::from_millis(options.grace);
     agent::run(config, |remote| {
+        let (listens, until_it_does) = sync_channel::<()>(0);
         let listening = std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || listen(&remote, grace));
+            .spawn(move || listen(&remote, grace, listens));
         if let Err(error) = listening {
             warn!("signals are not listened to: {error}");
         }
+        // A signal that nobody listens to would end the process with events taken and not written.
+        let _ = until_it_does.recv();
     })
     .map_err(Failure::from)
 }
@@ -67,8 +71,8 @@ impl From<AgentError> for Failure {
     }
 }
 
-/// Passes signals on until the process ends.
-fn listen(remote: &Remote, grace: Duration) {
+/// Passes signals on until the process ends; drops `listens` when it has begun, or cannot.
+fn listen(remote: &Remote, grace: Duration, listens: SyncSender<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build();
@@ -77,6 +81,7 @@ fn listen(remote: &Remote, grace: Duration) {
             let mut terminate = signal(SignalKind::terminate())?;
             let mut interrupt = signal(SignalKind::interrupt())?;
             let mut hang_up = signal(SignalKind::hangup())?;
+            drop(listens);
             let mut stopping = false;
             loop {
                 tokio::select! {

@@ -13,8 +13,10 @@ fn commands(of: &[&str]) -> Vec<String> {
     let ran = run(here(), &[of, &["--help"]].concat());
     let (_, list) = ran.out.split_once("Commands:\n").unwrap();
     list.lines()
-        .map_while(|line| line.split_whitespace().next())
-        .filter(|name| !["help", "rule"].contains(name))
+        .take_while(|line| !line.is_empty())
+        // A description may go on over lines that are further in.
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !["", "help", "rule"].contains(name))
         .map(|name| [of, &[name]].concat().join(" "))
         .collect()
 }

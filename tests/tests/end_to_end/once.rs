@@ -98,9 +98,7 @@ fn a_retained_message_counts_once_over_restarts_and_redeployments() {
         sensor.publish("a/b/c", b"kept", 1, true);
         gateway.start();
         check_counted(&mut sensor, &mut out, 0, 2, protocol);
-        // Over 5 the new filter also brings what is retained once more, under its own number. Over
-        // 3.1.1 such a copy bears none, so there a new filter that overlaps an old one is the one
-        // way in which a retained message still counts again.
+        // Over 3.1.1 a new filter that overlaps an old one makes a retained message count again.
         let filter = ["\"z\"", "\"a/b/+\""][usize::from(protocol == BOTH[0])];
         let other = counter(filter, true).replace("\"out\"", "\"other\"");
         gateway.rule("other", &other);
@@ -114,19 +112,20 @@ fn a_retained_message_counts_once_over_restarts_and_redeployments() {
     }
 }
 
+/// Only over 5, where each copy names its filter. Over 3.1.1 the broker sends one or two copies, as
+/// it pleases, and the agent takes each for an event.
 #[test]
 fn a_retained_message_on_two_filters_of_a_rule_counts_once() {
-    for protocol in BOTH {
-        let broker = broker();
-        let mut gateway = gateway(&broker, protocol);
-        gateway.rule("counter", &counter("\"a/+/c\", \"a/b/+\"", true));
-        let mut out = listener(&broker, "out");
-        let mut sensor = sensor(&broker);
-        sensor.publish("a/b/c", b"kept", 1, true);
-        gateway.start();
-        check_counted(&mut sensor, &mut out, 0, 2, protocol);
-        gateway.stop();
-    }
+    let [protocol, _] = BOTH;
+    let broker = broker();
+    let mut gateway = gateway(&broker, protocol);
+    gateway.rule("counter", &counter("\"a/+/c\", \"a/b/+\"", true));
+    let mut out = listener(&broker, "out");
+    let mut sensor = sensor(&broker);
+    sensor.publish("a/b/c", b"kept", 1, true);
+    gateway.start();
+    check_counted(&mut sensor, &mut out, 0, 2, protocol);
+    gateway.stop();
 }
 
 #[test]
