@@ -55,7 +55,7 @@ pub struct Module {
     code: wasmi::Module,
     /// The one instance of a module whose instances cannot remember anything: all rules share it,
     /// which keeps it in the processor's cache.
-    stateless: Option<Mutex<Option<Instance>>>,
+    stateless: Option<Mutex<Option<Box<Instance>>>>,
 }
 
 /// Which handlers a module exports.
@@ -121,7 +121,7 @@ pub struct Function {
     terms: Arc<Terms>,
     /// `None` after a fault, where the next call starts a fresh one, and where the module keeps the
     /// instance for all rules.
-    instance: Option<Instance>,
+    instance: Option<Box<Instance>>,
     fuel_used: u64,
 }
 
@@ -302,7 +302,7 @@ impl Function {
             instance: None,
             fuel_used: 0,
         };
-        let started = Instance::start(&function.shared, module, &function.terms)?;
+        let started = Box::new(Instance::start(&function.shared, module, &function.terms)?);
         match &module.stateless {
             Some(home) => *home.lock().unwrap_or_else(PoisonError::into_inner) = Some(started),
             None => function.instance = Some(started),
@@ -327,10 +327,10 @@ impl Function {
         let place = home.as_deref_mut().unwrap_or(instance);
         let instance = match place.as_mut() {
             Some(instance) => instance,
-            None => place.insert(
+            None => place.insert(Box::new(
                 Instance::start(shared, module, terms)
                     .map_err(|error| CallFault::Restart(Box::new(error)))?,
-            ),
+            )),
         };
         let outcome = instance.call(handler, frame, terms);
         *fuel_used = match outcome {

@@ -29,41 +29,50 @@ pub enum InputError {
     },
 }
 
-/// Appends the typed value of one input to `values`.
+/// The typed value of an input, where the payload has a value of that type.
+#[inline]
+pub fn present(kind: InputKind, scalar: Scalar) -> Option<Value> {
+    match (kind, scalar) {
+        (InputKind::F64, Scalar::Float(value)) => Some(Value::F64(value)),
+        (InputKind::F64, Scalar::Int(value)) => Some(Value::F64(as_float(value))),
+        (InputKind::I64, Scalar::Int(value)) => Some(Value::I64(value)),
+        (InputKind::I64, Scalar::Float(value)) => whole(value).map(Value::I64),
+        (InputKind::I32, Scalar::Int(value)) => i32::try_from(value).ok().map(Value::I32),
+        (InputKind::I32, Scalar::Bool(value)) => Some(Value::I32(i32::from(value))),
+        (InputKind::Bytes, Scalar::Text(span)) => Some(Value::Bytes(Some(span))),
+        _ => None,
+    }
+}
+
+/// The typed value of an input, where [`present`] has none.
 ///
 /// # Errors
 /// When the payload has a value of another type there, or none and the input cannot be without.
-#[inline]
-pub fn push_input(
+pub fn absent_or_wrong(
     input: &Input,
     scalar: Scalar,
     decoded: &mut Decoded,
-    values: &mut Vec<Value>,
-) -> Result<(), InputError> {
-    let value = match (input.kind, scalar) {
-        (_, Scalar::Missing | Scalar::Null) => absent(input, decoded)?,
-        (InputKind::F64, Scalar::Float(value)) => Value::F64(value),
-        (InputKind::F64, Scalar::Int(value)) => Value::F64(as_float(value)),
-        (InputKind::I64, Scalar::Int(value)) => Value::I64(value),
-        (InputKind::I64, Scalar::Float(value)) if whole(value).is_some() => {
-            Value::I64(whole(value).unwrap_or_default())
-        }
-        (InputKind::I32, Scalar::Int(value)) if i32::try_from(value).is_ok() => {
-            Value::I32(i32::try_from(value).unwrap_or_default())
-        }
-        (InputKind::I32, Scalar::Bool(value)) => Value::I32(i32::from(value)),
-        (InputKind::Bytes, Scalar::Text(span)) => Value::Bytes(Some(span)),
-        (kind, found) => {
-            return Err(InputError::WrongType {
-                name: input.name.clone(),
-                pointer: input.pointer.clone(),
-                found: found_name(found),
-                wanted: wanted_name(kind),
-            });
-        }
-    };
-    values.push(value);
-    Ok(())
+) -> Result<Value, InputError> {
+    match scalar {
+        Scalar::Missing | Scalar::Null => absent(input, decoded),
+        found => Err(InputError::WrongType {
+            name: input.name.clone(),
+            pointer: input.pointer.clone(),
+            found: found_name(found),
+            wanted: wanted_name(input.kind),
+        }),
+    }
+}
+
+/// The typed value of an input.
+///
+/// # Errors
+/// As for [`absent_or_wrong`].
+pub fn typed(input: &Input, scalar: Scalar, decoded: &mut Decoded) -> Result<Value, InputError> {
+    match present(input.kind, scalar) {
+        Some(value) => Ok(value),
+        None => absent_or_wrong(input, scalar, decoded),
+    }
 }
 
 fn absent(input: &Input, decoded: &mut Decoded) -> Result<Value, InputError> {
@@ -138,10 +147,7 @@ mod tests {
             kind,
             default: None,
         };
-        let mut values = Vec::new();
-        let found = push_input(&input, scalar, &mut Decoded::default(), &mut values)
-            .map(|()| values[0])
-            .map_err(|e| e.to_string());
+        let found = typed(&input, scalar, &mut Decoded::default()).map_err(|e| e.to_string());
         assert_eq!(found, expected.map_err(|e| format!("input x (/x) is {e}")));
     }
 
@@ -186,13 +192,12 @@ mod tests {
             default: None,
         };
         input.default = Some(InputDefault::Number(Value::I64(7)));
-        let (mut values, mut decoded) = (Vec::new(), Decoded::default());
-        push_input(&input, Scalar::Null, &mut decoded, &mut values).unwrap();
+        let mut decoded = Decoded::default();
+        assert_eq!(typed(&input, Scalar::Null, &mut decoded), Ok(Value::I64(7)));
         input.kind = InputKind::Bytes;
         input.default = Some(InputDefault::Bytes((*b"none").into()));
-        push_input(&input, Scalar::Missing, &mut decoded, &mut values).unwrap();
-        let [Value::I64(7), Value::Bytes(Some(span))] = values[..] else {
-            panic!("{values:?}")
+        let Ok(Value::Bytes(Some(span))) = typed(&input, Scalar::Missing, &mut decoded) else {
+            panic!("a default is a value")
         };
         assert_eq!(decoded.bytes(span), b"none");
     }

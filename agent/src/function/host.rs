@@ -11,6 +11,7 @@ use super::guest::{Filled, GuestFault, GuestSlice};
 use super::{Handler, Settings};
 use crate::frame::Frame;
 use crate::limits::FunctionLimits;
+use crate::manifest::ConfigValue;
 
 /// The data of a wasmi store.
 pub(super) struct Host {
@@ -37,12 +38,31 @@ pub(super) struct Terms {
     settings: Settings,
     /// Hash of the rule's name, which seeds `rand`.
     pub(super) seed: u64,
+    /// The first numbers of the configuration, beside the rest of what a call needs.
+    numbers: [Option<f64>; 4],
 }
 
 impl Terms {
     pub(super) fn new(settings: Settings) -> Self {
         let seed = hash(settings.rule.as_bytes());
-        Self { settings, seed }
+        let mut numbers = [None; 4];
+        for (number, value) in numbers.iter_mut().zip(&settings.config) {
+            if let ConfigValue::F64(value) = value {
+                *number = Some(*value);
+            }
+        }
+        Self {
+            settings,
+            seed,
+            numbers,
+        }
+    }
+
+    /// A number of the configuration, if it is one of the first.
+    #[inline]
+    pub(super) fn number(&self, index: i32) -> Option<f64> {
+        let place = usize::try_from(index).ok()?;
+        self.numbers.get(place).copied().flatten()
     }
 }
 

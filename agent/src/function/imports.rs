@@ -202,6 +202,9 @@ fn fmt_f64(mut caller: Call<'_>, value: f64, ptr: i32, cap: i32) -> Result<i32, 
 }
 
 fn cfg_f64(caller: Call<'_>, index: i32) -> Result<f64, Error> {
+    if let Some(number) = caller.data().terms.number(index) {
+        return Ok(canonical(number));
+    }
     match config(caller.data(), index).map_err(Error::host)? {
         ConfigValue::F64(value) => Ok(canonical(*value)),
         ConfigValue::Bytes(_) => wrong_type("configuration entry", index, "number"),

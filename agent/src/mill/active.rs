@@ -13,14 +13,14 @@ use crate::effects::apply_to_state;
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::function::{CallFault, Function, Handler, Module, Verdict};
-use crate::input::push_input;
+use crate::input::{absent_or_wrong, present};
 use crate::ledger::{Fate, Ledger};
 use crate::limits::QUARANTINE_MS;
 use crate::manifest::Input;
 use crate::router::RuleIndex;
 use crate::rule::{Durability, KeySpec, Rule, Triggers};
 use crate::state::{Due, Key, KeyState, Pane};
-use crate::value::Scalar;
+use crate::value::{Scalar, Value};
 use crate::window::OpenPane;
 
 use super::bind::{BoundRule, Windowing};
@@ -29,26 +29,28 @@ use super::keys::{Held, KeyTable};
 use super::output::{DeadLetter, Emitted, Output, PortBinding};
 use super::route::{Route, Stop, StopKey};
 
-/// A rule that is deployed.
+/// A rule that is deployed. What every event touches stands first and together: with a thousand
+/// rules each piece of memory that a call needs comes from far away.
 pub(super) struct Active {
+    pub(super) function: Function,
+    pub(super) keys: KeyTable,
+    pub(super) ledger: Ledger,
+    pub(super) state_bytes_max: usize,
+    quarantined_until_mono_ms: Option<u64>,
+    log_second: u64,
+    log_lines_free: u32,
     pub(super) index: RuleIndex,
+    pub(super) window: Option<Windowing>,
     pub(super) rule: Head,
     pub(super) module: Arc<Module>,
-    pub(super) function: Function,
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
-    pub(super) window: Option<Windowing>,
     pub(super) pane: Option<CollectingPane>,
     pub(super) schedules: Vec<ScheduleState>,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
-    pub(super) keys: KeyTable,
-    pub(super) ledger: Ledger,
     faults_mono_ms: VecDeque<u64>,
-    quarantined_until_mono_ms: Option<u64>,
-    log_second: u64,
-    log_lines_free: u32,
 }
 
 /// What is left of a manifest once rule and function are bound: a thousand rules are to fit into
@@ -59,7 +61,6 @@ pub(super) struct Head {
     pub(super) durability: Durability,
     pub(super) triggers: Triggers,
     pub(super) keys_max: usize,
-    pub(super) state_bytes_max: usize,
 }
 
 impl From<Rule> for Head {
@@ -70,7 +71,6 @@ impl From<Rule> for Head {
             durability: rule.durability,
             triggers: rule.triggers,
             keys_max: rule.limits.keys,
-            state_bytes_max: rule.limits.state_bytes,
         }
     }
 }
@@ -118,6 +118,7 @@ impl Active {
             ..
         } = bound;
         let keys = KeyTable::new(rule.limits.keys);
+        let state_bytes_max = rule.limits.state_bytes;
         let schedules = vec![ScheduleState::default(); rule.triggers.schedules.len()];
         Self {
             index,
@@ -133,6 +134,7 @@ impl Active {
             alone: Arc::default(),
             keys,
             ledger: Ledger::default(),
+            state_bytes_max,
             faults_mono_ms: VecDeque::new(),
             quarantined_until_mono_ms: None,
             log_second: 0,
@@ -173,16 +175,23 @@ impl Active {
         if self.is_quarantined(step.now) {
             return Err(Fault::Other("rule is quarantined".to_owned()));
         }
-        if !stop.places.is_empty() || matches!(stop.key, StopKey::Payload(_)) {
+        if !stop.inputs.is_empty() || matches!(stop.key, StopKey::Payload(_)) {
             decoded.map_err(|error| Fault::Other(error.to_string()))?;
         }
         let key = self.key_of(&stop.key, frame)?;
         frame.inputs.clear();
-        for (input, place) in self.inputs.iter().zip(&stop.places) {
-            let scalar = frame.decoded.scalars.get(usize::from(*place)).copied();
+        for (number, wanted) in stop.inputs.iter().enumerate() {
+            let scalar = frame
+                .decoded
+                .scalars
+                .get(usize::from(wanted.place))
+                .copied();
             let scalar = scalar.unwrap_or(Scalar::Missing);
-            push_input(input, scalar, &mut frame.decoded, &mut frame.inputs)
-                .map_err(|error| Fault::Other(error.to_string()))?;
+            let value = match present(wanted.kind, scalar) {
+                Some(value) => value,
+                None => self.absent_or_wrong(number, scalar, frame)?,
+            };
+            frame.inputs.push(value);
         }
         let guess = stop.held_at.load(Ordering::Relaxed);
         let place = match self.keys.is_at(&key, guess) {
@@ -201,6 +210,20 @@ impl Active {
         let changed = self.window.is_some();
         self.take_back(&key, place, opened, changed, frame, step);
         result
+    }
+
+    fn absent_or_wrong(
+        &self,
+        number: usize,
+        scalar: Scalar,
+        frame: &mut Frame,
+    ) -> Result<Value, Fault> {
+        let input = self
+            .inputs
+            .get(number)
+            .expect("a route has the inputs of its rule");
+        absent_or_wrong(input, scalar, &mut frame.decoded)
+            .map_err(|error| Fault::Other(error.to_string()))
     }
 
     fn key_of(&self, key: &StopKey, frame: &Frame) -> Result<Key, Fault> {
@@ -261,7 +284,7 @@ impl Active {
         if let Some(gone) = gone {
             self.forget(gone, step.due);
         }
-        while let Some(gone) = self.keys.shrink(self.rule.state_bytes_max, key) {
+        while let Some(gone) = self.keys.shrink(self.state_bytes_max, key) {
             self.forget(gone, step.due);
         }
     }
@@ -377,7 +400,7 @@ impl Active {
         step: &mut Step<'_>,
     ) -> Result<Fate, Fault> {
         frame.effects.clear();
-        frame.state_bytes_free = self.rule.state_bytes_max.saturating_sub(self.keys.bytes());
+        frame.state_bytes_free = self.state_bytes_max.saturating_sub(self.keys.bytes());
         frame.log_lines_free = self.log_allowance(step.now);
         if step.cold {
             self.function.chill();

@@ -267,7 +267,7 @@ impl Active {
             frame.key = key.clone();
             frame.effects.clear();
             let before = frame.state.bytes();
-            let limit = self.rule.state_bytes_max;
+            let limit = self.state_bytes_max;
             frame.state_bytes_free = limit.saturating_sub(self.keys.bytes());
             self.function
                 .call(Handler::Migrate(from), &mut frame)

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use crate::decode::Plan;
 use crate::frame::Frame;
 use crate::function::{Engine, Function, Handler, Module, Settings, Verdict};
-use crate::input::push_input;
+use crate::input::typed;
 use crate::limits::FunctionLimits;
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, EmbeddedTest, ModuleManifest};
 use crate::state::Pane;
@@ -94,7 +94,7 @@ fn frame(manifest: &ModuleManifest, input: &Json) -> Result<Box<Frame>, String> 
     for (input, place) in manifest.inputs.iter().zip(places) {
         let scalar = decoded.scalars.get(usize::from(place)).copied();
         let scalar = scalar.unwrap_or(crate::value::Scalar::Missing);
-        push_input(input, scalar, decoded, inputs).map_err(|e| e.to_string())?;
+        inputs.push(typed(input, scalar, decoded).map_err(|e| e.to_string())?);
     }
     frame.state.pane = manifest.window.map(|_| Pane::default());
     Ok(frame)

@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use crate::decode::Plan;
+use crate::manifest::{Input, InputKind};
 use crate::router::{Hit, RuleIndex};
 use crate::rule::{KeySpec, key_of_topic};
 use crate::state::Key;
@@ -27,11 +28,19 @@ pub(super) struct Stop {
     /// The subscription whose copy the rule answers.
     pub(super) subscription: u32,
     pub(super) key: StopKey,
-    /// For each of the rule's inputs its place in the plan.
-    pub(super) places: Box<[u16]>,
+    /// The rule's inputs.
+    pub(super) inputs: Box<[StopInput]>,
     /// Where the rule's table held the key the last time: a guess that is checked before it is
     /// believed, and saves a look-up by name.
     pub(super) held_at: AtomicUsize,
+}
+
+/// An input of a rule, as far as a payload that has it is concerned.
+#[derive(Debug)]
+pub(super) struct StopInput {
+    /// Its place in the plan.
+    pub(super) place: u16,
+    pub(super) kind: InputKind,
 }
 
 /// How the key is found.
@@ -60,16 +69,16 @@ impl Route {
                     }
                     KeySpec::Pointer(pointer) => StopKey::Payload(plan.add(pointer)),
                 };
-                let places = active
-                    .inputs
-                    .iter()
-                    .map(|input| plan.add(&input.pointer))
-                    .collect();
+                let stop_input = |input: &Input| StopInput {
+                    place: plan.add(&input.pointer),
+                    kind: input.kind,
+                };
+                let inputs = active.inputs.iter().map(stop_input).collect();
                 Some(Stop {
                     rule: hit.rule,
                     subscription: hit.subscription,
                     key,
-                    places,
+                    inputs,
                     held_at: AtomicUsize::new(usize::MAX),
                 })
             })
