@@ -329,6 +329,8 @@ impl Agent {
         self.outputs
             .stop(deadline.saturating_duration_since(Instant::now()));
         let now = self.clock.now();
+        self.told_ledgers_mono_ms = 0;
+        self.tell_ledgers(now);
         self.storage.stop(&mut self.mill, now)?;
         for (rule, ledger) in self
             .mill

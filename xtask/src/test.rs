@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, after installing what they need. First what is
-//! compiled for wasm32 and has workspaces of its own, since the workspace's tests run the examples.
+//! compiled for wasm32 and has workspaces of its own, since the workspace's tests run the examples;
+//! last what only optimised code can show.
 
 use crate::shell::{Workspace, run, say};
 use crate::{examples, setup, stock};
@@ -18,7 +19,21 @@ pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> 
         guests(workspace)?;
     }
     say("tests of the workspace");
-    run(&mut workspace.cargo(&["test", "--workspace"]))
+    run(&mut workspace.cargo(&["test", "--workspace"]))?;
+    if quick {
+        return Ok(());
+    }
+    say("tests of functions, hostile ones among them, as the release runs them");
+    let hostile = [
+        "test",
+        "--profile",
+        "hostile",
+        "--package",
+        "tidemill",
+        "--lib",
+        "function::",
+    ];
+    run(&mut workspace.cargo(&hostile))
 }
 
 fn guests(workspace: &Workspace) -> Result<()> {
