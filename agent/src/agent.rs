@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-pub use outputs::Traffic;
 pub use remote::Remote;
 
 use crate::clock::{Clock, Now, boot_id};
@@ -34,6 +33,9 @@ const BATCHES_WAITING_MAX: usize = 16;
 /// Longest rest of the loop: what hangs on the wall clock is looked at this often, because nobody
 /// says when it is set.
 const REST_MAX: Duration = Duration::from_secs(1);
+
+/// How long nothing is taken in while a broker takes less than we send.
+const BACKED_UP_REST: Duration = Duration::from_millis(1);
 
 /// How often ledgers are told to those who watch.
 const LEDGERS_EVERY_MS: u64 = 100;
@@ -175,7 +177,7 @@ impl Agent {
                 Some(Wish::Reload) => self.reload(),
                 None => {}
             }
-            match self.inbox.recv_timeout(self.rest()) {
+            match self.next(self.rest()) {
                 Ok(Input::Source(report)) => self.hear(report)?,
                 Ok(Input::Checkpointed) => self.storage.checkpointed(),
                 Ok(Input::SourceEnded) => return Err(AgentError::Ended("source")),
@@ -210,6 +212,16 @@ impl Agent {
             .ledgers()
             .map(|(rule, ledger)| (Arc::clone(rule), ledger.clone()));
         self.remote.tell_ledgers(all.collect());
+    }
+
+    /// The next input, or that time is up. While a broker takes less than we send nothing more is taken in:
+    /// that holds the source back, and through it the broker that sensors publish to.
+    fn next(&self, at_most: Duration) -> Result<Input, RecvTimeoutError> {
+        if self.outputs.are_backed_up() {
+            std::thread::sleep(BACKED_UP_REST);
+            return Err(RecvTimeoutError::Timeout);
+        }
+        self.inbox.recv_timeout(at_most)
     }
 
     /// How long the loop may wait for an input.
@@ -317,13 +329,10 @@ impl Agent {
         info!("stopping");
         self.source.command(source::SourceCommand::Stop);
         while outcome.is_ok() && Instant::now() < deadline {
-            match self
-                .inbox
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.next(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Input::Source(report)) => self.hear(report)?,
-                Ok(Input::SourceEnded) | Err(_) => break,
-                Ok(Input::Checkpointed | Input::Woken) => {}
+                Ok(Input::SourceEnded) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Input::Checkpointed | Input::Woken) | Err(RecvTimeoutError::Timeout) => {}
             }
         }
         self.outputs

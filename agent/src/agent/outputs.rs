@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
@@ -24,15 +24,11 @@ const SPAN_MS: u64 = 10_000;
 /// Bytes of a payload that a log line shows.
 const PREVIEW_BYTES: usize = 120;
 
-/// What went through, for a live view.
+/// What became of the messages handed to destinations, told at the end.
 #[derive(Debug, Default)]
-pub struct Traffic {
-    /// Messages handed to destinations.
-    pub sent: AtomicU64,
-    /// Messages that destinations acknowledged.
-    pub acknowledged: AtomicU64,
-    /// Messages that were given up.
-    pub dropped: AtomicU64,
+struct Traffic {
+    acknowledged: AtomicU64,
+    dropped: AtomicU64,
 }
 
 /// Hands on what the mill asks for.
@@ -41,7 +37,11 @@ pub(super) struct Outputs {
     batch: Vec<Outgoing>,
     destinations: Option<DestinationsHandle>,
     names: Vec<String>,
+    /// Messages handed to destinations.
+    sent: u64,
     traffic: Arc<Traffic>,
+    /// Whether each destination's broker is there.
+    connected: Arc<[AtomicBool]>,
     told: HashMap<Arc<str>, Told>,
 }
 
@@ -76,14 +76,19 @@ impl Outputs {
             .collect();
         let traffic = Arc::new(Traffic::default());
         let (shared, known) = (Arc::clone(&traffic), names.clone());
-        let destinations =
-            destination::spawn(settings, move |report| hear(&report, &known, &shared))?;
+        let connected: Arc<[AtomicBool]> = names.iter().map(|_| AtomicBool::new(false)).collect();
+        let links = Arc::clone(&connected);
+        let destinations = destination::spawn(settings, move |report| {
+            hear(&report, &known, &shared, &links)
+        })?;
         Ok(Self {
             buffer: Vec::new(),
             batch: Vec::new(),
             destinations: Some(destinations),
             names,
+            sent: 0,
             traffic,
+            connected,
             told: HashMap::new(),
         })
     }
@@ -118,14 +123,22 @@ impl Outputs {
         }
         self.buffer = buffer;
         if !self.batch.is_empty() {
-            self.traffic
-                .sent
-                .fetch_add(self.batch.len() as u64, Ordering::Relaxed);
+            self.sent += self.batch.len() as u64;
             let batch = std::mem::take(&mut self.batch);
             if let Some(destinations) = &self.destinations {
                 destinations.send(batch);
             }
         }
+    }
+
+    /// Whether a broker that is there takes less than is sent: what comes in should wait.
+    pub(super) fn are_backed_up(&self) -> bool {
+        let Some(destinations) = &self.destinations else {
+            return false;
+        };
+        self.connected.iter().enumerate().any(|(place, connected)| {
+            connected.load(Ordering::Relaxed) && destinations.is_half_full(place)
+        })
     }
 
     /// Sends what waits, for at most `grace`.
@@ -141,6 +154,9 @@ impl Outputs {
                 warn!(destination = %name, unsent, "stopped before everything was sent");
             }
         }
+        let acknowledged = self.traffic.acknowledged.load(Ordering::Relaxed);
+        let dropped = self.traffic.dropped.load(Ordering::Relaxed);
+        info!(made = self.sent, acknowledged, dropped, "emissions");
     }
 
     fn tell_dead_letter(&mut self, dead: &DeadLetter, now: Now) {
@@ -198,9 +214,15 @@ fn settings(config: &Config, name: &str, broker: &Broker) -> DestinationSettings
     settings
 }
 
-fn hear(report: &DestinationReport, names: &[String], traffic: &Traffic) {
+fn hear(report: &DestinationReport, names: &[String], traffic: &Traffic, connected: &[AtomicBool]) {
+    let link = |destination: usize, is_there: bool| {
+        if let Some(link) = connected.get(destination) {
+            link.store(is_there, Ordering::Relaxed);
+        }
+    };
     match report {
-        DestinationReport::Connected { .. } | DestinationReport::Disconnected { .. } => {}
+        DestinationReport::Connected { destination, .. } => link(*destination, true),
+        DestinationReport::Disconnected { destination, .. } => link(*destination, false),
         DestinationReport::Acknowledged { count, .. } => {
             traffic
                 .acknowledged

@@ -185,6 +185,14 @@ impl DestinationsHandle {
         self.let_go(touched);
     }
 
+    /// Whether more than half of a destination's room is taken. Whoever sends faster than a broker
+    /// takes should wait then; one whose broker is away cannot.
+    pub fn is_half_full(&self, destination: usize) -> bool {
+        self.shared
+            .get(destination)
+            .is_some_and(|shared| shared.queue().is_half_full())
+    }
+
     fn let_go(&self, touched: Option<(usize, MutexGuard<'_, Queue>)>) {
         if let Some((place, queue)) = touched {
             drop(queue);

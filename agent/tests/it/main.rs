@@ -6,6 +6,7 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod demo;
 mod floors;
 mod mqtt_adapters;
 mod topic_cases;

@@ -28,6 +28,11 @@ impl Queue {
         }
     }
 
+    /// Whether so much is here that whoever fills it should wait, if he can.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.messages > self.messages_max / 2 || self.bytes > self.bytes_max / 2
+    }
+
     /// Waiting and in flight.
     pub(super) fn len(&self) -> usize {
         self.messages
