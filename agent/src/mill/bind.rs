@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
-use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input};
+use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest};
 use crate::rule::{KeySpec, Param, Placed, Rule, check_pointer};
 use crate::text::{FileError, nearest};
+use crate::topic::TopicFilter;
 
 use super::output::PortBinding;
 
@@ -228,7 +229,7 @@ fn ports(
             let message = unknown("ports", name, "port", outputs.iter().map(String::as_str));
             return Err(rule.source.error_at(&port.span, message));
         }
-        if port.value.topic.has_key() && *key == KeySpec::Topic && !rule.triggers.mqtt.is_empty() {
+        if port.value.topic.has_key() && *key == KeySpec::Topic && has_only_deep_topics(rule) {
             let message = format!(
                 "ports.{name}.topic: the key of this rule is the whole topic, which cannot be part \
                  of another; write key = \"{{topic.1}}\" under [on]"
@@ -236,9 +237,11 @@ fn ports(
             return Err(rule.source.error_at(&port.span, message));
         }
     }
+    // A function that does not say what it sends may be there for its state or its log.
+    let may_be_silent = rule.ports.is_empty() && module.manifest == ModuleManifest::default();
     if let Some(main) = outputs
         .first()
-        .filter(|main| !rule.ports.contains_key(*main))
+        .filter(|main| !may_be_silent && !rule.ports.contains_key(*main))
     {
         return Err(rule.source.error_at(&rule.function_span, format!(
             "ports.{main} is missing: write [ports.{main}] with to = \"local\" and topic = \"…\""
@@ -258,6 +261,12 @@ fn ports(
         })
     };
     Ok(outputs.iter().map(bind).collect())
+}
+
+/// Whether each topic that triggers the rule has several levels, so that none can be part of another.
+fn has_only_deep_topics(rule: &Rule) -> bool {
+    let is_deep = |filter: &TopicFilter| filter.levels().filter(|level| *level != "#").count() > 1;
+    !rule.triggers.mqtt.is_empty() && rule.triggers.mqtt.iter().all(is_deep)
 }
 
 fn inputs(rule: &Rule, module: &Module) -> Result<Box<[Input]>, FileError> {

@@ -541,3 +541,14 @@ fn the_same_inputs_give_the_same_state_and_outputs() {
     assert!(first.1.lines().count() > 3_000);
     assert_eq!(first, second);
 }
+
+#[test]
+fn a_topic_of_one_level_may_be_a_key_and_a_silent_function_needs_no_port() {
+    let manifest = rule("count", "mqtt = [\"demo\"]").replace("key = \"{topic.1}\"\n", "");
+    let silent = "(module (func (export \"on_event\") (result i32) (i32.const 1)))";
+    let without_ports =
+        "name = \"quiet\"\n[on]\nmqtt = [\"#\"]\n[function]\nwasm = \"quiet.wasm\"\n";
+    let mut bench = Bench::new(&[(manifest, COUNTER), (without_ports.to_owned(), silent)]);
+    bench.event("demo", "").expect(&["0 out/count/demo 1"]);
+    assert_eq!(bench.ledger("quiet").filtered, 1);
+}

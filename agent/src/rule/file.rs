@@ -319,9 +319,10 @@ fn port(
         );
         return Err(source.error_at(&table.to.span(), message));
     }
-    if let Some(nulls) = &table.nulls {
-        let message =
-            format!("ports.{name}.nulls belongs to SQL, which this version does not have yet");
+    if let Some(nulls) = table.nulls.as_ref().filter(|nulls| *nulls.get_ref()) {
+        let message = format!(
+            "ports.{name}.nulls = true belongs to SQL, which this version does not have yet"
+        );
         return Err(source.error_at(&nulls.span(), message));
     }
     let topic = TopicTemplate::parse(table.topic.get_ref(), rule, gateway.id).map_err(|why| {
