@@ -7,6 +7,7 @@ pub(crate) mod link;
 pub(crate) mod negotiation;
 pub(crate) mod reconnect;
 mod reports;
+mod retained;
 mod subscriptions;
 mod topics;
 pub(crate) mod trouble;

@@ -1,17 +1,19 @@
 //! The source's loop: connects and connects again, drains the socket, hands batches on, follows the
 //! wishes of the agent. The order of things on one connection stands in [`Intake::serve`].
 
+mod filters;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::link::{self, Line, Received, Requests, Signal, Version, once};
 use super::reconnect::{Lost, Reconnect};
 use super::reports::{Offer, Reports, Stall};
-use super::subscriptions::{Change, Subscriptions};
+use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use super::trouble::Trouble;
 use super::{Flow, OVERSIZED_BYTES_MAX, PACKET_IDS, SourceReport, SourceSettings, Wishes};
@@ -245,12 +247,16 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             self.reports.say(SourceReport::Oversized { topic, bytes });
             return;
         }
+        let Some(subscriptions) = self.answers(&topic, received.retained, received.subscriptions)
+        else {
+            return;
+        };
         let event = Event {
             topic,
             payload: received.payload,
             arrival_ms: self.arrival_ms,
             retained: received.retained,
-            subscriptions: received.subscriptions,
+            subscriptions,
             properties: received.properties,
         };
         self.reports.event(event, bytes);
@@ -288,53 +294,6 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             self.wishes.mark_changed();
         }
         None
-    }
-
-    fn aim(&mut self, requests: &Requests) {
-        let identifiers = self.identifiers;
-        let wanted = self.wishes.borrow().wanted.clone();
-        if self.subscriptions.aim(&wanted, identifiers) {
-            self.say_held();
-        }
-        self.ask(identifiers, requests);
-    }
-
-    fn ask(&mut self, identifiers: bool, requests: &Requests) {
-        while let Some(change) = self.subscriptions.next() {
-            let asked = match &change {
-                Change::Subscribe(wanted) => {
-                    let id = identifiers.then_some(wanted.id);
-                    requests.subscribe(wanted.filter.as_str(), self.settings.qos, id)
-                }
-                Change::Unsubscribe(filter) => requests.unsubscribe(filter.as_str()),
-            };
-            debug!(?change, asked, "changing a subscription");
-        }
-    }
-
-    fn acknowledged(&mut self, packet: u16, refused: Option<String>, requests: &Requests) {
-        let identifiers = self.identifiers;
-        let refusal = self
-            .subscriptions
-            .acknowledged(packet, refused, identifiers);
-        if let Some(refusal) = refusal {
-            let (filter, reason) = (refusal.filter, refusal.reason);
-            warn!(%filter, reason, "the broker refused a subscription");
-            self.reports.say(SourceReport::Refused { filter, reason });
-        }
-        self.ask(identifiers, requests);
-        if self.subscriptions.settled() {
-            info!(filters = self.subscriptions.held().len(), "subscribed");
-            self.say_held();
-            if self.subscriptions.take_deferred() {
-                self.aim(requests);
-            }
-        }
-    }
-
-    fn say_held(&mut self) {
-        let held = self.subscriptions.held();
-        self.reports.say(SourceReport::Subscribed { held });
     }
 
     /// Gets rid of all reports while there is no connection to look after; `None` when nobody

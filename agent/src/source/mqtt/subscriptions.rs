@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::topic::TopicFilter;
+use super::retained::Retained;
+use crate::event::SubscriptionIds;
+use crate::topic::{Topic, TopicFilter};
 
 /// How many SUBSCRIBE and UNSUBSCRIBE packets may wait for their acknowledgements: their packet
 /// identifiers must not meet.
@@ -35,6 +37,8 @@ pub(crate) struct Subscriptions {
     sent: Vec<(u16, Change)>,
     /// A wish came while changes were on their way.
     deferred: bool,
+    /// Kept over connections, as the session is; of use where copies do not name their filters.
+    retained: Retained,
 }
 
 impl Subscriptions {
@@ -68,6 +72,7 @@ impl Subscriptions {
     /// The broker kept no session.
     pub(crate) fn lost(&mut self) {
         self.held.clear();
+        self.retained.forget();
     }
 
     /// Prepares the way from what is held to what is wanted. Returns whether less is held now than
@@ -81,6 +86,10 @@ impl Subscriptions {
         let wanted = if identifiers {
             wanted.to_vec()
         } else {
+            let was_covered = |filter: &TopicFilter| {
+                self.held.contains_key(filter) || self.held.keys().any(|held| held.covers(filter))
+            };
+            self.retained.aim(wanted, was_covered);
             without_covered(wanted)
         };
         let is_held = |s: &Subscription| match self.held.get(&s.filter) {
@@ -111,6 +120,9 @@ impl Subscriptions {
             return None;
         }
         let change = self.waiting.pop_front()?;
+        if let Change::Subscribe(wanted) = &change {
+            self.retained.asked(&wanted.filter);
+        }
         self.asked.push_back(change.clone());
         Some(change)
     }
@@ -141,6 +153,12 @@ impl Subscriptions {
                 None
             }
         }
+    }
+
+    /// A retained copy came that names no filter: which subscriptions it answers, `None` when all
+    /// that it could answer have had the message.
+    pub(crate) fn retained(&mut self, topic: &Topic) -> Option<SubscriptionIds> {
+        self.retained.take(topic)
     }
 
     /// Whether nothing is on its way any more.

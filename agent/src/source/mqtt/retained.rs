@@ -1,0 +1,242 @@
+//! Which filters a retained copy is for, where copies do not say it: over MQTT 3.1.1 every SUBSCRIBE
+//! brings the retained messages of all its topics, whichever filter has had them already. Pure; when
+//! a filter is subscribed stands in [`super::subscriptions`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::event::SubscriptionIds;
+use crate::topic::{Subscription, Topic, TopicFilter};
+
+/// How many topics are remembered as having brought their retained message; beyond it all are
+/// forgotten, and a message that another SUBSCRIBE brings again may count again.
+const TOPICS_MAX: usize = 16_384;
+
+/// Topics longer than this are not remembered, which bounds the memory; the same may happen to them.
+const TOPIC_BYTES_MAX: usize = 256;
+
+/// Who has had the retained messages of one session.
+#[derive(Debug, Default)]
+pub(super) struct Retained {
+    /// Counts the aims.
+    round: u32,
+    filters: BTreeMap<TopicFilter, Wanted>,
+    /// In which round a topic's retained message came last: filters wanted by then have had it.
+    had: HashMap<Topic, u32>,
+}
+
+/// A filter that some rule has, subscribed itself or covered by one that is.
+#[derive(Debug)]
+struct Wanted {
+    id: u32,
+    /// The round that brought it; 0 where a filter held before covers it, which brought the retained
+    /// messages in its time.
+    since: u32,
+    /// Whether it was subscribed in this process.
+    asked: bool,
+}
+
+impl Retained {
+    /// These filters are wanted from now on. `was_covered`: the session held a filter that brings
+    /// all that this one matches.
+    pub(super) fn aim(
+        &mut self,
+        wanted: &[Subscription],
+        was_covered: impl Fn(&TopicFilter) -> bool,
+    ) {
+        self.round += 1;
+        let round = self.round;
+        let mut before = std::mem::take(&mut self.filters);
+        let enter = |Subscription { id, filter }: &Subscription| {
+            // One that was wanted before and is not held yet is no newer for it: since then it was
+            // given every retained message that came.
+            let (since, asked) = match before.remove(filter) {
+                Some(old) => (old.since, old.asked),
+                None if was_covered(filter) => (0, false),
+                None => (round, false),
+            };
+            let id = *id;
+            (filter.clone(), Wanted { id, since, asked })
+        };
+        self.filters = wanted.iter().map(enter).collect();
+    }
+
+    /// This filter is being subscribed.
+    pub(super) fn asked(&mut self, filter: &TopicFilter) {
+        if let Some(wanted) = self.filters.get_mut(filter) {
+            wanted.asked = true;
+        }
+    }
+
+    /// The broker kept no session: it sends everything to everyone anew.
+    pub(super) fn forget(&mut self) {
+        self.filters.clear();
+        self.had.clear();
+    }
+
+    /// A retained copy came: which filters have not had it, `None` when all have.
+    pub(super) fn take(&mut self, topic: &Topic) -> Option<SubscriptionIds> {
+        let had = self.remember(topic);
+        if had == Some(self.round) {
+            return None;
+        }
+        let matching = || {
+            let matches = |(filter, _): &(&TopicFilter, &Wanted)| filter.matches(topic.as_str());
+            self.filters
+                .iter()
+                .filter(matches)
+                .map(|(_, wanted)| wanted)
+        };
+        if had.is_none() && !matching().any(|wanted| wanted.asked) {
+            // A copy that an earlier process asked for and left in the session.
+            return Some(SubscriptionIds::Unknown);
+        }
+        let had = had.unwrap_or(0);
+        let new = matching().filter(|wanted| wanted.since > had);
+        let ids: Vec<u32> = new.map(|wanted| wanted.id).collect();
+        match ids.as_slice() {
+            [] => None,
+            [one] => Some(SubscriptionIds::One(*one)),
+            _ => Some(SubscriptionIds::Many(ids.into())),
+        }
+    }
+
+    /// Notes that the topic's message came in this round; returns in which it came before.
+    fn remember(&mut self, topic: &Topic) -> Option<u32> {
+        if let Some(had) = self.had.get_mut(topic) {
+            return Some(std::mem::replace(had, self.round));
+        }
+        if topic.as_str().len() <= TOPIC_BYTES_MAX {
+            if self.had.len() >= TOPICS_MAX {
+                self.had.clear();
+            }
+            self.had.insert(topic.clone(), self.round);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use SubscriptionIds::{One, Unknown};
+
+    fn aim(retained: &mut Retained, wanted: &[(u32, &str)], held: &[&str]) {
+        let filter = |text: &str| TopicFilter::new(text).unwrap();
+        let list = |(id, text): &(u32, &str)| Subscription {
+            id: *id,
+            filter: filter(text),
+        };
+        let wanted: Vec<_> = wanted.iter().map(list).collect();
+        let was_covered = |f: &TopicFilter| held.iter().any(|text| filter(text).covers(f));
+        retained.aim(&wanted, was_covered);
+        for s in wanted.iter().filter(|s| !held.contains(&s.filter.as_str())) {
+            retained.asked(&s.filter);
+        }
+    }
+
+    fn take(retained: &mut Retained, topic: &str) -> Option<SubscriptionIds> {
+        retained.take(&Topic::new(topic).unwrap())
+    }
+
+    fn many(ids: &[u32]) -> Option<SubscriptionIds> {
+        Some(SubscriptionIds::Many(ids.into()))
+    }
+
+    #[test]
+    fn the_first_copy_is_for_all_new_filters_and_the_second_for_none() {
+        let mut retained = Retained::default();
+        aim(
+            &mut retained,
+            &[(1, "a/+/c"), (2, "a/b/+"), (3, "z/#")],
+            &[],
+        );
+        assert_eq!(take(&mut retained, "a/b/c"), many(&[1, 2]));
+        assert_eq!(take(&mut retained, "a/b/c"), None);
+        assert_eq!(take(&mut retained, "a/x/c"), Some(One(1)));
+        assert_eq!(take(&mut retained, "z"), Some(One(3)));
+    }
+
+    #[test]
+    fn a_filter_that_comes_later_gets_what_the_older_ones_have_had() {
+        let mut retained = Retained::default();
+        aim(&mut retained, &[(1, "a/+/c")], &[]);
+        assert_eq!(take(&mut retained, "a/b/c"), Some(One(1)));
+        aim(&mut retained, &[(1, "a/+/c"), (2, "a/b/+")], &["a/+/c"]);
+        // The copy for the older filter was still on its way when the newer one came.
+        assert_eq!(take(&mut retained, "a/b/c"), Some(One(2)));
+        assert_eq!(take(&mut retained, "a/b/c"), None);
+        aim(
+            &mut retained,
+            &[(1, "a/+/c"), (2, "a/b/+"), (3, "a/#")],
+            &["a/+/c", "a/b/+"],
+        );
+        assert_eq!(take(&mut retained, "a/b/c"), Some(One(3)));
+    }
+
+    #[test]
+    fn filters_of_an_earlier_process_have_had_what_a_new_one_brings() {
+        let mut retained = Retained::default();
+        // The covered a/b/c is not held by the session, but its rules have had all messages.
+        let wanted = [(0, "a/+/c"), (1, "a/b/c"), (2, "a/b/+")];
+        aim(&mut retained, &wanted, &["a/+/c"]);
+        assert_eq!(take(&mut retained, "a/b/c"), Some(One(2)));
+        assert_eq!(take(&mut retained, "a/b/c"), None);
+    }
+
+    #[test]
+    fn a_filter_that_takes_the_place_of_a_wider_one_brings_nothing_new() {
+        let mut retained = Retained::default();
+        aim(&mut retained, &[(0, "a/+/c"), (1, "a/b/c")], &["a/+/c"]);
+        aim(&mut retained, &[(1, "a/b/c")], &["a/+/c"]);
+        assert_eq!(take(&mut retained, "a/b/c"), None);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_in_the_session_is_for_everybody_once() {
+        let mut retained = Retained::default();
+        aim(&mut retained, &[(0, "a/+/c"), (1, "z")], &["a/+/c"]);
+        assert_eq!(take(&mut retained, "a/b/c"), Some(Unknown));
+        assert_eq!(take(&mut retained, "a/b/c"), None);
+    }
+
+    #[test]
+    fn a_filter_asked_for_once_more_is_no_new_one() {
+        let mut retained = Retained::default();
+        aim(&mut retained, &[(1, "a/+")], &[]);
+        assert_eq!(take(&mut retained, "a/b"), Some(One(1)));
+        // The connection broke before the answer.
+        aim(&mut retained, &[(1, "a/+")], &[]);
+        assert_eq!(take(&mut retained, "a/b"), None);
+        assert_eq!(take(&mut retained, "a/c"), Some(One(1)));
+        // It went and came back.
+        aim(&mut retained, &[], &["a/+"]);
+        aim(&mut retained, &[(1, "a/+")], &[]);
+        assert_eq!(take(&mut retained, "a/b"), Some(One(1)));
+    }
+
+    #[test]
+    fn a_new_session_brings_everything_anew() {
+        let mut retained = Retained::default();
+        for _ in 0..2 {
+            aim(&mut retained, &[(0, "a/+/c"), (0, "a/b/+")], &[]);
+            assert_eq!(take(&mut retained, "a/b/c"), many(&[0, 0]));
+            assert_eq!(take(&mut retained, "a/b/c"), None);
+            retained.forget();
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_forgotten_is_not_lost() {
+        let mut retained = Retained::default();
+        aim(&mut retained, &[(1, "t/+")], &[]);
+        for number in 0..=TOPICS_MAX {
+            assert_eq!(take(&mut retained, &format!("t/{number}")), Some(One(1)));
+            assert!(retained.had.len() <= TOPICS_MAX);
+        }
+        assert_eq!(take(&mut retained, "t/0"), Some(One(1)));
+        let known = retained.had.len();
+        let long = format!("t/{}", "x".repeat(TOPIC_BYTES_MAX));
+        assert_eq!(take(&mut retained, &long), Some(One(1)));
+        assert_eq!(retained.had.len(), known);
+    }
+}
