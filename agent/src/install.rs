@@ -185,7 +185,7 @@ pub fn subscriptions(rules: &[BoundRule], held: &[Subscription]) -> Vec<Subscrip
         .filter_map(|filter| {
             match held
                 .iter()
-                .find(|subscription| subscription.filter == *filter)
+                .find(|known| known.id != 0 && known.filter == *filter)
             {
                 Some(subscription) => Some(subscription.clone()),
                 None => Some(Subscription {

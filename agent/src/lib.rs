@@ -10,6 +10,7 @@ pub mod event;
 pub mod text;
 pub mod topic;
 pub mod value;
+pub mod zone;
 
 // Floor 1: limits, state and effects, schedules.
 pub mod config;

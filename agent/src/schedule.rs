@@ -4,9 +4,9 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeZone, Utc};
-use chrono_tz::Tz;
 
 use crate::text::duration_ms;
+use crate::zone::Zone;
 
 /// Why a text is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ pub struct Schedule {
 
 #[derive(Debug, Clone)]
 enum Rhythm {
-    Cron(Box<cron::Schedule>, Tz),
+    Cron(Box<cron::Schedule>, Zone),
     Every { ms: u64 },
 }
 
@@ -59,7 +59,7 @@ impl Schedule {
             Rhythm::Every { ms }
         } else {
             let zone = zone.unwrap_or("UTC");
-            let zone = Tz::from_str(zone).map_err(|_| ScheduleError::Zone(zone.to_owned()))?;
+            let zone = Zone::named(zone).ok_or_else(|| ScheduleError::Zone(zone.to_owned()))?;
             Rhythm::Cron(Box::new(parse_cron(trimmed)?), zone)
         };
         let schedule = Self {

@@ -552,3 +552,14 @@ fn a_topic_of_one_level_may_be_a_key_and_a_silent_function_needs_no_port() {
     bench.event("demo", "").expect(&["0 out/count/demo 1"]);
     assert_eq!(bench.ledger("quiet").filtered, 1);
 }
+
+#[test]
+fn a_filter_that_was_held_without_an_identifier_gets_one() {
+    let rules = bind(&[(rule("count", "mqtt = [\"s/+\", \"t\"]"), COUNTER)]);
+    let held = |id, filter| crate::topic::Subscription {
+        id,
+        filter: crate::topic::TopicFilter::new(filter).unwrap(),
+    };
+    let wanted = subscriptions(&rules, &[held(0, "s/+"), held(1, "t")]);
+    assert_eq!(wanted, [held(2, "s/+"), held(1, "t")]);
+}

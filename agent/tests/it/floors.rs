@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const FLOORS: &[&[&str]] = &[
-    &["backoff", "clock", "event", "text", "topic", "value"],
+    &[
+        "backoff", "clock", "event", "text", "topic", "value", "zone",
+    ],
     &[
         "config", "effects", "frame", "limits", "record", "schedule", "state",
     ],
