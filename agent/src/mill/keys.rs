@@ -146,6 +146,17 @@ impl KeyTable {
         all
     }
 
+    /// The keys that have events in the open pane, in the order of their names.
+    pub(super) fn collecting(&self) -> Vec<Key> {
+        let mut keys: Vec<_> = self
+            .iter()
+            .filter(|(_, state)| state.pane.is_some())
+            .map(|(key, _)| key.clone())
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// What changed since the last time this was asked: keys with their states, and keys gone.
     pub(super) fn take_changes(&mut self) -> (Vec<(Key, &KeyState)>, Vec<Key>) {
         let places = &self.places;
