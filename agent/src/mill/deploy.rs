@@ -194,9 +194,7 @@ impl Active {
         self.keys = KeyTable::new(self.rule.keys_max);
         let mut keys = saved.keys;
         keys.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (key, state) in keys {
-            self.keys.insert(key, state);
-        }
+        self.keys.restore(keys);
         self.restore_pane(saved.pane_due_mono_ms, now);
         match self.module.manifest.state.schema {
             to if to == saved.schema => Ok(()),
