@@ -48,8 +48,6 @@ const EARLIEST_WALL_MS: i64 = 1_767_225_600_000;
 enum Input {
     /// The source has something to say.
     Source(source::SourceReport),
-    /// A checkpoint is on the medium.
-    Checkpointed,
     /// The source has ended.
     SourceEnded,
     /// Somebody changed a [`Wish`].
@@ -140,14 +138,8 @@ impl Agent {
         mill.deploy(now, deployment)?;
         control(remote.clone());
         let outputs = Outputs::start(&config)?;
-        let source = start_source(
-            &config,
-            &clock,
-            held.clone(),
-            wanted.clone(),
-            sender.clone(),
-        )?;
-        let storage = Storage::start(pond, session, boot_id, sender)?;
+        let source = start_source(&config, &clock, held.clone(), wanted.clone(), sender)?;
+        let storage = Storage::start(pond, session, boot_id)?;
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
         let mut interval_us = 0;
         let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)
@@ -179,7 +171,6 @@ impl Agent {
             }
             match self.next(self.rest()) {
                 Ok(Input::Source(report)) => self.hear(report)?,
-                Ok(Input::Checkpointed) => self.storage.checkpointed(),
                 Ok(Input::SourceEnded) => return Err(AgentError::Ended("source")),
                 Ok(Input::Woken) => {}
                 Err(RecvTimeoutError::Timeout) => self.turn(mill::Input::Tick),
@@ -332,7 +323,7 @@ impl Agent {
             match self.next(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Input::Source(report)) => self.hear(report)?,
                 Ok(Input::SourceEnded) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Input::Checkpointed | Input::Woken) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Input::Woken) | Err(RecvTimeoutError::Timeout) => {}
             }
         }
         self.outputs

@@ -31,33 +31,46 @@ impl Now {
 /// Reads the machine's clocks.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    floor_ms: i64,
+    /// What wall time shows at least, when it was made; from then on it goes with monotonic time.
+    floor: Now,
 }
 
 impl Clock {
     /// A clock whose wall time never shows a moment before `floor_ms` (the build, or what was last
     /// persisted): a board without a battery wakes in 1970.
     pub fn new(floor_ms: i64) -> Self {
-        Self { floor_ms }
+        let floor = Now {
+            mono_ms: monotonic_ms(),
+            wall_ms: floor_ms,
+        };
+        Self { floor }
     }
 
     /// The present moment.
     pub fn now(&self) -> Now {
-        let mono = clock_gettime(ClockId::Boottime);
         let wall = clock_gettime(ClockId::Realtime);
         let wall_ms = wall
             .tv_sec
             .saturating_mul(1_000)
             .saturating_add(wall.tv_nsec / 1_000_000);
-        let mono_ms = mono
-            .tv_sec
-            .saturating_mul(1_000)
-            .saturating_add(mono.tv_nsec / 1_000_000);
-        Now {
-            mono_ms: u64::try_from(mono_ms).unwrap_or(0),
-            wall_ms: wall_ms.max(self.floor_ms),
-        }
+        self.at(monotonic_ms(), wall_ms)
     }
+
+    /// The moment at which the machine's clocks show these times.
+    fn at(&self, mono_ms: u64, wall_ms: i64) -> Now {
+        // A floor that stood still would stop every schedule until the clock is set.
+        let wall_ms = wall_ms.max(self.floor.wall_at(mono_ms));
+        Now { mono_ms, wall_ms }
+    }
+}
+
+fn monotonic_ms() -> u64 {
+    let mono = clock_gettime(ClockId::Boottime);
+    let ms = mono
+        .tv_sec
+        .saturating_mul(1_000)
+        .saturating_add(mono.tv_nsec / 1_000_000);
+    u64::try_from(ms).unwrap_or(0)
 }
 
 /// What tells one boot of the machine from another; empty where the kernel does not say.
@@ -69,4 +82,25 @@ pub fn boot_id() -> String {
 
 fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_time_goes_on_where_the_clock_is_behind_the_floor() {
+        let floor = Now {
+            mono_ms: 5_000,
+            wall_ms: 1_800_000_000_000,
+        };
+        let clock = Clock { floor };
+        for (mono_ms, machine_ms, expected) in [
+            (5_000, 0, 1_800_000_000_000),
+            (65_000, 60_000, 1_800_000_060_000),
+            (65_000, 1_900_000_000_000, 1_900_000_000_000),
+        ] {
+            assert_eq!(clock.at(mono_ms, machine_ms).wall_ms, expected);
+        }
+    }
 }

@@ -37,7 +37,11 @@ pub fn present(kind: InputKind, scalar: Scalar) -> Option<Value> {
         (InputKind::F64, Scalar::Int(value)) => Some(Value::F64(as_float(value))),
         (InputKind::I64, Scalar::Int(value)) => Some(Value::I64(value)),
         (InputKind::I64, Scalar::Float(value)) => whole(value).map(Value::I64),
+        (InputKind::I64, Scalar::Bool(value)) => Some(Value::I64(i64::from(value))),
         (InputKind::I32, Scalar::Int(value)) => i32::try_from(value).ok().map(Value::I32),
+        (InputKind::I32, Scalar::Float(value)) => whole(value)
+            .and_then(|value| i32::try_from(value).ok())
+            .map(Value::I32),
         (InputKind::I32, Scalar::Bool(value)) => Some(Value::I32(i32::from(value))),
         (InputKind::Bytes, Scalar::Text(span)) => Some(Value::Bytes(Some(span))),
         _ => None,
@@ -117,7 +121,7 @@ fn whole(value: f64) -> Option<i64> {
 fn wanted_name(kind: InputKind) -> &'static str {
     match kind {
         InputKind::F64 => "a number",
-        InputKind::I64 => "a whole number",
+        InputKind::I64 => "a whole number or a truth value",
         InputKind::I32 => "a whole number of 32 bits or a truth value",
         InputKind::Bytes => "a string",
     }
@@ -160,14 +164,25 @@ mod tests {
         check(F64, Scalar::Text(span), Err("a string, not a number"));
         check(F64, Scalar::Bool(true), Err("a truth value, not a number"));
         check(I64, Scalar::Float(3.0), Ok(Value::I64(3)));
-        check(I64, Scalar::Float(3.5), Err("a number, not a whole number"));
+        check(
+            I64,
+            Scalar::Float(3.5),
+            Err("a number, not a whole number or a truth value"),
+        );
         check(
             I64,
             Scalar::Float(1e300),
-            Err("a number, not a whole number"),
+            Err("a number, not a whole number or a truth value"),
         );
         check(I64, Scalar::Missing, Err("missing"));
+        check(I64, Scalar::Bool(true), Ok(Value::I64(1)));
         check(I32, Scalar::Bool(true), Ok(Value::I32(1)));
+        check(I32, Scalar::Float(-3.0), Ok(Value::I32(-3)));
+        check(
+            I32,
+            Scalar::Float(1e10),
+            Err("a number, not a whole number of 32 bits or a truth value"),
+        );
         check(
             I32,
             Scalar::Int(1 << 40),

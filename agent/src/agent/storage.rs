@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{error, info};
 
-use super::{AgentError, Input};
+use super::AgentError;
 use crate::clock::Now;
 use crate::mill::{Checkpoint, Mill, SavedRule};
 use crate::pond::{Pond, PondError};
@@ -27,9 +28,10 @@ pub(super) struct Storage {
     session: String,
     boot_id: String,
     /// `None` once the writer was told to end.
-    writer: Option<(SyncSender<Checkpoint>, JoinHandle<()>)>,
-    /// Whether a checkpoint is being written.
-    busy: bool,
+    writer: Option<(SyncSender<Checkpoint>, JoinHandle<Option<Checkpoint>>)>,
+    /// Whether a checkpoint is being written. No message says so: the writer must never wait for
+    /// the loop, which waits for the writer at its end.
+    busy: Arc<AtomicBool>,
     next_mono_ms: Option<u64>,
     /// What the rules and counts were at the last checkpoint.
     last: Checkpoint,
@@ -40,20 +42,21 @@ impl Storage {
         pond: Arc<Pond>,
         session: String,
         boot_id: String,
-        done: SyncSender<Input>,
     ) -> Result<Self, AgentError> {
         let (sender, receiver) = sync_channel(1);
         let shared = Arc::clone(&pond);
+        let busy = Arc::new(AtomicBool::new(false));
+        let written = Arc::clone(&busy);
         let thread = std::thread::Builder::new()
             .name("pond".to_owned())
-            .spawn(move || write_all(&shared, &receiver, &done))?;
+            .spawn(move || write_all(|checkpoint| shared.write(checkpoint), &receiver, &written))?;
         let writer = Some((sender, thread));
         Ok(Self {
             pond,
             session,
             boot_id,
             writer,
-            busy: false,
+            busy,
             next_mono_ms: None,
             last: Checkpoint::default(),
         })
@@ -64,7 +67,7 @@ impl Storage {
         let next = *self
             .next_mono_ms
             .get_or_insert(now.mono_ms.saturating_add(INTERVAL_MS));
-        if self.busy || now.mono_ms < next {
+        if self.busy.load(Ordering::Acquire) || now.mono_ms < next {
             return Ok(());
         }
         self.next_mono_ms = Some(now.mono_ms.saturating_add(INTERVAL_MS));
@@ -81,15 +84,10 @@ impl Storage {
             rules,
             ..Checkpoint::default()
         };
-        self.busy = true;
+        self.busy.store(true, Ordering::Release);
         writer
             .send(checkpoint)
             .map_err(|_| AgentError::Ended("writer of checkpoints"))
-    }
-
-    /// The writer has finished what it was given.
-    pub(super) fn checkpointed(&mut self) {
-        self.busy = false;
     }
 
     /// Writes a checkpoint and waits for it.
@@ -110,7 +108,9 @@ impl Storage {
     pub(super) fn stop(&mut self, mill: &mut Mill, now: Now) -> Result<(), PondError> {
         if let Some((writer, thread)) = self.writer.take() {
             drop(writer);
-            let _ = thread.join();
+            if let Ok(Some(unwritten)) = thread.join() {
+                self.pond.write(&unwritten)?;
+            }
         }
         self.write_now(mill, now)?;
         info!("state written");
@@ -119,16 +119,46 @@ impl Storage {
 }
 
 /// Writes what it is given; what cannot be written is tried again, because it is not lost as long
-/// as the agent lives.
-fn write_all(pond: &Pond, checkpoints: &Receiver<Checkpoint>, done: &SyncSender<Input>) {
+/// as the agent lives. Returns what is left when the agent ends meanwhile.
+fn write_all(
+    write: impl Fn(&Checkpoint) -> Result<(), PondError>,
+    checkpoints: &Receiver<Checkpoint>,
+    busy: &AtomicBool,
+) -> Option<Checkpoint> {
     while let Ok(checkpoint) = checkpoints.recv() {
-        while let Err(error) = pond.write(&checkpoint) {
+        while let Err(error) = write(&checkpoint) {
             error!(
                 "a checkpoint cannot be written, trying again in {} s: {error}",
                 RETRY.as_secs()
             );
-            std::thread::sleep(RETRY);
+            // Nothing is sent while this one is being written: only the end comes sooner.
+            if let Err(RecvTimeoutError::Disconnected) = checkpoints.recv_timeout(RETRY) {
+                return Some(checkpoint);
+            }
         }
-        let _ = done.send(Input::Checkpointed);
+        busy.store(false, Ordering::Release);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_ends_with_the_agent_and_hands_back_what_it_could_not_write() {
+        let (sender, receiver) = sync_channel(1);
+        let checkpoint = Checkpoint {
+            in_seq: 7,
+            ..Checkpoint::default()
+        };
+        sender.send(checkpoint).unwrap();
+        drop(sender);
+        let full = |_: &Checkpoint| {
+            let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            Err(PondError::Directory("data".into(), error))
+        };
+        let left = write_all(full, &receiver, &AtomicBool::new(true));
+        assert_eq!(left.map(|checkpoint| checkpoint.in_seq), Some(7));
     }
 }

@@ -46,7 +46,8 @@ pub(super) struct Active {
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
-    pub(super) pane: Option<CollectingPane>,
+    /// The pane that is open; which keys have events in it stands in their states.
+    pub(super) pane: Option<OpenPane>,
     pub(super) schedules: Vec<ScheduleState>,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
@@ -73,13 +74,6 @@ impl From<Rule> for Head {
             keys_max: rule.limits.keys,
         }
     }
-}
-
-/// The open pane of a rule and the keys that have events in it.
-#[derive(Debug, Clone)]
-pub(super) struct CollectingPane {
-    pub(super) open: OpenPane,
-    pub(super) keys: Vec<Key>,
 }
 
 /// Where one of a rule's schedules stands, in wall time.
@@ -307,44 +301,37 @@ impl Active {
             return Ok(Fate::Filtered);
         };
         let index = self.index;
-        let collecting = self.pane.get_or_insert_with(|| {
+        let open = *self.pane.get_or_insert_with(|| {
             let open = OpenPane::around(step.now, window.length_ms);
             step.due.insert(open.due_mono_ms, What::Pane(index));
-            CollectingPane {
-                open,
-                keys: Vec::new(),
-            }
+            open
         });
-        if frame.state.pane.is_none() {
-            collecting.keys.push(key.clone());
-            let OpenPane {
-                start_ms, end_ms, ..
-            } = collecting.open;
-            frame.state.pane = Some(Pane {
-                start_ms,
-                end_ms,
-                ..Pane::default()
-            });
+        let first = frame.state.pane.is_none();
+        frame.state.pane.get_or_insert_with(|| Pane {
+            start_ms: open.start_ms,
+            end_ms: open.end_ms,
+            ..Pane::default()
+        });
+        let fate = self.call(Handler::Event, key, frame, step);
+        match (&fate, &mut frame.state.pane) {
+            (Ok(_), Some(pane)) => pane.folded += 1,
+            // A fault leaves no trace: no pane of the key, and so no key that displaces another.
+            (Err(_), pane) if first => *pane = None,
+            _ => {}
         }
-        match self.call(Handler::Event, key, frame, step)? {
-            Fate::Filtered | Fate::Absorbed => {
-                if let Some(pane) = &mut frame.state.pane {
-                    pane.folded += 1;
-                }
-                Ok(Fate::Absorbed)
-            }
-            fate => Ok(fate),
-        }
+        Ok(match fate? {
+            Fate::Filtered => Fate::Absorbed,
+            fate => fate,
+        })
     }
 
     /// Closes the open pane: calls `on_window` for each of its keys, in the order of their names.
     pub(super) fn close_pane(&mut self, frame: &mut Box<Frame>, step: &mut Step<'_>) {
-        let Some(CollectingPane { open, mut keys }) = self.pane.take() else {
+        let Some(open) = self.pane.take() else {
             return;
         };
         let labels = open.relabelled(step.now);
-        keys.sort_unstable();
-        for key in keys {
+        for key in self.keys.collecting() {
             let Some(place) = self.keys.find(&key) else {
                 continue;
             };

@@ -119,7 +119,7 @@ impl Mill {
 fn rule_record(active: &Active) -> RuleRecord {
     RuleRecord {
         schema: active.module.manifest.state.schema,
-        pane_due_mono_ms: active.pane.as_ref().map(|pane| pane.open.due_mono_ms),
+        pane_due_mono_ms: active.pane.as_ref().map(|pane| pane.due_mono_ms),
         slots: active.schedule_slots(),
     }
 }

@@ -13,7 +13,7 @@ use crate::topic::{Subscription, Topic, TopicFilter};
 use crate::window::OpenPane;
 
 use super::Mill;
-use super::active::{Active, CollectingPane};
+use super::active::Active;
 use super::bind::BoundRule;
 use super::checkpoint::SavedRule;
 use super::due::{DueQueue, What};
@@ -168,7 +168,7 @@ impl Active {
     fn save(&self) -> SavedRule {
         SavedRule {
             schema: self.module.manifest.state.schema,
-            pane_due_mono_ms: self.pane.as_ref().map(|pane| pane.open.due_mono_ms),
+            pane_due_mono_ms: self.pane.as_ref().map(|pane| pane.due_mono_ms),
             slots: self.schedule_slots(),
             keys: self
                 .keys
@@ -194,9 +194,7 @@ impl Active {
         self.keys = KeyTable::new(self.rule.keys_max);
         let mut keys = saved.keys;
         keys.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (key, state) in keys {
-            self.keys.insert(key, state);
-        }
+        self.keys.restore(keys);
         self.restore_pane(saved.pane_due_mono_ms, now);
         match self.module.manifest.state.schema {
             to if to == saved.schema => Ok(()),
@@ -211,27 +209,13 @@ impl Active {
             self.keys.update_all(|state| state.pane = None);
             return;
         }
-        let mut collecting: Vec<(Key, i64, i64)> = self
-            .keys
-            .iter()
-            .filter_map(|(key, state)| {
-                state
-                    .pane
-                    .as_ref()
-                    .map(|pane| (key.clone(), pane.start_ms, pane.end_ms))
-            })
-            .collect();
-        collecting.sort();
-        if let Some((_, start_ms, end_ms)) = collecting.first().cloned() {
-            let due_mono_ms = due_mono_ms.unwrap_or(now.mono_ms);
-            let open = OpenPane {
-                start_ms,
-                end_ms,
-                due_mono_ms,
-            };
-            let keys = collecting.into_iter().map(|(key, ..)| key).collect();
-            self.pane = Some(CollectingPane { open, keys });
-        }
+        // All keys collect in the same pane.
+        let pane = self.keys.iter().find_map(|(_, state)| state.pane.as_ref());
+        self.pane = pane.map(|pane| OpenPane {
+            start_ms: pane.start_ms,
+            end_ms: pane.end_ms,
+            due_mono_ms: due_mono_ms.unwrap_or(now.mono_ms),
+        });
     }
 
     fn migrate(&mut self, from: i32, to: i32) -> Result<(), DeployError> {
@@ -285,7 +269,7 @@ impl Active {
     /// Puts what is due of the rule into the queue, schedules aside.
     fn enqueue(&self, due: &mut DueQueue) {
         if let Some(pane) = &self.pane {
-            due.insert(pane.open.due_mono_ms, What::Pane(self.index));
+            due.insert(pane.due_mono_ms, What::Pane(self.index));
         }
         for (key, state) in self.keys.iter() {
             for (id, at) in &state.timers {

@@ -325,6 +325,37 @@ fn panes_fire_per_key_in_order_and_only_with_events_in_them() {
     );
 }
 
+/// Fails on an empty payload, else counts in the pane and tells at once how many came before.
+const TELLING_PANES: &str = r#"(module
+    (import "tidemill1" "ev_i64" (func $ev (param i32) (result i64)))
+    (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
+    (func (export "on_event") (result i32)
+        (if (i64.eqz (call $ev (i32.const 4))) (then (unreachable)))
+        (drop (call $emit (i32.const 0) (f64.convert_i64_s (call $ev (i32.const 8))))) (i32.const 0))
+    (func (export "on_window") (result i32)
+        (drop (call $emit (i32.const 0) (f64.convert_i64_s (i64.add (i64.const 100) (call $ev (i32.const 8))))))
+        (i32.const 0))
+    (@custom "tidemill.manifest" "{\"abi\":1,\"window\":{\"length_ms\":1000,\"slots\":1}}"))"#;
+
+#[test]
+fn an_event_that_sends_something_is_folded_too() {
+    let mut bench = Bench::new(&[(rule("tell", "mqtt = [\"s/+\"]"), TELLING_PANES)]);
+    bench
+        .event("s/a", "x")
+        .event("s/a", "x")
+        .expect(&["0 out/tell/a 0", "0 out/tell/a 1"]);
+    bench.at(1_000).expect(&["1000 out/tell/a 102"]);
+}
+
+#[test]
+fn an_event_that_fails_displaces_no_key_from_a_pane() {
+    let manifest = rule("tell", "mqtt = [\"s/+\"]") + "[limits]\nkeys = 1\n";
+    let mut bench = Bench::new(&[(manifest, TELLING_PANES)]);
+    bench.event("s/a", "x").event("s/b", "").said.clear();
+    assert_eq!(bench.ledger("tell").keys_evicted, 0);
+    bench.at(1_000).expect(&["1000 out/tell/a 101"]);
+}
+
 #[test]
 fn schedules_run_their_rule_without_an_event() {
     let on = "schedule = [\"*/2 * * * * *\", \"every 3s\"]";
