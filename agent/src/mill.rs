@@ -247,7 +247,8 @@ impl Mill {
             return;
         };
         let payload = serde_json::json!({ "schedule": schedule.text(), "at": slot_ms }).to_string();
-        state.last_ms = Some(slot_ms);
+        let periodic = schedule.period_ms().is_some();
+        state.last_ms = Some(if periodic { now.wall_ms } else { slot_ms });
         let route = Arc::clone(&active.alone);
         self.place_schedule(rule, number, now);
         self.in_seq += 1;
@@ -268,8 +269,13 @@ impl Mill {
             return;
         };
         if let Some(period_ms) = schedule.period_ms() {
-            // It follows monotonic time; a step of the wall clock leaves it alone.
-            let mono_ms = now.mono_ms.saturating_add(period_ms);
+            // It follows monotonic time; a step of the wall clock leaves it alone. What is left of a
+            // period that began before the rules were read again is waited for, no more.
+            let gone_ms = state
+                .last_ms
+                .and_then(|last| u64::try_from(now.wall_ms - last).ok());
+            let left_ms = gone_ms.map_or(period_ms, |gone| period_ms.saturating_sub(gone));
+            let mono_ms = now.mono_ms.saturating_add(left_ms);
             state.next_ms = Some(now.wall_at(mono_ms));
             self.due
                 .insert(mono_ms, What::Schedule(active.index, number));
@@ -278,7 +284,8 @@ impl Mill {
         // Slots missed within the last three hours run once, a slot that ran never runs again.
         let recently = now.wall_ms.saturating_sub(CATCH_UP_MS);
         let after = match state.last_ms {
-            Some(last) if last >= recently => last,
+            // A slot far ahead was run by a clock that was wrong.
+            Some(last) if last >= recently && last - now.wall_ms <= CATCH_UP_MS => last,
             _ => now.wall_ms,
         };
         state.next_ms = match schedule.next_after(after) {

@@ -594,3 +594,22 @@ fn a_filter_that_was_held_without_an_identifier_gets_one() {
     let wanted = subscriptions(&rules, &[held(0, "s/+"), held(1, "t")]);
     assert_eq!(wanted, [held(2, "s/+"), held(1, "t")]);
 }
+
+#[test]
+fn reading_the_rules_again_does_not_put_a_period_off() {
+    let rules = [(rule("count", "schedule = [\"every 10s\"]"), COUNTER)];
+    let mut bench = Bench::new(&rules);
+    bench.at(10_000).expect(&["10000 out/count/schedule 1"]);
+    bench.at(16_000).deploy(&rules);
+    bench.at(20_000).expect(&["20000 out/count/schedule 2"]);
+}
+
+#[test]
+fn a_slot_run_by_a_clock_that_was_years_ahead_holds_nothing_up() {
+    let rules = [(rule("count", "schedule = [\"0 * * * * *\"]"), COUNTER)];
+    let mut bench = Bench::new(&rules);
+    bench.at(40_000).expect(&["40000 out/count/schedule 1"]);
+    bench.now.wall_ms -= 365 * 86_400_000;
+    bench.step(Input::Tick);
+    bench.at(100_000).expect(&["100000 out/count/schedule 2"]);
+}
