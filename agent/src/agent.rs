@@ -1,5 +1,5 @@
 //! The agent as a whole: one loop on one thread, which takes what the adapters bring, turns the
-//! mill, and hands on what comes out. Everything that can make it act is listed in [`Input`].
+//! mill, and hands on what comes out. Everything that can make it act is listed in `Input`.
 
 mod outputs;
 mod remote;
