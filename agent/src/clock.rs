@@ -4,6 +4,9 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// A wall clock that moved against monotonic time by less has drifted, not stepped.
+pub const STEP_MS: u64 = 500;
+
 /// The moment of a step of the mill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {

@@ -23,7 +23,7 @@ pub use deploy::{DeployError, Deployment};
 pub use output::{DeadLetter, Emitted, Output, PortBinding};
 pub use prove::prove;
 
-use crate::clock::Now;
+use crate::clock::{Now, STEP_MS};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::ledger::Ledger;
@@ -33,9 +33,6 @@ use crate::topic::Topic;
 use active::{Active, Step};
 use due::{DueQueue, What};
 use route::Route;
-
-/// A clock that moved by less has drifted, not stepped.
-const STEP_MS: u64 = 500;
 
 /// A schedule that was missed for longer than this is not made up for.
 const CATCH_UP_MS: i64 = 3 * 3_600_000;

@@ -1,10 +1,7 @@
 //! Tumbling windows by processing time. A pane takes its place on the Unix grid when it opens, and
 //! closes by monotonic length, so that a step of the wall clock neither cuts nor stretches it.
 
-use crate::clock::Now;
-
-/// A clock that moved by less has drifted, not stepped.
-const STEP_MS: u64 = 500;
+use crate::clock::{Now, STEP_MS};
 
 /// The pane of a rule that collects at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
