@@ -20,6 +20,37 @@ pub struct Event {
     pub subscriptions: SubscriptionIds,
     /// MQTT 5 user properties as one JSON object, empty when there are none.
     pub properties: Bytes,
+    /// How it came, where it has to be acknowledged: MQTT QoS 1 only.
+    pub delivery: Option<Delivery>,
+    /// Why it is not worked on, though it was received and has to be acknowledged.
+    pub fault: Option<EventFault>,
+}
+
+/// How a message came that its broker wants acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// The connection that brought it, counted from 1 since the process began.
+    pub epoch: u64,
+    /// Its packet identifier there.
+    pub packet: u16,
+    /// The broker may have sent it before.
+    pub dup: bool,
+    /// Hash of topic, payload and user properties: packet identifiers are used again.
+    pub hash: u128,
+}
+
+/// Why a message is no event for any rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventFault {
+    /// It was longer than allowed; its payload was not kept.
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Its topic is none: invalid UTF-8, a NUL, a wildcard.
+    InvalidTopic,
+    /// A copy of a retained message that all its filters have had.
+    Surplus,
 }
 
 impl Event {
@@ -32,6 +63,8 @@ impl Event {
             retained: false,
             subscriptions: SubscriptionIds::default(),
             properties: Bytes::new(),
+            delivery: None,
+            fault: None,
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod event;
+pub mod sabotage;
 pub mod text;
 pub mod topic;
 pub mod value;
@@ -15,6 +16,7 @@ pub mod zone;
 // Floor 1: limits, state and effects, schedules.
 pub mod config;
 pub mod effects;
+pub mod emission;
 pub mod frame;
 pub mod limits;
 pub mod record;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 pub use template::{KeySpec, LevelPiece, TopicTemplate, check_pointer, key_of_topic};
 
+pub use crate::emission::Priority;
 use crate::limits::FunctionLimits;
 use crate::schedule::Schedule;
 use crate::text::{FileError, Source};
@@ -110,15 +111,6 @@ pub struct Port {
     pub retain: bool,
     /// Quality of service, 0 or 1.
     pub qos: u8,
-}
-
-/// Whether an emission may overtake others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// Sent before everything else that waits.
-    High,
-    /// Sent in turn.
-    Normal,
 }
 
 /// What the gateway says that a manifest is checked against.

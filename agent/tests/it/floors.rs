@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 const FLOORS: &[&[&str]] = &[
     &[
-        "backoff", "clock", "event", "text", "topic", "value", "zone",
+        "backoff", "clock", "event", "sabotage", "text", "topic", "value", "zone",
     ],
     &[
-        "config", "effects", "frame", "limits", "record", "schedule", "state",
+        "config", "effects", "emission", "frame", "limits", "record", "schedule", "state",
     ],
     &["manifest", "rule", "stock"],
     &["decode", "input", "ledger", "router", "window"],
     &["function"],
     &["mill"],
-    &["install", "pond"],
+    &["install", "journal", "pond"],
     &["destination", "source"],
     &["agent"],
     &["demo"],

@@ -258,6 +258,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             retained: received.retained,
             subscriptions,
             properties: received.properties,
+            delivery: None,
+            fault: None,
         };
         self.reports.event(event, bytes);
     }

@@ -1,0 +1,67 @@
+//! Faults that tests build in on purpose, to show that they would be noticed. Without the feature
+//! `sabotage`, which no release has, [`is`] is `false` at compile time.
+
+/// What can be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Messages are acknowledged before their batch is durable.
+    AckBeforeSync,
+    /// Emissions leave before their batch is durable.
+    SendBeforeSync,
+    /// An acknowledgement goes out on another connection than its message came on.
+    AckAcrossEpochs,
+    /// What a dead connection left is taken for messages of the new one.
+    StaleEventsKept,
+    /// No receipts are kept.
+    NoReceipt,
+    /// A receipt matches by packet identifier alone.
+    ReceiptWithoutHash,
+    /// A receipt is void as soon as its packet identifier was acknowledged.
+    ReceiptDroppedById,
+    /// A lane's cursor moves to the highest acknowledgement, over rows that have none.
+    CursorAhead,
+    /// Segments are recycled by cursors that are not durable yet.
+    RecyclingOnVolatileCursor,
+    /// A checkpoint is written before its LSN is durable.
+    CheckpointAheadOfDurable,
+    /// All lanes share one sequence.
+    OneSequenceOverLanes,
+    /// An HTTP batch is cut anew after a restart.
+    BatchCutAnew,
+    /// What was read back is believed to be on the medium.
+    TailNotRewritten,
+    /// After a failed sync the next one is believed.
+    SyncErrorIgnored,
+    /// A batch is not committed whole.
+    HalfBatch,
+}
+
+#[cfg(feature = "sabotage")]
+mod active {
+    use super::Sabotage;
+    use std::cell::Cell;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Sabotage>> = const { Cell::new(None) };
+    }
+
+    /// Breaks this thread's agent in one way, or mends it.
+    pub fn set(fault: Option<Sabotage>) {
+        ACTIVE.set(fault);
+    }
+
+    /// Whether this fault is built in.
+    pub fn is(fault: Sabotage) -> bool {
+        ACTIVE.get() == Some(fault)
+    }
+}
+
+#[cfg(feature = "sabotage")]
+pub use active::{is, set};
+
+/// Whether this fault is built in: never, in this build.
+#[cfg(not(feature = "sabotage"))]
+#[inline(always)]
+pub const fn is(_: Sabotage) -> bool {
+    false
+}
