@@ -69,8 +69,8 @@ fn mill(rules: &[String]) -> Mill {
         Deployment {
             rules,
             subscriptions,
-            ..Deployment::default()
         },
+        &mut Vec::new(),
     )
     .unwrap();
     mill

@@ -1,57 +1,73 @@
 //! The agent as a whole: one loop on one thread, which takes what the adapters bring, turns the
-//! mill, and hands on what comes out. Everything that can make it act is listed in `Input`.
+//! mill, and hands on what comes out. Everything that can make it act is listed in `Input`, and in
+//! what [`Agent::look_around`] looks at.
 
+mod answers;
+pub mod control;
 mod outputs;
 mod remote;
+mod start;
+mod stop;
 mod storage;
+mod wake;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
 pub use remote::Remote;
+pub use start::check_destinations;
 
-use crate::clock::{Clock, Now, boot_id};
-use crate::config::{Broker, Config};
+use crate::clock::{Clock, Now};
+use crate::config::Config;
 use crate::install::{install_all, subscriptions};
-use crate::mill::{self, BoundRule, DeployError, Deployment, Mill};
-use crate::pond::{Pond, PondError};
+use crate::journal::JournalError;
+use crate::mill::{self, DeployError, Deployment, Mill, Output};
+use crate::recorder::Recorder;
+use crate::recovery::RecoveryError;
 use crate::source::mqtt as source;
 use crate::text::FileError;
 use crate::topic::Subscription;
 
+use control::Asked;
 use outputs::Outputs;
 use remote::Wish;
 use storage::Storage;
+use wake::Waker;
 
-/// Batches that may wait for the mill. When it is full the source stops reading, which holds the
-/// broker back.
-const BATCHES_WAITING_MAX: usize = 16;
+/// Reports of the source that may wait for the mill. When it is full the source stops reading, which
+/// holds the broker back.
+const REPORTS_WAITING_MAX: usize = 16;
+
+/// Other inputs that may wait.
+const INBOX_MAX: usize = 16;
 
 /// Longest rest of the loop: what hangs on the wall clock is looked at this often, because nobody
 /// says when it is set.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// How long nothing is taken in while a broker takes less than we send.
+/// How long the loop rests at most while something is full that nobody tells to be free again.
 const BACKED_UP_REST: Duration = Duration::from_millis(1);
 
 /// How often ledgers are told to those who watch.
 const LEDGERS_EVERY_MS: u64 = 100;
 
-/// Before this moment (2026-01-01) no wall clock is believed.
-const EARLIEST_WALL_MS: i64 = 1_767_225_600_000;
+/// How often both ledgers are checked.
+const CHECK_EVERY_MS: u64 = 10_000;
 
-/// Everything that can make the agent act, besides time and a [`Wish`].
+/// How often it is said that nothing can be taken in.
+const SAY_STALLED_EVERY_MS: u64 = 10_000;
+
+/// What somebody sends to the loop; what is looked at without being sent stands in
+/// [`Agent::look_around`].
 #[derive(Debug)]
 enum Input {
-    /// The source has something to say.
-    Source(source::SourceReport),
-    /// The source has ended.
-    SourceEnded,
-    /// Somebody changed a [`Wish`].
+    /// Something is there to be looked at.
     Woken,
+    /// Somebody asks.
+    Asked(Asked),
 }
 
 /// Why the agent cannot run, or could not go on.
@@ -63,15 +79,36 @@ pub enum AgentError {
     /// Their state cannot be carried over.
     #[error("the rules cannot be deployed")]
     Deploy(#[from] DeployError),
-    /// The state database cannot be used.
-    #[error("state cannot be kept")]
-    Storage(#[from] PondError),
+    /// The data directory cannot be gone on with.
+    #[error("the data directory cannot be used")]
+    Recovery(#[from] RecoveryError),
+    /// Rows wait for destinations that are gone from the configuration.
+    #[error(
+        "{rows} emissions wait for destination {name:?}, which is not in the configuration any more: \
+         put [destinations.{name}] back, or give them up with discard = [\"{name}\"] under [outbox]; \
+         they become dead letters then"
+    )]
+    Homeless {
+        /// The destination.
+        name: String,
+        /// How many.
+        rows: u64,
+    },
+    /// The journal cannot be written any more.
+    #[error("the journal failed: {0}")]
+    Journal(String),
     /// A thread could not be started.
     #[error("a thread cannot be started")]
     Thread(#[from] std::io::Error),
     /// A thread ended that should not.
     #[error("the {0} has ended by itself")]
     Ended(&'static str),
+}
+
+impl From<JournalError> for AgentError {
+    fn from(error: JournalError) -> Self {
+        Self::Recovery(error.into())
+    }
 }
 
 /// Reads the rules, opens the state and runs until told to stop. `control` is handed what can stop
@@ -91,76 +128,36 @@ struct Agent {
     mill: Mill,
     clock: Clock,
     inbox: Receiver<Input>,
+    reports: Receiver<source::SourceReport>,
+    waker: Waker,
     remote: Remote,
     source: source::SourceHandle,
     outputs: Outputs,
     storage: Storage,
+    recorder: Recorder,
+    /// What the mill asked for and was not carried out yet.
+    asked: Vec<Output>,
     held: Vec<Subscription>,
     /// What the source was asked for last.
     wanted: Vec<Subscription>,
+    broker: Link,
     /// How often systemd wants to hear from us.
     watchdog: Option<Duration>,
     fed_watchdog_mono_ms: u64,
     told_ledgers_mono_ms: u64,
+    checked_mono_ms: u64,
+    said_stalled_mono_ms: Option<u64>,
+    unbalanced: u64,
+}
+
+/// How the connection to the broker that sensors publish to does.
+#[derive(Debug, Default)]
+struct Link {
+    connected: bool,
+    trouble: Option<String>,
 }
 
 impl Agent {
-    fn start(
-        config: Config,
-        rules: Vec<BoundRule>,
-        control: impl FnOnce(Remote),
-    ) -> Result<Self, AgentError> {
-        let pond = Arc::new(Pond::open(&config.data_dir)?);
-        let mut saved = pond.read()?;
-        let agent_record = saved.agent.take().unwrap_or_default();
-        let clock = Clock::new(agent_record.wall_ms.max(EARLIEST_WALL_MS));
-        let now = clock.now();
-        let boot_id = boot_id();
-        if agent_record.boot_id != boot_id {
-            saved
-                .rules
-                .values_mut()
-                .for_each(|rule| rule.rebase(agent_record.mono_ms, now.mono_ms));
-        }
-        let (sender, inbox) = sync_channel(BATCHES_WAITING_MAX);
-        let remote = Remote::new(sender.clone());
-        let session = session_name(&config);
-        let held = pond.subscriptions(&session)?;
-        let wanted = subscriptions(&rules, &held);
-        let mut mill = Mill::new();
-        mill.resume(agent_record.in_seq);
-        info!(rules = rules.len(), gateway = config.gateway_id, "deployed");
-        let deployment = Deployment {
-            rules,
-            subscriptions: wanted.clone(),
-            saved: saved.rules,
-        };
-        mill.deploy(now, deployment)?;
-        control(remote.clone());
-        let outputs = Outputs::start(&config)?;
-        let source = start_source(&config, &clock, held.clone(), wanted.clone(), sender)?;
-        let storage = Storage::start(pond, session, boot_id)?;
-        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
-        let mut interval_us = 0;
-        let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)
-            .then(|| Duration::from_micros(interval_us / 2));
-        Ok(Self {
-            config,
-            mill,
-            clock,
-            inbox,
-            remote,
-            source,
-            outputs,
-            storage,
-            held,
-            wanted,
-            watchdog,
-            fed_watchdog_mono_ms: 0,
-            told_ledgers_mono_ms: 0,
-        })
-    }
-
     /// Works until somebody wishes the end.
     fn work(&mut self) -> Result<(), AgentError> {
         loop {
@@ -169,18 +166,78 @@ impl Agent {
                 Some(Wish::Reload) => self.reload(),
                 None => {}
             }
-            match self.next(self.rest()) {
-                Ok(Input::Source(report)) => self.hear(report)?,
-                Ok(Input::SourceEnded) => return Err(AgentError::Ended("source")),
-                Ok(Input::Woken) => {}
-                Err(RecvTimeoutError::Timeout) => self.turn(mill::Input::Tick),
-                Err(RecvTimeoutError::Disconnected) => return Err(AgentError::Ended("inbox")),
+            self.waker.rearm();
+            if !self.look_around()? {
+                self.wait()?;
             }
             let now = self.clock.now();
             self.feed_watchdog(now);
-            self.storage.keep(&mut self.mill, now)?;
             self.tell_ledgers(now);
+            self.check_ledgers(now);
+            self.say_when_stalled(now);
         }
+    }
+
+    /// Takes up what has become of what was handed out, then one report of the source, if more can be
+    /// taken in. Returns whether there was anything.
+    fn look_around(&mut self) -> Result<bool, AgentError> {
+        let mut busy = false;
+        for news in self.storage.news()? {
+            self.turn(news);
+            busy = true;
+        }
+        for report in self.outputs.take_lane_reports() {
+            self.turn(mill::Input::Lane(report));
+            busy = true;
+        }
+        if self.is_full() {
+            return Ok(busy);
+        }
+        match self.reports.try_recv() {
+            Ok(report) => self.hear(report),
+            Err(TryRecvError::Empty) => return Ok(busy),
+            Err(TryRecvError::Disconnected) => return Err(AgentError::Ended("source")),
+        }
+        Ok(true)
+    }
+
+    /// Whether nothing more can be taken in: that holds the source back, and through it the broker
+    /// that sensors publish to.
+    fn is_full(&self) -> bool {
+        self.mill.is_full() || self.outputs.are_backed_up() || self.storage.is_backed_up()
+    }
+
+    /// Waits until something happens, or is due.
+    fn wait(&mut self) -> Result<(), AgentError> {
+        match self.inbox.recv_timeout(self.rest()) {
+            Ok(Input::Woken) => {}
+            Ok(Input::Asked(asked)) => self.answer(asked),
+            Err(RecvTimeoutError::Timeout) => self.turn(mill::Input::Tick),
+            Err(RecvTimeoutError::Disconnected) => return Err(AgentError::Ended("inbox")),
+        }
+        Ok(())
+    }
+
+    /// How long the loop may wait for an input.
+    fn rest(&self) -> Duration {
+        if self.outputs.are_backed_up() || self.storage.is_backed_up() {
+            return BACKED_UP_REST;
+        }
+        let now = self.clock.now().mono_ms;
+        let due = self
+            .mill
+            .next_due_mono_ms()
+            .map(|due| Duration::from_millis(due.saturating_sub(now)));
+        let longest = if self.mill.has_schedules() {
+            REST_MAX
+        } else {
+            Duration::from_secs(10)
+        };
+        [due, self.watchdog, Some(longest)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(longest)
     }
 
     /// Tells systemd that the loop turns, twice as often as it wants to hear it.
@@ -205,56 +262,76 @@ impl Agent {
         self.remote.tell_ledgers(all.collect());
     }
 
-    /// The next input, or that time is up. While a broker takes less than we send nothing more is taken in:
-    /// that holds the source back, and through it the broker that sensors publish to.
-    fn next(&self, at_most: Duration) -> Result<Input, RecvTimeoutError> {
-        if self.outputs.are_backed_up() {
-            std::thread::sleep(BACKED_UP_REST);
-            return Err(RecvTimeoutError::Timeout);
+    /// Checks both ledgers now and then; one that does not balance is told loudly.
+    fn check_ledgers(&mut self, now: Now) {
+        if now.mono_ms < self.checked_mono_ms + CHECK_EVERY_MS {
+            return;
         }
-        self.inbox.recv_timeout(at_most)
+        self.checked_mono_ms = now.mono_ms;
+        self.mill.check_ledgers(&mut self.asked);
+        self.carry_out(now);
     }
 
-    /// How long the loop may wait for an input.
-    fn rest(&self) -> Duration {
-        let now = self.clock.now().mono_ms;
-        let due = self
-            .mill
-            .next_due_mono_ms()
-            .map(|due| Duration::from_millis(due.saturating_sub(now)));
-        let longest = if self.mill.has_schedules() {
-            REST_MAX
-        } else {
-            Duration::from_secs(10)
-        };
-        [due, self.watchdog, Some(longest)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(longest)
+    /// Says that nothing is taken in, and why, as long as that is so.
+    fn say_when_stalled(&mut self, now: Now) {
+        if !self.storage.is_stalled() {
+            if self.said_stalled_mono_ms.take().is_some() {
+                info!("there is room on the disk again: taking in");
+            }
+            return;
+        }
+        let said = self.said_stalled_mono_ms;
+        if said.is_none_or(|at| now.mono_ms >= at + SAY_STALLED_EVERY_MS) {
+            self.said_stalled_mono_ms = Some(now.mono_ms);
+            error!(
+                "the disk is full: nothing more is acknowledged to sensors or sent until there is room"
+            );
+        }
     }
 
-    fn hear(&mut self, report: source::SourceReport) -> Result<(), AgentError> {
+    fn hear(&mut self, report: source::SourceReport) {
         use source::SourceReport as Report;
         match report {
-            Report::Events(events) => self.turn(mill::Input::Events(events)),
+            Report::Events(events) => {
+                for event in events.iter().filter(|event| event.fault.is_none()) {
+                    self.recorder.record(event);
+                }
+                self.turn(mill::Input::Events(events));
+            }
             Report::Subscribed { held } => {
-                self.storage.remember_subscriptions(&held)?;
-                self.held = held;
+                self.held.clone_from(&held);
+                self.turn(mill::Input::Subscribed(held));
             }
             Report::Connected {
-                session_present, ..
+                epoch,
+                session_present,
+                window,
+                ..
             } => {
-                if !session_present && !self.held.is_empty() {
-                    warn!(
-                        "the broker has lost this gateway's session: what it queued while we were away is gone"
-                    );
-                }
+                self.broker = Link {
+                    connected: true,
+                    trouble: None,
+                };
+                self.turn(mill::Input::Connected {
+                    epoch,
+                    session_present,
+                    window,
+                });
             }
+            Report::Confirmed(confirmed) => self.turn(mill::Input::Confirmed {
+                epoch: confirmed.epoch,
+                acknowledged: confirmed.acknowledged,
+            }),
             Report::Refused { filter, reason } => {
                 error!(%filter, "the broker refused a subscription, its rules get nothing: {reason}");
             }
-            Report::Disconnected { .. } => {}
+            Report::Disconnected { reason, .. } => {
+                self.broker = Link {
+                    connected: false,
+                    trouble: Some(reason),
+                };
+                self.turn(mill::Input::Disconnected);
+            }
             Report::Oversized { topic, bytes } => {
                 let topic = topic.as_ref().map_or("?", |topic| topic.as_str());
                 warn!(
@@ -264,14 +341,42 @@ impl Agent {
             }
             Report::InvalidTopics { count } => warn!(count, "dropped messages with invalid topics"),
         }
-        Ok(())
     }
 
-    /// Turns the mill once and hands on what comes out.
+    /// Turns the mill once and carries out what it asks for.
     fn turn(&mut self, input: mill::Input) {
         let now = self.clock.now();
-        self.mill.step(now, input, self.outputs.buffer());
-        self.outputs.hand_on(now);
+        self.mill.step(now, input, &mut self.asked);
+        self.carry_out(now);
+    }
+
+    /// Carries out what the mill asked for, in order.
+    fn carry_out(&mut self, now: Now) {
+        let mut asked = std::mem::take(&mut self.asked);
+        for output in asked.drain(..) {
+            match output {
+                Output::Append { lsn, bytes } => self.storage.append(lsn, bytes),
+                Output::Acknowledge { epoch, packets } => self.source.acknowledge(epoch, packets),
+                Output::Proceed { epoch } => self.source.proceed(epoch),
+                Output::ReadBack {
+                    lane,
+                    wanted,
+                    relocate,
+                } => self.storage.read_back(lane, wanted, relocate),
+                Output::Checkpoint(checkpoint) => self.storage.checkpoint(checkpoint),
+                Output::Recycle { below_lsn } => self.storage.recycle(below_lsn),
+                Output::SessionLost => warn!(
+                    "the broker has lost this gateway's session: what it queued while we were away is gone"
+                ),
+                Output::Unbalanced { what } => {
+                    self.unbalanced += 1;
+                    error!("a ledger does not balance, please report this: {what}");
+                }
+                other => self.outputs.carry_out(other, now),
+            }
+        }
+        self.asked = asked;
+        self.outputs.flush();
     }
 
     /// Reads the rules again. Wrong ones leave the old deployment running.
@@ -291,102 +396,21 @@ impl Agent {
         let rules = install_all(&self.config).map_err(AgentError::Rules)?;
         let count = rules.len();
         let now = self.clock.now();
-        // What the pond says of rules that come back must be what they last knew.
-        self.storage.write_now(&mut self.mill, now)?;
-        let saved = self.storage.saved_rules()?;
         // A filter on its way to the broker keeps its number too: copies that bear it may be
         // waiting already, and would answer no rule under another.
         let known = [self.wanted.as_slice(), &self.held].concat();
         let wanted = subscriptions(&rules, &known);
         let subscriptions = wanted.clone();
-        self.mill.deploy(
-            now,
-            Deployment {
-                rules,
-                subscriptions,
-                saved,
-            },
-        )?;
+        let deployment = Deployment {
+            rules,
+            subscriptions,
+        };
+        let deployed = self.mill.deploy(now, deployment, &mut self.asked);
+        self.carry_out(now);
+        deployed?;
         self.source
             .command(source::SourceCommand::Subscriptions(wanted.clone()));
         self.wanted = wanted;
         Ok(count)
-    }
-
-    /// Takes no more events, finishes those that are here, sends what waits, writes the state.
-    fn stop(mut self, outcome: Result<(), AgentError>) -> Result<(), AgentError> {
-        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-        let deadline = Instant::now() + self.remote.grace();
-        info!("stopping");
-        self.source.command(source::SourceCommand::Stop);
-        while outcome.is_ok() && Instant::now() < deadline {
-            match self.next(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Input::Source(report)) => self.hear(report)?,
-                Ok(Input::SourceEnded) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Input::Woken) | Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
-        self.outputs
-            .stop(deadline.saturating_duration_since(Instant::now()));
-        let now = self.clock.now();
-        self.told_ledgers_mono_ms = 0;
-        self.tell_ledgers(now);
-        self.storage.stop(&mut self.mill, now)?;
-        for (rule, ledger) in self
-            .mill
-            .ledgers()
-            .filter(|(_, ledger)| ledger.received > 0)
-        {
-            let dropped: u64 = ledger.dropped.values().sum();
-            info!(
-                rule = %rule, received = ledger.received, filtered = ledger.filtered,
-                absorbed = ledger.absorbed, emitting = ledger.emitting, dead = ledger.dead,
-                dropped, emissions = ledger.emissions, "ledger"
-            );
-        }
-        outcome
-    }
-}
-
-/// What the broker knows this gateway's session by.
-fn session_name(config: &Config) -> String {
-    format!(
-        "{}:{} {}",
-        config.broker.host, config.broker.port, config.gateway_id
-    )
-}
-
-fn start_source(
-    config: &Config,
-    clock: &Clock,
-    held: Vec<Subscription>,
-    wanted: Vec<Subscription>,
-    sender: SyncSender<Input>,
-) -> Result<source::SourceHandle, std::io::Error> {
-    let Broker { host, port, .. } = &config.broker;
-    let mut settings = source::SourceSettings::new(host, *port, &config.gateway_id, clock.clone());
-    settings.username.clone_from(&config.broker.username);
-    settings.password.clone_from(&config.broker.password);
-    settings.protocol = config.broker.protocol;
-    settings.qos = config.broker.qos;
-    settings.packet_bytes_max = config.broker.packet_bytes_max;
-    settings.coalesce = config.broker.coalesce;
-    let end = SayEnd(sender);
-    source::spawn(settings, held, wanted, move |report| {
-        let SayEnd(sender) = &end;
-        match sender.try_send(Input::Source(report)) {
-            Ok(()) => source::Flow::Taken,
-            Err(TrySendError::Full(Input::Source(report))) => source::Flow::Full(report),
-            Err(_) => source::Flow::Gone,
-        }
-    })
-}
-
-/// Tells the loop that the thread which held this has ended.
-struct SayEnd(SyncSender<Input>);
-
-impl Drop for SayEnd {
-    fn drop(&mut self) {
-        let _ = self.0.send(Input::SourceEnded);
     }
 }

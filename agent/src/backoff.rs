@@ -10,18 +10,34 @@ pub const DELAY_MIN: Duration = Duration::from_millis(200);
 pub const DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// Counts failures in a row and says how long to wait after each.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Backoff {
     failures: u32,
+    delay_max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(DELAY_MAX)
+    }
 }
 
 impl Backoff {
+    /// With a longest delay of one's own.
+    pub const fn up_to(delay_max: Duration) -> Self {
+        let failures = 0;
+        Self {
+            failures,
+            delay_max,
+        }
+    }
+
     /// The delay after one more failure: anywhere between [`DELAY_MIN`] and a bound that doubles
     /// with each failure, so that many gateways do not come back to a broker at the same moment.
     pub fn after_failure(&mut self, random: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        let bound = DELAY_MIN.saturating_mul(doubled).min(DELAY_MAX);
+        let bound = DELAY_MIN.saturating_mul(doubled).min(self.delay_max);
         let spread = millis(bound.saturating_sub(DELAY_MIN));
         DELAY_MIN + Duration::from_millis(random % (spread + 1))
     }
@@ -49,6 +65,16 @@ mod tests {
             let highest = backoff.after_failure(bound_ms - 200);
             assert_eq!(highest, Duration::from_millis(bound_ms));
         }
+    }
+
+    #[test]
+    fn a_longest_delay_of_ones_own_is_reached() {
+        let mut backoff = Backoff::up_to(Duration::from_secs(300));
+        for _ in 0..20 {
+            backoff.after_failure(0);
+        }
+        let longest = backoff.after_failure(299_800);
+        assert_eq!(longest, Duration::from_secs(300));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! 0 done, 1 it ran and was refused or failed, 2 wrong use or wrong input.
 
 mod check;
+mod dead_letters;
 mod demo;
+mod inspect;
+mod repair;
 mod rule_build;
 mod rule_test;
 mod run;
@@ -48,6 +51,15 @@ enum Command {
     /// Check the configuration and every rule without starting anything
     #[command(after_help = check::HELP)]
     Check(check::Options),
+    /// Look into a gateway's data directory: ledgers, what waits, journal, state
+    #[command(after_help = inspect::HELP)]
+    Inspect(inspect::Options),
+    /// What could not be digested or delivered: list it, show it, try it once more
+    #[command(after_help = dead_letters::HELP)]
+    DeadLetters(dead_letters::Options),
+    /// Mend a journal that is damaged beyond what a crash does, and keep what is cut
+    #[command(after_help = repair::HELP)]
+    Repair(repair::Options),
     /// Build and try rules on this machine
     #[command(subcommand)]
     Rule(RuleCommand),
@@ -114,6 +126,9 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
+        Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Repair(options) => repair::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
         Command::Completions { shell } => {

@@ -1,3 +1,420 @@
-//! Where emissions leave to: one adapter per protocol, each with a thread and a library of its own.
+//! Where emissions leave to. One thread, named `out`, serves all destinations: each has a
+//! connection of its own, two lanes of committed rows, and a bounded queue of messages that live in
+//! memory only and end with the process.
+//!
+//! What becomes of rows is gathered as [`LaneReport`]s until the mill takes them; what becomes of
+//! other messages is reported by count.
 
+mod configured;
+pub mod http;
+mod lane;
 pub mod mqtt;
+mod names;
+mod queue;
+mod reports;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+use crate::emission::{LaneReport, Priority, Row};
+use crate::source::mqtt::Version;
+use crate::topic::Topic;
+
+pub use configured::configured;
+pub use names::Identity;
+use queue::Queue;
+use reports::Reports;
+
+/// How to reach a destination.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    /// A broker.
+    Mqtt(mqtt::DestinationSettings),
+    /// Something that takes batches by HTTP.
+    Http(http::HttpSettings),
+}
+
+impl From<http::HttpSettings> for Settings {
+    fn from(settings: http::HttpSettings) -> Self {
+        Self::Http(settings)
+    }
+}
+
+impl From<mqtt::DestinationSettings> for Settings {
+    fn from(settings: mqtt::DestinationSettings) -> Self {
+        Self::Mqtt(settings)
+    }
+}
+
+impl Settings {
+    fn queue(&self) -> Queue {
+        match self {
+            Self::Mqtt(settings) => {
+                Queue::new(settings.queue_messages_max, settings.queue_bytes_max)
+            }
+            Self::Http(settings) => {
+                Queue::new(settings.queue_messages_max, settings.queue_bytes_max)
+            }
+        }
+    }
+}
+
+/// One message that is no row of a lane.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Which destination, by its place in the list given to [`spawn`].
+    pub destination: usize,
+    /// Where to publish.
+    pub topic: Topic,
+    /// What to publish.
+    pub payload: Bytes,
+    /// Quality of service, 0 or 1.
+    pub qos: u8,
+    /// Whether the broker keeps it for later subscribers.
+    pub retain: bool,
+}
+
+/// What the destinations have to say, besides what becomes of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DestinationReport {
+    /// The broker took the connection.
+    Connected {
+        /// Which destination.
+        destination: usize,
+        /// Which MQTT is spoken; `None` over HTTP.
+        protocol: Option<Version>,
+    },
+    /// The connection failed or ended.
+    Disconnected {
+        /// Which destination.
+        destination: usize,
+        /// Why, and what can be done about it.
+        reason: String,
+        /// When the next attempt comes.
+        retry_in: Duration,
+    },
+    /// QoS 1 messages were acknowledged, or QoS 0 messages written; rows are not counted here.
+    Acknowledged {
+        /// Which destination.
+        destination: usize,
+        /// How many.
+        count: usize,
+    },
+    /// Messages were given up; rows never are.
+    Dropped {
+        /// Which destination.
+        destination: usize,
+        /// How many.
+        count: usize,
+        /// Why.
+        why: String,
+    },
+}
+
+/// How a destination does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DestinationStatus {
+    /// Whether a connection stands, or the last request was answered.
+    pub connected: bool,
+    /// Why there is no connection, and what can be done about it.
+    pub trouble: Option<String>,
+    /// Why a lane stands still though there is a connection: its owner has to do something.
+    pub stalled: Option<String>,
+    /// Rows handed out and not settled, of both lanes.
+    pub rows: usize,
+}
+
+/// What was left when the destinations stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftovers {
+    /// For each destination how many messages were not acknowledged, rows not counted.
+    pub unsent: Vec<usize>,
+    /// What became of rows since the last look.
+    pub lanes: Vec<LaneReport>,
+}
+
+/// Rows on their way from the mill to a destination.
+#[derive(Debug, Default)]
+struct Inbox {
+    high: Shipped,
+    normal: Shipped,
+}
+
+/// Batches of a lane as they were shipped.
+#[derive(Debug, Default)]
+struct Shipped {
+    /// Each with the number of refusals that the mill knew of.
+    batches: Vec<(Vec<Row>, u64)>,
+    /// How many refusals of this lane the mill was told.
+    refusals: u64,
+}
+
+impl Inbox {
+    fn lane(&mut self, priority: Priority) -> &mut Shipped {
+        match priority {
+            Priority::High => &mut self.high,
+            Priority::Normal => &mut self.normal,
+        }
+    }
+}
+
+impl Shipped {
+    fn take(&mut self) -> Self {
+        Self {
+            batches: std::mem::take(&mut self.batches),
+            refusals: self.refusals,
+        }
+    }
+
+    /// The rows, whatever batches they came in.
+    fn rows(self) -> impl Iterator<Item = Vec<Row>> {
+        self.batches.into_iter().map(|(rows, _)| rows)
+    }
+}
+
+/// What the two threads share about one destination.
+struct Shared {
+    queue: Mutex<Queue>,
+    inbox: Mutex<Inbox>,
+    status: Mutex<DestinationStatus>,
+    woken: Notify,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
+    }
+
+    /// The batches that were shipped since the last look, first of the high lane.
+    fn take_inbox(&self) -> Inbox {
+        let mut inbox = lock(&self.inbox);
+        Inbox {
+            high: inbox.high.take(),
+            normal: inbox.normal.take(),
+        }
+    }
+
+    fn inbox_is_empty(&self) -> bool {
+        let inbox = lock(&self.inbox);
+        inbox.high.batches.is_empty() && inbox.normal.batches.is_empty()
+    }
+
+    fn set_status(&self, change: impl FnOnce(&mut DestinationStatus)) {
+        change(&mut lock(&self.status));
+    }
+}
+
+/// A panic elsewhere leaves what is shared whole: each change of it is one call.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all destinations report to.
+struct Desk {
+    report: Mutex<Box<dyn FnMut(DestinationReport) + Send>>,
+    lanes: Reports,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Desk {
+    fn tell(&self, report: DestinationReport) {
+        lock(&self.report)(report);
+    }
+
+    fn tell_lane(&self, report: LaneReport) {
+        if self.lanes.add(report) {
+            (self.wake)();
+        }
+    }
+}
+
+/// Holds the destinations' thread.
+pub struct DestinationsHandle {
+    shared: Arc<[Shared]>,
+    desk: Arc<Desk>,
+    stop_by: watch::Sender<Option<Instant>>,
+    thread: JoinHandle<()>,
+}
+
+impl DestinationsHandle {
+    /// Queues a batch; never waits for a receiver. Where a queue is full its oldest messages make
+    /// room and are reported as dropped. A message for an unknown destination is a mistake of the
+    /// caller and is ignored.
+    pub fn send(&self, batch: Vec<Outgoing>) {
+        let mut touched: Option<(usize, MutexGuard<'_, Queue>)> = None;
+        for message in batch {
+            let place = message.destination;
+            if !matches!(&touched, Some((current, _)) if *current == place) {
+                self.let_go(touched.take());
+                touched = self.shared.get(place).map(|shared| (place, shared.queue()));
+            }
+            if let Some((_, queue)) = &mut touched {
+                queue.push(message);
+            }
+        }
+        self.let_go(touched);
+    }
+
+    /// Hands over rows of a lane, each after those before it. Over HTTP they are one batch, sent
+    /// unchanged until it is settled; one that is refused may be handed over again in pieces. They are sent, and sent again, until
+    /// a [`LaneReport`] settles them. Who calls bounds how many are on their way.
+    pub fn ship(&self, destination: usize, priority: Priority, rows: Vec<Row>) {
+        let Some(shared) = self.shared.get(destination).filter(|_| !rows.is_empty()) else {
+            return;
+        };
+        let mut inbox = lock(&shared.inbox);
+        let lane = inbox.lane(priority);
+        lane.batches.push((rows, lane.refusals));
+        drop(inbox);
+        shared.woken.notify_one();
+    }
+
+    /// What became of rows since the last call, those of a lane in the order it happened.
+    pub fn take_lane_reports(&self) -> Vec<LaneReport> {
+        let reports = self.desk.lanes.take();
+        for report in &reports {
+            if let LaneReport::Refused {
+                destination,
+                priority,
+                ..
+            } = report
+                && let Some(shared) = self.shared.get(*destination)
+            {
+                lock(&shared.inbox).lane(*priority).refusals += 1;
+            }
+        }
+        reports
+    }
+
+    /// How each destination does.
+    pub fn status(&self) -> Vec<DestinationStatus> {
+        let statuses = self
+            .shared
+            .iter()
+            .map(|shared| lock(&shared.status).clone());
+        statuses.collect()
+    }
+
+    /// Whether a destination has a connection.
+    pub fn is_connected(&self, destination: usize) -> bool {
+        let shared = self.shared.get(destination);
+        shared.is_some_and(|shared| lock(&shared.status).connected)
+    }
+
+    /// Whether more than half of a destination's room is taken. Whoever sends faster than a broker
+    /// takes should wait then; one whose broker is away cannot.
+    pub fn is_half_full(&self, destination: usize) -> bool {
+        self.shared
+            .get(destination)
+            .is_some_and(|shared| shared.queue().is_half_full())
+    }
+
+    fn let_go(&self, touched: Option<(usize, MutexGuard<'_, Queue>)>) {
+        if let Some((place, queue)) = touched {
+            drop(queue);
+            if let Some(shared) = self.shared.get(place) {
+                shared.woken.notify_one();
+            }
+        }
+    }
+
+    /// Sends what is queued and what was shipped, waits for its acknowledgements, says good-bye; at
+    /// most for `grace`. Rows do not make it wait for a receiver that is away: they are kept.
+    pub fn stop(self, grace: Duration) -> Leftovers {
+        self.stop_by.send_replace(Some(Instant::now() + grace));
+        // A thread that panicked has sent nothing more: the queues tell.
+        let _ = self.thread.join();
+        Leftovers {
+            unsent: self.shared.iter().map(|s| s.queue().len()).collect(),
+            lanes: self.desk.lanes.take(),
+        }
+    }
+}
+
+/// Starts the thread for all destinations. `report` and `wake` are called on it and must not block;
+/// `wake` says that there are lane reports to take.
+///
+/// # Errors
+/// When the thread or its runtime cannot be started.
+pub fn spawn(
+    destinations: Vec<Settings>,
+    report: impl FnMut(DestinationReport) + Send + 'static,
+    wake: impl Fn() + Send + Sync + 'static,
+) -> Result<DestinationsHandle, io::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let (stop_by, stop_seen) = watch::channel(None);
+    let shared: Arc<[Shared]> = destinations
+        .iter()
+        .map(|settings| Shared {
+            queue: Mutex::new(settings.queue()),
+            inbox: Mutex::default(),
+            status: Mutex::default(),
+            woken: Notify::new(),
+        })
+        .collect();
+    let desk = Arc::new(Desk {
+        report: Mutex::new(Box::new(report)),
+        lanes: Reports::default(),
+        wake: Box::new(wake),
+    });
+    let seats = Arc::clone(&shared);
+    let desk_there = Arc::clone(&desk);
+    let thread = std::thread::Builder::new()
+        .name("out".to_owned())
+        .spawn(move || run_all(&runtime, destinations, &seats, &desk_there, &stop_seen))?;
+    Ok(DestinationsHandle {
+        shared,
+        desk,
+        stop_by,
+        thread,
+    })
+}
+
+/// Where a destination's task sits: what it shares with the mill's thread.
+#[derive(Clone)]
+struct Seat {
+    place: usize,
+    all: Arc<[Shared]>,
+    desk: Arc<Desk>,
+}
+
+impl Seat {
+    fn shared(&self) -> &Shared {
+        self.all.get(self.place).expect("each task has its seat")
+    }
+}
+
+/// Runs all destinations to their ends.
+fn run_all(
+    runtime: &tokio::runtime::Runtime,
+    destinations: Vec<Settings>,
+    all: &Arc<[Shared]>,
+    desk: &Arc<Desk>,
+    stop_seen: &watch::Receiver<Option<Instant>>,
+) {
+    let tasks = tokio::task::LocalSet::new();
+    for (place, settings) in destinations.into_iter().enumerate() {
+        let seat = Seat {
+            place,
+            all: Arc::clone(all),
+            desk: Arc::clone(desk),
+        };
+        match settings {
+            Settings::Mqtt(settings) => {
+                tasks.spawn_local(mqtt::run(settings, seat, stop_seen.clone()))
+            }
+            Settings::Http(settings) => {
+                tasks.spawn_local(http::run(settings, seat, stop_seen.clone()))
+            }
+        };
+    }
+    runtime.block_on(tasks);
+}

@@ -74,6 +74,17 @@ impl Event {
     }
 }
 
+/// A hash of several byte strings, the same on every machine and in every version: it is written
+/// down.
+pub fn hash_bytes(parts: &[&[u8]]) -> u128 {
+    let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
+    for part in parts {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.digest128()
+}
+
 /// MQTT 5 subscription identifiers of one received copy. Most copies carry exactly one, which is
 /// kept without an allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

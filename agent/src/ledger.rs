@@ -1,6 +1,7 @@
 //! The running count of what became of every event, rule by rule. Each event that reaches a rule
 //! ends in exactly one column; a ledger that does not balance is a fault of the agent.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What became of one event at one rule.
@@ -32,7 +33,7 @@ pub struct Ledger {
     /// See [`Fate::Dead`].
     pub dead: u64,
     /// See [`Fate::Dropped`], by reason.
-    pub dropped: BTreeMap<&'static str, u64>,
+    pub dropped: BTreeMap<Cow<'static, str>, u64>,
     /// Messages sent, those of timers and windows included.
     pub emissions: u64,
     /// Calls of timers and windows that ended in a fault; they belong to no event.
@@ -52,8 +53,63 @@ impl Ledger {
             Fate::Absorbed => self.absorbed += 1,
             Fate::Emitting => self.emitting += 1,
             Fate::Dead => self.dead += 1,
-            Fate::Dropped(reason) => *self.dropped.entry(reason).or_default() += 1,
+            Fate::Dropped(reason) => *self.dropped.entry(reason.into()).or_default() += 1,
         }
+    }
+
+    /// What was counted since `before`, which is an earlier stand of the same ledger.
+    pub fn since(&self, before: &Self) -> Self {
+        let mut delta = self.clone();
+        for (column, before) in delta.columns_mut().into_iter().zip(before.columns()) {
+            *column = column.saturating_sub(before);
+        }
+        for (reason, count) in &before.dropped {
+            if let Some(column) = delta.dropped.get_mut(reason) {
+                *column = column.saturating_sub(*count);
+            }
+        }
+        delta.dropped.retain(|_, count| *count > 0);
+        delta
+    }
+
+    /// Counts what [`Ledger::since`] told.
+    pub fn add(&mut self, delta: &Self) {
+        for (column, more) in self.columns_mut().into_iter().zip(delta.columns()) {
+            *column += more;
+        }
+        for (reason, more) in &delta.dropped {
+            *self.dropped.entry(reason.clone()).or_default() += more;
+        }
+    }
+
+    /// All numbers but the dropped ones, in the order in which they are written down.
+    pub fn columns(&self) -> [u64; 9] {
+        [
+            self.received,
+            self.filtered,
+            self.absorbed,
+            self.emitting,
+            self.dead,
+            self.emissions,
+            self.faults_without_event,
+            self.keys_evicted,
+            self.fuel,
+        ]
+    }
+
+    /// The same, to be changed.
+    pub fn columns_mut(&mut self) -> [&mut u64; 9] {
+        [
+            &mut self.received,
+            &mut self.filtered,
+            &mut self.absorbed,
+            &mut self.emitting,
+            &mut self.dead,
+            &mut self.emissions,
+            &mut self.faults_without_event,
+            &mut self.keys_evicted,
+            &mut self.fuel,
+        ]
     }
 
     /// Whether every event received stands in one column.

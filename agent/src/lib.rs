@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod clock;
 pub mod event;
 pub mod sabotage;
+pub mod secret;
 pub mod text;
 pub mod topic;
 pub mod value;
@@ -18,10 +19,12 @@ pub mod config;
 pub mod effects;
 pub mod emission;
 pub mod frame;
+pub mod ledger;
 pub mod limits;
 pub mod record;
 pub mod schedule;
 pub mod state;
+pub mod tls;
 
 // Floor 2: manifests to checked values.
 pub mod manifest;
@@ -30,8 +33,11 @@ pub mod stock;
 
 // Floor 3: an event to rules and inputs.
 pub mod decode;
+pub mod event_ids;
+pub mod image;
 pub mod input;
-pub mod ledger;
+pub mod outbox;
+pub mod receipts;
 pub mod router;
 pub mod window;
 
@@ -42,8 +48,12 @@ pub mod function;
 pub mod mill;
 
 // Floor 6: files and disk.
+pub mod books;
 pub mod install;
+pub mod journal;
 pub mod pond;
+pub mod recorder;
+pub mod recovery;
 
 // Floor 7: adapters.
 pub mod destination;

@@ -3,52 +3,58 @@
 //! machine. What comes in enters through [`Mill::step`]; what has to be done about it leaves in
 //! [`Output`]s, in the order in which it happened.
 
+mod acks;
 mod active;
 mod bind;
 mod checkpoint;
+mod commit;
 mod deploy;
 mod due;
+mod durable;
+mod intake;
 mod keys;
 mod output;
+mod ponds;
 mod prove;
+mod redrive;
 mod route;
+mod schedules;
+mod stall;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use bind::BoundRule;
-pub use checkpoint::{Checkpoint, SavedRule};
 pub use deploy::{DeployError, Deployment};
-pub use output::{DeadLetter, Emitted, Output, PortBinding};
+pub use durable::Keeping;
+pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding};
 pub use prove::prove;
 
-use crate::clock::{Now, STEP_MS};
+use crate::clock::Now;
 use crate::event::Event;
 use crate::frame::Frame;
-use crate::ledger::Ledger;
+use crate::image::{Image, SavedRule};
+use crate::ledger::{Fate, Ledger};
+use crate::outbox::Outbox;
+use crate::record::IntakeCounts;
 use crate::router::Router;
 use crate::topic::Topic;
 
 use active::{Active, Step};
 use due::{DueQueue, What};
+use durable::Durable;
 use route::Route;
 
-/// A schedule that was missed for longer than this is not made up for.
-const CATCH_UP_MS: i64 = 3 * 3_600_000;
-
-/// What makes the mill turn.
-#[derive(Debug)]
-pub enum Input {
-    /// Events, in the order of their arrival.
-    Events(Vec<Event>),
-    /// Nothing but time.
-    Tick,
-}
+/// What all rules together may ask for because of one event: so that a commit fits into a segment.
+const EFFECT_BYTES_MAX: usize = 4 << 20;
 
 /// The state machine.
 pub struct Mill {
     rules: Vec<Active>,
+    /// What is kept of rules that are not active.
+    dormant: BTreeMap<String, SavedRule>,
     router: Router<Route>,
     frame: Box<Frame>,
     due: DueQueue,
@@ -63,6 +69,8 @@ pub struct Mill {
     has_schedules: bool,
     /// Whether every call starts on a fresh instance.
     cold: bool,
+    /// What makes effects durable; without it they are told at once, as `rule test` wants it.
+    durable: Option<Box<Durable>>,
 }
 
 impl Default for Mill {
@@ -72,10 +80,11 @@ impl Default for Mill {
 }
 
 impl Mill {
-    /// A mill without rules.
+    /// A mill without rules that keeps nothing.
     pub fn new() -> Self {
         Self {
             rules: Vec::new(),
+            dormant: BTreeMap::new(),
             router: Router::new([]),
             frame: Box::default(),
             due: DueQueue::default(),
@@ -85,7 +94,21 @@ impl Mill {
             wall_offset_ms: None,
             has_schedules: false,
             cold: false,
+            durable: None,
         }
+    }
+
+    /// A mill that keeps a journal and goes on from where an earlier one stood. The image's outbox
+    /// knows the destinations already.
+    pub fn keeping(mut image: Image, keeping: Keeping, now: Now) -> Self {
+        image.rebase(&keeping.boot_id, now.mono_ms);
+        let mut mill = Self {
+            in_seq: image.agent.in_seq,
+            dormant: std::mem::take(&mut image.rules),
+            ..Self::new()
+        };
+        mill.durable = Some(Box::new(Durable::new(keeping, image, now)));
+        mill
     }
 
     /// Makes every call start on a fresh instance, so that a function which keeps state in its
@@ -102,20 +125,57 @@ impl Mill {
             Input::Events(events) => {
                 for event in events {
                     self.take_in(now, event, out);
+                    self.commit_if_full(now, out);
                 }
             }
             Input::Tick => {}
+            other => self.hear(now, other, out),
         }
+        self.end_step(now, out);
     }
 
     /// When the mill has to turn again even if nothing comes in, in monotonic time.
     pub fn next_due_mono_ms(&self) -> Option<u64> {
-        self.due.next_mono_ms()
+        let durable = self.durable.as_ref().and_then(|d| d.next_due_mono_ms());
+        [self.due.next_mono_ms(), durable]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether something hangs on the wall clock, which may be set at any moment.
     pub fn has_schedules(&self) -> bool {
         self.has_schedules
+    }
+
+    /// Whether no more events should be taken in for now: the journal or a lane is full.
+    pub fn is_full(&self) -> bool {
+        self.durable
+            .as_ref()
+            .is_some_and(|durable| durable.is_full())
+    }
+
+    /// Whether everything that was asked for by [`Input::Flush`] is on stable storage.
+    pub fn is_flushed(&self) -> bool {
+        self.durable.as_ref().is_none_or(|durable| {
+            !durable.batch.is_open()
+                && durable.durable_lsn + 1 == durable.next_lsn
+                && durable.checkpoints.is_idle()
+        })
+    }
+
+    /// Whether nothing happened since the last commit that another one would hold.
+    pub fn is_settled(&self) -> bool {
+        let settled = |durable: &Durable| !durable.batch.is_open() && !durable.outbox.is_changed();
+        self.durable.as_deref().is_none_or(settled)
+    }
+
+    /// The last commit, and the last that is on stable storage.
+    pub fn lsns(&self) -> (u64, u64) {
+        let durable = self.durable.as_ref();
+        durable.map_or((0, 0), |durable| {
+            (durable.next_lsn - 1, durable.durable_lsn)
+        })
     }
 
     /// Names of the rules with what became of their events.
@@ -130,29 +190,50 @@ impl Mill {
         self.unrouted
     }
 
-    fn take_in(&mut self, now: Now, event: Event, out: &mut Vec<Output>) {
-        self.in_seq += 1;
-        if event.topic.as_str().starts_with("tidemill/") {
-            self.unrouted += 1;
-            return;
+    /// What became of messages before any rule saw them.
+    pub fn intake_counts(&self) -> IntakeCounts {
+        let mut counts = IntakeCounts::default();
+        if let Some(durable) = &self.durable {
+            counts = durable.record.counts;
+            counts.add(&durable.batch.counts);
         }
+        counts
+    }
+
+    /// What waits for destinations.
+    pub fn outbox(&self) -> Option<&Outbox> {
+        self.durable.as_ref().map(|durable| &durable.outbox)
+    }
+
+    /// What the session of this name is known to hold: numbers and filters.
+    pub fn subscriptions_of(&self, session: &str) -> Vec<(u32, String)> {
+        let durable = self.durable.iter();
+        durable
+            .flat_map(|durable| durable.subscriptions_of(session))
+            .map(|(id, filter)| (id, filter.to_owned()))
+            .collect()
+    }
+
+    /// What became of an event, seen over all its rules.
+    fn route(&mut self, now: Now, event: Event, out: &mut Vec<Output>) -> Worked {
         let Self { router, rules, .. } = self;
         let route = router.route(event.topic.as_str(), |hits| {
             Route::new(hits, rules, &event.topic)
         });
         self.frame.event_ms = event.arrival_ms;
         self.frame.event = event;
-        self.work(&route, now, out);
+        self.work(&route, now, out)
     }
 
     /// Runs the rules of a route on the event in the frame.
-    fn work(&mut self, route: &Route, now: Now, out: &mut Vec<Output>) {
+    fn work(&mut self, route: &Route, now: Now, out: &mut Vec<Output>) -> Worked {
         let Self {
             rules,
             frame,
             due,
             in_seq,
             cold,
+            durable,
             ..
         } = self;
         frame.now = now;
@@ -163,30 +244,38 @@ impl Mill {
             let Frame { event, decoded, .. } = &mut **frame;
             route.plan.decode(&event.payload, decoded)
         };
+        let first = out.len();
         let mut step = Step {
             now,
             due,
             out,
             cold: *cold,
+            effect_bytes_free: EFFECT_BYTES_MAX,
         };
-        let mut wanted = false;
+        let mut worked = Worked::default();
         for (call, stop) in (0..).zip(&route.stops) {
             let Some(active) = rules.get_mut(stop.rule as usize) else {
                 continue;
             };
             let event = &frame.event;
+            // A copy that is for other rules than these needs its receipt too: sent again after a
+            // deployment it might be for them.
+            worked.kept |= !active.is_volatile();
             if !event.subscriptions.answers(stop.subscription)
                 || (event.retained && !active.rule.triggers.retained)
             {
                 continue;
             }
             frame.call = call;
-            wanted = true;
-            active.event(stop, decoded.as_ref().copied(), frame, &mut step);
+            worked.wanted = true;
+            let fate = active.event(stop, decoded.as_ref().copied(), frame, &mut step);
+            if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {
+                durable.touch(active.index);
+                worked.effects |= fate != Fate::Filtered;
+            }
         }
-        if !wanted {
-            self.unrouted += 1;
-        }
+        self.keep(first, now, out);
+        worked
     }
 
     fn fall_due(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -200,11 +289,13 @@ impl Mill {
                 continue;
             }
             self.frame.event = Event::new(self.nowhere.clone(), Bytes::new(), now.wall_ms);
+            let first = out.len();
             let Self {
                 rules,
                 frame,
                 due,
                 cold,
+                durable,
                 ..
             } = self;
             let mut step = Step {
@@ -212,126 +303,36 @@ impl Mill {
                 due,
                 out,
                 cold: *cold,
+                effect_bytes_free: EFFECT_BYTES_MAX,
             };
-            match what {
-                What::Pane(rule) => {
-                    if let Some(active) = rules.get_mut(rule as usize) {
-                        active.close_pane(frame, &mut step);
-                    }
-                }
-                What::Timer(rule, key, id) => {
-                    if let Some(active) = rules.get_mut(rule as usize) {
-                        active.fire_timer(&key, id, frame, &mut step);
-                    }
-                }
+            let (What::Pane(rule) | What::Timer(rule, ..) | What::Schedule(rule, _)) = &what;
+            let Some(active) = rules.get_mut(*rule as usize) else {
+                continue;
+            };
+            match &what {
+                What::Pane(_) => active.close_pane(frame, &mut step),
+                What::Timer(_, key, id) => active.fire_timer(key, *id, frame, &mut step),
                 What::Schedule(..) => {}
             }
-        }
-    }
-
-    /// Runs a rule for a slot of its schedule, and places the next one.
-    fn run_schedule(&mut self, rule: usize, number: usize, now: Now, out: &mut Vec<Output>) {
-        let Some(active) = self.rules.get_mut(rule) else {
-            return;
-        };
-        let Some(schedule) = active.rule.triggers.schedules.get(number) else {
-            return;
-        };
-        let Some(state) = active.schedules.get_mut(number) else {
-            return;
-        };
-        let Some(slot_ms) = state.next_ms.take() else {
-            return;
-        };
-        let payload = serde_json::json!({ "schedule": schedule.text(), "at": slot_ms }).to_string();
-        let periodic = schedule.period_ms().is_some();
-        state.last_ms = Some(if periodic { now.wall_ms } else { slot_ms });
-        let route = Arc::clone(&active.alone);
-        self.place_schedule(rule, number, now);
-        self.in_seq += 1;
-        self.frame.event_ms = slot_ms;
-        self.frame.event = Event::new(self.nowhere.clone(), payload, now.wall_ms);
-        self.work(&route, now, out);
-    }
-
-    /// Puts the next slot of a schedule into the queue.
-    fn place_schedule(&mut self, rule: usize, number: usize, now: Now) {
-        let Some(active) = self.rules.get_mut(rule) else {
-            return;
-        };
-        let Some(schedule) = active.rule.triggers.schedules.get(number) else {
-            return;
-        };
-        let Some(state) = active.schedules.get_mut(number) else {
-            return;
-        };
-        if let Some(period_ms) = schedule.period_ms() {
-            // It follows monotonic time; a step of the wall clock leaves it alone. What is left of a
-            // period that began before the rules were read again is waited for, no more.
-            let gone_ms = state
-                .last_ms
-                .and_then(|last| u64::try_from(now.wall_ms - last).ok());
-            let left_ms = gone_ms.map_or(period_ms, |gone| period_ms.saturating_sub(gone));
-            let mono_ms = now.mono_ms.saturating_add(left_ms);
-            state.next_ms = Some(now.wall_at(mono_ms));
-            self.due
-                .insert(mono_ms, What::Schedule(active.index, number));
-            return;
-        }
-        // Slots missed within the last three hours run once, a slot that ran never runs again.
-        let recently = now.wall_ms.saturating_sub(CATCH_UP_MS);
-        let after = match state.last_ms {
-            // A slot far ahead was run by a clock that was wrong.
-            Some(last) if last >= recently && last - now.wall_ms <= CATCH_UP_MS => last,
-            _ => now.wall_ms,
-        };
-        state.next_ms = match schedule.next_after(after) {
-            Some(next) if next < now.wall_ms => latest_slot(schedule, next, now.wall_ms),
-            next => next,
-        };
-        if let Some(next_ms) = state.next_ms {
-            self.due
-                .insert(now.mono_at(next_ms), What::Schedule(active.index, number));
-        }
-    }
-
-    fn notice_clock_step(&mut self, now: Now) {
-        let offset = now
-            .wall_ms
-            .saturating_sub(i64::try_from(now.mono_ms).unwrap_or(i64::MAX));
-        match self.wall_offset_ms {
-            Some(before) if before.abs_diff(offset) <= STEP_MS => return,
-            Some(_) => self.place_all_schedules(now),
-            None => {}
-        }
-        self.wall_offset_ms = Some(offset);
-    }
-
-    /// Places every schedule that hangs on the wall clock anew.
-    fn place_all_schedules(&mut self, now: Now) {
-        let mut on_the_wall = Vec::new();
-        for (rule, active) in self.rules.iter().enumerate() {
-            for (number, schedule) in active.rule.triggers.schedules.iter().enumerate() {
-                if schedule.period_ms().is_none() {
-                    self.due.drop_schedule(active.index, number);
-                    on_the_wall.push((rule, number));
-                }
+            if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {
+                durable.touch(active.index);
+                durable.batch.open(now);
             }
-        }
-        for (rule, number) in on_the_wall {
-            self.place_schedule(rule, number, now);
+            self.keep(first, now, out);
+            self.commit_if_full(now, out);
         }
     }
 }
 
-/// The latest slot from `first` on that is not after `now_ms`: of several missed ones it stands for
-/// all.
-fn latest_slot(schedule: &crate::schedule::Schedule, first: i64, now_ms: i64) -> Option<i64> {
-    let mut latest = first;
-    while let Some(next) = schedule.next_after(latest).filter(|next| *next <= now_ms) {
-        latest = next;
-    }
-    Some(latest)
+/// What the rules made of an event.
+#[derive(Debug, Clone, Copy, Default)]
+struct Worked {
+    /// Some rule wanted it.
+    wanted: bool,
+    /// Some rule that is not volatile listens to its topic.
+    kept: bool,
+    /// One of those did more than filter it.
+    effects: bool,
 }
 
 #[cfg(test)]

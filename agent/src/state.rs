@@ -60,6 +60,16 @@ impl KeyState {
         write_slot(&mut self.slots, slot, value);
     }
 
+    /// The same without its entries.
+    pub fn without_entries(&self) -> Self {
+        Self {
+            slots: self.slots.clone(),
+            entries: BTreeMap::new(),
+            timers: self.timers.clone(),
+            pane: self.pane.clone(),
+        }
+    }
+
     /// Bytes that this state counts for against the limit of its rule.
     pub fn bytes(&self) -> usize {
         let entries: usize = self.entries.iter().map(|(k, v)| entry_bytes(k, v)).sum();

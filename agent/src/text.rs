@@ -111,6 +111,41 @@ pub fn duration_ms(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is no duration; write 250ms, 5s, 2m, 1h or 7d"))
 }
 
+/// Reads a number of bytes as people write it: `8MiB`, `64KiB`, `1GiB`, `100kB`, `4096`.
+///
+/// # Errors
+/// A sentence that says what would be right.
+pub fn size_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size; write 64KiB, 8MiB, 1GiB or a number of bytes");
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '_');
+    let (digits, unit) = text.split_at(unit_at.unwrap_or(text.len()));
+    let number: u64 = digits.replace('_', "").parse().map_err(|_| wrong())?;
+    let unit = match unit.trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(unit).ok_or_else(wrong)
+}
+
+/// A number of bytes as people write it.
+pub fn size_text(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    units
+        .into_iter()
+        .find(|(shift, _)| bytes >> shift > 0 && bytes.trailing_zeros() >= *shift)
+        .map_or_else(
+            || bytes.to_string(),
+            |(shift, unit)| format!("{}{unit}", bytes >> shift),
+        )
+}
+
 /// The known name that is nearest to a mistyped one, if one is near.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -179,11 +214,30 @@ mod tests {
             ("250ms", 250),
             ("5s", 5_000),
             ("1h 30m", 5_400_000),
+            ("7d", 604_800_000),
             ("0s", 0),
         ] {
             assert_eq!(duration_ms(text), Ok(ms));
         }
         assert!(duration_ms("5").unwrap_err().contains("write 250ms"));
+    }
+
+    #[test]
+    fn sizes_are_read_and_written_as_people_write_them() {
+        for (text, bytes, shown) in [
+            ("8MiB", 8 << 20, "8MiB"),
+            ("64 KiB", 65_536, "64KiB"),
+            ("1_000", 1_000, "1000"),
+            ("100kB", 100_000, "100000"),
+            ("1024GiB", 1 << 40, "1TiB"),
+            ("0", 0, "0"),
+        ] {
+            assert_eq!(size_bytes(text), Ok(bytes), "{text}");
+            assert_eq!(size_text(bytes), shown);
+        }
+        for text in ["", "MiB", "-1", "1.5MiB", "8mib", "99999999TiB"] {
+            assert!(size_bytes(text).unwrap_err().contains("write 64KiB"));
+        }
     }
 
     #[test]

@@ -132,6 +132,23 @@ impl Broker {
         );
     }
 
+    /// Waits until so many lines of its log have this in them. The patience is for one line, not
+    /// for all of them.
+    pub fn until_logged_times(&self, text: &str, count: usize) {
+        let mut had = 0;
+        while had < count {
+            let mut now = had;
+            wait_until(
+                || {
+                    now = self.log().matches(text).count();
+                    now > had
+                },
+                || format!("{text:?} {had} times of {count} in the broker's log, then no more"),
+            );
+            had = now;
+        }
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()

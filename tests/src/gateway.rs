@@ -8,15 +8,28 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use crate::{signal, tidemill, wait_until};
+use crate::{LOOK_EVERY, PATIENCE, Ran, run, signal, tidemill, wait_until};
 
 /// A gateway, running or not. A running agent is killed when this is dropped.
 pub struct Gateway {
     directory: tempfile::TempDir,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     agent: Option<Agent>,
+}
+
+/// What the agent holds resident, in MB of a million bytes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Memory {
+    /// Now.
+    pub now: f64,
+    /// At most so far.
+    pub peak: f64,
+    /// What of `now` are pages of files: the program.
+    pub program: f64,
 }
 
 /// One run of the agent.
@@ -41,6 +54,7 @@ impl Gateway {
             directory,
             arguments: Vec::new(),
             environment: Vec::new(),
+            wrapper: Vec::new(),
             agent: None,
         }
     }
@@ -78,6 +92,19 @@ impl Gateway {
         self.environment.push((name.to_owned(), value));
     }
 
+    /// A program, with arguments, that runs the agent from the next start on. It has to leave the
+    /// agent the process that was started.
+    pub fn wrap(&mut self, command: &[&str]) {
+        self.wrapper = command.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Adds lines at the end of the configuration, for the next start.
+    pub fn configure(&self, lines: &str) {
+        let path = self.path("agent.toml");
+        let config = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{config}{lines}\n")).unwrap();
+    }
+
     /// Starts the agent and waits until the broker holds its subscriptions. The rules have at least
     /// one topic filter.
     pub fn start(&mut self) {
@@ -102,11 +129,26 @@ impl Gateway {
         self.agent = Some(Agent { child, log, reader });
     }
 
-    /// Runs a second agent on the same files to its end; returns its exit code and its log.
+    /// Runs a second agent on the same files to its end; returns its exit code and its log. One that
+    /// does not end by itself is killed, and has no code.
     pub fn run_another(&self) -> (Option<i32>, String) {
-        let output = self.command().output().unwrap();
-        let log = String::from_utf8(output.stderr).unwrap();
-        (output.status.code(), log)
+        let mut command = self.command();
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stderr, log) = (child.stderr.take().unwrap(), Mutex::default());
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| collect(stderr, &log));
+            let give_up = Instant::now() + PATIENCE;
+            // Its log is at its end when the agent is.
+            while !reader.is_finished() && Instant::now() < give_up {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            if !reader.is_finished() {
+                let _ = child.kill();
+            }
+        });
+        let code = child.wait().unwrap().code();
+        (code, log.into_inner().unwrap().join("\n"))
     }
 
     fn command(&self) -> Command {
@@ -114,6 +156,7 @@ impl Gateway {
         let mut command = Command::new("sh");
         command
             .args(["-c", "WATCHDOG_PID=$$ exec \"$0\" \"$@\""])
+            .args(&self.wrapper)
             .arg(tidemill())
             .args(["run", "--config"])
             .arg(self.path("agent.toml"))
@@ -129,6 +172,35 @@ impl Gateway {
     pub fn log(&self) -> Vec<String> {
         let agent = self.agent.as_ref().expect("the agent was started");
         agent.log.lock().unwrap().clone()
+    }
+
+    /// What the agent holds of memory.
+    pub fn memory(&self) -> Memory {
+        let agent = self.agent.as_ref().expect("the agent was started");
+        let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next());
+            kib.unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
+        };
+        Memory {
+            now: of("VmRSS:"),
+            peak: of("VmHWM:"),
+            program: of("RssFile:"),
+        }
+    }
+
+    /// Whether the agent that was started still runs.
+    pub fn is_running(&mut self) -> bool {
+        let agent = self.agent.as_mut().expect("the agent was started");
+        agent.child.try_wait().unwrap().is_none()
+    }
+
+    /// Calls the program on this gateway's configuration: `inspect ledger --config agent.toml`.
+    pub fn tidemill(&self, command: &str) -> Ran {
+        let mut words: Vec<_> = command.split(' ').collect();
+        words.extend(["--config", "agent.toml"]);
+        run(self.directory.path(), &words)
     }
 
     /// Waits until the agent has logged this.

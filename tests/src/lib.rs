@@ -8,17 +8,34 @@
 )]
 
 mod broker;
+mod collector;
+mod endpoint;
 mod gateway;
+mod loop_disk;
 mod peer;
+mod peer5;
 mod program;
+mod proxy;
+mod random;
+mod received;
+mod trace;
+mod wire;
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 pub use broker::{Broker, free_port};
-pub use gateway::Gateway;
+pub use collector::Collector;
+pub use endpoint::{Endpoint, Request};
+pub use gateway::{Gateway, Memory};
+pub use loop_disk::LoopDisk;
 pub use peer::Peer;
-pub use program::{Ran, run, run_with_input, tidemill};
+pub use peer5::{Message, Peer5};
+pub use program::{Ran, example, run, run_with_input, tidemill};
+pub use proxy::{Cut, Link, Proxy};
+pub use random::{Random, setting};
+pub use received::{Received, RowName};
+pub use trace::{Trace, Witnessed};
 
 /// A test that waits longer than this for one thing has failed. Far above what is needed, for
 /// machines that are busy with other tests.
@@ -34,6 +51,13 @@ pub fn wait_until(mut condition: impl FnMut() -> bool, complaint: impl Fn() -> S
         assert!(Instant::now() < give_up, "{}", complaint());
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Says that a test has nothing to run on. The runner hides what a passing test prints, but not
+/// what it writes to the terminal itself.
+pub fn skipped(why: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 /// Sends a signal, by its name without SIG.

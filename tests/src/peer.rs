@@ -1,32 +1,25 @@
 //! A bare MQTT 3.1.1 client with blocking calls, enough to look at an agent from outside.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-
-use crate::PATIENCE;
+use crate::wire::{Wire, text};
 
 /// How many messages [`Peer::publish_all`] sends before it waits for their acknowledgements.
 const IN_FLIGHT: usize = 500;
 
 /// A connected client.
 pub struct Peer {
-    stream: TcpStream,
+    wire: Wire,
     packets: u16,
 }
 
 impl Peer {
     /// Connects with a clean session.
     pub fn connect(port: u16, client_id: &str) -> Self {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut peer = Self { stream, packets: 0 };
         let mut body = b"\0\x04MQTT\x04\x02\0\0".to_vec();
         text(&mut body, client_id);
-        peer.write(0x10, &body);
-        let (kind, body) = peer.read().unwrap();
-        assert_eq!((kind, body.get(1)), (0x20, Some(&0)), "connection refused");
-        peer
+        Self {
+            wire: Wire::connect(port, &body),
+            packets: 0,
+        }
     }
 
     /// Publishes; at QoS 1 waits for the acknowledgement.
@@ -34,11 +27,10 @@ impl Peer {
         let mut body = Vec::new();
         text(&mut body, topic);
         if qos > 0 {
-            self.packets += 1;
-            body.extend(self.packets.to_be_bytes());
+            body.extend(self.packet());
         }
         body.extend(payload);
-        self.write(0x30 | (qos << 1) | u8::from(retain), &body);
+        self.wire.write(0x30 | (qos << 1) | u8::from(retain), &body);
         self.acknowledged(usize::from(qos > 0));
     }
 
@@ -46,12 +38,11 @@ impl Peer {
     pub fn publish_all(&mut self, messages: impl IntoIterator<Item = (String, Vec<u8>)>) {
         let mut in_flight = 0;
         for (topic, payload) in messages {
-            self.packets = self.packets.checked_add(1).unwrap_or(1);
             let mut body = Vec::new();
             text(&mut body, &topic);
-            body.extend(self.packets.to_be_bytes());
+            body.extend(self.packet());
             body.extend(payload);
-            self.write(0x32, &body);
+            self.wire.write(0x32, &body);
             in_flight += 1;
             if in_flight == IN_FLIGHT {
                 self.acknowledged(std::mem::take(&mut in_flight));
@@ -60,21 +51,26 @@ impl Peer {
         self.acknowledged(in_flight);
     }
 
+    /// A packet identifier; by the time they are used again they are free again.
+    fn packet(&mut self) -> [u8; 2] {
+        self.packets = self.packets.checked_add(1).unwrap_or(1);
+        self.packets.to_be_bytes()
+    }
+
     fn acknowledged(&mut self, count: usize) {
         for _ in 0..count {
-            let (kind, _) = self.read().unwrap();
+            let (kind, _) = self.wire.read().unwrap();
             assert_eq!(kind, 0x40, "no acknowledgement");
         }
     }
 
     /// Subscribes at QoS 0 and waits for the acknowledgement.
     pub fn subscribe(&mut self, filter: &str) {
-        self.packets += 1;
-        let mut body = self.packets.to_be_bytes().to_vec();
+        let mut body = self.packet().to_vec();
         text(&mut body, filter);
         body.push(0);
-        self.write(0x82, &body);
-        let (kind, body) = self.read().unwrap();
+        self.wire.write(0x82, &body);
+        let (kind, body) = self.wire.read().unwrap();
         assert_eq!(
             (kind, body.last()),
             (0x90, Some(&0)),
@@ -85,7 +81,7 @@ impl Peer {
     /// The next message; `None` when the broker closed the connection.
     pub fn receive(&mut self) -> Option<(String, Vec<u8>)> {
         loop {
-            let (kind, body) = self.read()?;
+            let (kind, body) = self.wire.read()?;
             if kind & 0xf0 != 0x30 {
                 continue;
             }
@@ -117,47 +113,4 @@ impl Peer {
             all.push(message);
         }
     }
-
-    fn write(&mut self, kind: u8, body: &[u8]) {
-        let mut packet = vec![kind];
-        let mut length = body.len();
-        loop {
-            let more = length >= 128;
-            packet.push((length % 128) as u8 | u8::from(more) << 7);
-            length /= 128;
-            if !more {
-                break;
-            }
-        }
-        packet.extend(body);
-        self.stream.write_all(&packet).unwrap();
-    }
-
-    fn read(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut byte = [0];
-        match self.stream.read_exact(&mut byte) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                panic!("nothing came for {PATIENCE:?}")
-            }
-            Err(_) => return None,
-        }
-        let kind = byte[0];
-        let mut length = 0;
-        for place in 0..4 {
-            self.stream.read_exact(&mut byte).ok()?;
-            length |= usize::from(byte[0] & 127) << (7 * place);
-            if byte[0] < 128 {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).ok()?;
-        Some((kind, body))
-    }
-}
-
-fn text(body: &mut Vec<u8>, text: &str) {
-    body.extend((text.len() as u16).to_be_bytes());
-    body.extend(text.as_bytes());
 }

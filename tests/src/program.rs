@@ -32,6 +32,15 @@ pub fn tidemill() -> PathBuf {
     program
 }
 
+/// A program of `examples/`, where `cargo xtask examples` built it; `None` when it did not.
+pub fn example(name: &str) -> Option<PathBuf> {
+    let tidemill = tidemill();
+    let target = tidemill.ancestors().nth(2)?;
+    let folder = target.join("nested").join(format!("examples-{name}"));
+    let program = folder.join("debug").join(name);
+    program.is_file().then_some(program)
+}
+
 /// Calls the program in a directory and waits for its end.
 ///
 /// # Panics

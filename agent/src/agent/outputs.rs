@@ -1,19 +1,22 @@
-//! What the mill asks for, carried out: emissions to their destinations, dead letters and log lines
-//! to the log, at a rate that a person can read and a card can bear.
+//! What the mill asks for beyond the disk, carried out: rows and volatile messages to their
+//! destinations, dead letters and log lines to the log, at a rate that a person can read and a card can
+//! bear.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+use super::wake::Waker;
 use crate::clock::Now;
-use crate::config::{Broker, Config};
-use crate::destination::mqtt::{
-    self as destination, DestinationReport, DestinationSettings, DestinationsHandle, Outgoing,
+use crate::config::Config;
+use crate::destination::{
+    self, DestinationReport, DestinationStatus, DestinationsHandle, Outgoing,
 };
 use crate::effects::LogLine;
+use crate::emission::LaneReport;
 use crate::install::destination_names;
 use crate::mill::{DeadLetter, Output};
 
@@ -24,7 +27,7 @@ const SPAN_MS: u64 = 10_000;
 /// Bytes of a payload that a log line shows.
 const PREVIEW_BYTES: usize = 120;
 
-/// What became of the messages handed to destinations, told at the end.
+/// What became of volatile messages, told at the end.
 #[derive(Debug, Default)]
 struct Traffic {
     acknowledged: AtomicU64,
@@ -33,15 +36,13 @@ struct Traffic {
 
 /// Hands on what the mill asks for.
 pub(super) struct Outputs {
-    buffer: Vec<Output>,
+    /// Messages of volatile rules.
     batch: Vec<Outgoing>,
     destinations: Option<DestinationsHandle>,
     names: Vec<String>,
-    /// Messages handed to destinations.
+    /// Volatile messages handed to destinations.
     sent: u64,
     traffic: Arc<Traffic>,
-    /// Whether each destination's broker is there.
-    connected: Arc<[AtomicBool]>,
     told: HashMap<Arc<str>, Told>,
 }
 
@@ -63,100 +64,132 @@ impl Told {
 
 impl Outputs {
     /// Connects to the destinations.
-    pub(super) fn start(config: &Config) -> Result<Self, std::io::Error> {
+    pub(super) fn start(
+        config: &Config,
+        incarnation: &str,
+        waker: &Waker,
+    ) -> Result<Self, std::io::Error> {
         let names: Vec<String> = destination_names(config)
             .into_iter()
             .map(str::to_owned)
             .collect();
-        let brokers = std::iter::once(&config.broker).chain(config.destinations.values());
-        let settings = names
-            .iter()
-            .zip(brokers)
-            .map(|(name, broker)| settings(config, name, broker))
-            .collect();
+        let settings = destination::configured(config, incarnation);
         let traffic = Arc::new(Traffic::default());
         let (shared, known) = (Arc::clone(&traffic), names.clone());
-        let connected: Arc<[AtomicBool]> = names.iter().map(|_| AtomicBool::new(false)).collect();
-        let links = Arc::clone(&connected);
-        let destinations = destination::spawn(settings, move |report| {
-            hear(&report, &known, &shared, &links)
-        })?;
+        let waker = waker.clone();
+        let wake = waker.clone();
+        let hear = move |report| {
+            hear(&report, &known, &shared);
+            wake.wake();
+        };
+        let destinations = destination::spawn(settings, hear, move || waker.wake())?;
         Ok(Self {
-            buffer: Vec::new(),
             batch: Vec::new(),
             destinations: Some(destinations),
             names,
             sent: 0,
             traffic,
-            connected,
             told: HashMap::new(),
         })
     }
 
-    /// Where the mill puts what it asks for.
-    pub(super) fn buffer(&mut self) -> &mut Vec<Output> {
-        &mut self.buffer
-    }
-
-    /// Carries out what is in the buffer.
-    pub(super) fn hand_on(&mut self, now: Now) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for output in buffer.drain(..) {
-            match output {
-                Output::Emission(sent) => self.batch.push(Outgoing {
-                    destination: sent.port.destination,
-                    topic: sent.topic,
-                    payload: sent.payload,
-                    qos: sent.port.qos,
-                    retain: sent.port.retain,
-                }),
-                Output::DeadLetter(dead) => self.tell_dead_letter(&dead, now),
-                Output::Logs {
-                    rule,
-                    lines,
-                    dropped,
-                } => self.tell_lines(&rule, &lines, dropped, now),
-                Output::Quarantined { rule, for_ms } => {
-                    error!(%rule, "too many faults: the rule rests for {} s", for_ms / 1_000);
+    /// Carries one output out; messages of volatile rules wait for [`Outputs::flush`].
+    pub(super) fn carry_out(&mut self, output: Output, now: Now) {
+        match output {
+            Output::Emission(sent) => self.batch.push(Outgoing {
+                destination: sent.port.destination,
+                topic: sent.topic,
+                payload: sent.payload,
+                qos: sent.port.qos,
+                retain: sent.port.retain,
+            }),
+            Output::Ship(shipment) => {
+                if let Some(destinations) = &self.destinations {
+                    destinations.ship(shipment.destination, shipment.priority, shipment.rows);
                 }
             }
-        }
-        self.buffer = buffer;
-        if !self.batch.is_empty() {
-            self.sent += self.batch.len() as u64;
-            let batch = std::mem::take(&mut self.batch);
-            if let Some(destinations) = &self.destinations {
-                destinations.send(batch);
+            // A lane that is full drops with every commit.
+            Output::Dropped { lane, count } if self.may_tell(&lane.destination, now) => {
+                warn!(%lane, count, "there was no room for all rows, or they became too old");
             }
+            Output::Refused {
+                lane,
+                count,
+                reason,
+            } if self.may_tell(&lane.destination, now) => {
+                warn!(%lane, count, "dead letters: the destination refused them: {reason}");
+            }
+            Output::DeadLetter(dead) => self.tell_dead_letter(&dead, now),
+            Output::Logs {
+                rule,
+                lines,
+                dropped,
+            } => self.tell_lines(&rule, &lines, dropped, now),
+            Output::Quarantined { rule, for_ms } => {
+                error!(%rule, "too many faults: the rule rests for {} s", for_ms / 1_000);
+            }
+            _ => {}
         }
     }
 
-    /// Whether a broker that is there takes less than is sent: what comes in should wait.
+    /// Hands the messages of volatile rules over, all at once.
+    pub(super) fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        self.sent += self.batch.len() as u64;
+        let batch = std::mem::take(&mut self.batch);
+        if let Some(destinations) = &self.destinations {
+            destinations.send(batch);
+        }
+    }
+
+    /// What became of rows since the last call.
+    pub(super) fn take_lane_reports(&self) -> Vec<LaneReport> {
+        let destinations = self.destinations.as_ref();
+        destinations.map_or_else(Vec::new, DestinationsHandle::take_lane_reports)
+    }
+
+    /// How each destination does, by its name.
+    pub(super) fn status(&self) -> impl Iterator<Item = (&str, DestinationStatus)> {
+        let destinations = self.destinations.as_ref();
+        let statuses = destinations.map_or_else(Vec::new, DestinationsHandle::status);
+        self.names.iter().map(String::as_str).zip(statuses)
+    }
+
+    /// Whether a broker that is there takes less of volatile messages than is sent: what comes in
+    /// should wait.
     pub(super) fn are_backed_up(&self) -> bool {
         let Some(destinations) = &self.destinations else {
             return false;
         };
-        self.connected.iter().enumerate().any(|(place, connected)| {
-            connected.load(Ordering::Relaxed) && destinations.is_half_full(place)
-        })
+        (0..self.names.len())
+            .any(|place| destinations.is_half_full(place) && destinations.is_connected(place))
     }
 
-    /// Sends what waits, for at most `grace`.
-    pub(super) fn stop(&mut self, grace: Duration) {
+    /// Sends what waits, for at most `grace`; returns what became of rows meanwhile.
+    pub(super) fn stop(&mut self, grace: Duration) -> Vec<LaneReport> {
         for (rule, told) in self.told.drain() {
             told.tell_hidden(&rule);
         }
         let Some(destinations) = self.destinations.take() else {
-            return;
+            return Vec::new();
         };
-        for (name, unsent) in self.names.iter().zip(destinations.stop(grace)) {
+        let left = destinations.stop(grace);
+        for (name, unsent) in self.names.iter().zip(left.unsent) {
             if unsent > 0 {
-                warn!(destination = %name, unsent, "stopped before everything was sent");
+                warn!(destination = %name, unsent, "stopped before all volatile messages were sent");
             }
         }
-        let acknowledged = self.traffic.acknowledged.load(Ordering::Relaxed);
-        let dropped = self.traffic.dropped.load(Ordering::Relaxed);
-        info!(made = self.sent, acknowledged, dropped, "emissions");
+        if self.sent > 0 {
+            let acknowledged = self.traffic.acknowledged.load(Ordering::Relaxed);
+            let dropped = self.traffic.dropped.load(Ordering::Relaxed);
+            info!(
+                made = self.sent,
+                acknowledged, dropped, "volatile emissions"
+            );
+        }
+        left.lanes
     }
 
     fn tell_dead_letter(&mut self, dead: &DeadLetter, now: Now) {
@@ -203,26 +236,9 @@ impl Outputs {
     }
 }
 
-/// Client ids: the gateway's id for taking in, `<id>-<destination>` for sending.
-fn settings(config: &Config, name: &str, broker: &Broker) -> DestinationSettings {
-    let client_id = format!("{}-{name}", config.gateway_id);
-    let mut settings = DestinationSettings::new(name, &broker.host, broker.port, &client_id);
-    settings.username.clone_from(&broker.username);
-    settings.password.clone_from(&broker.password);
-    settings.protocol = broker.protocol;
-    settings.packet_bytes_max = broker.packet_bytes_max;
-    settings
-}
-
-fn hear(report: &DestinationReport, names: &[String], traffic: &Traffic, connected: &[AtomicBool]) {
-    let link = |destination: usize, is_there: bool| {
-        if let Some(link) = connected.get(destination) {
-            link.store(is_there, Ordering::Relaxed);
-        }
-    };
+fn hear(report: &DestinationReport, names: &[String], traffic: &Traffic) {
     match report {
-        DestinationReport::Connected { destination, .. } => link(*destination, true),
-        DestinationReport::Disconnected { destination, .. } => link(*destination, false),
+        DestinationReport::Connected { .. } | DestinationReport::Disconnected { .. } => {}
         DestinationReport::Acknowledged { count, .. } => {
             traffic
                 .acknowledged

@@ -2,11 +2,10 @@
 //! event that waits, however many there are.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Input;
+use super::wake::Waker;
 use crate::ledger::Ledger;
 
 /// How long a stop may take, unless said otherwise.
@@ -23,7 +22,7 @@ pub(super) enum Wish {
 #[derive(Debug, Clone)]
 pub struct Remote {
     wishes: Arc<Wishes>,
-    waker: SyncSender<Input>,
+    waker: Waker,
 }
 
 #[derive(Debug)]
@@ -37,7 +36,7 @@ struct Wishes {
 }
 
 impl Remote {
-    pub(super) fn new(waker: SyncSender<Input>) -> Self {
+    pub(super) fn new(waker: Waker) -> Self {
         let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
         let wishes = Wishes {
             stop: AtomicBool::new(false),
@@ -104,7 +103,6 @@ impl Remote {
     }
 
     fn wake(&self) {
-        // Where the inbox is full the loop is awake.
-        let _ = self.waker.try_send(Input::Woken);
+        self.waker.wake();
     }
 }

@@ -1,164 +1,273 @@
-//! Checkpoints: when they are taken, and the thread that writes them, so that a slow card never
-//! stalls the mill.
+//! The threads that do the mill's disk work: one appends to the journal and syncs it, one writes ponds,
+//! one reads rows back. None of them ever waits for the loop, which they wake when they are done.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{error, info};
 
 use super::AgentError;
-use crate::clock::Now;
-use crate::mill::{Checkpoint, Mill, SavedRule};
-use crate::pond::{Pond, PondError};
-use crate::topic::Subscription;
+use super::wake::Waker;
+use crate::emission::{LaneId, Row};
+use crate::journal::{Appended, DirectoryDisk, Journal, JournalError, Reader, Writer, WriterState};
+use crate::mill::{Checkpoint, Input};
+use crate::outbox::Wanted;
+use crate::pond::{PondCheckpoint, Ponds, Which};
+use crate::record::Commit;
 
-/// Time between checkpoints. What happened since the last one is lost in a crash.
-const INTERVAL_MS: u64 = 60_000;
+/// Bytes of journal that are read at once.
+const READ_BYTES: usize = 1 << 20;
 
-/// Time until a checkpoint that could not be written is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+/// Requests that may wait for a thread; the mill has at most one checkpoint and one read for each lane
+/// under way.
+const WAITING_MAX: usize = 64;
 
-/// Writes checkpoints.
+/// Time until rows are read again that could not be.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the threads have done and the mill has not heard yet.
+type Done = Arc<Mutex<Vec<Input>>>;
+
+/// Carries out the mill's disk work.
 pub(super) struct Storage {
-    pond: Arc<Pond>,
-    session: String,
-    boot_id: String,
-    /// `None` once the writer was told to end.
-    writer: Option<(SyncSender<Checkpoint>, JoinHandle<Option<Checkpoint>>)>,
-    /// Whether a checkpoint is being written. No message says so: the writer must never wait for
-    /// the loop, which waits for the writer at its end.
-    busy: Arc<AtomicBool>,
-    next_mono_ms: Option<u64>,
-    /// What the rules and counts were at the last checkpoint.
-    last: Checkpoint,
+    writer: Writer<DirectoryDisk>,
+    state: Arc<WriterState>,
+    durable_lsn: u64,
+    /// Commits that the journal's thread had no room for.
+    unsent: VecDeque<(u64, Vec<u8>)>,
+    ponds: SyncSender<Checkpoint>,
+    reads: SyncSender<Read>,
+    threads: Vec<JoinHandle<()>>,
+    done: Done,
+}
+
+/// Rows to read back.
+struct Read {
+    lane: LaneId,
+    wanted: Wanted,
+    relocate: bool,
 }
 
 impl Storage {
     pub(super) fn start(
-        pond: Arc<Pond>,
-        session: String,
-        boot_id: String,
+        journal: Journal<DirectoryDisk>,
+        ponds: Ponds,
+        waker: &Waker,
     ) -> Result<Self, AgentError> {
-        let (sender, receiver) = sync_channel(1);
-        let shared = Arc::clone(&pond);
-        let busy = Arc::new(AtomicBool::new(false));
-        let written = Arc::clone(&busy);
-        let thread = std::thread::Builder::new()
-            .name("pond".to_owned())
-            .spawn(move || write_all(|checkpoint| shared.write(checkpoint), &receiver, &written))?;
-        let writer = Some((sender, thread));
+        let done = Done::default();
+        let reader = journal.reader();
+        let durable_lsn = journal.durable_lsn();
+        let wake = waker.clone();
+        let writer = Writer::start(journal, move || wake.wake())?;
+        let (pond_sender, checkpoints) = sync_channel(WAITING_MAX);
+        let (read_sender, reads) = sync_channel(WAITING_MAX);
+        let tell = |done: &Done| {
+            let (done, waker) = (Arc::clone(done), waker.clone());
+            move |input| {
+                done.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(input);
+                waker.wake();
+            }
+        };
+        let (tell_pond, tell_read) = (tell(&done), tell(&done));
+        let spawn = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let threads = vec![
+            spawn("pond").spawn(move || write_ponds(ponds, &checkpoints, tell_pond))?,
+            spawn("readback").spawn(move || read_back(reader, &reads, tell_read))?,
+        ];
         Ok(Self {
-            pond,
-            session,
-            boot_id,
+            state: writer.state(),
             writer,
-            busy,
-            next_mono_ms: None,
-            last: Checkpoint::default(),
+            durable_lsn,
+            unsent: VecDeque::new(),
+            ponds: pond_sender,
+            reads: read_sender,
+            threads,
+            done,
         })
     }
 
-    /// Takes a checkpoint when it is time for one.
-    pub(super) fn keep(&mut self, mill: &mut Mill, now: Now) -> Result<(), AgentError> {
-        let next = *self
-            .next_mono_ms
-            .get_or_insert(now.mono_ms.saturating_add(INTERVAL_MS));
-        if self.busy.load(Ordering::Acquire) || now.mono_ms < next {
-            return Ok(());
-        }
-        self.next_mono_ms = Some(now.mono_ms.saturating_add(INTERVAL_MS));
-        let Some((writer, _)) = &self.writer else {
-            return Ok(());
-        };
-        let checkpoint = mill.checkpoint(now, &self.boot_id);
-        if !checkpoint.differs_from(&self.last) {
-            return Ok(());
-        }
-        let (in_seq, rules) = (checkpoint.in_seq, checkpoint.rules.clone());
-        self.last = Checkpoint {
-            in_seq,
-            rules,
-            ..Checkpoint::default()
-        };
-        self.busy.store(true, Ordering::Release);
-        writer
-            .send(checkpoint)
-            .map_err(|_| AgentError::Ended("writer of checkpoints"))
+    /// Hands a commit to the journal.
+    pub(super) fn append(&mut self, lsn: u64, bytes: Vec<u8>) {
+        self.unsent.push_back((lsn, bytes));
+        self.hand_over();
     }
 
-    /// Writes a checkpoint and waits for it.
-    pub(super) fn write_now(&mut self, mill: &mut Mill, now: Now) -> Result<(), PondError> {
-        self.pond.write(&mill.checkpoint(now, &self.boot_id))
-    }
-
-    /// What the pond holds of every rule.
-    pub(super) fn saved_rules(&self) -> Result<BTreeMap<String, SavedRule>, PondError> {
-        Ok(self.pond.read()?.rules)
-    }
-
-    pub(super) fn remember_subscriptions(&self, held: &[Subscription]) -> Result<(), PondError> {
-        self.pond.set_subscriptions(&self.session, held)
-    }
-
-    /// Waits for the writer and writes the last checkpoint.
-    pub(super) fn stop(&mut self, mill: &mut Mill, now: Now) -> Result<(), PondError> {
-        if let Some((writer, thread)) = self.writer.take() {
-            drop(writer);
-            if let Ok(Some(unwritten)) = thread.join() {
-                self.pond.write(&unwritten)?;
+    fn hand_over(&mut self) {
+        while let Some((lsn, bytes)) = self.unsent.pop_front() {
+            if let Appended::Full(bytes) = self.writer.append(lsn, bytes) {
+                self.unsent.push_front((lsn, bytes));
+                return;
             }
         }
-        self.write_now(mill, now)?;
-        info!("state written");
-        Ok(())
+    }
+
+    /// Whether commits wait for the journal's thread. The mill takes nothing in beyond a bound.
+    pub(super) fn is_backed_up(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    pub(super) fn checkpoint(&self, checkpoint: Checkpoint) {
+        let _ = self.ponds.send(checkpoint);
+    }
+
+    pub(super) fn read_back(&self, lane: LaneId, wanted: Wanted, relocate: bool) {
+        let _ = self.reads.send(Read {
+            lane,
+            wanted,
+            relocate,
+        });
+    }
+
+    pub(super) fn recycle(&self, below_lsn: u64) {
+        self.writer.recycle(below_lsn);
+    }
+
+    /// What has become of it since this was asked last.
+    ///
+    /// # Errors
+    /// When the journal cannot be written any more.
+    pub(super) fn news(&mut self) -> Result<Vec<Input>, AgentError> {
+        if let Some(failure) = self.state.failure() {
+            return Err(AgentError::Journal(failure.to_string()));
+        }
+        if self.state.has_ended() {
+            return Err(AgentError::Ended("journal"));
+        }
+        self.hand_over();
+        let mut news =
+            std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
+        let durable_lsn = self.state.durable_lsn();
+        if durable_lsn > self.durable_lsn {
+            self.durable_lsn = durable_lsn;
+            news.push(Input::Durable(durable_lsn));
+        }
+        Ok(news)
+    }
+
+    /// Whether the journal waits for room on the disk.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.state.is_stalled()
+    }
+
+    /// Bytes of journal that are kept.
+    pub(super) fn journal_bytes(&self) -> u64 {
+        self.state.bytes()
+    }
+
+    /// Lets the threads finish.
+    pub(super) fn stop(self) {
+        let Self {
+            writer,
+            ponds,
+            reads,
+            threads,
+            state,
+            ..
+        } = self;
+        drop((ponds, reads));
+        for thread in threads {
+            let _ = thread.join();
+        }
+        if let Err(error) = writer.stop() {
+            error!("the journal could not be finished: {error}");
+        }
+        let latencies = state.latencies();
+        info!(
+            commits = latencies.count,
+            mean_us = latencies.mean_us(),
+            p99_us = latencies.p99_us(),
+            max_us = latencies.max_us,
+            "journal"
+        );
     }
 }
 
-/// Writes what it is given; what cannot be written is tried again, because it is not lost as long
-/// as the agent lives. Returns what is left when the agent ends meanwhile.
-fn write_all(
-    write: impl Fn(&Checkpoint) -> Result<(), PondError>,
-    checkpoints: &Receiver<Checkpoint>,
-    busy: &AtomicBool,
-) -> Option<Checkpoint> {
+fn write_ponds(mut ponds: Ponds, checkpoints: &Receiver<Checkpoint>, tell: impl Fn(Input)) {
     while let Ok(checkpoint) = checkpoints.recv() {
-        while let Err(error) = write(&checkpoint) {
-            error!(
-                "a checkpoint cannot be written, trying again in {} s: {error}",
-                RETRY.as_secs()
-            );
-            // Nothing is sent while this one is being written: only the end comes sooner.
-            if let Err(RecvTimeoutError::Disconnected) = checkpoints.recv_timeout(RETRY) {
-                return Some(checkpoint);
+        let Checkpoint {
+            pond,
+            lsn,
+            full,
+            puts,
+            removes,
+        } = checkpoint;
+        let which = if pond == 0 { Which::A } else { Which::B };
+        let checkpoint = PondCheckpoint {
+            lsn,
+            full,
+            puts,
+            removes,
+        };
+        tell(match ponds.write(which, &checkpoint) {
+            Ok(()) => Input::PondWritten { pond },
+            Err(error) => {
+                error!("a checkpoint cannot be written, trying again soon: {error}");
+                Input::PondFailed
             }
-        }
-        busy.store(false, Ordering::Release);
+        });
     }
-    None
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_writer_ends_with_the_agent_and_hands_back_what_it_could_not_write() {
-        let (sender, receiver) = sync_channel(1);
-        let checkpoint = Checkpoint {
-            in_seq: 7,
-            ..Checkpoint::default()
-        };
-        sender.send(checkpoint).unwrap();
-        drop(sender);
-        let full = |_: &Checkpoint| {
-            let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            Err(PondError::Directory("data".into(), error))
-        };
-        let left = write_all(full, &receiver, &AtomicBool::new(true));
-        assert_eq!(left.map(|checkpoint| checkpoint.in_seq), Some(7));
+fn read_back(mut reader: Reader<DirectoryDisk>, reads: &Receiver<Read>, tell: impl Fn(Input)) {
+    while let Ok(read) = reads.recv() {
+        let Read {
+            lane,
+            wanted,
+            relocate,
+        } = read;
+        match rows_of(&mut reader, &lane, &wanted) {
+            Ok(rows) => tell(Input::RowsRead {
+                lane,
+                rows,
+                relocate,
+            }),
+            Err(error) => {
+                error!(%lane, "rows cannot be read back from the journal, trying again: {error}");
+                std::thread::sleep(RETRY);
+                tell(Input::ReadFailed { lane });
+            }
+        }
     }
+}
+
+/// The rows of a lane that are wanted, with the commits that they stand in.
+fn rows_of(
+    reader: &mut Reader<DirectoryDisk>,
+    lane: &LaneId,
+    wanted: &Wanted,
+) -> Result<Vec<(u64, Row)>, Box<dyn std::error::Error>> {
+    let mut rows = Vec::new();
+    let mut from_lsn = wanted.from_lsn;
+    while from_lsn <= wanted.to_lsn {
+        let records = match reader.read(from_lsn, READ_BYTES) {
+            // What is missing was cut by a repair: the lane says how many rows that are.
+            Err(JournalError::Gap { first, .. }) if first > from_lsn => {
+                from_lsn = first;
+                continue;
+            }
+            records => records?,
+        };
+        let Some((last, _)) = records.last() else {
+            break;
+        };
+        from_lsn = last + 1;
+        for (lsn, bytes) in records {
+            let commit = Commit::decode(&bytes)?;
+            let deltas = commit
+                .lanes
+                .into_iter()
+                .filter(|delta| delta.lane.as_ref() == Some(lane));
+            let found = deltas.flat_map(|delta| delta.rows.into_iter().chain(delta.relocated));
+            let found = found.filter(|row| (wanted.first..=wanted.last).contains(&row.seq));
+            rows.extend(found.map(|row| (lsn, row)));
+        }
+    }
+    rows.sort_by_key(|(lsn, row)| (row.seq, *lsn));
+    rows.dedup_by_key(|(_, row)| row.seq);
+    Ok(rows)
 }

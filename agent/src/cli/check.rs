@@ -3,8 +3,10 @@
 use std::io::Write as _;
 
 use super::{ConfigOption, Failure};
+use crate::agent::check_destinations;
 use crate::config::Config;
 use crate::install::install_all;
+use crate::recovery::{self, RecoveryError};
 
 pub(super) const HELP: &str = "Examples:
   tidemill check                        the configuration in /etc/tidemill
@@ -31,8 +33,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         "gateway {}: listens to {}:{}",
         config.gateway_id, broker.host, broker.port
     )?;
-    for (name, broker) in &config.destinations {
-        writeln!(out, "destination {name}: {}:{}", broker.host, broker.port)?;
+    for (name, destination) in &config.destinations {
+        writeln!(out, "destination {name}: {}", destination.endpoint)?;
     }
     if rules.is_empty() {
         writeln!(
@@ -51,6 +53,23 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             bound.summary()
         )?;
     }
+    check_rows(&config, &mut out)?;
     writeln!(out, "all is well")?;
     Ok(())
+}
+
+/// Checks that rows which wait still have somewhere to go. While an agent runs it has checked that.
+fn check_rows(config: &Config, out: &mut impl std::io::Write) -> Result<(), Failure> {
+    if !config.data_dir.join(recovery::JOURNAL).is_dir() {
+        return Ok(());
+    }
+    match recovery::look(&config.data_dir) {
+        Ok(mut image) => check_destinations(&mut image, config)
+            .map_err(|error| Failure::Wrong(vec![error.to_string()])),
+        Err(RecoveryError::Locked(_)) => {
+            writeln!(out, "an agent is at work in {}", config.data_dir.display())?;
+            Ok(())
+        }
+        Err(error) => Err(Failure::Wrong(vec![error.to_string()])),
+    }
 }

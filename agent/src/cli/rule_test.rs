@@ -111,14 +111,12 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let mut mill = Mill::new();
     mill.set_cold(options.cold);
     let now = virtual_now(from);
-    mill.deploy(
-        now,
-        Deployment {
-            rules: vec![bound],
-            ..Deployment::default()
-        },
-    )
-    .map_err(|error| Failure::Failed(error.into()))?;
+    let deployment = Deployment {
+        rules: vec![bound],
+        ..Deployment::default()
+    };
+    mill.deploy(now, deployment, &mut Vec::new())
+        .map_err(|error| Failure::Failed(error.into()))?;
     let mut run = Run {
         mill,
         out: std::io::stdout().lock(),
@@ -224,6 +222,8 @@ impl Run<'_> {
                     )?;
                     continue;
                 }
+                // This mill keeps nothing, so it has nothing to say of journal, lanes and sessions.
+                _ => continue,
             };
             let line = line.map_err(|error| Failure::Failed(error.into()))?;
             writeln!(self.out, "{line}")?;

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{ConfigOption, Failure, LogFormat, start_log};
 use crate::agent::{self, AgentError, Remote};
 use crate::config::Config;
-use crate::pond::PondError;
+use crate::recovery::RecoveryError;
 use crate::text::duration_ms;
 
 pub(super) const HELP: &str = "Signals:
@@ -64,8 +64,9 @@ impl From<AgentError> for Failure {
         match error {
             AgentError::Rules(errors) => errors.into(),
             AgentError::Deploy(error) => Self::Wrong(vec![error.to_string()]),
-            AgentError::Storage(PondError::Locked(_)) => Self::Failed(error.into()),
-            AgentError::Storage(_) => Self::Storage(error.into()),
+            AgentError::Homeless { .. } => Self::Wrong(vec![error.to_string()]),
+            AgentError::Recovery(RecoveryError::Locked(_)) => Self::Failed(error.into()),
+            AgentError::Recovery(_) | AgentError::Journal(_) => Self::Storage(error.into()),
             AgentError::Thread(_) | AgentError::Ended(_) => Self::Failed(error.into()),
         }
     }

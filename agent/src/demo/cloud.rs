@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -12,7 +12,8 @@ use super::latency::{Latencies, Latency};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::source::mqtt::{
-    self as source, Flow, Protocol, SourceCommand, SourceHandle, SourceReport, SourceSettings,
+    self as source, Flow, Protocol, SourceCommand, SourceControl, SourceHandle, SourceReport,
+    SourceSettings,
 };
 use crate::topic::{Subscription, TopicFilter};
 
@@ -75,18 +76,24 @@ impl Cloud {
             id: 1,
             filter: TopicFilter::new("#").expect("# is a topic filter"),
         };
+        let control = Arc::<OnceLock<SourceControl>>::default();
+        let told = Arc::clone(&control);
         let source = source::spawn(settings, Vec::new(), vec![everything], move |report| {
             match report {
                 SourceReport::Events(events) => {
                     let now = epoch.elapsed();
                     let mut tally = lock(&filled);
                     events.iter().for_each(|event| tally.enter(event, now));
+                    acknowledge(told.get(), &events);
                 }
                 SourceReport::Subscribed { .. } => listening(),
                 _ => {}
             }
             Flow::Taken
         })?;
+        // Nothing comes before the subscription, which waits for the word to proceed.
+        let _ = control.set(source.control());
+        source.proceed(u64::MAX);
         Ok(Self { tally, source })
     }
 
@@ -104,6 +111,15 @@ impl Cloud {
         self.source.command(SourceCommand::Stop);
         // Whether the thread ended well is no matter any more: everything was heard.
         let _ = self.source.join();
+    }
+}
+
+/// What was heard needs not be sent again.
+fn acknowledge(control: Option<&SourceControl>, events: &[Event]) {
+    let mut deliveries = events.iter().filter_map(|event| event.delivery).peekable();
+    if let (Some(control), Some(first)) = (control, deliveries.peek().copied()) {
+        let packets = deliveries.map(|delivery| delivery.packet).collect();
+        control.acknowledge(first.epoch, packets);
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::sensors::{self, EVERY_MS, SENSORS, Stamp};
 use crate::clock::Clock;
-use crate::destination::mqtt::{self as destination, DestinationReport, Outgoing};
+use crate::destination::mqtt::DestinationSettings;
+use crate::destination::{self, DestinationReport, Outgoing};
 use crate::source::mqtt::Protocol;
 use crate::topic::Topic;
 
@@ -62,15 +63,16 @@ impl Plant {
     pub(super) fn start(port: u16, clock: Clock, epoch: Instant) -> io::Result<Self> {
         let sent = Arc::new(Sent::default());
         let counted = Arc::clone(&sent);
-        let settings = destination::DestinationSettings {
+        let settings = DestinationSettings {
             protocol: Protocol::V311,
-            ..destination::DestinationSettings::new("plant", "127.0.0.1", port, "sensors")
+            ..DestinationSettings::new("plant", "127.0.0.1", port, "sensors")
         };
-        let outlet = destination::spawn(vec![settings], move |report| {
+        let hear = move |report| {
             if let DestinationReport::Dropped { count, .. } = report {
                 counted.dropped.fetch_add(count as u64, Ordering::Relaxed);
             }
-        })?;
+        };
+        let outlet = destination::spawn(vec![settings.into()], hear, || {})?;
         let (phases, receiver) = sync_channel(0);
         let publisher = Publisher {
             outlet,
@@ -138,7 +140,7 @@ impl Publisher {
                 );
             }
         }
-        let unsent: usize = self.outlet.stop(GRACE).iter().sum();
+        let unsent: usize = self.outlet.stop(GRACE).unsent.iter().sum();
         self.sent
             .dropped
             .fetch_add(unsent as u64, Ordering::Relaxed);

@@ -10,13 +10,13 @@ use tidemill_abi::{export, limit};
 use crate::clock::Now;
 use crate::decode::DecodeError;
 use crate::effects::apply_to_state;
-use crate::event::Event;
 use crate::frame::Frame;
 use crate::function::{CallFault, Function, Handler, Module, Verdict};
 use crate::input::{absent_or_wrong, present};
 use crate::ledger::{Fate, Ledger};
 use crate::limits::QUARANTINE_MS;
 use crate::manifest::Input;
+use crate::record::RuleRecord;
 use crate::router::RuleIndex;
 use crate::rule::{Durability, KeySpec, Rule, Triggers};
 use crate::state::{Due, Key, KeyState, Pane};
@@ -52,6 +52,15 @@ pub(super) struct Active {
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
     faults_mono_ms: VecDeque<u64>,
+    /// What the last commit holds.
+    pub(super) committed: Box<Committed>,
+}
+
+/// What the last commit holds of a rule besides its keys.
+#[derive(Debug, Default)]
+pub(super) struct Committed {
+    pub(super) counts: Ledger,
+    pub(super) record: RuleRecord,
 }
 
 /// What is left of a manifest once rule and function are bound: a thousand rules are to fit into
@@ -83,6 +92,9 @@ pub(super) struct ScheduleState {
     pub(super) next_ms: Option<i64>,
 }
 
+/// What a call counts for besides what it asks for.
+const CALL_BYTES: usize = 64;
+
 /// Why a call left no trace.
 enum Fault {
     /// The function's: it counts towards quarantine.
@@ -97,6 +109,8 @@ pub(super) struct Step<'a> {
     pub(super) due: &'a mut DueQueue,
     pub(super) out: &'a mut Vec<Output>,
     pub(super) cold: bool,
+    /// Bytes that all rules together may still ask for because of one event.
+    pub(super) effect_bytes_free: usize,
 }
 
 impl Active {
@@ -111,7 +125,8 @@ impl Active {
             window,
             ..
         } = bound;
-        let keys = KeyTable::new(rule.limits.keys);
+        let is_kept = rule.durability == Durability::ExactlyOnce;
+        let keys = KeyTable::new(rule.limits.keys, is_kept);
         let state_bytes_max = rule.limits.state_bytes;
         let schedules = vec![ScheduleState::default(); rule.triggers.schedules.len()];
         Self {
@@ -133,6 +148,7 @@ impl Active {
             quarantined_until_mono_ms: None,
             log_second: 0,
             log_lines_free: 0,
+            committed: Box::default(),
         }
     }
 
@@ -148,15 +164,16 @@ impl Active {
         decoded: Result<(), &DecodeError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
-    ) {
+    ) -> Fate {
         let fate = match self.try_event(stop, decoded, frame, step) {
             Ok(fate) => fate,
             Err(fault) => {
-                self.bury(fault, &frame.event, step);
+                self.bury(fault, frame, step);
                 Fate::Dead
             }
         };
         self.ledger.enter(fate);
+        fate
     }
 
     fn try_event(
@@ -374,7 +391,7 @@ impl Active {
         frame.inputs.clear();
         if let Err(fault) = self.call(handler, key, frame, step) {
             self.ledger.faults_without_event += 1;
-            self.bury(fault, &frame.event, step);
+            self.bury(fault, frame, step);
         }
     }
 
@@ -398,6 +415,7 @@ impl Active {
         let done = match result {
             Ok(verdict) => self
                 .check_verdict(handler, verdict)
+                .and_then(|()| self.afford(frame, step))
                 .and_then(|()| self.emit(verdict, key, frame, step)),
             Err(fault) => Err(Fault::Call(fault)),
         };
@@ -418,6 +436,27 @@ impl Active {
                 frame.effects.clear();
                 Err(fault)
             }
+        }
+    }
+
+    /// Takes what a call asks for from what one event may cost.
+    fn afford(&self, frame: &Frame, step: &mut Step<'_>) -> Result<(), Fault> {
+        if self.is_volatile() || frame.effects.is_empty() {
+            return Ok(());
+        }
+        let entries = frame.effects.entries.iter();
+        let entries: usize = entries
+            .map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()))
+            .sum();
+        let slots =
+            frame.state.slots.len() + frame.state.pane.as_ref().map_or(0, |p| p.slots.len());
+        let cost = frame.effects.emitted_bytes + entries + 8 * slots + CALL_BYTES;
+        match step.effect_bytes_free.checked_sub(cost) {
+            Some(left) => {
+                step.effect_bytes_free = left;
+                Ok(())
+            }
+            None => Err(Fault::Other("event too costly".to_owned())),
         }
     }
 
@@ -473,8 +512,12 @@ impl Active {
     }
 
     /// Carries out what a call asked for besides emissions.
-    fn carry_out(&self, key: &Key, frame: &mut Frame, now: Now, due: &mut DueQueue) {
+    fn carry_out(&mut self, key: &Key, frame: &mut Frame, now: Now, due: &mut DueQueue) {
         let Frame { effects, state, .. } = frame;
+        if !effects.entries.is_empty() {
+            let names = effects.entries.keys().cloned().collect();
+            self.keys.entries_changed(key, names);
+        }
         for (id, delay_ms) in &effects.timers {
             if let Some(old) = state.timers.remove(id) {
                 due.remove(old.mono_ms, What::Timer(self.index, key.clone(), *id));
@@ -527,7 +570,7 @@ impl Active {
     }
 
     /// Makes a dead letter of what could not be digested.
-    fn bury(&mut self, fault: Fault, event: &Event, step: &mut Step<'_>) {
+    fn bury(&mut self, fault: Fault, frame: &Frame, step: &mut Step<'_>) {
         let (reason, fuel) = match &fault {
             Fault::Call(fault) => (with_causes(fault), self.function.fuel_used()),
             Fault::Other(reason) => (reason.clone(), 0),
@@ -535,8 +578,10 @@ impl Active {
         step.out.push(Output::DeadLetter(DeadLetter {
             rule: self.rule.name.clone(),
             version: self.rule.version,
-            topic: event.topic.clone(),
-            payload: event.payload.clone(),
+            topic: frame.event.topic.clone(),
+            payload: frame.event.payload.clone(),
+            properties: frame.event.properties.clone(),
+            volatile: self.is_volatile(),
             reason,
             fuel,
             at_ms: step.now.wall_ms,

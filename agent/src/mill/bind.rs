@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest};
-use crate::rule::{KeySpec, Param, Placed, Rule, check_pointer};
+use crate::rule::{Durability, KeySpec, Param, Placed, Rule, check_pointer};
 use crate::text::{FileError, nearest};
 use crate::topic::TopicFilter;
 
@@ -257,6 +257,7 @@ fn ports(
                 priority: port.priority,
                 retain: port.retain,
                 qos: port.qos,
+                volatile: rule.durability == Durability::Volatile,
             })
         })
     };

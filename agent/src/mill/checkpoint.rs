@@ -1,125 +1,147 @@
-//! The state of the mill as keys and records, for the pond to write down: only what changed since
-//! the last time. The same content as one hash tells two mills apart.
+//! What changed of the rules: since the last commit, for the journal, and since a pond was last
+//! written, for that. One hash over all of it tells two mills apart.
 
-use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
-use crate::clock::Now;
-use crate::record::{AgentRecord, RuleRecord, encode_state};
-use crate::state::{Key, KeyState};
+use crate::image::{Parts, RuleParts, hash, rules_hash};
+use crate::ledger::Ledger;
+use crate::record::{AgentRecord, Receipt, RuleDelta, RuleRecord, entries};
+use crate::state::Key;
 
 use super::Mill;
 use super::active::Active;
+use super::keys::Forgotten;
+use super::output::Checkpoint;
 
-/// What has to be written down.
-#[derive(Debug, Default)]
-pub struct Checkpoint {
-    /// The agent's own record.
-    pub agent: Vec<u8>,
-    /// Events taken in so far, which the agent's record holds too.
-    pub in_seq: u64,
-    /// Rules with their records.
-    pub rules: Vec<(String, Vec<u8>)>,
-    /// Changed states: rule, key, record.
-    pub states: Vec<(String, Key, Vec<u8>)>,
-    /// Keys that are no more: rule, key.
-    pub gone: Vec<(String, Key)>,
-}
-
-/// What a checkpoint holds of one rule.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SavedRule {
-    /// The schema of its state.
-    pub schema: i32,
-    /// When the open pane closes, in monotonic time of this boot.
-    pub pane_due_mono_ms: Option<u64>,
-    /// The slot that each schedule ran last, by its expression.
-    pub slots: Vec<(String, i64)>,
-    /// Its keys.
-    pub keys: Vec<(Key, KeyState)>,
-}
-
-impl Checkpoint {
-    /// Whether something happened since `last` that has to be written down.
-    pub fn differs_from(&self, last: &Self) -> bool {
-        !self.states.is_empty()
-            || !self.gone.is_empty()
-            || self.in_seq != last.in_seq
-            || self.rules != last.rules
+impl Active {
+    /// What is kept of the rule besides its keys.
+    pub(super) fn record(&self) -> RuleRecord {
+        RuleRecord {
+            schema: self.module.manifest.state.schema,
+            pane_due_mono_ms: self.pane.as_ref().map(|pane| pane.due_mono_ms),
+            slots: self.schedule_slots(),
+        }
     }
-}
 
-impl SavedRule {
-    /// Places what is due in the monotonic time of another boot: what remained then remains now.
-    pub fn rebase(&mut self, saved_mono_ms: u64, now_mono_ms: u64) {
-        let place = |due: u64| now_mono_ms.saturating_add(due.saturating_sub(saved_mono_ms));
-        self.pane_due_mono_ms = self.pane_due_mono_ms.map(place);
-        for (_, state) in &mut self.keys {
-            for due in state.timers.values_mut() {
-                due.mono_ms = place(due.mono_ms);
-            }
+    /// What changed since the last commit, which is going to hold it.
+    pub(super) fn take_delta(&mut self) -> Option<RuleDelta> {
+        if self.is_volatile() {
+            return None;
+        }
+        let record = self.record();
+        let mut delta = RuleDelta {
+            name: self.rule.name.to_string(),
+            counts: self.ledger.since(&self.committed.counts),
+            record: (record != self.committed.record).then(|| record.clone()),
+            keys: self.keys.take_changes(),
+        };
+        if delta.counts == Ledger::default() && delta.record.is_none() && delta.keys.is_empty() {
+            return None;
+        }
+        self.committed.counts.add(&delta.counts);
+        self.committed.record = record;
+        // Of what was never dropped nothing is to be said.
+        delta.counts.dropped.retain(|_, count| *count > 0);
+        Some(delta)
+    }
+
+    /// Adds to a checkpoint what its pond does not hold yet.
+    fn put_into(&mut self, checkpoint: &mut Checkpoint) {
+        let Checkpoint {
+            pond,
+            full,
+            puts,
+            removes,
+            ..
+        } = checkpoint;
+        let name = &*self.rule.name;
+        puts.push(entries::rule(name, &self.record(), &self.ledger));
+        let mut pieces: BTreeMap<Key, u16> = BTreeMap::new();
+        for (key, state) in self.keys.dirty(*pond, *full) {
+            let state = entries::state(name, key, state);
+            pieces.insert(key.clone(), u16::try_from(state.len()).unwrap_or(u16::MAX));
+            puts.extend(state);
+        }
+        let Forgotten { gone, too_many } = self.keys.stored(*pond, &pieces);
+        for (key, count) in gone {
+            removes.extend((0..count).map(|piece| entries::state_key(name, &key, piece)));
+        }
+        for (key, from, to) in too_many {
+            removes.extend((from..to).map(|piece| entries::state_key(name, &key, piece)));
         }
     }
 }
 
 impl Mill {
-    /// Takes the count of events over from a checkpoint.
-    pub fn resume(&mut self, in_seq: u64) {
-        self.in_seq = in_seq;
-    }
-
-    /// What changed since the last checkpoint. Volatile rules are left out.
-    pub fn checkpoint(&mut self, now: Now, boot_id: &str) -> Checkpoint {
-        let mut checkpoint = Checkpoint::default();
+    /// Adds the rules to a checkpoint.
+    pub(super) fn put_rules_into(&mut self, checkpoint: &mut Checkpoint) {
         for active in self.rules.iter_mut().filter(|active| !active.is_volatile()) {
-            let name = active.rule.name.to_string();
-            checkpoint
-                .rules
-                .push((name.clone(), rule_record(active).encode()));
-            let (changed, gone) = active.keys.take_changes();
-            for (key, state) in changed {
-                checkpoint
-                    .states
-                    .push((name.clone(), key, encode_state(state)));
-            }
-            checkpoint
-                .gone
-                .extend(gone.into_iter().map(|key| (name.clone(), key)));
+            active.put_into(checkpoint);
         }
-        let agent = AgentRecord {
-            in_seq: self.in_seq,
-            boot_id: boot_id.to_owned(),
-            mono_ms: now.mono_ms,
-            wall_ms: now.wall_ms,
-        };
-        checkpoint.agent = agent.encode();
-        checkpoint.in_seq = self.in_seq;
-        checkpoint
+        if !checkpoint.full {
+            return;
+        }
+        for (name, rule) in &self.dormant {
+            let puts = &mut checkpoint.puts;
+            puts.push(entries::rule(name, &rule.record, &rule.counts));
+            for (key, state) in &rule.keys {
+                puts.extend(entries::state(name, key, state));
+            }
+        }
     }
 
-    /// One hash over everything that a replay must bring back: counts, rules, keys and states.
+    /// One hash over everything that a replay must bring back: counts, rules, keys and states, and
+    /// in a mill that keeps a journal receipts and lanes as well.
     pub fn state_hash(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(self.in_seq.to_le_bytes());
-        let mut put = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
-        };
-        for active in &self.rules {
-            put(active.rule.name.as_bytes());
-            put(&rule_record(active).encode());
-            for (key, state) in active.keys.sorted() {
-                put(key.as_bytes());
-                put(&encode_state(state));
-            }
-        }
-        hash.finalize().into()
+        self.with_rules(|rules| self.hash_with(rules))
     }
-}
 
-fn rule_record(active: &Active) -> RuleRecord {
-    RuleRecord {
-        schema: active.module.manifest.state.schema,
-        pane_due_mono_ms: active.pane.as_ref().map(|pane| pane.due_mono_ms),
-        slots: active.schedule_slots(),
+    /// One hash over the state of all rules: what events have made of it.
+    pub fn rules_hash(&self) -> [u8; 32] {
+        self.with_rules(rules_hash)
+    }
+
+    fn with_rules<T>(&self, hash: impl FnOnce(Vec<RuleParts<'_>>) -> T) -> T {
+        let actives = self.rules.iter().filter(|active| !active.is_volatile());
+        let records: Vec<(&Active, RuleRecord)> =
+            actives.map(|active| (active, active.record())).collect();
+        let mut rules: Vec<RuleParts<'_>> = records
+            .iter()
+            .map(|(active, record)| {
+                let keys = active.keys.sorted();
+                (&*active.rule.name, record, &active.ledger, keys)
+            })
+            .collect();
+        rules.extend(self.dormant.iter().map(|(name, rule)| {
+            let keys = rule.keys.iter().collect();
+            (name.as_str(), &rule.record, &rule.counts, keys)
+        }));
+        rules.sort_by_key(|(name, ..)| *name);
+        hash(rules)
+    }
+
+    fn hash_with(&self, rules: Vec<RuleParts<'_>>) -> [u8; 32] {
+        let Some(durable) = &self.durable else {
+            return hash(Parts {
+                agent: &AgentRecord {
+                    in_seq: self.in_seq,
+                    ..AgentRecord::default()
+                },
+                subscriptions: "",
+                receipts: &[],
+                event_ids: &Default::default(),
+                outbox: &Default::default(),
+                rules,
+            });
+        };
+        let receipts: Vec<Receipt> = durable.receipts.iter().copied().collect();
+        hash(Parts {
+            agent: &durable.record,
+            subscriptions: &durable.subscriptions,
+            receipts: &receipts,
+            event_ids: &durable.event_ids,
+            outbox: &durable.outbox,
+            rules,
+        })
     }
 }

@@ -1,11 +1,11 @@
 //! A deployment: the set of rules that is active, replaced whole. State of a rule carries over when
 //! its schema is the same or the new function can migrate it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::function::Handler;
+use crate::image::SavedRule;
 use crate::router::{Hit, Router};
 use crate::rule::KeySpec;
 use crate::state::Key;
@@ -15,9 +15,9 @@ use crate::window::OpenPane;
 use super::Mill;
 use super::active::Active;
 use super::bind::BoundRule;
-use super::checkpoint::SavedRule;
 use super::due::{DueQueue, What};
 use super::keys::KeyTable;
+use super::output::Output;
 use super::route::{Route, StopKey};
 
 /// The key of events that a schedule makes, where the rule has none of its own.
@@ -30,8 +30,6 @@ pub struct Deployment {
     pub rules: Vec<BoundRule>,
     /// The identifiers under which their filters are subscribed.
     pub subscriptions: Vec<Subscription>,
-    /// What a checkpoint holds of rules that were not active before, by name.
-    pub saved: BTreeMap<String, SavedRule>,
 }
 
 /// Why a deployment was refused; the old one runs on.
@@ -69,11 +67,15 @@ impl Mill {
     ///
     /// # Errors
     /// When the state of a rule cannot be carried over.
-    pub fn deploy(&mut self, now: Now, deployment: Deployment) -> Result<(), DeployError> {
+    pub fn deploy(
+        &mut self,
+        now: Now,
+        deployment: Deployment,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DeployError> {
         let Deployment {
             mut rules,
             subscriptions,
-            mut saved,
         } = deployment;
         rules.sort_by(|a, b| a.rule.name.cmp(&b.rule.name));
         let mut actives: Vec<Active> = (0..)
@@ -81,23 +83,37 @@ impl Mill {
             .map(|(index, bound)| Active::new(index, bound))
             .collect();
         for active in &mut actives {
-            let old = self
-                .rules
-                .iter()
-                .find(|old| old.rule.name == active.rule.name);
-            let state = match old {
-                Some(old) => Some(old.save()),
-                None => saved.remove(&*active.rule.name),
-            };
-            if let Some(state) = state {
-                active.restore(state, now)?;
-            }
-            if let Some(old) = old {
-                active.ledger = old.ledger.clone();
+            let named = |old: &&Active| old.rule.name == active.rule.name;
+            match self.rules.iter().find(named) {
+                Some(old) => active.restore(old.save(), !old.is_volatile(), now)?,
+                None => {
+                    if let Some(saved) = self.dormant.get(&*active.rule.name) {
+                        active.restore(saved.clone(), true, now)?;
+                    }
+                }
             }
         }
+        // What the old rules did stands in a commit of theirs.
+        self.commit(now, out);
+        self.retire(&actives);
         self.activate(actives, &subscriptions, now);
+        if let Some(durable) = &mut self.durable {
+            durable.checkpoints.deployed();
+        }
+        self.commit_deployment(now, out);
+        // Rows of an earlier process wait, and whatever else comes may not be taken in before they go.
+        self.end_step(now, out);
         Ok(())
+    }
+
+    /// Keeps what is known of rules that are active no more, for the case that they come back.
+    fn retire(&mut self, actives: &[Active]) {
+        for old in self.rules.iter().filter(|old| !old.is_volatile()) {
+            self.dormant.insert(old.rule.name.to_string(), old.save());
+        }
+        for active in actives.iter().filter(|active| !active.is_volatile()) {
+            self.dormant.remove(&*active.rule.name);
+        }
     }
 
     fn activate(&mut self, mut rules: Vec<Active>, subscriptions: &[Subscription], now: Now) {
@@ -167,9 +183,8 @@ impl Active {
     /// What is kept of the rule when it is replaced, or written down.
     fn save(&self) -> SavedRule {
         SavedRule {
-            schema: self.module.manifest.state.schema,
-            pane_due_mono_ms: self.pane.as_ref().map(|pane| pane.due_mono_ms),
-            slots: self.schedule_slots(),
+            record: self.record(),
+            counts: self.ledger.clone(),
             keys: self
                 .keys
                 .iter()
@@ -186,19 +201,37 @@ impl Active {
             .collect()
     }
 
-    fn restore(&mut self, saved: SavedRule, now: Now) -> Result<(), DeployError> {
+    /// Takes over what an earlier rule of this name left; `is_kept` tells whether commits hold it.
+    fn restore(&mut self, saved: SavedRule, is_kept: bool, now: Now) -> Result<(), DeployError> {
+        let SavedRule {
+            record,
+            counts,
+            keys,
+        } = saved;
+        self.ledger = counts;
+        if is_kept {
+            self.committed.counts = self.ledger.clone();
+            self.committed.record = record.clone();
+        }
         for (schedule, state) in self.rule.triggers.schedules.iter().zip(&mut self.schedules) {
-            let last = saved.slots.iter().find(|(text, _)| text == schedule.text());
+            let last = record
+                .slots
+                .iter()
+                .find(|(text, _)| text == schedule.text());
             state.last_ms = last.map(|(_, slot_ms)| *slot_ms);
         }
-        self.keys = KeyTable::new(self.rule.keys_max);
-        let mut keys = saved.keys;
-        keys.sort_by(|(a, _), (b, _)| a.cmp(b));
-        self.keys.restore(keys);
-        self.restore_pane(saved.pane_due_mono_ms, now);
+        self.keys = KeyTable::new(self.rule.keys_max, !self.is_volatile());
+        match is_kept {
+            true => self.keys.restore(keys),
+            // No commit holds them: they are news.
+            false => keys.into_iter().for_each(|(key, state)| {
+                self.keys.insert(key, state);
+            }),
+        }
+        self.restore_pane(record.pane_due_mono_ms, now);
         match self.module.manifest.state.schema {
-            to if to == saved.schema => Ok(()),
-            to => self.migrate(saved.schema, to),
+            to if to == record.schema => Ok(()),
+            to => self.migrate(record.schema, to),
         }
     }
 
@@ -206,7 +239,9 @@ impl Active {
     /// drops it.
     fn restore_pane(&mut self, due_mono_ms: Option<u64>, now: Now) {
         if self.window.is_none() {
-            self.keys.update_all(|state| state.pane = None);
+            if self.keys.iter().any(|(_, state)| state.pane.is_some()) {
+                self.keys.update_all(|state| state.pane = None);
+            }
             return;
         }
         // All keys collect in the same pane.

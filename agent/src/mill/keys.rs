@@ -1,9 +1,22 @@
 //! The keys of one rule with their states: bounded in number and bytes. When there are too many,
 //! one that was not seen for long goes, with its state, and is counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::record::KeyChange;
 use crate::state::{Key, KeyState};
+
+/// Names of entries.
+type Names = BTreeSet<Box<[u8]>>;
+
+/// What a pond has to forget.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Forgotten {
+    /// Keys with their numbers of pieces.
+    pub(super) gone: BTreeMap<Key, u16>,
+    /// Of a key, the pieces from one number to another, that one not included.
+    pub(super) too_many: Vec<(Key, u16, u16)>,
+}
 
 /// Keys of a rule, found by name or by place.
 #[derive(Debug)]
@@ -14,8 +27,12 @@ pub(super) struct KeyTable {
     hand: usize,
     keys_max: usize,
     bytes: usize,
-    /// Keys of the last checkpoint that were dropped since: so never more than it holds.
-    gone: Vec<Key>,
+    /// Keys that changed since the last commit; of some only the entries named, of others all.
+    changed: BTreeMap<Key, Option<Names>>,
+    /// Whether changes are of interest: a volatile rule has no commits.
+    is_kept: bool,
+    /// For each pond, keys that it holds and that were dropped since, with the number of their pieces.
+    gone: [BTreeMap<Key, u16>; 2],
 }
 
 /// A key with its state.
@@ -25,21 +42,25 @@ pub(super) struct Held {
     pub(super) state: KeyState,
     /// Used since the hand last passed.
     seen: bool,
-    /// Changed since the last checkpoint.
-    dirty: bool,
-    /// A checkpoint may hold it.
-    stored: bool,
+    /// Stands in the changes since the last commit.
+    changed: bool,
+    /// For each pond, whether it changed since that was written.
+    dirty: [bool; 2],
+    /// For each pond, how many pieces of it are there.
+    stored: [u16; 2],
 }
 
 impl KeyTable {
-    pub(super) fn new(keys_max: usize) -> Self {
+    pub(super) fn new(keys_max: usize, is_kept: bool) -> Self {
         Self {
+            is_kept,
+            changed: BTreeMap::new(),
             places: HashMap::new(),
             held: Vec::new(),
             hand: 0,
             keys_max: keys_max.max(1),
             bytes: 0,
-            gone: Vec::new(),
+            gone: Default::default(),
         }
     }
 
@@ -73,18 +94,41 @@ impl KeyTable {
         if let Some(held) = self.held.get_mut(place) {
             held.state = state;
             held.seen = true;
-            held.dirty |= changed;
             self.bytes = self.bytes.saturating_add_signed(growth);
+            if changed && self.is_kept {
+                held.dirty = [true; 2];
+                if !held.changed {
+                    held.changed = true;
+                    self.changed
+                        .entry(held.key.clone())
+                        .or_insert_with(|| Some(Names::new()));
+                }
+            }
         }
     }
 
-    /// Takes in what a checkpoint may hold already, as far as there is room.
+    /// Takes in what the last commit holds already, as far as there is room.
     pub(super) fn restore(&mut self, keys: impl IntoIterator<Item = (Key, KeyState)>) {
         for (key, state) in keys {
             self.insert(key.clone(), state);
             if let Some(held) = self.find(&key).and_then(|place| self.held.get_mut(place)) {
-                held.stored = true;
+                held.changed = false;
+                self.changed.remove(&key);
             }
+        }
+    }
+
+    /// Entries of a key were written or removed.
+    pub(super) fn entries_changed(&mut self, key: &Key, names: Names) {
+        if !self.is_kept {
+            return;
+        }
+        let all = self
+            .changed
+            .entry(key.clone())
+            .or_insert_with(|| Some(Names::new()));
+        if let Some(all) = all {
+            all.extend(names);
         }
     }
 
@@ -95,9 +139,13 @@ impl KeyTable {
             key: key.clone(),
             state,
             seen: true,
-            dirty: true,
-            stored: false,
+            changed: true,
+            dirty: [true; 2],
+            stored: [0; 2],
         };
+        if self.is_kept {
+            self.changed.insert(key.clone(), None);
+        }
         if self.held.len() < self.keys_max {
             self.places.insert(key, self.held.len());
             self.held.push(held);
@@ -129,8 +177,13 @@ impl KeyTable {
     fn forgotten(&mut self, old: Held) -> Held {
         self.places.remove(&old.key);
         self.bytes = self.bytes.saturating_sub(old.state.bytes());
-        if old.stored {
-            self.gone.push(old.key.clone());
+        if self.is_kept {
+            self.changed.insert(old.key.clone(), None);
+            for (gone, pieces) in self.gone.iter_mut().zip(old.stored) {
+                if pieces > 0 {
+                    gone.insert(old.key.clone(), pieces);
+                }
+            }
         }
         old
     }
@@ -172,30 +225,97 @@ impl KeyTable {
         keys
     }
 
-    /// What changed since the last time this was asked: keys with their states, and keys gone.
-    pub(super) fn take_changes(&mut self) -> (Vec<(Key, &KeyState)>, Vec<Key>) {
-        let places = &self.places;
-        let gone = self
-            .gone
-            .drain(..)
-            .filter(|key| !places.contains_key(key))
-            .collect();
-        let mut changed = Vec::new();
-        for held in &mut self.held {
-            if std::mem::take(&mut held.dirty) {
-                held.stored = true;
-                changed.push((held.key.clone(), &held.state));
-            }
-        }
-        (changed, gone)
+    /// Whether something changed since the last commit.
+    pub(super) fn is_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
-    /// Changes every state, for a new boot or a new schema.
+    /// Bytes that the changes since the last commit come to, about.
+    pub(super) fn changed_keys(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// What changed since the last commit, in the order of the keys.
+    pub(super) fn take_changes(&mut self) -> Vec<(Key, KeyChange)> {
+        let changed = std::mem::take(&mut self.changed);
+        let change = |(key, names): (Key, Option<Names>)| {
+            let Some(held) = self
+                .places
+                .get(&key)
+                .and_then(|place| self.held.get_mut(*place))
+            else {
+                return (key, KeyChange::Gone);
+            };
+            held.changed = false;
+            let change = match names {
+                Some(names) if !held.state.entries.is_empty() || !names.is_empty() => {
+                    let value = |name: Box<[u8]>| {
+                        let value = held.state.entries.get(&name).cloned();
+                        (name, value)
+                    };
+                    let entries = names.into_iter().map(value).collect();
+                    KeyChange::Entries(held.state.without_entries(), entries)
+                }
+                _ => KeyChange::Whole(held.state.clone()),
+            };
+            (key, change)
+        };
+        changed.into_iter().map(change).collect()
+    }
+
+    /// What a pond does not hold yet, or all for a pond that is written anew.
+    pub(super) fn dirty(&self, pond: usize, full: bool) -> impl Iterator<Item = (&Key, &KeyState)> {
+        self.held
+            .iter()
+            .filter(move |held| full || held.dirty.get(pond).is_some_and(|dirty| *dirty))
+            .map(|held| (&held.key, &held.state))
+    }
+
+    /// A pond is about to hold what [`KeyTable::dirty`] told, each in so many pieces. Returns what it
+    /// has to forget.
+    pub(super) fn stored(&mut self, pond: usize, pieces: &BTreeMap<Key, u16>) -> Forgotten {
+        let mut too_many = Vec::new();
+        for (key, new) in pieces {
+            let held = self
+                .places
+                .get(key)
+                .and_then(|place| self.held.get_mut(*place));
+            let Some(held) = held else { continue };
+            if let (Some(stored), Some(dirty)) =
+                (held.stored.get_mut(pond), held.dirty.get_mut(pond))
+            {
+                if *stored > *new {
+                    too_many.push((key.clone(), *new, *stored));
+                }
+                *stored = *new;
+                *dirty = false;
+            }
+        }
+        let mut gone = self
+            .gone
+            .get_mut(pond)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        // A key that came back was written anew; of its former pieces some may be too many.
+        for (key, old) in &gone {
+            if let Some(new) = pieces.get(key).filter(|new| *new < old) {
+                too_many.push((key.clone(), *new, *old));
+            }
+        }
+        gone.retain(|key, _| !self.places.contains_key(key));
+        Forgotten { gone, too_many }
+    }
+
+    /// Changes every state, where the rule no longer keeps what it kept.
     pub(super) fn update_all(&mut self, mut change: impl FnMut(&mut KeyState)) {
         self.bytes = 0;
         for held in &mut self.held {
             change(&mut held.state);
-            held.dirty = true;
+            held.dirty = [true; 2];
+            held.changed = true;
+            if self.is_kept {
+                self.changed.insert(held.key.clone(), None);
+            }
             self.bytes += held.state.bytes();
         }
     }
@@ -214,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_key_not_seen_for_longest_goes_first() {
-        let mut table = KeyTable::new(3);
+        let mut table = KeyTable::new(3, true);
         for key in ["a", "b", "c"] {
             assert!(table.insert(key.into(), state(1)).is_none());
         }
@@ -227,22 +347,61 @@ mod tests {
     }
 
     #[test]
-    fn only_keys_that_a_checkpoint_holds_are_told_to_be_gone() {
-        let mut table = KeyTable::new(2);
+    fn changes_are_told_once_and_in_the_order_of_the_keys() {
+        let mut table = KeyTable::new(2, true);
         table.restore([("a".into(), state(1)), ("b".into(), state(1))]);
+        assert!(table.take_changes().is_empty());
         for n in 0..1_000 {
             table.insert(format!("{n}").into(), state(1));
         }
-        assert_eq!(table.gone.len(), 2);
-        let (changed, gone) = table.take_changes();
-        assert_eq!((changed.len(), gone), (2, vec!["a".into(), "b".into()]));
-        table.insert("c".into(), state(1));
-        assert_eq!(table.take_changes().1, ["998".into()]);
+        let changes = table.take_changes();
+        let whole: Vec<_> = changes
+            .iter()
+            .filter(|(_, change)| *change != KeyChange::Gone)
+            .map(|(key, _)| &**key)
+            .collect();
+        assert_eq!((changes.len(), whole), (1_002, vec!["998", "999"]));
+        assert!(table.take_changes().is_empty());
+    }
+
+    #[test]
+    fn of_a_key_with_entries_only_those_that_changed_are_told() {
+        let mut table = KeyTable::new(2, true);
+        let entries = [(b"x", b"1"), (b"y", b"2")];
+        let entries = entries.map(|(k, v)| ((*k).into(), (*v).into()));
+        let old = KeyState {
+            entries: entries.into(),
+            ..state(1)
+        };
+        table.restore([("a".into(), old)]);
+        let place = table.find("a").unwrap();
+        let mut lent = table.lend(place);
+        lent.entries.remove(&b"x"[..]);
+        table.put_back(place, lent, 0, true);
+        table.entries_changed(&"a".into(), [(*b"x").into()].into());
+        let change = KeyChange::Entries(state(1), vec![((*b"x").into(), None)]);
+        assert_eq!(table.take_changes(), [("a".into(), change)]);
+    }
+
+    #[test]
+    fn each_pond_is_told_what_it_lacks_and_what_it_has_to_forget() {
+        let mut table = KeyTable::new(1, true);
+        table.insert("a".into(), state(1));
+        let one = |key: &str| BTreeMap::from([(Key::from(key), 1)]);
+        let forgotten = table.stored(0, &one("a"));
+        assert!(forgotten.gone.is_empty() && forgotten.too_many.is_empty());
+        assert_eq!(
+            (table.dirty(0, false).count(), table.dirty(1, false).count()),
+            (0, 1)
+        );
+        table.insert("b".into(), state(1));
+        assert_eq!(table.stored(0, &one("b")).gone, one("a"));
+        assert_eq!(table.stored(1, &one("b")).gone, BTreeMap::new());
     }
 
     #[test]
     fn a_million_keys_are_never_more_than_the_limit() {
-        let mut table = KeyTable::new(100);
+        let mut table = KeyTable::new(100, false);
         for n in 0..1_000_000 {
             table.insert(format!("{n}").into(), state(1));
         }
@@ -250,13 +409,13 @@ mod tests {
             (table.held.len(), table.places.len(), table.bytes()),
             (100, 100, 800)
         );
-        assert!(table.gone.is_empty());
+        assert!(table.changed.is_empty());
         assert!(table.find("999999").is_some());
     }
 
     #[test]
     fn bytes_above_the_limit_cost_the_other_keys() {
-        let mut table = KeyTable::new(10);
+        let mut table = KeyTable::new(10, true);
         for key in ["a", "b", "c"] {
             table.insert(key.into(), state(4));
         }

@@ -5,14 +5,139 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::effects::LogLine;
+use crate::emission::{LaneId, LaneReport, Row};
+use crate::event::Event;
+use crate::outbox::{Shipment, Wanted};
 use crate::rule::{Priority, TopicTemplate};
 use crate::state::Key;
-use crate::topic::Topic;
+use crate::topic::{Subscription, Topic};
+
+/// What makes the mill turn.
+#[derive(Debug)]
+pub enum Input {
+    /// Events, in the order of their arrival.
+    Events(Vec<Event>),
+    /// Nothing but time.
+    Tick,
+    /// The journal has everything up to this commit on stable storage.
+    Durable(u64),
+    /// The broker that sensors publish to took a connection.
+    Connected {
+        /// Counts connections.
+        epoch: u64,
+        /// Whether the broker kept the session.
+        session_present: bool,
+        /// How many messages it may send ahead of acknowledgements, where that is known.
+        window: Option<u16>,
+    },
+    /// That connection ended.
+    Disconnected,
+    /// The broker has read so many acknowledgements of this connection.
+    Confirmed {
+        /// Which connection.
+        epoch: u64,
+        /// How many.
+        acknowledged: u64,
+    },
+    /// What the broker's session holds now.
+    Subscribed(Vec<Subscription>),
+    /// A destination has to say something of rows.
+    Lane(LaneReport),
+    /// Rows that were asked for, with the commits that they stand in.
+    RowsRead {
+        /// Which lane.
+        lane: LaneId,
+        /// The rows, in order.
+        rows: Vec<(u64, Row)>,
+        /// What was asked.
+        relocate: bool,
+    },
+    /// A checkpoint is complete.
+    PondWritten {
+        /// Which pond.
+        pond: usize,
+    },
+    /// A checkpoint could not be written; it is tried again with the next.
+    PondFailed,
+    /// Commit what there is.
+    Commit,
+    /// Commit what there is, and write a checkpoint: an orderly stop.
+    Flush,
+    /// Rows that were asked for could not be read: they are asked for again.
+    ReadFailed {
+        /// Which lane.
+        lane: LaneId,
+    },
+    /// Work on a dead letter once more, by the rule or the destination that could not.
+    Redrive(u64),
+    /// Forget a dead letter.
+    DropDeadLetter(u64),
+}
 
 /// One thing that the mill asks for, or tells.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Send a message.
+    /// Append this record to the journal, and say when it is on stable storage.
+    Append {
+        /// Its number.
+        lsn: u64,
+        /// The record.
+        bytes: Vec<u8>,
+    },
+    /// Acknowledge messages, in this order.
+    Acknowledge {
+        /// The connection that brought them.
+        epoch: u64,
+        /// Their packet identifiers.
+        packets: Vec<u16>,
+    },
+    /// The source may subscribe.
+    Proceed {
+        /// On this connection.
+        epoch: u64,
+    },
+    /// Hand these rows to a destination.
+    Ship(Shipment),
+    /// Read rows of a lane back from the journal.
+    ReadBack {
+        /// Which lane.
+        lane: LaneId,
+        /// Which rows.
+        wanted: Wanted,
+        /// To be handed back with them.
+        relocate: bool,
+    },
+    /// Write this into a pond.
+    Checkpoint(Checkpoint),
+    /// Segments that end before this commit are not needed any more.
+    Recycle {
+        /// The first commit that is needed.
+        below_lsn: u64,
+    },
+    /// The broker has lost the session, and with it what was queued there.
+    SessionLost,
+    /// Rows were dropped because a lane had no room, or they became too old.
+    Dropped {
+        /// Which lane.
+        lane: LaneId,
+        /// How many.
+        count: u64,
+    },
+    /// Rows became dead letters, because their destination will never take them.
+    Refused {
+        /// Which lane.
+        lane: LaneId,
+        /// How many.
+        count: u64,
+        /// What it gave as reason.
+        reason: String,
+    },
+    /// A ledger does not add up: a fault of ours.
+    Unbalanced {
+        /// Whose.
+        what: String,
+    },
+    /// Send a message of a volatile rule.
     Emission(Emitted),
     /// An event, or a call without one, that a rule could not digest.
     DeadLetter(DeadLetter),
@@ -66,6 +191,23 @@ pub struct PortBinding {
     pub retain: bool,
     /// Quality of service, 0 or 1.
     pub qos: u8,
+    /// Whether what leaves through it lives in memory only.
+    pub volatile: bool,
+}
+
+/// What a pond has to be changed by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Which of the two.
+    pub pond: usize,
+    /// The commit after which things stood like this.
+    pub lsn: u64,
+    /// The pond is emptied first.
+    pub full: bool,
+    /// Keys with their values.
+    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Keys that go.
+    pub removes: Vec<Vec<u8>>,
 }
 
 /// An event that a rule could not digest.
@@ -79,6 +221,10 @@ pub struct DeadLetter {
     pub topic: Topic,
     /// The event's payload.
     pub payload: Bytes,
+    /// The event's user properties, as one JSON object; empty when there were none.
+    pub properties: Bytes,
+    /// Whether it lives in the log only.
+    pub volatile: bool,
     /// What went wrong.
     pub reason: String,
     /// Fuel that the call used.

@@ -1,20 +1,25 @@
 //! Takes events in over MQTT: a thread of its own, named `mqtt-in`, that owns client and event loop,
-//! keeps the session's subscriptions as wanted, and hands events on in batches. What becomes of an
-//! event is the mill's business; acknowledgement is still the library's, at the moment of reading.
+//! keeps the session's subscriptions as wanted, hands events on in batches and acknowledges them when
+//! told to. What becomes of an event, and when it may be acknowledged, is the mill's business.
 
+mod connection;
+pub mod epochs;
+mod fingerprint;
 mod intake;
 pub(crate) mod link;
 pub(crate) mod negotiation;
 pub(crate) mod reconnect;
 mod reports;
 mod retained;
-mod subscriptions;
+pub mod subscriptions;
 mod topics;
 pub(crate) mod trouble;
 pub(crate) mod v311;
 mod v5;
+mod waiting;
 
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,18 +27,18 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::event::Event;
+use crate::secret::Secret;
+use crate::tls::TlsFiles;
 use crate::topic::{Topic, TopicFilter};
 
+pub use epochs::Confirmation;
 use link::Peer;
 pub use link::Version;
 pub use negotiation::Protocol;
 pub use subscriptions::Subscription;
+use waiting::Waiting;
 
-/// A packet is read up to this size only to be dropped and named; the session of a longer one is
-/// given up, so that no message can exhaust a board's memory.
-pub const OVERSIZED_BYTES_MAX: u32 = 8 << 20;
-
-/// The library takes no less over MQTT 5.
+/// The library, which destinations leave it to, takes no less over MQTT 5.
 pub(crate) const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
 
 /// A source sends nothing longer than a SUBSCRIBE of one filter of at most 65,535 bytes.
@@ -41,6 +46,10 @@ const CONTROL_BYTES_MAX: u32 = 1 << 17;
 
 /// Well above what is on its way at once, so that no packet identifier is used twice.
 const PACKET_IDS: u16 = 2 * subscriptions::CHANGES_IN_FLIGHT_MAX;
+
+/// Messages that an MQTT 5 broker may send ahead of acknowledgements: enough for 20,000 a second on a
+/// card that takes 100 ms for a sync, and a bound for what a broken connection brings again.
+const RECEIVE_MAXIMUM: u16 = 2_000;
 
 /// Where events come from.
 #[derive(Debug, Clone)]
@@ -54,16 +63,18 @@ pub struct SourceSettings {
     /// User name, where the broker asks for one.
     pub username: Option<String>,
     /// Password, where the broker asks for one.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
+    /// Certificates, where the connection is encrypted.
+    pub tls: Option<TlsFiles>,
     /// Which MQTT to speak; `Auto` tries 5 first.
     pub protocol: Protocol,
     /// Quality of service of all subscriptions, 0 or 1.
     pub qos: u8,
-    /// Longer packets are dropped and reported.
+    /// Of longer messages the payload is not kept, however long they are.
     pub packet_bytes_max: u32,
     /// How long the socket rests after a batch, so that many events share a wake-up.
     pub coalesce: Duration,
-    /// A ping goes out this often, at least every 5 s over MQTT 5.
+    /// A ping goes out this often; at least a second.
     pub keep_alive: Duration,
     /// A batch is handed on at the latest when it has this many events.
     pub batch_events_max: usize,
@@ -86,32 +97,33 @@ impl SourceSettings {
             client_id: client_id.to_owned(),
             username: None,
             password: None,
+            tls: None,
             protocol: Protocol::Auto,
             qos: 1,
             packet_bytes_max: 1 << 20,
             coalesce: Duration::from_millis(5),
             keep_alive: Duration::from_secs(5),
             batch_events_max: 1_024,
-            receive_maximum: None,
+            receive_maximum: Some(RECEIVE_MAXIMUM),
             session_expiry: Duration::from_secs(7 * 24 * 3_600),
             receive_buffer_bytes: None,
             clock,
         }
     }
 
-    /// The next connection: with a limit of its own, and with a clean session where the kept one
-    /// has to go.
-    fn peer(&self, incoming_bytes_max: u32, clean: bool) -> Peer {
+    /// Whom to connect to, and how.
+    fn peer(&self) -> Peer {
         Peer {
             host: self.host.clone(),
             port: self.port,
             client_id: self.client_id.clone(),
             username: self.username.clone(),
             password: self.password.clone(),
-            keep_alive: self.keep_alive.max(KEEP_ALIVE_MIN),
-            clean,
+            tls: self.tls.clone(),
+            keep_alive: self.keep_alive.max(Duration::from_secs(1)),
+            clean: false,
             session_expiry: self.session_expiry,
-            incoming_bytes_max,
+            incoming_bytes_max: self.packet_bytes_max,
             outgoing_bytes_max: CONTROL_BYTES_MAX,
             packet_ids: PACKET_IDS,
             receive_maximum: self.receive_maximum,
@@ -125,14 +137,21 @@ impl SourceSettings {
 pub enum SourceReport {
     /// Events in the order of their arrival.
     Events(Vec<Event>),
-    /// The broker took the connection.
+    /// The broker took the connection. Its events come after this.
     Connected {
+        /// The connection's number, counted from 1 since the process began.
+        epoch: u64,
         /// What is spoken.
         protocol: Version,
         /// Whether the broker kept the session. If not, it holds no subscription and what was
-        /// queued in it is gone.
+        /// queued in it is gone; the source subscribes after [`SourceControl::proceed`].
         session_present: bool,
+        /// How many messages the broker may leave unacknowledged, as far as known: over MQTT 5 it
+        /// was told. Its own limit may be lower.
+        window: Option<u16>,
     },
+    /// The broker has read acknowledgements: it will not send those messages again.
+    Confirmed(Confirmation),
     /// What the session holds now: to be kept on disk and handed to the next [`spawn`]. It comes
     /// before a filter is dropped and after filters were taken.
     Subscribed {
@@ -146,21 +165,22 @@ pub enum SourceReport {
         /// What the broker gave as reason.
         reason: String,
     },
-    /// The connection failed or ended.
+    /// The connection failed or ended. What it brought and was not acknowledged comes again.
     Disconnected {
         /// Why, and what can be done about it.
         reason: String,
         /// When the next attempt comes.
         retry_in: Duration,
     },
-    /// A packet above the limit was dropped.
+    /// A packet above the limit was dropped that nobody has to acknowledge: it came at QoS 0, or its
+    /// session was given up for it.
     Oversized {
         /// Its topic, where it was read.
         topic: Option<Topic>,
         /// Its size.
         bytes: usize,
     },
-    /// Messages were dropped because their topics are no topics.
+    /// Messages at QoS 0 were dropped because their topics are no topics.
     InvalidTopics {
         /// How many.
         count: usize,
@@ -192,23 +212,68 @@ pub enum SourceCommand {
 #[derive(Debug, Clone)]
 struct Wishes {
     wanted: Vec<Subscription>,
+    /// The latest connection whose lost session may be filled again.
+    proceed: u64,
     stop: bool,
 }
 
-/// Holds the source's thread.
-#[derive(Debug)]
-pub struct SourceHandle {
+/// Tells the source what to do; nothing here ever waits.
+#[derive(Debug, Clone)]
+pub struct SourceControl {
     wishes: watch::Sender<Wishes>,
-    thread: JoinHandle<()>,
+    waiting: Arc<Waiting>,
 }
 
-impl SourceHandle {
-    /// Passes a command on; never waits.
+impl SourceControl {
+    /// Passes a command on.
     pub fn command(&self, command: SourceCommand) {
         self.wishes.send_modify(|wishes| match command {
             SourceCommand::Subscriptions(wanted) => wishes.wanted = wanted,
             SourceCommand::Stop => wishes.stop = true,
         });
+    }
+
+    /// Acknowledges messages in this order, on the connection of this epoch only: if that is gone,
+    /// nothing happens, and they come again. What is acknowledged before [`SourceCommand::Stop`]
+    /// leaves before the good-bye.
+    pub fn acknowledge(&self, epoch: u64, packets: Vec<u16>) {
+        self.waiting.put(epoch, packets);
+    }
+
+    /// Lets the source subscribe on a connection whose session the broker did not keep: the agent
+    /// has taken note of the loss. `u64::MAX` does so for all connections to come.
+    pub fn proceed(&self, epoch: u64) {
+        self.wishes
+            .send_modify(|wishes| wishes.proceed = wishes.proceed.max(epoch));
+    }
+}
+
+/// Holds the source's thread.
+#[derive(Debug)]
+pub struct SourceHandle {
+    control: SourceControl,
+    thread: JoinHandle<()>,
+}
+
+impl SourceHandle {
+    /// What tells the source what to do, to be kept anywhere.
+    pub fn control(&self) -> SourceControl {
+        self.control.clone()
+    }
+
+    /// As [`SourceControl::command`].
+    pub fn command(&self, command: SourceCommand) {
+        self.control.command(command);
+    }
+
+    /// As [`SourceControl::acknowledge`].
+    pub fn acknowledge(&self, epoch: u64, packets: Vec<u16>) {
+        self.control.acknowledge(epoch, packets);
+    }
+
+    /// As [`SourceControl::proceed`].
+    pub fn proceed(&self, epoch: u64) {
+        self.control.proceed(epoch);
     }
 
     /// Waits for the thread to end, which it does within about a second of
@@ -237,12 +302,15 @@ pub fn spawn(
         .build()?;
     let (wishes, receiver) = watch::channel(Wishes {
         wanted,
+        proceed: 0,
         stop: false,
     });
-    let intake = intake::Intake::new(settings, held, receiver, report);
+    let waiting = Arc::<Waiting>::default();
+    let intake = intake::Intake::new(settings, held, (receiver, Arc::clone(&waiting)), report);
     let thread = std::thread::Builder::new()
         .name("mqtt-in".to_owned())
         // The budget of cooperative scheduling would cut a drain short; nobody shares this thread.
         .spawn(move || runtime.block_on(tokio::task::unconstrained(intake.run())))?;
-    Ok(SourceHandle { wishes, thread })
+    let control = SourceControl { wishes, waiting };
+    Ok(SourceHandle { control, thread })
 }

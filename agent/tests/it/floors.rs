@@ -6,16 +6,28 @@ use std::path::{Path, PathBuf};
 
 const FLOORS: &[&[&str]] = &[
     &[
-        "backoff", "clock", "event", "sabotage", "text", "topic", "value", "zone",
+        "backoff", "clock", "event", "sabotage", "secret", "text", "topic", "value", "zone",
     ],
     &[
-        "config", "effects", "emission", "frame", "limits", "record", "schedule", "state",
+        "config", "effects", "emission", "frame", "ledger", "limits", "record", "schedule",
+        "state", "tls",
     ],
     &["manifest", "rule", "stock"],
-    &["decode", "input", "ledger", "router", "window"],
+    &[
+        "decode",
+        "event_ids",
+        "image",
+        "input",
+        "outbox",
+        "receipts",
+        "router",
+        "window",
+    ],
     &["function"],
     &["mill"],
-    &["install", "journal", "pond"],
+    &[
+        "books", "install", "journal", "pond", "recorder", "recovery",
+    ],
     &["destination", "source"],
     &["agent"],
     &["demo"],
@@ -28,6 +40,8 @@ const BEHIND: &[(&str, &[&str])] = &[
     ("sled", &["pond"]),
     ("rumqttc", &["source", "destination"]),
     ("rumqttd", &["demo"]),
+    ("hyper", &["destination"]),
+    ("rustls", &["tls"]),
 ];
 
 fn floor_of(module: &str) -> usize {

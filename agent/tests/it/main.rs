@@ -6,7 +6,12 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod certificates;
 mod demo;
 mod floors;
+mod http_destinations;
 mod mqtt_adapters;
+mod mqtt_destinations;
+mod mqtt_source;
+mod tls;
 mod topic_cases;

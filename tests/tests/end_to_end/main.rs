@@ -10,12 +10,14 @@
 mod away;
 mod bad_input;
 mod commands;
+mod durability;
 mod hostile;
 mod once;
 mod refusals;
 mod reload;
 mod results;
 mod rule_test;
+mod secrets;
 mod service;
 mod state;
 mod support;

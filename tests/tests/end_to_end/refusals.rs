@@ -126,7 +126,7 @@ fn a_wrong_configuration_is_refused_with_its_line_and_the_way_out() {
             "agent.toml:4:1: unknown key `rule_dir`",
         ),
         ("id = \"gw\"\n", "", "agent.toml:1:1: missing key `id`"),
-        ("mqtt://", "mqtts://", "agent.toml:6:7: broker.url: "),
+        ("mqtt://", "mqttz://", "agent.toml:6:7: broker.url: "),
         (
             "127.0.0.1:1",
             "127.0.0.1:99999",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidemill_tests::{Broker, Gateway};
+use tidemill_tests::{Broker, Gateway, skipped};
 
 use crate::support::{balanced, broker, listener, rule, sensor, threshold};
 
@@ -63,13 +63,6 @@ fn the_example_in_c_runs_where_it_was_built() {
     let mut gateway = Gateway::new(broker.port(), "");
     std::fs::write(gateway.path("rules/filter.wasm"), module).unwrap();
     check_filter(&broker, &mut gateway);
-}
-
-/// Says that a test has nothing to run on. The runner hides what a passing test prints, but not
-/// what it writes to the terminal itself.
-fn skipped(why: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// `filter.wasm` passes temperatures above the rule's limit.

@@ -65,13 +65,7 @@ fn json_logs_are_one_object_a_line() {
         }
         messages.push(line["message"].as_str().unwrap().to_owned());
     }
-    for said in [
-        "deployed",
-        "connected",
-        "stopping",
-        "state written",
-        "ledger",
-    ] {
+    for said in ["deployed", "connected", "stopping", "stopped", "ledger"] {
         assert!(
             messages.iter().any(|message| message == said),
             "no {said:?} in {messages:?}"
@@ -94,12 +88,11 @@ fn a_stop_in_a_flood_ends_in_time_and_loses_nothing() {
     });
     // Somewhere in the midst of it, twice.
     let mut seen = 0;
-    let mut taken = 0;
     for until in [100, 5_000] {
         let got = payloads(out.receive_texts(until - seen));
         assert_eq!(got, counted(until).split_off(seen));
         seen = until;
-        taken += balanced(&gateway.stop(), "counter");
+        assert!(balanced(&gateway.stop(), "counter") >= until as u64);
         gateway.start();
     }
     assert_eq!(
@@ -107,8 +100,7 @@ fn a_stop_in_a_flood_ends_in_time_and_loses_nothing() {
         counted(EVENTS).split_off(seen)
     );
     flood.join().unwrap();
-    taken += balanced(&gateway.stop(), "counter");
-    assert_eq!(taken, EVENTS as u64);
+    assert_eq!(balanced(&gateway.stop(), "counter"), EVENTS as u64);
 }
 
 #[test]
@@ -130,12 +122,7 @@ fn a_stop_does_not_wait_for_an_upstream_beyond_its_grace() {
     }
     here.receive_texts(7);
     let log = gateway.stop();
-    let unsent = log
-        .iter()
-        .find(|line| line.contains("stopped before everything was sent"));
-    assert!(
-        unsent.is_some_and(|line| line.contains("destination=cloud unsent=7")),
-        "{log:?}"
-    );
+    let kept = "lane=cloud/normal made=7 acknowledged=0 waiting=7";
+    assert!(log.iter().any(|line| line.contains(kept)), "{log:?}");
     assert_eq!(balanced(&log, "counter"), 7);
 }

@@ -1,98 +1,87 @@
-//! The loop of one destination: connects and connects again, writes what is queued in bulk, counts
-//! what is acknowledged, sends again what a dead connection left open.
+//! The loop of one broker: connects and connects again, writes what is loaded in bulk, hears what
+//! became of it, sends again what a dead connection left open.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::queue;
-use super::{DestinationReport, DestinationSettings, Outgoing, Shared};
+use super::super::{DestinationReport, Seat};
+use super::DestinationSettings;
+use super::cargo::Cargo;
 use crate::source::mqtt::Version;
-use crate::source::mqtt::link::{self, Line, Requests, Sending, Signal};
+use crate::source::mqtt::link::{self, Line, Requests, Signal, until};
 use crate::source::mqtt::reconnect::{Lost, Reconnect};
 use crate::source::mqtt::trouble::Trouble;
+use crate::tls::Watch;
 
 /// How many messages are written with one flush at most, and wait in the library's channel where
 /// it can only be written to message by message.
 const BATCH_MESSAGES_MAX: usize = 256;
 
-/// What a packet has at most beside topic and payload.
-const PACKET_OVERHEAD_BYTES: usize = 16;
+/// How long a connection whose certificates changed waits for acknowledgements at most.
+const RENEW_WITHIN: Duration = Duration::from_secs(5);
 
-/// Runs all destinations to their ends.
-pub(super) fn run_all(
-    runtime: &tokio::runtime::Runtime,
-    destinations: Vec<DestinationSettings>,
-    shared: &Arc<[Shared]>,
-    stop_seen: &watch::Receiver<Option<Instant>>,
-    report: impl FnMut(DestinationReport) + 'static,
-) {
-    let report: Report = Arc::new(Mutex::new(report));
-    let tasks = tokio::task::LocalSet::new();
-    for (place, settings) in destinations.into_iter().enumerate() {
-        let outlet = Outlet {
-            place,
-            reconnect: Reconnect::new(settings.protocol, Version::V311),
-            packet_bytes_max: bytes(settings.packet_bytes_max),
-            settings,
-            shared: Arc::clone(shared),
-            stop_seen: stop_seen.clone(),
-            stop_by: None,
-            report: Arc::clone(&report),
-            asked: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            acknowledged: 0,
-        };
-        tasks.spawn_local(outlet.run());
-    }
-    runtime.block_on(tasks);
-}
-
-type Report = Arc<Mutex<dyn FnMut(DestinationReport)>>;
-
-struct Outlet {
-    place: usize,
+pub(super) struct Outlet {
     settings: DestinationSettings,
-    shared: Arc<[Shared]>,
+    cargo: Cargo,
     stop_seen: watch::Receiver<Option<Instant>>,
     stop_by: Option<Instant>,
-    report: Report,
     reconnect: Reconnect,
-    /// Handed to the library, not yet on the wire.
-    asked: VecDeque<Outgoing>,
-    /// On the wire, not yet acknowledged, by packet identifier.
-    in_flight: VecDeque<(u16, Outgoing)>,
-    acknowledged: usize,
-    /// Ours, or the broker's where that is less.
-    packet_bytes_max: usize,
+    /// Looks at the certificates of the connection.
+    watch: Watch,
+    /// They changed: nothing more is written, and the connection is made anew when what was written
+    /// is settled, at the latest then.
+    renew_by: Option<Instant>,
 }
 
 /// How a connection ended.
 enum End {
     Stopped,
+    Renewed,
     Lost(Trouble),
 }
 
 impl Outlet {
-    async fn run(mut self) {
+    pub(super) fn new(
+        settings: DestinationSettings,
+        seat: Seat,
+        stop_seen: watch::Receiver<Option<Instant>>,
+    ) -> Self {
+        Self {
+            cargo: Cargo::new(&settings, seat),
+            reconnect: Reconnect::new(settings.protocol, Version::V5),
+            watch: Watch::new(None),
+            renew_by: None,
+            settings,
+            stop_seen,
+            stop_by: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
         loop {
             let version = self.reconnect.version();
             let peer = self.settings.peer();
+            self.watch = Watch::new(self.settings.tls.clone());
+            self.renew_by = None;
             let (requests, mut line) = link::open(&peer, version, BATCH_MESSAGES_MAX + 1);
             let end = self.serve(&requests, &mut line).await;
             drop(line);
-            // The session is clean, so for the broker these are new messages.
-            let again = self.in_flight.drain(..).map(|(_, message)| message);
-            let again: Vec<_> = again.chain(self.asked.drain(..)).collect();
-            self.with_queue(|queue| queue.put_back(again.into_iter()));
-            self.tell_counts();
+            match &end {
+                End::Lost(Trouble::MessageRefused(why)) => self.cargo.suspect(why),
+                End::Lost(Trouble::Closed) => self.cargo.broke(),
+                End::Lost(_) | End::Stopped | End::Renewed => {}
+            }
+            self.cargo.lost();
             let wait = match end {
                 End::Stopped => return,
+                End::Renewed => {
+                    self.reconnect.renewed();
+                    Duration::ZERO
+                }
                 End::Lost(trouble) => self.lost(&peer.address(), &trouble),
             };
             if self.stop_during(wait).await {
@@ -113,7 +102,7 @@ impl Outlet {
                     // What was written last may not have left: only acknowledgements count.
                     line.drain(|signal| {
                         if let Signal::Acknowledged { id, refused } = signal {
-                            self.acknowledge(id, refused);
+                            self.cargo.acknowledge(id, refused);
                         }
                     });
                     return End::Lost(trouble);
@@ -126,7 +115,7 @@ impl Outlet {
             if let Err(end) = self.write(requests, line).await {
                 return end;
             }
-            self.tell_counts();
+            self.cargo.tell();
             self.part_when_done(requests);
         }
     }
@@ -138,37 +127,59 @@ impl Outlet {
         mut poll: Pin<&mut impl Future<Output = Result<(), Trouble>>>,
         requests: &Requests,
     ) -> Result<(), End> {
-        let all = Arc::clone(&self.shared);
-        let shared = all.get(self.place).expect("each outlet has its share");
+        let seat = self.cargo.seat.clone();
         loop {
-            let stop_by = self.stop_by;
-            let due = async {
-                match stop_by {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             let listens = self.may_write();
+            let wakes_at = self.cargo.wakes_at().filter(|_| listens);
             tokio::select! {
                 biased; // Control before data.
-                () = due => return Err(End::Stopped),
-                changed = self.stop_seen.changed(), if stop_by.is_none() => {
+                () = until(self.stop_by) => return Err(End::Stopped),
+                changed = self.stop_seen.changed(), if self.stop_by.is_none() => {
                     self.see_stop(changed.is_err());
-                    if !self.reconnect.is_connected() && shared.queue().len() == 0 {
+                    if !self.reconnect.is_connected() && self.cargo.queued() == 0 {
                         return Err(End::Stopped);
                     }
                     self.part_when_done(requests);
                 }
                 polled = &mut poll => return polled.map_err(End::Lost),
-                () = shared.woken.notified(), if listens => {
-                    let first = self.take(1).into_iter().next();
-                    if let Some(first) = first.filter(|first| requests.publish(&sending(first))) {
-                        self.asked.push_back(first);
+                () = seat.shared().woken.notified(), if listens => {
+                    self.cargo.unload();
+                    self.ask(requests, 1);
+                }
+                () = until(wakes_at) => {
+                    self.ask(requests, 1);
+                }
+                () = until(self.renew_by.or(self.watch.next_look())) => {
+                    if self.renew() {
+                        return Err(End::Renewed);
                     }
-                    self.tell_counts();
+                    self.part_when_done(requests);
                 }
             }
         }
+    }
+
+    /// Asks the library to send the next messages, at most `max`; says whether it had room.
+    fn ask(&mut self, requests: &Requests, max: usize) -> bool {
+        self.cargo.load(max, Instant::now());
+        let asked = self.cargo.loaded().all(|sending| requests.publish(sending));
+        self.cargo.tell();
+        asked
+    }
+
+    /// Looks whether the certificates are others than those of this connection; whether it is time
+    /// to end it.
+    fn renew(&mut self) -> bool {
+        let now = Instant::now();
+        if self.renew_by.is_some() {
+            return true;
+        }
+        if self.watch.has_changed(now) && self.reconnect.is_connected() {
+            let destination = &self.settings.name;
+            info!(destination, "certificates changed: connecting anew");
+            self.renew_by = Some(now + RENEW_WITHIN);
+        }
+        false
     }
 
     fn see_stop(&mut self, abandoned: bool) {
@@ -178,35 +189,42 @@ impl Outlet {
 
     /// Says good-bye once nothing is left to do; the library's word that it left ends the loop.
     fn part_when_done(&mut self, requests: &Requests) {
-        if self.stop_by.is_some()
-            && self.reconnect.is_connected()
-            && self.with_queue(|q| q.len()) == 0
-        {
+        let stops = self.stop_by.is_some() && self.cargo.is_done(Instant::now());
+        let renews = self.renew_by.is_some() && self.cargo.is_settled();
+        if self.reconnect.is_connected() && (stops || renews) {
             requests.disconnect();
         }
     }
 
     fn take_in(&mut self, line: &mut Line) -> Option<End> {
         let mut end = None;
+        let mut came = false;
         line.drain(|signal| match signal {
-            Signal::Connected { .. } => self.welcome(),
-            Signal::PublishSent(id) => self.sent(id),
-            Signal::Acknowledged { id, refused } => self.acknowledge(id, refused),
+            Signal::Connected => came = true,
+            Signal::PublishSent(id) => self.cargo.sent(id),
+            Signal::Acknowledged { id, refused } => self.cargo.acknowledge(id, refused),
             Signal::PublishStuck => {
                 let reason = "an acknowledgement did not come in its turn".to_owned();
                 end = Some(End::Lost(Trouble::Library(reason)));
             }
+            Signal::DisconnectSent if self.stop_by.is_none() => end = Some(End::Renewed),
             Signal::DisconnectSent => end = Some(End::Stopped),
-            Signal::Message(_)
-            | Signal::FilterSent(_)
-            | Signal::Subscribed { .. }
-            | Signal::Unsubscribed(_) => {}
         });
+        if came {
+            self.welcome(line);
+        }
         end
     }
 
-    fn welcome(&mut self) {
+    fn welcome(&mut self, line: &Line) {
         self.reconnect.connected();
+        let limits = line.limits();
+        if limits.qos == 0 {
+            warn!(
+                destination = self.settings.name,
+                "this broker acknowledges nothing (QoS 0 only): what it loses is lost"
+            );
+        }
         let protocol = self.reconnect.version();
         let (host, port) = (&self.settings.host, self.settings.port);
         info!(
@@ -215,54 +233,38 @@ impl Outlet {
             %protocol,
             "connected"
         );
-        let destination = self.place;
-        self.tell(DestinationReport::Connected {
+        self.cargo.connected(limits, protocol == Version::V5);
+        self.cargo.seat.shared().set_status(|status| {
+            status.connected = true;
+            status.trouble = None;
+        });
+        let destination = self.cargo.seat.place;
+        self.cargo.seat.desk.tell(DestinationReport::Connected {
             destination,
-            protocol,
+            protocol: Some(protocol),
         });
     }
 
-    fn sent(&mut self, id: u16) {
-        let Some(message) = self.asked.pop_front() else {
-            return;
-        };
-        if id == 0 {
-            self.acknowledged += 1;
-            self.with_queue(|queue| queue.settled(&message));
-        } else {
-            self.in_flight.push_back((id, message));
-        }
-    }
-
-    fn acknowledge(&mut self, id: u16, refused: Option<String>) {
-        let place = self.in_flight.iter().position(|(other, _)| *other == id);
-        let Some((_, message)) = place.and_then(|place| self.in_flight.remove(place)) else {
-            return;
-        };
-        self.with_queue(|queue| queue.settled(&message));
-        match refused {
-            None => self.acknowledged += 1,
-            Some(reason) => self.tell_dropped(1, format!("the broker refused it: {reason}")),
-        }
-    }
-
-    /// Writes what is queued, as far as the window allows.
+    /// Writes what waits, as far as the window allows.
     async fn write(&mut self, requests: &Requests, line: &mut Line) -> Result<(), End> {
+        self.cargo.unload();
         while self.may_write() {
-            self.asked = self.take(BATCH_MESSAGES_MAX).into();
-            if self.asked.is_empty() {
-                break;
-            }
             match line.bulk() {
-                Some(bulk) => bulk
-                    .publish_all(self.asked.iter().map(sending))
-                    .await
-                    .map_err(End::Lost)?,
+                Some(bulk) => {
+                    self.cargo.load(BATCH_MESSAGES_MAX, Instant::now());
+                    if !self.cargo.is_loaded() {
+                        break;
+                    }
+                    let written = bulk.publish_all(self.cargo.loaded()).await;
+                    written.map_err(End::Lost)?;
+                }
                 None => {
-                    let refused = self.asked.iter().find(|m| !requests.publish(&sending(m)));
-                    if refused.is_some() {
+                    if !self.ask(requests, BATCH_MESSAGES_MAX) {
                         let reason = "the request channel is full".to_owned();
                         return Err(End::Lost(Trouble::Library(reason)));
+                    }
+                    if !self.cargo.is_loaded() {
+                        break;
                     }
                 }
             }
@@ -273,77 +275,12 @@ impl Outlet {
         Ok(())
     }
 
-    /// What waits in the library's channel goes first. Beyond that nothing is held back so that
-    /// more could share a flush: while we are silent the kernel delays its acknowledgements, and a
-    /// broker without TCP_NODELAY then waits 40 ms with its own (measured: a fifth of the speed).
     fn may_write(&self) -> bool {
-        self.reconnect.is_connected() && self.asked.is_empty() && self.room() > 0
-    }
-
-    fn room(&self) -> usize {
-        usize::from(self.settings.inflight_max).saturating_sub(self.in_flight.len())
-    }
-
-    /// The next messages for the wire; those that no packet can hold are dropped.
-    fn take(&mut self, max: usize) -> Vec<Outgoing> {
-        let room = self.room();
-        let limit = self.packet_bytes_max.saturating_sub(PACKET_OVERHEAD_BYTES);
-        loop {
-            let mut taken = self.with_queue(|queue| queue.take(max, room));
-            let too_large: Vec<_> = taken
-                .extract_if(.., |message| queue::size(message) > limit)
-                .collect();
-            if too_large.is_empty() {
-                return taken;
-            }
-            self.with_queue(|queue| too_large.iter().for_each(|message| queue.settled(message)));
-            let why = format!("larger than {} bytes", self.packet_bytes_max);
-            self.tell_dropped(too_large.len(), why);
-            if !taken.is_empty() {
-                return taken;
-            }
-        }
-    }
-
-    fn with_queue<T>(&self, work: impl FnOnce(&mut queue::Queue) -> T) -> T {
-        let shared = self
-            .shared
-            .get(self.place)
-            .expect("each outlet has its share");
-        work(&mut shared.queue())
-    }
-
-    fn tell_counts(&mut self) {
-        let destination = self.place;
-        let count = std::mem::take(&mut self.acknowledged);
-        if count > 0 {
-            self.tell(DestinationReport::Acknowledged { destination, count });
-        }
-        let dropped = self.with_queue(queue::Queue::take_dropped);
-        if dropped > 0 {
-            self.tell_dropped(dropped, "the queue was full".to_owned());
-        }
-    }
-
-    fn tell_dropped(&self, count: usize, why: String) {
-        let destination = self.place;
-        self.tell(DestinationReport::Dropped {
-            destination,
-            count,
-            why,
-        });
-    }
-
-    fn tell(&self, report: DestinationReport) {
-        let mut tell = self.report.lock().unwrap_or_else(PoisonError::into_inner);
-        tell(report);
+        self.reconnect.is_connected() && self.renew_by.is_none() && self.cargo.may_write()
     }
 
     /// Says why the connection is gone and how long to wait before the next.
     fn lost(&mut self, broker: &str, trouble: &Trouble) -> Duration {
-        if let Trouble::OutgoingTooLarge { max, .. } = trouble {
-            self.packet_bytes_max = self.packet_bytes_max.min(*max);
-        }
         let Lost { reason, retry_in } = self.reconnect.lost(trouble, false);
         warn!(
             destination = self.settings.name,
@@ -351,8 +288,12 @@ impl Outlet {
             retry_in_ms = retry_in.as_millis(),
             "no connection: {reason}"
         );
-        self.tell(DestinationReport::Disconnected {
-            destination: self.place,
+        self.cargo.seat.shared().set_status(|status| {
+            status.connected = false;
+            status.trouble = Some(reason.clone());
+        });
+        self.cargo.seat.desk.tell(DestinationReport::Disconnected {
+            destination: self.cargo.seat.place,
             reason,
             retry_in,
         });
@@ -372,23 +313,10 @@ impl Outlet {
         let Some(stop_by) = self.stop_by else {
             return false;
         };
-        if self.with_queue(|queue| queue.len()) == 0 {
+        if self.cargo.queued() == 0 {
             return true;
         }
         tokio::time::sleep_until(until.min(stop_by).into()).await;
         Instant::now() >= stop_by
     }
-}
-
-fn sending(message: &Outgoing) -> Sending<'_> {
-    Sending {
-        topic: message.topic.as_str(),
-        payload: &message.payload,
-        qos: message.qos,
-        retain: message.retain,
-    }
-}
-
-fn bytes(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -1,31 +1,42 @@
-//! The source's loop: connects and connects again, drains the socket, hands batches on, follows the
-//! wishes of the agent. The order of things on one connection stands in [`Intake::serve`].
+//! The source's loop: connects and connects again, drains the socket, hands batches on, writes
+//! acknowledgements, follows the wishes of the agent. The order of things on one connection stands in
+//! [`Intake::round`].
 
+mod between;
 mod filters;
+mod messages;
+mod renewal;
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tracing::{info, warn};
 
-use super::link::{self, Line, Received, Requests, Signal, Version, once};
-use super::reconnect::{Lost, Reconnect};
+use super::connection::{Connection, Incoming, Turn};
+use super::epochs::{Confirmation, Epochs};
+use super::fingerprint::Fingerprints;
+use super::link::{Peer, Version, once, until};
+use super::reconnect::Reconnect;
 use super::reports::{Offer, Reports, Stall};
 use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use super::trouble::Trouble;
-use super::{Flow, OVERSIZED_BYTES_MAX, PACKET_IDS, SourceReport, SourceSettings, Wishes};
-use crate::event::Event;
-
-/// What may be read beyond a batch while nobody takes it, for the sake of pings and their answers.
-/// Beyond it the connection is left to the broker's patience.
-const STALL_BYTES_MAX: usize = 4 << 20;
+use super::waiting::Waiting;
+use super::{Flow, SourceReport, SourceSettings, Wishes};
+use crate::tls::Watch;
 
 /// A batch this large of QoS 1 messages may be all that the broker sends before it wants
 /// acknowledgements (mosquitto's default is 20): resting after it would cap the throughput.
 const WINDOW_MIN: usize = 10;
+
+/// So many acknowledgements are written before the next look whether the broker has to be asked for
+/// an answer.
+const ACKNOWLEDGEMENTS_AT_ONCE: usize = 4_096;
+
+/// So many packets are taken from the connection at once.
+const HEARD_AT_ONCE: usize = 16;
 
 /// How long saying good-bye may take.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
@@ -33,53 +44,66 @@ const STOP_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Intake<R> {
     settings: SourceSettings,
     wishes: watch::Receiver<Wishes>,
+    waiting: Arc<Waiting>,
+    epochs: Epochs,
+    /// Packets of the living connection, not yet looked at.
+    heard: VecDeque<Incoming>,
+    fingerprints: Fingerprints,
     subscriptions: Subscriptions,
     reconnect: Reconnect,
     topics: Topics,
     reports: Reports<R>,
     arrival_ms: i64,
-    /// The limit of the next connection: raised for one only, after a packet above the usual one.
-    incoming_bytes_max: u32,
-    /// The session has to go, because it holds a packet that cannot be read.
-    discard: bool,
     /// Whether copies on this connection name their subscriptions.
     identifiers: bool,
+    /// Whether the broker kept the session.
+    kept: bool,
     stop_by: Option<Instant>,
-    /// The DISCONNECT is out: what the broker still sends is acknowledged in vain.
+    /// Looks at the certificates of the connection.
+    watch: Watch,
+    /// They changed: the connection is made anew, at the latest then.
+    renew_by: Option<Instant>,
+    /// The good-bye is said: what the broker still sends, it will send again.
     leaving: bool,
 }
 
 /// How a connection ended.
 enum End {
     Stopped,
-    Again,
+    /// The certificates changed.
+    Renewed,
     Lost(Trouble),
 }
 
-/// What came first while waiting.
-enum Step {
-    Polled(Result<(), Trouble>),
-    Stop,
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        Self::Lost(trouble)
+    }
 }
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     pub(super) fn new(
         settings: SourceSettings,
         held: Vec<super::Subscription>,
-        wishes: watch::Receiver<Wishes>,
+        (wishes, waiting): (watch::Receiver<Wishes>, Arc<Waiting>),
         report: R,
     ) -> Self {
         Self {
             wishes,
+            waiting,
+            epochs: Epochs::default(),
+            heard: VecDeque::new(),
+            fingerprints: Fingerprints::default(),
             reports: Reports::new(settings.batch_events_max, report),
             subscriptions: Subscriptions::new(held),
             reconnect: Reconnect::new(settings.protocol, Version::V5),
             topics: Topics::default(),
             arrival_ms: 0,
-            incoming_bytes_max: settings.packet_bytes_max,
-            discard: false,
             identifiers: false,
+            kept: false,
             stop_by: None,
+            watch: Watch::new(None),
+            renew_by: None,
             leaving: false,
             settings,
         }
@@ -87,281 +111,222 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
 
     pub(super) async fn run(mut self) {
         loop {
-            let version = self.reconnect.version();
-            let peer = self.settings.peer(self.incoming_bytes_max, self.discard);
-            let (requests, mut line) = link::open(&peer, version, PACKET_IDS.into());
-            let end = self.serve(&requests, &mut line).await;
-            drop(line);
+            let peer = self.settings.peer();
+            self.watch = Watch::new(self.settings.tls.clone());
+            let end = self.connect(&peer).await;
+            self.epochs.lost(&mut self.heard);
             self.subscriptions.interrupted();
-            let wait = match end {
-                End::Stopped => return,
-                End::Again => Duration::ZERO,
-                End::Lost(trouble) => self.lost(&peer.address(), &trouble),
+            self.reports.close_batch();
+            let end = match end {
+                End::Lost(_) if self.renew_by.is_some() && self.stop_by.is_none() => End::Renewed,
+                end => end,
             };
-            if self.deliver().await.is_none() || self.stop_during(wait).await {
+            let wait = match end {
+                End::Renewed => self.renewed(),
+                // The broker has read all our acknowledgements and hung up, as it should.
+                End::Lost(_) if self.leaving => Duration::ZERO,
+                End::Stopped => Duration::ZERO,
+                End::Lost(ref trouble) => self.lost(&peer.address(), trouble),
+            };
+            let ends = self.leaving || matches!(end, End::Stopped);
+            if self.deliver().await.is_none() || ends || self.stop_during(wait).await {
                 return;
             }
         }
     }
 
-    /// One connection, from the attempt to its end: polls the library to the end of what it has,
-    /// gathers events, hands them on, rests, polls again.
-    async fn serve(&mut self, requests: &Requests, line: &mut Line) -> End {
+    /// One connection, from the attempt to its end.
+    async fn connect(&mut self, peer: &Peer) -> End {
+        let version = self.reconnect.version();
+        let opened = tokio::select! {
+            biased;
+            _ = self.wishes.wait_for(|wishes| wishes.stop) => return End::Stopped,
+            opened = Connection::open(peer, version) => opened,
+        };
+        let (mut connection, accepted) = match opened {
+            Ok(opened) => opened,
+            Err(trouble) => return End::Lost(trouble),
+        };
+        let mut begun = self.welcome(accepted, &mut connection);
+        if begun.is_ok() {
+            // What came along with the answer is read already.
+            begun = self.hear(&mut connection);
+        }
+        if let Err(end) = begun {
+            return end;
+        }
         loop {
-            let step = {
-                let poll = pin!(line.poll());
-                self.step(poll, requests).await
-            };
-            let mut end = match step {
-                Step::Polled(Ok(())) => None,
-                // The broker has read all our acknowledgements and hung up, as it should.
-                Step::Polled(Err(_)) if self.leaving => Some(End::Stopped),
-                Step::Polled(Err(trouble)) => Some(End::Lost(trouble)),
-                Step::Stop => Some(End::Stopped),
-            };
-            // What came before an error was acknowledged by the library: it counts. (Once we
-            // acknowledge ourselves, it has to be left to the broker to send again.)
-            self.arrival_ms = self.settings.clock.now().wall_ms;
-            line.drain(|signal| {
-                if let Some(other) = self.signal(signal, requests) {
-                    end = Some(other);
-                }
-            });
-            if !self.reports.is_empty() {
-                line.excuse_ping();
-            }
-            if let Some(end) = end {
-                self.reports.close_batch();
-                return match self.deliver().await {
-                    Some(()) => end,
-                    None => End::Stopped,
-                };
+            if let Err(end) = self.round(&mut connection).await {
+                return end;
             }
         }
     }
 
-    /// Waits for the library. `poll` is never dropped half-way but at the end of the connection:
-    /// what is decided meanwhile goes through `requests`.
-    async fn step(
-        &mut self,
-        mut poll: Pin<&mut impl Future<Output = Result<(), Trouble>>>,
-        requests: &Requests,
-    ) -> Step {
-        let mut drained = false;
-        if self.reports.is_empty() && !self.reports.batch_is_full() {
-            match once(poll.as_mut()).await {
-                Some(polled) => return Step::Polled(polled),
-                None => drained = true,
-            }
-        }
+    /// Reads all there is, hands it on, rests, and waits for more.
+    async fn round(&mut self, connection: &mut Connection) -> Result<(), End> {
+        let drained = self.drain(connection).await?;
         let gathered = self.reports.close_batch();
+        self.hand_on(connection).await?;
         let held_back = self.settings.qos > 0 && gathered >= WINDOW_MIN;
         let rests = gathered > 0 && !held_back && drained && self.stop_by.is_none();
-        let mut stalled = Stall::default();
-        loop {
-            match self.reports.offer() {
-                Offer::Taken => break,
-                Offer::Gone => return Step::Stop,
-                Offer::Full if self.stop_is_due() => return Step::Stop,
-                Offer::Full => tokio::time::sleep(stalled.pause()).await,
-            }
-            let looks = stalled.has_to_poll() && self.reports.bytes_untaken() < STALL_BYTES_MAX;
-            if looks && let Some(polled) = once(poll.as_mut()).await {
-                return Step::Polled(polled);
-            }
-        }
         if rests && !self.settings.coalesce.is_zero() {
             // The whole thread rests: nothing else lives here, and nothing may wake it.
             std::thread::sleep(self.settings.coalesce);
         }
-        self.wait(poll, requests).await
+        self.wait(connection).await
     }
 
-    async fn wait(
-        &mut self,
-        mut poll: Pin<&mut impl Future<Output = Result<(), Trouble>>>,
-        requests: &Requests,
-    ) -> Step {
+    /// Reads until there is nothing more, or the batch is full; returns whether there was nothing.
+    async fn drain(&mut self, connection: &mut Connection) -> Result<bool, End> {
+        while self.reports.is_empty() && !self.reports.batch_is_full() {
+            let turn = once(pin!(connection.turn(true))).await;
+            match turn {
+                None => return Ok(true),
+                Some(Ok(turn)) => self.take_turn(turn, connection)?,
+                Some(Err(trouble)) => return Err(trouble.into()),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Offers reports until they are taken. Meanwhile nothing is read, which holds the broker back,
+    /// but acknowledgements and pings leave.
+    async fn hand_on(&mut self, connection: &mut Connection) -> Result<(), End> {
+        let mut stall = Stall::default();
         loop {
-            let stop_by = self.stop_by;
-            let due = async {
-                match stop_by {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            match self.reports.offer() {
+                Offer::Taken => return Ok(()),
+                Offer::Gone => return Err(End::Stopped),
+                Offer::Full if self.stop_is_due() => return Err(End::Stopped),
+                Offer::Full => connection.excuse_silence(),
+            }
+            self.acknowledge(connection)?;
             tokio::select! {
-                biased; // Control before data, so that a flood of events cannot starve it.
-                () = due => return Step::Stop,
-                changed = self.wishes.changed(), if stop_by.is_none() => {
-                    if self.obey(changed.is_err(), requests) {
-                        return Step::Stop;
-                    }
-                }
-                polled = &mut poll => return Step::Polled(polled),
+                biased;
+                () = self.waiting.filled() => {}
+                turn = connection.turn(false) => self.take_turn(turn?, connection)?,
+                () = tokio::time::sleep(stall.pause()) => {}
             }
         }
     }
 
-    /// Takes up the latest wishes; returns whether to end at once.
-    fn obey(&mut self, abandoned: bool, requests: &Requests) -> bool {
+    /// Waits until something was read.
+    async fn wait(&mut self, connection: &mut Connection) -> Result<(), End> {
+        loop {
+            self.acknowledge(connection)?;
+            let stop_by = self.stop_by;
+            let renewal = self.renew_by.or(self.watch.next_look());
+            tokio::select! {
+                biased; // Control before data, so that a flood of events cannot starve it.
+                () = until(stop_by) => return Err(End::Stopped),
+                () = until(renewal) => self.renew(connection)?,
+                () = self.waiting.filled() => {}
+                changed = self.wishes.changed(), if stop_by.is_none() => {
+                    self.obey(changed.is_err(), connection)?;
+                }
+                turn = connection.turn(true) => {
+                    let turn = turn?;
+                    self.take_turn(turn, connection)?;
+                    if turn == Turn::Read {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes acknowledgements, and in good time the question whether they were read. Those for a
+    /// connection that is gone go nowhere.
+    fn acknowledge(&mut self, connection: &mut Connection) -> Result<(), End> {
+        let (epoch, packets) = self.waiting.take();
+        if packets.is_empty() || !self.epochs.may_acknowledge(epoch) {
+            return Ok(());
+        }
+        for some in packets.chunks(ACKNOWLEDGEMENTS_AT_ONCE) {
+            connection.acknowledge(some)?;
+            self.epochs.acknowledged(some.len() as u64);
+            if self.epochs.ask() {
+                connection.ping()?;
+                self.epochs.ping_sent();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up the latest wishes.
+    fn obey(&mut self, abandoned: bool, connection: &mut Connection) -> Result<(), End> {
         let stop = abandoned || self.wishes.borrow_and_update().stop;
         if stop {
             self.stop_by = Some(Instant::now() + STOP_WITHIN);
-            return !self.reconnect.is_connected() || !requests.disconnect();
-        }
-        self.aim(requests);
-        false
-    }
-
-    fn signal(&mut self, signal: Signal, requests: &Requests) -> Option<End> {
-        match signal {
-            // It comes again with the next connection; taken now, it would count twice.
-            Signal::Message(_) if self.leaving => {}
-            Signal::Message(received) => self.take(received),
-            Signal::Connected {
-                session_present,
-                identifiers,
-            } => return self.welcome(session_present, identifiers, requests),
-            Signal::FilterSent(packet) => self.subscriptions.sent(packet),
-            Signal::Subscribed { id, refused } => self.acknowledged(id, refused, requests),
-            Signal::Unsubscribed(id) => self.acknowledged(id, None, requests),
             // Closed now, with messages unread, the socket would be reset, and acknowledgements
             // that the broker has not read would be lost: so the broker has to hang up.
-            Signal::DisconnectSent => self.leaving = true,
-            Signal::PublishSent(_) | Signal::PublishStuck | Signal::Acknowledged { .. } => {}
+            self.leaving = true;
+            return Ok(connection.disconnect()?);
         }
-        None
+        if self.may_subscribe() {
+            self.aim(connection)?;
+        }
+        Ok(())
     }
 
-    fn take(&mut self, received: Received) {
-        let name = received.topic.as_bytes();
-        let bytes = name.len() + received.payload.len() + received.properties.len();
-        let Some(topic) = self.topics.get(name) else {
-            self.reports.invalid_topic();
-            return;
-        };
-        if u32::try_from(bytes).map_or(true, |bytes| bytes > self.settings.packet_bytes_max) {
-            warn!(%topic, bytes, "dropped a message above broker.packet_bytes_max");
-            let topic = Some(topic);
-            self.reports.say(SourceReport::Oversized { topic, bytes });
-            return;
-        }
-        let Some(subscriptions) = self.answers(&topic, received.retained, received.subscriptions)
-        else {
-            return;
-        };
-        let event = Event {
-            topic,
-            payload: received.payload,
-            arrival_ms: self.arrival_ms,
-            retained: received.retained,
-            subscriptions,
-            properties: received.properties,
-            delivery: None,
-            fault: None,
-        };
-        self.reports.event(event, bytes);
+    /// On a new session only once the agent has taken note that the old one is gone.
+    fn may_subscribe(&self) -> bool {
+        let told = self.wishes.borrow().proceed;
+        self.kept || self.epochs.current().is_some_and(|epoch| epoch <= told)
     }
 
-    fn welcome(
-        &mut self,
-        session_present: bool,
-        identifiers: bool,
-        requests: &Requests,
-    ) -> Option<End> {
-        let protocol = self.reconnect.version();
-        if std::mem::take(&mut self.discard) && protocol == Version::V311 {
-            // What 3.1.1 begins clean also ends clean: connect again for a session that is kept.
-            self.subscriptions.lost();
-            return Some(End::Again);
-        }
-        // The lifted limit was for this connection only.
-        self.incoming_bytes_max = self.settings.packet_bytes_max;
-        self.reconnect.connected();
-        self.identifiers = identifiers;
-        let (host, port) = (&self.settings.host, self.settings.port);
-        info!(broker = %format_args!("{host}:{port}"), %protocol, session_present, "connected");
-        self.reports.say(SourceReport::Connected {
-            protocol,
-            session_present,
-        });
-        if !session_present {
-            self.subscriptions.lost();
-            self.say_held();
-        }
-        self.wishes.mark_unchanged();
-        self.aim(requests);
-        if self.wishes.borrow().stop {
-            self.wishes.mark_changed();
-        }
-        None
-    }
-
-    /// Gets rid of all reports while there is no connection to look after; `None` when nobody
-    /// listens any more, or the time for stopping is up.
-    async fn deliver(&mut self) -> Option<()> {
-        let mut stalled = Stall::default();
-        loop {
-            match self.reports.offer() {
-                Offer::Taken => return Some(()),
-                Offer::Gone => return None,
-                Offer::Full if self.stop_is_due() => return None,
-                Offer::Full => tokio::time::sleep(stalled.pause()).await,
+    fn take_turn(&mut self, turn: Turn, connection: &mut Connection) -> Result<(), End> {
+        match turn {
+            Turn::Read => self.hear(connection),
+            Turn::PingDue => {
+                connection.keep_alive()?;
+                self.epochs.ping_sent();
+                Ok(())
             }
         }
     }
 
-    /// While reports are stuck nobody looks at the wishes, so a stop begins to count here.
-    fn stop_is_due(&mut self) -> bool {
-        if self.stop_by.is_none() && self.wishes.borrow().stop {
-            self.stop_by = Some(Instant::now() + STOP_WITHIN);
+    /// Takes up all that was read.
+    fn hear(&mut self, connection: &mut Connection) -> Result<(), End> {
+        self.arrival_ms = self.settings.clock.now().wall_ms;
+        loop {
+            while self.heard.len() < HEARD_AT_ONCE {
+                match connection.next()? {
+                    Some(incoming) => self.heard.push_back(incoming),
+                    None => break,
+                }
+            }
+            if self.heard.is_empty() {
+                return Ok(());
+            }
+            while let Some(incoming) = self.heard.pop_front() {
+                self.take_in(incoming, connection)?;
+            }
         }
-        self.stop_by.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// Says why the connection is gone and how long to wait before the next.
-    fn lost(&mut self, broker: &str, trouble: &Trouble) -> Duration {
-        let at_once = match trouble {
-            Trouble::Oversized { bytes } => self.lift_limit(*bytes),
-            _ => false,
-        };
-        let Lost { reason, retry_in } = self.reconnect.lost(trouble, at_once);
-        warn!(
-            broker,
-            retry_in_ms = retry_in.as_millis(),
-            "no connection: {reason}"
-        );
-        self.reports
-            .say(SourceReport::Disconnected { reason, retry_in });
-        retry_in
-    }
-
-    /// A kept session would send the same packet again and again. Returns whether the next
-    /// connection can read it, so that it can be dropped; else the session is given up.
-    fn lift_limit(&mut self, bytes: usize) -> bool {
-        let lifted = u32::try_from(bytes)
-            .ok()
-            .and_then(u32::checked_next_power_of_two)
-            .filter(|lifted| (self.incoming_bytes_max + 1..=OVERSIZED_BYTES_MAX).contains(lifted));
-        if let Some(lifted) = lifted {
-            self.incoming_bytes_max = lifted;
-            return true;
+    fn take_in(&mut self, incoming: Incoming, connection: &mut Connection) -> Result<(), End> {
+        match incoming {
+            // It comes again with the next connection; taken now, it would count twice.
+            Incoming::Message(_) if self.leaving => {}
+            Incoming::Message(received) => self.take(received),
+            Incoming::Subscribed { packet, refused } => {
+                return self.filter_answered(packet, refused, connection);
+            }
+            Incoming::Unsubscribed(packet) => {
+                return self.filter_answered(packet, None, connection);
+            }
+            Incoming::PingAnswered => {
+                let confirmation = self.epochs.ping_answered();
+                self.confirmed(confirmation);
+            }
         }
-        warn!(
-            bytes,
-            "a packet is too large even to be dropped: giving up the session and all that the \
-             broker queued in it"
-        );
-        self.discard = true;
-        self.reports
-            .say(SourceReport::Oversized { topic: None, bytes });
-        false
+        Ok(())
     }
 
-    /// Waits before the next attempt; returns whether to stop instead.
-    async fn stop_during(&mut self, wait: Duration) -> bool {
-        let stopped = self.wishes.wait_for(|wishes| wishes.stop);
-        tokio::time::timeout(wait, stopped).await.is_ok()
+    fn confirmed(&mut self, confirmation: Option<Confirmation>) {
+        if let Some(confirmation) = confirmation {
+            self.reports.say(SourceReport::Confirmed(confirmation));
+        }
     }
 }

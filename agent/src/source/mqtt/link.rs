@@ -1,6 +1,7 @@
-//! One MQTT connection, the same to its owner whether it speaks 5 or 3.1.1: opens, polls, and turns
-//! the library's events into [`Signal`]s and its errors into [`Trouble`]. A link serves one
-//! connection; after an error its owner opens another, so that nothing of a dead connection is left.
+//! One MQTT connection of a destination, the same to its owner whether it speaks 5 or 3.1.1: opens,
+//! polls, and turns the library's events into [`Signal`]s and its errors into [`Trouble`]. A link
+//! serves one connection; after an error its owner opens another, so that nothing of a dead one is
+//! left. The source has a loop of its own, [`super::connection`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +11,8 @@ use bytes::Bytes;
 
 use super::trouble::Trouble;
 use super::{v5, v311};
-use crate::event::SubscriptionIds;
+use crate::secret::Secret;
+use crate::tls::TlsFiles;
 
 /// A version of MQTT, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +39,16 @@ pub(crate) struct Peer {
     pub(crate) port: u16,
     pub(crate) client_id: String,
     pub(crate) username: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Secret>,
+    /// Where the connection is encrypted: certificates, read anew for each connection.
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) keep_alive: Duration,
     /// Whether the broker forgets what an earlier connection of this client left with it.
     pub(crate) clean: bool,
     /// How long the broker keeps an MQTT 5 session after the connection ends.
     pub(crate) session_expiry: Duration,
-    /// Packets longer than this end the connection with [`Trouble::Oversized`].
+    /// Longer packets end a destination's connection with [`Trouble::Oversized`]; the source reads
+    /// past messages that are.
     pub(crate) incoming_bytes_max: u32,
     /// No packet longer than this may be sent.
     pub(crate) outgoing_bytes_max: u32,
@@ -61,6 +66,22 @@ impl Peer {
         format!("{}:{}", self.host, self.port)
     }
 
+    pub(super) fn password(&self) -> &str {
+        self.password.as_ref().map_or("", Secret::expose)
+    }
+
+    /// What carries the connection.
+    pub(super) fn transport(&self) -> Result<rumqttc::Transport, Trouble> {
+        let Some(files) = &self.tls else {
+            return Ok(rumqttc::Transport::Tcp);
+        };
+        let credentials = files
+            .read()
+            .map_err(|error| Trouble::Tls(error.to_string()))?;
+        let config = rumqttc::TlsConfiguration::Rustls(credentials);
+        Ok(rumqttc::Transport::tls_with_config(config))
+    }
+
     pub(super) fn network(&self) -> rumqttc::NetworkOptions {
         let mut network = rumqttc::NetworkOptions::new();
         network.set_tcp_nodelay(true);
@@ -71,66 +92,65 @@ impl Peer {
     }
 }
 
-/// A message received, of either version.
-#[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) topic: TopicName,
-    pub(crate) payload: Bytes,
-    pub(crate) retained: bool,
-    pub(crate) subscriptions: SubscriptionIds,
-    pub(crate) properties: Bytes,
-}
-
-/// A topic as the library hands it out.
-#[derive(Debug)]
-pub(crate) enum TopicName {
-    Text(String),
-    Unchecked(Bytes),
-}
-
-impl TopicName {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Unchecked(bytes) => bytes,
-        }
-    }
-}
-
 /// What happened on a connection, as far as its owners care.
 #[derive(Debug)]
 pub(crate) enum Signal {
-    /// The broker took the connection. `identifiers`: copies will name their subscriptions.
-    Connected {
-        session_present: bool,
-        identifiers: bool,
-    },
-    Message(Received),
-    /// A SUBSCRIBE or an UNSUBSCRIBE left, in the order they were asked for.
-    FilterSent(u16),
-    Subscribed {
-        id: u16,
-        refused: Option<String>,
-    },
-    Unsubscribed(u16),
+    /// The broker took the connection.
+    Connected,
     /// A PUBLISH left, in the order they were asked for; 0 at QoS 0.
     PublishSent(u16),
     /// The library keeps a PUBLISH back because its packet identifier is still in use.
     PublishStuck,
     Acknowledged {
         id: u16,
-        refused: Option<String>,
+        refused: Option<Refusal>,
     },
     DisconnectSent,
 }
 
+/// Why a broker did not take a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It may take it later.
+    NotNow(String),
+    /// It does not take it from this client.
+    NotAuthorized(String),
+    /// It will never take it.
+    Never(String),
+}
+
+/// What the broker said of its limits when it took the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// How many QoS 1 messages may be unacknowledged.
+    pub(crate) in_flight: u16,
+    /// The longest packet it takes.
+    pub(crate) packet_bytes: u32,
+    /// The highest quality of service it takes.
+    pub(crate) qos: u8,
+    /// Whether it keeps messages for later subscribers.
+    pub(crate) retains: bool,
+}
+
+impl Limits {
+    /// A broker that speaks of none.
+    pub(crate) const NONE: Self = Self {
+        in_flight: u16::MAX,
+        packet_bytes: u32::MAX,
+        qos: 1,
+        retains: true,
+    };
+}
+
 /// A message to send.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Sending<'a> {
     pub(crate) topic: &'a str,
     pub(crate) payload: &'a Bytes,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
+    /// MQTT 5 user properties; lost over 3.1.1.
+    pub(crate) properties: Vec<(String, String)>,
 }
 
 /// Asks a [`Line`] for things while it is being polled. Nothing here ever waits: the task that polls
@@ -162,25 +182,11 @@ pub(crate) fn open(peer: &Peer, version: Version, requests_max: usize) -> (Reque
 }
 
 impl Requests {
-    /// Whether the request found room, as for the others below.
-    pub(crate) fn subscribe(&self, filter: &str, qos: u8, identifier: Option<u32>) -> bool {
-        match self {
-            Self::V5(client) => v5::subscribe(client, filter, qos, identifier),
-            Self::V311(client) => client.try_subscribe(filter, v311::qos(qos)).is_ok(),
-        }
-    }
-
-    pub(crate) fn unsubscribe(&self, filter: &str) -> bool {
-        match self {
-            Self::V5(client) => client.try_unsubscribe(filter).is_ok(),
-            Self::V311(client) => client.try_unsubscribe(filter).is_ok(),
-        }
-    }
-
-    pub(crate) fn publish(&self, sending: &Sending<'_>) -> bool {
+    /// Whether the request found room, as for the other below.
+    pub(crate) fn publish(&self, sending: Sending<'_>) -> bool {
         match self {
             Self::V5(client) => v5::publish(client, sending),
-            Self::V311(client) => v311::publish(client, sending),
+            Self::V311(client) => v311::publish(client, &sending),
         }
     }
 
@@ -209,12 +215,11 @@ impl Line {
         }
     }
 
-    /// Takes an unanswered ping for answered: its answer waits behind messages that the owner has
-    /// no room for, which is no sign of a dead broker.
-    pub(crate) fn excuse_ping(&mut self) {
+    /// What the broker said of its limits.
+    pub(crate) fn limits(&self) -> Limits {
         match self {
-            Self::V5(line) => line.excuse_ping(),
-            Self::V311(line) => line.excuse_ping(),
+            Self::V5(line) => line.limits(),
+            Self::V311(_) => Limits::NONE,
         }
     }
 
@@ -236,4 +241,12 @@ pub(crate) async fn once<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Op
         })
     })
     .await
+}
+
+/// Waits until a moment, or for ever.
+pub(crate) async fn until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }

@@ -54,6 +54,11 @@ impl Reconnect {
         self.connected_since = Some(Instant::now());
     }
 
+    /// The connection was ended by us, to be made again at once.
+    pub(crate) fn renewed(&mut self) {
+        self.connected_since = None;
+    }
+
     /// The connection ended, or never came to be. `at_once`: its owner knows a remedy.
     pub(crate) fn lost(&mut self, trouble: &Trouble, at_once: bool) -> Lost {
         let mut at_once = at_once;

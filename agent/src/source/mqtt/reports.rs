@@ -2,16 +2,13 @@
 //! them. Offers reports until they are taken; when to offer is the intake's.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Flow, SourceReport};
 use crate::event::Event;
 
 /// A batch is handed on at the latest with this many bytes of payload.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-
-/// How often a stalled source looks after its connection: several times within a keep-alive.
-const STALL_POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// How soon, and how late at most, a report is offered again that was not taken.
 const OFFER_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -43,11 +40,6 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
     /// Whether all that was said has been taken; events still being gathered aside.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
-    }
-
-    /// What was read of events and not yet taken.
-    pub(super) fn bytes_untaken(&self) -> usize {
-        self.bytes_untaken
     }
 
     pub(super) fn event(&mut self, event: Event, bytes: usize) {
@@ -114,14 +106,12 @@ pub(super) enum Offer {
 /// Paces a source whose reports are not taken.
 pub(super) struct Stall {
     pause: Duration,
-    polled: Instant,
 }
 
 impl Default for Stall {
     fn default() -> Self {
         Self {
             pause: OFFER_AGAIN.0,
-            polled: Instant::now(),
         }
     }
 }
@@ -131,13 +121,5 @@ impl Stall {
         let pause = self.pause;
         self.pause = (pause * 2).min(OFFER_AGAIN.1);
         pause
-    }
-
-    pub(super) fn has_to_poll(&mut self) -> bool {
-        let due = self.polled.elapsed() >= STALL_POLL_EVERY;
-        if due {
-            self.polled = Instant::now();
-        }
-        due
     }
 }

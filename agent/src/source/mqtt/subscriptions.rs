@@ -15,21 +15,25 @@ pub use crate::topic::Subscription;
 
 /// One packet to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
+pub enum Change {
+    /// A filter to hold, under its identifier.
     Subscribe(Subscription),
+    /// A filter to hold no more.
     Unsubscribe(TopicFilter),
 }
 
 /// A filter that the broker did not take.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) filter: TopicFilter,
-    pub(crate) reason: String,
+pub struct Refusal {
+    /// The filter.
+    pub filter: TopicFilter,
+    /// What the broker said.
+    pub reason: String,
 }
 
 /// The subscriptions of one session.
 #[derive(Debug, Default)]
-pub(crate) struct Subscriptions {
+pub struct Subscriptions {
     held: BTreeMap<TopicFilter, u32>,
     waiting: VecDeque<Change>,
     /// Asked of the library, not yet on the wire: their packet identifiers are not known.
@@ -42,7 +46,8 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    pub(crate) fn new(held: Vec<Subscription>) -> Self {
+    /// Subscriptions of a session that is known to hold these.
+    pub fn new(held: Vec<Subscription>) -> Self {
         Self {
             held: held.into_iter().map(|s| (s.filter, s.id)).collect(),
             ..Self::default()
@@ -50,7 +55,7 @@ impl Subscriptions {
     }
 
     /// What the session holds, as far as the broker has acknowledged it.
-    pub(crate) fn held(&self) -> Vec<Subscription> {
+    pub fn held(&self) -> Vec<Subscription> {
         self.held
             .iter()
             .map(|(filter, id)| Subscription {
@@ -62,7 +67,7 @@ impl Subscriptions {
 
     /// A connection ended: what was on its way counts for nothing. A filter whose fate is unknown
     /// is not held, so that it will be subscribed once more rather than be missing.
-    pub(crate) fn interrupted(&mut self) {
+    pub fn interrupted(&mut self) {
         self.waiting.clear();
         self.asked.clear();
         self.sent.clear();
@@ -70,14 +75,14 @@ impl Subscriptions {
     }
 
     /// The broker kept no session.
-    pub(crate) fn lost(&mut self) {
+    pub fn lost(&mut self) {
         self.held.clear();
         self.retained.forget();
     }
 
     /// Prepares the way from what is held to what is wanted. Returns whether less is held now than
     /// before: that has to be known (and should be on disk) before anything is sent.
-    pub(crate) fn aim(&mut self, wanted: &[Subscription], identifiers: bool) -> bool {
+    pub fn aim(&mut self, wanted: &[Subscription], identifiers: bool) -> bool {
         if !self.asked.is_empty() || !self.sent.is_empty() {
             self.deferred = true;
             self.waiting.clear();
@@ -115,7 +120,7 @@ impl Subscriptions {
     }
 
     /// The next packet to ask the library for, once there is room for one more.
-    pub(crate) fn next(&mut self) -> Option<Change> {
+    pub fn next_change(&mut self) -> Option<Change> {
         if self.asked.len() + self.sent.len() >= usize::from(CHANGES_IN_FLIGHT_MAX) {
             return None;
         }
@@ -128,14 +133,14 @@ impl Subscriptions {
     }
 
     /// The oldest packet asked for went out under this packet identifier.
-    pub(crate) fn sent(&mut self, packet: u16) {
+    pub fn sent(&mut self, packet: u16) {
         if let Some(change) = self.asked.pop_front() {
             self.sent.push((packet, change));
         }
     }
 
     /// The broker answered a packet. `identifiers`: it has taken note of the subscription's id.
-    pub(crate) fn acknowledged(
+    pub fn acknowledged(
         &mut self,
         packet: u16,
         refused: Option<String>,
@@ -157,17 +162,17 @@ impl Subscriptions {
 
     /// A retained copy came that names no filter: which subscriptions it answers, `None` when all
     /// that it could answer have had the message.
-    pub(crate) fn retained(&mut self, topic: &Topic) -> Option<SubscriptionIds> {
+    pub fn retained(&mut self, topic: &Topic) -> Option<SubscriptionIds> {
         self.retained.take(topic)
     }
 
     /// Whether nothing is on its way any more.
-    pub(crate) fn settled(&self) -> bool {
+    pub fn settled(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty() && self.sent.is_empty()
     }
 
     /// Whether a wish waited for the changes before it, which are done now.
-    pub(crate) fn take_deferred(&mut self) -> bool {
+    pub fn take_deferred(&mut self) -> bool {
         self.settled() && std::mem::take(&mut self.deferred)
     }
 }
@@ -200,7 +205,7 @@ mod tests {
     }
 
     fn changes(subscriptions: &mut Subscriptions) -> Vec<String> {
-        std::iter::from_fn(|| subscriptions.next())
+        std::iter::from_fn(|| subscriptions.next_change())
             .map(|change| match change {
                 Change::Subscribe(s) => format!("+{} {}", s.id, s.filter),
                 Change::Unsubscribe(filter) => format!("-{filter}"),

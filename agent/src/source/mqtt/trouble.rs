@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::tls;
+
 /// What went wrong, and the way out where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
@@ -24,22 +26,42 @@ pub(crate) enum Trouble {
     ShuttingDown,
     #[error("the broker gave a reason: {0}")]
     Refused(String),
+    #[error("the broker does not take a message: {0}")]
+    MessageRefused(String),
     #[error("a packet of {bytes} bytes came, more than allowed")]
     Oversized { bytes: usize },
     #[error("a packet of {bytes} bytes is more than the {max} that may be sent")]
     OutgoingTooLarge { bytes: usize, max: usize },
     #[error("the connection was closed without a reason")]
     Closed,
+    #[error(
+        "the connection was closed without a reason once it was encrypted: a broker does that \
+         which does not take our certificate, or wants to see one (cert_file, key_file)"
+    )]
+    Shunned,
     #[error("the broker does not answer")]
     Silent,
     #[error("the answer is not MQTT as expected ({0}): is that port a broker's?")]
     NoMqtt(String),
     #[error("{0}")]
+    Tls(String),
+    #[error("{0}")]
     Library(String),
 }
 
 impl Trouble {
+    /// While encryption was being agreed on.
+    pub(crate) fn from_handshake(error: &io::Error) -> Self {
+        match tls::explain_handshake(error) {
+            Some(why) => Self::Tls(why),
+            None => Self::from_io(error),
+        }
+    }
+
     pub(crate) fn from_io(error: &io::Error) -> Self {
+        if let Some(why) = tls::explain(error) {
+            return Self::Tls(why);
+        }
         match error.kind() {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
@@ -51,6 +73,9 @@ impl Trouble {
 
     /// Whether a broker that does not know this version of MQTT may behave like that.
     pub(crate) fn may_be_version(&self) -> bool {
-        matches!(self, Self::Closed | Self::Silent | Self::NoMqtt(_))
+        matches!(
+            self,
+            Self::Closed | Self::Shunned | Self::Silent | Self::NoMqtt(_)
+        )
     }
 }

@@ -1,16 +1,16 @@
-//! The library's MQTT 3.1.1 loop behind [`super::link`]. Only this version lets us at its network,
+//! The library's MQTT 3.1.1 loop behind [`super::link`], for destinations. Only this version lets us at its network,
 //! so only here can many messages be written with one flush.
 
+use std::future::Future;
 use std::time::Duration;
 
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions,
-    Outgoing, Packet, Publish, QoS, Request, StateError, SubscribeReasonCode, mqttbytes,
+    Outgoing, Packet, Publish, QoS, Request, StateError, mqttbytes,
 };
 
-use super::link::{Peer, Received, Sending, Signal, TopicName};
+use super::link::{Peer, Sending, Signal};
 use super::trouble::Trouble;
-use crate::event::SubscriptionIds;
 
 /// A broker that takes nothing for this long is taken for dead.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,6 +19,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Loop {
     inner: EventLoop,
     first: Option<Event>,
+    /// Why there can be no connection.
+    unusable: Option<Trouble>,
+    /// Encryption was the last that the broker said yes to.
+    only_encrypted: bool,
 }
 
 pub(super) fn open(peer: &Peer, requests_max: usize) -> (AsyncClient, Loop) {
@@ -31,15 +35,28 @@ pub(super) fn open(peer: &Peer, requests_max: usize) -> (AsyncClient, Loop) {
             bytes(peer.outgoing_bytes_max),
         )
         .set_inflight(peer.packet_ids);
+    let unusable = match peer.transport() {
+        Ok(transport) => {
+            options.set_transport(transport);
+            None
+        }
+        Err(trouble) => Some(trouble),
+    };
     if let Some(username) = &peer.username {
-        options.set_credentials(username, peer.password.as_deref().unwrap_or_default());
+        options.set_credentials(username, peer.password());
     }
     let (client, mut inner) = AsyncClient::new(options, requests_max);
     inner.set_network_options(peer.network());
-    (client, Loop { inner, first: None })
+    let line = Loop {
+        inner,
+        first: None,
+        unusable,
+        only_encrypted: peer.tls.is_some(),
+    };
+    (client, line)
 }
 
-pub(super) fn qos(number: u8) -> QoS {
+fn qos(number: u8) -> QoS {
     match number {
         0 => QoS::AtMostOnce,
         _ => QoS::AtLeastOnce,
@@ -56,7 +73,15 @@ pub(super) fn publish(client: &AsyncClient, sending: &Sending<'_>) -> bool {
 
 impl Loop {
     pub(super) async fn poll(&mut self) -> Result<(), Trouble> {
-        self.first = Some(self.inner.poll().await.map_err(trouble)?);
+        if let Some(trouble) = &self.unusable {
+            return Err(trouble.clone());
+        }
+        match self.inner.poll().await.map_err(trouble) {
+            Ok(event) => self.first = Some(event),
+            Err(Trouble::Closed) if self.only_encrypted => return Err(Trouble::Shunned),
+            Err(trouble) => return Err(trouble),
+        }
+        self.only_encrypted = false;
         Ok(())
     }
 
@@ -69,19 +94,12 @@ impl Loop {
         }
     }
 
-    pub(super) fn excuse_ping(&mut self) {
-        self.inner.state.await_pingresp = false;
-    }
-
     /// Writes messages with one flush for all. Their `PublishSent` signals wait in the line.
     pub(crate) async fn publish_all<'a>(
         &mut self,
         sendings: impl Iterator<Item = Sending<'a>>,
     ) -> Result<(), Trouble> {
-        match tokio::time::timeout(WRITE_TIMEOUT, self.write(sendings)).await {
-            Ok(written) => written.map_err(state_trouble),
-            Err(_) => Err(Trouble::Silent),
-        }
+        in_time(self.write(sendings)).await
     }
 
     async fn write<'a>(
@@ -104,31 +122,20 @@ impl Loop {
     }
 }
 
+async fn in_time(written: impl Future<Output = Result<(), StateError>>) -> Result<(), Trouble> {
+    match tokio::time::timeout(WRITE_TIMEOUT, written).await {
+        Ok(written) => written.map_err(state_trouble),
+        Err(_) => Err(Trouble::Silent),
+    }
+}
+
 fn signal(event: Event) -> Option<Signal> {
     let incoming = match event {
         Event::Incoming(incoming) => incoming,
         Event::Outgoing(outgoing) => return outgoing_signal(outgoing),
     };
     Some(match incoming {
-        Incoming::Publish(publish) => Signal::Message(Received {
-            topic: TopicName::Text(publish.topic),
-            payload: publish.payload,
-            retained: publish.retain,
-            subscriptions: SubscriptionIds::Unknown,
-            properties: bytes::Bytes::new(),
-        }),
-        Incoming::ConnAck(connack) => Signal::Connected {
-            session_present: connack.session_present,
-            identifiers: false,
-        },
-        Incoming::SubAck(suback) => Signal::Subscribed {
-            id: suback.pkid,
-            refused: suback
-                .return_codes
-                .contains(&SubscribeReasonCode::Failure)
-                .then(|| "the broker refused it (may this user read it?)".to_owned()),
-        },
-        Incoming::UnsubAck(unsuback) => Signal::Unsubscribed(unsuback.pkid),
+        Incoming::ConnAck(_) => Signal::Connected,
         Incoming::PubAck(puback) => Signal::Acknowledged {
             id: puback.pkid,
             refused: None,
@@ -140,7 +147,6 @@ fn signal(event: Event) -> Option<Signal> {
 pub(super) fn outgoing_signal(outgoing: Outgoing) -> Option<Signal> {
     match outgoing {
         Outgoing::Publish(id) => Some(Signal::PublishSent(id)),
-        Outgoing::Subscribe(id) | Outgoing::Unsubscribe(id) => Some(Signal::FilterSent(id)),
         Outgoing::AwaitAck(_) => Some(Signal::PublishStuck),
         Outgoing::Disconnect => Some(Signal::DisconnectSent),
         _ => None,
@@ -151,14 +157,10 @@ fn trouble(error: ConnectionError) -> Trouble {
     match error {
         ConnectionError::MqttState(error) => state_trouble(error),
         ConnectionError::Io(error) => Trouble::from_io(&error),
+        ConnectionError::Tls(rumqttc::TlsError::Io(error)) => Trouble::from_handshake(&error),
+        ConnectionError::Tls(error) => Trouble::Tls(error.to_string()),
         ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => Trouble::Silent,
-        ConnectionError::ConnectionRefused(code) => match code {
-            ConnectReturnCode::RefusedProtocolVersion => Trouble::VersionRefused,
-            ConnectReturnCode::BadClientId => Trouble::ClientIdRefused,
-            ConnectReturnCode::BadUserNamePassword => Trouble::Credentials,
-            ConnectReturnCode::NotAuthorized => Trouble::NotAuthorized,
-            other => Trouble::Refused(format!("{other:?}")),
-        },
+        ConnectionError::ConnectionRefused(code) => refused(code),
         ConnectionError::NotConnAck(packet) => Trouble::NoMqtt(match packet {
             Packet::Publish(_) => "a message before its answer to the connection".to_owned(),
             other => format!("{other:?}"),
@@ -172,18 +174,30 @@ fn state_trouble(error: StateError) -> Trouble {
         StateError::Io(error) => Trouble::from_io(&error),
         StateError::AwaitPingResp => Trouble::Silent,
         StateError::ConnectionAborted => Trouble::Closed,
-        StateError::Deserialization(error) => match error {
-            mqttbytes::Error::PayloadSizeLimitExceeded(bytes) => Trouble::Oversized { bytes },
-            mqttbytes::Error::OutgoingPacketTooLarge { pkt_size, max } => {
-                Trouble::OutgoingTooLarge {
-                    bytes: pkt_size,
-                    max,
-                }
-            }
-            mqttbytes::Error::Io(error) => Trouble::from_io(&error),
-            other => Trouble::NoMqtt(other.to_string()),
-        },
+        StateError::Deserialization(error) => malformed(error),
         other => Trouble::Library(other.to_string()),
+    }
+}
+
+pub(super) fn refused(code: ConnectReturnCode) -> Trouble {
+    match code {
+        ConnectReturnCode::RefusedProtocolVersion => Trouble::VersionRefused,
+        ConnectReturnCode::BadClientId => Trouble::ClientIdRefused,
+        ConnectReturnCode::BadUserNamePassword => Trouble::Credentials,
+        ConnectReturnCode::NotAuthorized => Trouble::NotAuthorized,
+        other => Trouble::Refused(format!("{other:?}")),
+    }
+}
+
+pub(super) fn malformed(error: mqttbytes::Error) -> Trouble {
+    match error {
+        mqttbytes::Error::PayloadSizeLimitExceeded(bytes) => Trouble::Oversized { bytes },
+        mqttbytes::Error::OutgoingPacketTooLarge { pkt_size, max } => Trouble::OutgoingTooLarge {
+            bytes: pkt_size,
+            max,
+        },
+        mqttbytes::Error::Io(error) => Trouble::from_io(&error),
+        other => Trouble::NoMqtt(other.to_string()),
     }
 }
 

@@ -1,24 +1,29 @@
-//! The library's MQTT 5 loop behind [`super::link`].
+//! The library's MQTT 5 loop behind [`super::link`], for destinations.
 
-use bytes::Bytes;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectReturnCode, DisconnectReasonCode, Filter, PubAckReason, PublishProperties,
-    RetainForwardRule, SubscribeProperties, SubscribeReasonCode,
+    ConnAck, ConnectReturnCode, DisconnectReasonCode, PubAckReason, PublishProperties,
 };
 use rumqttc::v5::mqttbytes::{self, QoS};
 use rumqttc::v5::{
     AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, StateError,
 };
 
-use super::link::{Peer, Received, Sending, Signal, TopicName};
+use super::link::{Limits, Peer, Refusal, Sending, Signal};
 use super::trouble::Trouble;
 use super::v311::outgoing_signal;
-use crate::event::SubscriptionIds;
+
+/// MQTT 5's reason code for it.
+const PACKET_TOO_LARGE: u8 = 0x95;
 
 /// The library's loop and the event that its last poll returned.
 pub(crate) struct Loop {
     inner: EventLoop,
+    limits: Limits,
     first: Option<Event>,
+    /// Why there can be no connection.
+    unusable: Option<Trouble>,
+    /// Encryption was the last that the broker said yes to.
+    only_encrypted: bool,
 }
 
 pub(super) fn open(peer: &Peer, requests_max: usize) -> (AsyncClient, Loop) {
@@ -33,60 +38,70 @@ pub(super) fn open(peer: &Peer, requests_max: usize) -> (AsyncClient, Loop) {
         // By default the library makes room for 65,535 messages in flight: 5 MB.
         .set_outgoing_inflight_upper_limit(peer.packet_ids)
         .set_network_options(peer.network());
+    let unusable = match peer.transport() {
+        Ok(transport) => {
+            options.set_transport(transport);
+            None
+        }
+        Err(trouble) => Some(trouble),
+    };
     if let Some(username) = &peer.username {
-        options.set_credentials(username, peer.password.as_deref().unwrap_or_default());
+        options.set_credentials(username, peer.password());
     }
     let (client, inner) = AsyncClient::new(options, requests_max);
-    (client, Loop { inner, first: None })
+    let line = Loop {
+        inner,
+        limits: Limits::NONE,
+        first: None,
+        unusable,
+        only_encrypted: peer.tls.is_some(),
+    };
+    (client, line)
 }
 
-pub(super) fn subscribe(
-    client: &AsyncClient,
-    filter: &str,
-    qos_number: u8,
-    identifier: Option<u32>,
-) -> bool {
-    let mut filter = Filter::new(filter, qos(qos_number));
-    filter.retain_forward_rule = RetainForwardRule::OnNewSubscribe;
-    match identifier.and_then(|id| usize::try_from(id).ok()) {
-        None => client.try_subscribe_many([filter]).is_ok(),
-        id => {
-            let properties = SubscribeProperties {
-                id,
-                user_properties: Vec::new(),
-            };
-            client
-                .try_subscribe_many_with_properties([filter], properties)
-                .is_ok()
-        }
-    }
-}
-
-pub(super) fn publish(client: &AsyncClient, sending: &Sending<'_>) -> bool {
+pub(super) fn publish(client: &AsyncClient, sending: Sending<'_>) -> bool {
     let payload = sending.payload.clone();
-    let (qos, retain) = (qos(sending.qos), sending.retain);
+    let (topic, qos, retain) = (sending.topic, qos(sending.qos), sending.retain);
+    if sending.properties.is_empty() {
+        return client.try_publish(topic, qos, retain, payload).is_ok();
+    }
+    let properties = PublishProperties {
+        user_properties: sending.properties,
+        ..PublishProperties::default()
+    };
     client
-        .try_publish(sending.topic, qos, retain, payload)
+        .try_publish_with_properties(topic, qos, retain, payload, properties)
         .is_ok()
 }
 
 impl Loop {
     pub(super) async fn poll(&mut self) -> Result<(), Trouble> {
-        self.first = Some(self.inner.poll().await.map_err(trouble)?);
+        if let Some(trouble) = &self.unusable {
+            return Err(trouble.clone());
+        }
+        match self.inner.poll().await.map_err(trouble) {
+            Ok(event) => self.first = Some(event),
+            Err(Trouble::Closed) if self.only_encrypted => return Err(Trouble::Shunned),
+            Err(trouble) => return Err(trouble),
+        }
+        self.only_encrypted = false;
         Ok(())
     }
 
     pub(super) fn drain(&mut self, sink: &mut impl FnMut(Signal)) {
         let first = self.first.take().into_iter();
         for event in first.chain(self.inner.state.events.drain(..)) {
+            if let Event::Incoming(Incoming::ConnAck(connack)) = &event {
+                self.limits = limits(connack);
+            }
             if let Some(signal) = signal(event) {
                 sink(signal);
             }
         }
     }
 
-    pub(super) fn excuse_ping(&mut self) {
-        self.inner.state.await_pingresp = false;
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 }
 
@@ -103,76 +118,49 @@ fn signal(event: Event) -> Option<Signal> {
         Event::Outgoing(outgoing) => return outgoing_signal(outgoing),
     };
     Some(match incoming {
-        Incoming::Publish(publish) => {
-            let (subscriptions, properties) = match publish.properties {
-                Some(properties) => unpack(properties),
-                None => (SubscriptionIds::Unknown, Bytes::new()),
-            };
-            Signal::Message(Received {
-                topic: TopicName::Unchecked(publish.topic),
-                payload: publish.payload,
-                retained: publish.retain,
-                subscriptions,
-                properties,
-            })
-        }
-        Incoming::ConnAck(connack) => {
-            let properties = connack.properties.as_ref();
-            let available = properties.and_then(|p| p.subscription_identifiers_available);
-            Signal::Connected {
-                session_present: connack.session_present,
-                identifiers: available != Some(0),
-            }
-        }
-        Incoming::SubAck(suback) => Signal::Subscribed {
-            id: suback.pkid,
-            refused: suback.return_codes.iter().find_map(refusal),
-        },
-        Incoming::UnsubAck(unsuback) => Signal::Unsubscribed(unsuback.pkid),
+        Incoming::ConnAck(_) => Signal::Connected,
         Incoming::PubAck(puback) => Signal::Acknowledged {
             id: puback.pkid,
-            refused: match puback.reason {
-                PubAckReason::Success | PubAckReason::NoMatchingSubscribers => None,
-                other => Some(format!("{other:?}")),
-            },
+            refused: no_ack(puback.reason),
         },
         _ => return None,
     })
 }
 
-fn refusal(code: &SubscribeReasonCode) -> Option<String> {
-    match code {
-        SubscribeReasonCode::Success(_) => None,
-        SubscribeReasonCode::NotAuthorized => {
-            Some("not authorized (may this user read it?)".to_owned())
-        }
-        other => Some(format!("{other:?}")),
+fn limits(connack: &ConnAck) -> Limits {
+    let Some(given) = &connack.properties else {
+        return Limits::NONE;
+    };
+    Limits {
+        in_flight: given.receive_max.unwrap_or(Limits::NONE.in_flight),
+        packet_bytes: given.max_packet_size.unwrap_or(Limits::NONE.packet_bytes),
+        qos: given.max_qos.unwrap_or(Limits::NONE.qos).min(1),
+        retains: given.retain_available != Some(0),
     }
 }
 
-fn unpack(properties: PublishProperties) -> (SubscriptionIds, Bytes) {
-    let id = |id: &usize| u32::try_from(*id).unwrap_or_default();
-    let subscriptions = match properties.subscription_identifiers.as_slice() {
-        [] => SubscriptionIds::Unknown,
-        [one] => SubscriptionIds::One(id(one)),
-        many => SubscriptionIds::Many(many.iter().map(id).collect()),
-    };
-    if properties.user_properties.is_empty() {
-        return (subscriptions, Bytes::new());
-    }
-    let object: serde_json::Map<_, _> = properties
-        .user_properties
-        .into_iter()
-        .map(|(name, value)| (name, serde_json::Value::String(value)))
-        .collect();
-    let text = serde_json::to_vec(&object).expect("a map of strings is valid JSON");
-    (subscriptions, text.into())
+fn no_ack(reason: PubAckReason) -> Option<Refusal> {
+    let text = |why: &str| why.to_owned();
+    Some(match reason {
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => return None,
+        PubAckReason::NotAuthorized => Refusal::NotAuthorized(text("not authorized")),
+        PubAckReason::TopicNameInvalid => Refusal::Never(text("topic name invalid")),
+        PubAckReason::PayloadFormatInvalid => Refusal::Never(text("payload format invalid")),
+        PubAckReason::QuotaExceeded => Refusal::NotNow(text("quota exceeded")),
+        PubAckReason::PacketIdentifierInUse => Refusal::NotNow(text("packet identifier in use")),
+        PubAckReason::UnspecifiedError => Refusal::NotNow(text("unspecified error")),
+        PubAckReason::ImplementationSpecificError => {
+            Refusal::NotNow(text("implementation specific error"))
+        }
+    })
 }
 
 fn trouble(error: ConnectionError) -> Trouble {
     match error {
         ConnectionError::MqttState(error) => state_trouble(error),
         ConnectionError::Io(error) => Trouble::from_io(&error),
+        ConnectionError::Tls(rumqttc::TlsError::Io(error)) => Trouble::from_handshake(&error),
+        ConnectionError::Tls(error) => Trouble::Tls(error.to_string()),
         ConnectionError::Timeout(_) => Trouble::Silent,
         ConnectionError::ConnectionRefused(code) => refused(code),
         ConnectionError::NotConnAck(packet) => Trouble::NoMqtt(format!("{packet:?}")),
@@ -180,7 +168,7 @@ fn trouble(error: ConnectionError) -> Trouble {
     }
 }
 
-fn refused(code: ConnectReturnCode) -> Trouble {
+pub(super) fn refused(code: ConnectReturnCode) -> Trouble {
     match code {
         ConnectReturnCode::RefusedProtocolVersion
         | ConnectReturnCode::UnsupportedProtocolVersion => Trouble::VersionRefused,
@@ -199,26 +187,46 @@ fn state_trouble(error: StateError) -> Trouble {
         StateError::AwaitPingResp => Trouble::Silent,
         StateError::ConnectionAborted => Trouble::Closed,
         StateError::ConnFail { reason } => refused(reason),
-        StateError::ServerDisconnect { reason_code, .. } => match reason_code {
-            DisconnectReasonCode::SessionTakenOver => Trouble::TakenOver,
-            DisconnectReasonCode::ServerShuttingDown => Trouble::ShuttingDown,
-            other => Trouble::Refused(format!("{other:?}")),
-        },
+        StateError::ServerDisconnect { reason_code, .. } => hung_up(reason_code),
         StateError::IncomingPacketTooLarge { pkt_size, .. } => {
             Trouble::Oversized { bytes: pkt_size }
         }
         StateError::OutgoingPacketTooLarge { pkt_size, max } => too_large(pkt_size, max),
-        StateError::Deserialization(error) => match error {
-            mqttbytes::Error::PayloadSizeLimitExceeded { pkt_size, .. } => {
-                Trouble::Oversized { bytes: pkt_size }
-            }
-            mqttbytes::Error::OutgoingPacketTooLarge { pkt_size, max } => too_large(pkt_size, max),
-            mqttbytes::Error::Io(error) => Trouble::from_io(&error),
-            // A broker of 3.1.1 answers with a code that MQTT 5 does not know.
-            mqttbytes::Error::InvalidConnectReturnCode(_) => Trouble::VersionRefused,
-            other => Trouble::NoMqtt(other.to_string()),
-        },
+        StateError::Deserialization(error) => malformed(error),
         other => Trouble::Library(other.to_string()),
+    }
+}
+
+pub(super) fn hung_up(reason: DisconnectReasonCode) -> Trouble {
+    match reason {
+        DisconnectReasonCode::SessionTakenOver => Trouble::TakenOver,
+        DisconnectReasonCode::ServerShuttingDown => Trouble::ShuttingDown,
+        reason @ (DisconnectReasonCode::TopicNameInvalid
+        | DisconnectReasonCode::PacketTooLarge
+        | DisconnectReasonCode::PayloadFormatInvalid) => {
+            Trouble::MessageRefused(format!("{reason:?}"))
+        }
+        other => Trouble::Refused(format!("{other:?}")),
+    }
+}
+
+pub(super) fn malformed(error: mqttbytes::Error) -> Trouble {
+    match error {
+        mqttbytes::Error::PayloadSizeLimitExceeded { pkt_size, .. } => {
+            Trouble::Oversized { bytes: pkt_size }
+        }
+        mqttbytes::Error::OutgoingPacketTooLarge { pkt_size, max } => too_large(pkt_size, max),
+        mqttbytes::Error::Io(error) => Trouble::from_io(&error),
+        // mosquitto acknowledges what is too large for it with a reason that no PUBACK has.
+        mqttbytes::Error::InvalidConnectReturnCode(PACKET_TOO_LARGE) => {
+            Trouble::MessageRefused("packet too large".to_owned())
+        }
+        mqttbytes::Error::InvalidConnectReturnCode(code @ 0x80..) => {
+            Trouble::Refused(format!("code {code:#04x}"))
+        }
+        // A broker of 3.1.1 answers with a code that MQTT 5 does not know.
+        mqttbytes::Error::InvalidConnectReturnCode(_) => Trouble::VersionRefused,
+        other => Trouble::NoMqtt(other.to_string()),
     }
 }
 

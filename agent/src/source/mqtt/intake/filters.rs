@@ -3,59 +3,63 @@
 
 use tracing::{debug, info, warn};
 
-use super::Intake;
+use super::{End, Intake};
 use crate::event::SubscriptionIds;
-use crate::source::mqtt::link::Requests;
+use crate::source::mqtt::connection::Connection;
 use crate::source::mqtt::subscriptions::Change;
 use crate::source::mqtt::{Flow, SourceReport};
 use crate::topic::Topic;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
-    pub(super) fn aim(&mut self, requests: &Requests) {
-        let identifiers = self.identifiers;
+    pub(super) fn aim(&mut self, connection: &mut Connection) -> Result<(), End> {
         let wanted = self.wishes.borrow().wanted.clone();
-        if self.subscriptions.aim(&wanted, identifiers) {
+        if self.subscriptions.aim(&wanted, self.identifiers) {
             self.say_held();
         }
-        self.ask(identifiers, requests);
+        self.ask(connection)
     }
 
-    fn ask(&mut self, identifiers: bool, requests: &Requests) {
-        while let Some(change) = self.subscriptions.next() {
-            let asked = match &change {
+    fn ask(&mut self, connection: &mut Connection) -> Result<(), End> {
+        while let Some(change) = self.subscriptions.next_change() {
+            debug!(?change, "changing a subscription");
+            let packet = match &change {
                 Change::Subscribe(wanted) => {
-                    let id = identifiers.then_some(wanted.id);
-                    requests.subscribe(wanted.filter.as_str(), self.settings.qos, id)
+                    let id = self.identifiers.then_some(wanted.id);
+                    connection.subscribe(wanted.filter.as_str(), self.settings.qos, id)?
                 }
-                Change::Unsubscribe(filter) => requests.unsubscribe(filter.as_str()),
+                Change::Unsubscribe(filter) => connection.unsubscribe(filter.as_str())?,
             };
-            debug!(?change, asked, "changing a subscription");
+            self.subscriptions.sent(packet);
+            self.epochs.filter_sent(packet);
         }
+        Ok(())
     }
 
-    pub(super) fn acknowledged(
+    pub(super) fn filter_answered(
         &mut self,
         packet: u16,
         refused: Option<String>,
-        requests: &Requests,
-    ) {
-        let identifiers = self.identifiers;
+        connection: &mut Connection,
+    ) -> Result<(), End> {
+        let confirmation = self.epochs.filter_answered(packet);
+        self.confirmed(confirmation);
         let refusal = self
             .subscriptions
-            .acknowledged(packet, refused, identifiers);
+            .acknowledged(packet, refused, self.identifiers);
         if let Some(refusal) = refusal {
             let (filter, reason) = (refusal.filter, refusal.reason);
             warn!(%filter, reason, "the broker refused a subscription");
             self.reports.say(SourceReport::Refused { filter, reason });
         }
-        self.ask(identifiers, requests);
+        self.ask(connection)?;
         if self.subscriptions.settled() {
             info!(filters = self.subscriptions.held().len(), "subscribed");
             self.say_held();
             if self.subscriptions.take_deferred() {
-                self.aim(requests);
+                self.aim(connection)?;
             }
         }
+        Ok(())
     }
 
     pub(super) fn say_held(&mut self) {

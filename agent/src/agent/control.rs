@@ -1,0 +1,125 @@
+//! Questions to a running agent, over a socket in its data directory that only its owner can open:
+//! one line of JSON each way. The loop answers between two turns of the mill.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use super::Input;
+use super::wake::Waker;
+
+/// Name of the socket in the data directory.
+const NAME: &str = "control";
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest question.
+const QUESTION_BYTES_MAX: u64 = 4_096;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "ask", deny_unknown_fields)]
+pub enum Question {
+    /// Both ledgers.
+    Ledger,
+    /// The hash over everything that is kept.
+    StateHash,
+    /// Dead letters: all, or one.
+    DeadLetters {
+        /// Which one.
+        only: Option<u64>,
+    },
+    /// Work on a dead letter once more.
+    Redrive {
+        /// Which one.
+        seq: u64,
+    },
+    /// Forget a dead letter.
+    Drop {
+        /// Which one.
+        seq: u64,
+    },
+    /// The latest events that the recorder has.
+    Events {
+        /// How many.
+        last: usize,
+    },
+    /// Whether all is well.
+    Health,
+}
+
+/// A question with the place for its answer.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) question: Question,
+    pub(super) answer: SyncSender<Value>,
+}
+
+/// Asks the agent that works in a data directory.
+///
+/// # Errors
+/// When it does not answer.
+pub fn ask(data_dir: &Path, question: &Question) -> std::io::Result<Value> {
+    let mut stream = UnixStream::connect(data_dir.join(NAME))?;
+    stream.set_read_timeout(Some(PATIENCE + PATIENCE))?;
+    let mut line = serde_json::to_string(question)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
+/// Answers questions until the process ends.
+pub(super) fn listen(data_dir: &Path, waker: &Waker) {
+    let path = data_dir.join(NAME);
+    // One that an earlier agent left; ours is the directory, or we would not be here.
+    let _ = std::fs::remove_file(&path);
+    let waker = waker.clone();
+    let started = bind(path).and_then(|listener| {
+        std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || serve(&listener, &waker))
+    });
+    if let Err(error) = started {
+        warn!("`tidemill inspect` and `dead-letters` will not work while this agent runs: {error}");
+    }
+}
+
+fn bind(path: PathBuf) -> std::io::Result<UnixListener> {
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn serve(listener: &UnixListener, waker: &Waker) {
+    for stream in listener.incoming().flatten() {
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let _ = answer(stream, waker);
+    }
+}
+
+fn answer(mut stream: UnixStream, waker: &Waker) -> std::io::Result<()> {
+    let mut line = String::new();
+    BufReader::new((&stream).take(QUESTION_BYTES_MAX)).read_line(&mut line)?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(question) => {
+            let (answer, answered) = sync_channel(1);
+            waker.send(Input::Asked(Asked { question, answer }));
+            let silence = json!({ "error": "the agent does not answer" });
+            answered.recv_timeout(PATIENCE).unwrap_or(silence)
+        }
+        Err(error) => json!({ "error": error.to_string() }),
+    };
+    let mut text = answer.to_string();
+    text.push('\n');
+    stream.write_all(text.as_bytes())
+}

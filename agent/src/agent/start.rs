@@ -1,0 +1,227 @@
+//! The agent's start: what lies on disk becomes the mill, then the adapters are let loose.
+
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::outputs::Outputs;
+use super::storage::Storage;
+use super::wake::Waker;
+use super::{Agent, AgentError, INBOX_MAX, Link, REPORTS_WAITING_MAX, Remote, control};
+use crate::clock::{Clock, boot_id};
+use crate::config::{Broker, Config, Endpoint};
+use crate::image::Image;
+use crate::install::{destination_names, subscriptions};
+use crate::mill::{BoundRule, Deployment, Keeping, Mill};
+use crate::outbox::{Destination, Outlet};
+use crate::recorder::Recorder;
+use crate::recovery::{self, Recovered};
+use crate::source::mqtt as source;
+use crate::topic::{Subscription, TopicFilter};
+
+/// Before this moment (2026-01-01) no wall clock is believed.
+const EARLIEST_WALL_MS: i64 = 1_767_225_600_000;
+
+/// Journal between two checkpoints, in segments.
+const CHECKPOINT_SEGMENTS: u64 = 2;
+
+impl Agent {
+    pub(super) fn start(
+        config: Config,
+        rules: Vec<BoundRule>,
+        remote: impl FnOnce(Remote),
+    ) -> Result<Self, AgentError> {
+        let Recovered {
+            mut image,
+            journal,
+            ponds,
+            first_pond,
+        } = recovery::recover(&config.data_dir, config.segment_bytes)?;
+        let incarnation = crate::books::hex(&journal.identity().incarnation);
+        info!(commit = image.lsn, incarnation, "recovered");
+        check_destinations(&mut image, &config)?;
+        let clock = Clock::new(image.agent.wall_ms.max(EARLIEST_WALL_MS));
+        let now = clock.now();
+        let keeping = Keeping {
+            session: session_name(&config),
+            commit_interval_ms: millis(config.intake.commit_interval),
+            commit_events: config.intake.commit_events,
+            event_id: config.intake.event_id.clone(),
+            checkpoint_bytes: config.segment_bytes * CHECKPOINT_SEGMENTS,
+            boot_id: boot_id(),
+            journal: (journal.first_lsn(), journal.bytes()),
+            first_pond,
+        };
+        let mut mill = Mill::keeping(image, keeping, now);
+        let held = held_by(&mill, &config);
+        let wanted = subscriptions(&rules, &held);
+        info!(rules = rules.len(), gateway = config.gateway_id, "deployed");
+        let deployment = Deployment {
+            rules,
+            subscriptions: wanted.clone(),
+        };
+        let mut asked = Vec::new();
+        mill.deploy(now, deployment, &mut asked)?;
+        let (sender, inbox) = sync_channel(INBOX_MAX);
+        let waker = Waker::new(sender);
+        let controls = Remote::new(waker.clone());
+        remote(controls.clone());
+        let storage = Storage::start(journal, ponds, &waker)?;
+        let outputs = Outputs::start(&config, &incarnation, &waker)?;
+        let (reports_sender, reports) = sync_channel(REPORTS_WAITING_MAX);
+        let source = start_source(
+            &config,
+            &clock,
+            held.clone(),
+            wanted.clone(),
+            reports_sender,
+            &waker,
+        )?;
+        control::listen(&config.data_dir, &waker);
+        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+        let mut interval_us = 0;
+        let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)
+            .then(|| Duration::from_micros(interval_us / 2));
+        let mut agent = Self {
+            recorder: Recorder::new(
+                config.recorder.bytes,
+                config.recorder.disk,
+                &config.data_dir,
+            ),
+            config,
+            mill,
+            clock,
+            inbox,
+            reports,
+            waker,
+            remote: controls,
+            source,
+            outputs,
+            storage,
+            asked,
+            held,
+            wanted,
+            broker: Link::default(),
+            watchdog,
+            fed_watchdog_mono_ms: 0,
+            told_ledgers_mono_ms: 0,
+            checked_mono_ms: 0,
+            said_stalled_mono_ms: None,
+            unbalanced: 0,
+        };
+        agent.carry_out(now);
+        Ok(agent)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Tells the outbox of the destinations. Rows that wait for one that is gone refuse the start, unless
+/// the owner gives them up.
+///
+/// # Errors
+/// When rows wait for a destination that is not configured.
+pub fn check_destinations(image: &mut Image, config: &Config) -> Result<(), AgentError> {
+    let discarded: Vec<String> = config.discard.iter().cloned().collect();
+    let homeless =
+        image
+            .outbox
+            .set_destinations(&config.gateway_id, destinations(config), &discarded);
+    let Some((lane, _)) = homeless.first() else {
+        return Ok(());
+    };
+    let of_it =
+        |(other, _): &&(crate::emission::LaneId, u64)| other.destination == lane.destination;
+    Err(AgentError::Homeless {
+        name: lane.destination.to_string(),
+        rows: homeless.iter().filter(of_it).map(|(_, rows)| rows).sum(),
+    })
+}
+
+/// Where rows go, in the order of [`destination_names`].
+fn destinations(config: &Config) -> Vec<Destination> {
+    let local = (Outlet::Messages, config.local_outbox);
+    let others = config.destinations.values().map(|destination| {
+        let outlet = match destination.endpoint {
+            Endpoint::Mqtt(_) => Outlet::Messages,
+            Endpoint::Http(_) => Outlet::Requests,
+        };
+        (outlet, destination.outbox)
+    });
+    destination_names(config)
+        .into_iter()
+        .zip(std::iter::once(local).chain(others))
+        .map(|(name, (outlet, limits))| Destination {
+            name: name.into(),
+            outlet,
+            limits,
+        })
+        .collect()
+}
+
+/// What the broker knows this gateway's session by.
+fn session_name(config: &Config) -> String {
+    format!(
+        "{}:{} {}",
+        config.broker.host, config.broker.port, config.gateway_id
+    )
+}
+
+/// What the broker's session is known to hold.
+fn held_by(mill: &Mill, config: &Config) -> Vec<Subscription> {
+    let known = mill.subscriptions_of(&session_name(config)).into_iter();
+    known
+        .filter_map(|(id, filter)| {
+            Some(Subscription {
+                id,
+                filter: TopicFilter::new(&filter).ok()?,
+            })
+        })
+        .collect()
+}
+
+fn start_source(
+    config: &Config,
+    clock: &Clock,
+    held: Vec<Subscription>,
+    wanted: Vec<Subscription>,
+    sender: SyncSender<source::SourceReport>,
+    waker: &Waker,
+) -> Result<source::SourceHandle, std::io::Error> {
+    let Broker { host, port, .. } = &config.broker;
+    let mut settings = source::SourceSettings::new(host, *port, &config.gateway_id, clock.clone());
+    settings.username.clone_from(&config.broker.username);
+    settings.password.clone_from(&config.broker.password);
+    settings.tls.clone_from(&config.broker.tls);
+    settings.protocol = config.broker.protocol;
+    settings.qos = config.intake.qos;
+    settings.packet_bytes_max = config.broker.packet_bytes_max;
+    settings.coalesce = config.intake.coalesce;
+    let end = SayEnd(waker.clone());
+    source::spawn(settings, held, wanted, move |report| {
+        let SayEnd(waker) = &end;
+        match sender.try_send(report) {
+            Ok(()) => {
+                waker.wake();
+                source::Flow::Taken
+            }
+            Err(TrySendError::Full(report)) => source::Flow::Full(report),
+            Err(TrySendError::Disconnected(_)) => source::Flow::Gone,
+        }
+    })
+}
+
+/// Makes the loop look when the thread that held this has ended: its channel says so.
+struct SayEnd(Waker);
+
+impl Drop for SayEnd {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            warn!("the source has failed");
+        }
+        self.0.wake();
+    }
+}

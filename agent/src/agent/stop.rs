@@ -1,0 +1,107 @@
+//! The agent's orderly end.
+
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use super::{Agent, AgentError};
+use crate::books;
+use crate::mill;
+use crate::source::mqtt as source;
+
+impl Agent {
+    /// Takes no more events, commits those that are here, acknowledges them, sends what waits as far
+    /// as receivers are there, writes a checkpoint.
+    pub(super) fn stop(mut self, outcome: Result<(), AgentError>) -> Result<(), AgentError> {
+        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+        let deadline = Instant::now() + self.remote.grace();
+        info!("stopping");
+        if outcome.is_ok() {
+            self.finish(deadline)?;
+        }
+        self.source.command(source::SourceCommand::Stop);
+        let left = deadline.saturating_duration_since(Instant::now());
+        for report in self.outputs.stop(left) {
+            self.turn(mill::Input::Lane(report));
+        }
+        if outcome.is_ok() {
+            // A checkpoint makes the next start quick; without it the journal is enough.
+            self.turn(mill::Input::Flush);
+            self.until(deadline + self.remote.grace(), |agent| {
+                agent.mill.is_flushed()
+            })?;
+        }
+        self.told_ledgers_mono_ms = 0;
+        let now = self.clock.now();
+        self.tell_ledgers(now);
+        self.tell_the_end();
+        self.storage.stop();
+        outcome
+    }
+
+    /// Works on what the source had handed over already, and commits it.
+    fn finish(&mut self, deadline: Instant) -> Result<(), AgentError> {
+        while !self.is_full() && Instant::now() < deadline {
+            match self.reports.try_recv() {
+                Ok(report) => self.hear(report),
+                Err(_) => break,
+            }
+        }
+        self.turn(mill::Input::Commit);
+        self.until(deadline, |agent| {
+            let (last, durable) = agent.mill.lsns();
+            last == durable
+        })
+    }
+
+    /// Takes up what comes back from disk and destinations until `done`, or the time is up.
+    fn until(&mut self, deadline: Instant, done: impl Fn(&Self) -> bool) -> Result<(), AgentError> {
+        while !done(self) && Instant::now() < deadline {
+            self.waker.rearm();
+            let mut busy = false;
+            for news in self.storage.news()? {
+                self.turn(news);
+                busy = true;
+            }
+            for report in self.outputs.take_lane_reports() {
+                self.turn(mill::Input::Lane(report));
+                busy = true;
+            }
+            if !busy {
+                let _ = self.inbox.recv_timeout(Duration::from_millis(20));
+                self.turn(mill::Input::Tick);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_the_end(&self) {
+        let rules = self
+            .mill
+            .ledgers()
+            .filter(|(_, ledger)| ledger.received > 0);
+        for (rule, ledger) in rules {
+            let dropped: u64 = ledger.dropped.values().sum();
+            info!(
+                rule = %rule, received = ledger.received, filtered = ledger.filtered,
+                absorbed = ledger.absorbed, emitting = ledger.emitting, dead = ledger.dead,
+                dropped, emissions = ledger.emissions, "ledger"
+            );
+        }
+        for lane in self
+            .mill
+            .outbox()
+            .into_iter()
+            .flat_map(|outbox| outbox.lanes())
+        {
+            let counts = lane.counts();
+            info!(
+                lane = %lane.id(), made = counts.made, acknowledged = counts.acknowledged,
+                waiting = lane.waiting(), dead = counts.dead, dropped = counts.dropped, "ledger"
+            );
+        }
+        let (commit, durable) = self.mill.lsns();
+        let state_hash = books::hex(&self.mill.rules_hash());
+        info!(commit, durable, state_hash, "stopped");
+    }
+}

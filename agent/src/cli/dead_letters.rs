@@ -1,0 +1,205 @@
+//! `tidemill dead-letters`: events that a rule could not digest and rows that a destination refused.
+
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+
+use super::inspect::{look, part, running, table, text};
+use super::{ConfigOption, Failure};
+use crate::agent::control::Question;
+use crate::books;
+use crate::config::Config;
+
+pub(super) const HELP: &str = "A dead letter is kept until it is worked on once more, dropped, or displaced: at most 1,000 letters and 2 MiB.
+
+Examples:
+  tidemill dead-letters list --config agent.toml
+  tidemill dead-letters show 17
+  tidemill dead-letters redrive 17        # by the rule, or to the destination, that could not
+  tidemill dead-letters redrive all
+  tidemill dead-letters drop 17
+
+Exit codes: 0 done, 1 it cannot be read, there is no such letter, or no agent runs (redrive, drop), 2 wrong use";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// List them, oldest first
+    List(Common),
+    /// Show one with everything that is known of it
+    Show {
+        /// Its number
+        seq: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Work on one once more, or on all; needs a running agent
+    Redrive {
+        /// Its number, or `all`
+        which: Which,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Forget one, or all; needs a running agent
+    Drop {
+        /// Its number, or `all`
+        which: Which,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    #[command(flatten)]
+    file: ConfigOption,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One dead letter, or all.
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    One(u64),
+    All,
+}
+
+impl std::str::FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            _ => text
+                .parse()
+                .map(Self::One)
+                .map_err(|_| "write the number of a dead letter, or all".to_owned()),
+        }
+    }
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    match &options.what {
+        What::List(common) => list(common),
+        What::Show { seq, common } => show(*seq, common),
+        What::Redrive { which, common } => {
+            each(*which, common, "redriven", |seq| Question::Redrive { seq })
+        }
+        What::Drop { which, common } => {
+            each(*which, common, "dropped", |seq| Question::Drop { seq })
+        }
+    }
+}
+
+fn letters(common: &Common, only: Option<u64>) -> Result<Vec<Value>, Failure> {
+    let config = Config::read(&common.file.config)?;
+    let question = Question::DeadLetters { only };
+    let of_image = |image: &crate::image::Image| books::dead_letters(&image.outbox, only);
+    let answer = look(&config.data_dir, &question, of_image)?;
+    Ok(answer.as_array().cloned().unwrap_or_default())
+}
+
+const COLUMNS: [&str; 6] = ["seq", "at", "rule", "lane", "topic", "reason"];
+
+fn list(common: &Common) -> Result<(), Failure> {
+    let all = letters(common, None)?;
+    let mut out = std::io::stdout().lock();
+    if common.json {
+        writeln!(out, "{:#}", Value::Array(all))?;
+        return Ok(());
+    }
+    let line = |letter: &Value| {
+        json!({
+            "seq": part(letter, "seq"),
+            "at": time(part(letter, "at")),
+            "rule": part(letter, "rule"),
+            "lane": part(letter, "lane").as_str().unwrap_or_default(),
+            "topic": part(letter, "topic"),
+            "reason": part(letter, "reason"),
+        })
+    };
+    let lines: Vec<Value> = all.iter().map(line).collect();
+    match lines.is_empty() {
+        true => writeln!(out, "no dead letters")?,
+        false => write!(out, "{}", table(&Value::Array(lines), &COLUMNS))?,
+    }
+    Ok(())
+}
+
+/// Milliseconds since 1970 as a person reads them.
+fn time(at: &Value) -> String {
+    let time = at
+        .as_i64()
+        .and_then(chrono::DateTime::from_timestamp_millis);
+    time.map_or_else(
+        || text(at),
+        |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+    )
+}
+
+fn show(seq: u64, common: &Common) -> Result<(), Failure> {
+    let all = letters(common, Some(seq))?;
+    let Some(letter) = all.first() else {
+        return Err(none(seq));
+    };
+    let mut out = std::io::stdout().lock();
+    if common.json {
+        writeln!(out, "{letter:#}")?;
+        return Ok(());
+    }
+    for (name, value) in letter.as_object().into_iter().flatten() {
+        let value = match name.as_str() {
+            "at" => time(value),
+            _ => text(value),
+        };
+        writeln!(out, "{name:<10} {value}")?;
+    }
+    Ok(())
+}
+
+fn none(seq: u64) -> Failure {
+    Failure::Failed(anyhow::anyhow!(
+        "there is no dead letter {seq}; `tidemill dead-letters list` shows them"
+    ))
+}
+
+fn each(
+    which: Which,
+    common: &Common,
+    done: &str,
+    question: impl Fn(u64) -> Question,
+) -> Result<(), Failure> {
+    let config = Config::read(&common.file.config)?;
+    let dir = &config.data_dir;
+    let seqs = match which {
+        Which::One(seq) => vec![seq],
+        Which::All => {
+            let all = running(dir, &Question::DeadLetters { only: None })?;
+            let all = all.as_array().cloned().unwrap_or_default();
+            all.iter()
+                .filter_map(|letter| part(letter, "seq").as_u64())
+                .collect()
+        }
+    };
+    for seq in &seqs {
+        let answer = running(dir, &question(*seq))?;
+        if part(&answer, "done") != true {
+            return Err(match part(&answer, "reason").as_str() {
+                Some(reason) => Failure::Failed(anyhow::anyhow!("dead letter {seq}: {reason}")),
+                None => none(*seq),
+            });
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    match common.json {
+        true => writeln!(out, "{}", json!({ done: seqs }))?,
+        false => writeln!(out, "{} {done}", seqs.len())?,
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! `tidemill inspect`: looks into a gateway's data directory, through the agent that works there, or
+//! into the files where none does.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{ConfigOption, Failure};
+use crate::agent::control::{Question, ask};
+use crate::books;
+use crate::config::Config;
+use crate::image::Image;
+use crate::recovery::{self, RecoveryError};
+
+pub(super) const HELP: &str =
+    "While an agent runs it is asked; where none does, the files are read, and not changed.
+
+Examples:
+  tidemill inspect ledger --config agent.toml
+  tidemill inspect ledger --json | jq .lanes
+  tidemill inspect state-hash
+  tidemill inspect journal
+  tidemill inspect events --last 100 > events.jsonl     # for `tidemill rule test --events`
+
+Exit codes: 0 done, 1 it cannot be read, or a ledger does not balance, 2 wrong use";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// What to look at
+    what: What,
+    #[command(flatten)]
+    file: ConfigOption,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// How many of the latest events
+    #[arg(long, value_name = "N", default_value = "20")]
+    last: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Both ledgers: what became of every event and every emission
+    Ledger,
+    /// One hash over everything that is kept
+    StateHash,
+    /// Lanes: what waits for each destination
+    Outbox,
+    /// The two state databases
+    Pond,
+    /// Segments and records of the journal
+    Journal,
+    /// The latest events, as the recorder has them; only from a running agent
+    Events,
+    /// Whether all is well; only from a running agent
+    Health,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let config = Config::read(&options.file.config)?;
+    let dir = &config.data_dir;
+    let answer = match options.what {
+        What::Ledger | What::Outbox => look(dir, &Question::Ledger, books::ledger_of_image)?,
+        What::StateHash => look(dir, &Question::StateHash, books::state_hash_of_image)?,
+        What::Pond => recovery::inspect_ponds(dir).map_err(unreadable)?,
+        What::Journal => recovery::inspect_journal(dir).map_err(unreadable)?,
+        What::Events => running(dir, &Question::Events { last: options.last })?,
+        What::Health => running(dir, &Question::Health)?,
+    };
+    let mut out = std::io::stdout().lock();
+    match options.what {
+        _ if options.json => writeln!(out, "{answer:#}")?,
+        What::Ledger => write!(out, "{}", ledger(&answer))?,
+        What::Outbox => write!(out, "{}", table(part(&answer, "lanes"), &OUTBOX))?,
+        What::Events => {
+            for line in answer.as_array().into_iter().flatten() {
+                writeln!(out, "{line}")?;
+            }
+        }
+        What::Journal => write!(out, "{}", journal(&answer))?,
+        What::Pond => write!(out, "{}", table(&answer, &PONDS))?,
+        What::StateHash => writeln!(out, "{}", text(part(&answer, "state_hash")))?,
+        _ => writeln!(out, "{answer:#}")?,
+    }
+    if part(&answer, "balanced") == false {
+        let error = "a ledger does not balance: please report this";
+        return Err(Failure::Failed(anyhow::anyhow!(error)));
+    }
+    Ok(())
+}
+
+/// Asks the agent that works in the directory, or reads the files where none does.
+pub(super) fn look(
+    dir: &Path,
+    question: &Question,
+    of_image: impl FnOnce(&Image) -> Value,
+) -> Result<Value, Failure> {
+    match recovery::look(dir) {
+        Ok(image) => Ok(of_image(&image)),
+        Err(RecoveryError::Locked(_)) => running(dir, question),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+/// Asks the agent that works in the directory.
+pub(super) fn running(dir: &Path, question: &Question) -> Result<Value, Failure> {
+    let answer = ask(dir, question).map_err(|error| {
+        let what = format!("no agent answers in {}: {error}", dir.display());
+        Failure::Failed(anyhow::anyhow!(what))
+    })?;
+    match answer.get("error") {
+        Some(error) => Err(Failure::Failed(anyhow::anyhow!(text(error)))),
+        None => Ok(answer),
+    }
+}
+
+fn unreadable(error: RecoveryError) -> Failure {
+    Failure::Failed(error.into())
+}
+
+/// A part of an object; null where it has none of that name.
+pub(super) fn part<'a>(whole: &'a Value, name: &str) -> &'a Value {
+    whole.get(name).unwrap_or(&Value::Null)
+}
+
+/// A JSON value without the quotes around texts.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+const INTAKE: [&str; 6] = [
+    "received", "routed", "unrouted", "repeated", "surplus", "dead",
+];
+const RULES: [&str; 8] = [
+    "rule",
+    "received",
+    "filtered",
+    "absorbed",
+    "emitting",
+    "dead",
+    "dropped",
+    "emissions",
+];
+const LANES: [&str; 6] = ["lane", "made", "acknowledged", "waiting", "dead", "dropped"];
+const OUTBOX: [&str; 5] = ["lane", "waiting", "waiting_bytes", "last_seq", "cursor"];
+const PONDS: [&str; 5] = ["pond", "complete_up_to", "newest", "entries", "bytes"];
+const RECORDS: [&str; 6] = ["lsn", "durable", "segment", "offset", "bytes", "holds"];
+
+fn ledger(answer: &Value) -> String {
+    let mut all = String::from("Messages\n");
+    all.push_str(&table(
+        &Value::Array(vec![part(answer, "intake").clone()]),
+        &INTAKE,
+    ));
+    all.push_str("\nEvents, by rule: received = filtered + absorbed + emitting + dead + dropped\n");
+    all.push_str(&table(part(answer, "rules"), &RULES));
+    all.push_str("\nEmissions, by lane: made = acknowledged + waiting + dead + dropped\n");
+    all.push_str(&table(part(answer, "lanes"), &LANES));
+    let verdict = match part(answer, "balanced") == true {
+        true => "Both balance.",
+        false => "They do not balance!",
+    };
+    all.push_str(&format!(
+        "\n{verdict} As of commit {}.\n",
+        part(answer, "lsn")
+    ));
+    all
+}
+
+fn journal(answer: &Value) -> String {
+    let mut all = table(part(answer, "segments"), &["segment", "bytes", "state"]);
+    all.push('\n');
+    all.push_str(&table(part(answer, "records"), &RECORDS));
+    let (first, next, durable) = (
+        part(answer, "first"),
+        part(answer, "next"),
+        part(answer, "durable"),
+    );
+    let incarnation = text(part(answer, "incarnation"));
+    all.push_str(&format!(
+        "\nincarnation {incarnation}; records from {first} on, the next is {next}; up to {durable} they say that they were durable\n"
+    ));
+    if let Some(refused) = part(answer, "refused").as_str() {
+        all.push_str(&format!("a start would be refused: {refused}\n"));
+    }
+    all
+}
+
+/// Objects as a table with these columns.
+pub(super) fn table(rows: &Value, columns: &[&str]) -> String {
+    let rows: Vec<_> = rows.as_array().into_iter().flatten().collect();
+    if rows.is_empty() {
+        return "  (none)\n".to_owned();
+    }
+    let cell = |row: &Value, name: &str| match row.get(name) {
+        Some(Value::Object(counts)) => {
+            let counts = counts.values().filter_map(Value::as_u64);
+            counts.sum::<u64>().to_string()
+        }
+        other => other.map(text).unwrap_or_default(),
+    };
+    let mut lines: Vec<Vec<String>> = vec![columns.iter().map(|&name| name.to_owned()).collect()];
+    lines.extend(
+        rows.iter()
+            .map(|row| columns.iter().map(|name| cell(row, name)).collect()),
+    );
+    let width = |at: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(at));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let mut all = String::new();
+    for line in &lines {
+        for (cell, width) in line.iter().zip(&widths) {
+            let is_number = cell.bytes().all(|byte| byte.is_ascii_digit());
+            let padded = match is_number {
+                true => format!("  {cell:>width$}"),
+                false => format!("  {cell:<width$}"),
+            };
+            all.push_str(&padded);
+        }
+        all.truncate(all.trim_end().len());
+        all.push('\n');
+    }
+    all
+}

@@ -1,0 +1,52 @@
+//! `tidemill repair`: cuts a damaged journal where it is damaged.
+
+use std::io::Write as _;
+
+use super::{ConfigOption, Failure};
+use crate::config::Config;
+use crate::recovery;
+
+pub(super) const HELP: &str = "Keeps the longest run of whole records that continues the state, puts the old segments aside in the data
+directory, and gives the gateway a new incarnation, so that receivers do not take new emissions for old ones.
+What stood behind the damage is lost: events that were acknowledged may be missing from the state, and emissions may
+never be sent. No agent may be running.
+
+Example:
+  tidemill repair --config agent.toml
+
+Exit codes: 0 done, or nothing is wrong, 1 it cannot be repaired, 2 wrong use";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    file: ConfigOption,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let config = Config::read(&options.file.config)?;
+    let repaired = recovery::repair(&config.data_dir, config.segment_bytes)
+        .map_err(|error| Failure::Failed(error.into()))?;
+    let mut out = std::io::stdout().lock();
+    match repaired {
+        None => writeln!(out, "nothing is wrong with the journal")?,
+        Some(repaired) => {
+            let (first, last) = (repaired.first_lsn, repaired.next_lsn - 1);
+            match last < first {
+                true => writeln!(
+                    out,
+                    "no record could be kept: the journal begins anew at {first}"
+                )?,
+                false => writeln!(out, "records {first} to {last} are kept")?,
+            }
+            writeln!(
+                out,
+                "the gateway is incarnation {} now",
+                repaired.incarnation
+            )?;
+            if let Some(aside) = repaired.put_aside {
+                writeln!(out, "the old segments are in {}", aside.display())?;
+            }
+        }
+    }
+    Ok(())
+}

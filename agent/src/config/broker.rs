@@ -1,0 +1,236 @@
+//! How to reach a broker, and how events are taken from the one that sensors publish to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::address::{Address, address};
+use super::check::Table;
+use super::outbox::OutboxTable;
+use super::tls::TlsKeys;
+use crate::secret::Secret;
+use crate::text::FileError;
+use crate::tls::TlsFiles;
+
+/// How to reach a broker.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Certificates, where the connection is encrypted.
+    pub tls: Option<TlsFiles>,
+    /// Which MQTT to speak.
+    pub protocol: Protocol,
+    /// Login name.
+    pub username: Option<String>,
+    /// Login password, read from `password_file`.
+    pub password: Option<Secret>,
+    /// Largest packet taken in or sent, in bytes.
+    pub packet_bytes_max: u32,
+    /// How many messages that we send may be unacknowledged at once.
+    pub in_flight: u16,
+    /// Whether rows are sent in a JSON envelope that bears their names.
+    pub envelope: bool,
+}
+
+/// How events are taken in and committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intake {
+    /// Quality of service asked for when subscribing, 0 or 1.
+    pub qos: u8,
+    /// How long the socket rests after a batch.
+    pub coalesce: Duration,
+    /// How long an event waits at most for its commit; zero commits each batch at once.
+    pub commit_interval: Duration,
+    /// A commit comes at the latest with this many events.
+    pub commit_events: usize,
+    /// Where an event's own identity stands.
+    pub event_id: EventIdSource,
+}
+
+/// Where an event's own identity stands, by which it is known when a broker sends it twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventIdSource {
+    /// In an MQTT 5 user property of this name.
+    UserProperty(String),
+    /// In the JSON payload, where this pointer leads.
+    Pointer(String),
+    /// Nowhere.
+    None,
+}
+
+/// Which MQTT to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Protocol {
+    /// What the broker takes, 5 asked for first.
+    #[serde(rename = "auto")]
+    Auto,
+    /// MQTT 5.
+    #[serde(rename = "5")]
+    V5,
+    /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
+    V311,
+}
+
+/// The table `[broker]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BrokerTable {
+    url: Spanned<String>,
+    protocol: Option<Protocol>,
+    username: Option<Spanned<String>>,
+    password_file: Option<Spanned<PathBuf>>,
+    ca_file: Option<Spanned<PathBuf>>,
+    cert_file: Option<Spanned<PathBuf>>,
+    key_file: Option<Spanned<PathBuf>>,
+    qos: Option<Spanned<u8>>,
+    packet_bytes_max: Option<Spanned<u32>>,
+    in_flight: Option<Spanned<u16>>,
+    envelope: Option<bool>,
+    coalesce: Option<Spanned<String>>,
+    commit_interval: Option<Spanned<String>>,
+    commit_events: Option<Spanned<usize>>,
+    event_id: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) outbox: OutboxTable,
+}
+
+/// The keys that say how to reach a broker, in whichever table they stand.
+pub(super) struct Keys<'a> {
+    pub(super) protocol: Option<Protocol>,
+    pub(super) username: Option<&'a Spanned<String>>,
+    pub(super) password_file: Option<&'a Spanned<PathBuf>>,
+    pub(super) tls: TlsKeys<'a>,
+    pub(super) packet_bytes_max: Option<&'a Spanned<u32>>,
+    pub(super) in_flight: Option<&'a Spanned<u16>>,
+    pub(super) envelope: Option<bool>,
+}
+
+impl BrokerTable {
+    /// The broker that sensors publish to.
+    pub(super) fn broker(&self, table: &Table<'_>) -> Result<Broker, FileError> {
+        let address = address(self.url.get_ref(), false)
+            .map_err(|why| table.error("url", &self.url, format!(": {why}")))?;
+        let keys = Keys {
+            protocol: self.protocol,
+            username: self.username.as_ref(),
+            password_file: self.password_file.as_ref(),
+            tls: TlsKeys {
+                url: &self.url,
+                ca_file: self.ca_file.as_ref(),
+                cert_file: self.cert_file.as_ref(),
+                key_file: self.key_file.as_ref(),
+            },
+            packet_bytes_max: self.packet_bytes_max.as_ref(),
+            in_flight: self.in_flight.as_ref(),
+            envelope: self.envelope,
+        };
+        keys.checked(table, address)
+    }
+
+    /// How its events are taken in.
+    pub(super) fn intake(&self, table: &Table<'_>) -> Result<Intake, FileError> {
+        let qos = match &self.qos {
+            Some(qos) if *qos.get_ref() > 1 => {
+                return Err(table.error("qos", qos, " is 0 or 1; exactly-once needs no QoS 2"));
+            }
+            given => given.as_ref().map_or(1, |qos| *qos.get_ref()),
+        };
+        let late = "is at most 1s: events wait that long";
+        let coalesce = table.duration("coalesce", self.coalesce.as_ref(), 0..=1_000, 5, late)?;
+        let late = "is at most 10s: sensors wait that long for their acknowledgements";
+        let interval = self.commit_interval.as_ref();
+        let events = self.commit_events.as_ref();
+        Ok(Intake {
+            qos,
+            coalesce,
+            commit_interval: table.duration("commit_interval", interval, 0..=10_000, 50, late)?,
+            commit_events: table.number("commit_events", events, 1..=4_096, 256)?,
+            event_id: match &self.event_id {
+                None => EventIdSource::UserProperty("eid".to_owned()),
+                Some(text) => event_id(text.get_ref())
+                    .map_err(|why| table.error("event_id", text, format!(": {why}")))?,
+            },
+        })
+    }
+}
+
+impl Keys<'_> {
+    /// Checks the keys for the broker at `address`.
+    pub(super) fn checked(&self, table: &Table<'_>, address: Address) -> Result<Broker, FileError> {
+        let bytes = self.packet_bytes_max;
+        Ok(Broker {
+            tls: self.tls.checked(table, &address)?,
+            host: address.host,
+            port: address.port,
+            protocol: self.protocol.unwrap_or(Protocol::Auto),
+            username: self.username.map(|name| name.get_ref().clone()),
+            password: password(table, self.username, self.password_file)?,
+            packet_bytes_max: table.number("packet_bytes_max", bytes, 1_024..=8 << 20, 1 << 20)?,
+            // The library numbers eight times as many packets, in 16 bits.
+            in_flight: table.number("in_flight", self.in_flight, 1..=4_096, 100)?,
+            envelope: self.envelope.unwrap_or(false),
+        })
+    }
+}
+
+/// A password, which nobody asks for who was not told a user name.
+fn password(
+    table: &Table<'_>,
+    username: Option<&Spanned<String>>,
+    file: Option<&Spanned<PathBuf>>,
+) -> Result<Option<Secret>, FileError> {
+    let Some(path) = file else { return Ok(None) };
+    let (_, password) = table.secret("password_file", path)?;
+    if username.is_none() {
+        let why = " has no use without username";
+        return Err(table.error("password_file", path, why));
+    }
+    Ok(Some(password))
+}
+
+fn event_id(text: &str) -> Result<EventIdSource, String> {
+    let escapes_are_good = || {
+        let mut parts = text.split('~').skip(1);
+        parts.all(|part| part.starts_with(['0', '1']))
+    };
+    match text.strip_prefix("user:") {
+        Some(name) if !name.is_empty() && name.len() <= 256 && !name.contains('\0') => {
+            Ok(EventIdSource::UserProperty(name.to_owned()))
+        }
+        None if text == "none" => Ok(EventIdSource::None),
+        None if text.starts_with('/') && escapes_are_good() => {
+            Ok(EventIdSource::Pointer(text.to_owned()))
+        }
+        _ => Err(format!(
+            "{text:?} is neither \"user:NAME\" for an MQTT 5 user property, nor a JSON pointer \
+             such as \"/id\", nor \"none\""
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_event_ids_are_read() {
+        let user = |name: &str| Ok(EventIdSource::UserProperty(name.to_owned()));
+        let pointer = |path: &str| Ok(EventIdSource::Pointer(path.to_owned()));
+        assert_eq!(event_id("user:eid"), user("eid"));
+        assert_eq!(event_id("user:a b"), user("a b"));
+        assert_eq!(event_id("/a/0/b~1c"), pointer("/a/0/b~1c"));
+        assert_eq!(event_id("none"), Ok(EventIdSource::None));
+        for text in ["", "user:", "eid", "a/b", "/a~", "/a~2b"] {
+            assert!(
+                event_id(text).unwrap_err().contains("JSON pointer"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Where emissions go besides the local broker: another broker, or an HTTP endpoint.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::address::{Address, address};
+use super::broker::{Broker, Keys, Protocol};
+use super::check::Table;
+use super::outbox::{OutboxLimits, OutboxTable};
+use super::tls::TlsKeys;
+use crate::secret::SecretFile;
+use crate::text::FileError;
+use crate::tls::TlsFiles;
+
+/// A place for emissions.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// How to reach it.
+    pub endpoint: Endpoint,
+    /// What may wait for it.
+    pub outbox: OutboxLimits,
+}
+
+/// What stands at a destination.
+#[derive(Debug, Clone)]
+pub enum Endpoint {
+    /// A broker.
+    Mqtt(Broker),
+    /// Something that takes batches by HTTP.
+    Http(HttpEndpoint),
+}
+
+/// How to reach something that takes batches by HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpEndpoint {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Path and query, with the slash they begin with.
+    pub path: String,
+    /// Certificates, where the connection is encrypted.
+    pub tls: Option<TlsFiles>,
+    /// How we say who we are.
+    pub login: Option<HttpLogin>,
+}
+
+impl HttpEndpoint {
+    /// The path without its query, in which some endpoints want a token.
+    pub fn shown_path(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+}
+
+/// How a request says who sends it.
+#[derive(Debug, Clone)]
+pub enum HttpLogin {
+    /// User name and password.
+    Basic {
+        /// Login name.
+        username: String,
+        /// Where the password is read before each request.
+        password: SecretFile,
+    },
+    /// A token, read before each request.
+    Bearer(SecretFile),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port, path) = match self {
+            Self::Mqtt(broker) => (
+                broker.tls.as_ref().map_or("mqtt", |_| "mqtts"),
+                &broker.host,
+                broker.port,
+                "",
+            ),
+            Self::Http(http) => (
+                http.tls.as_ref().map_or("http", |_| "https"),
+                &http.host,
+                http.port,
+                http.shown_path(),
+            ),
+        };
+        match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}{path}"),
+            false => write!(f, "{scheme}://{host}:{port}{path}"),
+        }
+    }
+}
+
+/// A table `[destinations.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DestinationTable {
+    pub(super) url: Spanned<String>,
+    protocol: Option<Spanned<Protocol>>,
+    username: Option<Spanned<String>>,
+    password_file: Option<Spanned<PathBuf>>,
+    token_file: Option<Spanned<PathBuf>>,
+    ca_file: Option<Spanned<PathBuf>>,
+    cert_file: Option<Spanned<PathBuf>>,
+    key_file: Option<Spanned<PathBuf>>,
+    packet_bytes_max: Option<Spanned<u32>>,
+    in_flight: Option<Spanned<u16>>,
+    envelope: Option<Spanned<bool>>,
+    #[serde(default)]
+    outbox: OutboxTable,
+}
+
+impl DestinationTable {
+    /// Checks the table.
+    pub(super) fn checked(&self, table: &Table<'_>) -> Result<Destination, FileError> {
+        let address = address(self.url.get_ref(), true)
+            .map_err(|why| table.error("url", &self.url, format!(": {why}")))?;
+        let endpoint = match address.scheme.is_http() {
+            true => Endpoint::Http(self.http(table, address)?),
+            false => Endpoint::Mqtt(self.mqtt(table, address)?),
+        };
+        Ok(Destination {
+            endpoint,
+            outbox: self.outbox.checked(table, OutboxLimits::DESTINATION)?,
+        })
+    }
+
+    fn tls(&self) -> TlsKeys<'_> {
+        TlsKeys {
+            url: &self.url,
+            ca_file: self.ca_file.as_ref(),
+            cert_file: self.cert_file.as_ref(),
+            key_file: self.key_file.as_ref(),
+        }
+    }
+
+    fn mqtt(&self, table: &Table<'_>, address: Address) -> Result<Broker, FileError> {
+        if let Some(token) = &self.token_file {
+            let why = ": MQTT knows no tokens, it has username and password_file";
+            return Err(table.error("token_file", token, why));
+        }
+        let keys = Keys {
+            protocol: self.protocol.as_ref().map(|protocol| *protocol.get_ref()),
+            username: self.username.as_ref(),
+            password_file: self.password_file.as_ref(),
+            tls: self.tls(),
+            packet_bytes_max: self.packet_bytes_max.as_ref(),
+            in_flight: self.in_flight.as_ref(),
+            envelope: self.envelope.as_ref().map(|wanted| *wanted.get_ref()),
+        };
+        keys.checked(table, address)
+    }
+
+    fn http(&self, table: &Table<'_>, address: Address) -> Result<HttpEndpoint, FileError> {
+        let only = ": only brokers know that; leave it out for HTTP";
+        if let Some(value) = &self.protocol {
+            return Err(table.error("protocol", value, only));
+        }
+        if let Some(value) = &self.packet_bytes_max {
+            return Err(table.error("packet_bytes_max", value, only));
+        }
+        if let Some(value) = &self.in_flight {
+            return Err(table.error("in_flight", value, only));
+        }
+        if let Some(value) = &self.envelope {
+            return Err(table.error("envelope", value, only));
+        }
+        Ok(HttpEndpoint {
+            tls: self.tls().checked(table, &address)?,
+            login: self.login(table)?,
+            host: address.host,
+            port: address.port,
+            path: address.path,
+        })
+    }
+
+    fn login(&self, table: &Table<'_>) -> Result<Option<HttpLogin>, FileError> {
+        match (&self.username, &self.password_file, &self.token_file) {
+            (None, None, None) => Ok(None),
+            (None, None, Some(token)) => {
+                let (file, _) = table.secret("token_file", token)?;
+                Ok(Some(HttpLogin::Bearer(file)))
+            }
+            (Some(username), Some(password), None) => {
+                if username.get_ref().contains(':') {
+                    let why = " has a colon, which HTTP takes for its end";
+                    return Err(table.error("username", username, why));
+                }
+                Ok(Some(HttpLogin::Basic {
+                    username: username.get_ref().clone(),
+                    password: table.secret("password_file", password)?.0,
+                }))
+            }
+            (Some(username), None, None) => {
+                let why = " has no use without password_file";
+                Err(table.error("username", username, why))
+            }
+            (None, Some(password), _) => {
+                let why = " has no use without username";
+                Err(table.error("password_file", password, why))
+            }
+            (Some(_), _, Some(token)) => {
+                let why = ": a request bears a token, or user name and password";
+                Err(table.error("token_file", token, why))
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Which certificates a connection trusts, and which it shows: their files are read here already, so
+//! that what is wrong with them is said before anything starts.
+
+use std::path::PathBuf;
+
+use toml::Spanned;
+
+use super::address::Address;
+use super::check::Table;
+use crate::text::FileError;
+use crate::tls::{ClientFiles, Culprit, TlsFiles};
+
+/// The keys of any table with a connection in it.
+pub(super) struct TlsKeys<'a> {
+    pub(super) url: &'a Spanned<String>,
+    pub(super) ca_file: Option<&'a Spanned<PathBuf>>,
+    pub(super) cert_file: Option<&'a Spanned<PathBuf>>,
+    pub(super) key_file: Option<&'a Spanned<PathBuf>>,
+}
+
+impl TlsKeys<'_> {
+    /// Checks the keys for a connection to `address`.
+    pub(super) fn checked(
+        &self,
+        table: &Table<'_>,
+        address: &Address,
+    ) -> Result<Option<TlsFiles>, FileError> {
+        let given = [
+            ("ca_file", self.ca_file),
+            ("cert_file", self.cert_file),
+            ("key_file", self.key_file),
+        ];
+        if !address.scheme.is_secure() {
+            return match given.iter().find_map(|(key, file)| Some((key, (*file)?))) {
+                None => Ok(None),
+                Some((key, file)) => {
+                    let why = ": the connection is not encrypted, so a certificate has no use; \
+                               write mqtts:// or https:// in url";
+                    Err(table.error(key, file, why))
+                }
+            };
+        }
+        let client = match (self.cert_file, self.key_file) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(ClientFiles {
+                cert_file: table.path(cert),
+                key_file: table.path(key),
+            }),
+            (Some(cert), None) => {
+                return Err(table.error("cert_file", cert, " has no use without key_file"));
+            }
+            (None, Some(key)) => {
+                return Err(table.error("key_file", key, " has no use without cert_file"));
+            }
+        };
+        let files = TlsFiles {
+            ca_file: self.ca_file.map(|file| table.path(file)),
+            client,
+            ..TlsFiles::default()
+        };
+        match files.read() {
+            Ok(_) => Ok(Some(files)),
+            Err(error) => {
+                let named = match error.culprit {
+                    Culprit::CaFile => ("ca_file", self.ca_file),
+                    Culprit::CertFile => ("cert_file", self.cert_file),
+                    Culprit::KeyFile => ("key_file", self.key_file),
+                    Culprit::System => ("url", None),
+                };
+                let why = format!(": {error}");
+                Err(match named {
+                    (key, Some(file)) => table.error(key, file, why),
+                    (key, None) => table.error(key, self.url, why),
+                })
+            }
+        }
+    }
+}

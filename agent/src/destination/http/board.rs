@@ -1,0 +1,134 @@
+//! Where the loops of one HTTP destination note how they do, and what is told of it: to the log once
+//! for each change, to whoever asks for the status at any time.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::super::names::Names;
+use super::super::{DestinationReport, Seat};
+
+/// One for each lane, one for the queue.
+pub(super) const CARRIERS: usize = 3;
+
+pub(super) struct Board {
+    pub(super) seat: Seat,
+    pub(super) names: Names,
+    name: String,
+    address: String,
+    notes: RefCell<Notes>,
+}
+
+#[derive(Default)]
+struct Notes {
+    carriers: [Note; CARRIERS],
+    connected: Option<bool>,
+}
+
+#[derive(Default)]
+struct Note {
+    rows: usize,
+    trouble: Option<String>,
+    stalled: Option<String>,
+}
+
+impl Board {
+    pub(super) fn new(seat: Seat, names: Names, name: String, address: String) -> Self {
+        Self {
+            seat,
+            names,
+            name,
+            address,
+            notes: RefCell::default(),
+        }
+    }
+
+    /// A carrier's rows that are not settled.
+    pub(super) fn rows(&self, carrier: usize, rows: usize) {
+        self.note(carrier, None, |note| note.rows = rows);
+    }
+
+    /// A carrier's batch was taken, or refused for good.
+    pub(super) fn fine(&self, carrier: usize) {
+        let before = self.note(carrier, Some(true), |note| {
+            note.stalled = None;
+            note.trouble = None;
+        });
+        if before != Some(true) {
+            let (destination, address) = (&self.name, &self.address);
+            info!(destination, address, protocol = "HTTP", "connected");
+            let destination = self.seat.place;
+            self.seat.desk.tell(DestinationReport::Connected {
+                destination,
+                protocol: None,
+            });
+        }
+    }
+
+    /// A carrier tries again after a rest; `stalled`: unless its owner does something, in vain.
+    pub(super) fn waits(&self, carrier: usize, why: String, rest: Duration, stalled: bool) {
+        let mut news = false;
+        self.note(carrier, Some(false), |note| {
+            news = note.trouble.as_ref() != Some(&why);
+            note.stalled = stalled.then(|| why.clone());
+            note.trouble = Some(why.clone());
+        });
+        if news {
+            let (destination, address) = (&self.name, &self.address);
+            let retry_in_ms = rest.as_millis();
+            warn!(destination, address, retry_in_ms, "not delivered: {why}");
+        }
+        self.seat.desk.tell(DestinationReport::Disconnected {
+            destination: self.seat.place,
+            reason: why,
+            retry_in: rest,
+        });
+    }
+
+    /// Changes a note and what is told of all. Returns whether there was a connection before.
+    fn note(
+        &self,
+        carrier: usize,
+        connected: Option<bool>,
+        change: impl FnOnce(&mut Note),
+    ) -> Option<bool> {
+        let mut notes = self.notes.borrow_mut();
+        if let Some(note) = notes.carriers.get_mut(carrier) {
+            change(note);
+        }
+        let before = notes.connected;
+        notes.connected = connected.or(before);
+        let mut all = notes.carriers.iter();
+        self.seat.shared().set_status(|status| {
+            status.connected = notes.connected == Some(true);
+            status.rows = all.clone().map(|note| note.rows).sum();
+            status.trouble = all.clone().find_map(|note| note.trouble.clone());
+            status.stalled = all.find_map(|note| note.stalled.clone());
+        });
+        before
+    }
+
+    /// Messages of the queue were taken.
+    pub(super) fn acknowledged(&self, count: usize) {
+        let destination = self.seat.place;
+        let report = DestinationReport::Acknowledged { destination, count };
+        self.seat.desk.tell(report);
+    }
+
+    /// Messages of the queue will never be taken.
+    pub(super) fn refused(&self, count: usize, why: String) {
+        self.seat.desk.tell(DestinationReport::Dropped {
+            destination: self.seat.place,
+            count,
+            why,
+        });
+    }
+
+    /// Messages found no room in the queue.
+    pub(super) fn dropped(&self, count: usize) {
+        if count > 0 {
+            self.refused(count, "the queue was full".to_owned());
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The loops of one HTTP destination: one for each lane, one for the queue. Each has one request on
+//! its way at most, so lanes overtake one another and rows of a lane never do.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+use super::answer::{Answer, REST_MAX};
+use super::batches::Batches;
+use super::board::Board;
+use super::exchange::Exchange;
+use super::{HttpSettings, body};
+use crate::backoff::Backoff;
+use crate::emission::{LaneReport, Priority};
+use crate::source::mqtt::link::until;
+
+/// How long a carrier rests before it asks again for what its owner has to mend.
+const STALL_REST: Duration = Duration::from_secs(60);
+
+/// Messages of the queue in one request at most.
+const QUEUE_BATCH_MAX: usize = 256;
+
+/// One loop.
+pub(super) struct Carrier<'a> {
+    settings: &'a HttpSettings,
+    board: &'a Board,
+    /// Its place on the board.
+    number: usize,
+    exchange: Exchange,
+    backoff: Backoff,
+    stop_seen: watch::Receiver<Option<Instant>>,
+}
+
+/// Batches of a lane, and a bell for those that come.
+#[derive(Default)]
+pub(super) struct LaneBox {
+    pub(super) batches: RefCell<Batches>,
+    pub(super) woken: Notify,
+}
+
+impl<'a> Carrier<'a> {
+    pub(super) fn new(
+        settings: &'a HttpSettings,
+        board: &'a Board,
+        number: usize,
+        stop_seen: watch::Receiver<Option<Instant>>,
+    ) -> Self {
+        Self {
+            settings,
+            board,
+            number,
+            exchange: Exchange::new(),
+            backoff: Backoff::up_to(REST_MAX),
+            stop_seen,
+        }
+    }
+
+    /// Carries a lane's batches until the stop.
+    pub(super) async fn carry_lane(mut self, priority: Priority, lane: &LaneBox) {
+        loop {
+            let next = {
+                let batches = lane.batches.borrow();
+                batches.peek().map(|rows| {
+                    let (first, last) = (rows.first(), rows.last());
+                    let (first, last) = (first.map_or(0, |r| r.seq), last.map_or(0, |r| r.seq));
+                    let key = body::key(&self.board.names, priority, first, last);
+                    (first, key, body::rows(&self.board.names, priority, rows))
+                })
+            };
+            self.board.rows(self.number, lane.batches.borrow().rows());
+            let Some((first, key, body)) = next else {
+                tokio::select! {
+                    biased; // What was shipped before the stop is still tried.
+                    () = lane.woken.notified() => continue,
+                    () = stopping(self.stop_seen.clone()) => return,
+                }
+            };
+            let Some(settled) = self.deliver(Some(&key), body, false).await else {
+                return;
+            };
+            self.settle(priority, lane, first, settled);
+        }
+    }
+
+    fn settle(&self, priority: Priority, lane: &LaneBox, first: u64, settled: Result<(), String>) {
+        let mut batches = lane.batches.borrow_mut();
+        let destination = self.board.seat.place;
+        let report = match settled {
+            Ok(()) => batches.taken(first).map(|last| LaneReport::Acknowledged {
+                destination,
+                priority,
+                first,
+                last,
+            }),
+            Err(reason) => batches.refused(first).map(|last| LaneReport::Refused {
+                destination,
+                priority,
+                first,
+                last,
+                reason,
+            }),
+        };
+        if let Some(report) = report {
+            self.board.seat.desk.tell_lane(report);
+        }
+    }
+
+    /// Carries messages that are no rows until the stop.
+    pub(super) async fn carry_queue(mut self, woken: &Notify) {
+        loop {
+            let seat = &self.board.seat;
+            let batch = seat.shared().queue().take(QUEUE_BATCH_MAX, QUEUE_BATCH_MAX);
+            self.board.dropped(seat.shared().queue().take_dropped());
+            if batch.is_empty() {
+                tokio::select! {
+                    biased; // What was queued before the stop is still tried.
+                    () = woken.notified() => continue,
+                    () = stopping(self.stop_seen.clone()) => return,
+                }
+            }
+            let body = body::messages(&self.board.names, &batch);
+            let settled = self.deliver(None, body, true).await;
+            let mut queue = self.board.seat.shared().queue();
+            let Some(settled) = settled else {
+                queue.put_back(batch.into_iter());
+                return;
+            };
+            batch.iter().for_each(|message| queue.settled(message));
+            drop(queue);
+            match settled {
+                Ok(()) => self.board.acknowledged(batch.len()),
+                Err(reason) => self.board.refused(batch.len(), reason),
+            }
+        }
+    }
+
+    /// Sends one batch, again and again, until it is taken or refused. `None`: it is time to stop.
+    /// A batch that is kept on disk is not waited for then; one that is not, as long as may be.
+    async fn deliver(
+        &mut self,
+        key: Option<&str>,
+        body: Bytes,
+        to_the_end: bool,
+    ) -> Option<Result<(), String>> {
+        loop {
+            let posted = self.exchange.post(self.settings, key, body.clone());
+            let answer = tokio::select! {
+                biased;
+                answer = posted => answer,
+                () = stopped(self.stop_seen.clone()) => return None,
+            };
+            let rest = match answer {
+                Answer::Taken => {
+                    self.backoff.reset();
+                    self.board.fine(self.number);
+                    return Some(Ok(()));
+                }
+                Answer::Refused(why) => {
+                    self.backoff.reset();
+                    self.board.fine(self.number);
+                    return Some(Err(why));
+                }
+                Answer::NotNow(why, rest) => {
+                    let random = RandomState::new().hash_one(());
+                    let rest = self
+                        .backoff
+                        .after_failure(random)
+                        .max(rest.unwrap_or_default());
+                    self.board.waits(self.number, why, rest, false);
+                    rest
+                }
+                Answer::Stalled(why) => {
+                    self.board.waits(self.number, why, STALL_REST, true);
+                    STALL_REST
+                }
+            };
+            let again = tokio::time::sleep(rest);
+            let stop_seen = self.stop_seen.clone();
+            match to_the_end {
+                true => tokio::select! {
+                    () = again => {}
+                    () = stopped(stop_seen) => return None,
+                },
+                false => tokio::select! {
+                    () = again => {}
+                    () = stopping(stop_seen) => return None,
+                },
+            }
+        }
+    }
+}
+
+/// Waits until a stop was asked for.
+async fn stopping(mut stop_seen: watch::Receiver<Option<Instant>>) {
+    // Where nobody can ask any more, it is time too.
+    let _ = stop_seen.wait_for(Option::is_some).await;
+}
+
+/// Waits until the grace of a stop is over.
+async fn stopped(mut stop_seen: watch::Receiver<Option<Instant>>) {
+    let by = match stop_seen.wait_for(Option::is_some).await {
+        Ok(by) => *by,
+        Err(_) => return,
+    };
+    until(by).await;
+}

@@ -1,0 +1,265 @@
+//! The journal: what happened, in order, on disk. A record is durable once [`Journal::sync`] has
+//! returned its LSN, and comes back after whatever crash. What a record means is not known here.
+//!
+//! It lies in segments of fixed size, filled with zeros when they are made and used again in place, so
+//! that a commit changes no metadata of the file system. Each record bears the checksum of the one
+//! before it: what an earlier use of the file left never passes for a continuation. `docs/formats.md`
+//! describes every byte, `docs/decisions/0005-journal.md` says why it is like this.
+
+mod append;
+mod disk;
+mod error;
+mod format;
+mod identity;
+mod inspect;
+mod latency;
+#[cfg(any(test, feature = "sabotage"))]
+pub mod model;
+mod open;
+mod reader;
+mod recovery;
+mod repair;
+mod search;
+mod spares;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod window;
+mod writer;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use disk::{DirectoryDisk, Disk, DiskFile, is_full};
+pub(crate) use disk::{make_directory, sync_directory};
+pub use error::JournalError;
+pub use format::FORMAT;
+pub use identity::Identity;
+pub use inspect::{Ending, Seen, SegmentState, Why, inspect};
+pub use latency::Latencies;
+pub use open::{begins, open_in};
+pub use reader::Reader;
+pub use repair::{Repaired, repair};
+pub use writer::{Appended, Writer, WriterState};
+
+use format::{HEAD_BYTES, HEADER_BYTES, Header};
+use survey::{Piece, Survey};
+
+/// Bytes of a segment, unless told otherwise: at least twice what the effects of one event may take.
+pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Segments kept for use, unless told otherwise; more are removed.
+pub const SPARES_MAX: usize = 4;
+
+/// How a journal is kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bytes of a new segment, below 4 GiB. Older ones keep their length.
+    pub segment_bytes: u64,
+    /// Segments kept for use; more are removed.
+    pub spares_max: usize,
+    /// Whose journal it is; one of another identity is refused.
+    pub identity: Identity,
+    /// A random number, another one at every start.
+    pub salt: u64,
+}
+
+/// Where the records stand; shared with [`Reader`]s.
+#[derive(Debug, Default)]
+struct Positions {
+    /// The chain, oldest first.
+    pieces: VecDeque<Piece>,
+    /// The record that comes next.
+    next_lsn: u64,
+    /// Up to where everything is on the medium.
+    durable_lsn: u64,
+    /// Where in the last piece the next record goes.
+    offset: u64,
+}
+
+impl Positions {
+    fn first_lsn(&self) -> u64 {
+        let first = self.pieces.front();
+        first.map_or(self.next_lsn, |piece| piece.header.first_lsn)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared(Mutex<Positions>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Positions> {
+        // Each change is complete before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A segment and its open file.
+struct OpenSegment<F> {
+    name: Arc<str>,
+    bytes: u64,
+    file: F,
+}
+
+/// The journal of one data directory; there must be one only.
+pub struct Journal<D: Disk> {
+    disk: D,
+    settings: Settings,
+    shared: Arc<Shared>,
+    /// Where the next record goes; `None` until the first one of a new journal.
+    active: Option<OpenSegment<D::File>>,
+    /// Whether the active segment has writes that were not synced.
+    is_dirty: bool,
+    /// Segments that are full and have writes that were not synced, oldest first.
+    unsynced: Vec<OpenSegment<D::File>>,
+    spares: Vec<OpenSegment<D::File>>,
+    /// What the next record names as the one before.
+    chain: u32,
+    /// Checksum of the last record.
+    last: u32,
+    /// Number for the name of the next segment.
+    next_index: u32,
+    /// The record being written; kept for its memory.
+    scratch: Vec<u8>,
+    /// Once the disk has failed nothing is written any more.
+    has_failed: bool,
+}
+
+impl<D: Disk> Journal<D> {
+    /// Opens a journal, and hands all records after `from_lsn` to `replay`, in order. Returns once all
+    /// of them are proven to be on the medium, and whatever a crash left behind them is no danger any
+    /// more.
+    ///
+    /// # Errors
+    /// When a record is missing that was durable, when the journal begins behind or ends before
+    /// `from_lsn`, is of another format or identity, when the disk fails, or `replay` does. Nothing
+    /// was changed then, unless it was the disk that failed.
+    pub fn open(
+        disk: D,
+        settings: Settings,
+        from_lsn: u64,
+        mut replay: impl FnMut(u64, &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Result<Self, JournalError> {
+        let terms = survey::Terms {
+            identity: Some(settings.identity),
+            from_lsn,
+            lenient: false,
+        };
+        let mut survey = survey::survey(&disk, &terms, |found| {
+            let lsn = found.head.lsn;
+            replay(lsn, found.payload()).map_err(|error| JournalError::Replay { lsn, error })
+        })?;
+        if let Some(damage) = survey.damage.take() {
+            return Err(damage.into());
+        }
+        let mended = recovery::mend(&disk, &survey, &settings)?;
+        Ok(Self::assemble(disk, settings, survey, mended))
+    }
+
+    /// Begins a journal whose first record has the given LSN, in an empty place.
+    fn begin(disk: D, settings: Settings, first_lsn: u64) -> Result<Self, JournalError> {
+        let header = Header {
+            identity: settings.identity,
+            first_lsn,
+            salt: settings.salt,
+            before: 0,
+        };
+        let name = disk::name(1);
+        let file = disk
+            .create(&name, settings.segment_bytes)
+            .map_err(JournalError::at("making", &name, settings.segment_bytes))?;
+        file.write_at(&header.encode(), 0)
+            .and_then(|()| file.sync())
+            .map_err(JournalError::failed("writing", &name))?;
+        Self::open(disk, settings, first_lsn - 1, |_, _| Ok(()))
+    }
+
+    fn assemble(
+        disk: D,
+        settings: Settings,
+        survey: Survey,
+        mended: recovery::Mended<D::File>,
+    ) -> Self {
+        let numbers = survey.segments.iter().map(|it| disk::index(&it.name));
+        let next_index = numbers.max().flatten().unwrap_or(0) + 1;
+        let positions = Positions {
+            pieces: survey.pieces.into(),
+            next_lsn: survey.end.next_lsn,
+            durable_lsn: survey.end.next_lsn - 1,
+            offset: survey.end.offset,
+        };
+        Self {
+            disk,
+            settings,
+            shared: Arc::new(Shared(Mutex::new(positions))),
+            active: mended.active,
+            is_dirty: false,
+            unsynced: Vec::new(),
+            spares: mended.spares,
+            chain: survey.end.chain,
+            last: survey.end.last,
+            next_index,
+            scratch: Vec::new(),
+            has_failed: false,
+        }
+    }
+
+    /// Whose journal it is.
+    pub fn identity(&self) -> Identity {
+        self.settings.identity
+    }
+
+    /// The oldest record there is; [`Journal::next_lsn`] where there is none.
+    pub fn first_lsn(&self) -> u64 {
+        self.shared.lock().first_lsn()
+    }
+
+    /// The LSN that [`Journal::append`] takes next.
+    pub fn next_lsn(&self) -> u64 {
+        self.shared.lock().next_lsn
+    }
+
+    /// Up to where everything is on the medium.
+    pub fn durable_lsn(&self) -> u64 {
+        self.shared.lock().durable_lsn
+    }
+
+    /// Bytes from the beginning of the journal to its end.
+    pub fn bytes(&self) -> u64 {
+        let positions = self.shared.lock();
+        let (last, full) = (positions.offset, positions.pieces.len().saturating_sub(1));
+        let pieces = positions.pieces.iter().take(full);
+        pieces.map(|piece| piece.bytes).sum::<u64>() + last * u64::from(self.active.is_some())
+    }
+
+    /// The longest payload of a record.
+    pub fn record_bytes_max(&self) -> usize {
+        let bytes = usize::try_from(self.settings.segment_bytes).unwrap_or(usize::MAX);
+        bytes.saturating_sub(HEADER_BYTES + HEAD_BYTES) / 8 * 8
+    }
+
+    /// Reads records back, also while others are appended.
+    pub fn reader(&self) -> Reader<D> {
+        let mark = self.settings.identity.mark;
+        Reader::new(self.disk.clone(), Arc::clone(&self.shared), mark)
+    }
+
+    /// Reads records back, see [`Reader::read`].
+    ///
+    /// # Errors
+    /// When they are no longer there, or not readable.
+    pub fn read(
+        &self,
+        from_lsn: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
+        self.reader().read(from_lsn, max_bytes)
+    }
+
+    fn refuse_after_failure(&self) -> Result<(), JournalError> {
+        match self.has_failed {
+            true => Err(JournalError::FailedBefore),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Writing: records into the segment in use, or into the next one, and the sync that makes them durable.
+
+use std::sync::Arc;
+
+use super::Journal;
+use super::disk::{Disk, DiskFile};
+use super::error::JournalError;
+use super::format::{HEAD_BYTES, HEADER_BYTES, Header, encode_record, record_size};
+use super::survey::Piece;
+use crate::sabotage::{self, Sabotage};
+
+/// Memory kept from one record to the next.
+const SCRATCH_BYTES_MAX: usize = 256 * 1024;
+
+impl<D: Disk> Journal<D> {
+    /// Writes the next record. It is not durable before [`Journal::sync`].
+    ///
+    /// # Errors
+    /// When there is no room for another segment (nothing has changed then), the record is too long, or
+    /// the disk fails, now or before.
+    ///
+    /// # Panics
+    /// When `lsn` is not [`Journal::next_lsn`].
+    pub fn append(&mut self, lsn: u64, payload: &[u8]) -> Result<(), JournalError> {
+        self.refuse_after_failure()?;
+        let (next_lsn, durable_lsn, offset) = {
+            let positions = self.shared.lock();
+            (positions.next_lsn, positions.durable_lsn, positions.offset)
+        };
+        assert_eq!(lsn, next_lsn, "records are appended in order");
+        let (bytes, max) = (payload.len(), self.record_bytes_max());
+        if bytes > max {
+            return Err(JournalError::TooLarge { bytes, max });
+        }
+        self.scratch.clear();
+        let size = record_size(bytes);
+        match &self.active {
+            Some(active) if offset + size <= active.bytes => {}
+            Some(active) if offset == HEADER_BYTES as u64 => {
+                let max = usize::try_from(active.bytes).unwrap_or(usize::MAX);
+                let max = max.saturating_sub(HEADER_BYTES + HEAD_BYTES);
+                return Err(JournalError::TooLarge { bytes, max });
+            }
+            _ => return self.append_to_next(lsn, durable_lsn, payload),
+        }
+        let mark = self.settings.identity.mark;
+        let scratch = &mut self.scratch;
+        let checksum = encode_record(scratch, mark, self.chain, lsn, durable_lsn, payload);
+        if let Some(active) = &self.active {
+            let written = active.file.write_at(&self.scratch, offset);
+            let error = JournalError::at("writing", &active.name, size);
+            written.map_err(error).inspect_err(|error| {
+                self.has_failed |= !error.is_stall();
+            })?;
+        }
+        self.appended(checksum, offset + size);
+        Ok(())
+    }
+
+    /// Takes another segment into use: its header and its first record are one write.
+    fn append_to_next(
+        &mut self,
+        lsn: u64,
+        durable_lsn: u64,
+        payload: &[u8],
+    ) -> Result<(), JournalError> {
+        let header = Header {
+            identity: self.settings.identity,
+            first_lsn: lsn,
+            salt: mixed(self.settings.salt ^ lsn),
+            before: self.last,
+        };
+        let mark = self.settings.identity.mark;
+        self.scratch.extend(header.encode());
+        let scratch = &mut self.scratch;
+        let checksum = encode_record(scratch, mark, header.chain(), lsn, durable_lsn, payload);
+        let segment = self.take_segment()?;
+        let bytes = self.scratch.len() as u64;
+        let written = segment.file.write_at(&self.scratch, 0);
+        if let Err(error) = written.map_err(JournalError::at("writing", &segment.name, bytes)) {
+            self.has_failed |= !error.is_stall();
+            self.spares.push(segment);
+            return Err(error);
+        }
+        self.shared.lock().pieces.push_back(Piece {
+            name: Arc::clone(&segment.name),
+            bytes: segment.bytes,
+            header,
+        });
+        let full = self.active.replace(segment);
+        self.unsynced.extend(full.filter(|_| self.is_dirty));
+        self.appended(checksum, bytes);
+        Ok(())
+    }
+
+    fn appended(&mut self, checksum: u32, offset: u64) {
+        if self.scratch.capacity() > SCRATCH_BYTES_MAX {
+            self.scratch = Vec::new();
+        }
+        self.is_dirty = true;
+        (self.chain, self.last) = (checksum, checksum);
+        let mut positions = self.shared.lock();
+        positions.next_lsn += 1;
+        positions.offset = offset;
+    }
+
+    /// Makes everything that was appended durable, and says up to which LSN that is.
+    ///
+    /// # Errors
+    /// When the disk fails, now or before. What was not durable before may be lost then, and nothing is
+    /// written any more.
+    pub fn sync(&mut self) -> Result<u64, JournalError> {
+        self.refuse_after_failure()?;
+        let active = self.active.iter().filter(|_| self.is_dirty);
+        for segment in self.unsynced.iter().chain(active) {
+            let mut synced = segment.file.sync();
+            if synced.is_err() && sabotage::is(Sabotage::SyncErrorIgnored) {
+                synced = segment.file.sync();
+            }
+            if let Err(error) = synced {
+                self.has_failed = true;
+                return Err(JournalError::failed("syncing", &segment.name)(error));
+            }
+        }
+        self.unsynced.clear();
+        self.is_dirty = false;
+        let mut positions = self.shared.lock();
+        positions.durable_lsn = positions.next_lsn - 1;
+        Ok(positions.durable_lsn)
+    }
+}
+
+/// A number that looks random, made of one that does not (splitmix64).
+pub(super) fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

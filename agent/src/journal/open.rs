@@ -1,0 +1,97 @@
+//! The journal of a data directory: its files, its identity, and what of it is missing.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::{DirectoryDisk, Disk, make_directory};
+use super::error::JournalError;
+use super::identity::random;
+use super::repair;
+use super::{Identity, Journal, SPARES_MAX, Settings, survey};
+
+/// The folder of the segments in a data directory.
+pub(super) const FOLDER: &str = "journal";
+
+/// Opens the journal of a data directory, see [`Journal::open`]. Where there is none yet, one is begun,
+/// with an identity of its own.
+///
+/// # Errors
+/// As [`Journal::open`]; also when the state says that there was a journal, when the file with the
+/// identity is missing, or when a repair was begun and not finished.
+pub fn open_in(
+    data_dir: &Path,
+    segment_bytes: u64,
+    from_lsn: u64,
+    replay: impl FnMut(u64, &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<Journal<DirectoryDisk>, JournalError> {
+    repair::refuse_unfinished(data_dir)?;
+    let folder = data_dir.join(FOLDER);
+    let identity = if is_new(&folder)? {
+        if from_lsn > 0 {
+            return Err(JournalError::Gap {
+                wanted: from_lsn + 1,
+                first: 1,
+            });
+        }
+        begin_identity(data_dir)?
+    } else {
+        Identity::read(data_dir)?.ok_or_else(|| JournalError::Identity {
+            path: data_dir.join("incarnation"),
+            what: "is missing, though there is a journal; put it back, or run `tidemill repair`"
+                .to_owned(),
+        })?
+    };
+    let shown = folder.display().to_string();
+    let disk = DirectoryDisk::new(&folder).map_err(JournalError::failed("making", &shown))?;
+    let settings = settings(segment_bytes, identity)?;
+    Journal::open(disk, settings, from_lsn, replay)
+}
+
+/// The oldest record of a data directory's journal, told by its headers alone; `None` where there is no
+/// journal.
+///
+/// # Errors
+/// When a header cannot be read, or is of another format.
+pub fn begins(data_dir: &Path) -> Result<Option<u64>, JournalError> {
+    let folder = data_dir.join(FOLDER);
+    if is_new(&folder)? {
+        return Ok(None);
+    }
+    let segments = survey::segments(&DirectoryDisk::read_only(&folder), None)?;
+    let first = survey::in_use(&segments).into_iter().next();
+    Ok(first.map(|piece| piece.header.first_lsn))
+}
+
+pub(super) fn settings(segment_bytes: u64, identity: Identity) -> Result<Settings, JournalError> {
+    let salt = random().map_err(JournalError::failed("reading", "/dev/urandom"))?;
+    Ok(Settings {
+        segment_bytes,
+        spares_max: SPARES_MAX,
+        identity,
+        salt: u64::from_le_bytes(salt),
+    })
+}
+
+/// Whether no segment was ever made there: nothing can have been sent then.
+fn is_new(folder: &Path) -> Result<bool, JournalError> {
+    if !folder.exists() {
+        return Ok(true);
+    }
+    let shown = folder.display().to_string();
+    let names = DirectoryDisk::read_only(folder).list();
+    Ok(names
+        .map_err(JournalError::failed("listing", &shown))?
+        .is_empty())
+}
+
+fn begin_identity(data_dir: &Path) -> Result<Identity, JournalError> {
+    let refused = |path: PathBuf| {
+        move |error: std::io::Error| JournalError::Identity {
+            path,
+            what: error.to_string(),
+        }
+    };
+    make_directory(data_dir).map_err(refused(data_dir.to_owned()))?;
+    let identity = Identity::draw().map_err(refused("/dev/urandom".into()))?;
+    identity.write(data_dir)?;
+    Ok(identity)
+}

@@ -1,0 +1,203 @@
+//! Cuts a journal where it is damaged. What is whole and belongs together goes into a new journal with a
+//! new incarnation, so that receivers do not take rows to come for rows that were cut; the old segments
+//! are put aside as they are. Each step can be interrupted, and is finished by the next repair.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::{DirectoryDisk, Disk, sync_directory};
+use super::error::JournalError;
+use super::open::{FOLDER, settings};
+use super::survey::{self, Piece, Survey, Terms};
+use super::{Identity, Journal};
+
+/// Being written.
+const UNFINISHED: &str = "journal.new.unfinished";
+/// Written to its end, not yet in place.
+const FINISHED: &str = "journal.new";
+
+/// What a repair did.
+#[derive(Debug)]
+pub struct Repaired {
+    /// The oldest record that was kept.
+    pub first_lsn: u64,
+    /// The record that comes next; the oldest one where none was kept.
+    pub next_lsn: u64,
+    /// The new incarnation.
+    pub incarnation: String,
+    /// Where the old segments are.
+    pub put_aside: Option<PathBuf>,
+}
+
+/// Refuses a start in the middle of a repair.
+pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), JournalError> {
+    match data_dir.join(FINISHED).exists() {
+        true => Err(JournalError::RepairUnfinished(data_dir.join(FOLDER))),
+        false => Ok(()),
+    }
+}
+
+/// Repairs the journal of a data directory whose state holds everything up to `from_lsn` (0 where there
+/// is no state). `None` if nothing is wrong with it. The data directory has to be locked.
+///
+/// Kept is the longest run of whole records that continues the state, and what stands before it
+/// without a gap. Where no such run is left, the journal begins anew after `from_lsn`.
+///
+/// # Errors
+/// When the disk fails or has no room for a copy, or the journal is of another format or incarnation.
+pub fn repair(
+    data_dir: &Path,
+    segment_bytes: u64,
+    from_lsn: u64,
+) -> Result<Option<Repaired>, JournalError> {
+    if !data_dir.join(FINISHED).exists() {
+        let Some(kept) = plan(data_dir, from_lsn)? else {
+            return Ok(None);
+        };
+        copy(data_dir, segment_bytes, &kept)?;
+        step(data_dir, "renaming", |dir| {
+            std::fs::rename(dir.join(UNFINISHED), dir.join(FINISHED))
+        })?;
+    }
+    finish(data_dir).map(Some)
+}
+
+/// What is kept.
+struct Kept {
+    pieces: Vec<Piece>,
+    first_lsn: u64,
+    next_lsn: u64,
+}
+
+fn disk(data_dir: &Path) -> DirectoryDisk {
+    DirectoryDisk::read_only(&data_dir.join(FOLDER))
+}
+
+/// What to keep; `None` where all of it is in order.
+fn plan(data_dir: &Path, from_lsn: u64) -> Result<Option<Kept>, JournalError> {
+    let disk = disk(data_dir);
+    let read = Identity::read(data_dir);
+    let identity = read.as_ref().ok().copied().flatten();
+    let terms = Terms {
+        identity,
+        from_lsn,
+        lenient: true,
+    };
+    let nothing = Kept {
+        pieces: Vec::new(),
+        first_lsn: from_lsn + 1,
+        next_lsn: from_lsn + 1,
+    };
+    let survey = match survey::survey(&disk, &terms, |_| Ok(())) {
+        Ok(survey) => survey,
+        Err(JournalError::Gap { .. }) => return Ok(Some(nothing)),
+        Err(error) => return Err(error),
+    };
+    let older = whole_before_walk(&disk, &survey)?;
+    let is_whole = survey.damage.is_none() && survey.unreadable == 0;
+    if is_whole && older == 0 && (identity.is_some() || survey.segments.is_empty()) {
+        return Ok(None);
+    }
+    if survey.end.next_lsn <= from_lsn {
+        return Ok(Some(nothing));
+    }
+    let pieces = survey.pieces.get(older..).unwrap_or_default().to_vec();
+    let first = pieces.first().map(|piece| piece.header.first_lsn);
+    Ok(Some(Kept {
+        first_lsn: first.unwrap_or(survey.end.next_lsn),
+        next_lsn: survey.end.next_lsn,
+        pieces,
+    }))
+}
+
+/// Number of the first piece from which on all are whole up to where the walk began.
+fn whole_before_walk<D: Disk>(disk: &D, survey: &Survey) -> Result<usize, JournalError> {
+    let mut first = survey.walked;
+    let mut next = survey.pieces.get(first);
+    for (number, piece) in survey.pieces.iter().enumerate().take(first).rev() {
+        let (end, _) = survey::walk(disk, piece, true, |_| Ok(()))?;
+        let links =
+            |next: &Piece| (next.header.first_lsn, next.header.before) == (end.next_lsn, end.last);
+        if !next.is_some_and(links) {
+            break;
+        }
+        (first, next) = (number, Some(piece));
+    }
+    Ok(first)
+}
+
+fn copy(data_dir: &Path, segment_bytes: u64, kept: &Kept) -> Result<(), JournalError> {
+    let folder = data_dir.join(UNFINISHED);
+    let shown = folder.display().to_string();
+    let failed = || JournalError::failed("making", &shown);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(failed())?;
+    }
+    let made = DirectoryDisk::new(&folder).map_err(failed())?;
+    let identity = Identity::draw().map_err(JournalError::failed("reading", "/dev/urandom"))?;
+    let largest = kept.pieces.iter().map(|piece| piece.bytes).max();
+    let settings = settings(segment_bytes.max(largest.unwrap_or(0)), identity)?;
+    let mut journal = Journal::begin(made, settings, kept.first_lsn)?;
+    for piece in &kept.pieces {
+        survey::walk(&disk(data_dir), piece, true, |found| {
+            match found.head.lsn < kept.next_lsn {
+                true => journal.append(found.head.lsn, found.payload()),
+                false => Ok(()),
+            }
+        })?;
+        journal.sync()?;
+    }
+    Ok(())
+}
+
+/// Puts the new journal in place.
+fn finish(data_dir: &Path) -> Result<Repaired, JournalError> {
+    let made = DirectoryDisk::read_only(&data_dir.join(FINISHED));
+    let segments = survey::segments(&made, None)?;
+    let identity = segments.iter().find_map(|segment| segment.identity());
+    let identity = identity.ok_or_else(|| JournalError::RepairUnfinished(made.dir().to_owned()))?;
+    let pieces = survey::in_use(&segments);
+    let first_lsn = pieces.first().map_or(1, |piece| piece.header.first_lsn);
+    let next_lsn = match pieces.last() {
+        Some(last) => survey::walk(&made, last, false, |_| Ok(()))?.0.next_lsn,
+        None => first_lsn,
+    };
+    let put_aside = put_aside(data_dir)?;
+    identity.write(data_dir)?;
+    step(data_dir, "renaming", |dir| {
+        std::fs::rename(dir.join(FINISHED), dir.join(FOLDER))
+    })?;
+    Ok(Repaired {
+        first_lsn,
+        next_lsn,
+        incarnation: identity.to_string(),
+        put_aside,
+    })
+}
+
+fn put_aside(data_dir: &Path) -> Result<Option<PathBuf>, JournalError> {
+    if !data_dir.join(FOLDER).exists() {
+        return Ok(None);
+    }
+    let mut number = 1;
+    let free = |number| data_dir.join(format!("journal.cut-{number}"));
+    while free(number).exists() {
+        number += 1;
+    }
+    let aside = free(number);
+    step(data_dir, "putting aside", |dir| {
+        std::fs::rename(dir.join(FOLDER), &aside)
+    })?;
+    Ok(Some(aside))
+}
+
+/// One change to the data directory, durable when this returns.
+fn step(
+    data_dir: &Path,
+    doing: &'static str,
+    act: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<(), JournalError> {
+    let shown = data_dir.display().to_string();
+    act(data_dir)
+        .and_then(|()| sync_directory(data_dir))
+        .map_err(JournalError::failed(doing, &shown))
+}

@@ -1,0 +1,93 @@
+//! Segments on their way: made ahead of need, taken into use, given up, used again.
+
+use std::sync::Arc;
+
+use super::disk::{self, Disk, DiskFile};
+use super::error::JournalError;
+use super::format::encode_spare;
+use super::survey::Piece;
+use super::{Journal, OpenSegment};
+
+impl<D: Disk> Journal<D> {
+    pub(super) fn take_segment(&mut self) -> Result<OpenSegment<D::File>, JournalError> {
+        if self.spares.is_empty() {
+            let made = self.make_spare();
+            made.inspect_err(|error| self.has_failed |= !error.is_stall())?;
+        }
+        self.spares.pop().ok_or(JournalError::Full {
+            bytes: self.settings.segment_bytes,
+        })
+    }
+
+    fn make_spare(&mut self) -> Result<(), JournalError> {
+        let (name, bytes) = (disk::name(self.next_index), self.settings.segment_bytes);
+        let file = self
+            .disk
+            .create(&name, bytes)
+            .map_err(JournalError::at("making", &name, bytes))?;
+        self.next_index += 1;
+        let name = name.into();
+        self.spares.push(OpenSegment { name, bytes, file });
+        Ok(())
+    }
+
+    /// Gives the segments up that hold nothing but records below `below_lsn`. The last one with a
+    /// durable record stays in any case: it shows where the journal is.
+    ///
+    /// # Errors
+    /// When the disk fails, now or before.
+    pub fn recycle(&mut self, below_lsn: u64) -> Result<(), JournalError> {
+        self.refuse_after_failure()?;
+        while let Some(piece) = self.take_oldest(below_lsn) {
+            let recycled = self.give_up(&piece);
+            recycled.inspect_err(|_| self.has_failed = true)?;
+        }
+        Ok(())
+    }
+
+    fn take_oldest(&mut self, below_lsn: u64) -> Option<Piece> {
+        let mut positions = self.shared.lock();
+        let next = positions.pieces.get(1)?.header.first_lsn;
+        let is_done = next <= below_lsn && next <= positions.durable_lsn;
+        is_done.then(|| positions.pieces.pop_front()).flatten()
+    }
+
+    /// Syncs before the next one is given up, so that what is there is one chain at any moment.
+    fn give_up(&mut self, piece: &Piece) -> Result<(), JournalError> {
+        let name = &piece.name;
+        let failed = || JournalError::failed("recycling", name);
+        let file = self.disk.open(name).map_err(failed())?;
+        let spare = encode_spare(self.settings.identity);
+        file.write_at(&spare, 0).map_err(failed())?;
+        file.sync().map_err(failed())?;
+        let is_like_new = piece.bytes == self.settings.segment_bytes;
+        if is_like_new && self.spares.len() < self.settings.spares_max {
+            self.spares.push(OpenSegment {
+                name: Arc::clone(name),
+                bytes: piece.bytes,
+                file,
+            });
+            return Ok(());
+        }
+        self.disk.remove(name).map_err(failed())
+    }
+
+    /// Whether it is time to make a spare: the segment in use is half full, and no other waits.
+    pub fn wants_spare(&self) -> bool {
+        let offset = self.shared.lock().offset;
+        let active = self.active.as_ref();
+        self.spares.is_empty() && active.is_none_or(|active| offset > active.bytes / 2)
+    }
+
+    /// Makes a spare where one is wanted, so that no commit has to wait for it.
+    ///
+    /// # Errors
+    /// When it cannot be made. That is no harm yet: it is tried again when the segment is needed.
+    pub fn prepare_spare(&mut self) -> Result<(), JournalError> {
+        self.refuse_after_failure()?;
+        if self.wants_spare() {
+            self.make_spare()?;
+        }
+        Ok(())
+    }
+}

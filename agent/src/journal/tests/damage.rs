@@ -1,0 +1,302 @@
+//! Damage is told with its place, whatever it hits; only what nobody knows to have been durable is cut.
+
+use super::*;
+use crate::journal::{Ending, Seen, SegmentState, inspect};
+
+/// Where a record stands.
+#[derive(Debug, Clone)]
+struct At {
+    segment: String,
+    offset: u64,
+    lsn: u64,
+    payload: u64,
+}
+
+/// A journal of a few segments, all of it durable; the last record says so of those before.
+fn journal(seed: u64) -> (ModelDisk, Vec<At>) {
+    let (disk, mut random) = (ModelDisk::default(), Random::new(seed));
+    let (mut journal, _) = open(&disk, seed, 0).unwrap();
+    for lsn in 1..40 {
+        journal.append(lsn, &payload(&mut random, lsn)).unwrap();
+        if random.one_in(3) {
+            journal.sync().unwrap();
+        }
+    }
+    journal.sync().unwrap();
+    journal.append(40, b"last").unwrap();
+    journal.sync().unwrap();
+    (disk.clone(), records(&disk))
+}
+
+fn records(disk: &ModelDisk) -> Vec<At> {
+    let mut records = Vec::new();
+    let ending = inspect(disk, 0, |seen| {
+        if let Seen::Record {
+            segment,
+            offset,
+            lsn,
+            payload,
+            ..
+        } = seen
+        {
+            records.push(At {
+                segment: (*segment).to_owned(),
+                offset: *offset,
+                lsn: *lsn,
+                payload: payload.len() as u64,
+            });
+        }
+    });
+    assert!(ending.unwrap().refused.is_none());
+    records
+}
+
+fn segments(disk: &ModelDisk) -> Vec<(String, SegmentState)> {
+    let mut segments = Vec::new();
+    inspect(disk, 0, |seen| {
+        if let Seen::Segment { name, state, .. } = seen {
+            segments.push(((*name).to_owned(), *state));
+        }
+    })
+    .unwrap();
+    segments
+}
+
+fn refusal(disk: &ModelDisk, from_lsn: u64) -> JournalError {
+    let image = disk.image();
+    let error = open(disk, 7, from_lsn).err().expect("a refusal");
+    assert_eq!(disk.image(), image, "a refused journal is left as it was");
+    error
+}
+
+#[test]
+fn a_flipped_bit_in_a_durable_record_is_told_with_its_place() {
+    with_seeds(100, |seed| {
+        let (disk, records) = journal(seed);
+        let mut random = Random::new(seed);
+        for _ in 0..10 {
+            // The last record has nobody who says that it was durable.
+            let at = &records[random.below(records.len() as u64 - 1) as usize];
+            let bit = at.offset * 8 + random.below((32 + at.payload) * 8);
+            disk.flip(&at.segment, bit);
+            match refusal(&disk, 0) {
+                JournalError::Corrupt {
+                    segment,
+                    offset,
+                    lsn,
+                    ..
+                } => assert_eq!(
+                    (segment, offset, lsn),
+                    (at.segment.clone(), at.offset, at.lsn)
+                ),
+                other => panic!("{other}"),
+            }
+            disk.flip(&at.segment, bit);
+        }
+        open(&disk, 7, 0).unwrap();
+    });
+}
+
+#[test]
+fn a_flipped_bit_in_a_header_is_told_with_its_place() {
+    with_seeds(30, |seed| {
+        let (disk, records) = journal(seed);
+        let in_use = segments(&disk);
+        for (name, state) in in_use {
+            let bit = Random::new(seed).below(64 * 8);
+            disk.flip(&name, bit);
+            match state {
+                SegmentState::InUse { first_lsn } => match refusal(&disk, 0) {
+                    JournalError::Corrupt {
+                        segment,
+                        offset,
+                        lsn,
+                        ..
+                    } => {
+                        assert_eq!((segment.as_str(), offset, lsn), (&*name, 0, first_lsn));
+                    }
+                    other => panic!("{other}"),
+                },
+                // A spare holds nothing that could be lost.
+                _ => assert_eq!(open(&disk, 7, 0).unwrap().1.len(), records.len()),
+            }
+            disk.flip(&name, bit);
+        }
+    });
+}
+
+#[test]
+fn a_header_in_the_middle_is_missed_also_where_the_state_is_beyond_it() {
+    let (disk, records) = journal(3);
+    let (name, first_lsn) = segments(&disk)
+        .into_iter()
+        .find_map(|(name, state)| match state {
+            SegmentState::InUse { first_lsn } if first_lsn > 1 => Some((name, first_lsn)),
+            _ => None,
+        })
+        .unwrap();
+    let last = records.last().unwrap().lsn;
+    disk.flip(&name, 100);
+    assert!(matches!(
+        refusal(&disk, last),
+        JournalError::Corrupt { segment, offset: 0, lsn, .. } if segment == name && lsn == first_lsn
+    ));
+}
+
+#[test]
+fn a_flipped_bit_before_the_state_is_told_when_it_is_read() {
+    let (disk, records) = journal(5);
+    let (damaged, last) = (&records[2], records.last().unwrap());
+    disk.flip(&damaged.segment, damaged.offset * 8 + 3);
+    let (journal, replayed) = open(&disk, 7, last.lsn - 1).unwrap();
+    assert_eq!(replayed.len(), 1);
+    assert_eq!(journal.first_lsn(), 1);
+    assert_eq!(
+        journal.read(4, usize::MAX).err().map(|e| e.to_string()),
+        journal.read(3, 1).err().map(|e| e.to_string())
+    );
+    assert!(matches!(
+        journal.read(3, 1).unwrap_err(),
+        JournalError::Corrupt { offset, lsn: 3, .. } if offset == damaged.offset
+    ));
+}
+
+#[test]
+fn a_journal_that_does_not_fit_the_state_is_refused() {
+    let (disk, records) = journal(1);
+    let last = records.last().unwrap().lsn;
+    // It ends before the state.
+    assert!(matches!(
+        refusal(&disk, last + 1),
+        JournalError::Corrupt { lsn, .. } if lsn == last + 1
+    ));
+    assert_eq!(open(&disk, 7, last).unwrap().1.len(), 0);
+    // It begins behind the state.
+    let (mut journal, _) = open(&disk, 8, 0).unwrap();
+    journal.recycle(last).unwrap();
+    let first = journal.first_lsn();
+    assert!(first > 1);
+    drop(journal);
+    assert!(matches!(
+        refusal(&disk, 0),
+        JournalError::Gap { wanted: 1, first: begins } if begins == first
+    ));
+    assert!(matches!(
+        refusal(&disk, first - 2),
+        JournalError::Gap { wanted, .. } if wanted == first - 1
+    ));
+    assert!(open(&disk, 8, first - 1).is_ok());
+    // It is not there.
+    assert!(matches!(
+        refusal(&ModelDisk::default(), 5),
+        JournalError::Gap {
+            wanted: 6,
+            first: 1
+        }
+    ));
+}
+
+#[test]
+fn a_missing_segment_is_told() {
+    with_seeds(20, |seed| {
+        let (disk, records) = journal(seed);
+        let victim = records[Random::new(seed).below(38) as usize]
+            .segment
+            .clone();
+        if victim == records.last().unwrap().segment {
+            return;
+        }
+        disk.remove(&victim).unwrap();
+        let error = refusal(&disk, 0);
+        assert!(
+            matches!(
+                error,
+                JournalError::Corrupt { .. } | JournalError::Gap { .. }
+            ),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn another_identity_or_format_is_refused() {
+    let (disk, _) = journal(2);
+    let mut other = settings(1);
+    other.identity.incarnation[0] ^= 1;
+    let error = Journal::open(disk.clone(), other, 0, |_, _| Ok(()))
+        .err()
+        .unwrap();
+    assert!(matches!(error, JournalError::Incarnation { .. }), "{error}");
+    // A newer format: another version byte, and a checksum that is right where that version has it.
+    disk.flip("00000001.seg", 8 * 8 + 1);
+    disk.flip("00000001.seg", 63 * 8);
+    let error = refusal(&disk, 0);
+    assert!(
+        matches!(error, JournalError::Format { found: 3, .. }),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("has format 3, this version reads format 1")
+    );
+}
+
+#[test]
+fn what_a_function_cannot_use_is_told_with_its_lsn() {
+    let (disk, _) = journal(4);
+    let refused = Journal::open(disk, settings(1), 0, |lsn, _| match lsn {
+        3 => Err("it is from next year".into()),
+        _ => Ok(()),
+    });
+    assert_eq!(
+        refused.err().unwrap().to_string(),
+        "record 3 of the journal cannot be used: it is from next year"
+    );
+}
+
+/// A payload that looks like a record which says that everything was durable.
+#[test]
+fn no_payload_passes_for_a_record() {
+    let mut forged = Vec::new();
+    let mark = IDENTITY.mark ^ 1;
+    crate::journal::format::encode_record(&mut forged, mark, 0, u64::MAX, u64::MAX - 1, b"");
+    with_seeds(50, |seed| {
+        let disk = ModelDisk::default();
+        let (mut journal, _) = open(&disk, seed, 0).unwrap();
+        journal.append(1, b"durable").unwrap();
+        journal.sync().unwrap();
+        journal.append(2, &forged.repeat(50)).unwrap();
+        disk.crash(seed);
+        let (_, replayed) = open(&disk, seed + 1, 0).unwrap();
+        assert!(!replayed.is_empty());
+    });
+}
+
+#[test]
+fn inspect_says_where_a_chain_ends_and_changes_nothing() {
+    let (disk, records) = journal(6);
+    let damaged = &records[5];
+    disk.flip(&damaged.segment, (damaged.offset + 4) * 8);
+    let image = disk.image();
+    let mut ends = Vec::new();
+    let ending: Ending = inspect(&disk, 0, |seen| {
+        if let Seen::End {
+            segment,
+            offset,
+            why,
+            ..
+        } = seen
+        {
+            ends.push(((*segment).to_owned(), *offset, *why));
+        }
+    })
+    .unwrap();
+    assert_eq!(disk.image(), image);
+    assert!(ends.iter().any(|(segment, offset, why)| {
+        (segment, *offset) == (&damaged.segment, damaged.offset)
+            && *why == crate::journal::Why::Broken
+    }));
+    assert_eq!(ending.next_lsn, damaged.lsn);
+    assert!(matches!(ending.refused, Some(JournalError::Corrupt { .. })));
+}

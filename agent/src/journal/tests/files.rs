@@ -1,0 +1,190 @@
+//! The journal of a data directory, on real files.
+
+use std::path::Path;
+
+use super::*;
+use crate::journal::{DirectoryDisk, begins, inspect, open_in, repair};
+
+type Started = (Journal<DirectoryDisk>, Vec<(u64, Vec<u8>)>);
+
+fn start(dir: &Path, from_lsn: u64) -> Result<Started, JournalError> {
+    let mut replayed = Vec::new();
+    let journal = open_in(dir, SEGMENT_BYTES, from_lsn, |lsn, payload| {
+        replayed.push((lsn, payload.to_vec()));
+        Ok(())
+    })?;
+    Ok((journal, replayed))
+}
+
+/// A data directory with a journal of some segments, all durable.
+fn filled(dir: &Path, records: u64) -> String {
+    let (mut journal, _) = start(dir, 0).unwrap();
+    for lsn in journal.next_lsn()..=records {
+        journal.append(lsn, &[lsn as u8; 1000]).unwrap();
+        journal.sync().unwrap();
+    }
+    journal.identity().to_string()
+}
+
+/// Spoils record `lsn` of a directory made by [`filled`].
+fn spoil(dir: &Path, lsn: u64) {
+    let (segment, number) = ((lsn - 1) / 3 + 1, (lsn - 1) % 3);
+    let path = dir.join(format!("journal/{segment:08}.seg"));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[64 + 1032 * number as usize + 500] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn corrupt_lsn(dir: &Path, from_lsn: u64) -> u64 {
+    match start(dir, from_lsn).err() {
+        Some(JournalError::Corrupt { lsn, .. }) => lsn,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_journal_on_files_comes_back_with_its_identity() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    assert_eq!(begins(&dir).unwrap(), None);
+    let incarnation = filled(&dir, 7);
+    assert_eq!(begins(&dir).unwrap(), Some(1));
+    let (mut journal, replayed) = start(&dir, 5).unwrap();
+    assert_eq!(replayed, [(6, vec![6; 1000]), (7, vec![7; 1000])]);
+    assert_eq!(journal.identity().to_string(), incarnation);
+    journal.recycle(6).unwrap();
+    assert_eq!(begins(&dir).unwrap(), Some(4));
+    assert_eq!(journal.read(6, 1).unwrap(), [(6, vec![6; 1000])]);
+    drop(journal);
+    let other = tempfile::tempdir().unwrap();
+    assert_ne!(filled(other.path(), 1), incarnation);
+}
+
+#[test]
+fn a_journal_of_another_directory_is_refused() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    filled(one.path(), 4);
+    filled(two.path(), 4);
+    std::fs::remove_dir_all(one.path().join("journal")).unwrap();
+    std::fs::rename(two.path().join("journal"), one.path().join("journal")).unwrap();
+    let error = start(one.path(), 0).err().unwrap();
+    assert!(matches!(error, JournalError::Incarnation { .. }), "{error}");
+    std::fs::remove_file(one.path().join("incarnation")).unwrap();
+    let error = start(one.path(), 0).err().unwrap().to_string();
+    assert!(error.contains("incarnation: is missing"), "{error}");
+}
+
+#[test]
+fn a_lost_journal_is_noticed_where_there_is_a_state() {
+    let temp = tempfile::tempdir().unwrap();
+    let incarnation = filled(temp.path(), 4);
+    std::fs::remove_dir_all(temp.path().join("journal")).unwrap();
+    let error = start(temp.path(), 4).err().unwrap();
+    assert!(
+        matches!(
+            error,
+            JournalError::Gap {
+                wanted: 5,
+                first: 1
+            }
+        ),
+        "{error}"
+    );
+    // Nothing was changed: put back, it is taken.
+    let kept = Identity::read(temp.path()).unwrap().unwrap();
+    assert_eq!(kept.to_string(), incarnation);
+    // Without a state it is a new directory, with another identity.
+    assert_ne!(start(temp.path(), 0).unwrap().0.identity(), kept);
+}
+
+#[test]
+fn a_repair_keeps_what_is_whole_and_puts_the_rest_aside() {
+    let temp = tempfile::tempdir().unwrap();
+    let incarnation = filled(temp.path(), 11);
+    assert!(repair(temp.path(), SEGMENT_BYTES, 0).unwrap().is_none());
+    spoil(temp.path(), 8);
+    assert_eq!(corrupt_lsn(temp.path(), 4), 8);
+    let disk = DirectoryDisk::read_only(&temp.path().join("journal"));
+    let ending = inspect(&disk, 4, |_| {}).unwrap();
+    assert_eq!(ending.next_lsn, 8);
+    let before = std::fs::read(temp.path().join("journal/00000003.seg")).unwrap();
+
+    let repaired = repair(temp.path(), SEGMENT_BYTES, 4).unwrap().unwrap();
+    assert_eq!((repaired.first_lsn, repaired.next_lsn), (1, 8));
+    assert_ne!(repaired.incarnation, incarnation);
+    let aside = temp.path().join("journal.cut-1");
+    assert_eq!(repaired.put_aside, Some(aside.clone()));
+    assert_eq!(std::fs::read(aside.join("00000003.seg")).unwrap(), before);
+
+    let (journal, replayed) = start(temp.path(), 4).unwrap();
+    assert_eq!(journal.identity().to_string(), repaired.incarnation);
+    assert_eq!(replayed.len(), 3);
+    assert_eq!((journal.first_lsn(), journal.next_lsn()), (1, 8));
+    drop(journal);
+    assert!(repair(temp.path(), SEGMENT_BYTES, 4).unwrap().is_none());
+}
+
+#[test]
+fn a_repair_goes_on_from_the_state_where_the_journal_has_nothing_behind_it() {
+    let temp = tempfile::tempdir().unwrap();
+    filled(temp.path(), 11);
+    spoil(temp.path(), 5);
+    assert_eq!(corrupt_lsn(temp.path(), 3), 5);
+    // The state is beyond the damage, but within the damaged segment.
+    assert_eq!(corrupt_lsn(temp.path(), 5), 5);
+    let repaired = repair(temp.path(), SEGMENT_BYTES, 5).unwrap().unwrap();
+    assert_eq!((repaired.first_lsn, repaired.next_lsn), (6, 6));
+    let (mut journal, replayed) = start(temp.path(), 5).unwrap();
+    assert!(replayed.is_empty());
+    journal.append(6, b"goes on").unwrap();
+    assert_eq!(journal.sync().unwrap(), 6);
+    drop(journal);
+    assert_eq!(start(temp.path(), 5).unwrap().1, [(6, b"goes on".to_vec())]);
+}
+
+#[test]
+fn a_repair_drops_what_is_damaged_before_the_state() {
+    let temp = tempfile::tempdir().unwrap();
+    filled(temp.path(), 11);
+    spoil(temp.path(), 5);
+    // The state is a segment further: the start has nothing to say, whoever reads back does.
+    assert!(start(temp.path(), 8).unwrap().0.read(5, 1).is_err());
+    let repaired = repair(temp.path(), SEGMENT_BYTES, 8).unwrap().unwrap();
+    assert_eq!((repaired.first_lsn, repaired.next_lsn), (7, 12));
+}
+
+#[test]
+fn an_interrupted_repair_is_finished_by_the_next_one() {
+    for steps_done in 0..3 {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
+        filled(dir, 11);
+        spoil(dir, 8);
+        let old = dir.join("journal");
+        let copy = dir.join("old");
+        std::fs::create_dir(&copy).unwrap();
+        for entry in std::fs::read_dir(&old).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+        }
+        let repaired = repair(dir, SEGMENT_BYTES, 0).unwrap().unwrap();
+        // Back to where the power may have failed.
+        std::fs::rename(&old, dir.join("journal.new")).unwrap();
+        if steps_done < 2 {
+            Identity::draw().unwrap().write(dir).unwrap();
+        }
+        if steps_done < 1 {
+            std::fs::rename(&copy, &old).unwrap();
+            std::fs::remove_dir_all(dir.join("journal.cut-1")).unwrap();
+        }
+        let refused = start(dir, 0).err().unwrap();
+        assert!(
+            matches!(refused, JournalError::RepairUnfinished(_)),
+            "{refused}"
+        );
+        let finished = repair(dir, SEGMENT_BYTES, 0).unwrap().unwrap();
+        assert_eq!(finished.incarnation, repaired.incarnation);
+        assert!(dir.join("journal.cut-1").exists());
+        assert_eq!(start(dir, 0).unwrap().1.len(), 7);
+    }
+}

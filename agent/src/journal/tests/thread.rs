@@ -1,0 +1,149 @@
+//! The thread that owns the journal, over a disk that is full or fails.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use super::*;
+use crate::journal::{Appended, Writer, WriterState};
+
+/// A thread over `disk`, and a channel that hears every wake-up.
+fn writer(disk: &ModelDisk) -> (Writer<ModelDisk>, Arc<WriterState>, Receiver<()>) {
+    let (journal, _) = open(disk, 1, 0).unwrap();
+    let (sender, woken) = sync_channel(1);
+    let writer = Writer::start(journal, move || {
+        let _ = sender.try_send(());
+    })
+    .unwrap();
+    let state = writer.state();
+    (writer, state, woken)
+}
+
+fn wait(woken: &Receiver<()>, until: impl Fn() -> bool) {
+    while !until() {
+        woken.recv().unwrap();
+    }
+}
+
+fn append(writer: &Writer<ModelDisk>, lsn: u64, bytes: Vec<u8>) {
+    let mut bytes = bytes;
+    loop {
+        match writer.append(lsn, bytes) {
+            Appended::Taken => return,
+            Appended::Full(back) => bytes = back,
+            Appended::Ended => panic!("ended"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_handed_over_becomes_durable() {
+    let disk = ModelDisk::default();
+    let (writer, state, woken) = writer(&disk);
+    for lsn in 1..=200 {
+        append(&writer, lsn, lsn.to_le_bytes().to_vec());
+    }
+    wait(&woken, || state.durable_lsn() == 200);
+    let read = writer.reader().read(200, 1).unwrap();
+    assert_eq!(read, [(200, 200u64.to_le_bytes().to_vec())]);
+    let latencies = state.latencies();
+    assert_eq!(latencies.count, 200);
+    assert!(latencies.max_us >= latencies.mean_us());
+    assert_eq!(writer.stop().unwrap(), 200);
+    assert!(state.has_ended() && state.failure().is_none());
+    disk.crash(3);
+    assert_eq!(open(&disk, 2, 0).unwrap().1.len(), 200);
+}
+
+#[test]
+fn what_waits_is_written_before_the_thread_ends() {
+    let disk = ModelDisk::default();
+    let (writer, _, _) = writer(&disk);
+    for lsn in 1..=50 {
+        append(&writer, lsn, vec![1; 300]);
+    }
+    assert_eq!(writer.stop().unwrap(), 50);
+}
+
+#[test]
+fn a_full_disk_stalls_the_thread_until_there_is_room() {
+    let disk = ModelDisk::default();
+    disk.set_room(Some(1));
+    let (writer, state, woken) = writer(&disk);
+    for lsn in 1..=6 {
+        append(&writer, lsn, vec![lsn as u8; 1000]);
+    }
+    wait(&woken, || state.is_stalled());
+    assert_eq!(state.durable_lsn(), 3, "what found room is durable");
+    // The channel takes no more than its limit meanwhile, and its sender is not held up.
+    let refused = (7..).find(|lsn| writer.append(*lsn, vec![0; 1000]) != Appended::Taken);
+    let refused = refused.unwrap();
+    assert!(state.is_stalled() && refused < 80);
+    disk.set_room(None);
+    wait(&woken, || state.durable_lsn() == refused - 1);
+    assert!(!state.is_stalled());
+    append(&writer, refused, vec![1]);
+    assert_eq!(writer.stop().unwrap(), refused);
+}
+
+#[test]
+fn room_made_by_recycling_ends_a_stall() {
+    let disk = ModelDisk::default();
+    disk.set_room(Some(2));
+    let (writer, state, woken) = writer(&disk);
+    for lsn in 1..=8 {
+        append(&writer, lsn, vec![lsn as u8; 1000]);
+    }
+    wait(&woken, || state.is_stalled());
+    assert_eq!((state.durable_lsn(), state.first_lsn()), (6, 1));
+    writer.recycle(4);
+    wait(&woken, || state.durable_lsn() == 8);
+    assert_eq!(state.first_lsn(), 4);
+    assert_eq!(writer.stop().unwrap(), 8);
+}
+
+#[test]
+fn a_thread_that_is_stopped_does_not_wait_for_room() {
+    let disk = ModelDisk::default();
+    disk.set_room(Some(0));
+    let (writer, state, woken) = writer(&disk);
+    append(&writer, 1, vec![1]);
+    wait(&woken, || state.is_stalled());
+    assert_eq!(writer.stop().unwrap(), 0);
+}
+
+#[test]
+fn a_failed_sync_ends_the_thread_with_its_reason() {
+    let disk = ModelDisk::default();
+    let (writer, state, woken) = writer(&disk);
+    append(&writer, 1, vec![1]);
+    wait(&woken, || state.durable_lsn() == 1);
+    disk.fail_next_sync(1);
+    append(&writer, 2, vec![2]);
+    wait(&woken, || state.has_ended());
+    assert_eq!(state.durable_lsn(), 1);
+    let failure = state.failure().unwrap();
+    assert!(matches!(*failure, JournalError::Failed { .. }));
+    assert_eq!(writer.append(3, vec![3]), Appended::Ended);
+    assert!(
+        writer
+            .stop()
+            .unwrap_err()
+            .to_string()
+            .contains("a failed sync")
+    );
+}
+
+#[test]
+fn a_sender_gets_back_what_is_too_much() {
+    let disk = ModelDisk::default();
+    disk.set_room(Some(0));
+    let (writer, state, woken) = writer(&disk);
+    append(&writer, 1, vec![1]);
+    wait(&woken, || state.is_stalled());
+    assert_eq!(
+        writer.append(2, vec![0; 8 << 20]),
+        Appended::Full(vec![0; 8 << 20])
+    );
+    assert_eq!(writer.append(2, vec![0; 8]), Appended::Taken);
+}

@@ -1,0 +1,96 @@
+//! Reads a segment in large steps and hands out pieces of it, so that a walk over a journal neither
+//! holds a segment in memory nor asks the disk for every record.
+
+use std::io;
+
+use super::disk::DiskFile;
+use super::format::{HEAD_BYTES, RecordHead};
+
+/// Bytes read at once.
+const STEP: usize = 128 * 1024;
+
+/// What a disk reads whole or not at all.
+const SECTOR: usize = 512;
+
+/// A place in a segment from which is read.
+pub(super) struct Window<'f, F> {
+    file: &'f F,
+    /// Length of the segment.
+    bytes: u64,
+    /// Where `held` begins.
+    start: u64,
+    held: Vec<u8>,
+    /// Takes sectors that the disk cannot read for zeros, and counts them.
+    lenient: bool,
+    unreadable: u64,
+}
+
+impl<'f, F: DiskFile> Window<'f, F> {
+    pub(super) fn new(file: &'f F, lenient: bool) -> io::Result<Self> {
+        Ok(Self {
+            file,
+            bytes: file.bytes()?,
+            start: 0,
+            held: Vec::new(),
+            lenient,
+            unreadable: 0,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Sectors that could not be read and were taken for zeros.
+    pub(super) fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    /// `len` bytes at `offset`, or as many as there are before the segment's end.
+    pub(super) fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
+        let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = len.min(left);
+        let end = offset + len as u64;
+        if offset < self.start || end > self.start + self.held.len() as u64 {
+            self.held.resize(len.max(STEP).min(left), 0);
+            self.start = offset;
+            if let Err(error) = self.file.read_at(&mut self.held, offset) {
+                self.read_by_sector(error)?;
+            }
+        }
+        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        Ok(self.held.get(from..from + len).unwrap_or_default())
+    }
+
+    fn read_by_sector(&mut self, error: io::Error) -> io::Result<()> {
+        if !self.lenient {
+            self.held.clear();
+            return Err(error);
+        }
+        let mut offset = self.start;
+        for sector in self.held.chunks_mut(SECTOR) {
+            if self.file.read_at(sector, offset).is_err() {
+                sector.fill(0);
+                self.unreadable += 1;
+            }
+            offset += sector.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The record at `offset` and its bytes without padding; `None` where none stands that is whole.
+    pub(super) fn record(
+        &mut self,
+        offset: u64,
+        mark: u32,
+    ) -> io::Result<Option<(RecordHead, &[u8])>> {
+        let Some(head) = RecordHead::decode(self.get(offset, HEAD_BYTES)?, mark) else {
+            return Ok(None);
+        };
+        if head.size() > self.bytes - offset {
+            return Ok(None);
+        }
+        let record = self.get(offset, HEAD_BYTES + head.len as usize)?;
+        Ok(head.is_whole(record).then_some((head, record)))
+    }
+}

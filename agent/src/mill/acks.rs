@@ -1,0 +1,108 @@
+//! Messages that wait for their acknowledgement, strictly first in, first out, and only on the
+//! connection that brought them; and which of the acknowledgements the broker has certainly read.
+
+use std::collections::VecDeque;
+
+use crate::sabotage::{self, Sabotage};
+
+/// A message whose acknowledgement waits for a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    packet: u16,
+    /// The commit that has to be durable first.
+    lsn: u64,
+    in_seq: u64,
+}
+
+/// The acknowledgements of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Acks {
+    waiting: VecDeque<Waiting>,
+    /// Events whose acknowledgements went out and are not confirmed, oldest first. The source makes
+    /// the broker answer often enough that these are some ten thousand at most.
+    sent: VecDeque<u64>,
+    /// How many were confirmed on this connection.
+    confirmed: u64,
+}
+
+impl Acks {
+    /// A connection began, or ended: what waited came on another one.
+    pub(super) fn reset(&mut self) {
+        if sabotage::is(Sabotage::AckAcrossEpochs) {
+            return;
+        }
+        *self = Self::default();
+    }
+
+    /// A message is to be acknowledged once the commit `lsn` is durable.
+    pub(super) fn push(&mut self, packet: u16, lsn: u64, in_seq: u64) {
+        // One that needs no commit waits for those before it.
+        let before = self.waiting.back().map_or(0, |waiting| waiting.lsn);
+        self.waiting.push_back(Waiting {
+            packet,
+            lsn: lsn.max(before),
+            in_seq,
+        });
+    }
+
+    /// The packets that may be acknowledged now, in order.
+    pub(super) fn release(&mut self, durable_lsn: u64) -> Vec<u16> {
+        let may =
+            |waiting: &Waiting| waiting.lsn <= durable_lsn || sabotage::is(Sabotage::AckBeforeSync);
+        let count = self
+            .waiting
+            .iter()
+            .take_while(|waiting| may(waiting))
+            .count();
+        let released = self.waiting.drain(..count);
+        let sent = &mut self.sent;
+        released
+            .map(|waiting| {
+                sent.push_back(waiting.in_seq);
+                waiting.packet
+            })
+            .collect()
+    }
+
+    /// The broker has read the first `count` acknowledgements of this connection: returns the last
+    /// event among them.
+    pub(super) fn confirm(&mut self, count: u64) -> Option<u64> {
+        let new = usize::try_from(count.saturating_sub(self.confirmed)).unwrap_or(usize::MAX);
+        let new = new.min(self.sent.len());
+        self.confirmed += new as u64;
+        self.sent.drain(..new).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_overtakes_a_message_that_waits_for_its_commit() {
+        let mut acks = Acks::default();
+        acks.push(1, 5, 10);
+        acks.push(2, 0, 11);
+        acks.push(3, 6, 12);
+        assert!(acks.release(4).is_empty());
+        assert_eq!(acks.release(5), [1, 2]);
+        assert_eq!(acks.confirm(1), Some(10));
+        assert_eq!(acks.confirm(1), None);
+        assert_eq!(acks.release(9), [3]);
+        assert_eq!(acks.confirm(3), Some(12));
+        acks.push(4, 0, 13);
+        assert_eq!(
+            acks.release(9),
+            [4],
+            "it needs no commit, and none is before it"
+        );
+    }
+
+    #[test]
+    fn a_new_connection_starts_with_nothing() {
+        let mut acks = Acks::default();
+        acks.push(1, 1, 1);
+        acks.reset();
+        assert_eq!((acks.release(9), acks.confirm(5)), (vec![], None));
+    }
+}

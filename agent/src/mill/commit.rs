@@ -1,0 +1,388 @@
+//! The end of a step in a mill that keeps a journal: commits what gathered when it is time, lets go
+//! of what waited for a commit, hands rows out, makes checkpoints.
+
+use crate::clock::Now;
+use crate::record::{Boot, Commit, Dead, Receipt, entries};
+use crate::sabotage::{self, Sabotage};
+
+use super::Mill;
+use super::durable::Due;
+use super::output::{DeadLetter, Emitted, Output};
+
+/// How often rows are looked at that may have become too old.
+const AGE_CHECK_MS: u64 = 10_000;
+
+/// Dead letters of one batch: beyond it they are counted and logged, no more.
+const DEAD_LETTERS_MAX: usize = 256;
+/// Bytes of dead letters of one batch: beyond it they are kept without their payloads.
+const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
+
+impl Mill {
+    /// Makes rows of what durable rules asked to send since output number `first`, and dead letters
+    /// of what they could not digest.
+    pub(super) fn keep(&mut self, first: usize, now: Now, out: &mut Vec<Output>) {
+        if self.durable.is_none() || out.len() == first {
+            return;
+        }
+        let kept = |output: &mut Output| match output {
+            Output::Emission(sent) => !sent.port.volatile,
+            Output::DeadLetter(dead) => !dead.volatile,
+            _ => false,
+        };
+        let taken: Vec<Output> = out.extract_if(first.., kept).collect();
+        for output in taken {
+            match output {
+                Output::Emission(sent) => self.keep_row(sent, now),
+                Output::DeadLetter(dead) => {
+                    self.keep_dead_letter(&dead, now);
+                    out.push(Output::DeadLetter(dead));
+                }
+                other => out.push(other),
+            }
+        }
+    }
+
+    fn keep_row(&mut self, sent: Emitted, now: Now) {
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        let lsn = durable.lsn();
+        let priority = sent.port.priority;
+        durable.batch.bytes += sent.topic.as_str().len() + sent.payload.len() + 16;
+        durable.batch.urgent |= priority == crate::emission::Priority::High;
+        durable.batch.open(now);
+        let row = crate::emission::Row {
+            seq: 0,
+            rule: sent.port.rule.clone(),
+            topic: sent.topic,
+            payload: sent.payload,
+            at_ms: sent.at_ms,
+            qos: sent.port.qos,
+            retain: sent.port.retain,
+        };
+        durable
+            .outbox
+            .push(sent.port.destination, priority, row, lsn);
+    }
+
+    pub(super) fn keep_dead_letter(&mut self, dead: &DeadLetter, now: Now) {
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        let batch = &mut durable.batch;
+        batch.open(now);
+        batch.dead_letters += 1;
+        if batch.dead_letters > DEAD_LETTERS_MAX {
+            return;
+        }
+        let mut payload = dead.payload.clone();
+        if batch.dead_letter_bytes + payload.len() > DEAD_LETTER_BYTES_MAX {
+            payload.clear();
+        }
+        batch.dead_letter_bytes += payload.len();
+        batch.bytes += payload.len() + dead.reason.len() + dead.topic.as_str().len() + 32;
+        let lsn = durable.lsn();
+        let kept = Dead {
+            version: dead.version,
+            reason: dead.reason.clone(),
+            fuel: dead.fuel,
+            lane: None,
+            qos: 0,
+            payload,
+            properties: dead.properties.clone(),
+        };
+        durable.outbox.bury(
+            dead.rule.clone(),
+            dead.topic.clone(),
+            dead.at_ms,
+            &kept,
+            lsn,
+        );
+    }
+
+    /// What an event left is complete: commits if that makes the batch full.
+    pub(super) fn commit_if_full(&mut self, now: Now, out: &mut Vec<Output>) {
+        let full = |durable: &super::durable::Durable| durable.is_due(now) == Some(Due::Full);
+        if self.durable.as_deref().is_some_and(full) {
+            self.commit(now, out);
+        }
+    }
+
+    /// Ends a step.
+    pub(super) fn end_step(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        if now.mono_ms.saturating_sub(durable.age_checked_mono_ms) >= AGE_CHECK_MS {
+            durable.age_checked_mono_ms = now.mono_ms;
+            durable.outbox.drop_old(now.wall_ms);
+        }
+        let (lsn, durable_lsn) = (durable.lsn(), durable.durable_lsn);
+        if durable.outbox.cut_requests(lsn, durable_lsn) {
+            durable.batch.urgent = true;
+        }
+        if durable.outbox.is_changed() {
+            durable.batch.open_lazily(now);
+        }
+        match durable.is_due(now) {
+            Some(Due::TimeIsUp) => {
+                let interval = durable.keeping.commit_interval_ms;
+                let open = durable.batch.receipts.len();
+                durable.stall.timed_out(now.mono_ms, open, interval);
+                self.commit(now, out);
+            }
+            Some(Due::Full) => self.commit(now, out),
+            None => {}
+        }
+        self.make_checkpoint(now, out);
+        self.let_go(now, out);
+    }
+
+    /// Commits what gathered since the last commit, if anything did.
+    pub(super) fn commit(&mut self, now: Now, out: &mut Vec<Output>) {
+        let in_seq = self.in_seq;
+        let Some(durable) = self.durable.as_deref_mut() else {
+            return;
+        };
+        if !durable.batch.is_open() && !durable.outbox.is_changed() {
+            return;
+        }
+        let lsn = durable.lsn();
+        for (lane, count) in durable.outbox.record_gaps(now.wall_ms, lsn) {
+            out.push(Output::Dropped { lane, count });
+        }
+        let mut batch = std::mem::take(&mut durable.batch);
+        batch.touched.sort_unstable();
+        let rules = &mut self.rules;
+        let deltas = batch
+            .touched
+            .iter()
+            .filter_map(|rule| rules.get_mut(*rule as usize)?.take_delta());
+        let deltas = deltas.collect();
+        durable.receipts.confirm(batch.confirmed);
+        let id = &durable.keeping.boot_id;
+        let boot = durable.rebased.take().map(|mono_ms| Boot {
+            id: id.clone(),
+            mono_ms,
+        });
+        let commit = Commit {
+            in_seq,
+            now,
+            boot,
+            generation: durable.receipts.generation(),
+            confirmed: durable.receipts.confirmed(),
+            counts: batch.counts,
+            receipts: batch.receipts,
+            event_ids: batch.event_ids,
+            rules: deltas,
+            lanes: durable.outbox.take_deltas(),
+            subscriptions: batch.subscriptions,
+        };
+        durable.batch.confirmed = commit.confirmed;
+        durable.remember(&commit);
+        if sabotage::is(Sabotage::HalfBatch) && !commit.receipts.is_empty() {
+            self.commit_by_halves(commit, out);
+            return;
+        }
+        durable.append(&commit, out);
+    }
+
+    /// What a test does to show that a batch has to be one record.
+    fn commit_by_halves(&mut self, commit: Commit, out: &mut Vec<Output>) {
+        let Some(durable) = self.durable.as_deref_mut() else {
+            return;
+        };
+        let receipts = Commit {
+            rules: Vec::new(),
+            lanes: Vec::new(),
+            ..commit.clone()
+        };
+        durable.append(&receipts, out);
+        let effects = Commit {
+            receipts: Vec::new(),
+            event_ids: Vec::new(),
+            counts: Default::default(),
+            boot: None,
+            ..commit
+        };
+        durable.append(&effects, out);
+    }
+
+    /// Commits what a deployment changed, rule by rule: states that were migrated may be large.
+    pub(super) fn commit_deployment(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.durable.is_none() {
+            return;
+        }
+        for at in 0..self.rules.len() {
+            let changed = self.rules.get(at).is_some_and(|active| {
+                !active.is_volatile()
+                    && (active.keys.is_changed() || active.record() != active.committed.record)
+            });
+            let (Some(durable), Some(active), true) =
+                (&mut self.durable, self.rules.get(at), changed)
+            else {
+                continue;
+            };
+            let large = active.keys.changed_keys() > 64;
+            durable.touch(active.index);
+            durable.batch.open(now);
+            if large {
+                self.commit(now, out);
+            }
+        }
+        self.commit(now, out);
+    }
+
+    fn make_checkpoint(&mut self, now: Now, out: &mut Vec<Output>) {
+        let due = |durable: &super::durable::Durable| durable.checkpoints.is_due(now);
+        if self.durable.as_deref().is_some_and(due) {
+            // So that nothing of the state is newer than its commit.
+            self.commit(now, out);
+            self.fill_checkpoint(now);
+        }
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        if let Some(checkpoint) = durable.checkpoints.take(durable.durable_lsn) {
+            out.push(Output::Checkpoint(checkpoint));
+        }
+    }
+
+    fn fill_checkpoint(&mut self, now: Now) {
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        let mut checkpoint = durable.checkpoints.begin(durable.next_lsn - 1);
+        durable.put_into(&mut checkpoint);
+        let oldest_row = durable.outbox.oldest_lsn();
+        self.put_rules_into(&mut checkpoint);
+        if let Some(durable) = &mut self.durable {
+            durable.checkpoints.filled(checkpoint, oldest_row, now);
+        }
+    }
+
+    /// Lets go of what waited for the commits that are durable by now.
+    fn let_go(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        let durable_lsn = durable.durable_lsn;
+        if let Some(epoch) = durable.epoch {
+            if durable
+                .proceed_at
+                .take_if(|lsn| *lsn <= durable_lsn)
+                .is_some()
+            {
+                out.push(Output::Proceed { epoch });
+            }
+            let packets = durable.acks.release(durable_lsn);
+            if !packets.is_empty() {
+                durable.stall.released(now.mono_ms);
+                packets
+                    .iter()
+                    .for_each(|packet| durable.receipts.acknowledged(*packet));
+                out.push(Output::Acknowledge { epoch, packets });
+            }
+        }
+        let lsn = durable.lsn();
+        for shipment in durable.outbox.hand_out(durable_lsn, lsn) {
+            out.push(Output::Ship(shipment));
+        }
+        for (lane, wanted) in durable.outbox.wants(durable_lsn) {
+            out.push(Output::ReadBack {
+                lane,
+                wanted,
+                relocate: false,
+            });
+        }
+        let pinned_max = durable.outbox.bounds().pinned_bytes;
+        let (oldest, waiting) = (
+            durable
+                .outbox
+                .oldest_lsn_if(durable.checkpoints.is_relocating()),
+            durable.outbox.waiting_bytes(),
+        );
+        if let Some(floor) = durable
+            .checkpoints
+            .relocate_before(oldest, waiting, pinned_max)
+            && let Some((lane, wanted)) = durable.outbox.relocate(floor, lsn, durable_lsn)
+        {
+            out.push(Output::ReadBack {
+                lane,
+                wanted,
+                relocate: true,
+            });
+        }
+    }
+
+    /// Checks that everything that was counted is somewhere.
+    pub fn check_ledgers(&self, out: &mut Vec<Output>) {
+        for active in self.rules.iter().filter(|active| !active.ledger.balances()) {
+            let what = format!("rule {}: {:?}", active.rule.name, active.ledger);
+            out.push(Output::Unbalanced { what });
+        }
+        let Some(durable) = &self.durable else {
+            return;
+        };
+        for lane in durable.outbox.lanes().filter(|lane| !lane.balances()) {
+            let (counts, waiting) = (lane.counts(), lane.waiting());
+            let what = format!("lane {}: {counts:?}, {waiting} waiting", lane.id());
+            out.push(Output::Unbalanced { what });
+        }
+        let mut counts = durable.record.counts;
+        counts.add(&durable.batch.counts);
+        if !counts.balances() {
+            let what = format!("intake: {counts:?}");
+            out.push(Output::Unbalanced { what });
+        }
+    }
+}
+
+impl super::durable::Durable {
+    /// What the last commit holds from now on.
+    fn remember(&mut self, commit: &Commit) {
+        let record = &mut self.record;
+        record.in_seq = commit.in_seq;
+        (record.mono_ms, record.wall_ms) = (commit.now.mono_ms, commit.now.wall_ms);
+        if let Some(boot) = &commit.boot {
+            record.boot_id.clone_from(&boot.id);
+        }
+        record.generation = commit.generation;
+        record.confirmed = commit.confirmed;
+        record.counts.add(&commit.counts);
+        if let Some(text) = &commit.subscriptions {
+            self.subscriptions.clone_from(text);
+        }
+    }
+
+    fn append(&mut self, commit: &Commit, out: &mut Vec<Output>) {
+        let bytes = commit.encode();
+        let lsn = self.next_lsn;
+        self.next_lsn += 1;
+        self.appended(lsn, bytes.len());
+        out.push(Output::Append { lsn, bytes });
+    }
+
+    /// Adds everything besides the rules to a checkpoint.
+    fn put_into(&mut self, checkpoint: &mut super::output::Checkpoint) {
+        let pond = checkpoint.pond;
+        let puts = &mut checkpoint.puts;
+        puts.push(entries::agent(&self.record));
+        puts.push(entries::subscriptions(&self.subscriptions));
+        let receipts: Vec<Receipt> = self.receipts.iter().copied().collect();
+        let receipts = entries::receipts(&receipts);
+        let ids = entries::event_ids(&self.event_ids.records(entries::EVENT_IDS_EACH));
+        let count =
+            |entries: &Vec<entries::Entry>| u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let counts = (count(&receipts), count(&ids));
+        let before = self.checkpoints.numbered(pond, counts);
+        puts.extend(receipts);
+        puts.extend(ids);
+        let removes = &mut checkpoint.removes;
+        removes.extend((counts.0..before.0).map(entries::receipts_key));
+        removes.extend((counts.1..before.1).map(entries::event_ids_key));
+        for lane in self.outbox.lanes() {
+            puts.push(entries::lane(lane.id(), &lane.record()));
+        }
+    }
+}

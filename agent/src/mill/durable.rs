@@ -1,0 +1,264 @@
+//! What makes the mill's effects durable: the batch that gathers, the commits that are not yet on
+//! stable storage, and what has to wait for them: acknowledgements and emissions.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::config::EventIdSource;
+use crate::decode::Plan;
+use crate::event_ids::EventIds;
+use crate::image::Image;
+use crate::outbox::Outbox;
+use crate::receipts::{Receipt, Receipts};
+use crate::record::{AgentRecord, EventId, IntakeCounts};
+use crate::router::RuleIndex;
+
+use super::acks::Acks;
+use super::ponds::Checkpoints;
+use super::stall::Stall;
+
+/// A batch is committed at the latest with this many bytes.
+const BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// What changed of counts and cursors only is committed after this time, if nothing else is before.
+pub(super) const LAZY_MS: u64 = 5_000;
+
+/// So many commits, or bytes of commits, may be under way to stable storage; then nothing is taken in.
+const UNSYNCED_MAX: usize = 1_024;
+const UNSYNCED_BYTES_MAX: usize = 16 << 20;
+
+/// How the mill keeps a journal.
+#[derive(Debug, Clone)]
+pub struct Keeping {
+    /// What the broker knows this gateway's session by: `host:port client-id`.
+    pub session: String,
+    /// How long what an event did may wait for its commit.
+    pub commit_interval_ms: u64,
+    /// How many events a commit has at most.
+    pub commit_events: usize,
+    /// Where an event has its own name.
+    pub event_id: EventIdSource,
+    /// Bytes of journal between two checkpoints, at least.
+    pub checkpoint_bytes: u64,
+    /// The boot that monotonic times belong to.
+    pub boot_id: String,
+    /// Where the journal begins, and how many bytes of it there are.
+    pub journal: (u64, u64),
+    /// The pond to write first: the older one, or one that was damaged.
+    pub first_pond: usize,
+}
+
+/// What is kept besides the rules.
+pub(super) struct Durable {
+    pub(super) keeping: Keeping,
+    /// As of the last commit.
+    pub(super) record: AgentRecord,
+    pub(super) receipts: Receipts,
+    pub(super) event_ids: EventIds,
+    pub(super) outbox: Outbox,
+    pub(super) subscriptions: String,
+    /// Of this boot; told with the next commit when the last one was of another.
+    pub(super) rebased: Option<u64>,
+    pub(super) next_lsn: u64,
+    pub(super) durable_lsn: u64,
+    unsynced: VecDeque<(u64, usize)>,
+    unsynced_bytes: usize,
+    /// The connection to the broker that sensors publish to.
+    pub(super) epoch: Option<u64>,
+    /// The source may subscribe once this commit is durable.
+    pub(super) proceed_at: Option<u64>,
+    pub(super) acks: Acks,
+    pub(super) stall: Stall,
+    pub(super) batch: Batch,
+    pub(super) checkpoints: Checkpoints,
+    /// Where the payload has the event's own name.
+    pub(super) event_id_plan: Option<Plan>,
+    pub(super) age_checked_mono_ms: u64,
+}
+
+/// What happened since the last commit.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) counts: IntakeCounts,
+    pub(super) receipts: Vec<Receipt>,
+    pub(super) event_ids: Vec<EventId>,
+    /// The broker has read the acknowledgements up to this event.
+    pub(super) confirmed: u64,
+    pub(super) subscriptions: Option<String>,
+    /// Rules at work since the last commit.
+    pub(super) touched: Vec<RuleIndex>,
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    /// Dead letters made; beyond a bound they are only counted.
+    pub(super) dead_letters: usize,
+    pub(super) dead_letter_bytes: usize,
+    /// When something happened first that should not wait longer than the interval.
+    opened: Option<u64>,
+    /// When something happened first at all.
+    lazy: Option<u64>,
+    /// Somebody waits for the commit.
+    pub(super) urgent: bool,
+}
+
+impl Batch {
+    /// Something happened that should be durable soon.
+    pub(super) fn open(&mut self, now: Now) {
+        self.opened.get_or_insert(now.mono_ms);
+        self.lazy.get_or_insert(now.mono_ms);
+    }
+
+    /// Something happened that can wait for the next commit.
+    pub(super) fn open_lazily(&mut self, now: Now) {
+        self.lazy.get_or_insert(now.mono_ms);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.lazy.is_some() || self.urgent
+    }
+}
+
+/// Why a batch is to be committed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Full,
+    TimeIsUp,
+}
+
+impl Durable {
+    pub(super) fn new(keeping: Keeping, image: Image, now: Now) -> Self {
+        let rebased = (image.agent.boot_id != keeping.boot_id).then_some(now.mono_ms);
+        let event_id_plan = match &keeping.event_id {
+            EventIdSource::Pointer(pointer) => {
+                let mut plan = Plan::default();
+                plan.add(pointer);
+                Some(plan)
+            }
+            EventIdSource::UserProperty(_) | EventIdSource::None => None,
+        };
+        let mut batch = Batch {
+            confirmed: image.receipts.confirmed(),
+            ..Batch::default()
+        };
+        if rebased.is_some() {
+            batch.open_lazily(now);
+        }
+        let (from_lsn, bytes) = keeping.journal;
+        let mut checkpoints =
+            Checkpoints::new(keeping.checkpoint_bytes, from_lsn, image.lsn, bytes, now);
+        checkpoints.begin_with(keeping.first_pond);
+        Self {
+            checkpoints,
+            record: image.agent,
+            receipts: image.receipts,
+            event_ids: image.event_ids,
+            outbox: image.outbox,
+            subscriptions: image.subscriptions,
+            rebased,
+            next_lsn: image.lsn + 1,
+            durable_lsn: image.lsn,
+            unsynced: VecDeque::new(),
+            unsynced_bytes: 0,
+            epoch: None,
+            proceed_at: None,
+            acks: Acks::default(),
+            stall: Stall::default(),
+            batch,
+            event_id_plan,
+            age_checked_mono_ms: now.mono_ms,
+            keeping,
+        }
+    }
+
+    /// Whether the batch is to be committed now.
+    pub(super) fn is_due(&self, now: Now) -> Option<Due> {
+        let batch = &self.batch;
+        let full = batch.urgent
+            || batch.events >= self.keeping.commit_events
+            || batch.bytes >= BATCH_BYTES_MAX
+            || self.stall.is_near(batch.receipts.len()) && !batch.receipts.is_empty();
+        if full {
+            return Some(Due::Full);
+        }
+        self.commit_mono_ms()
+            .is_some_and(|at| at <= now.mono_ms)
+            .then_some(Due::TimeIsUp)
+    }
+
+    /// When the batch is committed at the latest.
+    fn commit_mono_ms(&self) -> Option<u64> {
+        let soon = self
+            .batch
+            .opened
+            .map(|at| at.saturating_add(self.keeping.commit_interval_ms));
+        let lazily = self.batch.lazy.map(|at| at.saturating_add(LAZY_MS));
+        [soon, lazily].into_iter().flatten().min()
+    }
+
+    /// When something is to be done even if nothing happens.
+    pub(super) fn next_due_mono_ms(&self) -> Option<u64> {
+        let checkpoint = self.checkpoints.next_due_mono_ms();
+        [self.commit_mono_ms(), checkpoint]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A commit was handed to the journal.
+    pub(super) fn appended(&mut self, lsn: u64, bytes: usize) {
+        self.unsynced.push_back((lsn, bytes));
+        self.unsynced_bytes += bytes;
+        self.checkpoints.appended(bytes);
+    }
+
+    /// The journal has everything up to this commit on stable storage.
+    pub(super) fn durable(&mut self, lsn: u64) {
+        self.durable_lsn = self.durable_lsn.max(lsn);
+        while let Some((at, bytes)) = self.unsynced.front() {
+            if *at > self.durable_lsn {
+                break;
+            }
+            self.unsynced_bytes -= bytes;
+            self.unsynced.pop_front();
+        }
+    }
+
+    /// Whether nothing more should be taken in: the journal lags behind, or a lane that blocks is
+    /// full.
+    pub(super) fn is_full(&self) -> bool {
+        self.unsynced_bytes > UNSYNCED_BYTES_MAX
+            || self.unsynced.len() > UNSYNCED_MAX
+            || self.outbox.blocks()
+    }
+
+    /// A rule is at work.
+    pub(super) fn touch(&mut self, rule: RuleIndex) {
+        // Most events are those of one rule, or of the same few.
+        if self.batch.touched.last() != Some(&rule) && !self.batch.touched.contains(&rule) {
+            self.batch.touched.push(rule);
+        }
+    }
+
+    /// What the session holds, as it is written down.
+    pub(super) fn subscriptions_of<'a>(
+        &'a self,
+        session: &str,
+    ) -> impl Iterator<Item = (u32, &'a str)> {
+        let mut lines = self.subscriptions.lines();
+        let known = lines.next() == Some(session);
+        lines.filter(move |_| known).filter_map(|line| {
+            let (id, filter) = line.split_once(' ')?;
+            Some((id.parse().ok()?, filter))
+        })
+    }
+
+    /// The next number of a commit.
+    pub(super) fn lsn(&self) -> u64 {
+        self.next_lsn
+    }
+}
+
+/// Names that rules of the gateway itself go by, where it has to say something.
+pub(super) fn nobody() -> Arc<str> {
+    "".into()
+}

@@ -1,0 +1,365 @@
+//! Where an event comes into the mill: whether it was applied before, what has to be remembered of
+//! it, and what its acknowledgement waits for.
+
+use std::str;
+
+use crate::clock::Now;
+use crate::config::EventIdSource;
+use crate::event::{Delivery, Event, EventFault, SubscriptionIds, hash_bytes};
+use crate::event_ids::{self, EventId};
+use crate::outbox;
+use crate::receipts::Receipt;
+use crate::sabotage::{self, Sabotage};
+use crate::topic::Subscription;
+use crate::value::{Decoded, Scalar};
+
+use super::durable::{Durable, nobody};
+use super::output::{DeadLetter, Input, Output};
+use super::{Mill, Worked};
+
+/// What a receipt takes of a commit.
+const RECEIPT_BYTES: usize = 20;
+
+impl Mill {
+    /// Takes an event in.
+    pub(super) fn take_in(&mut self, now: Now, mut event: Event, out: &mut Vec<Output>) {
+        if self.durable.is_none() {
+            self.in_seq += 1;
+            self.work_on(now, event, out);
+            return;
+        }
+        let delivery = event.delivery;
+        let Some(id) = self.first_time(now, &event) else {
+            return;
+        };
+        if id.is_some() {
+            // The copies for other subscriptions bear the same name, and will be told by it.
+            event.subscriptions = SubscriptionIds::Unknown;
+        }
+        self.in_seq += 1;
+        let worked = match event.fault {
+            None => self.work_on(now, event, out),
+            Some(fault) => self.set_aside(now, &event, fault, out),
+        };
+        let in_seq = self.in_seq;
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        if worked.kept {
+            durable.remember_event(now, in_seq, delivery, id, worked.effects);
+        } else if let Some(Delivery { packet, .. }) = delivery {
+            // Nothing of it has to last: its turn comes after those before it.
+            durable.acks.push(packet, 0, in_seq);
+        }
+        if delivery.is_some() {
+            durable
+                .stall
+                .event(now.mono_ms, durable.batch.receipts.len());
+        }
+    }
+
+    /// Counts an event that comes for the first time and returns its own name, where it has one;
+    /// `None` where it was applied before, or is left over from another connection.
+    fn first_time(&mut self, now: Now, event: &Event) -> Option<Option<EventId>> {
+        let in_seq = self.in_seq;
+        let durable = self.durable.as_deref_mut()?;
+        if let Some(delivery) = &event.delivery {
+            let stale = durable.epoch != Some(delivery.epoch);
+            if stale && !sabotage::is(Sabotage::StaleEventsKept) {
+                // The broker sends it again on this connection.
+                return None;
+            }
+            if let Some(applied) = durable.applied(delivery) {
+                durable.count(|counts| &mut counts.repeated);
+                // Its commit is the last one or the next one.
+                let lsn = match applied > durable.record.in_seq {
+                    true => durable.next_lsn,
+                    false => durable.next_lsn - 1,
+                };
+                durable.acks.push(delivery.packet, lsn, applied);
+                return None;
+            }
+        }
+        let id = durable.event_id(event);
+        if id.as_ref().is_some_and(|id| durable.event_ids.knows(id)) {
+            durable.count(|counts| &mut counts.repeated);
+            if let Some(delivery) = event.delivery {
+                self.in_seq = in_seq + 1;
+                durable.remember_event(now, in_seq + 1, Some(delivery), None, false);
+            }
+            return None;
+        }
+        Some(id)
+    }
+
+    /// Runs the rules that want an event.
+    fn work_on(&mut self, now: Now, event: Event, out: &mut Vec<Output>) -> Worked {
+        // What Tidemill itself says is no business of rules.
+        let worked = match event.topic.as_str().starts_with("tidemill/") {
+            true => Worked::default(),
+            false => self.route(now, event, out),
+        };
+        if !worked.wanted {
+            self.unrouted += 1;
+        }
+        if let Some(durable) = &mut self.durable {
+            durable.count(|counts| match worked.wanted {
+                true => &mut counts.routed,
+                false => &mut counts.unrouted,
+            });
+        }
+        worked
+    }
+
+    /// Makes a dead letter of what no rule can be given.
+    fn set_aside(
+        &mut self,
+        now: Now,
+        event: &Event,
+        fault: EventFault,
+        out: &mut Vec<Output>,
+    ) -> Worked {
+        let reason = match fault {
+            EventFault::Surplus => None,
+            EventFault::TooLarge { bytes } => Some(format!(
+                "{bytes} bytes are more than broker.packet_bytes_max"
+            )),
+            EventFault::InvalidTopic => Some("its topic is not valid".to_owned()),
+        };
+        if let Some(durable) = &mut self.durable {
+            durable.count(|counts| match reason {
+                None => &mut counts.surplus,
+                Some(_) => &mut counts.dead,
+            });
+        }
+        if let Some(reason) = reason {
+            let dead = DeadLetter {
+                rule: nobody(),
+                version: 0,
+                topic: event.topic.clone(),
+                payload: event.payload.clone(),
+                properties: event.properties.clone(),
+                volatile: false,
+                reason,
+                fuel: 0,
+                at_ms: now.wall_ms,
+            };
+            self.keep_dead_letter(&dead, now);
+            out.push(Output::DeadLetter(dead));
+        }
+        Worked {
+            wanted: false,
+            kept: true,
+            effects: true,
+        }
+    }
+
+    /// Hears what is no event.
+    pub(super) fn hear(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Redrive(seq) => return self.redrive(now, seq, out),
+            Input::Connected {
+                session_present: false,
+                ..
+            } if self.durable.as_ref().is_some_and(|d| d.had_session()) => {
+                out.push(Output::SessionLost);
+            }
+            _ => {}
+        }
+        let Some(durable) = &mut self.durable else {
+            return;
+        };
+        let lsn = durable.lsn();
+        match input {
+            Input::Events(_) | Input::Tick | Input::Redrive(_) => {}
+            Input::Durable(lsn) => durable.durable(lsn),
+            Input::Connected {
+                epoch,
+                session_present,
+                window,
+            } => durable.connected(now, epoch, session_present, window),
+            Input::Disconnected => {
+                durable.epoch = None;
+                durable.proceed_at = None;
+                durable.acks.reset();
+            }
+            Input::Confirmed {
+                epoch,
+                acknowledged,
+            } => {
+                if durable.epoch == Some(epoch)
+                    && let Some(in_seq) = durable.acks.confirm(acknowledged)
+                {
+                    durable.batch.confirmed = durable.batch.confirmed.max(in_seq);
+                    if !durable.receipts.is_empty() {
+                        durable.batch.open_lazily(now);
+                    }
+                }
+            }
+            Input::Subscribed(held) => durable.subscribed(now, &held),
+            Input::Lane(report) => {
+                durable.batch.open_lazily(now);
+                if let Some((lane, count, reason)) = durable.outbox.hear(report, lsn) {
+                    out.push(Output::Refused {
+                        lane,
+                        count,
+                        reason,
+                    });
+                }
+            }
+            Input::RowsRead {
+                lane,
+                rows,
+                relocate,
+            } => {
+                let missing = durable
+                    .outbox
+                    .rows_read(&lane, rows, relocate.then_some(lsn));
+                if missing > 0 {
+                    let what = format!("lane {lane}: the journal lacks {missing} rows");
+                    out.push(Output::Unbalanced { what });
+                }
+            }
+            Input::PondWritten { pond } => {
+                let oldest = durable.outbox.oldest_lsn();
+                if let Some(below_lsn) = durable.checkpoints.complete(pond, oldest) {
+                    out.push(Output::Recycle { below_lsn });
+                }
+            }
+            Input::PondFailed => durable.checkpoints.failed(now),
+            Input::Commit => durable.batch.urgent = durable.batch.is_open(),
+            Input::Flush => {
+                durable.batch.open(now);
+                durable.batch.urgent = true;
+                durable.checkpoints.want();
+            }
+            Input::ReadFailed { lane } => durable.outbox.read_failed(&lane),
+            Input::DropDeadLetter(seq) => {
+                durable.outbox.take_dead_letter(seq);
+                durable.batch.open(now);
+            }
+        }
+    }
+}
+
+impl Durable {
+    /// The event that a message is a copy of, if that was applied.
+    fn applied(&mut self, delivery: &Delivery) -> Option<u64> {
+        if !delivery.dup {
+            return None;
+        }
+        self.receipts.repeats(delivery.packet, delivery.hash)
+    }
+
+    /// Counts a message. That alone is no reason for a commit: it goes along with the next one.
+    fn count(&mut self, column: impl FnOnce(&mut crate::record::IntakeCounts) -> &mut u64) {
+        let counts = &mut self.batch.counts;
+        counts.received += 1;
+        *column(counts) += 1;
+    }
+
+    /// An event was worked on that has to count once, whatever happens.
+    fn remember_event(
+        &mut self,
+        now: Now,
+        in_seq: u64,
+        delivery: Option<Delivery>,
+        id: Option<EventId>,
+        effects: bool,
+    ) {
+        let lsn = self.lsn();
+        let batch = &mut self.batch;
+        batch.events += 1;
+        if let Some(Delivery { packet, hash, .. }) = delivery {
+            let receipt = Receipt {
+                packet,
+                hash,
+                in_seq,
+            };
+            self.receipts.insert(receipt);
+            batch.receipts.push(receipt);
+            batch.bytes += RECEIPT_BYTES;
+            self.acks.push(packet, lsn, in_seq);
+        }
+        if let Some(id) = id {
+            self.event_ids.insert(&id);
+            batch.event_ids.push(id);
+            batch.bytes += RECEIPT_BYTES;
+        }
+        match delivery.is_some() || effects {
+            true => batch.open(now),
+            false => batch.open_lazily(now),
+        }
+    }
+
+    /// The event's own name. A copy that the broker kept goes without: it is no event that happened
+    /// now, and rules that ask for it want it even where others were given the event.
+    fn event_id(&self, event: &Event) -> Option<EventId> {
+        if event.retained {
+            return None;
+        }
+        let hash = |bytes: &[u8]| hash_bytes(&[bytes]);
+        match &self.keeping.event_id {
+            EventIdSource::None => None,
+            EventIdSource::UserProperty(_) if event.properties.is_empty() => None,
+            EventIdSource::UserProperty(name) => {
+                let all: serde_json::Value = serde_json::from_slice(&event.properties).ok()?;
+                let id = all.get(name)?.as_str()?;
+                Some(event_ids::parse(id, hash))
+            }
+            EventIdSource::Pointer(_) => {
+                let mut decoded = Decoded::default();
+                let plan = self.event_id_plan.as_ref()?;
+                plan.decode(&event.payload, &mut decoded).ok()?;
+                match decoded.scalars.first()? {
+                    Scalar::Text(span) => {
+                        let id = str::from_utf8(decoded.bytes(*span)).ok()?;
+                        Some(event_ids::parse(id, hash))
+                    }
+                    Scalar::Int(number) => Some(event_ids::parse(&number.to_string(), hash)),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// Whether the broker held something for this gateway.
+    fn had_session(&self) -> bool {
+        self.record.generation > 0 && !self.subscriptions.is_empty()
+    }
+
+    fn connected(&mut self, now: Now, epoch: u64, session_present: bool, window: Option<u16>) {
+        self.epoch = Some(epoch);
+        self.acks.reset();
+        self.stall.connected(window);
+        self.receipts.reconnected();
+        self.proceed_at = None;
+        if !session_present {
+            let generation = self.receipts.generation() + 1;
+            self.receipts.renew(generation);
+            // What of the batch was received in the old session is applied all the same.
+            self.batch.receipts.clear();
+            self.batch.open(now);
+            self.batch.urgent = true;
+            self.proceed_at = Some(self.lsn());
+        }
+    }
+
+    fn subscribed(&mut self, now: Now, held: &[Subscription]) {
+        let session = self.keeping.session.as_str();
+        let lines = held.iter().map(|s| format!("{} {}\n", s.id, s.filter));
+        let text: String = std::iter::once(format!("{session}\n"))
+            .chain(lines)
+            .collect();
+        if text != self.subscriptions {
+            self.batch.subscriptions = Some(text);
+            self.batch.open(now);
+            self.batch.urgent = true;
+        }
+    }
+}
+
+/// The lane of a dead letter's row.
+pub(super) fn shelf(durable: &Durable) -> Option<&outbox::Lane> {
+    durable.outbox.dead_letters()
+}

@@ -1,0 +1,316 @@
+//! When checkpoints are due, and what may be recycled after them. Two ponds are written in turn, each
+//! with everything up to one commit; the journal is kept from the older one's commit on.
+
+use crate::clock::Now;
+use crate::sabotage::{self, Sabotage};
+
+use super::output::Checkpoint;
+
+/// Longest time between checkpoints while something happens.
+const INTERVAL_MS: u64 = 600_000;
+
+/// A checkpoint that failed is tried again after this time.
+const RETRY_MS: u64 = 5_000;
+
+/// Most bytes of journal between two checkpoints, however much a checkpoint costs.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// A checkpoint may cost this part of the journal that it makes room for.
+const COST_DIVISOR: u64 = 4;
+
+/// Where the two ponds stand.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    bytes_min: u64,
+    /// Bytes appended since the last checkpoint began.
+    appended: u64,
+    /// What the last checkpoint wrote.
+    last_cost: u64,
+    began_mono_ms: u64,
+    retry_mono_ms: Option<u64>,
+    changed: bool,
+    wanted: bool,
+    /// The pond that is written next.
+    next: usize,
+    /// What each pond is known to hold everything up to, and the earliest commit with a row that
+    /// waited then; `None` before it was first written in this process.
+    written: [Option<Written>; 2],
+    /// Ponds that are written whole the next time.
+    whole: [bool; 2],
+    running: Option<Running>,
+    /// Bytes of journal appended in all, and how many there were after some commits.
+    total: u64,
+    marks: Vec<(u64, u64)>,
+    /// Rows keep segments from being used anew that hold little else.
+    relocating: bool,
+    /// For each pond, how many numbered entries of each kind it has.
+    numbered: [(u32, u32); 2],
+}
+
+/// Commits whose place in the journal is remembered; beyond it every other one is.
+const MARKS_MAX: usize = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Written {
+    lsn: u64,
+    oldest_row_lsn: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Running {
+    written: Written,
+    /// What waits for its commit to become durable.
+    waits: Option<Checkpoint>,
+}
+
+impl Checkpoints {
+    /// `from_lsn` and `bytes` tell where the journal begins and how much of it there is.
+    pub(super) fn new(bytes_min: u64, from_lsn: u64, last_lsn: u64, bytes: u64, now: Now) -> Self {
+        Self {
+            relocating: false,
+            numbered: [(0, 0); 2],
+            bytes_min,
+            appended: 0,
+            last_cost: 0,
+            began_mono_ms: now.mono_ms,
+            retry_mono_ms: None,
+            changed: false,
+            wanted: false,
+            next: 0,
+            written: [None; 2],
+            whole: [true; 2],
+            running: None,
+            total: bytes,
+            marks: vec![(from_lsn, 0), (last_lsn, bytes)],
+        }
+    }
+
+    /// The first checkpoint goes to this pond: the older one, or the one that was damaged.
+    pub(super) fn begin_with(&mut self, pond: usize) {
+        self.next = pond;
+    }
+
+    pub(super) fn appended(&mut self, bytes: usize) {
+        self.appended += bytes as u64;
+        self.total += bytes as u64;
+        self.changed = true;
+    }
+
+    /// Rules came and went: nobody knows any more what a pond holds of them.
+    pub(super) fn deployed(&mut self) {
+        self.whole = [true; 2];
+    }
+
+    /// A checkpoint is wanted now.
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Whether all that was wanted is done.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_none() && !self.wanted
+    }
+
+    pub(super) fn next_due_mono_ms(&self) -> Option<u64> {
+        let due = self
+            .retry_mono_ms
+            .unwrap_or(self.began_mono_ms + INTERVAL_MS);
+        (self.changed && self.running.is_none()).then_some(due)
+    }
+
+    /// Whether one is to be made now.
+    pub(super) fn is_due(&self, now: Now) -> bool {
+        if self.running.is_some() || self.retry_mono_ms.is_some_and(|at| at > now.mono_ms) {
+            return false;
+        }
+        let bytes = self
+            .last_cost
+            .saturating_mul(COST_DIVISOR)
+            .clamp(self.bytes_min, BYTES_MAX.max(self.bytes_min));
+        self.wanted
+            || self.changed
+                && (self.appended >= bytes || now.mono_ms >= self.began_mono_ms + INTERVAL_MS)
+    }
+
+    /// An empty checkpoint for the pond whose turn it is.
+    pub(super) fn begin(&self, lsn: u64) -> Checkpoint {
+        Checkpoint {
+            pond: self.next,
+            lsn,
+            full: self.whole.get(self.next).is_none_or(|whole| *whole),
+            ..Checkpoint::default()
+        }
+    }
+
+    /// A pond is about to have so many receipts' and event ids' entries; returns how many it had.
+    pub(super) fn numbered(&mut self, pond: usize, counts: (u32, u32)) -> (u32, u32) {
+        let numbered = self.numbered.get_mut(pond);
+        numbered.map_or((0, 0), |numbered| std::mem::replace(numbered, counts))
+    }
+
+    /// Whether rows may have to be written again.
+    pub(super) fn is_relocating(&self) -> bool {
+        self.relocating
+    }
+
+    /// It is filled, and waits for its commit.
+    pub(super) fn filled(&mut self, checkpoint: Checkpoint, oldest_row_lsn: Option<u64>, now: Now) {
+        let cost = |(key, value): &(Vec<u8>, Vec<u8>)| (key.len() + value.len()) as u64;
+        self.last_cost = checkpoint.puts.iter().map(cost).sum();
+        let written = Written {
+            lsn: checkpoint.lsn,
+            oldest_row_lsn,
+        };
+        self.marks.push((checkpoint.lsn, self.total));
+        if let Some(whole) = self.whole.get_mut(checkpoint.pond) {
+            *whole = false;
+        }
+        self.running = Some(Running {
+            written,
+            waits: Some(checkpoint),
+        });
+        self.appended = 0;
+        self.began_mono_ms = now.mono_ms;
+        self.retry_mono_ms = None;
+        (self.wanted, self.changed) = (false, false);
+    }
+
+    /// The checkpoint, once its commit is durable.
+    pub(super) fn take(&mut self, durable_lsn: u64) -> Option<Checkpoint> {
+        let running = self.running.as_mut()?;
+        let may =
+            running.written.lsn <= durable_lsn || sabotage::is(Sabotage::CheckpointAheadOfDurable);
+        if may { running.waits.take() } else { None }
+    }
+
+    /// It could not be written: that pond has to be written anew.
+    pub(super) fn failed(&mut self, now: Now) {
+        if self.running.take().is_some() {
+            if let (Some(written), Some(whole)) = (
+                self.written.get_mut(self.next),
+                self.whole.get_mut(self.next),
+            ) {
+                (*written, *whole) = (None, true);
+            }
+            (self.wanted, self.changed) = (true, true);
+            self.retry_mono_ms = Some(now.mono_ms + RETRY_MS);
+        }
+    }
+
+    /// It is complete. `oldest_row_lsn` is the earliest commit with a row that waits at present.
+    /// Returns the first commit that is still needed, once both ponds are written.
+    pub(super) fn complete(&mut self, pond: usize, oldest_row_lsn: Option<u64>) -> Option<u64> {
+        let running = self.running.take()?;
+        *self.written.get_mut(pond)? = Some(running.written);
+        self.next = 1 - pond;
+        let [Some(a), Some(b)] = self.written else {
+            return None;
+        };
+        // Cursors of the checkpoint are durable; those of now may not be.
+        let rows = match sabotage::is(Sabotage::RecyclingOnVolatileCursor) {
+            true => oldest_row_lsn,
+            false => running.written.oldest_row_lsn,
+        };
+        let ponds = a.lsn.min(b.lsn) + 1;
+        self.relocating = true;
+        Some(rows.map_or(ponds, |rows| rows.min(ponds)))
+    }
+
+    /// Where rows from before this commit should be written again, because they alone keep much more
+    /// of the journal than they are: more than `pinned_max`.
+    pub(super) fn relocate_before(
+        &mut self,
+        oldest_row: Option<u64>,
+        bytes: u64,
+        pinned_max: u64,
+    ) -> Option<u64> {
+        let [Some(a), Some(b)] = self.written else {
+            return None;
+        };
+        if !self.relocating {
+            return None;
+        }
+        let floor = a.lsn.min(b.lsn) + 1;
+        let needed = oldest_row.unwrap_or(floor).min(floor);
+        let place = |lsn: u64| {
+            let before = self.marks.iter().rev().find(|(mark, _)| *mark <= lsn);
+            before.map_or(0, |(_, at)| *at)
+        };
+        let pinned = place(floor - 1).saturating_sub(place(needed));
+        self.relocating = needed < floor && pinned > pinned_max + 4 * bytes;
+        let first = self
+            .marks
+            .iter()
+            .rposition(|(mark, _)| *mark <= needed)
+            .unwrap_or(0);
+        self.marks.drain(..first);
+        if self.marks.len() > MARKS_MAX {
+            let mut keep = false;
+            self.marks.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.relocating.then_some(floor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(mono_ms: u64) -> Now {
+        Now {
+            mono_ms,
+            wall_ms: 0,
+        }
+    }
+
+    fn write(checkpoints: &mut Checkpoints, lsn: u64, oldest_row: Option<u64>) -> Option<u64> {
+        checkpoints.want();
+        assert!(checkpoints.is_due(now(0)));
+        let checkpoint = checkpoints.begin(lsn);
+        let pond = checkpoint.pond;
+        checkpoints.filled(checkpoint, oldest_row, now(0));
+        assert!(checkpoints.take(lsn - 1).is_none());
+        assert!(checkpoints.take(lsn).is_some());
+        checkpoints.complete(pond, oldest_row)
+    }
+
+    #[test]
+    fn the_journal_is_kept_from_the_older_pond_and_the_oldest_row_on() {
+        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
+        assert_eq!(write(&mut checkpoints, 10, None), None);
+        assert_eq!(write(&mut checkpoints, 20, None), Some(11));
+        assert_eq!(write(&mut checkpoints, 30, Some(5)), Some(5));
+        assert_eq!(write(&mut checkpoints, 40, None), Some(31));
+    }
+
+    #[test]
+    fn each_pond_is_written_whole_first_and_after_a_failure() {
+        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
+        assert!(checkpoints.begin(1).full);
+        write(&mut checkpoints, 1, None);
+        assert!(checkpoints.begin(2).full);
+        write(&mut checkpoints, 2, None);
+        assert!(!checkpoints.begin(3).full);
+        checkpoints.filled(checkpoints.begin(3), None, now(0));
+        checkpoints.failed(now(0));
+        assert!(checkpoints.begin(4).full && !checkpoints.is_due(now(4_999)));
+        assert!(checkpoints.is_due(now(5_000)));
+    }
+
+    #[test]
+    fn small_rows_do_not_keep_much_journal() {
+        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
+        for lsn in 1..=10 {
+            checkpoints.appended(5 << 20);
+            write(&mut checkpoints, lsn, Some(1));
+        }
+        assert_eq!(
+            checkpoints.relocate_before(Some(1), 100, 16 << 20),
+            Some(10)
+        );
+        assert_eq!(checkpoints.relocate_before(Some(10), 100, 16 << 20), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! How many unacknowledged messages make the broker stop sending. It need not say so (mosquitto does
+//! not), so it is noticed: it fell silent with so many open, and went on as soon as they were
+//! acknowledged. From half of that on it is worth a commit of its own.
+
+/// Fewer are no sign of anything.
+const COUNT_MIN: usize = 4;
+
+/// A broker that waited for acknowledgements goes on at once: within this time.
+const RESUMES_WITHIN_MS: u64 = 20;
+
+/// What is known of the broker's window.
+#[derive(Debug, Default)]
+pub(super) struct Stall {
+    /// What it said, or we told it.
+    announced: Option<usize>,
+    /// At so many it was seen to stall.
+    seen: Option<usize>,
+    last_event_mono_ms: u64,
+    /// It fell silent with so many open; whether that was why shows when they are acknowledged.
+    suspected: Option<(usize, Option<u64>)>,
+}
+
+impl Stall {
+    /// A connection began.
+    pub(super) fn connected(&mut self, announced: Option<u16>) {
+        *self = Self {
+            announced: announced.map(usize::from),
+            seen: self.seen,
+            ..Self::default()
+        };
+    }
+
+    /// A message came, and so many are open with it.
+    pub(super) fn event(&mut self, now_mono_ms: u64, open: usize) {
+        self.last_event_mono_ms = now_mono_ms;
+        if let Some((count, Some(released))) = self.suspected.take()
+            && now_mono_ms.saturating_sub(released) <= RESUMES_WITHIN_MS
+        {
+            self.seen = Some(count);
+        }
+        if self.seen.is_some_and(|seen| open > seen) {
+            self.seen = None;
+        }
+    }
+
+    /// A batch with so many open messages is committed because its time is up.
+    pub(super) fn timed_out(&mut self, now_mono_ms: u64, open: usize, interval_ms: u64) {
+        let silent_ms = now_mono_ms.saturating_sub(self.last_event_mono_ms);
+        if open >= COUNT_MIN && silent_ms >= interval_ms / 2 {
+            self.suspected = Some((open, None));
+        }
+    }
+
+    /// Acknowledgements went out.
+    pub(super) fn released(&mut self, now_mono_ms: u64) {
+        if let Some((_, at @ None)) = &mut self.suspected {
+            *at = Some(now_mono_ms);
+        }
+    }
+
+    /// Whether so many open messages should not wait any longer.
+    pub(super) fn is_near(&self, open: usize) -> bool {
+        let window = [self.announced, self.seen].into_iter().flatten().min();
+        window.is_some_and(|window| open * 2 >= window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bursts of `count` messages, each after the last was acknowledged 50 ms later.
+    fn bursts(stall: &mut Stall, count: usize, pause_ms: u64) {
+        let mut now = 1_000;
+        for _ in 0..3 {
+            (1..=count).for_each(|open| stall.event(now, open));
+            now += 50;
+            stall.timed_out(now, count, 50);
+            stall.released(now + 5);
+            now += 5 + pause_ms;
+        }
+        stall.event(now, 1);
+    }
+
+    #[test]
+    fn a_broker_that_goes_on_once_acknowledged_was_waiting_for_it() {
+        let mut stall = Stall::default();
+        assert!(!stall.is_near(10_000));
+        bursts(&mut stall, 20, 1);
+        assert!(stall.is_near(10) && !stall.is_near(9));
+        (1..=21).for_each(|open| stall.event(9_000, open));
+        assert!(!stall.is_near(20), "it sent more than that");
+    }
+
+    #[test]
+    fn sensors_that_pause_are_no_stall() {
+        let mut stall = Stall::default();
+        bursts(&mut stall, 20, 900);
+        assert!(!stall.is_near(1_000));
+        bursts(&mut stall, 2, 1);
+        assert!(!stall.is_near(1_000));
+    }
+
+    #[test]
+    fn what_was_announced_holds() {
+        let mut stall = Stall::default();
+        stall.connected(Some(100));
+        assert!(stall.is_near(50) && !stall.is_near(49));
+    }
+}

@@ -1,0 +1,614 @@
+//! A mill that keeps a journal: what is held back until when, and what comes back after a crash. The
+//! journal is a list here, and the ponds are maps; real ones have tests of their own.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::config::{EventIdSource, OutboxLimits};
+use crate::emission::{LaneReport, Priority};
+use crate::event::Delivery;
+use crate::outbox::{Destination, Outlet};
+
+type Pond = (u64, BTreeMap<Vec<u8>, Vec<u8>>);
+
+/// A mill with a journal and two ponds, all of which may crash.
+struct Gateway {
+    rules: Vec<(String, &'static str)>,
+    mill: Mill,
+    now: Now,
+    journal: Vec<(u64, Vec<u8>)>,
+    ponds: [Pond; 2],
+    /// Handed to the journal and not durable yet.
+    unsynced: Vec<(u64, Vec<u8>)>,
+    said: String,
+    /// What was said at the last start, before anything came in.
+    deployed: String,
+    /// What was said at the last start.
+    resumed: String,
+    outlet: Outlet,
+    boot: &'static str,
+}
+
+impl Gateway {
+    fn new(rules: &[(String, &'static str)]) -> Self {
+        let mut gateway = Self {
+            rules: rules.to_vec(),
+            mill: Mill::new(),
+            now: Now {
+                mono_ms: 10_000,
+                wall_ms: 1_700_000_000_000,
+            },
+            journal: Vec::new(),
+            ponds: Default::default(),
+            unsynced: Vec::new(),
+            said: String::new(),
+            deployed: String::new(),
+            resumed: String::new(),
+            outlet: Outlet::Messages,
+            boot: "boot",
+        };
+        gateway.start();
+        gateway
+    }
+
+    fn keeping(&self) -> Keeping {
+        Keeping {
+            session: "h:1 gw".into(),
+            commit_interval_ms: 50,
+            commit_events: 256,
+            event_id: EventIdSource::Pointer("/id".into()),
+            checkpoint_bytes: 1 << 20,
+            boot_id: self.boot.into(),
+            journal: (0, 0),
+            first_pond: 0,
+        }
+    }
+
+    fn destinations(&self) -> Vec<Destination> {
+        let destination = |name: &str| Destination {
+            name: name.into(),
+            outlet: self.outlet,
+            limits: OutboxLimits::DESTINATION,
+        };
+        vec![destination("local"), destination("cloud")]
+    }
+
+    /// Starts from what is durable.
+    fn start(&mut self) {
+        let (lsn, entries) = self.ponds.iter().max_by_key(|(lsn, _)| *lsn).unwrap();
+        let mut image = Image::from_entries(*lsn, entries.clone()).unwrap();
+        let from = image.needs_from();
+        for (lsn, bytes) in self.journal.iter().filter(|(lsn, _)| *lsn >= from) {
+            image.replay(*lsn, bytes).unwrap();
+        }
+        let hash = (image.agent.boot_id == self.boot).then(|| image.state_hash());
+        let homeless = image
+            .outbox
+            .set_destinations("gw", self.destinations(), &[]);
+        assert!(homeless.is_empty());
+        self.mill = Mill::keeping(image, self.keeping(), self.now);
+        let rules = bind(&self.rules);
+        let subscriptions = subscriptions(&rules, &[]);
+        let deployment = Deployment {
+            rules,
+            subscriptions,
+        };
+        let mut out = Vec::new();
+        self.mill.deploy(self.now, deployment, &mut out).unwrap();
+        if let (Some(hash), false) = (hash, self.journal.is_empty()) {
+            assert_eq!(
+                self.mill.state_hash(),
+                hash,
+                "what was replayed is what runs"
+            );
+        }
+        self.carry_out(out);
+        self.deployed = self.said.clone();
+        self.step(Input::Connected {
+            epoch: 1,
+            session_present: !self.journal.is_empty(),
+            window: None,
+        });
+        self.resumed = std::mem::take(&mut self.said);
+    }
+
+    fn deploy(&mut self, rules: &[(String, &'static str)]) {
+        self.rules = rules.to_vec();
+        let rules = bind(&self.rules);
+        let subscriptions = subscriptions(&rules, &[]);
+        let deployment = Deployment {
+            rules,
+            subscriptions,
+        };
+        let mut out = Vec::new();
+        self.mill.deploy(self.now, deployment, &mut out).unwrap();
+        self.carry_out(out);
+    }
+
+    fn step(&mut self, input: Input) -> &mut Self {
+        let mut out = Vec::new();
+        self.mill.step(self.now, input, &mut out);
+        self.carry_out(out);
+        self
+    }
+
+    fn carry_out(&mut self, out: Vec<Output>) {
+        for output in out {
+            let line = match output {
+                Output::Append { lsn, bytes, .. } => {
+                    self.unsynced.push((lsn, bytes));
+                    format!("commit {lsn}")
+                }
+                Output::Acknowledge { packets, .. } => format!("ack {packets:?}"),
+                Output::Ship(shipment) => {
+                    let rows = shipment.rows.iter();
+                    let rows: Vec<_> = rows
+                        .map(|row| format!("{}={}", row.seq, String::from_utf8_lossy(&row.payload)))
+                        .collect();
+                    format!(
+                        "ship {} {:?} {}",
+                        shipment.destination,
+                        shipment.priority,
+                        rows.join(" ")
+                    )
+                }
+                Output::Checkpoint(checkpoint) => {
+                    let pond = &mut self.ponds[checkpoint.pond];
+                    if checkpoint.full {
+                        pond.1.clear();
+                    }
+                    pond.0 = checkpoint.lsn;
+                    pond.1.extend(checkpoint.puts);
+                    checkpoint
+                        .removes
+                        .iter()
+                        .for_each(|key| drop(pond.1.remove(key)));
+                    self.step(Input::PondWritten {
+                        pond: checkpoint.pond,
+                    });
+                    continue;
+                }
+                Output::Recycle { below_lsn } => {
+                    self.journal.retain(|(lsn, _)| *lsn >= below_lsn);
+                    continue;
+                }
+                Output::DeadLetter(dead) => format!("dead {}", dead.reason),
+                Output::Proceed { .. } => "proceed".to_owned(),
+                Output::Refused { lane, count, .. } => format!("refused {lane} {count}"),
+                other => format!("{other:?}"),
+            };
+            writeln!(self.said, "{line}").unwrap();
+        }
+    }
+
+    /// The sync returns: everything handed over is durable.
+    fn sync(&mut self) -> &mut Self {
+        self.journal.append(&mut self.unsynced);
+        let lsn = self.journal.last().map_or(0, |(lsn, _)| *lsn);
+        self.step(Input::Durable(lsn))
+    }
+
+    /// A power cut: what was not durable is gone.
+    fn crash(&mut self) -> &mut Self {
+        self.unsynced.clear();
+        self.start();
+        self
+    }
+
+    fn after(&mut self, ms: u64) -> &mut Self {
+        self.now = Now {
+            mono_ms: self.now.mono_ms + ms,
+            wall_ms: self.now.wall_at(self.now.mono_ms + ms),
+        };
+        self.step(Input::Tick)
+    }
+
+    fn event(&mut self, packet: u16, dup: bool, topic: &str, payload: &str) -> &mut Self {
+        let mut event = Event::new(
+            Topic::new(topic).unwrap(),
+            payload.to_owned(),
+            self.now.wall_ms,
+        );
+        event.delivery = Some(Delivery {
+            epoch: 1,
+            packet,
+            dup,
+            hash: crate::event::hash_bytes(&[topic.as_bytes(), payload.as_bytes()]),
+        });
+        self.step(Input::Events(vec![event]))
+    }
+
+    fn acknowledge(&mut self, destination: usize, first: u64, last: u64) -> &mut Self {
+        self.step(Input::Lane(LaneReport::Acknowledged {
+            destination,
+            priority: Priority::Normal,
+            first,
+            last,
+        }))
+    }
+
+    #[track_caller]
+    fn expect(&mut self, lines: &[&str]) -> &mut Self {
+        let said = std::mem::take(&mut self.said);
+        assert_eq!(said.lines().collect::<Vec<_>>(), lines);
+        let mut out = Vec::new();
+        self.mill.check_ledgers(&mut out);
+        assert!(out.is_empty(), "{out:?}");
+        self
+    }
+}
+
+fn counter() -> (String, &'static str) {
+    (rule("count", "mqtt = [\"s/+\"]"), COUNTER)
+}
+
+#[test]
+fn nothing_is_acknowledged_or_sent_before_its_commit_is_durable() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.sync().expect(&["proceed"]);
+    gateway
+        .event(1, false, "s/a", "x")
+        .event(2, false, "s/a", "y")
+        .expect(&[]);
+    gateway.after(50).expect(&["commit 3"]);
+    gateway.event(3, false, "s/b", "z").expect(&[]);
+    gateway
+        .sync()
+        .expect(&["ack [1, 2]", "ship 0 Normal 1=1 2=2"]);
+    gateway
+        .after(50)
+        .sync()
+        .expect(&["commit 4", "ack [3]", "ship 0 Normal 3=1"]);
+}
+
+#[test]
+fn a_message_that_was_applied_is_acknowledged_and_not_applied_again() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.event(1, false, "s/a", "x").after(50).sync();
+    gateway
+        .crash()
+        .event(1, true, "s/a", "x")
+        .expect(&["ack [1]"]);
+    gateway.event(1, true, "s/a", "other").after(50).sync();
+    gateway.expect(&["commit 4", "ack [1]", "ship 0 Normal 2=2"]);
+    assert_eq!(gateway.mill.intake_counts().repeated, 1);
+}
+
+#[test]
+fn a_message_whose_commit_was_lost_is_applied_when_it_comes_again() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway
+        .sync()
+        .event(1, false, "s/a", "x")
+        .after(50)
+        .said
+        .clear();
+    gateway.crash().event(1, true, "s/a", "x").after(50).sync();
+    gateway.expect(&["commit 3", "ack [1]", "ship 0 Normal 1=1"]);
+}
+
+#[test]
+fn receipts_are_void_once_the_broker_has_read_their_acknowledgements() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.event(1, false, "s/a", "x").after(50).sync();
+    gateway.step(Input::Confirmed {
+        epoch: 1,
+        acknowledged: 1,
+    });
+    gateway.after(5_000).sync().said.clear();
+    gateway.crash().event(1, true, "s/a", "x").after(50).sync();
+    gateway.expect(&["commit 5", "ack [1]", "ship 0 Normal 2=2"]);
+}
+
+#[test]
+fn an_event_with_a_name_counts_once_whatever_the_broker_forgets() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway
+        .event(1, false, "s/a", r#"{"id":"d:1"}"#)
+        .after(50)
+        .sync()
+        .said
+        .clear();
+    gateway.crash().event(9, false, "s/a", r#"{"id":"d:1"}"#);
+    gateway
+        .event(10, false, "s/a", r#"{"id":"d:2"}"#)
+        .after(50)
+        .sync();
+    gateway.expect(&["commit 4", "ack [9, 10]", "ship 0 Normal 2=2"]);
+}
+
+#[test]
+fn what_was_not_acknowledged_is_sent_again_under_its_number() {
+    let mut gateway = Gateway::new(&[counter()]);
+    for packet in 1..=3 {
+        gateway.event(packet, false, "s/a", &packet.to_string());
+    }
+    gateway
+        .after(50)
+        .sync()
+        .acknowledge(0, 1, 1)
+        .acknowledge(0, 3, 3);
+    gateway.after(5_000).sync().said.clear();
+    gateway.crash();
+    gateway.after(5_000);
+    let lane = gateway.mill.outbox().unwrap().lanes().next().unwrap();
+    assert_eq!((lane.cursor(), lane.waiting(), lane.last_seq()), (1, 1, 3));
+    gateway.crash().step(Input::Tick).said.clear();
+    gateway.event(7, false, "s/a", "new").after(50).sync();
+    gateway.expect(&["commit 5", "ack [7]", "ship 0 Normal 4=4"]);
+}
+
+#[test]
+fn volatile_rules_write_nothing_and_hold_nothing_back() {
+    let manifest =
+        rule("count", "mqtt = [\"s/+\"]").replace("[on]", "durability = \"volatile\"\n[on]");
+    let mut gateway = Gateway::new(&[(manifest, COUNTER)]);
+    gateway.sync().said.clear();
+    gateway.event(1, false, "s/a", "x");
+    assert!(
+        gateway.said.contains("Emission") && gateway.said.ends_with("ack [1]\n"),
+        "{}",
+        gateway.said
+    );
+    gateway.said.clear();
+    gateway.step(Input::Confirmed {
+        epoch: 1,
+        acknowledged: 1,
+    });
+    gateway.after(100_000).expect(&[]);
+}
+
+#[test]
+fn an_alarm_does_not_wait_for_the_interval() {
+    let alarm = rule("alarm", "mqtt = [\"s/+\"]") + "priority = \"high\"\n";
+    let mut gateway = Gateway::new(&[(alarm, COUNTER)]);
+    gateway.sync().said.clear();
+    gateway.event(1, false, "s/a", "x").expect(&["commit 3"]);
+    gateway.sync().expect(&["ack [1]", "ship 0 High 1=1"]);
+}
+
+#[test]
+fn two_ponds_and_what_follows_bring_everything_back() {
+    let rules = [
+        counter(),
+        (rule("panes", "mqtt = [\"s/+\"]"), PANES),
+        (rule("timer", "mqtt = [\"s/+\"]"), TIMER),
+    ];
+    let mut gateway = Gateway::new(&rules);
+    for round in 0..10_u16 {
+        for key in 0..30_u16 {
+            gateway.event(round * 30 + key + 1, false, &format!("s/k{key}"), "");
+        }
+        gateway.after(50).sync();
+        if round % 3 == 1 {
+            gateway.step(Input::Flush).sync();
+        }
+        if round % 4 == 3 {
+            gateway.crash();
+        }
+    }
+    assert!(gateway.ponds.iter().all(|(lsn, _)| *lsn > 0));
+    gateway.after(2_000).sync().said.clear();
+    gateway.crash().expect(&[]);
+}
+
+#[test]
+fn a_dead_letter_is_kept_and_can_be_worked_on_once_more() {
+    let mut gateway = Gateway::new(&[(rule("fragile", "mqtt = [\"s/+\"]"), FRAGILE)]);
+    gateway.sync().said.clear();
+    gateway
+        .event(1, false, "s/a", r#"{"t":-1}"#)
+        .after(50)
+        .sync();
+    gateway.crash();
+    let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
+    assert_eq!(
+        (shelf.waiting(), &*shelf.row(1).unwrap().rule),
+        (1, "fragile")
+    );
+    gateway.step(Input::Redrive(1)).after(50).sync();
+    let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
+    assert_eq!(
+        (shelf.waiting(), shelf.last_seq()),
+        (1, 2),
+        "it failed again"
+    );
+    assert_eq!(gateway.mill.ledgers().next().unwrap().1.dead, 2);
+    gateway.step(Input::DropDeadLetter(2)).after(50).sync();
+    assert_eq!(
+        gateway
+            .mill
+            .outbox()
+            .unwrap()
+            .dead_letters()
+            .unwrap()
+            .waiting(),
+        0
+    );
+    gateway.said.clear();
+    gateway.expect(&[]);
+}
+
+#[test]
+fn a_request_is_sent_again_with_the_same_rows_and_cut_when_refused() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.outlet = Outlet::Requests;
+    gateway.crash().sync().said.clear();
+    for packet in 1..=4 {
+        gateway.event(packet, false, "s/a", &packet.to_string());
+    }
+    gateway
+        .after(50)
+        .sync()
+        .expect(&["commit 3", "commit 4", "ack [1, 2, 3, 4]"]);
+    gateway.sync().expect(&["ship 0 Normal 1=1 2=2 3=3 4=4"]);
+    gateway
+        .event(5, false, "s/a", "5")
+        .after(50)
+        .sync()
+        .said
+        .clear();
+    gateway.crash();
+    assert_eq!(gateway.resumed, "ship 0 Normal 1=1 2=2 3=3 4=4\n");
+    let refuse = |first, last| {
+        Input::Lane(LaneReport::Refused {
+            destination: 0,
+            priority: Priority::Normal,
+            first,
+            last,
+            reason: "no".into(),
+        })
+    };
+    gateway
+        .step(refuse(1, 4))
+        .sync()
+        .expect(&["commit 6", "ship 0 Normal 1=1 2=2"]);
+    gateway
+        .step(refuse(1, 2))
+        .sync()
+        .expect(&["commit 7", "ship 0 Normal 1=1"]);
+    gateway.step(refuse(1, 1)).sync().expect(&[
+        "refused local/normal 1",
+        "commit 8",
+        "ship 0 Normal 2=2",
+    ]);
+    gateway
+        .acknowledge(0, 2, 2)
+        .sync()
+        .expect(&["commit 9", "ship 0 Normal 3=3 4=4"]);
+    assert_eq!(
+        gateway
+            .mill
+            .outbox()
+            .unwrap()
+            .dead_letters()
+            .unwrap()
+            .waiting(),
+        1
+    );
+}
+
+#[test]
+fn a_lost_session_is_told_and_its_receipts_are_void() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.event(1, false, "s/a", "x").after(50).sync();
+    let held = [crate::topic::Subscription {
+        id: 1,
+        filter: crate::topic::TopicFilter::new("s/+").unwrap(),
+    }];
+    gateway
+        .step(Input::Subscribed(held.into()))
+        .sync()
+        .said
+        .clear();
+    gateway.step(Input::Disconnected).step(Input::Connected {
+        epoch: 1,
+        session_present: false,
+        window: None,
+    });
+    gateway
+        .expect(&["SessionLost", "commit 5"])
+        .sync()
+        .expect(&["proceed"]);
+    gateway.event(1, true, "s/a", "x").after(50).sync();
+    gateway.expect(&["commit 6", "ack [1]", "ship 0 Normal 2=2"]);
+    assert_eq!(
+        gateway.mill.subscriptions_of("h:1 gw"),
+        [(1, "s/+".to_owned())]
+    );
+}
+
+#[test]
+fn deadlines_of_an_earlier_boot_stay_where_the_first_start_put_them() {
+    let mut gateway = Gateway::new(&[(rule("timer", "mqtt = [\"s/+\"]"), TIMER)]);
+    gateway.event(1, false, "s/a", "x").after(50).sync();
+    gateway.now.mono_ms = 900;
+    gateway.boot = "another boot";
+    gateway.start();
+    gateway
+        .event(2, false, "s/b", "x")
+        .after(40)
+        .step(Input::Commit)
+        .sync()
+        .said
+        .clear();
+    gateway.crash().after(9).expect(&[]);
+    gateway
+        .after(1)
+        .step(Input::Commit)
+        .sync()
+        .expect(&["commit 6", "ship 0 Normal 1=1"]);
+}
+
+#[test]
+fn what_waits_goes_out_at_the_start_whatever_may_come_in() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.event(1, false, "s/a", "x").after(50).sync();
+    gateway.said.clear();
+    gateway.crash();
+    assert_eq!(gateway.deployed, "ship 0 Normal 1=1\n");
+}
+
+#[test]
+fn one_copy_of_an_event_with_a_name_is_for_all_rules() {
+    let rules = [counter(), (rule("one", "mqtt = [\"s/a\"]"), COUNTER)];
+    let mut gateway = Gateway::new(&rules);
+    gateway.sync().said.clear();
+    for (packet, id) in [(1, 1), (2, 2)] {
+        let mut event = Event::new(Topic::new("s/a").unwrap(), r#"{"id":"d:1"}"#, 0);
+        event.subscriptions = SubscriptionIds::One(id);
+        event.delivery = Some(Delivery {
+            epoch: 1,
+            packet,
+            dup: false,
+            hash: 7,
+        });
+        gateway.step(Input::Events(vec![event]));
+    }
+    gateway.after(50).sync();
+    gateway.expect(&["commit 3", "ack [1, 2]", "ship 0 Normal 1=1 2=1"]);
+}
+
+#[test]
+fn a_copy_for_nobody_gets_a_receipt_and_is_nothing_new_after_a_deployment() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.sync().said.clear();
+    let copy = |dup| {
+        let mut event = Event::new(Topic::new("s/a").unwrap(), "x", 0);
+        event.subscriptions = SubscriptionIds::One(99);
+        event.delivery = Some(Delivery {
+            epoch: 1,
+            packet: 5,
+            dup,
+            hash: 7,
+        });
+        event
+    };
+    gateway.step(Input::Events(vec![copy(false)]));
+    gateway.after(50).sync();
+    gateway.expect(&["commit 3", "ack [5]"]);
+    let mut again = copy(true);
+    again.subscriptions = SubscriptionIds::Unknown;
+    gateway.step(Input::Events(vec![again]));
+    gateway.expect(&["ack [5]"]);
+    assert_eq!(gateway.mill.intake_counts().repeated, 1);
+}
+
+#[test]
+fn a_rule_that_goes_leaves_its_last_state_in_the_next_checkpoint() {
+    let one = || (rule("one", "mqtt = [\"s/a\"]"), COUNTER);
+    let mut gateway = Gateway::new(&[counter(), one()]);
+    for _ in 0..2 {
+        gateway.step(Input::Flush).sync();
+    }
+    gateway.event(1, false, "s/a", "x").after(50).sync();
+    gateway.deploy(&[counter()]);
+    for _ in 0..2 {
+        gateway.step(Input::Flush).sync();
+    }
+    gateway.rules.push(one());
+    gateway.crash();
+    gateway.event(2, false, "s/a", "y").after(50).sync();
+    let sent = "ship 0 Normal 3=2 4=2\n";
+    assert!(gateway.said.ends_with(sent), "{}", gateway.said);
+}

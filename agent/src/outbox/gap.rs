@@ -1,0 +1,93 @@
+//! The record of rows that were dropped: a row of the lane itself, so that a receiver knows of every
+//! number that never comes. Where one is dropped too, the next one tells what it told.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::emission::{LaneId, Row};
+use crate::topic::Topic;
+
+/// Rows that were dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gap {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) count: u64,
+}
+
+/// As it is written.
+#[derive(Serialize, Deserialize)]
+struct Told<T> {
+    gap: Named<T>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Named<T> {
+    lane: T,
+    #[serde(flatten)]
+    gap: Gap,
+}
+
+/// How the topic of gap records ends.
+const LEVEL: &str = "/gap";
+
+impl Gap {
+    /// Both together.
+    pub(super) fn and(self, other: Option<Self>) -> Self {
+        other.map_or(self, |other| Self {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+            count: self.count + other.count,
+        })
+    }
+
+    /// The row that tells it; `None` where the gateway's name makes no topic.
+    pub(super) fn row(self, lane: &LaneId, gateway: &str, at_ms: i64) -> Option<Row> {
+        let lane = lane.to_string();
+        let told = Told {
+            gap: Named { lane, gap: self },
+        };
+        Some(Row {
+            seq: 0,
+            rule: "".into(),
+            topic: Topic::new(&format!("tidemill/v1/{gateway}{LEVEL}")).ok()?,
+            payload: serde_json::to_vec(&told).ok()?.into(),
+            at_ms,
+            qos: 1,
+            retain: false,
+        })
+    }
+
+    /// What a row tells, where it is such a record.
+    pub(super) fn of(row: &Row) -> Option<Self> {
+        if !row.rule.is_empty() || !row.topic.as_str().ends_with(LEVEL) {
+            return None;
+        }
+        let told: Told<IgnoredAny> = serde_json::from_slice(&row.payload).ok()?;
+        Some(told.gap.gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_read_as_it_is_told() {
+        let gap = Gap {
+            from: 3,
+            to: 9,
+            count: 5,
+        };
+        let lane: LaneId = "cloud/high".parse().unwrap();
+        let mut row = gap.row(&lane, "gw", 7).unwrap();
+        let text = r#"{"gap":{"lane":"cloud/high","from":3,"to":9,"count":5}}"#;
+        assert_eq!(
+            (&*row.payload, row.topic.as_str()),
+            (text.as_bytes(), "tidemill/v1/gw/gap")
+        );
+        assert_eq!(Gap::of(&row), Some(gap));
+        row.rule = "a-rule".into();
+        assert_eq!(Gap::of(&row), None);
+    }
+}

@@ -1,0 +1,553 @@
+//! One lane: rows made, handed out, settled, in the order of their numbers. What changed since the
+//! last commit gathers in a [`LaneDelta`]; applying that to an earlier stand gives the same lane.
+
+use super::bounds::Bounds;
+use super::gap::Gap;
+use super::ranges::Ranges;
+use super::store::{Held, Store, row_bytes};
+use crate::config::{OutboxLimits, WhenFull};
+use crate::emission::{LaneId, Row};
+use crate::record::{LaneCounts, LaneDelta, LaneRecord, Settled, Settlement};
+use crate::sabotage::{self, Sabotage};
+
+/// A full lane is given room for this part of what it may hold.
+const ROOM_PART: u64 = 64;
+
+/// Where a lane's rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlet {
+    /// One by one, to a broker.
+    Messages,
+    /// In requests whose rows never change once they were sent.
+    Requests,
+    /// Nowhere: they wait until somebody takes them.
+    Shelf,
+    /// The destination is gone from the configuration and the owner gives its rows up.
+    Discarded,
+}
+
+/// A destination's rows of one priority.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    pub(super) id: LaneId,
+    pub(super) outlet: Outlet,
+    pub(super) limits: OutboxLimits,
+    last_seq: u64,
+    settled: Ranges,
+    counts: LaneCounts,
+    store: Store,
+    /// Rows up to this one are with the destination.
+    handed: u64,
+    /// The rows of the request that is out, or is to go out.
+    batch: Option<(u64, u64)>,
+    /// The commit that says so; the request leaves when it is durable.
+    batch_lsn: u64,
+    /// Rows of the next request: fewer after one was refused, to find the row to blame.
+    request_rows: usize,
+    bounds: Bounds,
+    pub(super) delta: LaneDelta,
+    /// Dropped since the last commit, for one gap record.
+    gap: Option<Gap>,
+    /// Rows that were dropped before that.
+    dropped_before: u64,
+    /// The oldest chunk is being read.
+    pub(super) reading: bool,
+}
+
+/// Where rows have to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The first commit to read.
+    pub from_lsn: u64,
+    /// The last.
+    pub to_lsn: u64,
+    /// The first row.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+impl Lane {
+    pub(super) fn new(id: LaneId, record: &LaneRecord) -> Self {
+        let batch = match sabotage::is(Sabotage::BatchCutAnew) {
+            true => None,
+            false => record.batch,
+        };
+        Self {
+            outlet: Outlet::Shelf,
+            limits: OutboxLimits::DESTINATION,
+            last_seq: record.last_seq,
+            settled: Ranges::new(record.cursor, &record.settled),
+            counts: record.counts,
+            store: Store::default(),
+            handed: 0,
+            batch,
+            batch_lsn: 0,
+            request_rows: usize::MAX,
+            bounds: Bounds::default(),
+            delta: LaneDelta::default(),
+            gap: None,
+            dropped_before: record.counts.dropped,
+            reading: false,
+            id,
+        }
+    }
+
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.store
+            .set_bounds(match &*self.id.destination == super::DEAD_LETTERS {
+                true => bounds.holding_all(),
+                false => bounds,
+            });
+    }
+
+    /// The lane's name.
+    pub fn id(&self) -> &LaneId {
+        &self.id
+    }
+
+    /// What became of its rows.
+    pub fn counts(&self) -> LaneCounts {
+        self.counts
+    }
+
+    /// Rows that wait.
+    pub fn waiting(&self) -> u64 {
+        self.store.len()
+    }
+
+    /// Bytes that wait.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.store.bytes()
+    }
+
+    /// Number of the row made last.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// All rows up to this one are settled.
+    pub fn cursor(&self) -> u64 {
+        self.settled.cursor()
+    }
+
+    /// Whether every row made is settled or waits.
+    pub fn balances(&self) -> bool {
+        let LaneCounts {
+            made,
+            acknowledged,
+            dead,
+            dropped,
+        } = self.counts;
+        made == acknowledged + dead + dropped + self.store.len()
+    }
+
+    /// The earliest commit that has a waiting row.
+    pub fn oldest_lsn(&self) -> Option<u64> {
+        self.store.oldest_lsn()
+    }
+
+    /// What is kept of it besides its rows.
+    pub fn record(&self) -> LaneRecord {
+        LaneRecord {
+            last_seq: self.last_seq,
+            cursor: self.settled.cursor(),
+            settled: self.settled.beyond().collect(),
+            batch: self.batch,
+            oldest_lsn: self.store.oldest_lsn().unwrap_or(0),
+            counts: self.counts,
+        }
+    }
+
+    /// Whether so much waits that sensors should be held back.
+    pub fn blocks(&self) -> bool {
+        self.limits.when_full == WhenFull::Block && self.is_over(0)
+    }
+
+    fn is_over(&self, more: usize) -> bool {
+        let rows = u64::from(more > 0);
+        let OutboxLimits { bytes, count, .. } = self.limits;
+        self.store.bytes() + more as u64 > bytes
+            || count.is_some_and(|count| self.store.len() + rows > count)
+    }
+
+    /// Whether there is less room than a little: so much is made at once, so that a lane that stays
+    /// full does not fill with gap records.
+    fn is_nearly_over(&self) -> bool {
+        let OutboxLimits { bytes, count, .. } = self.limits;
+        self.store.bytes() > bytes - bytes / ROOM_PART
+            || count.is_some_and(|count| self.store.len() > count - count / ROOM_PART)
+    }
+
+    /// Makes a row in the commit `lsn`; its number is filled in. Returns whether there was room.
+    pub(super) fn push(&mut self, row: Row, lsn: u64) -> bool {
+        self.counts.made += 1;
+        if self.limits.when_full == WhenFull::DropNewest && self.is_over(row_bytes(&row)) {
+            self.counts.dropped += 1;
+            self.delta.dropped_new += 1;
+            return false;
+        }
+        self.enqueue(row, lsn);
+        if self.limits.when_full == WhenFull::DropOldest && self.is_over(0) {
+            while self.is_nearly_over() && self.drop_oldest() {}
+        }
+        true
+    }
+
+    fn enqueue(&mut self, mut row: Row, lsn: u64) {
+        self.last_seq += 1;
+        row.seq = self.last_seq;
+        self.delta.rows.push(row.clone());
+        self.store.insert(row, lsn);
+    }
+
+    /// Tells in the commit `lsn` what it drops, however full the lane is. Returns how many rows.
+    pub(super) fn tell_gap(&mut self, gateway: &str, at_ms: i64, lsn: u64) -> Option<u64> {
+        let dropped = self.counts.dropped - self.dropped_before;
+        self.dropped_before = self.counts.dropped;
+        let told = self.gap.take();
+        if !matches!(self.outlet, Outlet::Shelf | Outlet::Discarded)
+            && let Some(gap) = told
+            && let Some(row) = gap.row(&self.id, gateway, at_ms)
+        {
+            self.counts.made += 1;
+            self.enqueue(row, lsn);
+        }
+        (dropped > 0).then_some(dropped)
+    }
+
+    /// Rows up to this one are with the destination, or promised to it.
+    fn kept_until(&self) -> u64 {
+        self.handed.max(self.batch.map_or(0, |(_, last)| last))
+    }
+
+    /// Drops the oldest row that is not with the destination, or, where it stands on disk only, its
+    /// chunk.
+    fn drop_oldest(&mut self) -> bool {
+        let first = self.store.after(self.kept_until()).next();
+        if let Some(seq) = first.map(|held| held.row.seq) {
+            if seq == self.last_seq && self.store.len() == 1 {
+                return false; // A row that is larger than its lane goes out all the same.
+            }
+            self.drop_rows(seq, seq, None);
+            return true;
+        }
+        if self.reading {
+            return false;
+        }
+        let Some(chunk) = self.store.drop_first_chunk() else {
+            return false;
+        };
+        self.drop_rows(chunk.first, chunk.last, chunk.gap);
+        true
+    }
+
+    /// Drops rows; `told` is what those of them told that are not in memory.
+    fn drop_rows(&mut self, first: u64, last: u64, told: Option<Gap>) {
+        let before = self.counts.dropped;
+        let removed = self.settle(first, last, Settlement::Dropped);
+        let gap = Gap {
+            from: first,
+            to: last,
+            count: self.counts.dropped - before,
+        };
+        let gap = removed.iter().map(Gap::of).fold(gap, Gap::and);
+        self.gap = Some(gap.and(told).and(self.gap));
+    }
+
+    /// Numbers go on from here: what a sequence over all lanes would do.
+    pub(super) fn skip_to(&mut self, seq: u64) {
+        self.last_seq = self.last_seq.max(seq);
+    }
+
+    /// Drops what became too old by `now_ms`, wall time.
+    pub(super) fn drop_old(&mut self, now_ms: i64) {
+        let before = now_ms.saturating_sub_unsigned(self.limits.age_ms);
+        loop {
+            let oldest = self.store.after(self.kept_until()).next();
+            match oldest.map(|held| (held.row.seq, held.row.at_ms)) {
+                Some((seq, at_ms)) if at_ms < before => self.drop_rows(seq, seq, None),
+                Some(_) => return,
+                None => break,
+            }
+        }
+        while !self.reading
+            && self
+                .store
+                .first_chunk()
+                .is_some_and(|chunk| chunk.newest_ms < before)
+            && self.drop_oldest()
+        {}
+    }
+
+    /// Rows need not wait any more; returns those that were in memory.
+    pub(super) fn settle(&mut self, first: u64, last: u64, how: Settlement) -> Vec<Row> {
+        let ahead = sabotage::is(Sabotage::CursorAhead) && how == Settlement::Acknowledged;
+        let settled = Settled {
+            first: if ahead { 1 } else { first },
+            last: last.min(self.last_seq),
+            how,
+        };
+        let (new, removed) = self.enter(settled);
+        if new > 0 {
+            self.delta.settled.push(settled);
+        }
+        let done = |(_, end): (u64, u64)| end <= self.settled.cursor();
+        if self.batch.is_some_and(done) {
+            self.batch = None;
+            self.delta.batch = Some(None);
+        }
+        removed
+    }
+
+    /// Counts settled rows and takes them out; returns how many there were, and those in memory.
+    fn enter(&mut self, settled: Settled) -> (u64, Vec<Row>) {
+        let Settled { first, last, how } = settled;
+        let before = &self.settled;
+        self.store
+            .forget_in_chunks(first, last, |first, last| before.absent(first, last));
+        let new = self.settled.insert(first, last);
+        let column = match how {
+            Settlement::Acknowledged => &mut self.counts.acknowledged,
+            Settlement::Dead => &mut self.counts.dead,
+            Settlement::Dropped => &mut self.counts.dropped,
+        };
+        *column += new;
+        (new, self.store.remove(first, last))
+    }
+
+    /// The rows to hand to the destination now: durable ones, as far as there is room with it.
+    pub(super) fn hand_out(&mut self, durable_lsn: u64) -> Vec<Row> {
+        let durable = |lsn: u64| lsn <= durable_lsn || sabotage::is(Sabotage::SendBeforeSync);
+        if self.outlet == Outlet::Requests {
+            return self.hand_out_request(&durable);
+        }
+        let in_flight = self
+            .store
+            .after(0)
+            .take_while(|held| held.row.seq <= self.handed);
+        let (mut rows, mut bytes) = (0, 0);
+        for held in in_flight {
+            rows += 1;
+            bytes += row_bytes(&held.row);
+        }
+        let mut out = Vec::new();
+        for held in self.store.after(self.handed) {
+            if !durable(held.lsn)
+                || rows >= self.bounds.handed_rows
+                || (bytes >= self.bounds.handed_bytes && rows > 0)
+            {
+                break;
+            }
+            rows += 1;
+            bytes += row_bytes(&held.row);
+            out.push(held.row.clone());
+        }
+        if let Some(last) = out.last() {
+            self.handed = last.seq;
+        }
+        out
+    }
+
+    fn hand_out_request(&mut self, durable: &impl Fn(u64) -> bool) -> Vec<Row> {
+        let Some((first, last)) = self.batch else {
+            return Vec::new();
+        };
+        if !durable(self.batch_lsn) || self.handed >= last {
+            return Vec::new();
+        }
+        let rows: Vec<Row> = self
+            .store
+            .after(first.saturating_sub(1))
+            .take_while(|held| held.row.seq <= last)
+            .map(|held| held.row.clone())
+            .collect();
+        // After a restart its last rows may still have to be read back.
+        if rows.last().is_some_and(|row| row.seq == last) {
+            self.handed = last;
+            return rows;
+        }
+        Vec::new()
+    }
+
+    /// Says in the commit `lsn` which rows go out as the next request. Returns whether that is new.
+    pub(super) fn cut_request(&mut self, lsn: u64, durable_lsn: u64) -> bool {
+        if self.outlet != Outlet::Requests || self.batch.is_some() {
+            return false;
+        }
+        let (mut last, mut rows, mut bytes) = (None, 0, 0);
+        let mut first = None;
+        for Held { row, lsn } in self.store.after(self.settled.cursor()) {
+            if *lsn > durable_lsn
+                || rows >= self.request_rows.min(self.bounds.request_rows)
+                || (rows > 0 && bytes + row_bytes(row) > self.bounds.request_bytes)
+            {
+                break;
+            }
+            rows += 1;
+            bytes += row_bytes(row);
+            first.get_or_insert(row.seq);
+            last = Some(row.seq);
+        }
+        let (Some(first), Some(last)) = (first, last) else {
+            return false;
+        };
+        self.batch = Some((first, last));
+        self.batch_lsn = lsn;
+        self.handed = self.handed.min(first - 1);
+        self.delta.batch = Some(self.batch);
+        true
+    }
+
+    /// The destination has these rows.
+    pub(super) fn acknowledged(&mut self, first: u64, last: u64) {
+        self.request_rows = self.request_rows.saturating_mul(2);
+        self.settle(first, last, Settlement::Acknowledged);
+    }
+
+    /// The destination will never take these rows, which were sent together. Returns those that are
+    /// dead now; of several the one to blame is looked for first.
+    pub(super) fn refused(&mut self, first: u64, last: u64) -> Vec<Row> {
+        let together = self
+            .store
+            .after(first.saturating_sub(1))
+            .take_while(|held| held.row.seq <= last)
+            .count();
+        if self.outlet == Outlet::Requests && together > 1 {
+            self.request_rows = (together / 2).max(1);
+            self.batch = None;
+            self.delta.batch = Some(None);
+            return Vec::new();
+        }
+        self.settle(first, last, Settlement::Dead)
+    }
+
+    /// The rows that have to be read back next.
+    pub(super) fn wants(&mut self, durable_lsn: u64) -> Option<Wanted> {
+        if self.reading || !self.store.wants_more() {
+            return None;
+        }
+        self.read_first_chunk(durable_lsn)
+    }
+
+    fn read_first_chunk(&mut self, durable_lsn: u64) -> Option<Wanted> {
+        if self.store.first_chunk()?.last_lsn > durable_lsn {
+            return None;
+        }
+        let chunk = self.store.close_first_chunk()?;
+        self.reading = true;
+        Some(Wanted {
+            from_lsn: chunk.lsn,
+            to_lsn: chunk.last_lsn,
+            first: chunk.first,
+            last: chunk.last,
+        })
+    }
+
+    /// Rows that were asked for have come. Returns how many of them the journal does not have any
+    /// more, which never happens unless it was damaged.
+    pub(super) fn rows_read(&mut self, rows: Vec<(u64, Row)>) -> u64 {
+        self.reading = false;
+        let settled = &self.settled;
+        let Some(missing) = self.store.refill(rows, |seq| !settled.contains(seq)) else {
+            return 0;
+        };
+        let there: Vec<u64> = self
+            .store
+            .after(missing.first - 1)
+            .map(|held| held.row.seq)
+            .collect();
+        for seq in missing.first..=missing.last {
+            if !there.contains(&seq) && !self.settled.contains(seq) {
+                self.drop_rows(seq, seq, None);
+            }
+        }
+        missing.count
+    }
+
+    /// Writes the oldest rows again in the commit `lsn`, because they alone keep old segments from
+    /// being used anew: those in memory from commits before `floor_lsn`. Returns their bytes.
+    pub(super) fn relocate(&mut self, floor_lsn: u64, lsn: u64, bytes_max: usize) -> usize {
+        let mut bytes = 0;
+        for held in self.store.head_mut() {
+            if held.lsn >= floor_lsn {
+                continue;
+            }
+            if bytes >= bytes_max {
+                break;
+            }
+            bytes += row_bytes(&held.row);
+            held.lsn = lsn;
+            self.delta.relocated.push(held.row.clone());
+        }
+        bytes
+    }
+
+    /// As [`Lane::relocate`] for rows that have to be read first.
+    pub(super) fn wants_to_relocate(&mut self, floor_lsn: u64, durable_lsn: u64) -> Option<Wanted> {
+        let is_old = self
+            .store
+            .first_chunk()
+            .is_some_and(|chunk| chunk.lsn < floor_lsn);
+        if self.reading || !is_old {
+            return None;
+        }
+        self.read_first_chunk(durable_lsn)
+    }
+
+    /// The rows to relocate have come.
+    pub(super) fn relocate_read(&mut self, rows: Vec<(u64, Row)>, lsn: u64) {
+        self.reading = false;
+        let settled = &self.settled;
+        let rows = rows.into_iter().map(|(_, row)| row);
+        self.delta
+            .relocated
+            .extend(rows.filter(|row| !settled.contains(row.seq)));
+        self.store.moved_first_chunk(lsn);
+    }
+
+    /// The waiting rows that are in memory, oldest first.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.store.after(0).map(|held| &held.row)
+    }
+
+    /// Finds a waiting row in memory.
+    pub fn row(&self, seq: u64) -> Option<&Row> {
+        self.store
+            .after(seq.saturating_sub(1))
+            .next()
+            .map(|held| &held.row)
+            .filter(|row| row.seq == seq)
+    }
+
+    /// Takes up what a commit says of the lane.
+    pub(super) fn apply(&mut self, delta: LaneDelta, lsn: u64) {
+        for row in delta.rows {
+            self.counts.made += 1;
+            self.last_seq = self.last_seq.max(row.seq);
+            self.store.insert(row, lsn);
+        }
+        for row in delta.relocated {
+            self.restore_row(row, lsn);
+        }
+        for settled in delta.settled {
+            self.enter(settled);
+        }
+        if let Some(batch) = delta.batch
+            && !sabotage::is(Sabotage::BatchCutAnew)
+        {
+            self.batch = batch;
+        }
+        self.counts.made += delta.dropped_new;
+        self.counts.dropped += delta.dropped_new;
+        self.dropped_before = self.counts.dropped;
+    }
+
+    /// Takes up a row of a commit that the lane's record covers.
+    pub(super) fn restore_row(&mut self, row: Row, lsn: u64) {
+        if row.seq <= self.last_seq && !self.settled.contains(row.seq) {
+            self.store.insert(row, lsn);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! One of the two ponds: what is known of it, and how it is written, read and given up.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use super::attempt::Attempt;
+use super::database::{Database, Trouble};
+use super::error::{PondsError, Which, outside};
+use super::ponds::{PondCheckpoint, PondContent};
+use crate::journal::sync_directory;
+
+/// Room that there has to be, besides twice what is written: sled writes in steps of half a MiB, and
+/// where one fails it may leave a pond that it does not open any more.
+const ROOM_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What is known of a pond.
+#[derive(Debug)]
+pub(super) enum State {
+    /// There is none, or what there is has to go.
+    Empty,
+    /// Nobody knows what it holds: a checkpoint was interrupted, in this life or in another one.
+    Incomplete,
+    /// A checkpoint that was to be added failed in this life. It may be added again.
+    Interrupted,
+    /// It holds everything up to this LSN.
+    Complete(u64),
+    /// It cannot be used.
+    Damaged(String),
+}
+
+/// One of the two ponds.
+#[derive(Debug)]
+pub(super) struct OnePond {
+    pub(super) which: Which,
+    pub(super) path: PathBuf,
+    pub(super) state: State,
+    database: Option<Database>,
+}
+
+impl OnePond {
+    pub(super) fn new(dir: &Path, which: Which) -> Self {
+        Self {
+            which,
+            path: dir.join(which.to_string()),
+            state: State::Empty,
+            database: None,
+        }
+    }
+
+    pub(super) fn lsn(&self) -> Option<u64> {
+        match self.state {
+            State::Complete(lsn) => Some(lsn),
+            _ => None,
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        match &self.state {
+            State::Incomplete => Some(format!("{} is not complete", self.which)),
+            State::Damaged(what) => Some(format!("{} is damaged ({what})", self.which)),
+            _ => None,
+        }
+    }
+
+    fn open(&mut self) -> Result<&Database, Trouble> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => Database::open(&self.path)?,
+        };
+        Ok(self.database.insert(database))
+    }
+
+    /// Finds out what there is.
+    pub(super) fn look(&mut self, dir: &Path) -> Result<(), PondsError> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        // sled writes when it opens, and damages what it cannot write to its end.
+        refuse_without(dir, ROOM_BYTES / 2)?;
+        let mark = self.attempt(|pond| pond.open()?.mark());
+        self.state = match mark {
+            Ok(Some(lsn)) => State::Complete(lsn),
+            Ok(None) => State::Incomplete,
+            Err(trouble) => State::Damaged(self.damage(dir, trouble)?),
+        };
+        Ok(())
+    }
+
+    /// What it holds; `None` where it turns out to be damaged.
+    pub(super) fn read(&mut self, dir: &Path) -> Result<Option<PondContent>, PondsError> {
+        match self.attempt(|pond| pond.open()?.entries()) {
+            Ok(entries) => Ok(Some(PondContent {
+                which: self.which,
+                lsn: self.lsn().unwrap_or(0),
+                entries,
+            })),
+            Err(trouble) => {
+                self.state = State::Damaged(self.damage(dir, trouble)?);
+                Ok(None)
+            }
+        }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let Some(_attempt) = Attempt::begin(&self.path) else {
+            let what = "several starts ended while it was being opened";
+            return Err(Trouble::Damaged(what.to_owned()));
+        };
+        act(self)
+    }
+
+    /// The damage; other trouble is an error.
+    fn damage(&mut self, dir: &Path, trouble: Trouble) -> Result<String, PondsError> {
+        match trouble {
+            Trouble::Damaged(what) => Ok(what),
+            Trouble::Format(found) => Err(PondsError::Format {
+                pond: self.path.clone(),
+                found,
+            }),
+            Trouble::Outside(error) => Err(outside(dir, error)),
+        }
+    }
+
+    /// Moves a damaged pond away. The last one that was is kept for those who want to look at it.
+    pub(super) fn put_aside(&mut self, dir: &Path) -> Result<(), PondsError> {
+        let State::Damaged(what) = &self.state else {
+            return Ok(());
+        };
+        if let Some(database) = self.database.take() {
+            database.close();
+        }
+        let aside = next_aside(dir, self.which)
+            .and_then(|aside| std::fs::rename(&self.path, &aside).map(|()| aside))
+            .and_then(|aside| sync_directory(dir).map(|()| aside))
+            .map_err(|error| outside(dir, error))?;
+        warn!(
+            "{} is damaged and not needed: it was moved to {}: {what}",
+            self.which,
+            aside.display()
+        );
+        self.state = State::Empty;
+        Ok(())
+    }
+
+    /// Refuses before anything is touched, because a pond is not complete while it is written.
+    pub(super) fn refuse_without_room(
+        &self,
+        dir: &Path,
+        checkpoint: &PondCheckpoint,
+    ) -> Result<(), PondsError> {
+        let puts = checkpoint.puts.iter();
+        let bytes: usize = puts.map(|(key, value)| key.len() + value.len()).sum();
+        let given_back = match checkpoint.full {
+            true => size(&self.path),
+            false => 0,
+        };
+        refuse_without(
+            dir,
+            (ROOM_BYTES + 2 * bytes as u64).saturating_sub(given_back),
+        )
+    }
+
+    pub(super) fn write(&mut self, dir: &Path, checkpoint: &PondCheckpoint) -> Result<(), Trouble> {
+        if checkpoint.full {
+            self.empty(dir)?;
+        }
+        let PondCheckpoint {
+            lsn, puts, removes, ..
+        } = checkpoint;
+        let begun = match checkpoint.full {
+            true => State::Incomplete,
+            false => State::Interrupted,
+        };
+        self.state = begun;
+        self.open()?.write(*lsn, puts, removes)?;
+        self.state = State::Complete(*lsn);
+        Ok(())
+    }
+
+    /// A new database is quicker than one from which everything was removed, and free of what may be
+    /// wrong with it.
+    fn empty(&mut self, dir: &Path) -> Result<(), Trouble> {
+        if let Some(database) = self.database.take() {
+            database.close();
+        }
+        if self.path.exists() {
+            if matches!(self.state, State::Incomplete) {
+                info!("{} was not complete and is written anew", self.which);
+            }
+            self.state = State::Incomplete;
+            std::fs::remove_dir_all(&self.path)?;
+            sync_directory(dir)?;
+        }
+        Ok(())
+    }
+
+    /// A database that failed once refuses everything: the next try opens it again.
+    pub(super) fn failed(&mut self, dir: &Path, trouble: Trouble) -> PondsError {
+        if let Some(database) = self.database.take() {
+            database.close();
+        }
+        let what = match trouble {
+            Trouble::Outside(error) => return outside(dir, error),
+            Trouble::Damaged(what) => what,
+            Trouble::Format(found) => format!("format {found}"),
+        };
+        // It may have been damaged by what failed. The other one is complete, so it is not needed.
+        self.state = State::Incomplete;
+        let pond = self.which;
+        PondsError::Write { pond, what }
+    }
+}
+
+/// Where to move a damaged pond; an earlier one is removed.
+fn next_aside(dir: &Path, which: Which) -> io::Result<PathBuf> {
+    let prefix = format!("{which}.damaged-");
+    let mut last = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        if let Some(number) = number.and_then(|number| number.parse::<u32>().ok()) {
+            last = last.max(number);
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(dir.join(format!("{prefix}{}", last + 1)))
+}
+
+/// Refuses where there is less room, for those who are not root.
+fn refuse_without(dir: &Path, bytes: u64) -> Result<(), PondsError> {
+    let found = rustix::fs::statvfs(dir).map_err(|error| outside(dir, error.into()))?;
+    match found.f_bavail.saturating_mul(found.f_frsize) < bytes {
+        true => Err(PondsError::Full(dir.to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// Bytes of the files of a pond.
+fn size(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| entry.metadata().ok().map(|found| found.len()));
+    sizes.sum()
+}

@@ -1,0 +1,192 @@
+//! Which messages of the broker's session were applied already: a receipt for each that the broker
+//! may still send again. A packet identifier names a message only until it is used again, and DUP
+//! says only that the broker tried before; so a receipt holds a hash of the content as well, and is
+//! void once the broker has shown that it read the acknowledgement.
+
+use std::collections::{HashMap, VecDeque};
+
+pub use crate::record::Receipt;
+use crate::sabotage::{self, Sabotage};
+
+/// The receipts of one session.
+#[derive(Debug, Clone, Default)]
+pub struct Receipts {
+    /// Counts sessions; the broker may use identifiers as it likes in a new one.
+    generation: u64,
+    /// Everything up to this event is void.
+    confirmed: u64,
+    /// In the order of their events.
+    kept: VecDeque<Receipt>,
+    /// The latest receipt of each packet identifier: content and event.
+    latest: HashMap<u16, (u128, u64)>,
+    /// The last event that the broker sent again on this connection: it does so in order.
+    matched: u64,
+}
+
+impl Receipts {
+    /// What was kept, to go on with.
+    pub fn restore(
+        generation: u64,
+        confirmed: u64,
+        kept: impl IntoIterator<Item = Receipt>,
+    ) -> Self {
+        let mut receipts = Self {
+            generation,
+            confirmed,
+            ..Self::default()
+        };
+        kept.into_iter()
+            .for_each(|receipt| receipts.insert(receipt));
+        receipts
+    }
+
+    /// Counts the broker's sessions.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Everything up to this event is void.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
+    /// The receipts, in the order of their events.
+    pub fn iter(&self) -> impl Iterator<Item = &Receipt> {
+        self.kept.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// A message was applied.
+    pub fn insert(&mut self, receipt: Receipt) {
+        if receipt.in_seq <= self.confirmed || sabotage::is(Sabotage::NoReceipt) {
+            return;
+        }
+        self.latest
+            .insert(receipt.packet, (receipt.hash, receipt.in_seq));
+        self.kept.push_back(receipt);
+    }
+
+    /// A message came that the broker may have sent before: which event it was, if it was applied.
+    pub fn repeats(&mut self, packet: u16, hash: u128) -> Option<u64> {
+        let (known, in_seq) = *self.latest.get(&packet)?;
+        let same = known == hash || sabotage::is(Sabotage::ReceiptWithoutHash);
+        if !same || in_seq <= self.matched {
+            return None;
+        }
+        self.matched = in_seq;
+        Some(in_seq)
+    }
+
+    /// A connection began: the broker sends again from the start of what it holds.
+    pub fn reconnected(&mut self) {
+        self.matched = 0;
+    }
+
+    /// The broker has read the acknowledgements of all events up to this one.
+    pub fn confirm(&mut self, in_seq: u64) {
+        if in_seq <= self.confirmed {
+            return;
+        }
+        self.confirmed = in_seq;
+        while self
+            .kept
+            .front()
+            .is_some_and(|receipt| receipt.in_seq <= in_seq)
+        {
+            if let Some(old) = self.kept.pop_front() {
+                self.forget(old.packet, old.in_seq);
+            }
+        }
+    }
+
+    fn forget(&mut self, packet: u16, in_seq: u64) {
+        if self
+            .latest
+            .get(&packet)
+            .is_some_and(|(_, of)| *of == in_seq)
+        {
+            self.latest.remove(&packet);
+        }
+    }
+
+    /// An acknowledgement is on its way; of no consequence, except where a test breaks this.
+    pub fn acknowledged(&mut self, packet: u16) {
+        if sabotage::is(Sabotage::ReceiptDroppedById) {
+            self.latest.remove(&packet);
+        }
+    }
+
+    /// The broker has lost the session: it holds nothing that was applied.
+    pub fn renew(&mut self, generation: u64) {
+        *self = Self {
+            generation,
+            confirmed: self.confirmed,
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(packet: u16, hash: u128, in_seq: u64) -> Receipt {
+        Receipt {
+            packet,
+            hash,
+            in_seq,
+        }
+    }
+
+    #[test]
+    fn only_the_same_content_under_the_same_identifier_was_applied() {
+        let mut receipts = Receipts::restore(1, 0, [receipt(5, 77, 1), receipt(6, 78, 2)]);
+        assert_eq!(receipts.repeats(5, 78), None);
+        assert_eq!(receipts.repeats(7, 77), None);
+        assert_eq!(receipts.repeats(5, 77), Some(1));
+        assert_eq!(receipts.repeats(6, 78), Some(2));
+    }
+
+    #[test]
+    fn what_is_sent_again_comes_in_order_and_once_a_connection() {
+        let mut receipts = Receipts::restore(1, 0, [receipt(5, 7, 1), receipt(6, 8, 2)]);
+        assert_eq!(receipts.repeats(6, 8), Some(2));
+        assert_eq!(
+            receipts.repeats(5, 7),
+            None,
+            "it was confirmed by its successor"
+        );
+        assert_eq!(receipts.repeats(6, 8), None);
+        receipts.reconnected();
+        assert_eq!(receipts.repeats(5, 7), Some(1));
+    }
+
+    #[test]
+    fn a_later_message_takes_the_identifier_over() {
+        let mut receipts = Receipts::default();
+        receipts.insert(receipt(5, 7, 1));
+        receipts.insert(receipt(5, 9, 3));
+        receipts.confirm(1);
+        assert_eq!(receipts.repeats(5, 7), None);
+        assert_eq!(receipts.repeats(5, 9), Some(3));
+        receipts.confirm(3);
+        receipts.reconnected();
+        assert_eq!((receipts.repeats(5, 9), receipts.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_new_session_knows_nothing() {
+        let mut receipts = Receipts::restore(1, 0, [receipt(5, 77, 9)]);
+        receipts.renew(2);
+        assert_eq!((receipts.repeats(5, 77), receipts.generation()), (None, 2));
+    }
+}

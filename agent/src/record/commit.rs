@@ -1,0 +1,543 @@
+//! A commit: everything that a batch changed, as one record of the journal. Only effects stand in
+//! it, so reading it needs neither a function nor the event that caused them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::agent::IntakeCounts;
+use super::codec::{Reader, RecordError, put_len, put_signed, put_text, put_var};
+use super::state::{RuleRecord, decode_state, encode_state};
+use crate::clock::Now;
+use crate::emission::{LaneId, Row};
+use crate::ledger::Ledger;
+use crate::state::{Key, KeyState};
+use crate::topic::Topic;
+
+/// Version of the format below.
+pub const COMMIT_FORMAT: u8 = 1;
+
+/// What a batch changed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Commit {
+    /// Events taken in so far.
+    pub in_seq: u64,
+    /// When it was made.
+    pub now: Now,
+    /// The boot that monotonic times belong to from here on, where that is another than before.
+    pub boot: Option<Boot>,
+    /// Counts the broker's sessions: receipts of an earlier one are void.
+    pub generation: u64,
+    /// Receipts up to this event are void: the broker has read their acknowledgements.
+    pub confirmed: u64,
+    /// What became of messages before any rule saw them, since the last commit.
+    pub counts: IntakeCounts,
+    /// Messages that were applied.
+    pub receipts: Vec<Receipt>,
+    /// Their own names, where they have one.
+    pub event_ids: Vec<EventId>,
+    /// Changed rules.
+    pub rules: Vec<RuleDelta>,
+    /// Changed lanes.
+    pub lanes: Vec<LaneDelta>,
+    /// What the broker's session holds, where that changed: `host:port client-id`, then `id filter` a line.
+    pub subscriptions: Option<String>,
+}
+
+/// A boot of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// Its identity.
+    pub id: String,
+    /// The moment in it for which deadlines of the boot before were placed anew.
+    pub mono_ms: u64,
+}
+
+/// A message that was applied, as the broker knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its packet identifier.
+    pub packet: u16,
+    /// Hash of its content.
+    pub hash: u128,
+    /// Which event it was.
+    pub in_seq: u64,
+}
+
+/// What a sender calls its event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventId {
+    /// Any text, as its hash.
+    Opaque(u128),
+    /// `producer:n`, with numbers that rise.
+    Numbered {
+        /// Who counts.
+        producer: Arc<str>,
+        /// The number.
+        n: u64,
+    },
+}
+
+/// What changed of a rule.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RuleDelta {
+    /// Its name.
+    pub name: String,
+    /// What was counted since the last commit.
+    pub counts: Ledger,
+    /// What is kept of it besides its keys, where that changed.
+    pub record: Option<RuleRecord>,
+    /// Changed keys.
+    pub keys: Vec<(Key, KeyChange)>,
+}
+
+/// The name of an entry, and its value where it is not gone.
+pub type EntryChange = (Box<[u8]>, Option<Box<[u8]>>);
+
+/// What changed of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeyChange {
+    /// It is no more.
+    Gone,
+    /// Its whole state.
+    Whole(KeyState),
+    /// Its state without entries, and the entries that changed.
+    Entries(KeyState, Vec<EntryChange>),
+}
+
+/// What changed of a lane.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaneDelta {
+    /// Rows made.
+    pub rows: Vec<Row>,
+    /// Rows of an earlier commit, written again so that its segment can be used anew.
+    pub relocated: Vec<Row>,
+    /// Rows that need not wait any more.
+    pub settled: Vec<Settled>,
+    /// The rows that go out as one request, `Some(None)` where there are none any more.
+    pub batch: Option<Option<(u64, u64)>>,
+    /// Rows that were not made because there was no room for them.
+    pub dropped_new: u64,
+    /// Which lane.
+    pub lane: Option<LaneId>,
+}
+
+/// What became of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// The receiver has them.
+    Acknowledged,
+    /// The receiver will never take them.
+    Dead,
+    /// There was no room for them.
+    Dropped,
+}
+
+/// Rows that need not wait any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+    /// What became of them.
+    pub how: Settlement,
+}
+
+impl Commit {
+    /// Writes the record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![COMMIT_FORMAT];
+        put_var(&mut out, self.in_seq);
+        put_var(&mut out, self.now.mono_ms);
+        put_signed(&mut out, self.now.wall_ms);
+        put_option(&mut out, self.boot.as_ref().map(|boot| boot.id.as_str()));
+        if let Some(boot) = &self.boot {
+            put_var(&mut out, boot.mono_ms);
+        }
+        put_var(&mut out, self.generation);
+        put_var(&mut out, self.confirmed);
+        self.counts.put(&mut out);
+        put_len(&mut out, self.receipts.len());
+        for receipt in &self.receipts {
+            out.extend(receipt.packet.to_le_bytes());
+            out.extend(receipt.hash.to_le_bytes());
+            put_var(&mut out, self.in_seq.saturating_sub(receipt.in_seq));
+        }
+        put_len(&mut out, self.event_ids.len());
+        for id in &self.event_ids {
+            put_event_id(&mut out, id);
+        }
+        put_len(&mut out, self.rules.len());
+        for rule in &self.rules {
+            put_rule(&mut out, rule);
+        }
+        self.put_lanes(&mut out);
+        put_option(&mut out, self.subscriptions.as_deref());
+        out
+    }
+
+    fn put_lanes(&self, out: &mut Vec<u8>) {
+        put_len(out, self.lanes.len());
+        let mut rows = RowWriter::new(self.now.wall_ms);
+        for delta in &self.lanes {
+            let lane = delta.lane.as_ref().map(ToString::to_string);
+            put_text(out, lane.unwrap_or_default().as_bytes());
+            put_len(out, delta.rows.len());
+            for row in &delta.rows {
+                rows.put(out, row);
+            }
+            put_len(out, delta.relocated.len());
+            for row in &delta.relocated {
+                rows.put(out, row);
+            }
+            put_len(out, delta.settled.len());
+            for settled in &delta.settled {
+                put_var(out, settled.first);
+                put_var(out, settled.last.saturating_sub(settled.first));
+                out.push(settled.how as u8);
+            }
+            let (first, last) = match delta.batch {
+                None => (0, 0),
+                Some(None) => (0, 1),
+                Some(Some(batch)) => batch,
+            };
+            put_var(out, first);
+            put_var(out, last);
+            put_var(out, delta.dropped_new);
+        }
+    }
+
+    /// Reads what [`Commit::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the record is of another format or damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut reader = Reader::of_format(bytes, COMMIT_FORMAT)?;
+        let r = &mut reader;
+        let in_seq = r.var()?;
+        let now = Now {
+            mono_ms: r.var()?,
+            wall_ms: r.signed()?,
+        };
+        let mut commit = Self {
+            in_seq,
+            now,
+            boot: boot(r)?,
+            generation: r.var()?,
+            confirmed: r.var()?,
+            counts: IntakeCounts::read(r)?,
+            ..Self::default()
+        };
+        for _ in 0..r.count()? {
+            commit.receipts.push(Receipt {
+                packet: r.u16()?,
+                hash: r.u128()?,
+                in_seq: in_seq.saturating_sub(r.var()?),
+            });
+        }
+        for _ in 0..r.count()? {
+            commit.event_ids.push(event_id(r)?);
+        }
+        for _ in 0..r.count()? {
+            commit.rules.push(rule(r)?);
+        }
+        let mut rows = RowReader::new(now.wall_ms);
+        for _ in 0..r.count()? {
+            commit.lanes.push(lane(r, &mut rows)?);
+        }
+        commit.subscriptions = option(r)?;
+        reader.end()?;
+        Ok(commit)
+    }
+}
+
+fn put_option(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        None => out.push(0),
+        Some(text) => {
+            out.push(1);
+            put_text(out, text.as_bytes());
+        }
+    }
+}
+
+fn option(reader: &mut Reader<'_>) -> Result<Option<String>, RecordError> {
+    match reader.u8()? {
+        0 => Ok(None),
+        1 => Ok(Some(reader.short_text()?.to_string())),
+        _ => Err(RecordError::Damaged),
+    }
+}
+
+fn boot(reader: &mut Reader<'_>) -> Result<Option<Boot>, RecordError> {
+    match option(reader)? {
+        None => Ok(None),
+        Some(id) => {
+            let mono_ms = reader.var()?;
+            Ok(Some(Boot { id, mono_ms }))
+        }
+    }
+}
+
+fn put_event_id(out: &mut Vec<u8>, id: &EventId) {
+    match id {
+        EventId::Opaque(hash) => {
+            out.push(0);
+            out.extend(hash.to_le_bytes());
+        }
+        EventId::Numbered { producer, n } => {
+            out.push(1);
+            put_text(out, producer.as_bytes());
+            put_var(out, *n);
+        }
+    }
+}
+
+fn event_id(reader: &mut Reader<'_>) -> Result<EventId, RecordError> {
+    match reader.u8()? {
+        0 => Ok(EventId::Opaque(reader.u128()?)),
+        1 => Ok(EventId::Numbered {
+            producer: reader.short_text()?,
+            n: reader.var()?,
+        }),
+        _ => Err(RecordError::Damaged),
+    }
+}
+
+fn put_rule(out: &mut Vec<u8>, rule: &RuleDelta) {
+    put_text(out, rule.name.as_bytes());
+    put_ledger(out, &rule.counts);
+    match &rule.record {
+        None => out.push(0),
+        Some(record) => {
+            out.push(1);
+            put_text(out, &record.encode());
+        }
+    }
+    put_len(out, rule.keys.len());
+    for (key, change) in &rule.keys {
+        put_text(out, key.as_bytes());
+        match change {
+            KeyChange::Gone => out.push(0),
+            KeyChange::Whole(state) => {
+                out.push(1);
+                put_text(out, &encode_state(state));
+            }
+            KeyChange::Entries(state, entries) => {
+                out.push(2);
+                put_text(out, &encode_state(state));
+                put_len(out, entries.len());
+                for (name, value) in entries {
+                    put_text(out, name);
+                    out.push(u8::from(value.is_some()));
+                    put_text(out, value.as_deref().unwrap_or_default());
+                }
+            }
+        }
+    }
+}
+
+fn rule(reader: &mut Reader<'_>) -> Result<RuleDelta, RecordError> {
+    let mut rule = RuleDelta {
+        name: reader.short_text()?.to_string(),
+        counts: ledger(reader)?,
+        ..RuleDelta::default()
+    };
+    if reader.u8()? == 1 {
+        rule.record = Some(RuleRecord::decode(reader.short_bytes()?)?);
+    }
+    for _ in 0..reader.count()? {
+        let key = reader.short_text()?;
+        let change = match reader.u8()? {
+            0 => KeyChange::Gone,
+            1 => KeyChange::Whole(decode_state(reader.short_bytes()?)?),
+            2 => {
+                let state = decode_state(reader.short_bytes()?)?;
+                let mut entries = Vec::new();
+                for _ in 0..reader.count()? {
+                    let name = reader.short_bytes()?.into();
+                    let is_there = reader.u8()? == 1;
+                    let value = reader.short_bytes()?;
+                    entries.push((name, is_there.then(|| value.into())));
+                }
+                KeyChange::Entries(state, entries)
+            }
+            _ => return Err(RecordError::Damaged),
+        };
+        rule.keys.push((key, change));
+    }
+    Ok(rule)
+}
+
+/// Which columns are not 0, and those; then what was dropped, by reason.
+pub(super) fn put_ledger(out: &mut Vec<u8>, ledger: &Ledger) {
+    let columns = ledger.columns();
+    let bits = (0..).zip(columns).filter(|(_, count)| *count > 0);
+    put_var(out, bits.fold(0, |bits, (bit, _)| bits | 1 << bit));
+    for count in columns.into_iter().filter(|count| *count > 0) {
+        put_var(out, count);
+    }
+    put_len(out, ledger.dropped.len());
+    for (reason, count) in &ledger.dropped {
+        put_text(out, reason.as_bytes());
+        put_var(out, *count);
+    }
+}
+
+pub(super) fn ledger(reader: &mut Reader<'_>) -> Result<Ledger, RecordError> {
+    let bits = reader.var()?;
+    let mut ledger = Ledger::default();
+    for (bit, column) in (0..).zip(ledger.columns_mut()) {
+        if bits & (1 << bit) != 0 {
+            *column = reader.var()?;
+        }
+    }
+    for _ in 0..reader.count()? {
+        let reason = reader.short_text()?.to_string();
+        ledger.dropped.insert(reason.into(), reader.var()?);
+    }
+    Ok(ledger)
+}
+
+/// Writes rows so that what several of them share stands there once: the name of the rule, the
+/// payload that was passed on, the time.
+struct RowWriter {
+    wall_ms: i64,
+    /// The rule of the row before.
+    rule: Option<Arc<str>>,
+    /// Where payloads of this record lie in memory, with their numbers.
+    payloads: Vec<(*const u8, usize)>,
+    seq: u64,
+}
+
+/// How far back an earlier payload is looked for: what one event is passed on to.
+const SHARED_AMONG: usize = 16;
+
+impl RowWriter {
+    fn new(wall_ms: i64) -> Self {
+        Self {
+            wall_ms,
+            rule: None,
+            payloads: Vec::new(),
+            seq: 0,
+        }
+    }
+
+    fn put(&mut self, out: &mut Vec<u8>, row: &Row) {
+        let same_rule = self.rule.as_ref() == Some(&row.rule);
+        let place = (row.payload.as_ptr(), row.payload.len());
+        let shared = match place.1 {
+            0..=8 => None,
+            _ => self
+                .payloads
+                .iter()
+                .rev()
+                .take(SHARED_AMONG)
+                .position(|before| *before == place),
+        };
+        let flags = (row.qos & 1)
+            | u8::from(row.retain) << 1
+            | u8::from(same_rule) << 2
+            | u8::from(shared.is_some()) << 3;
+        out.push(flags);
+        put_signed(out, row.seq.wrapping_sub(self.seq).cast_signed());
+        self.seq = row.seq;
+        if !same_rule {
+            put_text(out, row.rule.as_bytes());
+            self.rule = Some(Arc::clone(&row.rule));
+        }
+        put_text(out, row.topic.as_str().as_bytes());
+        put_signed(out, self.wall_ms.wrapping_sub(row.at_ms));
+        match shared {
+            Some(back) => put_len(out, back),
+            None => put_text(out, &row.payload),
+        }
+        self.payloads.push(place);
+    }
+}
+
+struct RowReader {
+    wall_ms: i64,
+    rule: Arc<str>,
+    payloads: Vec<Bytes>,
+    seq: u64,
+}
+
+impl RowReader {
+    fn new(wall_ms: i64) -> Self {
+        Self {
+            wall_ms,
+            rule: "".into(),
+            payloads: Vec::new(),
+            seq: 0,
+        }
+    }
+
+    fn row(&mut self, reader: &mut Reader<'_>) -> Result<Row, RecordError> {
+        let flags = reader.u8()?;
+        self.seq = self.seq.wrapping_add(reader.signed()?.cast_unsigned());
+        if flags & 4 == 0 {
+            self.rule = reader.short_text()?;
+        }
+        let topic = match reader.short_text()? {
+            none if none.is_empty() => Topic::none(),
+            name => Topic::new(&name).map_err(|_| RecordError::Damaged)?,
+        };
+        let at_ms = self.wall_ms.wrapping_sub(reader.signed()?);
+        let payload = if flags & 8 == 0 {
+            Bytes::copy_from_slice(reader.short_bytes()?)
+        } else {
+            let back = usize::try_from(reader.var()?).map_err(|_| RecordError::Damaged)?;
+            let shared = self.payloads.iter().rev().nth(back);
+            shared.cloned().ok_or(RecordError::Damaged)?
+        };
+        self.payloads.push(payload.clone());
+        Ok(Row {
+            seq: self.seq,
+            rule: Arc::clone(&self.rule),
+            topic,
+            payload,
+            at_ms,
+            qos: flags & 1,
+            retain: flags & 2 != 0,
+        })
+    }
+}
+
+fn lane(reader: &mut Reader<'_>, rows: &mut RowReader) -> Result<LaneDelta, RecordError> {
+    let lane = reader.short_text()?.parse();
+    let mut delta = LaneDelta {
+        lane: Some(lane.map_err(|_| RecordError::Damaged)?),
+        ..LaneDelta::default()
+    };
+    for _ in 0..reader.count()? {
+        delta.rows.push(rows.row(reader)?);
+    }
+    for _ in 0..reader.count()? {
+        delta.relocated.push(rows.row(reader)?);
+    }
+    for _ in 0..reader.count()? {
+        let first = reader.var()?;
+        delta.settled.push(Settled {
+            first,
+            last: first.saturating_add(reader.var()?),
+            how: match reader.u8()? {
+                0 => Settlement::Acknowledged,
+                1 => Settlement::Dead,
+                2 => Settlement::Dropped,
+                _ => return Err(RecordError::Damaged),
+            },
+        });
+    }
+    delta.batch = match (reader.var()?, reader.var()?) {
+        (0, 0) => None,
+        (0, _) => Some(None),
+        batch => Some(Some(batch)),
+    };
+    delta.dropped_new = reader.var()?;
+    Ok(delta)
+}
+
+#[cfg(test)]
+mod tests;

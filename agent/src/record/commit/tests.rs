@@ -1,0 +1,195 @@
+use super::*;
+use crate::emission::Priority;
+use crate::state::Due;
+
+fn row(seq: u64, payload: &Bytes) -> Row {
+    Row {
+        seq,
+        rule: "r".into(),
+        topic: Topic::new("t").unwrap(),
+        payload: payload.clone(),
+        at_ms: 998,
+        qos: 1,
+        retain: false,
+    }
+}
+
+fn commit() -> Commit {
+    let shared = Bytes::from_static(b"a payload that is shared");
+    let state = KeyState {
+        slots: vec![1.0],
+        timers: [(1, Due { mono_ms: 2 })].into(),
+        ..KeyState::default()
+    };
+    Commit {
+        in_seq: 300,
+        now: Now {
+            mono_ms: 7,
+            wall_ms: 1_000,
+        },
+        boot: Some(Boot {
+            id: "b".into(),
+            mono_ms: 6,
+        }),
+        generation: 2,
+        confirmed: 290,
+        counts: IntakeCounts {
+            received: 1,
+            routed: 1,
+            ..IntakeCounts::default()
+        },
+        receipts: vec![Receipt {
+            packet: 0x0102,
+            hash: 0x0f,
+            in_seq: 299,
+        }],
+        event_ids: vec![
+            EventId::Opaque(1),
+            EventId::Numbered {
+                producer: "p".into(),
+                n: 5,
+            },
+        ],
+        rules: vec![RuleDelta {
+            name: "r".into(),
+            counts: Ledger {
+                received: 1,
+                dropped: [("full".into(), 1)].into(),
+                ..Ledger::default()
+            },
+            record: Some(RuleRecord::default()),
+            keys: vec![
+                ("a".into(), KeyChange::Gone),
+                ("b".into(), KeyChange::Whole(state.clone())),
+                (
+                    "c".into(),
+                    KeyChange::Entries(
+                        state.clone(),
+                        vec![
+                            ((*b"x").into(), Some((*b"y").into())),
+                            ((*b"z").into(), None),
+                        ],
+                    ),
+                ),
+            ],
+        }],
+        lanes: vec![LaneDelta {
+            lane: Some(LaneId {
+                destination: "d".into(),
+                priority: Priority::High,
+            }),
+            rows: vec![row(9, &shared), row(10, &shared)],
+            relocated: vec![],
+            settled: vec![Settled {
+                first: 3,
+                last: 5,
+                how: Settlement::Dead,
+            }],
+            batch: Some(Some((6, 8))),
+            dropped_new: 4,
+        }],
+        subscriptions: Some("s".into()),
+    }
+}
+
+#[test]
+fn bytes_on_disk_are_stable() {
+    let mut expected: Vec<u8> = Vec::new();
+    #[rustfmt::skip]
+    let parts: &[&[u8]] = &[
+        &[1],                                     // format
+        &[0xac, 0x02],                            // events taken in: 300
+        &[7],                                     // monotonic time
+        &[0xd0, 0x0f],                            // wall time: 1000, signed
+        &[1, 1, b'b', 6],                         // boot id, and when it began to count
+        &[2],                                     // generation
+        &[0xa2, 0x02],                            // confirmed: 290
+        &[1, 1, 0, 0, 0, 0],                      // received, routed, unrouted, repeated, surplus, dead
+        &[1],                                     // one receipt
+        &[0x02, 0x01],                            // its packet identifier
+        &[0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // its hash
+        &[1],                                     // its event: 1 before the last
+        &[2],                                     // two event ids
+        &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // opaque
+        &[1, 1, b'p', 5],                         // p:5
+        &[1],                                     // one rule
+        &[1, b'r'],                               // its name
+        &[1, 1],                                  // columns that are not 0: received, 1
+        &[1, 4, b'f', b'u', b'l', b'l', 1],       // one reason for drops
+        &[1, 17, 1, 0, 0, 0, 0],                  // its record: 17 bytes, format, schema
+        &[255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0], // no open pane, no schedule
+        &[3],                                     // three keys
+        &[1, b'a', 0],                            // a is gone
+        &[1, b'b', 1, 34],                        // b: whole, 34 bytes
+        &[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0], // format, one slot, no entries
+        &[1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0], // one timer, no pane
+        &[1, b'c', 2, 34],                        // c: without entries, 34 bytes
+        &[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0],
+        &[1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[2, 1, b'x', 1, 1, b'y', 1, b'z', 0, 0], // two changed entries: x is y, z is gone
+        &[1],                                     // one lane
+        &[6, b'd', b'/', b'h', b'i', b'g', b'h'], // its name
+        &[2],                                     // two rows
+        &[1, 18],                                 // QoS 1; number 9, signed
+        &[1, b'r', 1, b't', 4, 24],               // rule, topic, 2 ms before the commit, 24 bytes
+        b"a payload that is shared",
+        &[1 | 4 | 8, 2, 1, b't', 4, 0],           // same rule, the payload of the row before; number + 1
+        &[0],                                     // none relocated
+        &[1, 3, 2, 1],                            // one range settled: 3 to 5, dead
+        &[6, 8],                                  // rows 6 to 8 are one request
+        &[4],                                     // four new rows found no room
+        &[1, 1, b's'],                            // subscriptions
+    ];
+    parts.iter().for_each(|part| expected.extend(*part));
+    assert_eq!(commit().encode(), expected);
+    assert_eq!(Commit::decode(&expected), Ok(commit()));
+}
+
+#[test]
+fn what_was_cut_is_refused_and_another_format_is_named() {
+    let bytes = commit().encode();
+    for len in 0..bytes.len() {
+        assert_eq!(
+            Commit::decode(&bytes[..len]),
+            Err(RecordError::Damaged),
+            "{len}"
+        );
+    }
+    let mut newer = bytes.clone();
+    newer[0] = 9;
+    let error = Commit::decode(&newer).unwrap_err().to_string();
+    assert_eq!(error, "record has format 9, this version reads format 1");
+    let longer = [&bytes[..], &[0]].concat();
+    assert_eq!(Commit::decode(&longer), Err(RecordError::Damaged));
+}
+
+#[test]
+fn a_payload_that_is_passed_on_to_many_stands_there_once() {
+    let payload = Bytes::from(vec![b'x'; 10_000]);
+    let mut commit = Commit::default();
+    for destination in ["a", "b", "c"] {
+        commit.lanes.push(LaneDelta {
+            lane: Some(format!("{destination}/normal").parse().unwrap()),
+            rows: vec![row(1, &payload), row(2, &payload)],
+            ..LaneDelta::default()
+        });
+    }
+    let bytes = commit.encode();
+    assert!(bytes.len() < 10_200, "{}", bytes.len());
+    assert_eq!(Commit::decode(&bytes), Ok(commit));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(mut bytes: Vec<u8>, flips in proptest::collection::vec(0usize..400, 0..4)) {
+        bytes.insert(0, COMMIT_FORMAT);
+        let _ = Commit::decode(&bytes);
+        let mut real = commit().encode();
+        for at in flips {
+            if let Some(byte) = real.get_mut(at) {
+                *byte ^= 0x21;
+            }
+        }
+        let _ = Commit::decode(&real);
+    }
+}

@@ -1,0 +1,241 @@
+//! From what lies in the data directory to what stood after the last commit: the newest complete pond,
+//! and the journal from there on.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::image::Image;
+use crate::journal::{self, DirectoryDisk, Journal, JournalError, Repaired, Seen, SegmentState};
+use crate::pond::{Ponds, PondsError, Which};
+use crate::record::{Commit, RecordError};
+
+/// Name of the journal's folder in the data directory.
+pub const JOURNAL: &str = "journal";
+
+/// Why a data directory cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// Another agent works in it.
+    #[error("{0} is used by another agent; stop that one, or set gateway.data_dir")]
+    Locked(PathBuf),
+    /// The state databases cannot be used.
+    #[error(transparent)]
+    Pond(PondsError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// What a pond holds cannot be read.
+    #[error("state database {pond}: {error}; move {dir} away to start without state")]
+    Record {
+        /// Which pond.
+        pond: Which,
+        /// What is wrong.
+        error: RecordError,
+        /// The data directory.
+        dir: PathBuf,
+    },
+}
+
+impl From<PondsError> for RecoveryError {
+    fn from(error: PondsError) -> Self {
+        match error {
+            PondsError::Locked(dir) => Self::Locked(dir),
+            other => Self::Pond(other),
+        }
+    }
+}
+
+/// What an agent goes on from.
+pub struct Recovered {
+    /// What stood after the last commit.
+    pub image: Image,
+    /// The journal, ready for the next commit.
+    pub journal: Journal<DirectoryDisk>,
+    /// The ponds, which hold the lock.
+    pub ponds: Ponds,
+    /// The pond to write first.
+    pub first_pond: usize,
+}
+
+/// Opens a data directory, which is made if it is not there. Everything in the image is proven to be
+/// on stable storage when this returns.
+///
+/// # Errors
+/// When another agent uses it, or when it is damaged beyond what a crash does.
+pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryError> {
+    let mut ponds = Ponds::open(dir, journal::begins(dir)?)?;
+    let mut image = newest(dir, &mut ponds)?;
+    let from = image.needs_from() - 1;
+    let journal = journal::open_in(dir, segment_bytes, from, |lsn, bytes| {
+        image.replay(lsn, bytes).map_err(Into::into)
+    })?;
+    Ok(Recovered {
+        image,
+        journal,
+        first_pond: ponds.next() as usize,
+        ponds,
+    })
+}
+
+fn newest(dir: &Path, ponds: &mut Ponds) -> Result<Image, RecoveryError> {
+    let Some(newest) = ponds.newest()? else {
+        return Ok(Image::default());
+    };
+    let read = Image::from_entries(newest.lsn, newest.entries);
+    read.map_err(|error| RecoveryError::Record {
+        pond: newest.which,
+        error,
+        dir: dir.to_owned(),
+    })
+}
+
+/// Reads a data directory in which no agent works, and changes nothing but sled's own files.
+///
+/// # Errors
+/// As for [`recover`].
+pub fn look(dir: &Path) -> Result<Image, RecoveryError> {
+    let mut ponds = open_existing(dir)?;
+    let mut image = newest(dir, &mut ponds)?;
+    replay(dir, &mut image)?;
+    Ok(image)
+}
+
+/// Takes up the journal without changing it.
+fn replay(dir: &Path, image: &mut Image) -> Result<(), RecoveryError> {
+    let disk = DirectoryDisk::read_only(&dir.join(JOURNAL));
+    let from = image.needs_from() - 1;
+    let mut failed = None;
+    let ending = journal::inspect(&disk, from, |seen| {
+        let Seen::Record { lsn, payload, .. } = seen else {
+            return;
+        };
+        if *lsn > from
+            && failed.is_none()
+            && let Err(error) = image.replay(*lsn, payload)
+        {
+            let (lsn, error) = (*lsn, error.into());
+            failed = Some(JournalError::Replay { lsn, error });
+        }
+    })?;
+    match failed.or(ending.refused) {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Segments and records of the journal, for people who debug; works beside a running agent.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
+    let disk = DirectoryDisk::read_only(&dir.join(JOURNAL));
+    let (mut segments, mut records) = (Vec::new(), Vec::new());
+    let ending = journal::inspect(&disk, 0, |seen| match seen {
+        Seen::Segment { name, bytes, state } => segments.push(json!({
+            "segment": name,
+            "bytes": bytes,
+            "state": match state {
+                SegmentState::InUse { first_lsn } => format!("in use from {first_lsn}"),
+                SegmentState::Spare => "spare".to_owned(),
+                SegmentState::Blank => "never used".to_owned(),
+                SegmentState::Damaged => "damaged".to_owned(),
+            },
+        })),
+        Seen::Record {
+            segment,
+            offset,
+            lsn,
+            durable_lsn,
+            payload,
+        } => records.push(json!({
+            "lsn": lsn,
+            "durable": durable_lsn,
+            "segment": segment,
+            "offset": offset,
+            "bytes": payload.len(),
+            "holds": summary(payload),
+        })),
+        Seen::End {
+            segment,
+            offset,
+            next_lsn,
+            why,
+        } => records.push(json!({
+            "lsn": next_lsn,
+            "durable": null,
+            "segment": segment,
+            "offset": offset,
+            "bytes": null,
+            "holds": format!("ends: {why}"),
+        })),
+    })?;
+    Ok(json!({
+        "incarnation": ending.incarnation,
+        "first": ending.first_lsn,
+        "next": ending.next_lsn,
+        "durable": ending.durable_lsn,
+        "refused": ending.refused.map(|error| error.to_string()),
+        "segments": segments,
+        "records": records,
+    }))
+}
+
+/// What a record holds, in a few words.
+fn summary(payload: &[u8]) -> String {
+    match Commit::decode(payload) {
+        Ok(commit) => {
+            let rows: usize = commit.lanes.iter().map(|lane| lane.rows.len()).sum();
+            let settled: usize = commit.lanes.iter().map(|lane| lane.settled.len()).sum();
+            let keys: usize = commit.rules.iter().map(|rule| rule.keys.len()).sum();
+            let receipts = commit.receipts.len();
+            format!("{receipts} receipts, {keys} keys, {rows} rows, {settled} settled")
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Mends a damaged journal; `None` if nothing is wrong with it.
+///
+/// # Errors
+/// When another agent uses the directory, or it cannot be mended.
+pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Option<Repaired>, RecoveryError> {
+    let mut ponds = open_existing(dir)?;
+    let image = newest(dir, &mut ponds)?;
+    Ok(journal::repair(dir, segment_bytes, image.lsn)?)
+}
+
+/// What the ponds hold, for people who debug.
+///
+/// # Errors
+/// When another agent uses the directory.
+pub fn inspect_ponds(dir: &Path) -> Result<Value, RecoveryError> {
+    let mut ponds = open_existing(dir)?;
+    let newest = ponds.newest()?;
+    let pond = |which| {
+        let content = newest.as_ref().filter(|content| content.which == which);
+        let bytes = |content: &crate::pond::PondContent| {
+            let entries = content.entries.iter();
+            entries
+                .map(|(key, value)| key.len() + value.len())
+                .sum::<usize>()
+        };
+        json!({
+            "pond": which.to_string(),
+            "complete_up_to": ponds.lsn(which),
+            "newest": content.is_some(),
+            "entries": content.map(|content| content.entries.len()),
+            "bytes": content.map(bytes),
+        })
+    };
+    Ok(Value::Array(Which::BOTH.map(pond).to_vec()))
+}
+
+/// Opens the ponds of a directory that is there.
+fn open_existing(dir: &Path) -> Result<Ponds, RecoveryError> {
+    if !dir.is_dir() {
+        let missing = std::io::ErrorKind::NotFound.into();
+        return Err(PondsError::Directory(dir.to_owned(), missing).into());
+    }
+    Ok(Ponds::open(dir, journal::begins(dir)?)?)
+}

@@ -1,0 +1,234 @@
+//! Which connection a message came on, and so whether its acknowledgement may still leave; and which
+//! acknowledgements the broker is known to have read. Pure: a simulator drives the same decisions.
+
+use std::collections::VecDeque;
+
+use crate::event::Delivery;
+use crate::sabotage::{self, Sabotage};
+
+/// After so many acknowledgements the broker is asked for an answer, so that packet identifiers,
+/// of which there are 65,535, never come round unconfirmed.
+pub const CONFIRM_EVERY: u64 = 16_384;
+
+/// The connections of one process, counted from 1, of which at most one lives.
+#[derive(Debug, Default)]
+pub struct Epochs {
+    epoch: u64,
+    connected: bool,
+    acknowledged: u64,
+    /// What the latest question covers, even one that is not out yet.
+    asked: u64,
+    /// Pings on their way, the oldest first: how many acknowledgements left before, and how many
+    /// pings in a row share that number.
+    pings: VecDeque<(u64, u64)>,
+    /// Changes of subscriptions on their way: packet identifier, acknowledgements before.
+    filters: VecDeque<(u16, u64)>,
+    confirmed: u64,
+}
+
+/// What the broker is known to have read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmation {
+    /// The connection.
+    pub epoch: u64,
+    /// How many acknowledgements, counted from the first of that connection.
+    pub acknowledged: u64,
+}
+
+impl Epochs {
+    /// The broker took a connection: the next epoch begins.
+    pub fn connected(&mut self) -> u64 {
+        *self = Self {
+            epoch: self.epoch + 1,
+            connected: true,
+            ..Self::default()
+        };
+        self.epoch
+    }
+
+    /// The connection is gone, and with it what was received on it and not handed out yet: it comes
+    /// again, marked as a duplicate. Taken now, it would be acknowledged on the next connection,
+    /// where its packet identifier may stand for another message.
+    pub fn lost<T>(&mut self, held: &mut VecDeque<T>) {
+        self.connected = false;
+        if !sabotage::is(Sabotage::StaleEventsKept) {
+            held.clear();
+        }
+    }
+
+    /// The living connection.
+    pub fn current(&self) -> Option<u64> {
+        self.connected.then_some(self.epoch)
+    }
+
+    /// How a message came; `None` when there is no connection that it can have come on.
+    pub fn stamp(&self, packet: u16, dup: bool, hash: u128) -> Option<Delivery> {
+        Some(Delivery {
+            epoch: self.current()?,
+            packet,
+            dup,
+            hash,
+        })
+    }
+
+    /// Whether messages of this epoch may be acknowledged now: on their own connection only.
+    pub fn may_acknowledge(&self, epoch: u64) -> bool {
+        self.connected && (epoch == self.epoch || sabotage::is(Sabotage::AckAcrossEpochs))
+    }
+
+    /// So many acknowledgements left.
+    pub fn acknowledged(&mut self, count: u64) {
+        self.acknowledged += count;
+    }
+
+    /// Whether the broker has to be asked for an answer now. Says so once.
+    pub fn ask(&mut self) -> bool {
+        let due = self.connected && self.acknowledged >= self.asked + CONFIRM_EVERY;
+        if due {
+            self.asked = self.acknowledged;
+        }
+        due
+    }
+
+    /// A ping left.
+    pub fn ping_sent(&mut self) {
+        self.asked = self.acknowledged;
+        match self.pings.back_mut() {
+            Some((acknowledged, pings)) if *acknowledged == self.acknowledged => *pings += 1,
+            _ => self.pings.push_back((self.acknowledged, 1)),
+        }
+    }
+
+    /// The oldest ping was answered.
+    pub fn ping_answered(&mut self) -> Option<Confirmation> {
+        let (acknowledged, pings) = self.pings.front_mut()?;
+        let acknowledged = *acknowledged;
+        *pings -= 1;
+        if *pings == 0 {
+            self.pings.pop_front();
+        }
+        self.confirm(acknowledged)
+    }
+
+    /// A SUBSCRIBE or an UNSUBSCRIBE left.
+    pub fn filter_sent(&mut self, packet: u16) {
+        self.asked = self.acknowledged;
+        self.filters.push_back((packet, self.acknowledged));
+    }
+
+    /// One of them was answered.
+    pub fn filter_answered(&mut self, packet: u16) -> Option<Confirmation> {
+        let place = self.filters.iter().position(|(id, _)| *id == packet)?;
+        let (_, acknowledged) = self.filters.remove(place)?;
+        self.confirm(acknowledged)
+    }
+
+    fn confirm(&mut self, acknowledged: u64) -> Option<Confirmation> {
+        if acknowledged <= self.confirmed {
+            return None;
+        }
+        self.confirmed = acknowledged;
+        Some(Confirmation {
+            epoch: self.epoch,
+            acknowledged,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confirmed(epoch: u64, acknowledged: u64) -> Option<Confirmation> {
+        Some(Confirmation {
+            epoch,
+            acknowledged,
+        })
+    }
+
+    #[test]
+    fn only_the_living_connection_takes_its_own_acknowledgements() {
+        let mut epochs = Epochs::default();
+        assert!(!epochs.may_acknowledge(0) && epochs.current().is_none());
+        assert_eq!(epochs.connected(), 1);
+        assert!(epochs.may_acknowledge(1) && !epochs.may_acknowledge(2));
+        epochs.lost::<()>(&mut VecDeque::new());
+        assert!(!epochs.may_acknowledge(1));
+        assert_eq!(epochs.connected(), 2);
+        assert!(!epochs.may_acknowledge(1) && epochs.may_acknowledge(2));
+    }
+
+    #[test]
+    fn what_a_dead_connection_left_is_dropped_and_cannot_be_stamped() {
+        let mut epochs = Epochs::default();
+        epochs.connected();
+        let delivery = epochs.stamp(7, true, 9).unwrap();
+        assert_eq!(
+            (delivery.epoch, delivery.packet, delivery.dup),
+            (1, 7, true)
+        );
+        let mut held = VecDeque::from([1, 2]);
+        epochs.lost(&mut held);
+        assert!(held.is_empty());
+        assert_eq!(epochs.stamp(7, true, 9), None);
+    }
+
+    #[test]
+    fn an_answer_confirms_what_left_before_its_question() {
+        let mut epochs = Epochs::default();
+        epochs.connected();
+        epochs.ping_sent();
+        epochs.acknowledged(3);
+        epochs.filter_sent(5);
+        epochs.acknowledged(4);
+        epochs.ping_sent();
+        epochs.ping_sent();
+        assert_eq!(epochs.ping_answered(), None, "nothing left before it");
+        assert_eq!(epochs.filter_answered(6), None, "nobody asked that");
+        assert_eq!(epochs.filter_answered(5), confirmed(1, 3));
+        epochs.acknowledged(1);
+        assert_eq!(epochs.ping_answered(), confirmed(1, 7));
+        assert_eq!(epochs.ping_answered(), None, "that was known");
+        assert_eq!(epochs.ping_answered(), None, "nobody asked");
+    }
+
+    #[test]
+    fn an_answer_that_overtakes_takes_nothing_back() {
+        let mut epochs = Epochs::default();
+        epochs.connected();
+        epochs.acknowledged(1);
+        epochs.filter_sent(1);
+        epochs.acknowledged(1);
+        epochs.filter_sent(2);
+        assert_eq!(epochs.filter_answered(2), confirmed(1, 2));
+        assert_eq!(epochs.filter_answered(1), None);
+    }
+
+    #[test]
+    fn a_question_is_due_long_before_identifiers_come_round() {
+        let mut epochs = Epochs::default();
+        epochs.connected();
+        epochs.acknowledged(CONFIRM_EVERY - 1);
+        assert!(!epochs.ask());
+        epochs.acknowledged(1);
+        assert!(epochs.ask());
+        assert!(!epochs.ask(), "it is on its way");
+        epochs.acknowledged(CONFIRM_EVERY - 1);
+        epochs.ping_sent();
+        epochs.acknowledged(1);
+        assert!(!epochs.ask(), "the keep-alive's ping was one");
+    }
+
+    #[test]
+    fn a_new_connection_counts_anew() {
+        let mut epochs = Epochs::default();
+        epochs.connected();
+        epochs.acknowledged(5);
+        epochs.ping_sent();
+        epochs.connected();
+        assert_eq!(epochs.ping_answered(), None);
+        epochs.acknowledged(2);
+        epochs.ping_sent();
+        assert_eq!(epochs.ping_answered(), confirmed(2, 2));
+    }
+}

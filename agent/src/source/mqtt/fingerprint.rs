@@ -1,0 +1,109 @@
+//! What a message is known by besides its packet identifier, which is used again. The number is kept
+//! on disk (docs/formats.md), so what goes into it never changes.
+
+use xxhash_rust::xxh3::Xxh3;
+
+/// Computes fingerprints; kept, because setting up the hash costs more than a small message does.
+#[derive(Default)]
+pub(super) struct Fingerprints {
+    hash: Xxh3,
+}
+
+impl Fingerprints {
+    /// XXH3 with 128 bits of topic, payload and user properties in their order, name before value.
+    /// Before each stands its length as four little-endian bytes.
+    pub(super) fn of(
+        &mut self,
+        topic: &[u8],
+        payload: &[u8],
+        properties: &[(String, String)],
+    ) -> u128 {
+        self.begin(topic, payload.len());
+        self.more(payload);
+        self.end(properties)
+    }
+
+    /// The same in pieces, for a payload that is not in memory as a whole: first the topic and how
+    /// long the payload will be.
+    pub(super) fn begin(&mut self, topic: &[u8], payload_bytes: usize) {
+        self.hash.reset();
+        self.length(topic.len());
+        self.more(topic);
+        self.length(payload_bytes);
+    }
+
+    /// A piece of the payload.
+    pub(super) fn more(&mut self, piece: &[u8]) {
+        self.hash.update(piece);
+    }
+
+    /// The user properties, and the number.
+    pub(super) fn end(&mut self, properties: &[(String, String)]) -> u128 {
+        for (name, value) in properties {
+            self.length(name.len());
+            self.more(name.as_bytes());
+            self.length(value.len());
+            self.more(value.as_bytes());
+        }
+        self.hash.digest128()
+    }
+
+    fn length(&mut self, bytes: usize) {
+        // A packet has fewer than 2^28 bytes.
+        let length = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.hash.update(&length.to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(topic: &str, payload: &[u8], properties: &[(&str, &str)], expected: u128) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let properties: Vec<_> = properties.iter().map(own).collect();
+        let mut fingerprints = Fingerprints::default();
+        fingerprints.of(b"another", b"message", &[]);
+        let found = fingerprints.of(topic.as_bytes(), payload, &properties);
+        assert_eq!(found, expected, "{topic} {properties:?}: {found:#034x}");
+        fingerprints.begin(topic.as_bytes(), payload.len());
+        payload.chunks(7).for_each(|piece| fingerprints.more(piece));
+        assert_eq!(fingerprints.end(&properties), expected, "in pieces");
+    }
+
+    #[test]
+    fn the_number_is_the_same_for_ever() {
+        // Computed with another implementation, python-xxhash.
+        check("a/b", b"21.5", &[], 0xb343456f_ae6b3639_ec28c720_f4f26e63);
+        check("a/b", b"", &[], 0x09d8043f_b8b98790_37e067c8_61e36f9c);
+        let properties = [("eid", "7"), ("eid", "8")];
+        check(
+            "a/b",
+            b"21.5",
+            &properties,
+            0x1e770b8b_4b123f1d_5797a91d_8636651b,
+        );
+        check(
+            "a/b",
+            &[b'x'; 100_000],
+            &[],
+            0x9c48bdc0_4a6749aa_b02becec_0e25d30e,
+        );
+    }
+
+    #[test]
+    fn what_stands_where_matters() {
+        let mut fingerprints = Fingerprints::default();
+        let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let all = [
+            fingerprints.of(b"ab", b"c", &[]),
+            fingerprints.of(b"a", b"bc", &[]),
+            fingerprints.of(b"ab", b"", &pair("c", "")),
+            fingerprints.of(b"ab", b"", &pair("", "c")),
+            fingerprints.of(b"ab", b"c", &pair("", "")),
+        ];
+        for (place, one) in all.iter().enumerate() {
+            assert_eq!(all.iter().position(|other| other == one), Some(place));
+        }
+    }
+}

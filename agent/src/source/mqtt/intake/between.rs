@@ -1,0 +1,97 @@
+//! The part of the loop that stands at the beginning of a connection, and between two: what is said,
+//! and how long to wait.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::{End, Intake, STOP_WITHIN};
+use crate::source::mqtt::connection::{Accepted, Connection};
+use crate::source::mqtt::link::Version;
+use crate::source::mqtt::reconnect::Lost;
+use crate::source::mqtt::reports::{Offer, Stall};
+use crate::source::mqtt::trouble::Trouble;
+use crate::source::mqtt::{Flow, SourceReport};
+
+impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
+    pub(super) fn welcome(
+        &mut self,
+        accepted: Accepted,
+        connection: &mut Connection,
+    ) -> Result<(), End> {
+        let Accepted {
+            session_present,
+            identifiers,
+            ..
+        } = accepted;
+        let protocol = self.reconnect.version();
+        self.reconnect.connected();
+        self.identifiers = identifiers;
+        self.kept = session_present;
+        let epoch = self.epochs.connected();
+        let (host, port) = (&self.settings.host, self.settings.port);
+        info!(broker = %format_args!("{host}:{port}"), %protocol, session_present, "connected");
+        self.reports.say(SourceReport::Connected {
+            epoch,
+            protocol,
+            session_present,
+            window: match protocol {
+                Version::V5 => Some(self.settings.receive_maximum.unwrap_or(u16::MAX)),
+                Version::V311 => None,
+            },
+        });
+        if !session_present {
+            self.subscriptions.lost();
+            self.say_held();
+        }
+        self.wishes.mark_unchanged();
+        if self.may_subscribe() {
+            self.aim(connection)?;
+        }
+        if self.wishes.borrow().stop {
+            self.wishes.mark_changed();
+        }
+        Ok(())
+    }
+
+    /// Gets rid of all reports while there is no connection to look after; `None` when nobody
+    /// listens any more, or the time for stopping is up.
+    pub(super) async fn deliver(&mut self) -> Option<()> {
+        let mut stall = Stall::default();
+        loop {
+            match self.reports.offer() {
+                Offer::Taken => return Some(()),
+                Offer::Gone => return None,
+                Offer::Full if self.stop_is_due() => return None,
+                Offer::Full => tokio::time::sleep(stall.pause()).await,
+            }
+        }
+    }
+
+    /// While reports are stuck nobody looks at the wishes, so a stop begins to count here.
+    pub(super) fn stop_is_due(&mut self) -> bool {
+        if self.stop_by.is_none() && self.wishes.borrow().stop {
+            self.stop_by = Some(Instant::now() + STOP_WITHIN);
+        }
+        self.stop_by.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// Says why the connection is gone and how long to wait before the next.
+    pub(super) fn lost(&mut self, broker: &str, trouble: &Trouble) -> Duration {
+        let Lost { reason, retry_in } = self.reconnect.lost(trouble, false);
+        warn!(
+            broker,
+            retry_in_ms = retry_in.as_millis(),
+            "no connection: {reason}"
+        );
+        self.reports
+            .say(SourceReport::Disconnected { reason, retry_in });
+        retry_in
+    }
+
+    /// Waits before the next attempt; returns whether to stop instead.
+    pub(super) async fn stop_during(&mut self, wait: Duration) -> bool {
+        let stopped = self.wishes.wait_for(|wishes| wishes.stop);
+        tokio::time::timeout(wait, stopped).await.is_ok()
+    }
+}

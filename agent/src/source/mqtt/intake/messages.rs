@@ -1,0 +1,104 @@
+//! The part of the loop that makes events of messages. Whatever came at QoS 1 becomes one, with a
+//! fault where it is of no use, because it has to be acknowledged.
+
+use tracing::warn;
+
+use super::Intake;
+use crate::event::{Event, EventFault};
+use crate::source::mqtt::connection::Received;
+use crate::source::mqtt::{Flow, SourceReport};
+use crate::topic::Topic;
+
+impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
+    pub(super) fn take(&mut self, received: Received) {
+        let name = received.topic.as_ref();
+        let delivery = match received.handshake {
+            None => None,
+            Some(handshake) => {
+                let hash = match &received.skipped {
+                    Some(skipped) => skipped.hash,
+                    None => self
+                        .fingerprints
+                        .of(name, &received.payload, &received.properties),
+                };
+                let stamp = self.epochs.stamp(handshake.packet, handshake.dup, hash);
+                if stamp.is_none() {
+                    return;
+                }
+                stamp
+            }
+        };
+        let bytes = length(&received);
+        let known = self.topics.get(name);
+        let fault = match &known {
+            None => Some(EventFault::InvalidTopic),
+            Some(_) if received.skipped.is_some() || self.is_too_large(bytes) => {
+                Some(EventFault::TooLarge { bytes })
+            }
+            Some(_) => None,
+        };
+        let topic = known.unwrap_or_else(Topic::none);
+        if let (Some(fault), None) = (fault, delivery) {
+            return self.drop_unacknowledged(fault, topic);
+        }
+        let mut event = Event {
+            topic,
+            arrival_ms: self.arrival_ms,
+            retained: received.retained,
+            delivery,
+            fault,
+            ..Event::none()
+        };
+        if fault.is_none() {
+            match self.answers(&event.topic, received.retained, received.subscriptions) {
+                Some(subscriptions) => event.subscriptions = subscriptions,
+                None if delivery.is_none() => return,
+                None => event.fault = Some(EventFault::Surplus),
+            }
+        } else {
+            event.subscriptions = received.subscriptions;
+        }
+        if !matches!(fault, Some(EventFault::TooLarge { .. })) {
+            event.payload = received.payload;
+            event.properties = as_json(received.properties);
+        }
+        let kept = event.payload.len() + event.properties.len() + event.topic.as_str().len();
+        self.reports.event(event, kept);
+    }
+
+    fn is_too_large(&self, bytes: usize) -> bool {
+        u32::try_from(bytes).map_or(true, |bytes| bytes > self.settings.packet_bytes_max)
+    }
+
+    fn drop_unacknowledged(&mut self, fault: EventFault, topic: Topic) {
+        match fault {
+            EventFault::TooLarge { bytes } => {
+                warn!(%topic, bytes, "dropped a message above broker.packet_bytes_max");
+                let topic = Some(topic);
+                self.reports.say(SourceReport::Oversized { topic, bytes });
+            }
+            EventFault::InvalidTopic => self.reports.invalid_topic(),
+            EventFault::Surplus => {}
+        }
+    }
+}
+
+fn length(received: &Received) -> usize {
+    let pair = |(name, value): &(String, String)| name.len() + value.len();
+    let skipped = received.skipped.map_or(0, |skipped| skipped.payload_bytes);
+    let payload = received.payload.len() + skipped;
+    received.topic.len() + payload + received.properties.iter().map(pair).sum::<usize>()
+}
+
+/// User properties as functions see them. Of a repeated name the last value stays.
+fn as_json(properties: Vec<(String, String)>) -> bytes::Bytes {
+    if properties.is_empty() {
+        return bytes::Bytes::new();
+    }
+    let object: serde_json::Map<_, _> = properties
+        .into_iter()
+        .map(|(name, value)| (name, serde_json::Value::String(value)))
+        .collect();
+    let text = serde_json::to_vec(&object).expect("a map of strings is valid JSON");
+    text.into()
+}

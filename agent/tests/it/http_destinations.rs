@@ -1,0 +1,538 @@
+//! HTTP destinations against a real server that speaks HTTP/1.1 over a real socket and answers as
+//! each test says.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::ops::RangeInclusive;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tidemill::config::{HttpEndpoint, HttpLogin};
+use tidemill::destination::http::HttpSettings;
+use tidemill::destination::{self, DestinationReport, DestinationsHandle, Identity, Outgoing};
+use tidemill::emission::{LaneReport, Priority, Row};
+use tidemill::secret::SecretFile;
+use tidemill::topic::Topic;
+use tidemill_tests::{free_port, wait_until};
+
+use crate::certificates::Authority;
+
+/// A test that waits longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Which connection brought it, counted from 0.
+    pub(crate) connection: usize,
+    line: String,
+    headers: Vec<(String, String)>,
+    body: String,
+    at: Instant,
+}
+
+impl Asked {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn key(&self) -> &str {
+        self.header("idempotency-key").unwrap()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// What the server does with a request.
+pub(crate) enum Reaction {
+    /// Status line, headers but for the length, body.
+    Reply(&'static str, &'static str),
+    /// Nothing, and the connection stays open.
+    Silence,
+    /// Answers, and closes the connection.
+    Last(&'static str),
+}
+
+use Reaction::{Last, Reply, Silence};
+
+pub(crate) const OK: Reaction = Reply("HTTP/1.1 200 OK\r\n", "");
+
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    asked: Receiver<Asked>,
+}
+
+impl Server {
+    /// Reacts to each request in turn as `react` says.
+    fn start(react: impl FnMut(&Asked) -> Reaction + Send + 'static) -> Self {
+        Self::on(0, react)
+    }
+
+    fn on(port: u16, react: impl FnMut(&Asked) -> Reaction + Send + 'static) -> Self {
+        Self::serving(port, None, react)
+    }
+
+    /// With the certificate `name`; `asks`: only clients that show one are served.
+    pub(crate) fn encrypted(
+        authority: &Authority,
+        name: &str,
+        asks: bool,
+        react: impl FnMut(&Asked) -> Reaction + Send + 'static,
+    ) -> Self {
+        let tls = Arc::new(authority.server(name, asks));
+        Self::serving(0, Some(tls), react)
+    }
+
+    fn serving(
+        port: u16,
+        tls: Option<Arc<ServerConfig>>,
+        react: impl FnMut(&Asked) -> Reaction + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, asked) = sync_channel(1_000);
+        let react = Arc::new(Mutex::new(react));
+        std::thread::spawn(move || {
+            for (connection, stream) in listener.incoming().enumerate() {
+                let (stream, sender, react) = (stream.unwrap(), sender.clone(), react.clone());
+                let tls = tls.clone();
+                std::thread::spawn(move || {
+                    let react = |asked: &Asked| react.lock().unwrap()(asked);
+                    match tls {
+                        None => serve(stream, connection, &sender, react),
+                        Some(config) => {
+                            let server = ServerConnection::new(config).unwrap();
+                            let stream = StreamOwned::new(server, stream);
+                            serve(stream, connection, &sender, react);
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, asked }
+    }
+
+    pub(crate) fn next(&self) -> Asked {
+        self.asked.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
+fn serve(
+    stream: impl Read + Write,
+    connection: usize,
+    sender: &SyncSender<Asked>,
+    mut react: impl FnMut(&Asked) -> Reaction,
+) {
+    let mut reader = BufReader::new(stream);
+    while let Some(asked) = read(&mut reader, connection) {
+        let reaction = react(&asked);
+        let _ = sender.send(asked);
+        let (head, body, last) = match reaction {
+            Reply(head, body) => (head, body, false),
+            Last(head) => (head, "", true),
+            Silence => continue,
+        };
+        let text = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        if reader.get_mut().write_all(text.as_bytes()).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn read(reader: &mut impl BufRead, connection: usize) -> Option<Asked> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        match line.trim_end() {
+            "" => break,
+            text => lines.push(text.to_owned()),
+        }
+    }
+    let headers: Vec<_> = lines[1..]
+        .iter()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let mut asked = Asked {
+        connection,
+        line: lines[0].clone(),
+        headers,
+        body: String::new(),
+        at: Instant::now(),
+    };
+    let length = asked.header("content-length").unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    asked.body = String::from_utf8(body).unwrap();
+    Some(asked)
+}
+
+pub(crate) struct Sending {
+    pub(crate) handle: DestinationsHandle,
+    reports: Receiver<DestinationReport>,
+    woken: Receiver<()>,
+}
+
+pub(crate) fn settings(port: u16) -> HttpSettings {
+    let endpoint = HttpEndpoint {
+        host: "127.0.0.1".to_owned(),
+        port,
+        path: "/in?a=b".to_owned(),
+        tls: None,
+        login: None,
+    };
+    let identity = Identity {
+        gateway: "gw".to_owned(),
+        incarnation: "00ff".to_owned(),
+    };
+    HttpSettings::new("cloud", &endpoint, identity)
+}
+
+impl Sending {
+    fn to(port: u16) -> Self {
+        Self::with(settings(port))
+    }
+
+    pub(crate) fn with(settings: HttpSettings) -> Self {
+        let (sender, reports) = sync_channel(10_000);
+        let (waker, woken) = sync_channel(1);
+        let hear = move |report| sender.send(report).unwrap();
+        let wake = move || {
+            let _ = waker.try_send(());
+        };
+        let handle = destination::spawn(vec![settings.into()], hear, wake).unwrap();
+        Self {
+            handle,
+            reports,
+            woken,
+        }
+    }
+
+    pub(crate) fn ship(&self, numbers: RangeInclusive<u64>) {
+        self.handle.ship(0, Priority::Normal, rows(numbers));
+    }
+
+    /// The next lane reports.
+    pub(crate) fn settled(&self) -> Vec<LaneReport> {
+        self.woken.recv_timeout(PATIENCE).unwrap();
+        self.handle.take_lane_reports()
+    }
+
+    fn until_stalled(&self) -> String {
+        let stalled = || self.handle.status()[0].stalled.clone();
+        wait_until(|| stalled().is_some(), || "no stall".to_owned());
+        stalled().unwrap()
+    }
+
+    pub(crate) fn until_trouble(&self) -> String {
+        loop {
+            if let DestinationReport::Disconnected { reason, .. } =
+                self.reports.recv_timeout(PATIENCE).unwrap()
+            {
+                return reason;
+            }
+        }
+    }
+}
+
+fn rows(numbers: RangeInclusive<u64>) -> Vec<Row> {
+    let row = |seq: u64| Row {
+        seq,
+        rule: "rule".into(),
+        topic: Topic::new("out").unwrap(),
+        payload: format!("{{\"n\":{seq}}}").into(),
+        at_ms: 1_700_000_000_000,
+        qos: 1,
+        retain: false,
+    };
+    numbers.map(row).collect()
+}
+
+pub(crate) fn taken(first: u64, last: u64) -> LaneReport {
+    LaneReport::Acknowledged {
+        destination: 0,
+        priority: Priority::Normal,
+        first,
+        last,
+    }
+}
+
+#[test]
+fn what_is_shipped_at_once_is_one_request_and_its_connection_is_kept() {
+    let server = Server::start(|_| Reply("HTTP/1.1 202 Accepted\r\n", "fine"));
+    let sending = Sending::to(server.port);
+    sending.ship(1..=2);
+    let asked = server.next();
+    assert_eq!(asked.line, "POST /in?a=b HTTP/1.1");
+    assert_eq!(asked.header("content-type"), Some("application/json"));
+    let host = format!("127.0.0.1:{}", server.port);
+    assert_eq!(asked.header("host"), Some(host.as_str()));
+    assert_eq!(asked.key(), "gw-00ff-cloud/normal-1-2");
+    let body = asked.json();
+    assert_eq!(body["lane"], "cloud/normal");
+    assert_eq!((&body["first"], &body["last"]), (&1.into(), &2.into()));
+    assert_eq!(body["rows"][1]["payload"]["n"], 2);
+    assert_eq!(sending.settled(), [taken(1, 2)]);
+    sending.ship(3..=3);
+    assert_eq!(server.next().connection, asked.connection);
+    assert_eq!(sending.settled(), [taken(3, 3)]);
+    let status = sending.handle.status().remove(0);
+    assert!(status.connected && status.trouble.is_none(), "{status:?}");
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn a_batch_that_failed_goes_again_unchanged() {
+    for failure in ["500 No", "503 No", "408 No", "599 No"] {
+        let head: &'static str = format!("HTTP/1.1 {failure}\r\n").leak();
+        let mut first = true;
+        let server = Server::start(move |_| match std::mem::take(&mut first) {
+            true => Reply(head, "out of order"),
+            false => OK,
+        });
+        let sending = Sending::to(server.port);
+        sending.ship(1..=3);
+        sending.ship(4..=4);
+        let (before, after) = (server.next(), server.next());
+        assert_eq!(before.key(), after.key());
+        assert_eq!(before.body, after.body);
+        assert_eq!(server.next().key(), "gw-00ff-cloud/normal-4-4");
+        assert!(sending.until_trouble().contains("out of order"));
+        let left = sending.handle.stop(PATIENCE);
+        assert_eq!(left.lanes, [taken(1, 4)]);
+    }
+}
+
+#[test]
+fn a_refused_batch_is_told_with_its_reason_and_comes_back_in_pieces() {
+    let server = Server::start(|asked| match asked.body.contains("\"n\":2}") {
+        true => Reply("HTTP/1.1 400 Bad\r\n", "row 2 is bad"),
+        false => OK,
+    });
+    let sending = Sending::to(server.port);
+    sending.ship(1..=3);
+    sending.ship(4..=5);
+    let refused = |first, last| LaneReport::Refused {
+        destination: 0,
+        priority: Priority::Normal,
+        first,
+        last,
+        reason: "HTTP 400: row 2 is bad".to_owned(),
+    };
+    assert_eq!(sending.settled(), [refused(1, 3)]);
+    sending.ship(1..=1);
+    assert_eq!(sending.settled(), [taken(1, 1)]);
+    sending.ship(2..=2);
+    assert_eq!(sending.settled(), [refused(2, 2)]);
+    sending.ship(3..=3);
+    let mut settled = sending.settled();
+    while settled.last() != Some(&taken(3, 5)) && settled.last() != Some(&taken(4, 5)) {
+        settled.extend(sending.settled());
+    }
+    let keys = server.asked.try_iter().map(|asked| asked.key().to_owned());
+    let keys: Vec<_> = keys
+        .map(|key| key.replace("gw-00ff-cloud/normal-", ""))
+        .collect();
+    assert_eq!(keys, ["1-3", "1-1", "2-2", "3-3", "4-5"]);
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn what_its_owner_must_mend_stalls_a_lane_and_loses_nothing() {
+    for (head, hint) in [
+        ("HTTP/1.1 401 No\r\n", "check username, password or token"),
+        ("HTTP/1.1 403 No\r\n", "may not send there"),
+        ("HTTP/1.1 404 No\r\n", "check the path"),
+        ("HTTP/1.1 301 No\r\nlocation: /\r\n", "write its address"),
+    ] {
+        let server = Server::start(move |_| Reply(head, ""));
+        let sending = Sending::to(server.port);
+        sending.ship(1..=3);
+        let why = sending.until_stalled();
+        assert!(why.contains(hint), "{why}");
+        let status = sending.handle.status().remove(0);
+        assert_eq!((status.connected, status.rows), (false, 3));
+        let left = sending.handle.stop(PATIENCE);
+        assert_eq!(left.lanes, [], "a stop does not wait for it");
+    }
+}
+
+#[test]
+fn retry_after_is_kept() {
+    let mut first = true;
+    let server = Server::start(move |_| match std::mem::take(&mut first) {
+        true => Reply("HTTP/1.1 429 Slow\r\nretry-after: 1\r\n", ""),
+        false => OK,
+    });
+    let sending = Sending::to(server.port);
+    sending.ship(1..=1);
+    let (before, after) = (server.next(), server.next());
+    assert!(after.at - before.at >= Duration::from_secs(1));
+    assert_eq!(before.key(), after.key());
+    assert_eq!(sending.settled(), [taken(1, 1)]);
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn silence_is_an_answer_that_did_not_come() {
+    let mut first = true;
+    let server = Server::start(move |_| match std::mem::take(&mut first) {
+        true => Silence,
+        false => OK,
+    });
+    let mut impatient = settings(server.port);
+    impatient.timeout = Duration::from_millis(300);
+    let sending = Sending::with(impatient);
+    sending.ship(1..=1);
+    let why = sending.until_trouble();
+    assert_eq!(why, "no answer came within 0.3 s");
+    let (before, after) = (server.next(), server.next());
+    assert_eq!((before.key(), &before.body), (after.key(), &after.body));
+    assert_ne!(before.connection, after.connection);
+    assert_eq!(sending.settled(), [taken(1, 1)]);
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn a_server_that_is_away_is_named_and_waited_for() {
+    let port = free_port();
+    let sending = Sending::to(port);
+    sending.ship(1..=1);
+    let why = sending.until_trouble();
+    assert!(why.contains("are host and port right?"), "{why}");
+    let server = Server::on(port, |_| OK);
+    assert_eq!(sending.settled(), [taken(1, 1)]);
+    assert_eq!(server.next().key(), "gw-00ff-cloud/normal-1-1");
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn a_kept_connection_that_was_closed_is_no_failure() {
+    let server = Server::start(|_| Last("HTTP/1.1 200 OK\r\n"));
+    let sending = Sending::to(server.port);
+    for number in 1..=20 {
+        sending.ship(number..=number);
+        assert_eq!(sending.settled(), [taken(number, number)]);
+        assert_eq!(
+            server.next().key(),
+            format!("gw-00ff-cloud/normal-{number}-{number}")
+        );
+    }
+    let trouble = sending
+        .reports
+        .try_iter()
+        .find(|report| matches!(report, DestinationReport::Disconnected { .. }));
+    assert_eq!(trouble, None);
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn what_is_no_http_is_told_so() {
+    let server = Server::start(|_| Reply("220 ready for mail\r\n", ""));
+    let sending = Sending::to(server.port);
+    sending.ship(1..=1);
+    let why = sending.until_trouble();
+    assert!(why.contains("is that port an HTTP server's?"), "{why}");
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn a_high_lane_overtakes_a_normal_one_that_gets_no_answer() {
+    let server = Server::start(|asked| match asked.key().contains("/normal-") {
+        true => Silence,
+        false => OK,
+    });
+    let sending = Sending::to(server.port);
+    sending.ship(1..=1);
+    assert!(server.next().key().contains("/normal-"));
+    sending.handle.ship(0, Priority::High, rows(1..=1));
+    let expected = LaneReport::Acknowledged {
+        destination: 0,
+        priority: Priority::High,
+        first: 1,
+        last: 1,
+    };
+    assert_eq!(sending.settled(), [expected]);
+    let left = sending.handle.stop(Duration::from_millis(100));
+    assert_eq!(left.lanes, []);
+}
+
+#[test]
+fn secrets_are_read_before_each_request_and_shown_by_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, "hush-1\n").unwrap();
+    let mut first = true;
+    let server = Server::start(move |_| match std::mem::take(&mut first) {
+        true => Reply("HTTP/1.1 503 No\r\n", ""),
+        false => OK,
+    });
+    let mut secret = settings(server.port);
+    secret.login = Some(HttpLogin::Bearer(SecretFile::new(file.clone())));
+    assert!(!format!("{secret:?}").contains("hush"));
+    let sending = Sending::with(secret);
+    sending.ship(1..=1);
+    assert_eq!(server.next().header("authorization"), Some("Bearer hush-1"));
+    std::fs::write(&file, "hush-2\n").unwrap();
+    assert_eq!(server.next().header("authorization"), Some("Bearer hush-2"));
+    sending.handle.stop(PATIENCE);
+
+    let server = Server::start(|_| OK);
+    let mut secret = settings(server.port);
+    secret.login = Some(HttpLogin::Basic {
+        username: "user".to_owned(),
+        password: SecretFile::new(file),
+    });
+    let sending = Sending::with(secret);
+    sending.ship(1..=1);
+    let basic = "Basic dXNlcjpodXNoLTI=";
+    assert_eq!(server.next().header("authorization"), Some(basic));
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn messages_that_are_no_rows_go_without_numbers_and_may_be_dropped() {
+    let server = Server::start(|asked| match asked.body.contains("bad") {
+        true => Reply("HTTP/1.1 422 No\r\n", "bad one"),
+        false => OK,
+    });
+    let sending = Sending::to(server.port);
+    let message = |payload: &'static str| Outgoing {
+        destination: 0,
+        topic: Topic::new("out").unwrap(),
+        payload: payload.into(),
+        qos: 1,
+        retain: false,
+    };
+    sending.handle.send(vec![message("\"bad\"")]);
+    let asked = server.next();
+    assert_eq!(asked.header("idempotency-key"), None);
+    assert_eq!(asked.json()["lane"], serde_json::Value::Null);
+    sending.handle.send(vec![message("1")]);
+    assert_eq!(server.next().json()["rows"][0]["payload"], 1);
+    let left = sending.handle.stop(PATIENCE);
+    assert_eq!(left.unsent, [0]);
+    let counts: Vec<_> = sending
+        .reports
+        .try_iter()
+        .filter(|report| !matches!(report, DestinationReport::Connected { .. }))
+        .collect();
+    let dropped = DestinationReport::Dropped {
+        destination: 0,
+        count: 1,
+        why: "HTTP 422: bad one".to_owned(),
+    };
+    let acknowledged = DestinationReport::Acknowledged {
+        destination: 0,
+        count: 1,
+    };
+    assert_eq!(counts, [dropped, acknowledged]);
+}

@@ -1,0 +1,242 @@
+//! The end of a process, and the next one's start from what it left.
+
+use tidemill::config::EventIdSource;
+use tidemill::image::Image;
+use tidemill::journal::{Identity, Journal, JournalError, Settings};
+use tidemill::mill::{Keeping, Mill};
+use tidemill::topic::{Subscription, TopicFilter};
+
+use crate::gateway::Process;
+use crate::plan::{Moment, Names};
+use crate::rules::{DESTINATIONS, HUB, destinations};
+use crate::run::{Happening, Sim};
+use crate::source::Source;
+
+/// What the broker knows the gateway by.
+const SESSION: &str = "broker:1883 gw";
+
+const IDENTITY: Identity = Identity {
+    incarnation: *b"0123456789abcdef",
+    mark: 0x5eed_0001,
+};
+
+impl Sim<'_> {
+    /// Something of the crash points happens: whoever waits for it strikes.
+    pub(crate) fn moment(&mut self, moment: Moment) {
+        let now_us = self.agenda.now_us;
+        let waits = |armed: &(Moment, bool, u64)| armed.0 == moment;
+        if let Some(place) = self.armed.iter().position(waits)
+            && let Some(process) = &self.process
+        {
+            let (_, power, after_us) = self.armed.remove(place);
+            let crash = Happening::Crashes(process.id, power);
+            self.agenda.at(now_us + after_us, crash);
+        }
+    }
+
+    /// Which crash points the end of the process meets.
+    fn note_crash(&mut self, power: bool) {
+        let Some(process) = &self.process else {
+            return;
+        };
+        let mut met = Vec::new();
+        if process.open_events > 0 {
+            met.push(1);
+        }
+        let journal = &process.journal;
+        if power && journal.next_lsn() - 1 > journal.durable_lsn() {
+            met.push(2);
+        }
+        if journal.durable_lsn() > process.writer.told_lsn() || process.source.has_acks() {
+            met.push(3);
+        }
+        if process.open_reports > 0 || process.adapters.iter().any(|a| a.has_news()) {
+            met.push(6);
+        }
+        if process.pond_job.is_some() || process.writer.is_recycling() {
+            met.push(7);
+        }
+        if self.connack_lost_session {
+            met.push(9);
+        }
+        if power && self.read_from_cache {
+            met.push(12);
+        }
+        met.into_iter()
+            .for_each(|number| self.coverage.enter(number));
+    }
+
+    /// The process is killed, or the power fails.
+    pub(crate) fn crash(&mut self, power: bool) {
+        self.note_crash(power);
+        let Some(process) = self.process.take() else {
+            return;
+        };
+        self.say(format_args!("CRASH, power {power}"));
+        let conn = process.source.conn;
+        self.read_from_cache = !power && {
+            let journal = &process.journal;
+            journal.next_lsn() - 1 > journal.durable_lsn() || self.disk_failed
+        };
+        drop(process);
+        self.dying = None;
+        let seed = self.random.next();
+        match power {
+            true => {
+                self.disk.crash(seed);
+                self.boot += 1;
+                self.boot_us = self.agenda.now_us;
+                self.boot_mono_ms = self.random.between(1_000, 90_000);
+                if std::mem::take(&mut self.damage_pond) && self.ponds.damage() {
+                    self.say(format_args!("the newest pond is damaged"));
+                }
+            }
+            false => self.disk.kill(seed),
+        }
+        if let Some(conn) = conn {
+            self.client_gone(conn);
+        }
+        let us = self.random.pick(&[1_000, 20_000, 200_000]);
+        self.agenda.after(us, Happening::Starts);
+    }
+
+    /// A process starts.
+    pub(crate) fn start(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        match self.recover() {
+            Ok((image, journal, first_pond)) => self.run_on(image, journal, first_pond),
+            Err(error) => self.start_failed(&error),
+        }
+    }
+
+    fn start_failed(&mut self, error: &JournalError) {
+        self.say(format_args!("no start: {error}"));
+        let is_ours = matches!(
+            error,
+            JournalError::Failed { .. } | JournalError::FailedBefore | JournalError::Full { .. }
+        );
+        if !is_ours {
+            return self.fail("6: the gateway starts", error.to_string());
+        }
+        // It died while it started, or the disk failed.
+        let seed = self.random.next();
+        match self.dying.take() {
+            Some(true) => self.disk.crash(seed),
+            _ => self.disk.kill(seed),
+        }
+        let us = self.random.pick(&[1_000, 20_000]);
+        self.agenda.after(us, Happening::Starts);
+    }
+
+    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+    fn recover(
+        &mut self,
+    ) -> Result<(Image, Journal<tidemill::journal::model::ModelDisk>, usize), JournalError> {
+        let (mut image, first_pond) = match self.ponds.newest() {
+            None => (Image::default(), 0),
+            Some((pond, lsn, entries)) => {
+                let image = Image::from_entries(lsn, entries.clone());
+                let image = image.unwrap_or_else(|error| panic!("pond {pond}: {error}"));
+                (image, 1 - pond)
+            }
+        };
+        image.outbox.set_bounds(self.setup.bounds);
+        let settings = Settings {
+            segment_bytes: self.setup.segment_bytes,
+            spares_max: 2,
+            identity: IDENTITY,
+            salt: self.random.next(),
+        };
+        let from = image.needs_from() - 1;
+        let journal = Journal::open(self.disk.clone(), settings, from, |lsn, bytes| {
+            image.replay(lsn, bytes).map_err(Into::into)
+        })?;
+        Ok((image, journal, first_pond))
+    }
+
+    fn run_on(
+        &mut self,
+        mut image: Image,
+        journal: Journal<tidemill::journal::model::ModelDisk>,
+        first_pond: usize,
+    ) {
+        self.say(format_args!("START at commit {}", image.lsn));
+        if let Err(what) = self.shadow.recovered(&image) {
+            return self.fail("6: what was durable comes back", what);
+        }
+        if std::mem::take(&mut self.disk_failed) {
+            self.coverage.enter(11);
+        }
+        let dests = destinations(self.setup.block, self.setup.newest);
+        let homeless = image.outbox.set_destinations("gw", dests, &[]);
+        assert!(homeless.is_empty());
+        let (fresh, hash, lsn) = (image.lsn == 0, image.state_hash(), image.lsn);
+        let keeping = self.keeping(&journal, first_pond);
+        let now = self.now();
+        let rebased = image.agent.boot_id != keeping.boot_id;
+        let mut mill = Mill::keeping(image, keeping, now);
+        let held = held(&mill);
+        let names = self.setup.variant(self.variant);
+        let deployment = self.workshop.deployment(&names, &held);
+        let wanted = deployment.subscriptions.clone();
+        let mut out = std::mem::take(&mut self.outputs);
+        mill.deploy(now, deployment, &mut out)
+            .unwrap_or_else(|error| panic!("{error}"));
+        if !fresh && !rebased && mill.lsns().0 == lsn && mill.state_hash() != hash {
+            let what = format!("what runs is not what was recovered at commit {lsn}");
+            return self.fail("6: what was durable comes back", what);
+        }
+        self.processes += 1;
+        let id = self.processes;
+        let source = Source::new(held, wanted);
+        self.process = Some(Process::new(id, mill, journal, source));
+        self.after_step(&mut out);
+        self.outputs = out;
+        self.connects(id);
+        for destination in 0..DESTINATIONS.len() {
+            if destination != HUB {
+                self.upstream_connects(id, destination);
+            }
+        }
+        if self.read_from_cache {
+            self.moment(Moment::Restarted);
+        }
+    }
+
+    fn keeping(
+        &self,
+        journal: &Journal<tidemill::journal::model::ModelDisk>,
+        first_pond: usize,
+    ) -> Keeping {
+        let setup = &self.setup;
+        Keeping {
+            session: SESSION.into(),
+            commit_interval_ms: setup.commit_interval_ms,
+            commit_events: setup.commit_events,
+            event_id: match setup.names {
+                Names::Nowhere => EventIdSource::None,
+                Names::Property => EventIdSource::UserProperty("eid".into()),
+                Names::Pointer => EventIdSource::Pointer("/id".into()),
+            },
+            checkpoint_bytes: setup.checkpoint_bytes,
+            boot_id: format!("boot {}", self.boot),
+            journal: (journal.first_lsn(), journal.bytes()),
+            first_pond,
+        }
+    }
+}
+
+/// What the broker's session is known to hold.
+pub(crate) fn held(mill: &Mill) -> Vec<Subscription> {
+    let known = mill.subscriptions_of(SESSION).into_iter();
+    known
+        .filter_map(|(id, filter)| {
+            Some(Subscription {
+                id,
+                filter: TopicFilter::new(&filter).ok()?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,214 @@
+//! What has to hold whatever happens: the commits as they were handed to the journal, replayed one by
+//! one, are what every recovery has to come to; and what was let out has to be among them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use tidemill::emission::{LaneId, Row};
+use tidemill::image::Image;
+use tidemill::outbox::{Bounds, Lane, Outbox};
+use tidemill::record::{Commit, LaneRecord};
+
+/// A second gateway, made of nothing but the commits of the first.
+pub(crate) struct Shadow {
+    image: Image,
+    /// Commits that may still be lost, or were not taken up yet.
+    commits: VecDeque<(u64, Vec<u8>)>,
+    /// Where each row was committed first, by lane.
+    rows: HashMap<LaneId, BTreeMap<u64, u64>>,
+    /// Where the receipt of each message was committed first.
+    receipts: HashMap<u128, u64>,
+    /// Hashes that the mill had right after a commit.
+    hashes: VecDeque<(u64, [u8; 32], String)>,
+    /// Everything up to this commit was let out in some way: acknowledged, or sent.
+    needed: u64,
+    /// The last commit that the journal called durable.
+    durable: u64,
+    compared: u64,
+}
+
+impl Shadow {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let mut image = Image::default();
+        image.outbox.set_bounds(Bounds {
+            // It has no journal to read rows back from.
+            head_rows: usize::MAX,
+            head_bytes: usize::MAX,
+            ..bounds
+        });
+        Self {
+            image,
+            commits: VecDeque::new(),
+            rows: HashMap::new(),
+            receipts: HashMap::new(),
+            hashes: VecDeque::new(),
+            needed: 0,
+            durable: 0,
+            compared: 0,
+        }
+    }
+
+    /// The mill handed a commit to the journal.
+    pub(crate) fn appended(&mut self, lsn: u64, bytes: &[u8]) -> Result<(), String> {
+        let commit = Commit::decode(bytes).map_err(|error| format!("commit {lsn}: {error}"))?;
+        for receipt in &commit.receipts {
+            self.receipts.entry(receipt.hash).or_insert(lsn);
+        }
+        for delta in commit.lanes {
+            let Some(lane) = delta.lane.filter(|_| !delta.rows.is_empty()) else {
+                continue;
+            };
+            let rows = self.rows.entry(lane).or_default();
+            for row in delta.rows {
+                rows.entry(row.seq).or_insert(lsn);
+            }
+        }
+        self.commits.push_back((lsn, bytes.to_vec()));
+        Ok(())
+    }
+
+    /// The mill stands like this right after commit `lsn`.
+    pub(crate) fn stands(&mut self, lsn: u64, hash: [u8; 32], told: String) {
+        if self.hashes.back().is_none_or(|(last, ..)| *last < lsn) {
+            self.hashes.push_back((lsn, hash, told));
+        }
+    }
+
+    /// The journal says that everything up to `lsn` is on the medium.
+    pub(crate) fn durable(&mut self, lsn: u64) {
+        self.durable = self.durable.max(lsn);
+    }
+
+    /// A row leaves.
+    pub(crate) fn leaves(&mut self, lane: &LaneId, row: &Row) -> Result<(), String> {
+        let lsn = self.rows.get(lane).and_then(|rows| rows.get(&row.seq));
+        let seq = row.seq;
+        match lsn {
+            None => Err(format!(
+                "row {seq} of {lane} leaves and stands in no commit"
+            )),
+            Some(lsn) if *lsn > self.durable => Err(format!(
+                "row {seq} of {lane} leaves before its commit {lsn} is durable"
+            )),
+            Some(lsn) => {
+                self.needed = self.needed.max(*lsn);
+                Ok(())
+            }
+        }
+    }
+
+    /// A message is acknowledged that changed something.
+    pub(crate) fn acknowledged(&mut self, hash: u128) -> Result<(), String> {
+        match self.receipts.get(&hash) {
+            None => Err("a message is acknowledged that stands in no commit".to_owned()),
+            Some(lsn) if *lsn > self.durable => Err(format!(
+                "a message is acknowledged before its commit {lsn} is durable"
+            )),
+            Some(lsn) => {
+                self.needed = self.needed.max(*lsn);
+                Ok(())
+            }
+        }
+    }
+
+    /// A gateway started with everything up to the image's commit.
+    pub(crate) fn recovered(&mut self, image: &Image) -> Result<(), String> {
+        let lsn = image.lsn;
+        let needed = self.needed.max(self.durable);
+        if lsn < needed {
+            return Err(format!(
+                "recovered up to commit {lsn}, but {needed} was durable, and {} let out",
+                self.needed
+            ));
+        }
+        self.commits.retain(|(at, _)| *at <= lsn);
+        self.hashes.retain(|(at, ..)| *at <= lsn);
+        self.receipts.retain(|_, at| *at <= lsn);
+        for rows in self.rows.values_mut() {
+            rows.retain(|_, at| *at <= lsn);
+        }
+        self.take_up(lsn)?;
+        if self.image.lsn != lsn {
+            let there = self.image.lsn;
+            return Err(format!(
+                "recovered commit {lsn}, where {there} was the last"
+            ));
+        }
+        if self.image.state_hash() != image.state_hash() {
+            let differs = differs(&tell(&self.image), &tell(image));
+            return Err(format!(
+                "what was recovered at commit {lsn} is not what stood there\n{differs}"
+            ));
+        }
+        self.durable = lsn;
+        Ok(())
+    }
+
+    /// Takes up commits to `lsn`, and compares where the mill said how it stood.
+    fn take_up(&mut self, lsn: u64) -> Result<(), String> {
+        while let Some((at, bytes)) = self.commits.front()
+            && *at <= lsn
+        {
+            let replayed = self.image.replay(*at, bytes);
+            replayed.map_err(|error| format!("commit {at}: {error}"))?;
+            if let Some((_, hash, told)) = self.hashes.pop_front_if(|(stood, ..)| stood == at) {
+                self.compared += 1;
+                if hash != self.image.state_hash() {
+                    let here = tell(&self.image).join("\n");
+                    return Err(format!(
+                        "the mill stood differently after commit {at}\nmill:  {told}\nthere: {here}"
+                    ));
+                }
+            }
+            self.commits.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Compares a mill at rest, all of whose commits are durable.
+    pub(crate) fn compare(&mut self, lsn: u64, hash: [u8; 32]) -> Result<(), String> {
+        self.take_up(lsn)?;
+        if self.image.lsn != lsn || self.image.state_hash() != hash {
+            return Err(format!("the mill stands differently after commit {lsn}"));
+        }
+        Ok(())
+    }
+}
+
+/// Lines of one text that the other lacks.
+fn differs(there: &[String], here: &[String]) -> String {
+    let lacks = |all: &[String], line: &&String| !all.contains(line);
+    let more = there.iter().filter(|line| lacks(here, line));
+    let less = here.iter().filter(|line| lacks(there, line));
+    let more = more.map(|line| format!("should be {line}"));
+    let lines: Vec<String> = more
+        .chain(less.map(|line| format!("but it is {line}")))
+        .collect();
+    lines.join("\n")
+}
+
+/// What an image holds, for people.
+fn tell(image: &Image) -> Vec<String> {
+    let mut lines = vec![format!("{:?}", image.agent), image.subscriptions.clone()];
+    lines.extend(image.receipts.iter().map(|receipt| format!("{receipt:?}")));
+    let ids = image.event_ids.records(1).into_iter();
+    lines.extend(ids.map(|record| format!("{record:?}")));
+    for (name, rule) in &image.rules {
+        lines.push(format!("{name} {:?} {:?}", rule.record, rule.counts));
+        let keys = rule.keys.iter();
+        lines.extend(keys.map(|(key, state)| format!("{name} {key} {state:?}")));
+    }
+    lines.extend(tell_lanes(&image.outbox));
+    lines
+}
+
+/// How lanes stand, for people.
+pub(crate) fn tell_lanes(outbox: &Outbox) -> Vec<String> {
+    let lane = |lane: &Lane| {
+        let record = LaneRecord {
+            oldest_lsn: 0,
+            ..lane.record()
+        };
+        format!("{} {record:?}", lane.id())
+    };
+    outbox.lanes().map(lane).collect()
+}

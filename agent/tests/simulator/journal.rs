@@ -1,0 +1,282 @@
+//! The journal's thread and the one that reads rows back, around the real journal on the model disk.
+
+use std::collections::VecDeque;
+
+use tidemill::emission::{LaneId, Row};
+use tidemill::journal::JournalError;
+use tidemill::mill::Input;
+use tidemill::outbox::Wanted;
+use tidemill::record::Commit;
+
+use crate::plan::Moment;
+use crate::run::{Happening, Sim};
+
+/// Bytes of journal that are read at once.
+const READ_BYTES: usize = 16 << 10;
+
+/// Records that are written before a sync, at most.
+const RECORDS_MAX: usize = 64;
+
+/// What the thread has to do.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    waiting: VecDeque<(u64, Vec<u8>)>,
+    syncing: bool,
+    stalled: bool,
+    /// Asked for, and done up to.
+    recycle_below: u64,
+    recycled_below: u64,
+    /// What the mill has heard of.
+    told_lsn: u64,
+}
+
+impl Writer {
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.syncing
+    }
+
+    pub(crate) fn told_lsn(&self) -> u64 {
+        self.told_lsn
+    }
+
+    pub(crate) fn is_recycling(&self) -> bool {
+        self.recycled_below < self.recycle_below
+    }
+}
+
+impl Sim<'_> {
+    /// The mill hands a commit over.
+    pub(crate) fn append(&mut self, lsn: u64, bytes: Vec<u8>) {
+        self.say(format_args!("commit {lsn}, {} bytes", bytes.len()));
+        if let Err(what) = self.shadow.appended(lsn, &bytes) {
+            return self.fail("6: commits can be read", what);
+        }
+        if let Some(process) = &mut self.process {
+            process.writer.waiting.push_back((lsn, bytes));
+        }
+        self.write_soon();
+    }
+
+    fn write_soon(&mut self) {
+        let us = self.random.pick(&[0, 50, 1_000]);
+        if let Some(process) = &self.process
+            && !process.writer.syncing
+            && !process.writer.stalled
+        {
+            self.agenda.after(us, Happening::JournalWrites(process.id));
+        }
+    }
+
+    /// The thread writes what waits.
+    pub(crate) fn journal_writes(&mut self, process: u64) {
+        let span = self.setup.sync_us;
+        let sync_us = self.random.between(span.0, span.1);
+        let Some(process) = self.process.as_mut().filter(|p| p.id == process) else {
+            return;
+        };
+        let writer = &mut process.writer;
+        if writer.syncing {
+            return;
+        }
+        writer.stalled = false;
+        let mut written = 0;
+        let mut failed = None;
+        while let Some((lsn, bytes)) = writer.waiting.front() {
+            match process.journal.append(*lsn, bytes) {
+                Ok(()) => {
+                    writer.waiting.pop_front();
+                    written += 1;
+                }
+                Err(error) if error.is_stall() => {
+                    writer.stalled = true;
+                    break;
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+            if written >= RECORDS_MAX {
+                break;
+            }
+        }
+        let (id, stalled) = (process.id, writer.stalled);
+        writer.syncing = written > 0 && failed.is_none();
+        if let Some(error) = failed {
+            return self.journal_failed(&error);
+        }
+        if stalled {
+            self.disk_failed = true;
+            self.say(format_args!("the journal has no room"));
+            self.agenda.after(200_000, Happening::JournalWrites(id));
+        }
+        if written > 0 {
+            self.agenda.after(sync_us, Happening::JournalSyncs(id));
+            self.moment(Moment::Written);
+        } else {
+            self.look_after_segments();
+        }
+    }
+
+    /// The sync returns.
+    pub(crate) fn journal_syncs(&mut self, process: u64) {
+        let Some(process) = self.process.as_mut().filter(|p| p.id == process) else {
+            return;
+        };
+        process.writer.syncing = false;
+        let id = process.id;
+        match process.journal.sync() {
+            Err(error) => return self.journal_failed(&error),
+            Ok(lsn) => {
+                self.shadow.durable(lsn);
+                self.say(format_args!("durable {lsn}"));
+                let us = self.random.pick(&[0, 100, 3_000]);
+                self.agenda.after(us, Happening::MillHearsDurable(id, lsn));
+                self.moment(Moment::Synced);
+            }
+        }
+        self.look_after_segments();
+        let waits = |p: &crate::gateway::Process| !p.writer.waiting.is_empty();
+        if self.process.as_ref().is_some_and(waits) {
+            self.write_soon();
+        }
+    }
+
+    pub(crate) fn mill_hears_durable(&mut self, process: u64, lsn: u64) {
+        if let Some(process) = self.process.as_mut().filter(|p| p.id == process) {
+            process.writer.told_lsn = lsn;
+            self.turn_mill(Input::Durable(lsn));
+        }
+    }
+
+    /// Recycling, and a spare ahead of need.
+    fn look_after_segments(&mut self) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let below_lsn = process.writer.recycle_below;
+        if let Err(error) = process.journal.recycle(below_lsn) {
+            return self.journal_failed(&error);
+        }
+        process.writer.recycled_below = below_lsn;
+        if let Err(error) = process.journal.prepare_spare()
+            && !error.is_stall()
+        {
+            return self.journal_failed(&error);
+        }
+        self.check_journal_bytes();
+    }
+
+    /// The mill does not need segments any more that end before this commit.
+    pub(crate) fn recycle(&mut self, below_lsn: u64) {
+        self.say(format_args!("recycle below {below_lsn}"));
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        process.writer.recycle_below = below_lsn;
+        self.moment(Moment::Recycle);
+        if self.process.as_ref().is_some_and(|p| p.writer.is_idle()) {
+            self.write_soon();
+        }
+    }
+
+    /// The process ends with code 74; or it was dead already and has not noticed.
+    fn journal_failed(&mut self, error: &JournalError) {
+        self.say(format_args!("journal: {error}"));
+        if let Some(power) = self.dying.take() {
+            return self.crash(power);
+        }
+        self.disk_failed = true;
+        self.crash(false);
+    }
+
+    /// The journal is bounded by what is not in both ponds yet, and by rows that wait.
+    fn check_journal_bytes(&mut self) {
+        let setup = &self.setup;
+        let Some(process) = &self.process else {
+            return;
+        };
+        let waiting = process.mill.outbox().map_or(0, |o| o.waiting_bytes());
+        let segments = 8 * setup.segment_bytes;
+        // A checkpoint waits until four times its own size was appended.
+        let checkpoints = 4 * (setup.checkpoint_bytes + 4 * self.checkpoint_cost);
+        let max = segments + checkpoints + setup.bounds.pinned_bytes + 16 * waiting;
+        let bytes = process.journal.bytes();
+        if bytes > max && self.pond_failures == 0 {
+            let what = format!("the journal has {bytes} bytes, {waiting} bytes of rows wait");
+            self.fail("5: the journal is bounded", what);
+        }
+    }
+
+    /// The mill wants rows back.
+    pub(crate) fn read_back(&mut self, lane: LaneId, wanted: Wanted, relocate: bool) {
+        let us = self.random.pick(&[100, 2_000, 40_000]);
+        self.say(format_args!(
+            "read back {lane} {wanted:?}, to move {relocate}"
+        ));
+        if let Some(process) = &self.process {
+            let comes = Happening::RowsCome(process.id, lane, wanted, relocate);
+            self.agenda.after(us, comes);
+        }
+    }
+
+    /// They come.
+    pub(crate) fn rows_come(
+        &mut self,
+        process: u64,
+        lane: LaneId,
+        wanted: &Wanted,
+        relocate: bool,
+    ) {
+        let Some(process) = self.process.as_mut().filter(|p| p.id == process) else {
+            return;
+        };
+        match rows_of(process, &lane, wanted) {
+            Ok(rows) => {
+                self.say(format_args!("{} rows of {lane} come", rows.len()));
+                self.turn_mill(Input::RowsRead {
+                    lane,
+                    rows,
+                    relocate,
+                });
+            }
+            Err(error) if self.dying.is_some() => {
+                self.say(format_args!("reading: {error}"));
+                let power = self.dying.take().unwrap_or(false);
+                self.crash(power);
+            }
+            Err(error) => self.fail("6: rows are in the journal", error.to_string()),
+        }
+    }
+}
+
+/// As the agent does it.
+fn rows_of(
+    process: &crate::gateway::Process,
+    lane: &LaneId,
+    wanted: &Wanted,
+) -> Result<Vec<(u64, Row)>, Box<dyn std::error::Error>> {
+    let mut rows = Vec::new();
+    let mut from_lsn = wanted.from_lsn;
+    while from_lsn <= wanted.to_lsn {
+        let records = process.journal.read(from_lsn, READ_BYTES)?;
+        let Some((last, _)) = records.last() else {
+            break;
+        };
+        from_lsn = last + 1;
+        for (lsn, bytes) in records {
+            let commit = Commit::decode(&bytes)?;
+            let deltas = commit
+                .lanes
+                .into_iter()
+                .filter(|delta| delta.lane.as_ref() == Some(lane));
+            let found = deltas.flat_map(|delta| delta.rows.into_iter().chain(delta.relocated));
+            let found = found.filter(|row| (wanted.first..=wanted.last).contains(&row.seq));
+            rows.extend(found.map(|row| (lsn, row)));
+        }
+    }
+    rows.sort_by_key(|(lsn, row)| (row.seq, *lsn));
+    rows.dedup_by_key(|(_, row)| row.seq);
+    Ok(rows)
+}

@@ -1,0 +1,149 @@
+//! The seeded simulator: the real mill, outbox, records, recovery and journal between a model broker,
+//! a model disk, model ponds and model receivers. A seed decides what happens; the same seed does the
+//! same. `TIDEMILL_SIM_SEEDS`, `TIDEMILL_SIM_FROM` and `TIDEMILL_SIM_SABOTAGE` say what to run; a
+//! seed that fails says how to run it again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod acts;
+mod adapter;
+mod broker;
+mod coverage;
+mod crash;
+mod gateway;
+mod invariants;
+mod journal;
+mod link;
+mod plan;
+mod pond;
+mod receiver;
+mod rules;
+mod run;
+mod source;
+mod truth;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use tidemill::sabotage::{self, Sabotage};
+
+use coverage::Coverage;
+use rules::Workshop;
+use run::{Failure, Outcome};
+
+/// Seeds that are run without being told how many.
+const SEEDS: u64 = 300;
+
+/// Seeds within which a broken variant has to be noticed.
+const SABOTAGE_SEEDS: u64 = 1_000;
+
+#[rustfmt::skip]
+const SABOTAGES: [Sabotage; 15] = [
+    Sabotage::AckBeforeSync, Sabotage::SendBeforeSync, Sabotage::AckAcrossEpochs,
+    Sabotage::StaleEventsKept, Sabotage::NoReceipt, Sabotage::ReceiptWithoutHash,
+    Sabotage::ReceiptDroppedById, Sabotage::CursorAhead, Sabotage::RecyclingOnVolatileCursor,
+    Sabotage::CheckpointAheadOfDurable, Sabotage::OneSequenceOverLanes, Sabotage::BatchCutAnew,
+    Sabotage::TailNotRewritten, Sabotage::SyncErrorIgnored, Sabotage::HalfBatch,
+];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Runs one seed; a panic is a failure of it.
+fn seed(workshop: &Workshop, seed: u64, echo: bool) -> Outcome {
+    let run = AssertUnwindSafe(|| run::run(workshop, seed, echo));
+    catch_unwind(run).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Outcome {
+            hash: 0,
+            failure: Some(Failure {
+                invariant: "8: no panic",
+                what: text.unwrap_or_default(),
+            }),
+            coverage: Coverage::default(),
+            lines: Vec::new(),
+        }
+    })
+}
+
+fn tell(at: u64, outcome: &Outcome, failure: &Failure) -> String {
+    let lines = outcome.lines.join("\n");
+    let Failure { invariant, what } = failure;
+    format!(
+        "seed {at}: invariant {invariant}\n{what}\n--- the last lines\n{lines}\n--- again with\n\
+         TIDEMILL_SIM_FROM={at} TIDEMILL_SIM_SEEDS=1 TIDEMILL_SIM_TRACE=1 cargo test -p tidemill \
+         --features sabotage --test simulator a_few_thousand -- --nocapture"
+    )
+}
+
+#[test]
+fn a_few_thousand_seeds_hold_every_invariant() {
+    let workshop = Workshop::new();
+    let from = number("TIDEMILL_SIM_FROM").unwrap_or(0);
+    let asked = number("TIDEMILL_SIM_SEEDS");
+    let seeds = asked.unwrap_or(SEEDS);
+    let echo = std::env::var_os("TIDEMILL_SIM_TRACE").is_some();
+    let only = std::env::var("TIDEMILL_SIM_SABOTAGE").ok();
+    let only = only.map(|name| {
+        let named = |s: &&Sabotage| format!("{s:?}") == name;
+        *SABOTAGES.iter().find(named).unwrap()
+    });
+    let began = Instant::now();
+    let mut coverage = Coverage::default();
+    let mut failures = Vec::new();
+    sabotage::set(only);
+    for at in from..from + seeds {
+        let outcome = seed(&workshop, at, echo);
+        coverage.add(&outcome.coverage);
+        if let Some(failure) = &outcome.failure {
+            failures.push(tell(at, &outcome, failure));
+            if failures.len() >= number("TIDEMILL_SIM_FAILURES").unwrap_or(1) as usize {
+                break;
+            }
+        }
+    }
+    sabotage::set(None);
+    let each = began.elapsed() / u32::try_from(seeds.max(1)).unwrap();
+    eprintln!("{seeds} seeds from {from}, {each:?} each\n{coverage}");
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    let gaps = coverage.gaps();
+    assert!(seeds < SEEDS || gaps.is_empty(), "no seed met {gaps:?}");
+}
+
+#[test]
+fn the_same_seed_does_the_same() {
+    let workshop = Workshop::new();
+    for at in 0..20 {
+        let (one, other) = (seed(&workshop, at, false), seed(&workshop, at, false));
+        assert_eq!(one.hash, other.hash, "seed {at}");
+    }
+}
+
+#[test]
+fn every_sabotage_is_caught() {
+    let workshop = Workshop::new();
+    let began = Instant::now();
+    let mut missed = Vec::new();
+    for fault in SABOTAGES {
+        sabotage::set(Some(fault));
+        let caught =
+            (0..SABOTAGE_SEEDS).find_map(|at| Some((at, seed(&workshop, at, false).failure?)));
+        sabotage::set(None);
+        match caught {
+            Some((at, Failure { invariant, what })) => {
+                eprintln!("{fault:?}: seed {at}, invariant {invariant}: {what}");
+            }
+            None => missed.push(fault),
+        }
+    }
+    assert!(missed.is_empty(), "nobody notices {missed:?}");
+    assert!(began.elapsed() < Duration::from_secs(3_600));
+}

@@ -1,0 +1,430 @@
+//! What a seed does: how gateway, broker and receivers are set up, what is published, and which faults
+//! strike when.
+
+use tidemill::outbox::Bounds;
+
+use crate::world::{Random, Span};
+
+/// How the broker tells the gateway which subscriptions a copy answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    /// MQTT 5: one copy for each subscription.
+    Each,
+    /// MQTT 5: one copy that names all of them.
+    Merged,
+    /// MQTT 3.1.1: one copy that names none.
+    Unnamed,
+}
+
+/// Which packet identifier a message gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// One after the other, up to this one.
+    Sequential(u16),
+    /// The lowest that is free.
+    LowestFree,
+}
+
+/// Where events have their own names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    Nowhere,
+    Property,
+    Pointer,
+}
+
+/// What is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// On `s/<key>`.
+    Reading,
+    /// The same, and one rule traps on it.
+    Poison,
+    /// The same, and it is not JSON.
+    Garbage,
+    /// On `a/<key>`.
+    Alarm,
+    /// On `r/<key>`, and the broker keeps it.
+    Retained,
+    /// On `s/<key>`, and the broker keeps it.
+    KeptReading,
+    /// On `z/<key>` at QoS 0.
+    Careless,
+    /// On `s/<key>`, and longer than the gateway takes.
+    Oversized,
+    /// On `n/<key>`: no rule wants it, only an overlapping filter may.
+    Unwanted,
+}
+
+/// At what moment a crash that waits for its moment strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// The mill took events in.
+    Taken,
+    /// The journal wrote a record and has not synced it.
+    Written,
+    /// The sync returned.
+    Synced,
+    /// Acknowledgements are on the wire.
+    Acknowledged,
+    /// A receiver has a row and said so.
+    Received,
+    /// A pond is being written.
+    Checkpoint,
+    /// Segments are to be recycled.
+    Recycle,
+    /// The gateway connected and the broker had no session.
+    SessionLost,
+    /// The gateway started again after the process was killed.
+    Restarted,
+}
+
+/// Something that happens at a time of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    Publish {
+        key: u8,
+        kind: Kind,
+    },
+    /// The process is killed, or the power fails.
+    Crash {
+        power: bool,
+    },
+    /// The same at a moment that has yet to come.
+    CrashAt {
+        moment: Moment,
+        power: bool,
+        after_us: u64,
+    },
+    /// The disk stops in the middle of its work, after so many operations.
+    DieAfter {
+        operations: u64,
+        power: bool,
+    },
+    /// The connection to the sensors' broker breaks.
+    Cut {
+        client_first: bool,
+    },
+    BrokerAway {
+        ms: u64,
+    },
+    Snapshot,
+    Rewind,
+    LoseSession,
+    FailSync,
+    FailWrite {
+        writes: u64,
+    },
+    NoRoom {
+        ms: u64,
+    },
+    PondFails,
+    /// The pond written last is unreadable at the next start.
+    DamagePond,
+    Redeploy {
+        variant: u8,
+    },
+    ReceiverAway {
+        destination: usize,
+        ms: u64,
+    },
+    ReceiverCut {
+        destination: usize,
+    },
+    /// An orderly stop, and a start.
+    Stop,
+    StepClock {
+        ms: i64,
+    },
+    Redrive,
+    /// The faults end.
+    Heal,
+}
+
+/// How things are in one seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) copies: Copies,
+    pub(crate) ids: Ids,
+    pub(crate) names: Names,
+    pub(crate) max_inflight: usize,
+    /// Messages tell their content only by their topic: packet identifiers have to do.
+    pub(crate) same_content: bool,
+    /// Redelivered after a rewind, DUP is not set.
+    pub(crate) rewind_forgets_dup: bool,
+    pub(crate) keys: u8,
+    pub(crate) commit_interval_ms: u64,
+    pub(crate) commit_events: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) bounds: Bounds,
+    pub(crate) block: Option<u64>,
+    pub(crate) newest: bool,
+    /// One row in so many is refused for good.
+    pub(crate) refuses: Option<u64>,
+    /// Answers overtake one another.
+    pub(crate) out_of_order: bool,
+    pub(crate) rules: Vec<&'static str>,
+    pub(crate) wire_us: Span,
+    /// The broker takes its time to read.
+    pub(crate) broker_us: Span,
+    pub(crate) sync_us: Span,
+    pub(crate) pond_us: Span,
+    pub(crate) upstream_us: Span,
+    pub(crate) ping_ms: u64,
+}
+
+/// All of it.
+pub(crate) struct Plan {
+    pub(crate) setup: Setup,
+    /// By time, in microseconds.
+    pub(crate) acts: Vec<(u64, Act)>,
+}
+
+/// Rules of the variants of a deployment, besides those that always run.
+const VARIANTS: [&[&str]; 5] = [
+    &[],
+    &["x-one"],
+    &["x-all", "x-one"],
+    &["x-plus", "x-two"],
+    &["x-two", "x-all", "x-plus"],
+];
+
+impl Plan {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x5eed);
+        let setup = setup(&mut random);
+        let events = random.between(200, 320);
+        let span_us = random.between(4_000_000, 9_000_000);
+        let mut acts = Vec::with_capacity(events as usize + 16);
+        publishes(&mut random, &setup, events, span_us, &mut acts);
+        let faults = random.between(3, 7);
+        for _ in 0..faults {
+            let at_us = random.between(span_us / 20, span_us);
+            fault(&mut random, &setup, at_us, &mut acts);
+        }
+        acts.sort_by_key(|(at_us, _)| *at_us);
+        let last_us = acts.last().map_or(0, |(at_us, _)| *at_us);
+        let heal_us = last_us.max(span_us) + 200_000;
+        acts.push((heal_us, Act::Heal));
+        Self { setup, acts }
+    }
+}
+
+impl Setup {
+    /// The rules of a variant.
+    pub(crate) fn variant(&self, variant: u8) -> Vec<&'static str> {
+        let more = VARIANTS[usize::from(variant) % VARIANTS.len()];
+        self.rules.iter().chain(more).copied().collect()
+    }
+
+    /// Whether the broker may go back to an older stand without harm to the promise.
+    pub(crate) fn has_names(&self) -> bool {
+        self.names != Names::Nowhere
+    }
+}
+
+fn setup(random: &mut Random) -> Setup {
+    let copies = random.pick(&[Copies::Each, Copies::Each, Copies::Merged, Copies::Unnamed]);
+    let max_inflight = random.pick(&[1, 2, 5, 10, 20, 40]);
+    let ids = match random.below(3) {
+        0 => Ids::LowestFree,
+        // Just above what may be on its way: identifiers come round soon.
+        1 => Ids::Sequential(max_inflight as u16 + random.between(1, 40) as u16),
+        _ => Ids::Sequential(u16::MAX),
+    };
+    let names = random.pick(&[
+        Names::Nowhere,
+        Names::Nowhere,
+        Names::Property,
+        Names::Pointer,
+    ]);
+    let same_content =
+        ids == Ids::Sequential(u16::MAX) && names == Names::Nowhere && random.one_in(2);
+    let mut rules = vec!["seen", "buzz", "count"];
+    let others = [
+        "total", "alarm", "odd", "fragile", "timer", "panes", "entries", "vol", "lossy", "few",
+        "zero", "keep",
+    ];
+    rules.extend(others.iter().filter(|_| random.one_in(2)));
+    let (quick, slow) = ((300, 3_000), (2_000, 40_000));
+    let segment_bytes = random.pick(&[64 << 10, 64 << 10, 128 << 10]);
+    Setup {
+        copies,
+        ids,
+        names,
+        max_inflight,
+        same_content,
+        rewind_forgets_dup: random.one_in(2),
+        keys: random.between(2, 6) as u8,
+        commit_interval_ms: random.pick(&[5, 20, 50, 50, 200]),
+        commit_events: random.pick(&[1, 4, 16, 48]),
+        segment_bytes,
+        checkpoint_bytes: random.pick(&[8 << 10, 16 << 10, 48 << 10]),
+        bounds: bounds(random),
+        block: random.one_in(6).then(|| random.between(20, 60)),
+        newest: random.one_in(2),
+        refuses: random.one_in(3).then(|| random.between(10, 60)),
+        out_of_order: random.one_in(2),
+        rules,
+        wire_us: random.pick(&[quick, slow]),
+        broker_us: random.pick(&[(0, 500), (1_000, 30_000)]),
+        sync_us: random.pick(&[(500, 4_000), (3_000, 60_000)]),
+        pond_us: random.pick(&[(2_000, 20_000), (20_000, 400_000)]),
+        upstream_us: random.pick(&[quick, slow, (10_000, 200_000)]),
+        ping_ms: random.pick(&[200, 1_000, 5_000]),
+    }
+}
+
+fn bounds(random: &mut Random) -> Bounds {
+    let handed_rows = random.pick(&[2, 8, 32, 256]);
+    let head_rows = random.pick(&[4, 8, 32, 1_024]);
+    let head_bytes = random.pick(&[1 << 10, 512 << 10]);
+    let request_rows = random.pick(&[1, 3, 10, 256]);
+    Bounds {
+        head_rows,
+        head_bytes,
+        chunk_bytes: random.pick(&[300, 1_000, 4_000]),
+        handed_rows,
+        handed_bytes: random.pick(&[500, 1 << 20]),
+        request_rows: head_rows.min(request_rows),
+        request_bytes: head_bytes.min(random.pick(&[400, 256 << 10])),
+        relocated_bytes: random.pick(&[500, 4_000]),
+        pinned_bytes: random.pick(&[1_000, 16 << 10]),
+    }
+}
+
+fn publishes(
+    random: &mut Random,
+    setup: &Setup,
+    events: u64,
+    span_us: u64,
+    acts: &mut Vec<(u64, Act)>,
+) {
+    let mut left = events;
+    while left > 0 {
+        let at_us = random.below(span_us);
+        let burst = random.pick(&[1, 1, 3, 12, 30]).min(left);
+        left -= burst;
+        for number in 0..burst {
+            let key = random.below(u64::from(setup.keys)) as u8;
+            let kind = match random.below(100) {
+                0..=3 => Kind::Poison,
+                4..=5 => Kind::Garbage,
+                6..=15 => Kind::Alarm,
+                16..=19 => Kind::Retained,
+                20..=22 => Kind::KeptReading,
+                23..=27 => Kind::Careless,
+                28..=29 => Kind::Oversized,
+                30..=32 => Kind::Unwanted,
+                _ => Kind::Reading,
+            };
+            let apart_us = random.below(800);
+            acts.push((at_us + number * apart_us, Act::Publish { key, kind }));
+        }
+    }
+}
+
+/// One fault, at times with another one that makes it worse.
+fn fault(random: &mut Random, setup: &Setup, at_us: u64, acts: &mut Vec<(u64, Act)>) {
+    let power = random.one_in(2);
+    let soon = |random: &mut Random| at_us + random.below(600_000);
+    let after_us = random.pick(&[0, 200, 2_000, 20_000]);
+    let mut crash_at = |moment| {
+        let crash = Act::CrashAt {
+            moment,
+            power,
+            after_us,
+        };
+        acts.push((at_us, crash));
+    };
+    match random.below(25) {
+        0 => acts.push((at_us, Act::Crash { power })),
+        1 => crash_at(Moment::Taken),
+        2 => crash_at(Moment::Written),
+        3 => crash_at(Moment::Synced),
+        4 => crash_at(Moment::Acknowledged),
+        5 => crash_at(Moment::Received),
+        6 => crash_at(Moment::Checkpoint),
+        7 => crash_at(Moment::Recycle),
+        8 | 9 => acts.push((
+            at_us,
+            Act::Cut {
+                client_first: random.one_in(2),
+            },
+        )),
+        10 => acts.push((
+            at_us,
+            Act::BrokerAway {
+                ms: random.between(50, 1_500),
+            },
+        )),
+        11 if setup.same_content => acts.push((at_us, Act::Cut { client_first: true })),
+        11 => {
+            acts.push((at_us, Act::Snapshot));
+            acts.push((soon(random), Act::Rewind));
+        }
+        12 => {
+            crash_at(Moment::SessionLost);
+            acts.push((at_us, Act::LoseSession));
+        }
+        13 => acts.push((at_us, Act::LoseSession)),
+        14 => acts.push((at_us, Act::FailSync)),
+        15 => acts.push((
+            at_us,
+            Act::FailWrite {
+                writes: random.below(4),
+            },
+        )),
+        16 => acts.push((
+            at_us,
+            Act::NoRoom {
+                ms: random.between(100, 2_500),
+            },
+        )),
+        17 => {
+            // Killed, read back from the page cache, and then the power fails.
+            acts.push((at_us, Act::Crash { power: false }));
+            let crash = Act::CrashAt {
+                moment: Moment::Restarted,
+                power: true,
+                after_us,
+            };
+            acts.push((at_us, crash));
+        }
+        18 => {
+            let operations = random.between(1, 60);
+            acts.push((at_us, Act::DieAfter { operations, power }));
+        }
+        19 => {
+            acts.push((at_us, Act::PondFails));
+            acts.push((soon(random), Act::DamagePond));
+            acts.push((soon(random) + 200_000, Act::Crash { power: true }));
+        }
+        20 | 21 => {
+            let variant = random.below(VARIANTS.len() as u64) as u8;
+            acts.push((at_us, Act::Redeploy { variant }));
+            let variant = random.below(VARIANTS.len() as u64) as u8;
+            acts.push((soon(random) + 300_000, Act::Redeploy { variant }));
+        }
+        22 => {
+            let destination = random.below(4) as usize;
+            let ms = random.between(200, 4_000);
+            acts.push((at_us, Act::ReceiverAway { destination, ms }));
+        }
+        23 => {
+            let destination = random.below(4) as usize;
+            acts.push((at_us, Act::ReceiverCut { destination }));
+        }
+        _ => {
+            let act = match random.below(3) {
+                0 => Act::Stop,
+                1 => Act::Redrive,
+                _ => Act::StepClock {
+                    ms: random.pick(&[-3_600_000, 700, 86_400_000]),
+                },
+            };
+            acts.push((at_us, act));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What stands at the other end of the lanes: brokers, and one that takes requests. They answer late
+//! and not in order, lose answers, refuse rows, are away for a while. They keep the highest number of
+//! each lane, as the example that Tidemill ships, and say what does not fit.
+
+use std::collections::BTreeMap;
+
+use tidemill::emission::Row;
+use tidemill::event::hash_bytes;
+
+use crate::adapter::{place, priority};
+use crate::rules::{DESTINATIONS, HUB, THIN};
+use crate::run::{Happening, Sim};
+
+/// What a receiver says of a row or a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Taken,
+    Refused,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Receiver {
+    pub(crate) away: bool,
+    conn: u64,
+    /// Whose connection it is.
+    process: u64,
+    /// When the last row on its way arrives.
+    last_us: u64,
+    lanes: [InLane; 2],
+}
+
+/// What a receiver knows of a lane.
+#[derive(Debug, Default)]
+pub(crate) struct InLane {
+    /// What stood in each row.
+    rows: BTreeMap<u64, u128>,
+    pub(crate) high: u64,
+    /// Numbers that never came; gap records have to tell them.
+    missing: Vec<u64>,
+    told: Vec<(u64, u64)>,
+    /// Requests by first row: last row, content, refused.
+    requests: Vec<(u64, u64, u128, bool)>,
+}
+
+impl Receiver {
+    /// A connection, unless it is away.
+    pub(crate) fn connect(&mut self, process: u64) -> Option<u64> {
+        if self.away {
+            return None;
+        }
+        self.conn += 1;
+        self.process = process;
+        Some(self.conn)
+    }
+
+    pub(crate) fn lane(&self, lane: usize) -> &InLane {
+        &self.lanes[lane]
+    }
+}
+
+impl InLane {
+    /// A number that never came, and that no gap record tells.
+    pub(crate) fn untold(&self) -> Option<u64> {
+        let is_told = |seq: u64| {
+            self.told
+                .iter()
+                .any(|(from, to)| (*from..=*to).contains(&seq))
+        };
+        self.missing.iter().copied().find(|seq| !is_told(*seq))
+    }
+}
+
+fn content(row: &Row) -> u128 {
+    let at = row.at_ms.to_le_bytes();
+    hash_bytes(&[
+        row.rule.as_bytes(),
+        row.topic.as_str().as_bytes(),
+        &row.payload,
+        &at,
+    ])
+}
+
+impl Sim<'_> {
+    fn upstream_delay(&mut self) -> u64 {
+        let span = self.setup.upstream_us;
+        self.random.between(span.0, span.1)
+    }
+
+    /// A row is on its way to a broker.
+    pub(crate) fn row_leaves(&mut self, destination: usize, conn: u64, lane: usize, row: Row) {
+        let delay_us = self.upstream_delay();
+        let at_us = self.agenda.now_us + delay_us;
+        let receiver = &mut self.receivers[destination];
+        receiver.last_us = receiver.last_us.max(at_us);
+        let at_us = receiver.last_us;
+        self.agenda
+            .at(at_us, Happening::RowArrives(destination, conn, lane, row));
+    }
+
+    pub(crate) fn row_arrives(&mut self, destination: usize, conn: u64, lane: usize, row: Row) {
+        let receiver = &self.receivers[destination];
+        if receiver.away || receiver.conn != conn {
+            return;
+        }
+        let seq = row.seq;
+        let answer = self.judge(destination, lane, seq);
+        self.accept(destination, lane, &row);
+        let mut delay_us = self.upstream_delay();
+        if !self.setup.out_of_order {
+            // Answers share a wire, too.
+            let answered = &mut self.answered_us[destination];
+            *answered = (*answered).max(self.agenda.now_us + delay_us);
+            delay_us = *answered - self.agenda.now_us;
+        }
+        let answered = Happening::RowAnswered(destination, conn, lane, seq, answer);
+        self.agenda.after(delay_us, answered);
+    }
+
+    fn judge(&self, destination: usize, lane: usize, seq: u64) -> Answer {
+        // Always the same of the same row.
+        let bad = |every: u64| (seq + lane as u64 + destination as u64).is_multiple_of(every);
+        match self.setup.refuses.is_some_and(bad) {
+            true => Answer::Refused,
+            false => Answer::Taken,
+        }
+    }
+
+    pub(crate) fn request_leaves(&mut self, number: u64, lane: usize, rows: Vec<Row>) {
+        let delay_us = self.upstream_delay();
+        let process = self.process.as_ref().map_or(0, |p| p.id);
+        let arrives = Happening::RequestArrives(process, number, lane, rows);
+        self.agenda.after(delay_us, arrives);
+    }
+
+    pub(crate) fn request_arrives(
+        &mut self,
+        process: u64,
+        number: u64,
+        lane: usize,
+        rows: Vec<Row>,
+    ) {
+        let delay_us = self.upstream_delay();
+        let away = self.receivers[HUB].away;
+        let lost = self.healed_us.is_none() && self.random.one_in(20);
+        if away || (lost && self.random.one_in(2)) {
+            let nothing = Happening::RequestAnswered(process, number, lane, None);
+            return self.agenda.after(delay_us + 100_000, nothing);
+        }
+        let refused = rows
+            .iter()
+            .any(|row| self.judge(HUB, lane, row.seq) == Answer::Refused);
+        self.check_request(lane, &rows, refused);
+        if !refused || rows.len() == 1 {
+            rows.iter().for_each(|row| self.accept(HUB, lane, row));
+        }
+        let answer = match refused {
+            true => Answer::Refused,
+            false => Answer::Taken,
+        };
+        let answer = (!lost).then_some(answer);
+        let delay_us = delay_us + u64::from(lost) * 100_000;
+        let answered = Happening::RequestAnswered(process, number, lane, answer);
+        self.agenda.after(delay_us, answered);
+    }
+
+    /// A request with rows of an earlier one is that one, unless it was refused and is cut.
+    fn check_request(&mut self, lane: usize, rows: &[Row], refused: bool) {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return;
+        };
+        let (first, last) = (first.seq, last.seq);
+        let all: Vec<u8> = rows
+            .iter()
+            .flat_map(|row| content(row).to_le_bytes())
+            .collect();
+        let hash = hash_bytes(&[&all]);
+        let known = &mut self.receivers[HUB].lanes[lane].requests;
+        if known.iter().any(|k| (k.0, k.1, k.2) == (first, last, hash)) {
+            return;
+        }
+        let clash = known
+            .iter()
+            .find(|(from, to, _, refused)| *from <= last && first <= *to && !refused);
+        if let Some((from, to, ..)) = clash.copied() {
+            let what =
+                format!("rows {first} to {last} of lane {lane}, after a request of {from} to {to}");
+            return self.fail("4: HTTP batches are repeated unchanged", what);
+        }
+        self.receivers[HUB].lanes[lane]
+            .requests
+            .push((first, last, hash, refused));
+    }
+
+    /// A receiver takes a row: once.
+    fn accept(&mut self, destination: usize, lane: usize, row: &Row) {
+        let hash = content(row);
+        let known = &mut self.receivers[destination].lanes[lane];
+        let name = DESTINATIONS[destination];
+        let seq = row.seq;
+        if let Some(old) = known.rows.get(&seq) {
+            if *old != hash {
+                let what = format!("{name}/{lane}: row {seq} says something else than before");
+                self.fail("2: what left was durable", what);
+            }
+            return;
+        }
+        if seq <= known.high {
+            let what = format!("{name}/{lane}: row {seq} comes after {}", known.high);
+            return self.fail("4: rows of a lane in order", what);
+        }
+        let skipped = seq - known.high - 1;
+        if skipped > 0 && destination != THIN {
+            let what = format!("{name}/{lane}: row {seq} follows {}", known.high);
+            return self.fail("4: numbers of a lane without a gap", what);
+        }
+        known.missing.extend(known.high + 1..seq);
+        known.high = seq;
+        known.rows.insert(seq, hash);
+        let payload = String::from_utf8_lossy(&row.payload);
+        self.say(format_args!(
+            "{name}/{lane} takes {seq}: {} {payload}",
+            row.topic
+        ));
+        if row.rule.is_empty() {
+            let gap: serde_json::Value = serde_json::from_str(&payload).unwrap_or_default();
+            let number = |name: &str| gap["gap"][name].as_u64().unwrap_or(0);
+            let range = (number("from"), number("to"));
+            self.receivers[destination].lanes[lane].told.push(range);
+            return;
+        }
+        if let Err(what) = self.truth.received(row) {
+            self.fail("1: each message counts once", what);
+        }
+    }
+
+    /// A receiver's connection breaks; what is on the wire is lost.
+    pub(crate) fn receiver_cut(&mut self, destination: usize) {
+        let receiver = &mut self.receivers[destination];
+        let conn = receiver.conn;
+        receiver.conn += 1;
+        let later_us = self.random.pick(&[0, 2_000, 50_000]);
+        self.agenda
+            .after(later_us, Happening::UpstreamNotices(destination, conn));
+    }
+
+    pub(crate) fn receiver_away(&mut self, destination: usize, away: bool) {
+        self.receivers[destination].away = away;
+        if away && destination != HUB {
+            self.receiver_cut(destination);
+        }
+    }
+
+    /// All that the receivers know of lanes, for the last check.
+    pub(crate) fn in_lanes(&self) -> impl Iterator<Item = (String, &InLane)> {
+        self.receivers
+            .iter()
+            .enumerate()
+            .flat_map(|(at, receiver)| {
+                (0..2).map(move |lane| {
+                    debug_assert_eq!(place(priority(lane)), lane);
+                    (format!("{}/{lane}", DESTINATIONS[at]), receiver.lane(lane))
+                })
+            })
+    }
+}

@@ -1,0 +1,418 @@
+//! The gateway's source: a model of its thread around the real decisions about connections and
+//! subscriptions. The library below it holds packets that were read and not taken, also when their
+//! connection is gone.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tidemill::event::{Event, EventFault};
+use tidemill::mill::Input;
+use tidemill::source::mqtt::Confirmation;
+use tidemill::source::mqtt::epochs::Epochs;
+use tidemill::source::mqtt::subscriptions::{Change, Subscriptions};
+use tidemill::topic::Subscription;
+
+use crate::broker::{Copy, ToBroker, ToClient};
+use crate::plan::{Copies, Moment};
+use crate::run::{Happening, Sim};
+
+/// Reports that may wait for the mill.
+const REPORTS_MAX: usize = 16;
+
+/// Events of one report.
+const BATCH_MAX: usize = 24;
+
+/// The source of one process.
+pub(crate) struct Source {
+    pub(crate) conn: Option<u64>,
+    epochs: Epochs,
+    subscriptions: Subscriptions,
+    pub(crate) wanted: Vec<Subscription>,
+    /// Read from the socket and not taken.
+    library: VecDeque<ToClient>,
+    reports: VecDeque<Input>,
+    /// The mill may be waiting for reports.
+    pub(crate) turn_due: bool,
+    poll_due: bool,
+    /// Up to this connection the mill has taken note of lost sessions.
+    proceed: u64,
+    kept: bool,
+    /// To be written as soon as the thread looks.
+    acks: VecDeque<(u64, u16)>,
+    last_request: u16,
+    pings_sent: u64,
+}
+
+impl Source {
+    pub(crate) fn new(held: Vec<Subscription>, wanted: Vec<Subscription>) -> Self {
+        Self {
+            conn: None,
+            epochs: Epochs::default(),
+            subscriptions: Subscriptions::new(held),
+            wanted,
+            library: VecDeque::new(),
+            reports: VecDeque::new(),
+            turn_due: false,
+            poll_due: false,
+            proceed: 0,
+            kept: false,
+            acks: VecDeque::new(),
+            last_request: 0,
+            pings_sent: 0,
+        }
+    }
+
+    pub(crate) fn take_report(&mut self) -> Option<Input> {
+        self.reports.pop_front()
+    }
+
+    pub(crate) fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// Acknowledgements that the mill has let go and that are not on the wire.
+    pub(crate) fn has_acks(&self) -> bool {
+        !self.acks.is_empty()
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.library.is_empty() && self.reports.is_empty() && self.subscriptions.settled()
+    }
+
+    fn may_subscribe(&self) -> bool {
+        self.kept
+            || self
+                .epochs
+                .current()
+                .is_some_and(|epoch| epoch <= self.proceed)
+    }
+
+    fn event(&mut self, copy: Copy, packet: u16, dup: bool, unnamed: bool) -> Option<Event> {
+        let message = &copy.message;
+        let delivery = match message.acknowledged {
+            true => Some(self.epochs.stamp(packet, dup, message.hash)?),
+            false => None,
+        };
+        let mut event = Event::new(message.topic.clone(), Bytes::new(), 0);
+        event.retained = copy.retained;
+        event.delivery = delivery;
+        if message.oversized {
+            let bytes = message.payload.len();
+            event.fault = Some(EventFault::TooLarge { bytes });
+            return Some(event);
+        }
+        event.payload = message.payload.clone();
+        event.properties = message.properties.clone();
+        event.subscriptions = copy.ids;
+        if copy.retained && unnamed {
+            match self.subscriptions.retained(&message.topic) {
+                Some(ids) => event.subscriptions = ids,
+                None => event.fault = Some(EventFault::Surplus),
+            }
+        }
+        Some(event)
+    }
+}
+
+impl Sim<'_> {
+    fn source(&mut self) -> Option<&mut Source> {
+        self.process.as_mut().map(|process| &mut process.source)
+    }
+
+    /// The library reads a packet.
+    pub(crate) fn library_reads(&mut self, conn: u64, packet: ToClient) {
+        let Some(source) = self.source().filter(|source| source.conn == Some(conn)) else {
+            return;
+        };
+        match packet {
+            // As the library does it: before what it still holds.
+            ToClient::Connack { .. } => source.library.push_front(packet),
+            packet => source.library.push_back(packet),
+        }
+        self.poll_soon();
+    }
+
+    pub(crate) fn poll_soon(&mut self) {
+        let us = self.random.pick(&[0, 100, 2_000, 5_000]);
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        if !std::mem::replace(&mut process.source.poll_due, true) {
+            self.agenda.after(us, Happening::SourcePolls(process.id));
+        }
+    }
+
+    /// The thread looks around.
+    pub(crate) fn source_polls(&mut self, process: u64) {
+        let unnamed = self.setup.copies == Copies::Unnamed;
+        let Some(source) = self.source_of(process) else {
+            return;
+        };
+        source.poll_due = false;
+        self.write_acks();
+        let mut batch = Vec::new();
+        while let Some(source) = self.source() {
+            if source.reports.len() >= REPORTS_MAX {
+                break;
+            }
+            let Some(packet) = source.library.pop_front() else {
+                break;
+            };
+            if let ToClient::Publish { packet, dup, copy } = packet {
+                batch.extend(source.event(copy, packet, dup, unnamed));
+                if batch.len() >= BATCH_MAX {
+                    self.report_events(&mut batch);
+                }
+                continue;
+            }
+            self.report_events(&mut batch);
+            self.signal(packet);
+        }
+        self.report_events(&mut batch);
+        if self.source().is_some_and(|s| !s.library.is_empty()) {
+            self.agenda.after(1_000, Happening::SourcePolls(process));
+            if let Some(source) = self.source() {
+                source.poll_due = true;
+            }
+        }
+    }
+
+    fn source_of(&mut self, process: u64) -> Option<&mut Source> {
+        let process = self.process.as_mut().filter(|p| p.id == process)?;
+        Some(&mut process.source)
+    }
+
+    fn report_events(&mut self, batch: &mut Vec<Event>) {
+        if !batch.is_empty() {
+            self.report(Input::Events(std::mem::take(batch)));
+        }
+    }
+
+    fn report(&mut self, report: Input) {
+        if let Some(source) = self.source() {
+            source.reports.push_back(report);
+        }
+        self.turn_soon();
+    }
+
+    fn signal(&mut self, packet: ToClient) {
+        match packet {
+            ToClient::Connack { session_present } => self.welcome(session_present),
+            ToClient::Pong => {
+                let confirmation = self.source().and_then(|s| s.epochs.ping_answered());
+                self.confirmed(confirmation);
+            }
+            ToClient::Suback(packet) | ToClient::Unsuback(packet) => {
+                self.filter_answered(packet);
+            }
+            ToClient::Publish { .. } => {}
+        }
+    }
+
+    fn confirmed(&mut self, confirmation: Option<Confirmation>) {
+        if let Some(Confirmation {
+            epoch,
+            acknowledged,
+        }) = confirmation
+        {
+            self.report(Input::Confirmed {
+                epoch,
+                acknowledged,
+            });
+        }
+    }
+
+    fn welcome(&mut self, session_present: bool) {
+        let window = match self.setup.copies {
+            Copies::Unnamed => None,
+            _ => Some(u16::MAX),
+        };
+        let Some(source) = self.source() else {
+            return;
+        };
+        source.kept = session_present;
+        let epoch = source.epochs.connected();
+        source.acks.clear();
+        source.pings_sent = 0;
+        let held = (!session_present).then(|| {
+            source.subscriptions.lost();
+            source.subscriptions.held()
+        });
+        let may = source.may_subscribe();
+        self.say(format_args!(
+            "gateway connected, epoch {epoch}, session {session_present}"
+        ));
+        self.report(Input::Connected {
+            epoch,
+            session_present,
+            window,
+        });
+        if let Some(held) = held {
+            self.report(Input::Subscribed(held));
+            self.connack_lost_session = true;
+            self.moment(Moment::SessionLost);
+        }
+        if may {
+            self.aim();
+        }
+        self.ping_later();
+    }
+
+    fn ping_later(&mut self) {
+        let ms = self.setup.ping_ms;
+        let conn = self.source().and_then(|source| source.conn);
+        if let Some(conn) = conn {
+            self.agenda.after(ms * 1_000, Happening::Ping(conn));
+        }
+    }
+
+    /// Time for a ping.
+    pub(crate) fn ping(&mut self, conn: u64) {
+        let Some(source) = self.source().filter(|s| s.conn == Some(conn)) else {
+            return;
+        };
+        source.pings_sent += 1;
+        source.epochs.ping_sent();
+        self.send_to_broker(conn, ToBroker::Ping);
+        self.ping_later();
+    }
+
+    /// Goes from what is held to what is wanted.
+    pub(crate) fn aim(&mut self) {
+        let identifiers = self.setup.copies != Copies::Unnamed;
+        let Some(source) = self.source() else {
+            return;
+        };
+        if source.conn.is_none() || !source.may_subscribe() {
+            return;
+        }
+        let wanted = source.wanted.clone();
+        if source.subscriptions.aim(&wanted, identifiers) {
+            let held = source.subscriptions.held();
+            self.report(Input::Subscribed(held));
+        }
+        self.ask();
+    }
+
+    fn ask(&mut self) {
+        while let Some(source) = self.source() {
+            let Some(conn) = source.conn else {
+                return;
+            };
+            let Some(change) = source.subscriptions.next_change() else {
+                return;
+            };
+            source.last_request = source.last_request % 60 + 1;
+            let packet = source.last_request;
+            source.subscriptions.sent(packet);
+            source.epochs.filter_sent(packet);
+            let request = match change {
+                Change::Subscribe(Subscription { id, filter }) => {
+                    ToBroker::Subscribe { packet, filter, id }
+                }
+                Change::Unsubscribe(filter) => ToBroker::Unsubscribe { packet, filter },
+            };
+            self.send_to_broker(conn, request);
+        }
+    }
+
+    fn filter_answered(&mut self, packet: u16) {
+        let identifiers = self.setup.copies != Copies::Unnamed;
+        let Some(source) = self.source() else {
+            return;
+        };
+        let confirmation = source.epochs.filter_answered(packet);
+        source.subscriptions.acknowledged(packet, None, identifiers);
+        self.confirmed(confirmation);
+        self.ask();
+        let Some(source) = self.source() else {
+            return;
+        };
+        if source.subscriptions.settled() {
+            let held = source.subscriptions.held();
+            let again = source.subscriptions.take_deferred();
+            self.report(Input::Subscribed(held));
+            if again {
+                self.aim();
+            }
+        }
+    }
+
+    /// The mill lets acknowledgements go.
+    pub(crate) fn queue_acks(&mut self, epoch: u64, packets: Vec<u16>) {
+        if let Some(source) = self.source() {
+            let packets = packets.into_iter().map(|packet| (epoch, packet));
+            source.acks.extend(packets);
+        }
+        self.poll_soon();
+    }
+
+    fn write_acks(&mut self) {
+        let mut written = 0;
+        while let Some(source) = self.source() {
+            let Some((epoch, packet)) = source.acks.pop_front() else {
+                break;
+            };
+            let Some(conn) = source.conn.filter(|_| source.epochs.may_acknowledge(epoch)) else {
+                continue;
+            };
+            source.epochs.acknowledged(1);
+            written += 1;
+            self.send_to_broker(conn, ToBroker::Puback(packet));
+        }
+        if written > 0 {
+            self.say(format_args!("{written} acknowledgements on the wire"));
+            self.moment(Moment::Acknowledged);
+        }
+    }
+
+    /// The mill has taken note of a lost session.
+    pub(crate) fn proceed(&mut self, epoch: u64) {
+        let Some(source) = self.source() else {
+            return;
+        };
+        source.proceed = source.proceed.max(epoch);
+        if source.epochs.current().is_some() && !source.kept {
+            self.aim();
+        }
+    }
+
+    /// The gateway notices that its connection is gone.
+    pub(crate) fn client_notices(&mut self, conn: u64) {
+        let mine = self.source().is_some_and(|s| s.conn == Some(conn));
+        self.client_gone(conn);
+        if !mine {
+            return;
+        }
+        self.say(format_args!("gateway lost connection {conn}"));
+        let us = self.random.between(5_000, 300_000);
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let source = &mut process.source;
+        source.conn = None;
+        let was_connected = source.epochs.current().is_some();
+        source.epochs.lost(&mut source.library);
+        source.subscriptions.interrupted();
+        self.agenda.after(us, Happening::Connects(process.id));
+        if was_connected {
+            self.report(Input::Disconnected);
+        }
+    }
+
+    /// The source tries to connect.
+    pub(crate) fn connects(&mut self, process: u64) {
+        if self.source_of(process).is_none_or(|s| s.conn.is_some()) {
+            return;
+        }
+        if !self.broker.up {
+            let us = self.random.between(20_000, 200_000);
+            self.agenda.after(us, Happening::Connects(process));
+            return;
+        }
+        let conn = self.open_link();
+        if let Some(source) = self.source() {
+            source.conn = Some(conn);
+        }
+    }
+}

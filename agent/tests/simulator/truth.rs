@@ -1,0 +1,289 @@
+//! What should come out, by what the broker accepted: each message once, unless the broker itself lost
+//! it or sent it twice without a name; and what each rule's values have to be like.
+
+use std::collections::BTreeMap;
+
+use tidemill::emission::Row;
+
+/// A message of the sensors.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fact {
+    key: u8,
+    /// On which of the base filters, where the gateway's session had it.
+    base: Option<&'static str>,
+    accepted: bool,
+    odd: bool,
+    /// It has to be counted at least, and at most, so often.
+    at_least: u32,
+    at_most: u32,
+    /// How often it passed.
+    passed: u32,
+}
+
+/// How the values of a rule are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Values {
+    /// Messages pass, each under its number.
+    Passes,
+    /// The same, and some are dropped.
+    SomePass,
+    /// 1, 2, 3, … for each key.
+    Counts,
+    /// The same with gaps, where rows are dropped.
+    Rises,
+    /// Numbers of events that went by.
+    Sums,
+    /// A retained message passes once for each of its copies.
+    Copies,
+    /// Nothing can be said.
+    Anything,
+}
+
+fn values(rule: &str) -> Values {
+    match rule {
+        "seen" | "buzz" => Values::Passes,
+        "odd" => Values::SomePass,
+        "lossy" => Values::Rises,
+        "timer" | "panes" => Values::Sums,
+        "keep" => Values::Copies,
+        "few" | "fragile" | "vol" => Values::Anything,
+        _ => Values::Counts,
+    }
+}
+
+/// Rules that count every message of a base filter.
+const EXACT: [(&str, &str); 7] = [
+    ("count", "s/+"),
+    ("total", "s/+"),
+    ("entries", "s/+"),
+    ("timer", "s/+"),
+    ("panes", "s/+"),
+    ("alarm", "a/+"),
+    ("odd", "s/+"),
+];
+
+/// The simulation's books.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    facts: Vec<Fact>,
+    /// Whether messages can be told apart.
+    pub(crate) nameless: bool,
+    /// Rows of `seen` and `buzz` by filter and key, where messages cannot be told apart.
+    passed: BTreeMap<(&'static str, u8), u64>,
+    /// The last value, or the sum, of each rule and key.
+    values: BTreeMap<(String, u8), u64>,
+    /// The last message that passed, of each rule and key.
+    latest: BTreeMap<(String, u8), usize>,
+    /// Messages may come again that were counted.
+    pub(crate) rewound: bool,
+}
+
+impl Truth {
+    /// A message is published; returns its number.
+    pub(crate) fn published(&mut self, key: u8, base: Option<&'static str>, odd: bool) -> usize {
+        self.facts.push(Fact {
+            key,
+            base,
+            odd,
+            ..Fact::default()
+        });
+        self.facts.len() - 1
+    }
+
+    /// The broker took it for the gateway.
+    pub(crate) fn accepted(&mut self, uid: usize) {
+        let fact = &mut self.facts[uid];
+        fact.accepted = true;
+        (fact.at_least, fact.at_most) = (1, 1);
+    }
+
+    /// A copy of a message that the broker keeps is on its way.
+    pub(crate) fn kept_copy(&mut self, uid: usize) {
+        let fact = &mut self.facts[uid];
+        // Rules that are checked do not want retained copies.
+        fact.at_most += u32::from(fact.base.is_none());
+    }
+
+    /// The broker has lost it; it may have been counted before.
+    pub(crate) fn lost(&mut self, uid: usize) {
+        self.facts[uid].at_least = 0;
+    }
+
+    /// The broker sends it again though it was counted.
+    pub(crate) fn again(&mut self, uid: usize) {
+        self.rewound = true;
+        self.facts[uid].at_most = u32::MAX;
+    }
+
+    /// A live copy of a kept message, on a filter that is not checked otherwise.
+    pub(crate) fn kept_live(&mut self, uid: usize) {
+        self.facts[uid].at_most += 1;
+    }
+
+    /// A receiver took a row.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub(crate) fn received(&mut self, row: &Row) -> Result<(), String> {
+        let rule = &*row.rule;
+        let Some(key) = row
+            .topic
+            .as_str()
+            .rsplit_once("/k")
+            .and_then(|(_, key)| key.parse::<u8>().ok())
+        else {
+            return Err(format!("topic {}", row.topic));
+        };
+        let text = std::str::from_utf8(&row.payload).unwrap_or_default();
+        match values(rule) {
+            Values::Anything => Ok(()),
+            Values::Passes => self.pass(rule, key, text, true),
+            Values::SomePass => self.pass_some(rule, key, text),
+            Values::Copies => self.pass(rule, key, text, false),
+            Values::Counts => self.count(rule, key, number(text)?, false),
+            Values::Rises => self.count(rule, key, number(text)?, true),
+            Values::Sums => {
+                *self.values.entry((rule.to_owned(), key)).or_default() += number(text)?;
+                Ok(())
+            }
+        }
+    }
+
+    fn count(&mut self, rule: &str, key: u8, value: u64, gaps: bool) -> Result<(), String> {
+        let last = self.values.entry((rule.to_owned(), key)).or_default();
+        if value != *last + 1 && !(gaps && value > *last) {
+            return Err(format!("{rule} of k{key} counts {value} after {last}"));
+        }
+        *last = value;
+        Ok(())
+    }
+
+    fn pass(&mut self, rule: &str, key: u8, text: &str, ordered: bool) -> Result<(), String> {
+        let filter = if rule == "buzz" { "a/+" } else { "s/+" };
+        *self.passed.entry((filter, key)).or_default() += u64::from(ordered);
+        let Some(uid) = uid(text).filter(|_| !self.nameless) else {
+            return Ok(());
+        };
+        let fact = self.facts.get_mut(uid).ok_or("no such message")?;
+        fact.passed += 1;
+        if fact.passed > fact.at_most {
+            let (passed, most) = (fact.passed, fact.at_most);
+            return Err(format!(
+                "message {uid} passed {passed} times, at most {most} was right"
+            ));
+        }
+        if ordered {
+            self.in_order(rule, key, uid)?;
+        }
+        Ok(())
+    }
+
+    fn pass_some(&mut self, rule: &str, key: u8, text: &str) -> Result<(), String> {
+        *self.values.entry((rule.to_owned(), key)).or_default() += 1;
+        match uid(text).filter(|_| !self.nameless) {
+            Some(uid) if !self.facts[uid].odd => Err(format!("message {uid} was to be dropped")),
+            Some(uid) => self.in_order(rule, key, uid),
+            None => Ok(()),
+        }
+    }
+
+    fn in_order(&mut self, rule: &str, key: u8, uid: usize) -> Result<(), String> {
+        let latest = self.latest.entry((rule.to_owned(), key)).or_default();
+        if uid < *latest && !self.rewound {
+            return Err(format!(
+                "{rule} of k{key}: message {uid} passed after {latest}"
+            ));
+        }
+        *latest = uid.max(*latest);
+        Ok(())
+    }
+
+    /// How often messages of a filter and key passed.
+    fn total(&self, filter: &'static str, key: u8, odd_only: bool) -> u64 {
+        if self.nameless && !odd_only {
+            return self.passed.get(&(filter, key)).copied().unwrap_or(0);
+        }
+        let of_it =
+            |fact: &&Fact| fact.base == Some(filter) && fact.key == key && (fact.odd || !odd_only);
+        let facts = self.facts.iter().filter(of_it);
+        facts.map(|fact| u64::from(fact.passed)).sum()
+    }
+
+    /// How often messages of a filter were counted in all.
+    pub(crate) fn counted(&self, filter: &'static str) -> u64 {
+        (0..=u8::MAX)
+            .map(|key| self.total(filter, key, false))
+            .sum()
+    }
+
+    /// Messages that have not come out, and should.
+    pub(crate) fn missing(&self) -> Vec<usize> {
+        let facts = self.facts.iter().enumerate();
+        let missing = |(_, fact): &(usize, &Fact)| {
+            fact.base.is_some() && fact.accepted && fact.passed < fact.at_least
+        };
+        match self.nameless {
+            false => facts.filter(missing).map(|(uid, _)| uid).collect(),
+            true => Vec::new(),
+        }
+    }
+
+    /// Whether everything has come out as it should, for the rules of these names.
+    ///
+    /// # Errors
+    /// What has not.
+    pub(crate) fn check(&self, rules: &[&str], keys: u8) -> Result<(), String> {
+        if let Some(uid) = self.missing().first() {
+            let Fact { key, base, .. } = self.facts[*uid];
+            return Err(format!("message {uid} ({base:?}, k{key}) is lost"));
+        }
+        for key in 0..keys {
+            self.check_totals(key)?;
+            for (rule, filter) in EXACT {
+                if !rules.contains(&rule) || (rule == "odd" && self.nameless) {
+                    continue;
+                }
+                let value = self.values.get(&(rule.to_owned(), key)).copied();
+                let (value, total) = (value.unwrap_or(0), self.total(filter, key, rule == "odd"));
+                if value != total {
+                    return Err(format!(
+                        "{rule} of k{key} came to {value}, but {total} messages passed"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where messages cannot be told apart, their number has to be right.
+    fn check_totals(&self, key: u8) -> Result<(), String> {
+        if !self.nameless {
+            return Ok(());
+        }
+        for filter in ["s/+", "a/+"] {
+            let of_it = |fact: &&Fact| fact.base == Some(filter) && fact.key == key;
+            let facts = || self.facts.iter().filter(of_it);
+            let least: u64 = facts().map(|fact| u64::from(fact.at_least)).sum();
+            let most: u64 = facts().map(|fact| u64::from(fact.at_most)).sum();
+            let total = self.total(filter, key, false);
+            if total < least || total > most {
+                return Err(format!(
+                    "{total} messages of {filter} k{key} passed, {least} to {most} were right"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    Ok(number as u64)
+}
+
+/// The message's number stands first in its payload, JSON or not.
+fn uid(text: &str) -> Option<usize> {
+    let rest = text.split_once("\"u\":")?.1;
+    let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest.get(..digits)?.parse().ok()
+}
