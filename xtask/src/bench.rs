@@ -4,6 +4,8 @@
 mod agent;
 mod broker;
 mod event;
+pub(crate) mod journal;
+mod loop_device;
 mod measure;
 mod mqtt;
 mod publish;
@@ -14,7 +16,7 @@ mod workload;
 use crate::args::Args;
 use crate::setup;
 use crate::shell::{Workspace, run, say};
-use agent::Setting;
+use agent::{Durability, Setting};
 use anyhow::{Context, Result, bail};
 use publish::Plan;
 use report::{Figures, Row};
@@ -28,12 +30,13 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [WORKLOAD…] [OPTIONS]
 
   w1        one rule passes on events above 50 degrees: one in ten, of 100 devices
+  durable   w1 at QoS 1, its rule volatile and then exactly-once, in a flood and at 1,000 events a second
   w2        one rule averages each of 100 devices over tumbling windows of a second
   rules     1 rule against 1,000 rules that each have their own topic; 1,000 devices
   startup   from the agent's start to its first result, while 500 events a second come in
   idle      memory after 10 s without events
   broker    no agent: what mosquitto and this load generator manage by themselves
-Without a workload: w1 w2 rules startup idle.
+Without a workload: w1 durable w2 rules startup idle.
 
   --rate N           events a second; 0 is as fast as the broker takes them
                      (default: w1 at 0, 5000 and 1000; w2 at 0 and 5000; the others at 0)
@@ -71,12 +74,12 @@ pub(crate) fn bench(workspace: &Workspace, words: &[String]) -> Result<()> {
     let args = Args::parse(words.iter().cloned(), &["json"], &VALUES)?;
     let options = options(workspace, &args)?;
     if cfg!(debug_assertions) {
-        return become_release_build(workspace, words, args.text("agent").is_none());
+        return become_release_build(workspace, "bench", words, args.text("agent").is_none());
     }
     setup::for_benches()?;
     let mut workloads: Vec<&str> = args.words.iter().map(String::as_str).collect();
     if workloads.is_empty() {
-        workloads = vec!["w1", "w2", "rules", "startup", "idle"];
+        workloads = vec!["w1", "durable", "w2", "rules", "startup", "idle"];
     }
     let rows = Vec::new();
     let mut bench = Bench { options, rows };
@@ -113,19 +116,26 @@ fn options(workspace: &Workspace, args: &Args) -> Result<Options> {
             program,
             protocol: protocol.to_owned(),
             coalesce: args.text("coalesce").map(str::to_owned),
+            commit_events: None,
+            durability: Durability::Volatile,
         },
     })
 }
 
 /// Builds the generator for release too, lest it take the CPU from what it measures, and goes on as that.
-fn become_release_build(workspace: &Workspace, words: &[String], with_agent: bool) -> Result<()> {
+fn become_release_build(
+    workspace: &Workspace,
+    command: &str,
+    words: &[String],
+    with_agent: bool,
+) -> Result<()> {
     let mut build = workspace.cargo(&["build", "--release", "--package", "xtask"]);
     if with_agent {
         build.args(["--package", "tidemill"]);
     }
     run(&mut build)?;
     let program = workspace.target.join("release/xtask");
-    let error = Command::new(&program).arg("bench").args(words).exec();
+    let error = Command::new(&program).arg(command).args(words).exec();
     Err(error).with_context(|| format!("cannot start {}", program.display()))
 }
 
@@ -139,6 +149,7 @@ impl Bench {
     fn measure(&mut self, workload: &str) -> Result<()> {
         match workload {
             "w1" => self.loaded("w1", Work::Filter, 100, &[0, 5_000, 1_000]),
+            "durable" => self.durable(),
             "w2" => self.loaded("w2", Work::Average, 100, &[0, 5_000]),
             "broker" => self.loaded("broker", Work::Nothing, 100, &[0]),
             "rules" => {
@@ -174,6 +185,22 @@ impl Bench {
                 workload::loaded(work, plan, setting)
             })?;
         }
+        Ok(())
+    }
+
+    /// What it costs to lose nothing: each pace with either word of the rule, one after the other, so
+    /// that the machine is the same.
+    fn durable(&mut self) -> Result<()> {
+        let (qos, durability) = (self.options.qos, self.options.setting.durability);
+        let asked = self.options.rate;
+        self.options.qos = 1;
+        for rate in asked.map_or(vec![0, 1_000], |rate| vec![rate]) {
+            for durability in [Durability::Volatile, Durability::ExactlyOnce] {
+                self.options.setting.durability = durability;
+                self.loaded(durability.name(), Work::Filter, 100, &[rate])?;
+            }
+        }
+        (self.options.qos, self.options.setting.durability) = (qos, durability);
         Ok(())
     }
 

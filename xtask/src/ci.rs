@@ -36,7 +36,14 @@ pub(crate) fn ci(workspace: &Workspace) -> Result<()> {
 }
 
 fn formatting(workspace: &Workspace) -> Result<()> {
-    for folder in [".", "rules/sdk", "rules/stock", "examples/rust-filter"] {
+    let folders = [
+        ".",
+        "rules/sdk",
+        "rules/stock",
+        "examples/rust-filter",
+        "examples/receiver",
+    ];
+    for folder in folders {
         let mut fmt = workspace.cargo(&["fmt", "--all", "--check"]);
         run(fmt.current_dir(workspace.root.join(folder)))?;
     }
@@ -48,7 +55,8 @@ fn lints(workspace: &Workspace) -> Result<()> {
     run(workspace
         .cargo(&["clippy", "--workspace", "--all-targets"])
         .args(deny))?;
-    for (folder, crates) in NESTED {
+    let receiver = [("examples/receiver", "--package=receiver")];
+    for (folder, crates) in NESTED.into_iter().chain(receiver) {
         let mut clippy = workspace.nested_cargo(folder, &["clippy", crates, "--all-targets"]);
         run(clippy.args(deny))?;
     }

@@ -1,5 +1,5 @@
 //! `cargo xtask examples`: builds each example function whose compiler is installed, in its folder and
-//! with the commands that its README names. Running them is left to the tests.
+//! with the commands that its README names, and the receiver. Running them is left to the tests.
 
 use crate::setup::{self, WASM};
 use crate::shell::{Workspace, capture, program, run, say};
@@ -47,8 +47,24 @@ const EXAMPLES: [Example; 4] = [
     },
 ];
 
+/// The workspace of the receiver. Tests find its program where it is built.
+const RECEIVER: &str = "examples/receiver";
+
 /// Builds what can be built and names what cannot; with `check` that is a failure.
-pub(crate) fn examples(workspace: &Workspace, check: bool) -> Result<()> {
+pub(crate) fn all(workspace: &Workspace, check: bool) -> Result<()> {
+    functions(workspace, check)?;
+    receiver(workspace, "build")
+}
+
+/// The receiver, built or with its tests run. It brings SQLite along: a minute when it is built first.
+pub(crate) fn receiver(workspace: &Workspace, command: &str) -> Result<()> {
+    run(&mut workspace.nested_cargo(RECEIVER, &[command, "--quiet", "--locked"]))?;
+    say(format!("{command} of {RECEIVER} is done"));
+    Ok(())
+}
+
+/// The functions among the examples.
+pub(crate) fn functions(workspace: &Workspace, check: bool) -> Result<()> {
     setup::for_guests(workspace)?;
     let mut skipped = Vec::new();
     for example in EXAMPLES {

@@ -8,6 +8,7 @@ mod demo;
 mod examples;
 mod setup;
 mod shell;
+mod simulate;
 mod stock;
 mod test;
 
@@ -24,15 +25,21 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          cargo xtask demo --for 20s
   test                 install what the tests need, then run all of them
          --quick         only the workspace's own tests, nothing compiled for wasm32
-         --all           install the C compiler as well, so that fewer examples are skipped
+         --all           install the C compiler as well, so that fewer examples are skipped, and
+                         build and test examples/receiver
   ci                   what has to pass before a change lands: formatting, lints, tests, docs, licences
   stock [--check]      build the functions that ship with the agent into rules/stock/wasm;
                          with --check compare instead, byte for byte
-  examples [--check]   build the examples whose compilers are installed; --check fails if one is skipped
+  examples [--check]   build the examples whose compilers are installed, and the receiver;
+                         --check fails if one is skipped
   setup [TARGET…]      install what `test` needs (with --all: as above) and the standard library of
                          TARGETs; the other commands do this by themselves
   bench [WORKLOAD…]    measure the release build against a private mosquitto
                          cargo xtask bench --help
+  journal              bytes that the agent writes to its disk per event, at the block layer
+                         cargo xtask journal --help
+  simulate             the seeded simulator, over as many seeds as you like
+                         cargo xtask simulate --help
 ";
 
 fn main() -> ExitCode {
@@ -55,6 +62,10 @@ fn dispatch() -> Result<()> {
         "demo" => return demo::demo(&Workspace::find()?, &rest),
         "bench" if asks_help(&rest) => return print(bench::USAGE),
         "bench" => return bench::bench(&Workspace::find()?, &rest),
+        "journal" if asks_help(&rest) => return print(bench::journal::USAGE),
+        "journal" => return bench::journal::journal(&Workspace::find()?, &rest),
+        "simulate" if asks_help(&rest) => return print(simulate::USAGE),
+        "simulate" => return simulate::simulate(&Workspace::find()?, &rest),
         _ if asks_help(&rest) => return print(USAGE),
         _ => {}
     }
@@ -77,7 +88,7 @@ fn dispatch() -> Result<()> {
         "examples" => {
             let args = flags(&["check"])?;
             args.no_words()?;
-            examples::examples(&Workspace::find()?, args.flag("check"))
+            examples::all(&Workspace::find()?, args.flag("check"))
         }
         "ci" => {
             flags(&[])?.no_words()?;

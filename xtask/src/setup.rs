@@ -26,6 +26,25 @@ const BROKER: &[Package] = &[
     },
 ];
 
+/// Tests that find one of these missing say so and are passed over: they must not be in CI.
+const WITNESSES: &[Package] = &[
+    Package {
+        name: "strace",
+        program: "strace",
+        why: "shows tests what left the agent, and when",
+    },
+    Package {
+        name: "e2fsprogs",
+        program: "mkfs.ext4",
+        why: "makes small file systems for tests to fill, and to count what is written",
+    },
+    Package {
+        name: "mount",
+        program: "losetup",
+        why: "mounts them",
+    },
+];
+
 const C_COMPILER: &[Package] = &[
     Package {
         name: "clang",
@@ -43,6 +62,7 @@ const C_COMPILER: &[Package] = &[
 pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
     target::ensure(workspace, WASM)?;
     apt::ensure(BROKER)?;
+    apt::ensure(WITNESSES)?;
     if all {
         apt::ensure(C_COMPILER)?;
     }

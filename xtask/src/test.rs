@@ -12,11 +12,18 @@ pub(crate) const NESTED: [(&str, &str); 2] = [
     ("rules/stock", "--package=tidemill-pack"),
 ];
 
-/// Runs the tests: with `quick` only the workspace's, with `all` after installing optional compilers.
+/// Runs the tests: with `quick` only the workspace's, with `all` after installing optional compilers,
+/// and with the receiver among the examples.
 pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> {
     setup::for_tests(workspace, all)?;
     if !quick {
         guests(workspace)?;
+    }
+    if all && !quick {
+        // Built before the workspace's tests, which run it where it is there.
+        say("tests of examples/receiver");
+        examples::receiver(workspace, "build")?;
+        examples::receiver(workspace, "test")?;
     }
     say("tests of the workspace");
     run(&mut workspace.cargo(&["test", "--workspace"]))?;
@@ -38,7 +45,7 @@ pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> 
 
 fn guests(workspace: &Workspace) -> Result<()> {
     stock::stock(workspace, true)?;
-    examples::examples(workspace, false)?;
+    examples::functions(workspace, false)?;
     for (folder, crates) in NESTED {
         say(format!("tests of {folder}"));
         run(&mut workspace.nested_cargo(folder, &["test", crates]))?;

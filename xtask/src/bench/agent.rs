@@ -26,39 +26,75 @@ pub(super) struct Setting {
     pub(super) protocol: String,
     /// The broker's `coalesce` key; none leaves the agent's default.
     pub(super) coalesce: Option<String>,
+    /// The broker's `commit_events` key; none leaves the agent's default.
+    pub(super) commit_events: Option<u64>,
+    /// What the rules say of durability.
+    pub(super) durability: Durability,
+}
+
+/// What becomes of events in a crash.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Durability {
+    /// They are gone with the memory.
+    Volatile,
+    /// They count exactly once.
+    ExactlyOnce,
+}
+
+impl Durability {
+    /// As a rule says it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Durability::Volatile => "volatile",
+            Durability::ExactlyOnce => "exactly-once",
+        }
+    }
 }
 
 /// A rule's manifest and the name of its file.
 pub(super) struct Rule {
     name: String,
+    /// Without the line on durability, which is the setting's.
     manifest: String,
+    module: Option<&'static [u8]>,
+}
+
+/// `(module (func (export "on_event") (result i32) (i32.const 1)))`
+const PASS: &[u8] = b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\
+    \x07\x0c\x01\x08on_event\0\0\x0a\x06\x01\x04\0\x41\x01\x0b";
+
+/// Passes everything on.
+pub(super) fn pass_rule(name: &str, topic_filter: &str) -> Rule {
+    let function = format!("wasm = \"{name}.wasm\"");
+    let mut rule = rule(name, topic_filter, "", &function);
+    rule.module = Some(PASS);
+    rule
 }
 
 /// Passes on what is hotter than 50 degrees.
 pub(super) fn filter_rule(name: &str, topic_filter: &str) -> Rule {
     let function = "stock = \"threshold\"\n\n[params]\nlimit = 50";
-    rule(name, topic_filter, function)
+    rule(name, topic_filter, TEMPERATURE, function)
 }
 
 /// Averages over one second.
 pub(super) fn average_rule(name: &str, topic_filter: &str) -> Rule {
     let function = "stock = \"average\"\n\n[window]\ntumbling = \"1s\"";
-    rule(name, topic_filter, function)
+    rule(name, topic_filter, TEMPERATURE, function)
 }
 
-fn rule(name: &str, topic_filter: &str, function: &str) -> Rule {
+const TEMPERATURE: &str = "[inputs]\nvalue = \"/temperature\"\n";
+
+fn rule(name: &str, topic_filter: &str, inputs: &str, function: &str) -> Rule {
     let manifest = format!(
         r#"name = "{name}"
 version = 1
-durability = "volatile"
 
 [on]
 mqtt = ["{topic_filter}"]
 key = "{{topic.1}}"
 
-[inputs]
-value = "/temperature"
-
+{inputs}
 [ports.out]
 to = "local"
 topic = "out/{{key}}"
@@ -68,7 +104,11 @@ topic = "out/{{key}}"
 "#
     );
     let name = name.to_owned();
-    Rule { name, manifest }
+    Rule {
+        name,
+        manifest,
+        module: None,
+    }
 }
 
 /// Ends with its owner, at the latest.
@@ -88,11 +128,14 @@ impl Agent {
     ) -> Result<Self> {
         let rules_dir = folder.join("rules");
         fs::create_dir_all(&rules_dir)?;
+        let durability = setting.durability.name();
         for rule in rules {
-            fs::write(
-                rules_dir.join(format!("{}.toml", rule.name)),
-                &rule.manifest,
-            )?;
+            let file = |ending| rules_dir.join(format!("{}.{ending}", rule.name));
+            let manifest = format!("durability = \"{durability}\"\n{}", rule.manifest);
+            fs::write(file("toml"), manifest)?;
+            if let Some(module) = rule.module {
+                fs::write(file("wasm"), module)?;
+            }
         }
         let config = folder.join("agent.toml");
         fs::write(&config, configuration(setting, folder, port, qos))?;
@@ -163,8 +206,8 @@ impl Agent {
         usage::of(self.process.id())
     }
 
-    /// Asks it to end, and fails unless it does so in good order.
-    pub(super) fn stop(mut self) -> Result<()> {
+    /// Asks it to end, and fails unless it does so in good order. Returns its log.
+    pub(super) fn stop(mut self) -> Result<String> {
         self.check_alive()?;
         let terminate = format!("kill -TERM {}", self.process.id());
         Command::new("sh").args(["-c", &terminate]).status()?;
@@ -172,7 +215,7 @@ impl Agent {
         while begun.elapsed() < STOP_WAIT {
             match self.process.try_wait()? {
                 None => thread::sleep(Duration::from_millis(10)),
-                Some(status) if status.success() => return Ok(()),
+                Some(status) if status.success() => return self.log(),
                 Some(status) => bail!("the agent ended badly ({status}): {}", self.log()?),
             }
         }
@@ -207,6 +250,9 @@ fn configuration(setting: &Setting, folder: &Path, port: u16, qos: u8) -> String
     let (protocol, folder) = (&setting.protocol, folder.display());
     let coalesce = setting.coalesce.as_ref();
     let coalesce = coalesce.map_or(String::new(), |wait| format!("coalesce = \"{wait}\"\n"));
+    let commit_events = setting.commit_events;
+    let commit_events =
+        commit_events.map_or(String::new(), |count| format!("commit_events = {count}\n"));
     format!(
         r#"[gateway]
 id = "bench"
@@ -217,6 +263,6 @@ rules_dir = "{folder}/rules"
 url = "mqtt://127.0.0.1:{port}"
 protocol = "{protocol}"
 qos = {qos}
-{coalesce}"#
+{coalesce}{commit_events}"#
     )
 }

@@ -46,13 +46,13 @@ pub(super) fn table(rows: &[Row]) -> String {
         let heads: Vec<&str> = group.iter().take(1).flat_map(names).collect();
         let _ = writeln!(
             text,
-            "\n{:<20}{}",
+            "\n{:<26}{}",
             "",
             line(heads.iter().map(|name| (*name).to_owned()), &heads)
         );
         for row in group {
             let values = row.figures.iter().map(|figure| number(figure.1));
-            let _ = writeln!(text, "{:<20}{}", row.name, line(values, &heads));
+            let _ = writeln!(text, "{:<26}{}", row.name, line(values, &heads));
         }
     }
     text

@@ -1,7 +1,7 @@
 //! The workloads: which rules the agent gets, what is sent, what has to come back, and the figures that
 //! one run gives. Repeating and printing is left to the command.
 
-use super::agent::{Agent, Rule, Setting, average_rule, filter_rule};
+use super::agent::{Agent, Durability, Rule, Setting, average_rule, filter_rule};
 use super::broker::Broker;
 use super::event;
 use super::measure::{Expect, collect};
@@ -124,9 +124,23 @@ pub(super) fn loaded(work: Work, plan: Plan, setting: &Setting) -> Result<Figure
             ("rss_before_mb", before.rss_mb),
             ("rss_peak_mb", after.peak_rss_mb),
         ]);
-        agent.stop()?;
+        let log = agent.stop()?;
+        if setting.durability == Durability::ExactlyOnce {
+            let p99 = commit_p99_ms(&log).unwrap_or(f64::NAN);
+            figures.push(("commit_p99_ms", p99));
+        }
     }
     Ok(figures)
+}
+
+/// What the agent says at its end of how long its commits took: `journal commits=7 … p99_us=3100`.
+fn commit_p99_ms(log: &str) -> Option<f64> {
+    let line = log
+        .lines()
+        .rfind(|line| line.contains(" journal commits="))?;
+    let (_, rest) = line.split_once(" p99_us=")?;
+    let us: f64 = rest.split_whitespace().next()?.parse().ok()?;
+    Some(us / 1e3)
 }
 
 /// Starts the agent while events are coming in, and takes the time up to its first result.
@@ -199,12 +213,12 @@ pub(super) fn idle(setting: &Setting) -> Result<Figures> {
 }
 
 /// A run's files; removed at its end.
-struct Folder {
-    path: PathBuf,
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
 }
 
 impl Folder {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let name = format!("tidemill-bench-{}-{run}", std::process::id());
@@ -218,5 +232,17 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // What is left behind lies among temporary files.
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_on_commits_is_found() {
+        let log = "INFO stopping\nINFO journal commits=7 mean_us=1200 p99_us=3250 max_us=9000\n";
+        assert_eq!(commit_p99_ms(log), Some(3.25));
+        assert_eq!(commit_p99_ms("INFO stopping"), None);
     }
 }
