@@ -385,7 +385,7 @@ impl Outbox {
 
     /// Rows that were asked for could not be read.
     pub fn read_failed(&mut self, id: &LaneId) {
-        self.lane(id).reading = false;
+        self.lane(id).read_failed();
     }
 
     /// Writes rows of commits before `floor_lsn` again in the commit `lsn`. Where they have to be

@@ -50,8 +50,8 @@ pub struct Lane {
     gap: Option<Gap>,
     /// Rows that were dropped before that.
     dropped_before: u64,
-    /// The oldest chunk is being read.
-    pub(super) reading: bool,
+    /// A chunk is being read.
+    reading: bool,
 }
 
 /// Where rows have to be read.
@@ -199,7 +199,7 @@ impl Lane {
         self.last_seq += 1;
         row.seq = self.last_seq;
         self.delta.rows.push(row.clone());
-        self.store.insert(row, lsn);
+        self.store_row(row, lsn);
     }
 
     /// Tells in the commit `lsn` what it drops, however full the lane is. Returns how many rows.
@@ -428,14 +428,11 @@ impl Lane {
         if self.reading || !self.store.wants_more() {
             return None;
         }
-        self.read_first_chunk(durable_lsn)
+        self.begin_reading(None, durable_lsn)
     }
 
-    fn read_first_chunk(&mut self, durable_lsn: u64) -> Option<Wanted> {
-        if self.store.first_chunk()?.last_lsn > durable_lsn {
-            return None;
-        }
-        let chunk = self.store.close_first_chunk()?;
+    fn begin_reading(&mut self, floor_lsn: Option<u64>, durable_lsn: u64) -> Option<Wanted> {
+        let chunk = self.store.begin_reading(floor_lsn, durable_lsn)?;
         self.reading = true;
         Some(Wanted {
             from_lsn: chunk.lsn,
@@ -443,6 +440,12 @@ impl Lane {
             first: chunk.first,
             last: chunk.last,
         })
+    }
+
+    /// Rows that were asked for could not be read.
+    pub(super) fn read_failed(&mut self) {
+        self.reading = false;
+        self.store.stop_reading();
     }
 
     /// Rows that were asked for have come. Returns how many of them the journal does not have any
@@ -486,14 +489,10 @@ impl Lane {
 
     /// As [`Lane::relocate`] for rows that have to be read first.
     pub(super) fn wants_to_relocate(&mut self, floor_lsn: u64, durable_lsn: u64) -> Option<Wanted> {
-        let is_old = self
-            .store
-            .first_chunk()
-            .is_some_and(|chunk| chunk.lsn < floor_lsn);
-        if self.reading || !is_old {
+        if self.reading {
             return None;
         }
-        self.read_first_chunk(durable_lsn)
+        self.begin_reading(Some(floor_lsn), durable_lsn)
     }
 
     /// The rows to relocate have come.
@@ -504,7 +503,7 @@ impl Lane {
         self.delta
             .relocated
             .extend(rows.filter(|row| !settled.contains(row.seq)));
-        self.store.moved_first_chunk(lsn);
+        self.store.moved(lsn);
     }
 
     /// The waiting rows that are in memory, oldest first.
@@ -526,7 +525,7 @@ impl Lane {
         for row in delta.rows {
             self.counts.made += 1;
             self.last_seq = self.last_seq.max(row.seq);
-            self.store.insert(row, lsn);
+            self.store_row(row, lsn);
         }
         for row in delta.relocated {
             self.restore_row(row, lsn);
@@ -547,7 +546,13 @@ impl Lane {
     /// Takes up a row of a commit that the lane's record covers.
     pub(super) fn restore_row(&mut self, row: Row, lsn: u64) {
         if row.seq <= self.last_seq && !self.settled.contains(row.seq) {
-            self.store.insert(row, lsn);
+            self.store_row(row, lsn);
         }
+    }
+
+    fn store_row(&mut self, row: Row, lsn: u64) {
+        let settled = &self.settled;
+        self.store
+            .insert(row, lsn, |first, last| settled.absent(first, last));
     }
 }

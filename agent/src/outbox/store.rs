@@ -1,11 +1,18 @@
 //! The rows of one lane that wait: the oldest in memory, up to a bound; of the others only where in
 //! the journal they stand, in chunks, so that an outage of days costs no memory.
+//!
+//! Every row in memory comes before every chunk, and between the first and the last row of a chunk
+//! there is none that waits and does not belong to it. Both hold in whatever order a start finds the
+//! rows: those that were written again stand behind younger ones.
+
+mod chunk;
 
 use std::collections::VecDeque;
 
 use super::bounds::Bounds;
-use super::gap::Gap;
 use crate::emission::Row;
+
+pub(super) use chunk::Chunk;
 
 /// What a row costs besides topic and payload.
 const ROW_OVERHEAD_BYTES: usize = 64;
@@ -23,26 +30,6 @@ pub(super) struct Held {
     pub(super) lsn: u64,
 }
 
-/// Rows that stand in the journal only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chunk {
-    pub(super) first: u64,
-    pub(super) last: u64,
-    /// How many of them wait.
-    pub(super) count: u64,
-    pub(super) bytes: u64,
-    /// The earliest commit that has one of them.
-    pub(super) lsn: u64,
-    /// The latest.
-    pub(super) last_lsn: u64,
-    /// When the youngest was made.
-    pub(super) newest_ms: i64,
-    /// What the gap records among them tell.
-    pub(super) gap: Option<Gap>,
-    /// Nothing more is added to it.
-    closed: bool,
-}
-
 /// Waiting rows, in the order of their numbers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Store {
@@ -58,21 +45,32 @@ impl Store {
         self.bounds = bounds;
     }
 
-    /// Takes a row in that is younger than all others, or one that is known or was known before:
-    /// then only its place in the journal is new.
-    pub(super) fn insert(&mut self, row: Row, lsn: u64) {
-        let last = self
-            .chunks
-            .back()
-            .map(|chunk| chunk.last)
-            .or_else(|| self.head.back().map(|held| held.row.seq));
-        if last.is_some_and(|last| row.seq <= last) {
-            self.insert_again(row, lsn);
-        } else if self.chunks.is_empty() && !self.is_over(row_bytes(&row)) {
-            self.head_bytes += row_bytes(&row);
-            self.head.push_back(Held { row, lsn });
+    /// Takes a row in. Of one that is known only its place in the journal is new. `waiting` counts
+    /// the rows of a range that are not settled, whether they are known or not.
+    pub(super) fn insert(&mut self, row: Row, lsn: u64, waiting: impl Fn(u64, u64) -> u64) {
+        let place = self.head.partition_point(|held| held.row.seq < row.seq);
+        if let Some(held) = self.head.get_mut(place) {
+            if held.row.seq == row.seq {
+                held.lsn = held.lsn.max(lsn);
+                return;
+            }
         } else {
-            self.append_to_chunks(&row, lsn);
+            let first = self.chunks.front().map(|chunk| chunk.first);
+            let is_next = first.is_none_or(|first| row.seq < first);
+            if !is_next || self.is_over(row_bytes(&row)) {
+                return self.insert_into_chunks(&row, lsn, &waiting);
+            }
+        }
+        self.head_bytes += row_bytes(&row);
+        self.head.insert(place, Held { row, lsn });
+        while self.head.len() > self.bounds.head_rows
+            || (self.head_bytes > self.bounds.head_bytes && self.head.len() > 1)
+        {
+            let Some(last) = self.head.pop_back() else {
+                return;
+            };
+            self.head_bytes -= row_bytes(&last.row);
+            self.insert_into_chunks(&last.row, last.lsn, &waiting);
         }
     }
 
@@ -81,57 +79,25 @@ impl Store {
             || (self.head_bytes + more > self.bounds.head_bytes && !self.head.is_empty())
     }
 
-    fn append_to_chunks(&mut self, row: &Row, lsn: u64) {
-        let bytes = row_bytes(row) as u64;
-        match self.chunks.back_mut() {
-            Some(chunk) if !chunk.closed && chunk.bytes + bytes <= self.bounds.chunk_bytes => {
-                chunk.last = row.seq;
-                chunk.count += 1;
-                chunk.bytes += bytes;
-                chunk.lsn = chunk.lsn.min(lsn);
-                chunk.last_lsn = chunk.last_lsn.max(lsn);
-                chunk.newest_ms = chunk.newest_ms.max(row.at_ms);
-                chunk.gap = Gap::of(row).map(|gap| gap.and(chunk.gap)).or(chunk.gap);
+    fn insert_into_chunks(&mut self, row: &Row, lsn: u64, waiting: &impl Fn(u64, u64) -> u64) {
+        let max = self.bounds.chunk_bytes;
+        let place = self.chunks.partition_point(|chunk| chunk.first <= row.seq);
+        let before = place.checked_sub(1).and_then(|at| self.chunks.get_mut(at));
+        if let Some(chunk) = before {
+            if row.seq <= chunk.last {
+                return chunk.stands_also_in(lsn);
             }
-            _ => self.chunks.push_back(Chunk::of(row, lsn)),
-        }
-    }
-
-    fn insert_again(&mut self, row: Row, lsn: u64) {
-        let in_chunks = |chunk: &Chunk| chunk.first <= row.seq && row.seq <= chunk.last;
-        if self.chunks.iter().any(in_chunks) {
-            return;
-        }
-        let place = self.head.partition_point(|held| held.row.seq < row.seq);
-        match self.head.get_mut(place) {
-            Some(held) if held.row.seq == row.seq => held.lsn = held.lsn.max(lsn),
-            _ => {
-                self.head_bytes += row_bytes(&row);
-                self.head.insert(place, Held { row, lsn });
-                while self.head.len() > 1 && self.is_over(0) {
-                    self.spill_last();
-                }
+            if chunk.has_room(row, max) && waiting(chunk.last + 1, row.seq - 1) == 0 {
+                return chunk.add(row, lsn);
             }
         }
-    }
-
-    fn spill_last(&mut self) {
-        let Some(held) = self.head.pop_back() else {
-            return;
-        };
-        self.head_bytes = self.head_bytes.saturating_sub(row_bytes(&held.row));
-        let chunk = Chunk::of(&held.row, held.lsn);
-        match self.chunks.front_mut() {
-            Some(front) if front.bytes + chunk.bytes <= self.bounds.chunk_bytes => {
-                front.first = chunk.first;
-                front.count += 1;
-                front.bytes += chunk.bytes;
-                front.lsn = front.lsn.min(held.lsn);
-                front.last_lsn = front.last_lsn.max(held.lsn);
-                front.newest_ms = front.newest_ms.max(chunk.newest_ms);
-                front.gap = chunk.gap.map(|gap| gap.and(front.gap)).or(front.gap);
+        match self.chunks.get_mut(place) {
+            Some(chunk)
+                if chunk.has_room(row, max) && waiting(row.seq + 1, chunk.first - 1) == 0 =>
+            {
+                chunk.add(row, lsn);
             }
-            _ => self.chunks.push_front(chunk),
+            _ => self.chunks.insert(place, Chunk::of(row, lsn)),
         }
     }
 
@@ -188,7 +154,8 @@ impl Store {
             }
         }
         // One that is being read stays until its rows come.
-        self.chunks.retain(|chunk| chunk.count > 0 || chunk.closed);
+        self.chunks
+            .retain(|chunk| chunk.count > 0 || chunk.is_reading);
     }
 
     /// Takes the rows of a range out of memory and returns them.
@@ -211,11 +178,28 @@ impl Store {
             && self.head_bytes <= self.bounds.head_bytes / 2
     }
 
-    /// The oldest chunk is being read: younger rows go to another.
-    pub(super) fn close_first_chunk(&mut self) -> Option<Chunk> {
-        let chunk = self.chunks.front_mut()?;
-        chunk.closed = true;
+    /// Begins to read a chunk, if all of it is durable: the oldest one, or the oldest that stands in a
+    /// commit before `floor_lsn`. Younger rows go to others.
+    pub(super) fn begin_reading(
+        &mut self,
+        floor_lsn: Option<u64>,
+        durable_lsn: u64,
+    ) -> Option<Chunk> {
+        let is_old = |chunk: &&mut Chunk| floor_lsn.is_none_or(|floor| chunk.lsn < floor);
+        let chunk = self.chunks.iter_mut().find(is_old)?;
+        if chunk.last_lsn > durable_lsn {
+            return None;
+        }
+        (chunk.is_closed, chunk.is_reading) = (true, true);
         Some(chunk.clone())
+    }
+
+    /// It cannot be read now.
+    pub(super) fn stop_reading(&mut self) {
+        self.chunks
+            .iter_mut()
+            .for_each(|chunk| chunk.is_reading = false);
+        self.chunks.retain(|chunk| chunk.count > 0);
     }
 
     /// The rows of the oldest chunk have come; returns how many of them are missing. `waits` tells
@@ -225,7 +209,7 @@ impl Store {
         rows: Vec<(u64, Row)>,
         waits: impl Fn(u64) -> bool,
     ) -> Option<Missing> {
-        let chunk = self.chunks.pop_front()?;
+        let chunk = self.chunks.pop_front_if(|chunk| chunk.is_reading)?;
         let mut came = 0;
         for (lsn, row) in rows {
             let is_new = self.head.back().is_none_or(|held| held.row.seq < row.seq);
@@ -242,12 +226,12 @@ impl Store {
         })
     }
 
-    /// The oldest chunk was written again in this commit.
-    pub(super) fn moved_first_chunk(&mut self, lsn: u64) {
-        if let Some(chunk) = self.chunks.front_mut() {
-            chunk.lsn = lsn;
-            chunk.last_lsn = lsn;
+    /// The chunk that was read was written again in this commit.
+    pub(super) fn moved(&mut self, lsn: u64) {
+        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.is_reading) {
+            (chunk.lsn, chunk.last_lsn) = (lsn, lsn);
         }
+        self.stop_reading();
     }
 
     /// Drops the oldest chunk.
@@ -264,18 +248,5 @@ pub(super) struct Missing {
     pub(super) count: u64,
 }
 
-impl Chunk {
-    fn of(row: &Row, lsn: u64) -> Self {
-        Self {
-            first: row.seq,
-            last: row.seq,
-            count: 1,
-            bytes: row_bytes(row) as u64,
-            lsn,
-            last_lsn: lsn,
-            newest_ms: row.at_ms,
-            gap: Gap::of(row),
-            closed: false,
-        }
-    }
-}
+#[cfg(test)]
+mod tests;
