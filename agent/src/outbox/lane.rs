@@ -48,6 +48,8 @@ pub struct Lane {
     pub(super) delta: LaneDelta,
     /// Dropped since the last commit, for one gap record.
     gap: Option<Gap>,
+    /// The first row of the last gap that was told, and the commit that tells it.
+    told: Option<(u64, u64)>,
     /// Rows that were dropped before that.
     dropped_before: u64,
     /// A chunk is being read.
@@ -87,6 +89,7 @@ impl Lane {
             bounds: Bounds::default(),
             delta: LaneDelta::default(),
             gap: None,
+            told: None,
             dropped_before: record.counts.dropped,
             reading: false,
             id,
@@ -206,9 +209,10 @@ impl Lane {
     pub(super) fn tell_gap(&mut self, gateway: &str, at_ms: i64, lsn: u64) -> Option<u64> {
         let dropped = self.counts.dropped - self.dropped_before;
         self.dropped_before = self.counts.dropped;
-        let told = self.gap.take();
+        let gap = self.gap.take();
+        self.told = gap.map(|gap| (gap.from, lsn)).or(self.told);
         if !matches!(self.outlet, Outlet::Shelf | Outlet::Discarded)
-            && let Some(gap) = told
+            && let Some(gap) = gap
             && let Some(row) = gap.row(&self.id, gateway, at_ms)
         {
             self.counts.made += 1;
@@ -334,7 +338,13 @@ impl Lane {
         }
         let mut out = Vec::new();
         for held in self.store.after(self.handed) {
+            // A row that comes back after a crash, because its end was not durable, must not come
+            // behind its successors: a receiver would take it for one that it has.
+            let untold = self.gap.is_some_and(|gap| gap.from < held.row.seq);
+            let told = self.told.filter(|(from, _)| *from < held.row.seq);
             if !durable(held.lsn)
+                || untold
+                || told.is_some_and(|(_, lsn)| !durable(lsn))
                 || rows >= self.bounds.handed_rows
                 || (bytes >= self.bounds.handed_bytes && rows > 0)
             {

@@ -275,3 +275,19 @@ fn a_lane_whose_destination_is_gone_is_told_unless_given_up() {
     assert_eq!(bench.lane().counts().dead, 1);
     assert_eq!(bench.outbox.dead_letters().unwrap().waiting(), 1);
 }
+
+#[test]
+fn nothing_overtakes_rows_that_were_dropped_and_may_come_back() {
+    let mut bench = Bench::new(limits(3, WhenFull::DropOldest));
+    (0..3).for_each(|n| {
+        bench.push(&n.to_string(), 0);
+    });
+    bench.commit();
+    bench.push("more", 0);
+    assert!(bench.hand_out().is_empty(), "the end of row 1 is not committed");
+    let lsn = bench.lsn();
+    bench.commit();
+    let shipped = bench.outbox.hand_out(lsn - 1, lsn + 1);
+    assert!(shipped.is_empty(), "nor is it durable");
+    assert_eq!(bench.hand_out(), [2, 3, 4, 5]);
+}
