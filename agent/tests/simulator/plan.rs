@@ -257,7 +257,8 @@ fn setup(random: &mut Random) -> Setup {
         same_content,
         rewind_forgets_dup: random.one_in(2),
         keys: random.between(2, 6) as u8,
-        commit_interval_ms: random.pick(&[5, 20, 50, 50, 200]),
+        // A small window and a long interval are slow, and meant to be.
+        commit_interval_ms: random.pick(&[5, 20, 50, 50, 200]).min(8 * max_inflight as u64),
         commit_events: random.pick(&[1, 4, 16, 48]),
         segment_bytes,
         checkpoint_bytes: random.pick(&[8 << 10, 16 << 10, 48 << 10]),
@@ -289,7 +290,7 @@ fn bounds(random: &mut Random) -> Bounds {
         handed_bytes: random.pick(&[500, 1 << 20]),
         request_rows: head_rows.min(request_rows),
         request_bytes: head_bytes.min(random.pick(&[400, 256 << 10])),
-        relocated_bytes: random.pick(&[500, 4_000]),
+        relocated_bytes: random.pick(&[1_000, 4_000]),
         pinned_bytes: random.pick(&[1_000, 16 << 10]),
     }
 }
