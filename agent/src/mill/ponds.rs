@@ -209,7 +209,8 @@ impl Checkpoints {
         // Cursors of the checkpoint are durable; those of now may not be.
         let rows = match sabotage::is(Sabotage::RecyclingOnVolatileCursor) {
             true => oldest_row_lsn,
-            false => running.written.oldest_row_lsn,
+            // Those of the other pond as well: it has to do where this one turns out to be damaged.
+            false => [a, b].into_iter().filter_map(|of| of.oldest_row_lsn).min(),
         };
         let ponds = a.lsn.min(b.lsn) + 1;
         self.relocating = true;
@@ -283,7 +284,8 @@ mod tests {
         assert_eq!(write(&mut checkpoints, 10, None), None);
         assert_eq!(write(&mut checkpoints, 20, None), Some(11));
         assert_eq!(write(&mut checkpoints, 30, Some(5)), Some(5));
-        assert_eq!(write(&mut checkpoints, 40, None), Some(31));
+        assert_eq!(write(&mut checkpoints, 40, None), Some(5));
+        assert_eq!(write(&mut checkpoints, 50, None), Some(41));
     }
 
     #[test]
