@@ -435,10 +435,18 @@ impl Lane {
 
     /// The rows that have to be read back next.
     pub(super) fn wants(&mut self, durable_lsn: u64) -> Option<Wanted> {
-        if self.reading || !self.store.wants_more() {
+        let asked = self.store.wants_more() || self.lacks_request();
+        if self.reading || !asked {
             return None;
         }
         self.begin_reading(None, durable_lsn)
+    }
+
+    /// Whether a request that was out when the process ended is not all in memory.
+    fn lacks_request(&self) -> bool {
+        let last = self.store.last_in_memory().unwrap_or(0);
+        self.batch
+            .is_some_and(|(_, end)| self.handed < end && last < end)
     }
 
     fn begin_reading(&mut self, floor_lsn: Option<u64>, durable_lsn: u64) -> Option<Wanted> {

@@ -123,6 +123,11 @@ impl Store {
         self.head.range(place..)
     }
 
+    /// The youngest row in memory.
+    pub(super) fn last_in_memory(&self) -> Option<u64> {
+        self.head.back().map(|held| held.row.seq)
+    }
+
     /// The rows in memory, for a new place in the journal.
     pub(super) fn head_mut(&mut self) -> impl Iterator<Item = &mut Held> {
         self.head.iter_mut()
