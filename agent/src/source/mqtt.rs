@@ -4,7 +4,7 @@
 
 mod connection;
 pub mod epochs;
-mod fingerprint;
+pub mod fingerprint;
 mod intake;
 pub(crate) mod link;
 pub(crate) mod negotiation;

@@ -3,6 +3,26 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::event::SubscriptionIds;
+
+/// The number of one copy of a message: over MQTT 5 each subscription gets one, and an identifier that
+/// was free again may stand for another copy of the same message. Where a copy names no subscription
+/// it is the message's own; else XXH3 with 128 bits of that, little-endian, and of the subscription
+/// identifiers in the order that they are named in, four bytes each.
+pub fn of_copy(message: u128, subscriptions: &SubscriptionIds) -> u128 {
+    let ids = match subscriptions {
+        SubscriptionIds::Unknown => return message,
+        SubscriptionIds::One(id) => std::slice::from_ref(id),
+        SubscriptionIds::Many(ids) => ids,
+    };
+    let mut hash = Xxh3::new();
+    hash.update(&message.to_le_bytes());
+    for id in ids {
+        hash.update(&id.to_le_bytes());
+    }
+    hash.digest128()
+}
+
 /// Computes fingerprints; kept, because setting up the hash costs more than a small message does.
 #[derive(Default)]
 pub(super) struct Fingerprints {
@@ -89,6 +109,21 @@ mod tests {
             &[],
             0x9c48bdc0_4a6749aa_b02becec_0e25d30e,
         );
+    }
+
+    #[test]
+    fn copies_of_a_message_differ_by_the_subscriptions_they_name() {
+        let copies = [
+            SubscriptionIds::Unknown,
+            SubscriptionIds::One(1),
+            SubscriptionIds::One(2),
+            SubscriptionIds::Many([1, 2].into()),
+        ];
+        let numbers = copies.each_ref().map(|ids| of_copy(7, ids));
+        assert_eq!(numbers[0], 7);
+        for (place, one) in numbers.iter().enumerate() {
+            assert_eq!(numbers.iter().position(|other| other == one), Some(place));
+        }
     }
 
     #[test]

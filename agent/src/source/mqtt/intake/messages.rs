@@ -5,6 +5,7 @@ use tracing::warn;
 
 use super::Intake;
 use crate::event::{Event, EventFault};
+use crate::source::mqtt::fingerprint::of_copy;
 use crate::source::mqtt::connection::Received;
 use crate::source::mqtt::{Flow, SourceReport};
 use crate::topic::Topic;
@@ -21,6 +22,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
                         .fingerprints
                         .of(name, &received.payload, &received.properties),
                 };
+                let hash = of_copy(hash, &received.subscriptions);
                 let stamp = self.epochs.stamp(handshake.packet, handshake.dup, hash);
                 if stamp.is_none() {
                     return;
