@@ -173,8 +173,9 @@ impl Sim<'_> {
         let Some(process) = &mut self.process else {
             return;
         };
-        let held = held(&process.mill);
-        let deployment = self.workshop.deployment(&names, &held);
+        // As the agent does it: a filter on its way to the broker keeps its number.
+        let known = [process.source.wanted.clone(), held(&process.mill)].concat();
+        let deployment = self.workshop.deployment(&names, &known);
         process.source.wanted.clone_from(&deployment.subscriptions);
         let mut out = std::mem::take(&mut self.outputs);
         process

@@ -343,7 +343,7 @@ impl Broker {
         let (before, after) = (uids(&self.session), uids(&session));
         let again = session.iter().flat_map(Session::copies);
         let again = again
-            .filter(|copy| !copy.message.named)
+            .filter(|copy| !copy.message.named || copy.retained)
             .map(|copy| copy.message.uid)
             .collect();
         (self.session, self.retained) = (session, retained);

@@ -304,7 +304,8 @@ impl<'a> Sim<'a> {
             return Some(format!("the broker has messages; it holds {held} filters"));
         }
         if !process.source.is_settled() || process.source.has_acks() {
-            return Some("the source has something to say".to_owned());
+            let left = process.source.left();
+            return Some(format!("the source has something to say: {left}"));
         }
         if let Some(uid) = self.truth.missing().first() {
             return Some(format!("message {uid} has not come out"));

@@ -9,6 +9,7 @@ use tidemill::event::{Event, EventFault};
 use tidemill::mill::Input;
 use tidemill::source::mqtt::Confirmation;
 use tidemill::source::mqtt::epochs::Epochs;
+use tidemill::source::mqtt::fingerprint::of_copy;
 use tidemill::source::mqtt::subscriptions::{Change, Subscriptions};
 use tidemill::topic::Subscription;
 
@@ -79,6 +80,13 @@ impl Source {
         self.library.is_empty() && self.reports.is_empty() && self.subscriptions.settled()
     }
 
+    /// What is left to be done, for people.
+    pub(crate) fn left(&self) -> String {
+        let (library, reports) = (self.library.len(), self.reports.len());
+        let (settled, acks) = (self.subscriptions.settled(), self.acks.len());
+        format!("library {library}, reports {reports}, filters settled {settled}, acks {acks}")
+    }
+
     fn may_subscribe(&self) -> bool {
         self.kept
             || self
@@ -90,7 +98,10 @@ impl Source {
     fn event(&mut self, copy: Copy, packet: u16, dup: bool, unnamed: bool) -> Option<Event> {
         let message = &copy.message;
         let delivery = match message.acknowledged {
-            true => Some(self.epochs.stamp(packet, dup, message.hash)?),
+            true => {
+                let hash = of_copy(message.hash, &copy.ids);
+                Some(self.epochs.stamp(packet, dup, hash)?)
+            },
             false => None,
         };
         let mut event = Event::new(message.topic.clone(), Bytes::new(), 0);

@@ -101,7 +101,7 @@ impl Truth {
     pub(crate) fn kept_copy(&mut self, uid: usize) {
         let fact = &mut self.facts[uid];
         // Rules that are checked do not want retained copies.
-        fact.at_most += u32::from(fact.base.is_none());
+        fact.at_most = fact.at_most.saturating_add(u32::from(fact.base.is_none()));
     }
 
     /// The broker has lost it; it may have been counted before.
@@ -117,7 +117,8 @@ impl Truth {
 
     /// A live copy of a kept message, on a filter that is not checked otherwise.
     pub(crate) fn kept_live(&mut self, uid: usize) {
-        self.facts[uid].at_most += 1;
+        let fact = &mut self.facts[uid];
+        fact.at_most = fact.at_most.saturating_add(1);
     }
 
     /// A receiver took a row.
