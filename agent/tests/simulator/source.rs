@@ -77,7 +77,12 @@ impl Source {
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        self.library.is_empty() && self.reports.is_empty() && self.subscriptions.settled()
+        // Pings go on for ever.
+        let only_pongs = self
+            .library
+            .iter()
+            .all(|packet| matches!(packet, ToClient::Pong));
+        only_pongs && self.reports.is_empty() && self.subscriptions.settled()
     }
 
     /// What is left to be done, for people.
