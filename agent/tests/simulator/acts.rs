@@ -18,7 +18,9 @@ impl Sim<'_> {
             self.say(format_args!("{act:?}"));
         }
         match act {
-            Act::Publish { key, kind } => self.publish(key, kind),
+            Act::Publish { key, kind } => {
+                self.publish(key, kind);
+            }
             Act::Crash { power } => self.crash(power),
             Act::CrashAt {
                 moment,
@@ -70,10 +72,10 @@ impl Sim<'_> {
         }
     }
 
-    /// A sensor publishes.
-    pub(crate) fn publish(&mut self, key: u8, kind: Kind) {
+    /// A sensor publishes. Returns whether the broker has it for the rules that are checked.
+    pub(crate) fn publish(&mut self, key: u8, kind: Kind) -> bool {
         if !self.broker.up {
-            return;
+            return false;
         }
         let message = Rc::new(self.message(key, kind));
         let uid = message.uid;
@@ -92,6 +94,7 @@ impl Sim<'_> {
         if let Some(conn) = self.broker.conn {
             self.send_to_client(conn, out);
         }
+        accepted && message.base.is_some()
     }
 
     fn message(&mut self, key: u8, kind: Kind) -> Message {

@@ -115,6 +115,8 @@ pub(crate) struct Sim<'a> {
     pub(crate) connack_lost_session: bool,
     pub(crate) healed_us: Option<u64>,
     quiet: u32,
+    /// Which messages of each key the broker took after the last fault.
+    probed: Vec<u8>,
     /// Somebody watches: more is told.
     pub(crate) tells: bool,
     done: bool,
@@ -189,6 +191,7 @@ impl<'a> Sim<'a> {
             connack_lost_session: false,
             healed_us: None,
             quiet: 0,
+            probed: vec![0; usize::from(setup.keys)],
             tells: echo,
             done: false,
             setup,
@@ -262,10 +265,19 @@ impl<'a> Sim<'a> {
         }
     }
 
-    /// One more message of each key, which has to pass.
+    /// One more message of each key and kind, which has to pass. Where the broker has none to give
+    /// them to, the sensors try again: a gateway that forgot to subscribe never gets them.
     fn probe(&mut self) {
         for key in 0..self.setup.keys {
-            self.publish(key, Kind::Reading);
+            for (kind, done) in [(Kind::Reading, 1), (Kind::Alarm, 2)] {
+                let place = usize::from(key);
+                if self.probed[place] & done == 0 && self.publish(key, kind) {
+                    self.probed[place] |= done;
+                }
+            }
+        }
+        if self.probed.iter().any(|done| *done != 3) {
+            self.agenda.after(500_000, Happening::Probes);
         }
     }
 
@@ -299,6 +311,10 @@ impl<'a> Sim<'a> {
         let Some(process) = &self.process else {
             return Some("the gateway is down".to_owned());
         };
+        if self.probed.iter().any(|done| *done != 3) {
+            let held = self.broker.subscriptions().len();
+            return Some(format!("a probe finds no subscriber; {held} filters are held"));
+        }
         if !self.broker.is_empty() {
             let held = self.broker.subscriptions().len();
             return Some(format!("the broker has messages; it holds {held} filters"));
