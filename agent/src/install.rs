@@ -2,11 +2,12 @@
 //! (each content once), runs the tests inside, and binds rule and function together. Collects every
 //! error, so that an owner mends them in one go.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{Config, LOCAL};
+use crate::event::hash_bytes;
 use crate::function::{Engine, Module};
 use crate::limits::{FunctionLimits, RULES_MAX};
 use crate::mill::{BoundRule, prove};
@@ -170,8 +171,12 @@ fn manifests(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
     Ok(paths)
 }
 
-/// The subscriptions that rules need. A filter keeps the number that it has in `held`; a new one
-/// gets the lowest that is free, so that numbers stay small on the wire.
+/// A subscription identifier has at most three bytes on the wire.
+const IDENTIFIERS: u128 = (1 << 21) - 1;
+
+/// The subscriptions that rules need. A filter keeps the number that it has in `held`; a new one gets
+/// one that hangs on its text alone, as far as that is free: copies that wait at the broker bear it,
+/// and have to be understood also where nobody took note of the number before the process ended.
 pub fn subscriptions(rules: &[BoundRule], held: &[Subscription]) -> Vec<Subscription> {
     let mut wanted: Vec<&TopicFilter> = rules
         .iter()
@@ -179,20 +184,22 @@ pub fn subscriptions(rules: &[BoundRule], held: &[Subscription]) -> Vec<Subscrip
         .collect();
     wanted.sort();
     wanted.dedup();
-    let mut free = (1..).filter(|id| !held.iter().any(|subscription| subscription.id == *id));
+    let mut taken: BTreeSet<u32> = held.iter().map(|subscription| subscription.id).collect();
     wanted
         .into_iter()
         .filter_map(|filter| {
-            match held
-                .iter()
-                .find(|known| known.id != 0 && known.filter == *filter)
-            {
-                Some(subscription) => Some(subscription.clone()),
-                None => Some(Subscription {
-                    id: free.next()?,
-                    filter: filter.clone(),
-                }),
+            let known = |known: &&Subscription| known.id != 0 && known.filter == *filter;
+            if let Some(known) = held.iter().find(known) {
+                return Some(known.clone());
             }
+            let own = hash_bytes(&[filter.as_str().as_bytes()]) % IDENTIFIERS;
+            let tries = (0..IDENTIFIERS).map(|more| 1 + (own + more) % IDENTIFIERS);
+            let mut tries = tries.filter_map(|id| u32::try_from(id).ok());
+            let id = tries.find(|id| taken.insert(*id))?;
+            Some(Subscription {
+                id,
+                filter: filter.clone(),
+            })
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! What a session holds, what it should hold, and the way between: which filters to subscribe and
 //! which to drop. Pure; sending and persisting are the owner's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::retained::Retained;
 use crate::event::SubscriptionIds;
@@ -32,9 +32,16 @@ pub struct Refusal {
 }
 
 /// The subscriptions of one session.
+///
+/// Each connection asks for all of them anew. That a broker kept the session is no word on what is in
+/// it: one that was killed may have gone back to an older stand, and where the agent ended between the
+/// broker's word that the session is new and taking note of it, the next start finds a session that
+/// was kept, and is empty.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     held: BTreeMap<TopicFilter, u32>,
+    /// Those that the broker took on this connection.
+    taken: BTreeSet<TopicFilter>,
     waiting: VecDeque<Change>,
     /// Asked of the library, not yet on the wire: their packet identifiers are not known.
     asked: VecDeque<Change>,
@@ -71,6 +78,7 @@ impl Subscriptions {
         self.waiting.clear();
         self.asked.clear();
         self.sent.clear();
+        self.taken.clear();
         self.deferred = false;
     }
 
@@ -98,7 +106,7 @@ impl Subscriptions {
             without_covered(wanted)
         };
         let is_held = |s: &Subscription| match self.held.get(&s.filter) {
-            Some(id) => *id == s.id || !identifiers,
+            Some(id) => self.taken.contains(&s.filter) && (*id == s.id || !identifiers),
             None => false,
         };
         let missing = wanted.iter().filter(|s| !is_held(s)).cloned();
@@ -112,6 +120,7 @@ impl Subscriptions {
         self.waiting = missing.map(Change::Subscribe).collect();
         for filter in &unwanted {
             self.held.remove(filter);
+            self.taken.remove(filter);
         }
         let shrunk = !unwanted.is_empty();
         self.waiting
@@ -154,6 +163,7 @@ impl Subscriptions {
         match refused {
             Some(reason) => Some(Refusal { filter, reason }),
             None => {
+                self.taken.insert(filter.clone());
                 self.held.insert(filter, if identifiers { id } else { 0 });
                 None
             }
@@ -215,6 +225,7 @@ mod tests {
 
     fn check(held: &[(u32, &str)], wanted: &[(u32, &str)], identifiers: bool, expected: &[&str]) {
         let mut subscriptions = Subscriptions::new(list(held));
+        subscriptions.taken = subscriptions.held.keys().cloned().collect();
         subscriptions.aim(&list(wanted), identifiers);
         assert_eq!(
             changes(&mut subscriptions),
@@ -237,6 +248,24 @@ mod tests {
     }
 
     #[test]
+    fn each_connection_subscribes_anew_whatever_the_session_is_known_to_hold() {
+        for identifiers in [true, false] {
+            let mut subscriptions = Subscriptions::new(list(&[(1, "a"), (2, "b")]));
+            subscriptions.aim(&list(&[(1, "a")]), identifiers);
+            assert_eq!(changes(&mut subscriptions), ["+1 a", "-b"]);
+            subscriptions.sent(1);
+            subscriptions.sent(2);
+            subscriptions.acknowledged(1, None, identifiers);
+            subscriptions.acknowledged(2, None, identifiers);
+            subscriptions.aim(&list(&[(1, "a")]), identifiers);
+            assert_eq!(changes(&mut subscriptions), Vec::<String>::new());
+            subscriptions.interrupted();
+            subscriptions.aim(&list(&[(1, "a")]), identifiers);
+            assert_eq!(changes(&mut subscriptions), ["+1 a"]);
+        }
+    }
+
+    #[test]
     fn covered_filters_are_subscribed_only_where_copies_tell_them_apart() {
         let both = [(1, "a/+/c"), (2, "a/b/c")];
         check(&[], &both, true, &["+1 a/+/c", "+2 a/b/c"]);
@@ -255,8 +284,9 @@ mod tests {
         subscriptions.sent(12);
         assert_eq!(subscriptions.acknowledged(12, None, true), None);
         subscriptions.interrupted();
+        assert_eq!(subscriptions.held(), list(&[(2, "b")]));
         subscriptions.aim(&list(&[(1, "a"), (2, "b")]), true);
-        assert_eq!(changes(&mut subscriptions), ["+1 a"]);
+        assert_eq!(changes(&mut subscriptions), ["+1 a", "+2 b"]);
     }
 
     #[test]
