@@ -171,7 +171,13 @@ impl Sim<'_> {
             if source.reports.len() >= REPORTS_MAX {
                 break;
             }
-            let Some(packet) = source.library.pop_front() else {
+            // Without a connection the library says nothing; of what an earlier one left it speaks
+            // after the broker's welcome.
+            let welcomed = source.epochs.current().is_some();
+            let speaks = |packet: &mut ToClient| {
+                welcomed || matches!(packet, ToClient::Connack { .. })
+            };
+            let Some(packet) = source.library.pop_front_if(speaks) else {
                 break;
             };
             if let ToClient::Publish { packet, dup, copy } = packet {
@@ -185,7 +191,10 @@ impl Sim<'_> {
             self.signal(packet);
         }
         self.report_events(&mut batch);
-        if self.source().is_some_and(|s| !s.library.is_empty()) {
+        let speaks = |source: &mut Source| {
+            source.epochs.current().is_some() && !source.library.is_empty()
+        };
+        if self.source().is_some_and(speaks) {
             self.agenda.after(1_000, Happening::SourcePolls(process));
             if let Some(source) = self.source() {
                 source.poll_due = true;
