@@ -123,7 +123,12 @@ impl Image {
     /// # Errors
     /// When the commit is of another format or damaged.
     pub fn replay(&mut self, lsn: u64, bytes: &[u8]) -> Result<(), RecordError> {
-        let commit = Commit::decode(bytes)?;
+        self.take_up(lsn, Commit::decode(bytes)?);
+        Ok(())
+    }
+
+    /// As [`Image::replay`], where the commit was read already.
+    pub fn take_up(&mut self, lsn: u64, commit: Commit) {
         if lsn > self.lsn {
             self.apply(lsn, commit);
         } else {
@@ -131,7 +136,6 @@ impl Image {
                 self.outbox.restore_rows(delta, lsn);
             }
         }
-        Ok(())
     }
 
     fn apply(&mut self, lsn: u64, commit: Commit) {

@@ -11,8 +11,8 @@ use tidemill::record::{Commit, LaneRecord};
 /// A second gateway, made of nothing but the commits of the first.
 pub(crate) struct Shadow {
     image: Image,
-    /// Commits that may still be lost, or were not taken up yet.
-    commits: VecDeque<(u64, Vec<u8>)>,
+    /// All commits, as bytes and as they were read.
+    commits: BTreeMap<u64, (Vec<u8>, Commit)>,
     /// Where each row was committed first, by lane.
     rows: HashMap<LaneId, BTreeMap<u64, u64>>,
     /// Where the receipt of each message was committed first.
@@ -37,7 +37,7 @@ impl Shadow {
         });
         Self {
             image,
-            commits: VecDeque::new(),
+            commits: BTreeMap::new(),
             rows: HashMap::new(),
             receipts: HashMap::new(),
             hashes: VecDeque::new(),
@@ -53,17 +53,26 @@ impl Shadow {
         for receipt in &commit.receipts {
             self.receipts.entry(receipt.hash).or_insert(lsn);
         }
-        for delta in commit.lanes {
-            let Some(lane) = delta.lane.filter(|_| !delta.rows.is_empty()) else {
+        for delta in &commit.lanes {
+            let Some(lane) = delta.lane.as_ref().filter(|_| !delta.rows.is_empty()) else {
                 continue;
             };
-            let rows = self.rows.entry(lane).or_default();
-            for row in delta.rows {
+            let rows = self.rows.entry(lane.clone()).or_default();
+            for row in &delta.rows {
                 rows.entry(row.seq).or_insert(lsn);
             }
         }
-        self.commits.push_back((lsn, bytes.to_vec()));
+        self.commits.insert(lsn, (bytes.to_vec(), commit));
         Ok(())
+    }
+
+    /// A commit as it was found in the journal.
+    pub(crate) fn read(&self, lsn: u64, bytes: &[u8]) -> Result<&Commit, String> {
+        let (written, commit) = self.commits.get(&lsn).ok_or("no such commit")?;
+        match written == bytes {
+            true => Ok(commit),
+            false => Err(format!("commit {lsn} is not what was written")),
+        }
     }
 
     /// The mill stands like this right after commit `lsn`.
@@ -120,7 +129,7 @@ impl Shadow {
                 self.needed
             ));
         }
-        self.commits.retain(|(at, _)| *at <= lsn);
+        self.commits.split_off(&(lsn + 1));
         self.hashes.retain(|(at, ..)| *at <= lsn);
         self.receipts.retain(|_, at| *at <= lsn);
         for rows in self.rows.values_mut() {
@@ -145,11 +154,12 @@ impl Shadow {
 
     /// Takes up commits to `lsn`, and compares where the mill said how it stood.
     fn take_up(&mut self, lsn: u64) -> Result<(), String> {
-        while let Some((at, bytes)) = self.commits.front()
-            && *at <= lsn
-        {
-            let replayed = self.image.replay(*at, bytes);
-            replayed.map_err(|error| format!("commit {at}: {error}"))?;
+        let next = self.image.lsn + 1;
+        for (at, (_, commit)) in self.commits.range(next..=lsn.max(next)) {
+            if *at > lsn {
+                break;
+            }
+            self.image.take_up(*at, commit.clone());
             if let Some((_, hash, told)) = self.hashes.pop_front_if(|(stood, ..)| stood == at) {
                 self.compared += 1;
                 if hash != self.image.state_hash() {
@@ -159,7 +169,6 @@ impl Shadow {
                     ));
                 }
             }
-            self.commits.pop_front();
         }
         Ok(())
     }

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 
 use tidemill::emission::{LaneId, Row};
-use tidemill::journal::JournalError;
+use tidemill::journal::model::ModelDisk;
+use tidemill::journal::{Journal, JournalError};
 use tidemill::mill::Input;
 use tidemill::outbox::Wanted;
-use tidemill::record::Commit;
+use tidemill::record::LaneDelta;
 
+use crate::invariants::Shadow;
 use crate::plan::Moment;
 use crate::run::{Happening, Sim};
 
@@ -232,7 +234,7 @@ impl Sim<'_> {
         let Some(process) = self.process.as_mut().filter(|p| p.id == process) else {
             return;
         };
-        match rows_of(process, &lane, wanted) {
+        match rows_of(&process.journal, &self.shadow, &lane, wanted) {
             Ok(rows) => {
                 self.say(format_args!("{} rows of {lane} come", rows.len()));
                 self.turn_mill(Input::RowsRead {
@@ -251,29 +253,28 @@ impl Sim<'_> {
     }
 }
 
-/// As the agent does it.
+/// As the agent does it, but that nothing is read twice.
 fn rows_of(
-    process: &crate::gateway::Process,
+    journal: &Journal<ModelDisk>,
+    shadow: &Shadow,
     lane: &LaneId,
     wanted: &Wanted,
 ) -> Result<Vec<(u64, Row)>, Box<dyn std::error::Error>> {
     let mut rows = Vec::new();
     let mut from_lsn = wanted.from_lsn;
     while from_lsn <= wanted.to_lsn {
-        let records = process.journal.read(from_lsn, READ_BYTES)?;
+        let records = journal.read(from_lsn, READ_BYTES)?;
         let Some((last, _)) = records.last() else {
             break;
         };
         from_lsn = last + 1;
         for (lsn, bytes) in records {
-            let commit = Commit::decode(&bytes)?;
-            let deltas = commit
-                .lanes
-                .into_iter()
-                .filter(|delta| delta.lane.as_ref() == Some(lane));
-            let found = deltas.flat_map(|delta| delta.rows.into_iter().chain(delta.relocated));
+            let commit = shadow.read(lsn, &bytes)?;
+            let of_it = |delta: &&LaneDelta| delta.lane.as_ref() == Some(lane);
+            let deltas = commit.lanes.iter().filter(of_it);
+            let found = deltas.flat_map(|delta| delta.rows.iter().chain(&delta.relocated));
             let found = found.filter(|row| (wanted.first..=wanted.last).contains(&row.seq));
-            rows.extend(found.map(|row| (lsn, row)));
+            rows.extend(found.map(|row| (lsn, row.clone())));
         }
     }
     rows.sort_by_key(|(lsn, row)| (row.seq, *lsn));

@@ -246,7 +246,7 @@ fn setup(random: &mut Random) -> Setup {
         "total", "alarm", "odd", "fragile", "timer", "panes", "entries", "vol", "lossy", "few",
         "zero", "keep",
     ];
-    rules.extend(others.iter().filter(|_| random.one_in(2)));
+    rules.extend(others.iter().filter(|_| random.one_in(3)));
     let (quick, slow) = ((300, 3_000), (2_000, 40_000));
     let segment_bytes = random.pick(&[64 << 10, 64 << 10, 128 << 10]);
     Setup {
