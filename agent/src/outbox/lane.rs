@@ -1,10 +1,13 @@
 //! One lane: rows made, handed out, settled, in the order of their numbers. What changed since the
 //! last commit gathers in a [`LaneDelta`]; applying that to an earlier stand gives the same lane.
 
+mod leaving;
+mod reading;
+
 use super::bounds::Bounds;
 use super::gap::Gap;
 use super::ranges::Ranges;
-use super::store::{Held, Store, row_bytes};
+use super::store::{Store, row_bytes};
 use crate::config::{OutboxLimits, WhenFull};
 use crate::emission::{LaneId, Row};
 use crate::record::{LaneCounts, LaneDelta, LaneRecord, Settled, Settlement};
@@ -321,95 +324,6 @@ impl Lane {
         (new, self.store.remove(first, last))
     }
 
-    /// The rows to hand to the destination now: durable ones, as far as there is room with it.
-    pub(super) fn hand_out(&mut self, durable_lsn: u64) -> Vec<Row> {
-        let durable = |lsn: u64| lsn <= durable_lsn || sabotage::is(Sabotage::SendBeforeSync);
-        if self.outlet == Outlet::Requests {
-            return self.hand_out_request(&durable);
-        }
-        let in_flight = self
-            .store
-            .after(0)
-            .take_while(|held| held.row.seq <= self.handed);
-        let (mut rows, mut bytes) = (0, 0);
-        for held in in_flight {
-            rows += 1;
-            bytes += row_bytes(&held.row);
-        }
-        let mut out = Vec::new();
-        for held in self.store.after(self.handed) {
-            // A row that comes back after a crash, because its end was not durable, must not come
-            // behind its successors: a receiver would take it for one that it has.
-            let untold = self.gap.is_some_and(|gap| gap.from < held.row.seq);
-            let told = self.told.filter(|(from, _)| *from < held.row.seq);
-            if !durable(held.lsn)
-                || untold
-                || told.is_some_and(|(_, lsn)| !durable(lsn))
-                || rows >= self.bounds.handed_rows
-                || (bytes >= self.bounds.handed_bytes && rows > 0)
-            {
-                break;
-            }
-            rows += 1;
-            bytes += row_bytes(&held.row);
-            out.push(held.row.clone());
-        }
-        if let Some(last) = out.last() {
-            self.handed = last.seq;
-        }
-        out
-    }
-
-    fn hand_out_request(&mut self, durable: &impl Fn(u64) -> bool) -> Vec<Row> {
-        let Some((first, last)) = self.batch else {
-            return Vec::new();
-        };
-        if !durable(self.batch_lsn) || self.handed >= last {
-            return Vec::new();
-        }
-        let rows: Vec<Row> = self
-            .store
-            .after(first.saturating_sub(1))
-            .take_while(|held| held.row.seq <= last)
-            .map(|held| held.row.clone())
-            .collect();
-        // After a restart its last rows may still have to be read back.
-        if rows.last().is_some_and(|row| row.seq == last) {
-            self.handed = last;
-            return rows;
-        }
-        Vec::new()
-    }
-
-    /// Says in the commit `lsn` which rows go out as the next request. Returns whether that is new.
-    pub(super) fn cut_request(&mut self, lsn: u64, durable_lsn: u64) -> bool {
-        if self.outlet != Outlet::Requests || self.batch.is_some() {
-            return false;
-        }
-        let (mut last, mut rows, mut bytes) = (None, 0, 0);
-        let mut first = None;
-        for Held { row, lsn } in self.store.after(self.settled.cursor()) {
-            if *lsn > durable_lsn
-                || rows >= self.request_rows.min(self.bounds.request_rows)
-                || (rows > 0 && bytes + row_bytes(row) > self.bounds.request_bytes)
-            {
-                break;
-            }
-            rows += 1;
-            bytes += row_bytes(row);
-            first.get_or_insert(row.seq);
-            last = Some(row.seq);
-        }
-        let (Some(first), Some(last)) = (first, last) else {
-            return false;
-        };
-        self.batch = Some((first, last));
-        self.batch_lsn = lsn;
-        self.handed = self.handed.min(first - 1);
-        self.delta.batch = Some(self.batch);
-        true
-    }
-
     /// The destination has these rows.
     pub(super) fn acknowledged(&mut self, first: u64, last: u64) {
         self.request_rows = self.request_rows.saturating_mul(2);
@@ -431,97 +345,6 @@ impl Lane {
             return Vec::new();
         }
         self.settle(first, last, Settlement::Dead)
-    }
-
-    /// The rows that have to be read back next.
-    pub(super) fn wants(&mut self, durable_lsn: u64) -> Option<Wanted> {
-        let asked = self.store.wants_more() || self.lacks_request();
-        if self.reading || !asked {
-            return None;
-        }
-        self.begin_reading(None, durable_lsn)
-    }
-
-    /// Whether a request that was out when the process ended is not all in memory.
-    fn lacks_request(&self) -> bool {
-        let last = self.store.last_in_memory().unwrap_or(0);
-        self.batch
-            .is_some_and(|(_, end)| self.handed < end && last < end)
-    }
-
-    fn begin_reading(&mut self, floor_lsn: Option<u64>, durable_lsn: u64) -> Option<Wanted> {
-        let chunk = self.store.begin_reading(floor_lsn, durable_lsn)?;
-        self.reading = true;
-        Some(Wanted {
-            from_lsn: chunk.lsn,
-            to_lsn: chunk.last_lsn,
-            first: chunk.first,
-            last: chunk.last,
-        })
-    }
-
-    /// Rows that were asked for could not be read.
-    pub(super) fn read_failed(&mut self) {
-        self.reading = false;
-        self.store.stop_reading();
-    }
-
-    /// Rows that were asked for have come. Returns how many of them the journal does not have any
-    /// more, which never happens unless it was damaged.
-    pub(super) fn rows_read(&mut self, rows: Vec<(u64, Row)>) -> u64 {
-        self.reading = false;
-        let settled = &self.settled;
-        let Some(missing) = self.store.refill(rows, |seq| !settled.contains(seq)) else {
-            return 0;
-        };
-        let there: Vec<u64> = self
-            .store
-            .after(missing.first - 1)
-            .map(|held| held.row.seq)
-            .collect();
-        for seq in missing.first..=missing.last {
-            if !there.contains(&seq) && !self.settled.contains(seq) {
-                self.drop_rows(seq, seq, None);
-            }
-        }
-        missing.count
-    }
-
-    /// Writes the oldest rows again in the commit `lsn`, because they alone keep old segments from
-    /// being used anew: those in memory from commits before `floor_lsn`. Returns their bytes.
-    pub(super) fn relocate(&mut self, floor_lsn: u64, lsn: u64, bytes_max: usize) -> usize {
-        let mut bytes = 0;
-        for held in self.store.head_mut() {
-            if held.lsn >= floor_lsn {
-                continue;
-            }
-            if bytes >= bytes_max {
-                break;
-            }
-            bytes += row_bytes(&held.row);
-            held.lsn = lsn;
-            self.delta.relocated.push(held.row.clone());
-        }
-        bytes
-    }
-
-    /// As [`Lane::relocate`] for rows that have to be read first.
-    pub(super) fn wants_to_relocate(&mut self, floor_lsn: u64, durable_lsn: u64) -> Option<Wanted> {
-        if self.reading {
-            return None;
-        }
-        self.begin_reading(Some(floor_lsn), durable_lsn)
-    }
-
-    /// The rows to relocate have come.
-    pub(super) fn relocate_read(&mut self, rows: Vec<(u64, Row)>, lsn: u64) {
-        self.reading = false;
-        let settled = &self.settled;
-        let rows = rows.into_iter().map(|(_, row)| row);
-        self.delta
-            .relocated
-            .extend(rows.filter(|row| !settled.contains(row.seq)));
-        self.store.moved(lsn);
     }
 
     /// The waiting rows that are in memory, oldest first.

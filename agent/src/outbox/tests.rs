@@ -284,7 +284,10 @@ fn nothing_overtakes_rows_that_were_dropped_and_may_come_back() {
     });
     bench.commit();
     bench.push("more", 0);
-    assert!(bench.hand_out().is_empty(), "the end of row 1 is not committed");
+    assert!(
+        bench.hand_out().is_empty(),
+        "the end of row 1 is not committed"
+    );
     let lsn = bench.lsn();
     bench.commit();
     let shipped = bench.outbox.hand_out(lsn - 1, lsn + 1);

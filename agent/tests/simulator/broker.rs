@@ -2,12 +2,16 @@
 //! their way, a queue behind it, packet identifiers that are used again, redelivery in order. It can
 //! lose its session, and go back to an older stand of everything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod session;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use tidemill::event::SubscriptionIds;
 use tidemill::topic::{Topic, TopicFilter};
+
+use session::{Flight, Session};
 
 use crate::plan::{Copies, Ids, Setup};
 
@@ -64,30 +68,16 @@ pub(crate) enum ToBroker {
     Ping,
 }
 
-#[derive(Debug, Clone)]
-struct Flight {
-    packet: u16,
-    copy: Copy,
-    sent: bool,
-    /// The gateway's library has read it.
-    read: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Session {
-    subscriptions: BTreeMap<TopicFilter, u32>,
-    queue: VecDeque<Copy>,
-    flights: VecDeque<Flight>,
-    last_packet: u16,
-}
+/// Messages that are kept, by topic.
+type Retained = BTreeMap<Topic, Rc<Message>>;
 
 pub(crate) struct Broker {
     copies: Copies,
     ids: Ids,
     max_inflight: usize,
     session: Option<Session>,
-    retained: BTreeMap<Topic, Rc<Message>>,
-    snapshot: Option<(Option<Session>, BTreeMap<Topic, Rc<Message>>)>,
+    retained: Retained,
+    snapshot: Option<(Option<Session>, Retained)>,
     pub(crate) up: bool,
     pub(crate) conn: Option<u64>,
     /// Sent on this connection and not acknowledged, in order.
@@ -328,51 +318,6 @@ impl Broker {
         }
     }
 
-    /// Writes down how everything stands.
-    pub(crate) fn take_snapshot(&mut self) {
-        self.snapshot = Some((self.session.clone(), self.retained.clone()));
-    }
-
-    /// Goes back to how everything stood. Returns `None` where nothing was written down.
-    pub(crate) fn rewind(&mut self, forgets_dup: bool) -> Option<Lost> {
-        let (session, retained) = self.snapshot.take()?;
-        let uids = |session: &Option<Session>| -> BTreeSet<usize> {
-            let copies = session.iter().flat_map(Session::copies);
-            copies.map(|copy| copy.message.uid).collect()
-        };
-        let (before, after) = (uids(&self.session), uids(&session));
-        let again = session.iter().flat_map(Session::copies);
-        let again = again
-            .filter(|copy| !copy.message.named || copy.retained)
-            .map(|copy| copy.message.uid)
-            .collect();
-        (self.session, self.retained) = (session, retained);
-        if forgets_dup {
-            let flights = self.session.iter_mut().flat_map(|s| &mut s.flights);
-            flights.for_each(|flight| flight.sent = false);
-        }
-        self.conn = None;
-        self.owed.clear();
-        Some(Lost {
-            gone: before.difference(&after).copied().collect(),
-            again,
-        })
-    }
-
-    /// Forgets the session.
-    pub(crate) fn lose_session(&mut self) -> Lost {
-        let copies = self.session.iter().flat_map(Session::copies);
-        let gone = copies.map(|copy| copy.message.uid).collect();
-        self.session = None;
-        self.conn = None;
-        self.owed.clear();
-        self.used.clear();
-        Lost {
-            gone,
-            again: Vec::new(),
-        }
-    }
-
     /// Whether everything was delivered and acknowledged.
     pub(crate) fn is_empty(&self) -> bool {
         let session = self.session.as_ref();
@@ -383,26 +328,5 @@ impl Broker {
     pub(crate) fn subscriptions(&self) -> Vec<&TopicFilter> {
         let session = self.session.iter();
         session.flat_map(|s| s.subscriptions.keys()).collect()
-    }
-}
-
-impl Session {
-    fn copies(&self) -> impl Iterator<Item = &Copy> {
-        let flights = self.flights.iter().map(|flight| &flight.copy);
-        flights.chain(&self.queue)
-    }
-
-    fn next_packet(&mut self, ids: Ids) -> u16 {
-        let is_free =
-            |packet: u16| packet > 0 && self.flights.iter().all(|flight| flight.packet != packet);
-        let packet = match ids {
-            Ids::LowestFree => (1..=u16::MAX).find(|packet| is_free(*packet)),
-            Ids::Sequential(last) => {
-                let next = (self.last_packet % last) + 1;
-                (next..=last).chain(1..next).find(|packet| is_free(*packet))
-            }
-        };
-        self.last_packet = packet.unwrap();
-        self.last_packet
     }
 }

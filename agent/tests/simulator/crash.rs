@@ -2,6 +2,7 @@
 
 use tidemill::config::EventIdSource;
 use tidemill::image::Image;
+use tidemill::journal::model::ModelDisk;
 use tidemill::journal::{Identity, Journal, JournalError, Settings};
 use tidemill::mill::{Keeping, Mill};
 use tidemill::topic::{Subscription, TopicFilter};
@@ -130,10 +131,7 @@ impl Sim<'_> {
         self.agenda.after(us, Happening::Starts);
     }
 
-    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
-    fn recover(
-        &mut self,
-    ) -> Result<(Image, Journal<tidemill::journal::model::ModelDisk>, usize), JournalError> {
+    fn recover(&mut self) -> Result<(Image, Journal<ModelDisk>, usize), JournalError> {
         let (mut image, first_pond) = match self.ponds.newest() {
             None => (Image::default(), 0),
             Some((pond, lsn, entries)) => {
@@ -156,12 +154,7 @@ impl Sim<'_> {
         Ok((image, journal, first_pond))
     }
 
-    fn run_on(
-        &mut self,
-        mut image: Image,
-        journal: Journal<tidemill::journal::model::ModelDisk>,
-        first_pond: usize,
-    ) {
+    fn run_on(&mut self, mut image: Image, journal: Journal<ModelDisk>, first_pond: usize) {
         self.say(format_args!("START at commit {}", image.lsn));
         if let Err(what) = self.shadow.recovered(&image) {
             return self.fail("6: what was durable comes back", what);
@@ -205,11 +198,7 @@ impl Sim<'_> {
         }
     }
 
-    fn keeping(
-        &self,
-        journal: &Journal<tidemill::journal::model::ModelDisk>,
-        first_pond: usize,
-    ) -> Keeping {
+    fn keeping(&self, journal: &Journal<ModelDisk>, first_pond: usize) -> Keeping {
         let setup = &self.setup;
         Keeping {
             session: SESSION.into(),

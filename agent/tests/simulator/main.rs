@@ -142,7 +142,10 @@ fn every_sabotage_is_caught() {
                 let what = what.lines().next().unwrap_or_default();
                 eprintln!("{fault:?}: seed {at}, invariant {invariant}: {what}");
                 let unbroken = seed(&workshop, at, false).failure;
-                assert!(unbroken.is_none(), "seed {at} fails without it: {unbroken:?}");
+                assert!(
+                    unbroken.is_none(),
+                    "seed {at} fails without it: {unbroken:?}"
+                );
             }
             None => missed.push(fault),
         }

@@ -1,6 +1,8 @@
 //! What a seed does: how gateway, broker and receivers are set up, what is published, and which faults
 //! strike when.
 
+mod faults;
+
 use tidemill::outbox::Bounds;
 
 use crate::world::{Random, Span};
@@ -201,7 +203,7 @@ impl Plan {
         let faults = random.between(3, 7);
         for _ in 0..faults {
             let at_us = random.between(span_us / 20, span_us);
-            fault(&mut random, &setup, at_us, &mut acts);
+            faults::draw(&mut random, &setup, at_us, &mut acts);
         }
         acts.sort_by_key(|(at_us, _)| *at_us);
         let last_us = acts.last().map_or(0, |(at_us, _)| *at_us);
@@ -258,7 +260,9 @@ fn setup(random: &mut Random) -> Setup {
         rewind_forgets_dup: random.one_in(2),
         keys: random.between(2, 6) as u8,
         // A small window and a long interval are slow, and meant to be.
-        commit_interval_ms: random.pick(&[5, 20, 50, 50, 200]).min(8 * max_inflight as u64),
+        commit_interval_ms: random
+            .pick(&[5, 20, 50, 50, 200])
+            .min(8 * max_inflight as u64),
         commit_events: random.pick(&[1, 4, 16, 48]),
         segment_bytes,
         checkpoint_bytes: random.pick(&[8 << 10, 16 << 10, 48 << 10]),
@@ -322,110 +326,6 @@ fn publishes(
             };
             let apart_us = random.below(800);
             acts.push((at_us + number * apart_us, Act::Publish { key, kind }));
-        }
-    }
-}
-
-/// One fault, at times with another one that makes it worse.
-fn fault(random: &mut Random, setup: &Setup, at_us: u64, acts: &mut Vec<(u64, Act)>) {
-    let power = random.one_in(2);
-    let soon = |random: &mut Random| at_us + random.below(600_000);
-    let after_us = random.pick(&[0, 200, 2_000, 20_000]);
-    let mut crash_at = |moment| {
-        let crash = Act::CrashAt {
-            moment,
-            power,
-            after_us,
-        };
-        acts.push((at_us, crash));
-    };
-    match random.below(25) {
-        0 => acts.push((at_us, Act::Crash { power })),
-        1 => crash_at(Moment::Taken),
-        2 => crash_at(Moment::Written),
-        3 => crash_at(Moment::Synced),
-        4 => crash_at(Moment::Acknowledged),
-        5 => crash_at(Moment::Received),
-        6 => crash_at(Moment::Checkpoint),
-        7 => crash_at(Moment::Recycle),
-        8 | 9 => acts.push((
-            at_us,
-            Act::Cut {
-                client_first: random.one_in(2),
-            },
-        )),
-        10 => acts.push((
-            at_us,
-            Act::BrokerAway {
-                ms: random.between(50, 1_500),
-            },
-        )),
-        11 if setup.same_content => acts.push((at_us, Act::Cut { client_first: true })),
-        11 => {
-            acts.push((at_us, Act::Snapshot));
-            acts.push((soon(random), Act::Rewind));
-        }
-        12 => {
-            crash_at(Moment::SessionLost);
-            acts.push((at_us, Act::LoseSession));
-        }
-        13 => acts.push((at_us, Act::LoseSession)),
-        14 => acts.push((at_us, Act::FailSync)),
-        15 => acts.push((
-            at_us,
-            Act::FailWrite {
-                writes: random.below(4),
-            },
-        )),
-        16 => acts.push((
-            at_us,
-            Act::NoRoom {
-                ms: random.between(100, 2_500),
-            },
-        )),
-        17 => {
-            // Killed, read back from the page cache, and then the power fails.
-            acts.push((at_us, Act::Crash { power: false }));
-            let crash = Act::CrashAt {
-                moment: Moment::Restarted,
-                power: true,
-                after_us,
-            };
-            acts.push((at_us, crash));
-        }
-        18 => {
-            let operations = random.between(1, 60);
-            acts.push((at_us, Act::DieAfter { operations, power }));
-        }
-        19 => {
-            acts.push((at_us, Act::PondFails));
-            acts.push((soon(random), Act::DamagePond));
-            acts.push((soon(random) + 200_000, Act::Crash { power: true }));
-        }
-        20 | 21 => {
-            let variant = random.below(VARIANTS.len() as u64) as u8;
-            acts.push((at_us, Act::Redeploy { variant }));
-            let variant = random.below(VARIANTS.len() as u64) as u8;
-            acts.push((soon(random) + 300_000, Act::Redeploy { variant }));
-        }
-        22 => {
-            let destination = random.below(4) as usize;
-            let ms = random.between(200, 4_000);
-            acts.push((at_us, Act::ReceiverAway { destination, ms }));
-        }
-        23 => {
-            let destination = random.below(4) as usize;
-            acts.push((at_us, Act::ReceiverCut { destination }));
-        }
-        _ => {
-            let act = match random.below(3) {
-                0 => Act::Stop,
-                1 => Act::Redrive,
-                _ => Act::StepClock {
-                    ms: random.pick(&[-3_600_000, 700, 86_400_000]),
-                },
-            };
-            acts.push((at_us, act));
         }
     }
 }

@@ -8,6 +8,9 @@ use tidemill::mill::{Checkpoint, Input};
 use crate::plan::Moment;
 use crate::run::{Happening, Sim};
 
+/// What a pond holds.
+pub(crate) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Ponds {
     ponds: [Pond; 2],
@@ -19,12 +22,12 @@ pub(crate) struct Ponds {
 struct Pond {
     /// The commit, where it is complete.
     mark: Option<u64>,
-    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    entries: Entries,
 }
 
 impl Ponds {
     /// The newest complete pond: number, commit, entries.
-    pub(crate) fn newest(&self) -> Option<(usize, u64, &BTreeMap<Vec<u8>, Vec<u8>>)> {
+    pub(crate) fn newest(&self) -> Option<(usize, u64, &Entries)> {
         let complete = |(at, pond): (usize, &'_ Pond)| pond.mark.map(|lsn| (at, lsn));
         let newest = self.ponds.iter().enumerate().filter_map(complete);
         let (at, lsn) = newest.max_by_key(|(_, lsn)| *lsn)?;

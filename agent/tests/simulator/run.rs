@@ -313,7 +313,9 @@ impl<'a> Sim<'a> {
         };
         if self.probed.iter().any(|done| *done != 3) {
             let held = self.broker.subscriptions().len();
-            return Some(format!("a probe finds no subscriber; {held} filters are held"));
+            return Some(format!(
+                "a probe finds no subscriber; {held} filters are held"
+            ));
         }
         if !self.broker.is_empty() {
             let held = self.broker.subscriptions().len();

@@ -2,6 +2,8 @@
 //! subscriptions. The library below it holds packets that were read and not taken, also when their
 //! connection is gone.
 
+mod filters;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use tidemill::mill::Input;
 use tidemill::source::mqtt::Confirmation;
 use tidemill::source::mqtt::epochs::Epochs;
 use tidemill::source::mqtt::fingerprint::of_copy;
-use tidemill::source::mqtt::subscriptions::{Change, Subscriptions};
+use tidemill::source::mqtt::subscriptions::Subscriptions;
 use tidemill::topic::Subscription;
 
 use crate::broker::{Copy, ToBroker, ToClient};
@@ -106,7 +108,7 @@ impl Source {
             true => {
                 let hash = of_copy(message.hash, &copy.ids);
                 Some(self.epochs.stamp(packet, dup, hash)?)
-            },
+            }
             false => None,
         };
         let mut event = Event::new(message.topic.clone(), Bytes::new(), 0);
@@ -174,9 +176,8 @@ impl Sim<'_> {
             // Without a connection the library says nothing; of what an earlier one left it speaks
             // after the broker's welcome.
             let welcomed = source.epochs.current().is_some();
-            let speaks = |packet: &mut ToClient| {
-                welcomed || matches!(packet, ToClient::Connack { .. })
-            };
+            let speaks =
+                |packet: &mut ToClient| welcomed || matches!(packet, ToClient::Connack { .. });
             let Some(packet) = source.library.pop_front_if(speaks) else {
                 break;
             };
@@ -191,9 +192,8 @@ impl Sim<'_> {
             self.signal(packet);
         }
         self.report_events(&mut batch);
-        let speaks = |source: &mut Source| {
-            source.epochs.current().is_some() && !source.library.is_empty()
-        };
+        let speaks =
+            |source: &mut Source| source.epochs.current().is_some() && !source.library.is_empty();
         if self.source().is_some_and(speaks) {
             self.agenda.after(1_000, Happening::SourcePolls(process));
             if let Some(source) = self.source() {
@@ -300,67 +300,6 @@ impl Sim<'_> {
         source.epochs.ping_sent();
         self.send_to_broker(conn, ToBroker::Ping);
         self.ping_later();
-    }
-
-    /// Goes from what is held to what is wanted.
-    pub(crate) fn aim(&mut self) {
-        let identifiers = self.setup.copies != Copies::Unnamed;
-        let Some(source) = self.source() else {
-            return;
-        };
-        if source.conn.is_none() || !source.may_subscribe() {
-            return;
-        }
-        let wanted = source.wanted.clone();
-        if source.subscriptions.aim(&wanted, identifiers) {
-            let held = source.subscriptions.held();
-            self.report(Input::Subscribed(held));
-        }
-        self.ask();
-    }
-
-    fn ask(&mut self) {
-        while let Some(source) = self.source() {
-            let Some(conn) = source.conn else {
-                return;
-            };
-            let Some(change) = source.subscriptions.next_change() else {
-                return;
-            };
-            source.last_request = source.last_request % 60 + 1;
-            let packet = source.last_request;
-            source.subscriptions.sent(packet);
-            source.epochs.filter_sent(packet);
-            let request = match change {
-                Change::Subscribe(Subscription { id, filter }) => {
-                    ToBroker::Subscribe { packet, filter, id }
-                }
-                Change::Unsubscribe(filter) => ToBroker::Unsubscribe { packet, filter },
-            };
-            self.send_to_broker(conn, request);
-        }
-    }
-
-    fn filter_answered(&mut self, packet: u16) {
-        let identifiers = self.setup.copies != Copies::Unnamed;
-        let Some(source) = self.source() else {
-            return;
-        };
-        let confirmation = source.epochs.filter_answered(packet);
-        source.subscriptions.acknowledged(packet, None, identifiers);
-        self.confirmed(confirmation);
-        self.ask();
-        let Some(source) = self.source() else {
-            return;
-        };
-        if source.subscriptions.settled() {
-            let held = source.subscriptions.held();
-            let again = source.subscriptions.take_deferred();
-            self.report(Input::Subscribed(held));
-            if again {
-                self.aim();
-            }
-        }
     }
 
     /// The mill lets acknowledgements go.

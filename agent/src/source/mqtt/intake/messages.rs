@@ -5,8 +5,8 @@ use tracing::warn;
 
 use super::Intake;
 use crate::event::{Event, EventFault};
-use crate::source::mqtt::fingerprint::of_copy;
 use crate::source::mqtt::connection::Received;
+use crate::source::mqtt::fingerprint::of_copy;
 use crate::source::mqtt::{Flow, SourceReport};
 use crate::topic::Topic;
 

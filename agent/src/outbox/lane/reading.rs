@@ -1,0 +1,108 @@
+//! Rows of a lane that stand in the journal only, on their way back into memory, or to a younger place
+//! in the journal.
+
+use super::{Lane, Wanted};
+use crate::emission::Row;
+use crate::outbox::store::row_bytes;
+
+impl Lane {
+    /// The rows that have to be read back next.
+    pub(in crate::outbox) fn wants(&mut self, durable_lsn: u64) -> Option<Wanted> {
+        let asked = self.store.wants_more() || self.lacks_request();
+        if self.reading || !asked {
+            return None;
+        }
+        self.begin_reading(None, durable_lsn)
+    }
+
+    /// Whether a request that was out when the process ended is not all in memory.
+    fn lacks_request(&self) -> bool {
+        let last = self.store.last_in_memory().unwrap_or(0);
+        self.batch
+            .is_some_and(|(_, end)| self.handed < end && last < end)
+    }
+
+    fn begin_reading(&mut self, floor_lsn: Option<u64>, durable_lsn: u64) -> Option<Wanted> {
+        let chunk = self.store.begin_reading(floor_lsn, durable_lsn)?;
+        self.reading = true;
+        Some(Wanted {
+            from_lsn: chunk.lsn,
+            to_lsn: chunk.last_lsn,
+            first: chunk.first,
+            last: chunk.last,
+        })
+    }
+
+    /// Rows that were asked for could not be read.
+    pub(in crate::outbox) fn read_failed(&mut self) {
+        self.reading = false;
+        self.store.stop_reading();
+    }
+
+    /// Rows that were asked for have come. Returns how many of them the journal does not have any
+    /// more, which never happens unless it was damaged.
+    pub(in crate::outbox) fn rows_read(&mut self, rows: Vec<(u64, Row)>) -> u64 {
+        self.reading = false;
+        let settled = &self.settled;
+        let Some(missing) = self.store.refill(rows, |seq| !settled.contains(seq)) else {
+            return 0;
+        };
+        let there: Vec<u64> = self
+            .store
+            .after(missing.first - 1)
+            .map(|held| held.row.seq)
+            .collect();
+        for seq in missing.first..=missing.last {
+            if !there.contains(&seq) && !self.settled.contains(seq) {
+                self.drop_rows(seq, seq, None);
+            }
+        }
+        missing.count
+    }
+
+    /// Writes the oldest rows again in the commit `lsn`, because they alone keep old segments from
+    /// being used anew: those in memory from commits before `floor_lsn`. Returns their bytes.
+    pub(in crate::outbox) fn relocate(
+        &mut self,
+        floor_lsn: u64,
+        lsn: u64,
+        bytes_max: usize,
+    ) -> usize {
+        let mut bytes = 0;
+        for held in self.store.head_mut() {
+            if held.lsn >= floor_lsn {
+                continue;
+            }
+            if bytes >= bytes_max {
+                break;
+            }
+            bytes += row_bytes(&held.row);
+            held.lsn = lsn;
+            self.delta.relocated.push(held.row.clone());
+        }
+        bytes
+    }
+
+    /// As [`Lane::relocate`] for rows that have to be read first.
+    pub(in crate::outbox) fn wants_to_relocate(
+        &mut self,
+        floor_lsn: u64,
+        durable_lsn: u64,
+    ) -> Option<Wanted> {
+        if self.reading {
+            return None;
+        }
+        self.begin_reading(Some(floor_lsn), durable_lsn)
+    }
+
+    /// The rows to relocate have come.
+    pub(in crate::outbox) fn relocate_read(&mut self, rows: Vec<(u64, Row)>, lsn: u64) {
+        self.reading = false;
+        let settled = &self.settled;
+        let rows = rows.into_iter().map(|(_, row)| row);
+        self.delta
+            .relocated
+            .extend(rows.filter(|row| !settled.contains(row.seq)));
+        self.store.moved(lsn);
+    }
+}
