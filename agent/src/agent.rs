@@ -1,6 +1,6 @@
 //! The agent as a whole: one loop on one thread, which takes what the adapters bring, turns the
 //! mill, and hands on what comes out. Everything that can make it act is listed in `Input`, and in
-//! what [`Agent::look_around`] looks at.
+//! what `Agent::look_around` looks at.
 
 mod answers;
 pub mod control;
