@@ -31,6 +31,8 @@ pub struct Receipts {
     older: BTreeMap<(u16, u64), u128>,
     /// The last event that the broker sent again on this connection: it does so in order.
     matched: u64,
+    /// The last event of an earlier connection, until it is clear where on this one the broker began.
+    earlier: Option<u64>,
 }
 
 impl Receipts {
@@ -110,6 +112,17 @@ impl Receipts {
     /// A connection began: the broker sends again from the start of what it holds.
     pub fn reconnected(&mut self) {
         self.matched = 0;
+        self.earlier = self.kept.back().map(|receipt| receipt.in_seq);
+    }
+
+    /// A message came that is sent for the first time (`again` is `None`), or `again` because of this
+    /// event. What a broker holds from earlier connections it sends first, and in order: where that
+    /// begins is clear now, and everything up to the event returned was settled before. That matters
+    /// where the session was lost and the process ended before it had taken note: its receipts would
+    /// be taken for some of the new session.
+    pub fn begins(&mut self, again: Option<u64>) -> Option<u64> {
+        let earlier = self.earlier.take()?;
+        Some(again.map_or(earlier, |in_seq| in_seq - 1))
     }
 
     /// The broker has read the acknowledgements of all events up to this one.
@@ -219,6 +232,20 @@ mod tests {
         assert_eq!(receipts.repeats((70_001 % 65_535) as u16, 2), None);
         receipts.confirm(69_999);
         assert!(receipts.older.is_empty() && receipts.latest.len() == 1);
+    }
+
+    #[test]
+    fn where_the_broker_begins_tells_what_was_settled() {
+        let kept = || Receipts::restore(1, 0, [receipt(5, 7, 1), receipt(6, 8, 2)]);
+        let mut receipts = kept();
+        assert_eq!(receipts.begins(None), None, "nothing is from before");
+        receipts.reconnected();
+        assert_eq!(receipts.begins(None), Some(2));
+        assert_eq!(receipts.begins(None), None);
+        let mut receipts = kept();
+        receipts.reconnected();
+        let again = receipts.repeats(6, 8);
+        assert_eq!((again, receipts.begins(again)), (Some(2), Some(1)));
     }
 
     #[test]
