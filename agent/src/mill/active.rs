@@ -3,6 +3,8 @@
 
 mod call;
 mod fault;
+mod firing;
+mod rows;
 mod window;
 
 use std::collections::VecDeque;
@@ -19,11 +21,11 @@ use crate::manifest::Input;
 use crate::record::RuleRecord;
 use crate::router::RuleIndex;
 use crate::rule::{Durability, KeySpec, Rule, Triggers};
-use crate::state::{Key, KeyState};
+use crate::state::{Key, KeyState, OpenPane};
 use crate::value::{Scalar, Value};
-use crate::window::OpenPane;
+use crate::window::Window;
 
-use super::bind::{BoundRule, Windowing};
+use super::bind::BoundRule;
 use super::due::{DueQueue, What};
 use super::keys::{Held, KeyTable};
 use super::output::{Output, PortBinding};
@@ -42,14 +44,16 @@ pub(super) struct Active {
     log_second: u64,
     log_lines_free: u32,
     pub(super) index: RuleIndex,
-    pub(super) window: Option<Windowing>,
+    pub(super) window: Option<Window>,
     pub(super) rule: Head,
     pub(super) module: Arc<Module>,
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
-    /// The pane that is open; which keys have events in it stands in their states.
-    pub(super) pane: Option<OpenPane>,
+    /// The panes that are open for all keys; which keys have events in them stands in their states.
+    pub(super) panes: Vec<OpenPane>,
+    /// Bytes of the state that is lent, as they stood before.
+    lent_bytes: usize,
     pub(super) schedules: Vec<ScheduleState>,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
@@ -129,7 +133,8 @@ impl Active {
             inputs,
             key,
             window,
-            pane: None,
+            panes: Vec::new(),
+            lent_bytes: 0,
             schedules,
             alone: Arc::default(),
             keys,
@@ -202,15 +207,14 @@ impl Active {
         };
         stop.held_at
             .store(place.unwrap_or(usize::MAX), Ordering::Relaxed);
-        let opened = self.lend(&key, place, frame);
-        let result = if self.window.is_some() {
-            self.fold(&key, frame, step)
-        } else {
-            self.call(Handler::Event, &key, frame, step)
+        self.lend(&key, place, frame);
+        let result = match self.window {
+            Some(window) => self.in_window(window, &key, frame, step),
+            None => self.call(Handler::Event, &key, frame, step),
         };
         // A fold changed the count of its pane, whatever else it asked for.
-        let changed = self.window.is_some();
-        self.take_back(&key, place, opened, changed, frame, step);
+        let changed = self.window.is_some() && !matches!(result, Ok(Fate::Filtered));
+        self.take_back(&key, place, changed, frame, step);
         result
     }
 
@@ -255,11 +259,11 @@ impl Active {
         }
     }
 
-    /// Puts the state of a key, which is held at `place`, into the frame; tells its bytes.
-    fn lend(&mut self, key: &Key, place: Option<usize>, frame: &mut Frame) -> usize {
+    /// Puts the state of a key, which is held at `place`, into the frame.
+    fn lend(&mut self, key: &Key, place: Option<usize>, frame: &mut Frame) {
         frame.state = place.map_or_else(KeyState::default, |place| self.keys.lend(place));
         frame.key = key.clone();
-        frame.state.bytes()
+        self.lent_bytes = frame.state.bytes();
     }
 
     /// Takes the state of a key back; a key that has none is not held.
@@ -267,7 +271,6 @@ impl Active {
         &mut self,
         key: &Key,
         place: Option<usize>,
-        bytes_before: usize,
         changed: bool,
         frame: &mut Frame,
         step: &mut Step<'_>,
@@ -276,7 +279,7 @@ impl Active {
         let state = std::mem::take(&mut frame.state);
         let gone = match place {
             Some(place) => {
-                let growth = state.bytes().cast_signed() - bytes_before.cast_signed();
+                let growth = state.bytes().cast_signed() - self.lent_bytes.cast_signed();
                 self.keys.put_back(place, state, growth, changed);
                 None
             }
@@ -307,11 +310,11 @@ impl Active {
         step: &mut Step<'_>,
     ) {
         let place = self.keys.find(key);
-        let bytes = self.lend(key, place, frame);
+        self.lend(key, place, frame);
         if frame.state.timers.remove(&id).is_some() {
             self.without_event(Handler::Timer(id), key, frame, step);
         }
-        self.take_back(key, place, bytes, true, frame, step);
+        self.take_back(key, place, true, frame, step);
     }
 
     fn without_event(
@@ -324,7 +327,10 @@ impl Active {
         frame.inputs.clear();
         if let Err(fault) = self.call(handler, key, frame, step) {
             self.ledger.faults_without_event += 1;
+            // The event that closed a window was worked on: only its topic is told.
+            let payload = std::mem::take(&mut frame.event.payload);
             self.bury(fault, frame, step);
+            frame.event.payload = payload;
         }
     }
 }

@@ -74,9 +74,9 @@ impl Active {
         let entries: usize = entries
             .map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()))
             .sum();
-        let slots =
-            frame.state.slots.len() + frame.state.pane.as_ref().map_or(0, |p| p.slots.len());
-        let cost = frame.effects.emitted_bytes + entries + 8 * slots + CALL_BYTES;
+        let slots = frame.state.slots.len() + frame.pane.as_ref().map_or(0, |p| p.slots.len());
+        let bytes = frame.effects.emitted_bytes + frame.effects.row_bytes;
+        let cost = bytes + entries + 8 * slots + CALL_BYTES;
         match step.effect_bytes_free.checked_sub(cost) {
             Some(left) => {
                 step.effect_bytes_free = left;
@@ -139,7 +139,12 @@ impl Active {
 
     /// Carries out what a call asked for besides emissions.
     fn carry_out(&mut self, key: &Key, frame: &mut Frame, now: Now, due: &mut DueQueue) {
-        let Frame { effects, state, .. } = frame;
+        let Frame {
+            effects,
+            state,
+            pane,
+            ..
+        } = frame;
         if !effects.entries.is_empty() {
             let names = effects.entries.keys().cloned().collect();
             self.keys.entries_changed(key, names);
@@ -155,7 +160,8 @@ impl Active {
                 due.insert(mono_ms, What::Timer(self.index, key.clone(), *id));
             }
         }
-        apply_to_state(effects, state, self.window.map_or(0, |window| window.slots));
+        let slots = self.window.map_or(0, |window| window.slots);
+        apply_to_state(effects, state, pane, slots);
     }
 
     fn log_allowance(&mut self, now: Now) -> u32 {
