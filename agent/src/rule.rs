@@ -2,6 +2,7 @@
 //! inputs, its parameters) is checked when the two are bound together.
 
 mod file;
+mod streams;
 mod template;
 mod window;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use template::{KeySpec, LevelPiece, TopicTemplate, check_pointer, key_of_topic};
 
+pub use streams::{FieldType, IDLE_MS, Stream};
 pub use window::WindowTable;
 
 pub use crate::emission::Priority;
@@ -46,6 +48,8 @@ pub struct Rule {
     pub params: BTreeMap<String, Placed<Param>>,
     /// Lengths of the window, in place of the function's own.
     pub window: WindowTable,
+    /// What belongs together among the events, in the order of the file; none where nothing is said.
+    pub streams: Vec<Stream>,
     /// Where the function's ports lead, by their names.
     pub ports: BTreeMap<String, Placed<Port>>,
     /// The gateway's ceilings, lowered where the rule says so.
@@ -134,6 +138,11 @@ impl Rule {
     /// When it cannot be read, has an unknown key, or a value that cannot be; with file and line.
     pub fn read(path: &Path, gateway: &Gateway<'_>) -> Result<Self, FileError> {
         Self::parse(Source::read(path)?, gateway)
+    }
+
+    /// Whether the time at which events happened drives it.
+    pub fn is_by_event_time(&self) -> bool {
+        self.streams.iter().any(|stream| stream.timestamp.is_some())
     }
 
     /// Checks the text of a manifest.
