@@ -318,6 +318,7 @@ impl Active {
         let hit = Hit {
             rule: 0,
             subscription: 0,
+            rank: 0,
         };
         let route = Arc::new(Route::new(&[hit], std::slice::from_ref(self), topic));
         if let Some(time) = &mut self.time {
