@@ -2,7 +2,9 @@
 //! inputs, its parameters) is checked when the two are bound together.
 
 mod file;
+mod streams;
 mod template;
+mod window;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use template::{KeySpec, LevelPiece, TopicTemplate, check_pointer, key_of_topic};
+
+pub use streams::{FieldType, IDLE_MS, Stream};
+pub use window::WindowTable;
 
 pub use crate::emission::Priority;
 use crate::limits::FunctionLimits;
@@ -41,8 +46,10 @@ pub struct Rule {
     pub inputs: BTreeMap<String, Placed<String>>,
     /// Values by the name of the function's parameter.
     pub params: BTreeMap<String, Placed<Param>>,
-    /// Length of the tumbling window in milliseconds, in place of the function's own.
-    pub window_ms: Option<Placed<u64>>,
+    /// Lengths of the window, in place of the function's own.
+    pub window: WindowTable,
+    /// What belongs together among the events, in the order of the file; none where nothing is said.
+    pub streams: Vec<Stream>,
     /// Where the function's ports lead, by their names.
     pub ports: BTreeMap<String, Placed<Port>>,
     /// The gateway's ceilings, lowered where the rule says so.
@@ -131,6 +138,11 @@ impl Rule {
     /// When it cannot be read, has an unknown key, or a value that cannot be; with file and line.
     pub fn read(path: &Path, gateway: &Gateway<'_>) -> Result<Self, FileError> {
         Self::parse(Source::read(path)?, gateway)
+    }
+
+    /// Whether the time at which events happened drives it.
+    pub fn is_by_event_time(&self) -> bool {
+        self.streams.iter().any(|stream| stream.timestamp.is_some())
     }
 
     /// Checks the text of a manifest.

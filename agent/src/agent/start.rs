@@ -110,6 +110,8 @@ impl Agent {
             told_ledgers_mono_ms: 0,
             checked_mono_ms: 0,
             said_stalled_mono_ms: None,
+            said_floors_lowered: 0,
+            said_quality: None,
             unbalanced: 0,
         };
         agent.carry_out(now);

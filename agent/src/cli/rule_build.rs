@@ -23,7 +23,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let bound = install(&options.rule)?;
+    let bound = install(&options.rule, |_| ())?;
     let rule = bound.rule();
     let mut out = std::io::stdout().lock();
     writeln!(out, "rule      {} version {}", rule.name, rule.version)?;
@@ -33,8 +33,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Installs one rule outside of any gateway: every destination is good, ceilings are the defaults.
-pub(super) fn install(path: &Path) -> Result<BoundRule, FileError> {
+/// Installs one rule outside of any gateway, changed before: every destination is good, ceilings are the
+/// defaults.
+pub(super) fn install(path: &Path, change: impl FnOnce(&mut Rule)) -> Result<BoundRule, FileError> {
     if path.extension().is_some_and(|extension| extension == "sql") {
         let message = "this version does not compile SQL yet; write a rule with wasm or stock";
         return Err(FileError {
@@ -49,6 +50,7 @@ pub(super) fn install(path: &Path) -> Result<BoundRule, FileError> {
         destinations: None,
         limits: &limits,
     };
-    let rule = Rule::read(path, &gateway)?;
+    let mut rule = Rule::read(path, &gateway)?;
+    change(&mut rule);
     Installer::new(&limits).install(rule, &[])
 }

@@ -2,6 +2,7 @@
 //! nothing else. Deciding what becomes of the effects is left to the mill.
 
 mod state;
+mod window;
 
 use bytes::Bytes;
 use tidemill_abi::{Code, EvBytes, EvI64, import, limit};
@@ -44,6 +45,10 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
         .func_wrap(import::MODULE, import::CFG_BYTES, cfg_bytes)?
         .func_wrap(import::MODULE, import::LOG, log)?
         .func_wrap(import::MODULE, import::RAND, rand)?
+        .func_wrap(import::MODULE, import::ROW_PUT, window::row_put)?
+        .func_wrap(import::MODULE, import::ROWS, window::rows)?
+        .func_wrap(import::MODULE, import::ROW_GET, window::row_get)?
+        .func_wrap(import::MODULE, import::WIN, window::win)?
         .func_wrap(import::ABORT_MODULE, import::ABORT, abort)?
         .func_wrap(grow::MODULE, grow::NAME, memory_grow)?;
     Ok(linker)
@@ -126,7 +131,7 @@ fn ev_bytes(mut caller: Call<'_>, what: i32, from: i32, ptr: i32, cap: i32) -> R
 
 fn ev_i64(caller: Call<'_>, what: i32) -> Result<i64, Error> {
     let frame = &caller.data().frame;
-    let pane = frame.state.pane.as_ref();
+    let pane = frame.pane.as_ref();
     let Some(selector) = EvI64::from_value(what) else {
         return no_such("number about the event", what);
     };
@@ -138,9 +143,9 @@ fn ev_i64(caller: Call<'_>, what: i32) -> Result<i64, Error> {
         EvI64::PayloadLen => frame.event.payload.len() as i64,
         EvI64::PaneStart => pane.map_or(-1, |pane| pane.start_ms),
         EvI64::PaneEnd => pane.map_or(-1, |pane| pane.end_ms),
-        // A pane fires once in this version.
-        EvI64::Revision => 0,
+        EvI64::Revision => pane.map_or(0, |pane| pane.fired.into()),
         EvI64::Folded => pane.map_or(0, |pane| pane.folded.cast_signed()),
+        EvI64::Streams => frame.streams.into(),
     })
 }
 

@@ -1,13 +1,16 @@
 //! A rule and its function, bound together: what the rule says about ports, inputs and parameters
 //! is checked against what the function has.
 
+mod window;
+
 use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest};
-use crate::rule::{Durability, KeySpec, Param, Placed, Rule, check_pointer};
+use crate::rule::{Durability, KeySpec, Param, Port, Rule, Stream, check_pointer};
 use crate::text::{FileError, nearest};
 use crate::topic::TopicFilter;
+use crate::window::Window;
 
 use super::output::PortBinding;
 
@@ -20,14 +23,9 @@ pub struct BoundRule {
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
-    pub(super) window: Option<Windowing>,
-}
-
-/// The window that the host keeps for a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Windowing {
-    pub(super) length_ms: u64,
-    pub(super) slots: u8,
+    pub(super) window: Option<Window>,
+    /// Where events go that come too late for a rule with event time.
+    pub(super) late: Option<Arc<PortBinding>>,
 }
 
 impl BoundRule {
@@ -44,7 +42,7 @@ impl BoundRule {
         destinations: &[&str],
     ) -> Result<Self, FileError> {
         check_triggers(&rule, module)?;
-        let window = window(&rule, module)?;
+        let window = window::resolve(&rule, module)?;
         let key = key(&rule, module)?;
         let ports = ports(&rule, module, &key, destinations)?;
         let settings = Settings {
@@ -60,6 +58,8 @@ impl BoundRule {
                 .filter(|(_, port)| port.is_some())
                 .fold(0, |bits, (number, _)| bits | 1 << number),
             window_slots: window.map_or(0, |window| window.slots),
+            windowed: window.is_some(),
+            rows: window.is_some_and(|window| window.rows),
         };
         let function =
             Function::new(engine, module, settings).map_err(|error| refusal(&rule, &error))?;
@@ -69,6 +69,7 @@ impl BoundRule {
             module_bytes,
             function,
             ports,
+            late: late(&rule, destinations),
             key,
             window,
             rule,
@@ -123,11 +124,18 @@ impl BoundRule {
             KeySpec::Constant(key) => format!("always {key}"),
             KeySpec::Levels(_) => "from the topic".to_owned(),
         };
-        let window = self.window.map_or("none".to_owned(), |window| {
-            format!("tumbling, {} ms, {} slots", window.length_ms, window.slots)
-        });
+        let window = self
+            .window
+            .map_or("none".to_owned(), |window| window.describe());
         let state = self.module.manifest.state;
-        vec![
+        let time = |stream: &Stream| {
+            let pointer = stream.timestamp.as_ref()?;
+            let late = stream.lateness_ms;
+            Some(format!("{pointer} of {}, {late} ms late", stream.name))
+        };
+        let times: Vec<_> = self.rule.streams.iter().filter_map(time).collect();
+        let times = (!times.is_empty()).then(|| ("time", times.join(", ")));
+        let rest = vec![
             ("function", format!("{} bytes", self.module_bytes)),
             ("works", triggers),
             ("inputs", list(self.inputs.iter().map(input).collect())),
@@ -152,7 +160,8 @@ impl BoundRule {
                     self.module.manifest.tests.len()
                 ),
             ),
-        ]
+        ];
+        times.into_iter().chain(rest).collect()
     }
 }
 
@@ -170,37 +179,6 @@ fn check_triggers(rule: &Rule, module: &Module) -> Result<(), FileError> {
         &rule.function_span,
         "function: it exports no handler of events (f or on_event), so its triggers would do nothing",
     ))
-}
-
-fn window(rule: &Rule, module: &Module) -> Result<Option<Windowing>, FileError> {
-    let Some(spec) = module.manifest.window else {
-        return match &rule.window_ms {
-            None => Ok(None),
-            Some(given) => Err(rule.source.error_at(
-                &given.span,
-                "window: the function keeps no window; its manifest would have to say so",
-            )),
-        };
-    };
-    if !module.handlers.window {
-        let message = "function: it keeps a window and exports no on_window";
-        return Err(rule.source.error_at(&rule.function_span, message));
-    }
-    match rule
-        .window_ms
-        .as_ref()
-        .map(|given| given.value)
-        .or(spec.length_ms)
-    {
-        Some(length_ms) => Ok(Some(Windowing {
-            length_ms,
-            slots: spec.slots,
-        })),
-        None => Err(rule.source.error_at(
-            &rule.function_span,
-            "the function keeps a window of no length of its own; write [window] tumbling = \"1s\"",
-        )),
-    }
 }
 
 fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {
@@ -225,7 +203,8 @@ fn ports(
 ) -> Result<Box<[Option<Arc<PortBinding>>]>, FileError> {
     let outputs = &module.manifest.outputs;
     for (name, port) in &rule.ports {
-        if !outputs.contains(name) {
+        let is_late = name == LATE && rule.is_by_event_time();
+        if !outputs.contains(name) && !is_late {
             let message = unknown("ports", name, "port", outputs.iter().map(String::as_str));
             return Err(rule.source.error_at(&port.span, message));
         }
@@ -248,20 +227,32 @@ fn ports(
         )));
     }
     let bind = |name: &String| {
-        rule.ports.get(name).map(|Placed { value: port, .. }| {
-            Arc::new(PortBinding {
-                rule: rule.name.clone(),
-                name: name.clone(),
-                destination: destinations.iter().position(|d| *d == port.to).unwrap_or(0),
-                topic: port.topic.clone(),
-                priority: port.priority,
-                retain: port.retain,
-                qos: port.qos,
-                volatile: rule.durability == Durability::Volatile,
-            })
-        })
+        rule.ports
+            .get(name)
+            .map(|port| Arc::new(binding(rule, name, &port.value, destinations)))
     };
     Ok(outputs.iter().map(bind).collect())
+}
+
+/// The port for events that come too late; a function need not know it.
+const LATE: &str = "late";
+
+fn binding(rule: &Rule, name: &str, port: &Port, destinations: &[&str]) -> PortBinding {
+    PortBinding {
+        rule: rule.name.clone(),
+        name: name.to_owned(),
+        destination: destinations.iter().position(|d| *d == port.to).unwrap_or(0),
+        topic: port.topic.clone(),
+        priority: port.priority,
+        retain: port.retain,
+        qos: port.qos,
+        volatile: rule.durability == Durability::Volatile,
+    }
+}
+
+fn late(rule: &Rule, destinations: &[&str]) -> Option<Arc<PortBinding>> {
+    let port = rule.ports.get(LATE).filter(|_| rule.is_by_event_time())?;
+    Some(Arc::new(binding(rule, LATE, &port.value, destinations)))
 }
 
 /// Whether each topic that triggers the rule has several levels, so that none can be part of another.

@@ -11,10 +11,19 @@ use crate::state::Key;
 pub(super) enum What {
     /// A slot of a rule's schedule with this number.
     Schedule(RuleIndex, usize),
-    /// The open pane of a rule.
+    /// A pane of a rule that is open.
     Pane(RuleIndex),
+    /// A pane of a key.
+    KeyPane(RuleIndex, Key),
+    /// What the watermark of a rule has passed, or a source of it that may be idle.
+    Release(RuleIndex),
     /// A timer of a key.
     Timer(RuleIndex, Key, u32),
+}
+
+/// A moment of monotonic time; what lies before its start is due at once.
+pub(super) fn at_least_0(at: i64) -> u64 {
+    u64::try_from(at).unwrap_or(0)
 }
 
 /// All that is due, soonest first.
@@ -30,6 +39,12 @@ impl DueQueue {
         self.0.remove(&(mono_ms, what));
     }
 
+    /// How much is due, some time.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When the next thing falls due, in monotonic time.
     pub(super) fn next_mono_ms(&self) -> Option<u64> {
         self.0.first().map(|(mono_ms, _)| *mono_ms)
@@ -41,6 +56,12 @@ impl DueQueue {
             Some(due) if due <= now_mono_ms => self.0.pop_first().map(|(_, what)| what),
             _ => None,
         }
+    }
+
+    /// Forgets all but schedules.
+    pub(super) fn keep_schedules(&mut self) {
+        self.0
+            .retain(|(_, what)| matches!(what, What::Schedule(..)));
     }
 
     /// Forgets a schedule, whose wall time has to be placed anew.

@@ -263,6 +263,7 @@ mod tests {
         Now {
             mono_ms,
             wall_ms: 0,
+            ..Now::default()
         }
     }
 

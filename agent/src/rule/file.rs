@@ -1,6 +1,7 @@
 //! The shape of a rule's manifest on disk, and its way to a checked [`Rule`].
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,18 +9,13 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule,
-    TopicTemplate, Triggers, check_pointer,
+    Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule, Stream,
+    TopicTemplate, Triggers, WindowTable, check_pointer, streams, window,
 };
 use crate::limits::FunctionLimits;
 use crate::schedule::Schedule;
-use crate::text::{FileError, Source, duration_ms, nearest};
+use crate::text::{FileError, Source, nearest};
 use crate::topic::TopicFilter;
-
-/// Shortest window: below it the firing costs more than the events.
-const WINDOW_MS_MIN: u64 = 10;
-/// Longest window, a year.
-const WINDOW_MS_MAX: u64 = 366 * 86_400_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,21 +26,22 @@ struct File {
     #[serde(default)]
     description: String,
     durability: Option<Spanned<String>>,
-    on: Spanned<On>,
+    on: Option<Spanned<On>>,
     function: Spanned<Function>,
-    streams: Option<Spanned<toml::Table>>,
+    #[serde(default)]
+    streams: BTreeMap<String, Spanned<streams::Table>>,
     #[serde(default)]
     inputs: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     params: BTreeMap<String, Spanned<toml::Value>>,
-    window: Option<Window>,
+    window: Option<Spanned<window::Table>>,
     #[serde(default)]
     ports: BTreeMap<String, Spanned<PortTable>>,
     #[serde(default)]
     limits: Limits,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct On {
     #[serde(default)]
@@ -63,12 +60,6 @@ struct Function {
     sql: Option<String>,
     wasm: Option<PathBuf>,
     stock: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Window {
-    tumbling: Spanned<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,13 +98,13 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         let message = format!("name {name:?}: 1 to 64 of the characters a-z, 0-9 and -");
         return Err(source.error_at(&file.name.span(), message));
     }
-    if let Some(streams) = &file.streams {
-        let message = "[streams] belongs to SQL, which this version does not have yet";
-        return Err(source.error_at(&streams.span(), message));
-    }
     let durability = durability(&source, file.durability.as_ref())?;
-    let triggers = triggers(&source, &file.on)?;
-    let key = match &file.on.get_ref().key {
+    let nothing = On::default();
+    let on = file.on.as_ref().map_or(&nothing, Spanned::get_ref);
+    let streams = streams::check(&source, &file.streams, !on.mqtt.is_empty())?;
+    let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
+    let triggers = triggers(&source, on, &on_span, &streams)?;
+    let key = match &on.key {
         Some(key) => Some(
             KeySpec::parse(key.get_ref())
                 .map_err(|why| source.error_at(&key.span(), format!("on.key: {why}")))?,
@@ -142,8 +133,12 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         function_span: file.function.span(),
         inputs: inputs(&source, &file.inputs)?,
         params: params(&source, &file.params)?,
-        window_ms: window(&source, file.window.as_ref())?,
+        window: match &file.window {
+            Some(table) => window::check(&source, table)?,
+            None => WindowTable::default(),
+        },
         ports,
+        streams,
         limits: limits(&source, &file.limits, gateway.limits)?,
         description: file.description,
         source: Arc::new(source),
@@ -161,28 +156,21 @@ fn durability(source: &Source, text: Option<&Spanned<String>>) -> Result<Durabil
     }
 }
 
-fn triggers(source: &Source, on: &Spanned<On>) -> Result<Triggers, FileError> {
-    let table = on.get_ref();
-    if table.mqtt.is_empty() && table.schedule.is_empty() {
-        let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]";
-        return Err(source.error_at(&on.span(), message));
-    }
-    let mut mqtt = Vec::new();
-    for text in &table.mqtt {
-        let filter = TopicFilter::new(text.get_ref())
-            .map_err(|why| why.to_string())
-            .and_then(|filter| match filter.as_str() {
-                own if own.starts_with('$') || own.starts_with("tidemill/") => Err(
-                    "topics that begin with $ or tidemill/ are out of a rule's reach".to_owned(),
-                ),
-                _ => Ok(filter),
-            })
-            .map_err(|why| {
-                source.error_at(&text.span(), format!("on.mqtt {:?}: {why}", text.get_ref()))
-            })?;
-        if !mqtt.contains(&filter) {
-            mqtt.push(filter);
+fn triggers(
+    source: &Source,
+    table: &On,
+    span: &Range<usize>,
+    streams: &[Stream],
+) -> Result<Triggers, FileError> {
+    let mut mqtt = filters(source, "on.mqtt", &table.mqtt)?;
+    for filter in streams.iter().flat_map(|stream| &stream.mqtt) {
+        if !mqtt.contains(filter) {
+            mqtt.push(filter.clone());
         }
+    }
+    if mqtt.is_empty() && table.schedule.is_empty() {
+        let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]";
+        return Err(source.error_at(span, message));
     }
     let mut schedules = Vec::new();
     for text in &table.schedule {
@@ -195,6 +183,32 @@ fn triggers(source: &Source, on: &Spanned<On>) -> Result<Triggers, FileError> {
         retained: table.retained,
         schedules,
     })
+}
+
+/// Filters on the local broker, each once.
+pub(super) fn filters(
+    source: &Source,
+    place: &str,
+    texts: &[Spanned<String>],
+) -> Result<Vec<TopicFilter>, FileError> {
+    let mut mqtt = Vec::new();
+    for text in texts {
+        let filter = TopicFilter::new(text.get_ref())
+            .map_err(|why| why.to_string())
+            .and_then(|filter| match filter.as_str() {
+                own if own.starts_with('$') || own.starts_with("tidemill/") => Err(
+                    "topics that begin with $ or tidemill/ are out of a rule's reach".to_owned(),
+                ),
+                _ => Ok(filter),
+            })
+            .map_err(|why| {
+                source.error_at(&text.span(), format!("{place} {:?}: {why}", text.get_ref()))
+            })?;
+        if !mqtt.contains(&filter) {
+            mqtt.push(filter);
+        }
+    }
+    Ok(mqtt)
 }
 
 fn function(source: &Source, function: &Spanned<Function>) -> Result<FunctionSource, FileError> {
@@ -281,21 +295,6 @@ fn params(
         );
     }
     Ok(checked)
-}
-
-fn window(source: &Source, window: Option<&Window>) -> Result<Option<Placed<u64>>, FileError> {
-    let Some(Window { tumbling }) = window else {
-        return Ok(None);
-    };
-    let refuse = |why| source.error_at(&tumbling.span(), format!("window.tumbling: {why}"));
-    match duration_ms(tumbling.get_ref()) {
-        Ok(value @ WINDOW_MS_MIN..=WINDOW_MS_MAX) => Ok(Some(Placed {
-            value,
-            span: tumbling.span(),
-        })),
-        Ok(_) => Err(refuse("a window lasts from 10ms to 366 days".to_owned())),
-        Err(why) => Err(refuse(why)),
-    }
 }
 
 fn port(
@@ -543,10 +542,52 @@ topic = "alerts/{key}"
             ("[function]", "[params]\nlimit = [1]\n[function]"),
             "params.limit: a parameter is",
         );
+        let streams = |table: &str| format!("[streams.input]\n{table}\n[function]");
+        for (table, expected) in [
+            (
+                "timestamp = \"ts\"",
+                "hot.toml:6:13: streams.input.timestamp:",
+            ),
+            (
+                "lateness = \"1s\"",
+                "streams.input.lateness: needs the time of the events",
+            ),
+            (
+                "timestamp = \"/ts\"\nidle = \"0s\"",
+                "streams.input.idle: it lasts from 10ms",
+            ),
+            ("time = 1", "unknown key `time`"),
+            (
+                "fields = { a = \"flaot\" }",
+                "streams.input.fields.a: \"flaot\" is no type, there are bigint, float, string, boolean, \
+                 datetime, bytea, array, struct; did you mean \"float\"?",
+            ),
+            (
+                "timestamp = \"/ts\"\n[streams.other]\nmqtt = [\"b\"]",
+                "streams.input: write its filters",
+            ),
+        ] {
+            refused(("[function]", &streams(table)), expected);
+        }
         refused(
             ("mqtt", "schedule = [\"* * * * *\"]\nmqtt"),
             "hot.toml:3:13: on.schedule",
         );
+    }
+
+    #[test]
+    fn streams_are_numbered_as_they_stand_and_bring_their_filters() {
+        let (on, rest) = HOT.split_once("[function]").unwrap();
+        let on = on.replace("mqtt = [\"sensors/+/env\"]\n", "");
+        let streams = "[streams.right]\nmqtt = [\"b/+\"]\ntimestamp = \"/ts\"\nlateness = \"1s\"\n\
+                       [streams.left]\nmqtt = [\"a/+\", \"b/+\"]\nfields = { x = \"bigint\" }\n";
+        let rule = parse_text(&format!("{on}{streams}[function]{rest}")).unwrap();
+        let names: Vec<_> = rule.streams.iter().map(|stream| &*stream.name).collect();
+        assert_eq!(names, ["right", "left"]);
+        assert_eq!(rule.streams[0].lateness_ms, 1_000);
+        assert_eq!(rule.streams[1].fields["x"], super::super::FieldType::Bigint);
+        let filters: Vec<_> = rule.triggers.mqtt.iter().map(ToString::to_string).collect();
+        assert_eq!(filters, ["b/+", "a/+"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod limit;
 mod select;
 
 pub use code::{Code, Level, Outcome};
-pub use select::{EvBytes, EvI64, flag};
+pub use select::{EvBytes, EvI64, Win, flag};
 
 /// The major version: what a manifest's `abi` key says, and the last letter of [`import::MODULE`].
 pub const VERSION: u32 = 1;

@@ -12,31 +12,32 @@ use crate::outbox::{Destination, Outlet};
 type Pond = (u64, BTreeMap<Vec<u8>, Vec<u8>>);
 
 /// A mill with a journal and two ponds, all of which may crash.
-struct Gateway {
+pub(super) struct Gateway {
     rules: Vec<(String, &'static str)>,
-    mill: Mill,
-    now: Now,
+    pub(super) mill: Mill,
+    pub(super) now: Now,
     journal: Vec<(u64, Vec<u8>)>,
     ponds: [Pond; 2],
     /// Handed to the journal and not durable yet.
     unsynced: Vec<(u64, Vec<u8>)>,
-    said: String,
+    pub(super) said: String,
     /// What was said at the last start, before anything came in.
     deployed: String,
     /// What was said at the last start.
-    resumed: String,
+    pub(super) resumed: String,
     outlet: Outlet,
-    boot: &'static str,
+    pub(super) boot: &'static str,
 }
 
 impl Gateway {
-    fn new(rules: &[(String, &'static str)]) -> Self {
+    pub(super) fn new(rules: &[(String, &'static str)]) -> Self {
         let mut gateway = Self {
             rules: rules.to_vec(),
             mill: Mill::new(),
             now: Now {
                 mono_ms: 10_000,
                 wall_ms: 1_700_000_000_000,
+                ..Now::default()
             },
             journal: Vec::new(),
             ponds: Default::default(),
@@ -113,7 +114,7 @@ impl Gateway {
         self.resumed = std::mem::take(&mut self.said);
     }
 
-    fn deploy(&mut self, rules: &[(String, &'static str)]) {
+    pub(super) fn deploy(&mut self, rules: &[(String, &'static str)]) {
         self.rules = rules.to_vec();
         let rules = bind(&self.rules);
         let subscriptions = subscriptions(&rules, &[]);
@@ -126,7 +127,7 @@ impl Gateway {
         self.carry_out(out);
     }
 
-    fn step(&mut self, input: Input) -> &mut Self {
+    pub(super) fn step(&mut self, input: Input) -> &mut Self {
         let mut out = Vec::new();
         self.mill.step(self.now, input, &mut out);
         self.carry_out(out);
@@ -183,28 +184,35 @@ impl Gateway {
     }
 
     /// The sync returns: everything handed over is durable.
-    fn sync(&mut self) -> &mut Self {
+    pub(super) fn sync(&mut self) -> &mut Self {
         self.journal.append(&mut self.unsynced);
         let lsn = self.journal.last().map_or(0, |(lsn, _)| *lsn);
         self.step(Input::Durable(lsn))
     }
 
     /// A power cut: what was not durable is gone.
-    fn crash(&mut self) -> &mut Self {
+    pub(super) fn crash(&mut self) -> &mut Self {
         self.unsynced.clear();
         self.start();
         self
     }
 
-    fn after(&mut self, ms: u64) -> &mut Self {
+    pub(super) fn after(&mut self, ms: u64) -> &mut Self {
         self.now = Now {
             mono_ms: self.now.mono_ms + ms,
             wall_ms: self.now.wall_at(self.now.mono_ms + ms),
+            ..self.now
         };
         self.step(Input::Tick)
     }
 
-    fn event(&mut self, packet: u16, dup: bool, topic: &str, payload: &str) -> &mut Self {
+    pub(super) fn event(
+        &mut self,
+        packet: u16,
+        dup: bool,
+        topic: &str,
+        payload: &str,
+    ) -> &mut Self {
         let mut event = Event::new(
             Topic::new(topic).unwrap(),
             payload.to_owned(),
@@ -229,7 +237,7 @@ impl Gateway {
     }
 
     #[track_caller]
-    fn expect(&mut self, lines: &[&str]) -> &mut Self {
+    pub(super) fn expect(&mut self, lines: &[&str]) -> &mut Self {
         let said = std::mem::take(&mut self.said);
         assert_eq!(said.lines().collect::<Vec<_>>(), lines);
         let mut out = Vec::new();
@@ -391,6 +399,68 @@ fn two_ponds_and_what_follows_bring_everything_back() {
     assert!(gateway.ponds.iter().all(|(lsn, _)| *lsn > 0));
     gateway.after(2_000).sync().said.clear();
     gateway.crash().expect(&[]);
+}
+
+#[test]
+fn rows_of_windows_survive_a_crash_and_fire_once_with_all_of_them() {
+    for (window, fired) in [
+        (r#"{"length_ms":1000,"rows":true}"#, "0-1000:a,b,c,d"),
+        (
+            r#"{"kind":"session","length_ms":9000,"gap_ms":800,"rows":true}"#,
+            "100-1250:a,b,c,d",
+        ),
+        (
+            r#"{"kind":"sliding","length_ms":1000,"delay_ms":900,"rows":true}"#,
+            "-900-1000:a,b,c,d",
+        ),
+        (
+            r#"{"kind":"count","count":4,"rows":true}"#,
+            "100-450:a,b,c,d",
+        ),
+    ] {
+        let windowed = windows::windowed(window);
+        let sliding = window.contains("sliding");
+        let mut gateway = Gateway::new(&[windowed]);
+        gateway.after(100);
+        for (packet, row) in ["a", "b"].into_iter().enumerate() {
+            let row = if sliding && row == "a" { "!a" } else { row };
+            gateway.event(packet as u16 + 1, false, "s/a", row);
+            gateway.after(50).sync();
+        }
+        gateway.crash();
+        gateway.event(3, false, "s/a", "c").after(50).sync();
+        gateway.step(Input::Flush).sync();
+        gateway
+            .after(200)
+            .event(4, false, "s/a", "d")
+            .after(50)
+            .sync();
+        gateway.crash().after(1).said.clear();
+        let resumed = gateway.resumed.clone();
+        gateway
+            .after(100)
+            .after(450)
+            .after(150)
+            .after(250)
+            .after(2_000)
+            .sync();
+        let fired = if sliding {
+            fired.replace("a,b", "!a,b")
+        } else {
+            fired.to_owned()
+        };
+        let told = gateway.said.matches(&fired).count() + resumed.matches(&fired).count();
+        assert!(told > 0, "{window}: {resumed} {}", gateway.said);
+        gateway.crash().after(5_000).sync();
+        let row = gateway
+            .mill
+            .outbox()
+            .unwrap()
+            .lanes()
+            .map(|lane| lane.last_seq())
+            .max();
+        assert_eq!(row, Some(1), "{window}");
+    }
 }
 
 #[test]
