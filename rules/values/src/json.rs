@@ -1,0 +1,148 @@
+//! Values as JSON: whole numbers stay whole, 3.0 is a float and is written 3.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::{Map, Value};
+
+/// Why a text is not a value.
+#[derive(Debug, thiserror::Error)]
+#[error("not JSON: {0}")]
+pub struct JsonError(#[from] serde_json::Error);
+
+/// Reads one JSON value. Whole numbers beyond 64 bits become floats; of a name that comes twice the
+/// last value holds.
+///
+/// # Errors
+///
+/// If the bytes are not exactly one JSON value, or one nested more than 127 deep.
+pub fn from_json(json: &[u8]) -> Result<Value, JsonError> {
+    Ok(serde_json::from_slice(json)?)
+}
+
+/// Writes a value as JSON.
+pub fn to_json(value: &Value) -> String {
+    let mut out = String::new();
+    write_json(value, &mut out);
+    out
+}
+
+/// Writes a value as JSON behind what is in `out`: numbers in their shortest form, NaN and infinities as
+/// `null`, moments as their milliseconds, bytes in base64.
+pub fn write_json(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Int(number) | Value::Datetime(number) => write(out, format_args!("{number}")),
+        Value::Float(number) if number.is_finite() => out.push_str(&number_text(*number)),
+        Value::Float(_) => out.push_str("null"),
+        Value::Text(text) => write_text(text, out),
+        Value::Bytes(bytes) => write_text(&crate::cast::base64(bytes), out),
+        Value::List(values) => {
+            out.push('[');
+            for (place, value) in values.iter().enumerate() {
+                if place > 0 {
+                    out.push(',');
+                }
+                write_json(value, out);
+            }
+            out.push(']');
+        }
+        Value::Map(map) => {
+            out.push('{');
+            for (place, (name, value)) in map.iter().enumerate() {
+                if place > 0 {
+                    out.push(',');
+                }
+                write_text(name, out);
+                out.push(':');
+                write_json(value, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// The shortest text that reads back as the same number, as functions emit numbers: `3` for 3.0, `1e300`.
+/// Not JSON for NaN and infinities.
+pub fn number_text(value: f64) -> String {
+    if !value.is_finite() {
+        return format!("{value}");
+    }
+    let mut text = serde_json::to_string(&value).unwrap_or_default();
+    if text.ends_with(".0") {
+        text.truncate(text.len() - 2);
+    }
+    if let Some(plus) = text.find('+') {
+        text.remove(plus);
+    }
+    text
+}
+
+fn write_text(text: &str, out: &mut String) {
+    // A string always serializes.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+fn write(out: &mut String, what: fmt::Arguments<'_>) {
+    // Writing into a string cannot fail.
+    let _ = fmt::Write::write_fmt(out, what);
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Int))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::float(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::list(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((name, value)) = entries.next_entry::<String, Value>()? {
+            map.insert(name, value);
+        }
+        Ok(Value::map(map))
+    }
+}

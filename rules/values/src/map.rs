@@ -1,0 +1,135 @@
+//! An object: named values in the order in which they were first set. Most have a few names and are
+//! searched from the front; beyond that an index is kept, so that a payload with a hundred thousand
+//! names does not take hours.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::Value;
+
+/// From this many names on there is an index: below it, comparing is faster than hashing.
+const INDEX_FROM: usize = 16;
+
+/// Named values. Two are equal if the same names have equal values, in whatever order.
+#[derive(Debug, Clone, Default)]
+pub struct Map {
+    entries: Vec<(Arc<str>, Value)>,
+    /// Places in `entries`; empty while there are few. Its own order reaches nobody.
+    index: HashMap<Arc<str>, usize>,
+}
+
+impl Map {
+    /// An empty object.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no name.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let place = self.place(name)?;
+        self.entries.get(place).map(|(_, value)| value)
+    }
+
+    /// The value of a name, or else of the first name that differs from it only in the case of ASCII
+    /// letters, as columns are found.
+    pub fn get_column(&self, name: &str) -> Option<&Value> {
+        self.get(name).or_else(|| {
+            self.entries
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        })
+    }
+
+    /// Sets a name's value; a new name comes last.
+    pub fn insert(&mut self, name: impl Into<Arc<str>>, value: Value) {
+        let name = name.into();
+        match self.place(&name) {
+            Some(place) => {
+                if let Some((_, old)) = self.entries.get_mut(place) {
+                    *old = value;
+                }
+            }
+            None => {
+                if !self.index.is_empty() {
+                    self.index.insert(name.clone(), self.entries.len());
+                }
+                self.entries.push((name, value));
+                if self.entries.len() == INDEX_FROM {
+                    self.rebuild();
+                }
+            }
+        }
+    }
+
+    /// Takes a name out; the others keep their order.
+    pub fn remove(&mut self, name: &str) -> Option<Value> {
+        let place = self.place(name)?;
+        let (_, value) = self.entries.remove(place);
+        self.rebuild();
+        Some(value)
+    }
+
+    /// Keeps the names of which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.entries.retain(|(name, _)| keep(name));
+        self.rebuild();
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Value)> {
+        self.entries.iter().map(|(name, value)| (name, value))
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        if self.index.is_empty() {
+            self.entries.iter().position(|(key, _)| **key == *name)
+        } else {
+            self.index.get(name).copied()
+        }
+    }
+
+    fn rebuild(&mut self) {
+        self.index.clear();
+        if self.entries.len() >= INDEX_FROM {
+            let places = self.entries.iter().enumerate();
+            self.index
+                .extend(places.map(|(place, (name, _))| (name.clone(), place)));
+        }
+    }
+}
+
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self
+                .iter()
+                .all(|(name, value)| other.get(name) == Some(value))
+    }
+}
+
+impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Map {
+    fn from_iter<I: IntoIterator<Item = (N, Value)>>(entries: I) -> Self {
+        let mut map = Self::new();
+        map.extend(entries);
+        map
+    }
+}
+
+impl<N: Into<Arc<str>>> Extend<(N, Value)> for Map {
+    fn extend<I: IntoIterator<Item = (N, Value)>>(&mut self, entries: I) {
+        for (name, value) in entries {
+            self.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One value. Clones are cheap: whatever can be long stands behind a counter.
+
+use std::sync::Arc;
+
+use crate::Map;
+use crate::cast::float_text;
+use crate::json::to_json;
+
+/// What an expression gives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Value {
+    /// Nothing: a missing column and a JSON `null` are the same.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number, written without fraction or exponent.
+    Int(i64),
+    /// Any other number. NaN is always the same NaN if [`Value::float`] made it.
+    Float(f64),
+    /// A moment, in milliseconds since 1970.
+    Datetime(i64),
+    /// Text.
+    Text(Arc<str>),
+    /// Bytes that need not be text.
+    Bytes(Arc<[u8]>),
+    /// Values in order.
+    List(Arc<Vec<Value>>),
+    /// Named values in the order in which they were first set.
+    Map(Arc<Map>),
+}
+
+impl Value {
+    /// A number whose NaN has one bit pattern, so that state and output are the same on every CPU.
+    pub fn float(value: f64) -> Self {
+        Self::Float(if value.is_nan() { f64::NAN } else { value })
+    }
+
+    /// Text.
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// Bytes.
+    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+
+    /// A list.
+    pub fn list(values: Vec<Value>) -> Self {
+        Self::List(Arc::new(values))
+    }
+
+    /// An object.
+    pub fn map(map: Map) -> Self {
+        Self::Map(Arc::new(map))
+    }
+
+    /// Whether there is nothing.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// Whether a condition holds: only `true` does.
+    pub fn is_true(&self) -> bool {
+        matches!(self, Self::Bool(true))
+    }
+
+    /// The type's name, as messages and `CREATE STREAM` write it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Int(_) => "bigint",
+            Self::Float(_) => "float",
+            Self::Datetime(_) => "datetime",
+            Self::Text(_) => "string",
+            Self::Bytes(_) => "bytea",
+            Self::List(_) => "array",
+            Self::Map(_) => "struct",
+        }
+    }
+
+    /// The number, if this is one.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            // Beyond 2^53 the nearest number that there is.
+            Self::Int(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is text.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is a list.
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match self {
+            Self::List(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The object, if this is one.
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Self::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether both are the same value: numbers by what they amount to, so that 3 and 3.0 are the same,
+    /// lists and objects by what is in them. `==` tells 3 from 3.0.
+    pub fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(a), Self::Float(b)) | (Self::Float(b), Self::Int(a)) => *a as f64 == *b,
+            (Self::Float(a), Self::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (Self::List(a), Self::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.same(b))
+            }
+            (Self::Map(a), Self::Map(b)) => {
+                a.len() == b.len()
+                    && a.iter()
+                        .all(|(name, value)| b.get(name).is_some_and(|other| value.same(other)))
+            }
+            (a, b) => a == b,
+        }
+    }
+
+    /// The value as text, as `concat` and `cast` make it: text as it is, nothing as nothing, lists and
+    /// objects as JSON.
+    pub fn to_text(&self) -> Arc<str> {
+        match self {
+            Self::Null => "".into(),
+            Self::Text(text) => text.clone(),
+            Self::Float(number) => float_text(*number).into(),
+            Self::Datetime(ms) => crate::functions::rfc3339(*ms).into(),
+            Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
+            other => to_json(other).into(),
+        }
+    }
+
+    /// Type and value as messages show them, cut where it is long: `string "abc"`.
+    pub fn shown(&self) -> String {
+        const LONG: usize = 40;
+        if self.is_null() {
+            return "null".to_owned();
+        }
+        let whole = to_json(self);
+        match whole.char_indices().nth(LONG) {
+            Some((end, _)) => {
+                format!(
+                    "{} {}…",
+                    self.type_name(),
+                    whole.get(..end).unwrap_or_default()
+                )
+            }
+            None => format!("{} {whole}", self.type_name()),
+        }
+    }
+
+    /// About how many bytes the value takes, for limits; a shared part counts each time.
+    pub fn size(&self) -> usize {
+        const OWN: usize = size_of::<Value>();
+        OWN + match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(values) => values.iter().map(Self::size).sum(),
+            Self::Map(map) => map
+                .iter()
+                .map(|(name, value)| name.len() + OWN + value.size())
+                .sum(),
+            _ => 0,
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::float(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<Vec<Value>> for Value {
+    fn from(values: Vec<Value>) -> Self {
+        Self::list(values)
+    }
+}
+
+impl From<Map> for Value {
+    fn from(map: Map) -> Self {
+        Self::map(map)
+    }
+}
