@@ -13,6 +13,7 @@ mod scan;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -241,9 +242,9 @@ fn check_typed(
         });
     }
     let wanted = |input: &Input| match input.kind {
-        InputKind::F64 => ValType::F64,
+        InputKind::F64 | InputKind::Num => ValType::F64,
         InputKind::I64 => ValType::I64,
-        InputKind::I32 | InputKind::Bytes => ValType::I32,
+        InputKind::I32 | InputKind::Bytes | InputKind::Kind => ValType::I32,
     };
     if !manifest
         .inputs
@@ -339,7 +340,7 @@ impl Function {
             _ => instance.fuel_used(terms.fuel),
         };
         if let Err(fault) = &outcome
-            && fault.spoils_instance()
+            && fault.spoils_instance(module.stateless.is_none())
         {
             *place = None;
         }
@@ -359,8 +360,9 @@ impl Function {
 
 impl CallFault {
     /// Whether the guest was stopped in the middle, so that its memory may be half written.
-    fn spoils_instance(&self) -> bool {
+    fn spoils_instance(&self, remembers: bool) -> bool {
         match self {
+            Self::Data { .. } => remembers,
             Self::OutOfFuel { .. } | Self::Trap { .. } | Self::Abi(_) => true,
             Self::Rule { .. }
             | Self::BadResult { .. }

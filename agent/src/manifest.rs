@@ -2,10 +2,15 @@
 //! Finding the section is left to `function`, reading it to `read`, and what a rule makes of it to
 //! the rule.
 mod read;
+mod sql;
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tidemill_abi::{PORT_MAIN_NAME, limit};
+
+pub use sql::{SqlSpec, SqlStream};
 
 use crate::value::Value;
 
@@ -28,6 +33,8 @@ pub struct ModuleManifest {
     pub state: StateSpec,
     /// What every install runs.
     pub tests: Vec<EmbeddedTest>,
+    /// What the host has to know for functions that work on values.
+    pub sql: Option<Arc<SqlSpec>>,
 }
 
 /// One value to decode from the payload.
@@ -55,6 +62,10 @@ pub enum InputKind {
     I32,
     /// The content of a string; a typed handler is handed its length.
     Bytes,
+    /// A number; NaN when missing or anything else.
+    Num,
+    /// What stands there, see [`tidemill_abi::value::kind`].
+    Kind,
 }
 
 /// What stands in for a value that the payload does not have.
@@ -182,6 +193,7 @@ impl Default for ModuleManifest {
             window: None,
             state: StateSpec::default(),
             tests: Vec::new(),
+            sql: None,
         }
     }
 }
@@ -216,6 +228,8 @@ impl InputKind {
             Self::I64 => "i64",
             Self::I32 => "i32",
             Self::Bytes => "bytes",
+            Self::Num => "num",
+            Self::Kind => "kind",
         }
     }
 }

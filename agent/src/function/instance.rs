@@ -11,6 +11,7 @@ use super::guest::GuestFault;
 use super::host::{Host, Terms};
 use super::imports::push_emission;
 use super::number::{NumberText, canonical};
+use super::values::Values;
 use super::{Handler, Module, Shared, Verdict};
 use crate::frame::Frame;
 use crate::value::Value;
@@ -55,7 +56,8 @@ impl Instance {
         module: &Module,
         terms: &Arc<Terms>,
     ) -> Result<Self, LoadError> {
-        let host = Host::new(terms, module.manifest.outputs.len(), &shared.limits);
+        let mut host = Host::new(terms, module.manifest.outputs.len(), &shared.limits);
+        host.values = Values::new(module.manifest.sql.clone().unwrap_or_default());
         let mut store = Store::new(&shared.engine, host);
         store.limiter(|host| &mut host.limits);
         let fuel = shared.limits.fuel_start;
@@ -243,6 +245,9 @@ fn fault(error: wasmi::Error, limit: u64) -> CallFault {
     if let Some(fault) = error.downcast_ref::<GuestFault>() {
         return match fault {
             GuestFault::OutOfFuel => CallFault::OutOfFuel { limit },
+            GuestFault::Data { reason } => CallFault::Data {
+                reason: reason.clone(),
+            },
             other => CallFault::Abi(other.clone()),
         };
     }

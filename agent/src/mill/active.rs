@@ -417,6 +417,7 @@ impl Active {
                 .check_verdict(handler, verdict)
                 .and_then(|()| self.afford(frame, step))
                 .and_then(|()| self.emit(verdict, key, frame, step)),
+            Err(CallFault::Data { reason }) => Err(Fault::Other(reason.into())),
             Err(fault) => Err(Fault::Call(fault)),
         };
         match done {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest};
-use crate::rule::{Durability, KeySpec, Param, Placed, Rule, check_pointer};
+use crate::rule::{Durability, FunctionSource, KeySpec, Param, Placed, Rule, check_pointer};
 use crate::text::{FileError, nearest};
 use crate::topic::TopicFilter;
 
@@ -213,6 +213,10 @@ fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {
                 format!("function: key of its manifest: {why}"),
             )),
         },
+        // What a statement keeps apart, it says itself.
+        (None, None) if matches!(rule.function, FunctionSource::Sql(_)) => {
+            Ok(KeySpec::Constant("all".into()))
+        }
         (None, None) => Ok(KeySpec::Topic),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tidemill_sql::Options;
 use toml::Spanned;
 
 use super::{
@@ -60,7 +61,7 @@ struct On {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Function {
-    sql: Option<String>,
+    sql: Option<Spanned<String>>,
     wasm: Option<PathBuf>,
     stock: Option<String>,
 }
@@ -111,6 +112,14 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         let message = "[streams] belongs to SQL, which this version does not have yet";
         return Err(source.error_at(&streams.span(), message));
     }
+    let is_sql = matches!(
+        file.function.get_ref(),
+        Function {
+            sql: Some(_),
+            wasm: None,
+            stock: None,
+        }
+    );
     let durability = durability(&source, file.durability.as_ref())?;
     let triggers = triggers(&source, &file.on)?;
     let key = match &file.on.get_ref().key {
@@ -122,7 +131,7 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
     };
     let mut ports = BTreeMap::new();
     for (port, table) in &file.ports {
-        let checked = self::port(&source, port, table, name, durability, gateway)?;
+        let checked = self::port(&source, port, table, name, durability, is_sql, gateway)?;
         refuse_feeding_itself(&source, port, table, &checked, &triggers)?;
         ports.insert(
             port.clone(),
@@ -138,10 +147,17 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         durability,
         triggers,
         key,
-        function: function(&source, &file.function)?,
+        function: match &file.function.get_ref().sql {
+            Some(sql) if is_sql => statement(&source, &file, sql)?,
+            _ => function(&source, &file.function)?,
+        },
         function_span: file.function.span(),
         inputs: inputs(&source, &file.inputs)?,
-        params: params(&source, &file.params)?,
+        params: match is_sql {
+            // They are part of the compiled statement.
+            true => BTreeMap::new(),
+            false => params(&source, &file.params)?,
+        },
         window_ms: window(&source, file.window.as_ref())?,
         ports,
         limits: limits(&source, &file.limits, gateway.limits)?,
@@ -215,20 +231,35 @@ fn function(source: &Source, function: &Spanned<Function>) -> Result<FunctionSou
             wasm: None,
             stock: Some(name),
         } => Ok(FunctionSource::Stock(name.clone())),
-        Function {
-            sql: Some(_),
-            wasm: None,
-            stock: None,
-        } => {
-            let message = "function.sql: this version does not compile SQL yet; use wasm or stock";
-            Err(source.error_at(&function.span(), message))
-        }
         _ => {
-            let message =
-                "[function] has exactly one of wasm = \"file.wasm\" and stock = \"threshold\"";
+            let message = "[function] has exactly one of sql = \"SELECT …\", wasm = \"file.wasm\" and stock = \"threshold\"";
             Err(source.error_at(&function.span(), message))
         }
     }
+}
+
+/// The function of a statement.
+fn statement(
+    source: &Source,
+    file: &File,
+    sql: &Spanned<String>,
+) -> Result<FunctionSource, FileError> {
+    params(source, &file.params)?;
+    let values = file.params.iter().filter_map(|(name, value)| {
+        let value = super::sql::param(value.get_ref())?;
+        Some((name.clone(), value))
+    });
+    let is_null_sent = |port: &Spanned<PortTable>| {
+        let nulls = port.get_ref().nulls.as_ref();
+        nulls.is_some_and(|nulls| *nulls.get_ref())
+    };
+    let options = Options {
+        name: file.name.get_ref().clone(),
+        params: values.collect(),
+        nulls: file.ports.values().any(is_null_sent),
+        ..Options::default()
+    };
+    super::sql::in_manifest(source, &sql.span(), sql.get_ref(), &options)
 }
 
 fn inputs(
@@ -304,6 +335,7 @@ fn port(
     table: &Spanned<PortTable>,
     rule: &str,
     durability: Durability,
+    is_sql: bool,
     gateway: &Gateway<'_>,
 ) -> Result<Port, FileError> {
     let table = table.get_ref();
@@ -319,10 +351,12 @@ fn port(
         );
         return Err(source.error_at(&table.to.span(), message));
     }
-    if let Some(nulls) = table.nulls.as_ref().filter(|nulls| *nulls.get_ref()) {
-        let message = format!(
-            "ports.{name}.nulls = true belongs to SQL, which this version does not have yet"
-        );
+    if let Some(nulls) = table
+        .nulls
+        .as_ref()
+        .filter(|nulls| *nulls.get_ref() && !is_sql)
+    {
+        let message = format!("ports.{name}.nulls = true belongs to rules in SQL");
         return Err(source.error_at(&nulls.span(), message));
     }
     let topic = TopicTemplate::parse(table.topic.get_ref(), rule, gateway.id).map_err(|why| {

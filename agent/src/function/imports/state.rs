@@ -76,22 +76,9 @@ pub(super) fn st_put(
         if host.handler.is_none() {
             return Ok(Answer::code(Code::WrongContext));
         }
-        if key.is_empty() {
-            return Ok(Answer::code(Code::BadArgument));
+        if let Err(code) = host.write_entry(key, value) {
+            return Ok(Answer::code(code));
         }
-        if key.len() > limit::STATE_KEY_BYTES_MAX || value.len() > limit::STATE_VALUE_BYTES_MAX {
-            return Ok(Answer::code(Code::TooBig));
-        }
-        let before = host.entry(key).map_or(0, |old| entry_bytes(key, old));
-        let after = entry_bytes(key, value);
-        let growth = host.growth + after as i64 - before as i64;
-        let free = i64::try_from(host.frame.state_bytes_free).unwrap_or(i64::MAX);
-        if after > before && growth > free {
-            return Ok(Answer::code(Code::Quota));
-        }
-        host.growth = growth;
-        let entries = &mut host.frame.effects.entries;
-        entries.insert(key.into(), Some(value.into()));
         Ok(Answer {
             result: 0,
             moved: key.len() + value.len(),
@@ -148,6 +135,10 @@ pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32,
         None => asked.push((id, delay)),
     }
     Ok(0)
+}
+
+pub(super) fn win(_caller: Call<'_>, _what: i32) -> i32 {
+    Code::Denied.value()
 }
 
 /// How many timers of the key would run if the call ended here.

@@ -1,0 +1,494 @@
+//! A tree to a module. The driver: which streams there are, which handlers the module has, and what
+//! its manifest says. Expressions, conditions, rows and windows each have a file.
+
+mod calls;
+mod condition;
+mod expression;
+mod fold;
+mod names;
+mod number;
+mod output;
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value as Json, json};
+use tidemill_abi::{export, import};
+use tidemill_values::{FieldType, Value};
+use wasm_encoder::{Instruction, ValType};
+
+use crate::ast::{Expr, Select, Span, Window as AstWindow, WindowKind};
+use crate::error::SqlError;
+use crate::module::{Body, Local, Module};
+use crate::parse::{Declaration, parse};
+
+use names::Alias;
+
+/// What a statement is compiled with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The rule's name, which the module's manifest bears.
+    pub name: String,
+    /// Values of `:name`.
+    pub params: BTreeMap<String, Value>,
+    /// Streams that the rule declares; others listen to the topic of their name.
+    pub streams: Vec<Stream>,
+    /// Whether a missing value goes out as `null` instead of being left out.
+    pub nulls: bool,
+    /// Whether events are handled by their own time, where no stream has a timestamp.
+    pub event_time: bool,
+}
+
+/// A stream that a statement reads.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stream {
+    /// What FROM calls it.
+    pub name: String,
+    /// Topic filters that it listens to; none where the statement's name for it is the topic.
+    pub filters: Vec<String>,
+    /// Types of fields.
+    pub fields: Vec<(String, FieldType)>,
+    /// The JSON pointer of the moment at which an event happened.
+    pub timestamp: Option<String>,
+}
+
+/// The window that the host has to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// As the module's manifest has it.
+    pub kind: &'static str,
+    /// In words, for people.
+    pub text: String,
+}
+
+/// A compiled statement.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The module.
+    pub wasm: Vec<u8>,
+    /// The streams that it reads, in the order of the statement.
+    pub streams: Vec<Stream>,
+    /// Its window.
+    pub window: Option<Window>,
+    /// The plan, line by line, for people: a name and what there is to say.
+    pub plan: Vec<(&'static str, String)>,
+}
+
+/// Compiles a statement, with the declarations of streams before it.
+///
+/// # Errors
+/// When the statement is none, or says what cannot be done; with the place.
+pub fn compile(sql: &str, options: &Options) -> Result<Compiled, SqlError> {
+    let file = parse(sql)?;
+    let streams = streams(&file.select, &file.declarations, options)?;
+    let compiler = Compiler::new(&file.select, options, streams);
+    compiler.check()?;
+    compiler.build(sql)
+}
+
+/// What a name in the statement may mean, and the module in the making.
+struct Compiler<'a> {
+    select: &'a Select,
+    options: &'a Options,
+    module: Module,
+    aliases: Vec<Alias<'a>>,
+    streams: Vec<Stream>,
+    /// Places of the functions that remember, in the order in which they were met.
+    steps: Vec<Span>,
+    params_used: BTreeSet<String>,
+    event_time: bool,
+}
+
+/// Over what an expression is worked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// The row at hand.
+    Row,
+    /// A group, through its first row; aggregates are allowed.
+    Group,
+    /// A row inside of an aggregate.
+    Fold,
+}
+
+/// Where code is written to, and what holds there.
+struct Scope {
+    body: Body,
+    level: Level,
+    /// Aliases that were worked out already.
+    lets: BTreeMap<usize, Local>,
+    /// Aliases that are being written out: their own names mean columns in there.
+    open: Vec<usize>,
+    /// Whether what is compiled is worked out for every event, so that a wrong type may stop it.
+    always: bool,
+    /// Whether the handler has inputs.
+    typed: bool,
+    /// Whether an alias that is made of a column of the same name means the column.
+    plain: bool,
+}
+
+impl Scope {
+    fn new(level: Level, typed: bool) -> Self {
+        Self {
+            body: Body::default(),
+            level,
+            lets: BTreeMap::new(),
+            open: Vec::new(),
+            always: true,
+            typed,
+            plain: false,
+        }
+    }
+}
+
+impl<'a> Compiler<'a> {
+    fn new(select: &'a Select, options: &'a Options, streams: Vec<Stream>) -> Self {
+        let event_time =
+            options.event_time || streams.iter().any(|stream| stream.timestamp.is_some());
+        Self {
+            select,
+            options,
+            module: Module::default(),
+            aliases: names::aliases(select),
+            streams,
+            steps: Vec::new(),
+            params_used: BTreeSet::new(),
+            event_time,
+        }
+    }
+
+    /// What can be said before any code is written.
+    fn check(&self) -> Result<(), SqlError> {
+        let select = self.select;
+        if let Some(join) = select.joins.first()
+            && select.window.is_none()
+        {
+            let message = "a join needs a window; write GROUP BY TUMBLINGWINDOW(ss, 10)";
+            return Err(SqlError::new(&join.source.span, message));
+        }
+        if let (Some(having), None) = (&select.having, &select.window) {
+            let message = "HAVING needs a window; a condition on single events is written WHERE";
+            return Err(SqlError::new(&having.span, message));
+        }
+        if let (Some((by, _)), None) = (select.order.first(), &select.window) {
+            return Err(SqlError::new(&by.span, "ORDER BY needs a window"));
+        }
+        if let Some(filter) = &select.filter {
+            self.refuse_aggregates(filter, "WHERE")?;
+        }
+        for group in &select.group {
+            self.refuse_aggregates(group, "GROUP BY")?;
+        }
+        for join in &select.joins {
+            if let Some(on) = &join.on {
+                self.refuse_aggregates(on, "ON")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_aggregates(&self, expr: &Expr, clause: &str) -> Result<(), SqlError> {
+        let mut found = None;
+        expr.walk(&mut |expr| {
+            if calls::is_aggregate(&expr.node) && found.is_none() {
+                found = Some(expr.span.clone());
+            }
+        });
+        match found {
+            None => Ok(()),
+            Some(span) => {
+                let message = format!(
+                    "{clause} looks at single rows; a condition on an aggregate is written HAVING"
+                );
+                Err(SqlError::new(&span, message))
+            }
+        }
+    }
+
+    fn build(mut self, sql: &str) -> Result<Compiled, SqlError> {
+        let mut manifest = Map::new();
+        manifest.insert("abi".to_owned(), 1.into());
+        if !self.options.name.is_empty() {
+            manifest.insert("name".to_owned(), self.options.name.as_str().into());
+        }
+        let mut plan = Vec::new();
+        let window = match &self.select.window {
+            None => {
+                self.event_handler()?;
+                None
+            }
+            Some(window) => {
+                let (json, key) = match self.fold(window)? {
+                    Some(folded) => folded,
+                    None => (self.windowed(window)?, None),
+                };
+                if let Some(key) = key {
+                    plan.push(("key", key.clone()));
+                    manifest.insert("key".to_owned(), key.into());
+                }
+                manifest.insert("window".to_owned(), json);
+                Some(Window {
+                    kind: kind_name(&window.kind),
+                    text: sql.get(window.span.clone()).unwrap_or_default().to_owned(),
+                })
+            }
+        };
+        self.check_params(sql)?;
+        let sql_part = self.sql_part();
+        self.describe(&mut plan, sql);
+        Ok(Compiled {
+            wasm: self.module.finish(manifest, sql_part),
+            streams: self.streams,
+            window,
+            plan,
+        })
+    }
+
+    /// A parameter that nothing uses is a slip of the pen.
+    fn check_params(&self, _sql: &str) -> Result<(), SqlError> {
+        let unused = self.options.params.keys();
+        match unused
+            .into_iter()
+            .find(|name| !self.params_used.contains(*name))
+        {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("params.{name} is not used: the statement has no :{name}");
+                Err(SqlError::new(&(0..0), message))
+            }
+        }
+    }
+
+    /// What the host has to know of streams and values.
+    fn sql_part(&self) -> Map<String, Json> {
+        let mut part = Map::new();
+        let declared = self.streams.len() > 1 || self.streams.iter().any(|s| !s.fields.is_empty());
+        if declared {
+            let stream = |stream: &Stream| {
+                let fields = stream.fields.iter();
+                let fields: Map<String, Json> = fields
+                    .map(|(name, ty)| (name.clone(), ty.name().into()))
+                    .collect();
+                json!({"name": stream.name, "fields": fields})
+            };
+            let streams: Vec<Json> = self.streams.iter().map(stream).collect();
+            part.insert("streams".to_owned(), streams.into());
+        }
+        if self.options.nulls {
+            part.insert("nulls".to_owned(), true.into());
+        }
+        part
+    }
+
+    fn describe(&self, plan: &mut Vec<(&'static str, String)>, sql: &str) {
+        let text = |span: &Span| sql.get(span.clone()).unwrap_or_default().to_owned();
+        for stream in &self.streams {
+            let mut line = format!("{} from {}", stream.name, stream.filters.join(", "));
+            if let Some(timestamp) = &stream.timestamp {
+                line.push_str(&format!(", time from {timestamp}"));
+            }
+            plan.push(("reads", line));
+        }
+        for join in &self.select.joins {
+            let on = join
+                .on
+                .as_ref()
+                .map_or_else(String::new, |on| format!(" on {}", text(&on.span)));
+            let kind = format!("{:?}", join.kind).to_lowercase();
+            plan.push(("join", format!("{kind} {}{on}", join.source.name)));
+        }
+        if let Some(filter) = &self.select.filter {
+            plan.push(("where", text(&filter.span)));
+        }
+        for by in &self.select.group {
+            plan.push(("group by", text(&by.span)));
+        }
+        if let Some(having) = &self.select.having {
+            plan.push(("having", text(&having.span)));
+        }
+        for (by, descending) in &self.select.order {
+            let way = if *descending { " desc" } else { "" };
+            plan.push(("order by", text(&by.span) + way));
+        }
+        if let Some(limit) = self.select.limit {
+            plan.push(("limit", limit.to_string()));
+        }
+    }
+
+    /// A handler for single events: the condition, then the row that goes out.
+    fn event_handler(&mut self) -> Result<(), SqlError> {
+        let level = if self.has_aggregates() {
+            Level::Group
+        } else {
+            Level::Row
+        };
+        let mut scope = Scope::new(level, true);
+        if self.passes_through() {
+            match &self.select.filter {
+                Some(filter) => self.where_holds(&mut scope, filter)?,
+                None => scope.body.i32(1),
+            }
+        } else {
+            if let Some(filter) = &self.select.filter {
+                self.where_holds(&mut scope, filter)?;
+                leave_unless(&mut scope.body);
+            }
+            self.row_out(&mut scope)?;
+            self.flush(&mut scope.body, self.select.limit);
+            scope.body.i32(0);
+        }
+        let name = self.event_export();
+        self.module.handler(name, scope.body);
+        Ok(())
+    }
+
+    /// `SELECT *` of one stream without types: the payload goes on as it came.
+    fn passes_through(&self) -> bool {
+        use crate::ast::Item;
+        let plain = matches!(
+            &*self.select.items,
+            [Item::Star { except, replace, .. }] if except.is_empty() && replace.is_empty()
+        );
+        plain
+            && self.streams.len() == 1
+            && self.streams.iter().all(|stream| stream.fields.is_empty())
+            && self.select.limit != Some(0)
+    }
+
+    /// Whether the condition of WHERE holds, as a number on the stack.
+    fn where_holds(&mut self, scope: &mut Scope, filter: &'a Expr) -> Result<(), SqlError> {
+        scope.plain = true;
+        self.lets(scope, &[filter])?;
+        self.condition(scope, filter)?;
+        self.count_hits(scope, filter, 0);
+        scope.plain = false;
+        scope.always = false;
+        Ok(())
+    }
+
+    /// `f` where there are inputs to hand over, else `on_event`.
+    fn event_export(&self) -> &'static str {
+        match self.module.inputs.is_empty() {
+            true => export::ON_EVENT,
+            false => export::TYPED,
+        }
+    }
+
+    /// Sends the rows that are complete.
+    fn flush(&mut self, body: &mut Body, limit: Option<u64>) {
+        body.i32(0);
+        body.i32(limit.map_or(-1, |limit| i32::try_from(limit).unwrap_or(i32::MAX)));
+        self.module.call(body, import::V_FLUSH);
+    }
+
+    /// Keeps what is on the stack in a local.
+    fn keep(&self, scope: &mut Scope) -> Local {
+        let local = scope.body.local(ValType::I32);
+        scope.body.set(local);
+        local
+    }
+}
+
+/// Ends the handler with 0 unless the stack holds true.
+fn leave_unless(body: &mut Body) {
+    body.push(Instruction::I32Eqz);
+    body.begin_if(None);
+    body.i32(0);
+    body.push(Instruction::Return);
+    body.end();
+}
+
+fn kind_name(kind: &WindowKind) -> &'static str {
+    match kind {
+        WindowKind::Tumbling { .. } => "tumbling",
+        WindowKind::Hopping { .. } => "hopping",
+        WindowKind::Sliding { .. } => "sliding",
+        WindowKind::Session { .. } => "session",
+        WindowKind::Count { .. } => "count",
+        WindowKind::State { .. } => "state",
+    }
+}
+
+/// The part of a manifest that tells the host which window to keep.
+fn window_json(window: &AstWindow) -> Map<String, Json> {
+    let mut json = Map::new();
+    json.insert("kind".to_owned(), kind_name(&window.kind).into());
+    let mut put = |name: &str, value: u64| json.insert(name.to_owned(), value.into());
+    match &window.kind {
+        WindowKind::Tumbling { length } => {
+            put("length_ms", *length);
+        }
+        WindowKind::Hopping { length, hop } => {
+            put("length_ms", *length);
+            put("hop_ms", *hop);
+        }
+        WindowKind::Sliding { length, delay } => {
+            put("length_ms", *length);
+            if *delay > 0 {
+                put("delay_ms", *delay);
+            }
+        }
+        WindowKind::Session { length, gap } => {
+            put("length_ms", *length);
+            put("gap_ms", *gap);
+        }
+        WindowKind::Count { count, every } => {
+            put("count", *count);
+            put("every", *every);
+        }
+        WindowKind::State { .. } => {}
+    }
+    json
+}
+
+/// The streams of the statement with what is declared of them.
+fn streams(
+    select: &Select,
+    declarations: &[Declaration],
+    options: &Options,
+) -> Result<Vec<Stream>, SqlError> {
+    let sources = std::iter::once(&select.from).chain(select.joins.iter().map(|join| &join.source));
+    let mut streams: Vec<Stream> = Vec::new();
+    for source in sources {
+        let declared = declarations
+            .iter()
+            .find(|known| known.name == source.stream);
+        let given = options
+            .streams
+            .iter()
+            .find(|known| known.name == source.stream);
+        if given.is_none() && declared.is_none() && !options.streams.is_empty() {
+            let known: Vec<&str> = options.streams.iter().map(|s| s.name.as_str()).collect();
+            let message = format!(
+                "there is no stream {}, there is {}",
+                source.stream,
+                known.join(", ")
+            );
+            return Err(SqlError::new(&source.span, message));
+        }
+        let mut stream = given.cloned().unwrap_or_default();
+        stream.name.clone_from(&source.name);
+        if let Some(declared) = declared {
+            let topic = declared.source.as_ref().map(|(topic, _)| topic.clone());
+            stream.filters = vec![topic.unwrap_or_else(|| declared.name.clone())];
+            stream.fields.clone_from(&declared.fields);
+            stream.timestamp = declared.timestamp.as_ref().map(|name| pointer(name));
+        }
+        if stream.filters.is_empty() && given.is_none() {
+            stream.filters = vec![source.stream.clone()];
+        }
+        if streams.iter().any(|known| known.name == stream.name) {
+            let message = format!(
+                "two streams are called {}; write AS and another name",
+                stream.name
+            );
+            return Err(SqlError::new(&source.span, message));
+        }
+        streams.push(stream);
+    }
+    Ok(streams)
+}
+
+/// The JSON pointer of a column.
+fn pointer(column: &str) -> String {
+    format!("/{}", column.replace('~', "~0").replace('/', "~1"))
+}
