@@ -16,6 +16,9 @@ pub struct Map {
     entries: Vec<(Arc<str>, Value)>,
     /// Places in `entries`; empty while there are few. Its own order reaches nobody.
     index: HashMap<Arc<str>, usize>,
+    size: usize,
+    /// Of the deepest value that was ever in it.
+    inner_depth: usize,
 }
 
 impl Map {
@@ -54,13 +57,17 @@ impl Map {
     /// Sets a name's value; a new name comes last.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: Value) {
         let name = name.into();
+        self.size = self.size.saturating_add(value.size());
+        self.inner_depth = self.inner_depth.max(value.depth());
         match self.place(&name) {
             Some(place) => {
                 if let Some((_, old)) = self.entries.get_mut(place) {
+                    self.size = self.size.saturating_sub(old.size());
                     *old = value;
                 }
             }
             None => {
+                self.size = self.size.saturating_add(name.len() + 2);
                 if !self.index.is_empty() {
                     self.index.insert(name.clone(), self.entries.len());
                 }
@@ -91,6 +98,16 @@ impl Map {
         self.entries.iter().map(|(name, value)| (name, value))
     }
 
+    /// About how many bytes it has when it is written down.
+    pub fn size(&self) -> usize {
+        self.size + 2
+    }
+
+    /// How deep its values lie in each other, at most, itself counted.
+    pub fn depth(&self) -> usize {
+        self.inner_depth + 1
+    }
+
     fn place(&self, name: &str) -> Option<usize> {
         if self.index.is_empty() {
             self.entries.iter().position(|(key, _)| **key == *name)
@@ -99,7 +116,12 @@ impl Map {
         }
     }
 
+    /// After places moved or names went.
     fn rebuild(&mut self) {
+        self.size = self
+            .iter()
+            .map(|(name, value)| name.len() + 2 + value.size())
+            .fold(0, usize::saturating_add);
         self.index.clear();
         if self.entries.len() >= INDEX_FROM {
             let places = self.entries.iter().enumerate();

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::function::Run;
 use crate::functions::ALL;
-use crate::{Context, FnError, Function, Kind, Nulls, Value};
+use crate::{Context, FnError, Function, Kind, NESTING_MAX, Nulls, VALUE_BYTES_MAX, Value};
 
 /// How many names a misspelt one may be answered with.
 const NEAREST_MAX: usize = 3;
@@ -101,7 +101,7 @@ pub fn call(
             Nulls::Seen(_) => {}
         }
     }
-    run(context, args)
+    within_limits(run(context, args)?)
 }
 
 /// Lets an analytic function see one more row. `counts` says whether the row is one of those that `OVER
@@ -120,8 +120,21 @@ pub fn step(
     let Run::Step(run) = function.run else {
         return Err(FnError::NotCallable(function.name));
     };
-    check_arity(function, args)?;
-    run(state, args, counts)
+    // Functions that count hits are handed the time, which SQL does not write.
+    if args.len() < function.arity.min {
+        check_arity(function, args)?;
+    }
+    let (state, value) = run(state, args, counts)?;
+    Ok((within_limits(state)?, within_limits(value)?))
+}
+
+/// Without this a module could double a value again and again, or wrap it until a walk through it ends the
+/// process.
+fn within_limits(value: Value) -> Result<Value, FnError> {
+    if value.size() > VALUE_BYTES_MAX || value.depth() > NESTING_MAX {
+        return Err(FnError::TooLarge);
+    }
+    Ok(value)
 }
 
 fn check_arity(function: &Function, args: &[Value]) -> Result<(), FnError> {
