@@ -78,7 +78,8 @@ fn distance(from: &str, to: &str) -> usize {
     at(&last, to.len())
 }
 
-/// Calls a scalar function, or an aggregate with each argument's values over the rows as a list.
+/// Calls a scalar function, or an aggregate with each argument's values over the rows as a list; for `deduplicate`
+/// the rows themselves stand before them.
 ///
 /// # Errors
 ///
@@ -91,7 +92,10 @@ pub fn call(
     let Run::Call(run) = function.run else {
         return Err(FnError::NotCallable(function.name));
     };
-    check_arity(function, args)?;
+    // `deduplicate` is handed the rows too, which SQL does not write.
+    if function.kind == Kind::Scalar || args.len() < function.arity.min {
+        check_arity(function, args)?;
+    }
     if function.kind == Kind::Scalar && args.iter().any(Value::is_null) {
         match function.nulls {
             Nulls::Null => return Ok(Value::Null),

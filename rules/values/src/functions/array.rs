@@ -383,6 +383,7 @@ fn sequence(_: &mut Context<'_>, args: &[Value]) -> Answer {
     }
     let count = usize::try_from(steps + 1).unwrap_or(usize::MAX);
     room(count.saturating_mul(Value::Int(0).size()))?;
-    let numbers = (0..count as i64).map(|place| Value::Int(start + place * step));
+    let numbers = (0..count as i64)
+        .map(|place| Value::Int((i128::from(start) + i128::from(place) * i128::from(step)) as i64));
     Ok(Value::list(numbers.collect()))
 }

@@ -200,7 +200,7 @@ fn from_days(_: &mut Context<'_>, args: &[Value]) -> Answer {
         return Ok(Value::Null);
     }
     let first = NaiveDate::default(); // 1970-01-01
-    let date = match days - 1 {
+    let date = match days.saturating_sub(1) {
         later @ 0.. => first.checked_add_days(Days::new(later.unsigned_abs())),
         earlier => first.checked_sub_days(Days::new(earlier.unsigned_abs())),
     };
