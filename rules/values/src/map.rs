@@ -155,3 +155,63 @@ impl<N: Into<Arc<str>>> Extend<(N, Value)> for Map {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(names: usize) -> Map {
+        (0..names)
+            .map(|name| (name.to_string(), Value::Int(name as i64)))
+            .collect()
+    }
+
+    #[test]
+    fn order_lasts_with_and_without_an_index() {
+        for len in [3, 15, 16, 17, 1_000] {
+            let mut map = map(len);
+            map.insert("1", Value::Null);
+            assert_eq!(map.remove("0"), Some(Value::Int(0)));
+            assert_eq!(map.remove("0"), None);
+            map.insert("0", Value::Int(7));
+            assert_eq!(map.len(), len);
+            let names: Vec<&str> = map.iter().map(|(name, _)| &**name).collect();
+            assert_eq!((names[0], names[len - 1]), ("1", "0"));
+            assert_eq!(map.get("1"), Some(&Value::Null));
+            assert_eq!(map.get("2"), Some(&Value::Int(2)));
+            assert_eq!(map.get("0"), Some(&Value::Int(7)));
+            assert_eq!(map.get("x"), None);
+            map.retain(|name| name.len() == 1 && name != "2");
+            assert_eq!(map.get("2"), None);
+            assert_eq!(map.get("0"), Some(&Value::Int(7)));
+        }
+    }
+
+    #[test]
+    fn size_and_depth_follow_what_is_in_it() {
+        let mut map = map(20);
+        map.insert("list", Value::list(vec![Value::list(Vec::new())]));
+        let anew: Map = map
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        assert_eq!((map.size(), map.depth()), (anew.size(), 3));
+        map.insert("list", Value::from("x"));
+        map.remove("3");
+        let anew: Map = map
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        assert_eq!(map.size(), anew.size());
+    }
+
+    #[test]
+    fn columns_are_found_in_any_case() {
+        let map: Map = [("Temp", Value::Int(1)), ("temp", Value::Int(2))]
+            .into_iter()
+            .collect();
+        assert_eq!(map.get_column("temp"), Some(&Value::Int(2)));
+        assert_eq!(map.get_column("TEMP"), Some(&Value::Int(1)));
+        assert_eq!(map.get_column("hum"), None);
+    }
+}

@@ -151,3 +151,24 @@ fn check_arity(function: &Function, args: &[Value]) -> Result<(), FnError> {
         count: args.len(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_names_are_answered_with_near_ones() {
+        assert_eq!(nearest("avgg"), ["avg"]);
+        assert_eq!(nearest("CONCAAT"), ["concat"]);
+        assert_eq!(nearest("legnth"), ["length"]);
+        assert_eq!(
+            nearest("json_path"),
+            [
+                "json_path_query",
+                "json_path_exists",
+                "json_path_query_first"
+            ]
+        );
+        assert!(nearest("frobnicate").is_empty());
+    }
+}

@@ -298,3 +298,60 @@ impl From<Map> for Value {
         Self::map(map)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::from_json;
+
+    #[test]
+    fn the_same_values_have_the_same_identity() {
+        let values = [
+            "null",
+            "false",
+            "true",
+            "0",
+            "-0.0",
+            "3",
+            "3.0",
+            "3.5",
+            "\"3\"",
+            "9007199254740993",
+            "9007199254740992.0",
+            "[]",
+            "[[]]",
+            "[1, 2]",
+            "[1, 2.0]",
+            "[\"1\", 2]",
+            "{}",
+            r#"{"a": 1, "b": 2}"#,
+            r#"{"b": 2.0, "a": 1}"#,
+            r#"{"a": 1}"#,
+            r#"{"ab": 1}"#,
+            "[\"ab\", \"\"]",
+            "[\"a\", \"b\"]",
+        ]
+        .map(|json| from_json(json.as_bytes()).unwrap());
+        let identity = |value: &Value| {
+            let mut bytes = Vec::new();
+            value.identity(&mut bytes);
+            bytes
+        };
+        for a in &values {
+            for b in &values {
+                assert_eq!(a.same(b), identity(a) == identity(b), "{a:?} {b:?}");
+            }
+        }
+        let nan = Value::Float(f64::NAN);
+        assert!(nan.same(&nan));
+    }
+
+    #[test]
+    fn messages_show_types_and_cut_what_is_long() {
+        assert_eq!(Value::Null.shown(), "null");
+        assert_eq!(Value::from("a\"b").shown(), r#"string "a\"b""#);
+        assert_eq!(Value::from(2.0).shown(), "float 2");
+        let long = Value::from("x".repeat(100)).shown();
+        assert_eq!(long, format!("string \"{}…", "x".repeat(39)));
+    }
+}
