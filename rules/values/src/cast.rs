@@ -220,3 +220,58 @@ pub(crate) fn float_text(number: f64) -> String {
         number_text(number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{from_json, to_json};
+
+    #[test]
+    fn declared_fields_lose_nothing() {
+        let check = |json: &str, wanted: &str, expected: &str| {
+            let value = from_json(json.as_bytes()).unwrap();
+            let given = convert(&value, FieldType::named(wanted).unwrap());
+            let shown = given.map_or_else(
+                |error| error.to_string(),
+                |value| format!("{} {}", value.type_name(), to_json(&value)),
+            );
+            assert_eq!(shown, expected, "{json} as {wanted}");
+        };
+        check("3", "bigint", "bigint 3");
+        check("3.0", "bigint", "bigint 3");
+        check("\"3\"", "bigint", "bigint 3");
+        check("3.5", "bigint", "float 3.5 is no bigint");
+        check("\"red\"", "bigint", "string \"red\" is no bigint");
+        check("true", "bigint", "boolean true is no bigint");
+        check("null", "bigint", "null null");
+        check("3", "float", "float 3");
+        check(
+            "9007199254740993",
+            "float",
+            "bigint 9007199254740993 is no float",
+        );
+        check("\"2.5\"", "float", "float 2.5");
+        check("7", "string", "string \"7\"");
+        check("[1]", "string", "array [1] is no string");
+        check("1", "boolean", "boolean true");
+        check("2", "boolean", "bigint 2 is no boolean");
+        check("\"true\"", "BOOLEAN", "boolean true");
+        check("1500", "datetime", "datetime 1500");
+        check("1500.5", "datetime", "float 1500.5 is no datetime");
+        check("\"1970-01-01\"", "datetime", "datetime 0");
+        check("\"aGk=\"", "bytea", "bytea \"aGk=\"");
+        check("\"hi!\"", "bytea", "string \"hi!\" is no bytea");
+        check("[1]", "array", "array [1]");
+        check("{}", "array", "struct {} is no array");
+        check("{}", "struct", "struct {}");
+        assert_eq!(FieldType::named("number"), None);
+    }
+
+    #[test]
+    fn whole_numbers_end_where_64_bits_do() {
+        assert_eq!(int_of(-9_223_372_036_854_775_808.0), Some(i64::MIN));
+        assert_eq!(int_of(9_223_372_036_854_775_808.0), None);
+        assert_eq!(int_of(f64::NAN), None);
+        assert_eq!(int_of(-1.9), Some(-1));
+    }
+}

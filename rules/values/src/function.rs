@@ -151,8 +151,8 @@ pub enum Purity {
     Random,
 }
 
-type Scalar = fn(&mut Context<'_>, &[Value]) -> Result<Value, FnError>;
-type Step = fn(&Value, &[Value], bool) -> Result<(Value, Value), FnError>;
+pub(crate) type Scalar = fn(&mut Context<'_>, &[Value]) -> Result<Value, FnError>;
+pub(crate) type Step = fn(&Value, &[Value], bool) -> Result<(Value, Value), FnError>;
 
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
@@ -211,8 +211,8 @@ pub enum FnError {
     /// An operator that does not fit the values.
     #[error(transparent)]
     Op(#[from] OpError),
-    /// The result would be larger than [`VALUE_BYTES_MAX`].
-    #[error("the result would have more than {VALUE_BYTES_MAX} bytes")]
+    /// The result would be larger than [`VALUE_BYTES_MAX`] or nested deeper than [`crate::NESTING_MAX`].
+    #[error("the result would be too large or nested too deep")]
     TooLarge,
     /// State that another version or another function wrote.
     #[error("the state {0} is not of this function")]

@@ -146,3 +146,60 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Value::map(map))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, value: Value, written: &str) {
+        let read = from_json(json.as_bytes()).unwrap();
+        assert_eq!(read, value, "{json}");
+        assert_eq!(to_json(&read), written);
+    }
+
+    #[test]
+    fn whole_numbers_stay_whole() {
+        check("3", Value::Int(3), "3");
+        check("3.0", Value::Float(3.0), "3");
+        check("-0.5e1", Value::Float(-5.0), "-5");
+        check(
+            "9223372036854775807",
+            Value::Int(i64::MAX),
+            "9223372036854775807",
+        );
+        check(
+            "9223372036854775808",
+            Value::Float(9223372036854775808.0),
+            "9.223372036854776e18",
+        );
+        check("1000000000000000000000000", Value::Float(1e24), "1e24");
+        check("1e300", Value::Float(1e300), "1e300");
+        check("0.1", Value::Float(0.1), "0.1");
+    }
+
+    #[test]
+    fn what_is_nested_keeps_its_order() {
+        let json = r#"{"b":[1,"\u00e9\n",null,true],"a":{},"c":[]}"#;
+        let read = from_json(json.as_bytes()).unwrap();
+        assert_eq!(to_json(&read), r#"{"b":[1,"é\n",null,true],"a":{},"c":[]}"#);
+        let twice = from_json(br#"{"a":1,"b":2,"a":3}"#).unwrap();
+        assert_eq!(to_json(&twice), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn what_json_does_not_know_is_written_as_it_does() {
+        assert_eq!(to_json(&Value::Float(f64::NAN)), "null");
+        assert_eq!(to_json(&Value::Float(f64::NEG_INFINITY)), "null");
+        assert_eq!(to_json(&Value::Datetime(1_500)), "1500");
+        assert_eq!(to_json(&Value::bytes(*b"hi")), "\"aGk=\"");
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for json in ["", "1 2", "{", "nul", "\"\\ud800\"", "[1,]", "\u{1f}"] {
+            assert!(from_json(json.as_bytes()).is_err(), "{json}");
+        }
+        assert!(from_json("[".repeat(100_000).as_bytes()).is_err());
+        assert!(from_json(b"\"\xff\"").is_err());
+    }
+}

@@ -27,7 +27,7 @@ pub use json::{JsonError, from_json, number_text, to_json, write_json};
 pub use map::Map;
 pub use ops::{
     BinaryOp, OpError, between, binary, case_equal, contains, field, index, like, negate, not,
-    order, slice,
+    order, slice, total_order,
 };
 pub use registry::{by_number, call, functions, lookup, nearest, step};
-pub use value::Value;
+pub use value::{List, Value};

@@ -16,6 +16,9 @@ pub struct Map {
     entries: Vec<(Arc<str>, Value)>,
     /// Places in `entries`; empty while there are few. Its own order reaches nobody.
     index: HashMap<Arc<str>, usize>,
+    size: usize,
+    /// Of the deepest value that was ever in it.
+    inner_depth: usize,
 }
 
 impl Map {
@@ -54,13 +57,17 @@ impl Map {
     /// Sets a name's value; a new name comes last.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: Value) {
         let name = name.into();
+        self.size = self.size.saturating_add(value.size());
+        self.inner_depth = self.inner_depth.max(value.depth());
         match self.place(&name) {
             Some(place) => {
                 if let Some((_, old)) = self.entries.get_mut(place) {
+                    self.size = self.size.saturating_sub(old.size());
                     *old = value;
                 }
             }
             None => {
+                self.size = self.size.saturating_add(name.len() + 2);
                 if !self.index.is_empty() {
                     self.index.insert(name.clone(), self.entries.len());
                 }
@@ -91,6 +98,16 @@ impl Map {
         self.entries.iter().map(|(name, value)| (name, value))
     }
 
+    /// About how many bytes it has when it is written down.
+    pub fn size(&self) -> usize {
+        self.size + 2
+    }
+
+    /// How deep its values lie in each other, at most, itself counted.
+    pub fn depth(&self) -> usize {
+        self.inner_depth + 1
+    }
+
     fn place(&self, name: &str) -> Option<usize> {
         if self.index.is_empty() {
             self.entries.iter().position(|(key, _)| **key == *name)
@@ -99,7 +116,12 @@ impl Map {
         }
     }
 
+    /// After places moved or names went.
     fn rebuild(&mut self) {
+        self.size = self
+            .iter()
+            .map(|(name, value)| name.len() + 2 + value.size())
+            .fold(0, usize::saturating_add);
         self.index.clear();
         if self.entries.len() >= INDEX_FROM {
             let places = self.entries.iter().enumerate();
@@ -131,5 +153,65 @@ impl<N: Into<Arc<str>>> Extend<(N, Value)> for Map {
         for (name, value) in entries {
             self.insert(name, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(names: usize) -> Map {
+        (0..names)
+            .map(|name| (name.to_string(), Value::Int(name as i64)))
+            .collect()
+    }
+
+    #[test]
+    fn order_lasts_with_and_without_an_index() {
+        for len in [3, 15, 16, 17, 1_000] {
+            let mut map = map(len);
+            map.insert("1", Value::Null);
+            assert_eq!(map.remove("0"), Some(Value::Int(0)));
+            assert_eq!(map.remove("0"), None);
+            map.insert("0", Value::Int(7));
+            assert_eq!(map.len(), len);
+            let names: Vec<&str> = map.iter().map(|(name, _)| &**name).collect();
+            assert_eq!((names[0], names[len - 1]), ("1", "0"));
+            assert_eq!(map.get("1"), Some(&Value::Null));
+            assert_eq!(map.get("2"), Some(&Value::Int(2)));
+            assert_eq!(map.get("0"), Some(&Value::Int(7)));
+            assert_eq!(map.get("x"), None);
+            map.retain(|name| name.len() == 1 && name != "2");
+            assert_eq!(map.get("2"), None);
+            assert_eq!(map.get("0"), Some(&Value::Int(7)));
+        }
+    }
+
+    #[test]
+    fn size_and_depth_follow_what_is_in_it() {
+        let mut map = map(20);
+        map.insert("list", Value::list(vec![Value::list(Vec::new())]));
+        let anew: Map = map
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        assert_eq!((map.size(), map.depth()), (anew.size(), 3));
+        map.insert("list", Value::from("x"));
+        map.remove("3");
+        let anew: Map = map
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        assert_eq!(map.size(), anew.size());
+    }
+
+    #[test]
+    fn columns_are_found_in_any_case() {
+        let map: Map = [("Temp", Value::Int(1)), ("temp", Value::Int(2))]
+            .into_iter()
+            .collect();
+        assert_eq!(map.get_column("temp"), Some(&Value::Int(2)));
+        assert_eq!(map.get_column("TEMP"), Some(&Value::Int(1)));
+        assert_eq!(map.get_column("hum"), None);
     }
 }

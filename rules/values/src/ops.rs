@@ -10,7 +10,7 @@ mod membership;
 use crate::Value;
 
 pub use access::{field, index, slice};
-pub use compare::{case_equal, order};
+pub use compare::{case_equal, order, total_order};
 pub use like::like;
 pub use membership::{between, contains};
 

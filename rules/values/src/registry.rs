@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::function::Run;
 use crate::functions::ALL;
-use crate::{Context, FnError, Function, Kind, Nulls, Value};
+use crate::{Context, FnError, Function, Kind, NESTING_MAX, Nulls, VALUE_BYTES_MAX, Value};
 
 /// How many names a misspelt one may be answered with.
 const NEAREST_MAX: usize = 3;
@@ -78,7 +78,8 @@ fn distance(from: &str, to: &str) -> usize {
     at(&last, to.len())
 }
 
-/// Calls a scalar function, or an aggregate with each argument's values over the rows as a list.
+/// Calls a scalar function, or an aggregate with each argument's values over the rows as a list; for `deduplicate`
+/// the rows themselves stand before them.
 ///
 /// # Errors
 ///
@@ -91,7 +92,10 @@ pub fn call(
     let Run::Call(run) = function.run else {
         return Err(FnError::NotCallable(function.name));
     };
-    check_arity(function, args)?;
+    // `deduplicate` is handed the rows too, which SQL does not write.
+    if function.kind == Kind::Scalar || args.len() < function.arity.min {
+        check_arity(function, args)?;
+    }
     if function.kind == Kind::Scalar && args.iter().any(Value::is_null) {
         match function.nulls {
             Nulls::Null => return Ok(Value::Null),
@@ -101,7 +105,7 @@ pub fn call(
             Nulls::Seen(_) => {}
         }
     }
-    run(context, args)
+    within_limits(run(context, args)?)
 }
 
 /// Lets an analytic function see one more row. `counts` says whether the row is one of those that `OVER
@@ -120,8 +124,21 @@ pub fn step(
     let Run::Step(run) = function.run else {
         return Err(FnError::NotCallable(function.name));
     };
-    check_arity(function, args)?;
-    run(state, args, counts)
+    // Functions that count hits are handed the time, which SQL does not write.
+    if args.len() < function.arity.min {
+        check_arity(function, args)?;
+    }
+    let (state, value) = run(state, args, counts)?;
+    Ok((within_limits(state)?, within_limits(value)?))
+}
+
+/// Without this a module could double a value again and again, or wrap it until a walk through it ends the
+/// process.
+fn within_limits(value: Value) -> Result<Value, FnError> {
+    if value.size() > VALUE_BYTES_MAX || value.depth() > NESTING_MAX {
+        return Err(FnError::TooLarge);
+    }
+    Ok(value)
 }
 
 fn check_arity(function: &Function, args: &[Value]) -> Result<(), FnError> {
@@ -133,4 +150,25 @@ fn check_arity(function: &Function, args: &[Value]) -> Result<(), FnError> {
         arity: function.arity,
         count: args.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_names_are_answered_with_near_ones() {
+        assert_eq!(nearest("avgg"), ["avg"]);
+        assert_eq!(nearest("CONCAAT"), ["concat"]);
+        assert_eq!(nearest("legnth"), ["length"]);
+        assert_eq!(
+            nearest("json_path"),
+            [
+                "json_path_query",
+                "json_path_exists",
+                "json_path_query_first"
+            ]
+        );
+        assert!(nearest("frobnicate").is_empty());
+    }
 }

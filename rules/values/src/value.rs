@@ -1,9 +1,10 @@
 //! One value. Clones are cheap: whatever can be long stands behind a counter.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::Map;
-use crate::cast::float_text;
+use crate::cast::{float_text, int_of};
 use crate::json::to_json;
 
 /// What an expression gives.
@@ -25,7 +26,7 @@ pub enum Value {
     /// Bytes that need not be text.
     Bytes(Arc<[u8]>),
     /// Values in order.
-    List(Arc<Vec<Value>>),
+    List(Arc<List>),
     /// Named values in the order in which they were first set.
     Map(Arc<Map>),
 }
@@ -48,7 +49,7 @@ impl Value {
 
     /// A list.
     pub fn list(values: Vec<Value>) -> Self {
-        Self::List(Arc::new(values))
+        Self::List(Arc::new(List::from(values)))
     }
 
     /// An object.
@@ -119,7 +120,9 @@ impl Value {
     /// lists and objects by what is in them. `==` tells 3 from 3.0.
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Int(a), Self::Float(b)) | (Self::Float(b), Self::Int(a)) => *a as f64 == *b,
+            (Self::Int(a), Self::Float(b)) | (Self::Float(b), Self::Int(a)) => {
+                b.fract() == 0.0 && int_of(*b) == Some(*a)
+            }
             (Self::Float(a), Self::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
             (Self::List(a), Self::List(b)) => {
                 a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.same(b))
@@ -165,19 +168,92 @@ impl Value {
         }
     }
 
-    /// About how many bytes the value takes, for limits; a shared part counts each time.
+    /// About how many bytes the value has when it is written down; a part that is shared counts each time.
+    /// Known without a walk through the value.
     pub fn size(&self) -> usize {
-        const OWN: usize = size_of::<Value>();
-        OWN + match self {
-            Self::Text(text) => text.len(),
-            Self::Bytes(bytes) => bytes.len(),
-            Self::List(values) => values.iter().map(Self::size).sum(),
-            Self::Map(map) => map
-                .iter()
-                .map(|(name, value)| name.len() + OWN + value.size())
-                .sum(),
+        match self {
+            Self::Null | Self::Bool(_) => 1,
+            Self::Int(_) | Self::Float(_) | Self::Datetime(_) => 8,
+            Self::Text(text) => text.len() + 2,
+            Self::Bytes(bytes) => bytes.len() + 2,
+            Self::List(list) => list.size,
+            Self::Map(map) => map.size(),
+        }
+    }
+
+    /// How deep lists and objects lie in each other, at most; 0 for anything else. Known without a walk
+    /// through the value.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::List(list) => list.depth,
+            Self::Map(map) => map.depth(),
             _ => 0,
         }
+    }
+
+    /// Appends bytes that are the same exactly if the values are [`Value::same`].
+    pub(crate) fn identity(&self, out: &mut Vec<u8>) {
+        let tagged = |tag: u8, bytes: &[u8], out: &mut Vec<u8>| {
+            out.push(tag);
+            out.extend(bytes.len().to_le_bytes());
+            out.extend(bytes);
+        };
+        match self {
+            Self::Null => out.push(0),
+            Self::Bool(value) => out.extend([1, (*value).into()]),
+            Self::Int(number) => tagged(2, &number.to_le_bytes(), out),
+            Self::Float(number) => match int_of(*number).filter(|_| number.fract() == 0.0) {
+                Some(whole) => tagged(2, &whole.to_le_bytes(), out),
+                None if number.is_nan() => out.push(3),
+                None => tagged(4, &number.to_bits().to_le_bytes(), out),
+            },
+            Self::Datetime(ms) => tagged(5, &ms.to_le_bytes(), out),
+            Self::Text(text) => tagged(6, text.as_bytes(), out),
+            Self::Bytes(bytes) => tagged(7, bytes, out),
+            Self::List(list) => {
+                tagged(8, &list.len().to_le_bytes(), out);
+                for value in list.iter() {
+                    value.identity(out);
+                }
+            }
+            Self::Map(map) => {
+                tagged(9, &map.len().to_le_bytes(), out);
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_unstable_by_key(|(name, _)| *name);
+                for (name, value) in entries {
+                    tagged(6, name.as_bytes(), out);
+                    value.identity(out);
+                }
+            }
+        }
+    }
+}
+
+/// Values in order, with what is known of all of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct List {
+    values: Vec<Value>,
+    size: usize,
+    depth: usize,
+}
+
+impl From<Vec<Value>> for List {
+    fn from(values: Vec<Value>) -> Self {
+        let sizes = values.iter().map(Value::size);
+        let depth = values.iter().map(Value::depth).max();
+        Self {
+            size: sizes.fold(2, usize::saturating_add),
+            depth: depth.unwrap_or(0) + 1,
+            values,
+        }
+    }
+}
+
+impl Deref for List {
+    type Target = [Value];
+
+    fn deref(&self) -> &[Value] {
+        &self.values
     }
 }
 
@@ -220,5 +296,62 @@ impl From<Vec<Value>> for Value {
 impl From<Map> for Value {
     fn from(map: Map) -> Self {
         Self::map(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::from_json;
+
+    #[test]
+    fn the_same_values_have_the_same_identity() {
+        let values = [
+            "null",
+            "false",
+            "true",
+            "0",
+            "-0.0",
+            "3",
+            "3.0",
+            "3.5",
+            "\"3\"",
+            "9007199254740993",
+            "9007199254740992.0",
+            "[]",
+            "[[]]",
+            "[1, 2]",
+            "[1, 2.0]",
+            "[\"1\", 2]",
+            "{}",
+            r#"{"a": 1, "b": 2}"#,
+            r#"{"b": 2.0, "a": 1}"#,
+            r#"{"a": 1}"#,
+            r#"{"ab": 1}"#,
+            "[\"ab\", \"\"]",
+            "[\"a\", \"b\"]",
+        ]
+        .map(|json| from_json(json.as_bytes()).unwrap());
+        let identity = |value: &Value| {
+            let mut bytes = Vec::new();
+            value.identity(&mut bytes);
+            bytes
+        };
+        for a in &values {
+            for b in &values {
+                assert_eq!(a.same(b), identity(a) == identity(b), "{a:?} {b:?}");
+            }
+        }
+        let nan = Value::Float(f64::NAN);
+        assert!(nan.same(&nan));
+    }
+
+    #[test]
+    fn messages_show_types_and_cut_what_is_long() {
+        assert_eq!(Value::Null.shown(), "null");
+        assert_eq!(Value::from("a\"b").shown(), r#"string "a\"b""#);
+        assert_eq!(Value::from(2.0).shown(), "float 2");
+        let long = Value::from("x".repeat(100)).shown();
+        assert_eq!(long, format!("string \"{}…", "x".repeat(39)));
     }
 }

@@ -1,7 +1,7 @@
-//! Arguments as the types that functions want, and tables of functions that read like tables.
+//! Arguments as the types that functions want, and results that are not too large.
 
 use crate::cast::int_of;
-use crate::{FnError, Map, Value};
+use crate::{FnError, Map, VALUE_BYTES_MAX, Value};
 
 /// A number.
 pub(super) fn number(args: &[Value], place: usize) -> Result<f64, FnError> {
@@ -58,4 +58,18 @@ pub(super) fn map(args: &[Value], place: usize) -> Result<&Map, FnError> {
     args.get(place)
         .and_then(Value::as_map)
         .ok_or_else(|| FnError::argument(args, place, "an object"))
+}
+
+/// A text as a result, if it is not too long.
+pub(super) fn bounded(text: std::sync::Arc<str>) -> Result<Value, FnError> {
+    room(text.len())?;
+    Ok(Value::Text(text))
+}
+
+/// Whether a result may have so many bytes.
+pub(super) fn room(bytes: usize) -> Result<(), FnError> {
+    if bytes > VALUE_BYTES_MAX {
+        return Err(FnError::TooLarge);
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::{BinaryOp, OpError};
 use crate::Value;
+use crate::cast::int_of;
 use crate::functions::moment;
 
 /// Compares two values. With nothing on a side it is false, whatever the operator.
@@ -55,24 +56,75 @@ fn partial_order(left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-/// Which comes first in `ORDER BY … ASC`: nothing comes last, false before true, NaN after all numbers.
+/// Which comes first in `ORDER BY … ASC`: nothing comes last, false before true, NaN after all numbers. To
+/// sort, look with this whether all fit the first one, then use [`total_order`], which never fails.
 ///
 /// # Errors
 ///
 /// If the types cannot be put in an order.
 pub fn order(left: &Value, right: &Value) -> Result<Ordering, OpError> {
-    match (left, right) {
-        (Value::Null, Value::Null) => return Ok(Ordering::Equal),
-        (Value::Null, _) => return Ok(Ordering::Greater),
-        (_, Value::Null) => return Ok(Ordering::Less),
-        (Value::Bool(a), Value::Bool(b)) => return Ok(a.cmp(b)),
-        _ => {}
-    }
-    if !comparable(left, right) {
+    let fits = match (left, right) {
+        (Value::Null, _) | (_, Value::Null) | (Value::Bool(_), Value::Bool(_)) => true,
+        (left, right) => comparable(left, right),
+    };
+    if !fits {
         return Err(BinaryOp::Lt.refuse(left, right));
     }
-    let nan = |value: &Value| matches!(value, Value::Float(number) if number.is_nan());
-    Ok(partial_order(left, right).unwrap_or_else(|| nan(left).cmp(&nan(right))))
+    if matches!(left, Value::Datetime(_)) || matches!(right, Value::Datetime(_)) {
+        let (left_ms, right_ms) = (moment(left), moment(right));
+        if left_ms.is_some() && right_ms.is_some() {
+            return Ok(left_ms.cmp(&right_ms));
+        }
+    }
+    Ok(total_order(left, right))
+}
+
+/// An order of all values whatever their types: false, true, numbers, datetimes, texts, bytes, lists, objects,
+/// nothing. Numbers are compared exactly, also where a float cannot tell whole numbers apart.
+pub fn total_order(left: &Value, right: &Value) -> Ordering {
+    match (left, right) {
+        (Value::Int(a), Value::Int(b)) => a.cmp(b),
+        (Value::Float(a), Value::Float(b)) => floats(*a, *b),
+        (Value::Int(a), Value::Float(b)) => exact(*a, *b),
+        (Value::Float(a), Value::Int(b)) => exact(*b, *a).reverse(),
+        (Value::Datetime(a), Value::Datetime(b)) => a.cmp(b),
+        (Value::Text(a), Value::Text(b)) => a.cmp(b),
+        (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        (left, right) => rank(left).cmp(&rank(right)).then_with(|| {
+            // Lists and objects: any order will do as long as it is one.
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            left.identity(&mut a);
+            right.identity(&mut b);
+            a.cmp(&b)
+        }),
+    }
+}
+
+fn rank(value: &Value) -> u8 {
+    match value {
+        Value::Bool(_) => 0,
+        Value::Int(_) | Value::Float(_) => 1,
+        Value::Datetime(_) => 2,
+        Value::Text(_) => 3,
+        Value::Bytes(_) => 4,
+        Value::List(_) => 5,
+        Value::Map(_) => 6,
+        Value::Null => 7,
+    }
+}
+
+/// -0 and 0 are equal, NaN comes last.
+fn floats(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b)
+        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+fn exact(whole: i64, float: f64) -> Ordering {
+    match int_of(float) {
+        Some(cut) => whole.cmp(&cut).then_with(|| floats(0.0, float.fract())),
+        None => floats(0.0, float),
+    }
 }
 
 /// Whether `CASE value WHEN other` applies: as `=`, so that nothing fits nothing.
