@@ -50,6 +50,8 @@ fn function(wat: &str) -> Function {
         emission_bytes: 64 * 1024,
         bound_ports: 1,
         window_slots: 0,
+        windowed: false,
+        rows: false,
     };
     Function::new(&engine, &module, settings).expect("the module starts")
 }

@@ -87,6 +87,7 @@ fn now(ms: u64) -> Now {
     Now {
         mono_ms: 10_000 + ms,
         wall_ms: 1_700_000_000_000 + i64::try_from(ms).unwrap(),
+        ..Now::default()
     }
 }
 

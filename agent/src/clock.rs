@@ -7,6 +7,18 @@ use rustix::time::{ClockId, clock_gettime};
 /// A wall clock that moved against monotonic time by less has drifted, not stepped.
 pub const STEP_MS: u64 = 500;
 
+/// How far the wall clock can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Quality {
+    /// It stands at the floor, or goes on from it: it knows nothing of the time.
+    None,
+    /// It shows a time that may be, but no time server has set it since the machine started.
+    Restored,
+    /// A time server keeps it.
+    #[default]
+    Synced,
+}
+
 /// The moment of a step of the mill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
@@ -14,6 +26,8 @@ pub struct Now {
     pub mono_ms: u64,
     /// Wall time, milliseconds since 1970.
     pub wall_ms: i64,
+    /// How far the wall time can be believed.
+    pub quality: Quality,
 }
 
 impl Now {
@@ -45,6 +59,7 @@ impl Clock {
         let floor = Now {
             mono_ms: monotonic_ms(),
             wall_ms: floor_ms,
+            quality: Quality::None,
         };
         Self { floor }
     }
@@ -63,7 +78,11 @@ impl Clock {
     fn at(&self, mono_ms: u64, wall_ms: i64) -> Now {
         // A floor that stood still would stop every schedule until the clock is set.
         let wall_ms = wall_ms.max(self.floor.wall_at(mono_ms));
-        Now { mono_ms, wall_ms }
+        Now {
+            mono_ms,
+            wall_ms,
+            quality: Quality::Synced,
+        }
     }
 }
 
@@ -83,7 +102,8 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-fn signed(ms: u64) -> i64 {
+/// The same as a signed number.
+pub fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
@@ -96,6 +116,7 @@ mod tests {
         let floor = Now {
             mono_ms: 5_000,
             wall_ms: 1_800_000_000_000,
+            quality: Quality::None,
         };
         let clock = Clock { floor };
         for (mono_ms, machine_ms, expected) in [

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::state::{KeyState, write_slot};
+use crate::state::{KeyState, Pane, write_slot};
 
 /// Everything that one call asks for.
 #[derive(Debug, Default)]
@@ -14,6 +14,14 @@ pub struct Effects {
     pub slots: SlotWrites,
     /// Entries written, `None` where one is removed.
     pub entries: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
+    /// Rows that join the window of the key, in the order asked for.
+    pub rows: Vec<Box<[u8]>>,
+    /// Bytes of all rows so far.
+    pub row_bytes: usize,
+    /// The window of the key begins with this event.
+    pub begins: bool,
+    /// The window of the key fires at this event.
+    pub fires: bool,
     /// Timers armed with their delay in milliseconds, or cancelled (`None`), in the order asked for.
     pub timers: Vec<(u32, Option<u64>)>,
     /// Messages to send, in the order asked for.
@@ -49,6 +57,9 @@ impl Effects {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.entries.clear();
+        self.rows.clear();
+        self.row_bytes = 0;
+        (self.begins, self.fires) = (false, false);
         self.timers.clear();
         self.emissions.clear();
         self.emitted_bytes = 0;
@@ -60,6 +71,9 @@ impl Effects {
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
             && self.entries.is_empty()
+            && self.rows.is_empty()
+            && !self.begins
+            && !self.fires
             && self.timers.is_empty()
             && self.emissions.is_empty()
     }
@@ -123,12 +137,17 @@ impl SlotWrites {
     }
 }
 
-/// Carries the state part of `effects` out: slots below `pane_slots` belong to the open pane, the
-/// others to the key.
-pub fn apply_to_state(effects: &mut Effects, state: &mut KeyState, pane_slots: u8) {
+/// Carries out what `effects` say of slots and entries: slots below `pane_slots` belong to the pane
+/// that the call was about, the others to the key.
+pub fn apply_to_state(
+    effects: &mut Effects,
+    state: &mut KeyState,
+    pane: &mut Option<Pane>,
+    pane_slots: u8,
+) {
     if !effects.slots.is_empty() {
         for (slot, value) in effects.slots.iter() {
-            match &mut state.pane {
+            match pane {
                 Some(pane) if slot < pane_slots => pane.set_slot(slot, value),
                 _ => state.set_slot(slot, value),
             }

@@ -4,7 +4,7 @@
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::event::Event;
-use crate::state::{Key, KeyState};
+use crate::state::{Key, KeyState, Pane, RowName};
 use crate::value::{Decoded, Value};
 
 /// The world of one call.
@@ -24,12 +24,18 @@ pub struct Frame {
     pub call: u32,
     /// Bits of `ev_i64(3)`: 1 late, 2 bad time, 4 unsynced clock.
     pub flags: u32,
+    /// A bit for each stream of the rule that the event belongs to.
+    pub streams: u32,
     /// The function's inputs, one for each of its manifest's; empty when no event caused the call.
     pub inputs: Vec<Value>,
     /// What the payload held, for the inputs that are bytes.
     pub decoded: Decoded,
     /// The state as it stood before the call.
     pub state: KeyState,
+    /// The pane that the call is about, taken out of the state.
+    pub pane: Option<Pane>,
+    /// The rows of the window that fires, as entries of the state.
+    pub rows: Vec<RowName>,
     /// Bytes that the rule's state may still grow by.
     pub state_bytes_free: usize,
     /// Log lines that the rule may still write in this second.
@@ -48,9 +54,12 @@ impl Default for Frame {
             in_seq: 0,
             call: 0,
             flags: 0,
+            streams: 0,
             inputs: Vec::new(),
             decoded: Decoded::default(),
             state: KeyState::default(),
+            pane: None,
+            rows: Vec::new(),
             state_bytes_free: 0,
             log_lines_free: 0,
             effects: Effects::default(),

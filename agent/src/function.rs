@@ -91,6 +91,10 @@ pub struct Settings {
     pub bound_ports: u64,
     /// Slots below this number belong to the pane.
     pub window_slots: u8,
+    /// The host keeps a window, so that no event is passed on.
+    pub windowed: bool,
+    /// It keeps rows for it.
+    pub rows: bool,
 }
 
 /// What to call, and with what.

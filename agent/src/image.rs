@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::clock::{Now, Quality, signed};
 use crate::event_ids::EventIds;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
 use crate::receipts::{Receipt, Receipts};
 use crate::record::entries::{self, Entry, Saved};
 use crate::record::{
-    AgentRecord, Commit, KeyChange, LaneRecord, RecordError, RuleDelta, RuleRecord,
+    AgentRecord, Boot, Commit, KeyChange, LaneRecord, RecordError, RuleDelta, RuleRecord,
 };
-use crate::state::{Key, KeyState};
+use crate::state::{Key, KeyState, shift_rows};
+
+use crate::window;
 
 /// What is kept of one rule.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -141,12 +144,13 @@ impl Image {
     fn apply(&mut self, lsn: u64, commit: Commit) {
         self.lsn = lsn;
         if let Some(boot) = &commit.boot {
-            self.rebase(&boot.id, boot.mono_ms);
+            self.rebase(boot);
             self.agent.boot_id.clone_from(&boot.id);
         }
         let agent = &mut self.agent;
         agent.in_seq = commit.in_seq;
         (agent.mono_ms, agent.wall_ms) = (commit.now.mono_ms, commit.now.wall_ms);
+        agent.quality = commit.now.quality;
         agent.counts.add(&commit.counts);
         if commit.generation != agent.generation {
             self.receipts.renew(commit.generation);
@@ -204,20 +208,47 @@ impl Image {
         }
     }
 
-    /// Places what is due in the monotonic time of another boot: what remained then remains now.
-    pub fn rebase(&mut self, boot_id: &str, now_mono_ms: u64) {
-        if self.agent.boot_id == boot_id {
+    /// What a boot of this id is to the state: `None` where it is the same boot still. The time that
+    /// the power was off is known where the clock could be believed before and after.
+    pub fn boot(&self, id: &str, now: Now) -> Option<Boot> {
+        if self.agent.boot_id == id {
+            return None;
+        }
+        let before = &self.agent;
+        let known = before.quality == Quality::Synced && now.quality == Quality::Synced;
+        let off_ms = now.wall_ms.saturating_sub(before.wall_ms);
+        Some(Boot {
+            id: id.to_owned(),
+            mono_ms: now.mono_ms,
+            off_ms: u64::try_from(off_ms).ok().filter(|_| known).unwrap_or(0),
+        })
+    }
+
+    /// Places what is due in the monotonic time of another boot: what remained then remains now, less
+    /// the time that the power was off.
+    pub fn rebase(&mut self, boot: &Boot) {
+        if self.agent.boot_id == boot.id {
             return;
         }
-        let then = self.agent.mono_ms;
-        let place = |due: u64| now_mono_ms.saturating_add(due.saturating_sub(then));
+        let then = self.agent.mono_ms.saturating_add(boot.off_ms);
+        let place = |due: u64| boot.mono_ms.saturating_add(due.saturating_sub(then));
+        let by = signed(boot.mono_ms).saturating_sub(signed(then));
         for rule in self.rules.values_mut() {
-            rule.record.pane_due_mono_ms = rule.record.pane_due_mono_ms.map(place);
             let timers = rule
                 .keys
                 .values_mut()
                 .flat_map(|state| state.timers.values_mut());
             timers.for_each(|due| due.mono_ms = place(due.mono_ms));
+            if rule.record.window & window::EVENT_TIME != 0 {
+                continue;
+            }
+            for pane in &mut rule.record.panes {
+                pane.from = pane.from.saturating_add(by);
+                pane.due = pane.due.saturating_add(by);
+            }
+            for state in rule.keys.values_mut() {
+                shift_panes(state, by);
+            }
         }
     }
 
@@ -246,6 +277,15 @@ impl Image {
             rules: rules.collect(),
         })
     }
+}
+
+/// Moves what a key's window holds by so much of monotonic time.
+pub(crate) fn shift_panes(state: &mut KeyState, by: i64) {
+    for pane in &mut state.panes {
+        pane.from = pane.from.saturating_add(by);
+        pane.due = pane.due.map(|due| due.saturating_add(by));
+    }
+    shift_rows(&mut state.entries, by);
 }
 
 /// What is hashed, wherever it stands.

@@ -42,6 +42,8 @@ pub struct Ledger {
     pub keys_evicted: u64,
     /// Fuel used by all calls.
     pub fuel: u64,
+    /// Rows of windows that had to go because there was no room for them.
+    pub rows_dropped: u64,
 }
 
 impl Ledger {
@@ -83,7 +85,7 @@ impl Ledger {
     }
 
     /// All numbers but the dropped ones, in the order in which they are written down.
-    pub fn columns(&self) -> [u64; 9] {
+    pub fn columns(&self) -> [u64; 10] {
         [
             self.received,
             self.filtered,
@@ -94,11 +96,12 @@ impl Ledger {
             self.faults_without_event,
             self.keys_evicted,
             self.fuel,
+            self.rows_dropped,
         ]
     }
 
     /// The same, to be changed.
-    pub fn columns_mut(&mut self) -> [&mut u64; 9] {
+    pub fn columns_mut(&mut self) -> [&mut u64; 10] {
         [
             &mut self.received,
             &mut self.filtered,
@@ -109,6 +112,7 @@ impl Ledger {
             &mut self.faults_without_event,
             &mut self.keys_evicted,
             &mut self.fuel,
+            &mut self.rows_dropped,
         ]
     }
 

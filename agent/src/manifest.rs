@@ -3,6 +3,7 @@
 //! the rule.
 mod read;
 mod sql;
+mod window;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use serde_json::Value as Json;
 use tidemill_abi::{PORT_MAIN_NAME, limit};
 
 pub use sql::{SqlSpec, SqlStream};
+pub use window::{WindowKind, WindowSpec};
 
 use crate::value::Value;
 
@@ -105,15 +107,6 @@ pub enum ConfigValue {
     F64(f64),
     /// Read by `cfg_bytes`.
     Bytes(Box<[u8]>),
-}
-
-/// A tumbling window, the only kind of this version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WindowSpec {
-    /// Length in milliseconds; without it the rule must say.
-    pub length_ms: Option<u64>,
-    /// Slots 0 up to this number belong to the pane, those from there on to the key.
-    pub slots: u8,
 }
 
 /// What a function keeps for each key.

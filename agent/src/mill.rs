@@ -101,13 +101,16 @@ impl Mill {
     /// A mill that keeps a journal and goes on from where an earlier one stood. The image's outbox
     /// knows the destinations already.
     pub fn keeping(mut image: Image, keeping: Keeping, now: Now) -> Self {
-        image.rebase(&keeping.boot_id, now.mono_ms);
+        let boot = image.boot(&keeping.boot_id, now);
+        if let Some(boot) = &boot {
+            image.rebase(boot);
+        }
         let mut mill = Self {
             in_seq: image.agent.in_seq,
             dormant: std::mem::take(&mut image.rules),
             ..Self::new()
         };
-        mill.durable = Some(Box::new(Durable::new(keeping, image, now)));
+        mill.durable = Some(Box::new(Durable::new(keeping, image, boot, now)));
         mill
     }
 
@@ -305,12 +308,16 @@ impl Mill {
                 cold: *cold,
                 effect_bytes_free: EFFECT_BYTES_MAX,
             };
-            let (What::Pane(rule) | What::Timer(rule, ..) | What::Schedule(rule, _)) = &what;
+            let (What::Pane(rule)
+            | What::KeyPane(rule, _)
+            | What::Timer(rule, ..)
+            | What::Schedule(rule, _)) = &what;
             let Some(active) = rules.get_mut(*rule as usize) else {
                 continue;
             };
             match &what {
-                What::Pane(_) => active.close_pane(frame, &mut step),
+                What::Pane(_) => active.close_panes(frame, &mut step),
+                What::KeyPane(_, key) => active.close_panes_of(key, frame, &mut step),
                 What::Timer(_, key, id) => active.fire_timer(key, *id, frame, &mut step),
                 What::Schedule(..) => {}
             }

@@ -4,6 +4,7 @@
 mod file;
 mod sql;
 mod template;
+mod window;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use template::{KeySpec, LevelPiece, TopicTemplate, check_pointer, key_of_topic};
+
+pub use window::WindowTable;
 
 pub use crate::emission::Priority;
 use crate::limits::FunctionLimits;
@@ -42,8 +45,8 @@ pub struct Rule {
     pub inputs: BTreeMap<String, Placed<String>>,
     /// Values by the name of the function's parameter.
     pub params: BTreeMap<String, Placed<Param>>,
-    /// Length of the tumbling window in milliseconds, in place of the function's own.
-    pub window_ms: Option<Placed<u64>>,
+    /// Lengths of the window, in place of the function's own.
+    pub window: WindowTable,
     /// Where the function's ports lead, by their names.
     pub ports: BTreeMap<String, Placed<Port>>,
     /// The gateway's ceilings, lowered where the rule says so.

@@ -1,9 +1,9 @@
 //! When a schedule is next due. Cron expressions have their seconds first; `every 5m` follows
 //! monotonic time. Which slot ran last is the mill's to remember.
 
-use std::str::FromStr;
+mod cron;
 
-use chrono::{DateTime, TimeZone, Utc};
+use cron::Cron;
 
 use crate::text::duration_ms;
 use crate::zone::Zone;
@@ -16,10 +16,15 @@ pub enum ScheduleError {
     FiveFields(String),
     /// Not understood.
     #[error(
-        "{0:?} is no schedule: write six fields (second minute hour day month weekday; \
-         weekdays as Mon..Sun), @hourly, @daily, @weekly, @monthly, @yearly, or \"every 5m\""
+        "{text:?} is no schedule: {why}; write six fields (second minute hour day month weekday) or \
+         seven (and a year), @hourly, @daily, @weekly, @monthly, @yearly, or \"every 5m\""
     )]
-    Syntax(String),
+    Syntax {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A date that does not exist, or a year gone by.
     #[error("{0:?} never comes due")]
     Never(String),
@@ -40,7 +45,7 @@ pub struct Schedule {
 
 #[derive(Debug, Clone)]
 enum Rhythm {
-    Cron(Box<cron::Schedule>, Zone),
+    Cron(Box<Cron>, Zone),
     Every { ms: u64 },
 }
 
@@ -52,7 +57,10 @@ impl Schedule {
     pub fn new(text: &str, zone: Option<&str>) -> Result<Self, ScheduleError> {
         let trimmed = text.trim();
         let rhythm = if let Some(period) = trimmed.strip_prefix("every ") {
-            let ms = duration_ms(period).map_err(|_| ScheduleError::Syntax(text.to_owned()))?;
+            let ms = duration_ms(period).map_err(|why| ScheduleError::Syntax {
+                text: text.to_owned(),
+                why,
+            })?;
             if ms < 1_000 {
                 return Err(ScheduleError::TooOften(text.to_owned()));
             }
@@ -91,27 +99,60 @@ impl Schedule {
         match &self.rhythm {
             Rhythm::Every { ms } => wall_ms.checked_add(i64::try_from(*ms).ok()?),
             Rhythm::Cron(cron, zone) => {
-                let after: DateTime<Utc> = Utc.timestamp_millis_opt(wall_ms).single()?;
-                // In the hour that autumn repeats the library runs out of order.
-                cron.after(&after.with_timezone(zone))
-                    .map(|slot| slot.timestamp_millis())
-                    .take(8)
-                    .find(|slot| *slot > wall_ms)
+                let slot = next_in_zone(cron, zone, wall_ms.div_euclid(1_000))?;
+                slot.checked_mul(1_000)
             }
         }
     }
 }
 
-fn parse_cron(text: &str) -> Result<cron::Schedule, ScheduleError> {
+/// The first slot after a moment in seconds. A clock time that spring leaves out comes due at the first
+/// instant after the gap; one that autumn repeats comes due the first time only. Expressions that
+/// follow elapsed time do neither: each instant whose clock time fits is a slot.
+fn next_in_zone(cron: &Cron, zone: &Zone, after_s: i64) -> Option<i64> {
+    let (mut at, mut from) = (after_s, after_s + 1);
+    loop {
+        let offset = zone.offset_s(at);
+        let mut local = from + offset;
+        if !cron.is_steady
+            && let Some(change) = zone.change_between(at - REPEATED_MAX_S, at)
+        {
+            // What the clock showed just before is not repeated.
+            local = local.max(change + zone.offset_s(change - 1));
+        }
+        let slot = cron.next(local)? - offset;
+        let Some(change) = zone.change_between(at, slot) else {
+            return Some(slot);
+        };
+        let gap = change + offset..change + zone.offset_s(change);
+        if !cron.is_steady
+            && cron
+                .next(gap.start)
+                .is_some_and(|left_out| gap.contains(&left_out))
+        {
+            return Some(change);
+        }
+        (at, from) = (change, change);
+    }
+}
+
+/// No clock is ever set back by more.
+const REPEATED_MAX_S: i64 = 6 * 3_600;
+
+fn parse_cron(text: &str) -> Result<Cron, ScheduleError> {
     if !text.starts_with('@') && text.split_whitespace().count() == 5 {
         return Err(ScheduleError::FiveFields(text.to_owned()));
     }
-    cron::Schedule::from_str(text).map_err(|_| ScheduleError::Syntax(text.to_owned()))
+    Cron::parse(text).map_err(|why| ScheduleError::Syntax {
+        text: text.to_owned(),
+        why,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
 
     fn ms(rfc3339: &str) -> i64 {
         DateTime::parse_from_rfc3339(rfc3339)
@@ -168,6 +209,94 @@ mod tests {
             "2026-12-01T00:00:00Z",
             "2026-12-01T06:00:00Z",
         );
+    }
+
+    #[track_caller]
+    fn slots(text: &str, zone: &str, after: &str, expected: &[&str]) {
+        let schedule = Schedule::new(text, Some(zone)).unwrap();
+        let mut at = ms(after);
+        for expected in expected {
+            at = schedule.next_after(at).unwrap();
+            assert_eq!(at, ms(expected), "{text} after {after}");
+        }
+    }
+
+    #[test]
+    fn a_clock_time_that_spring_leaves_out_comes_due_after_the_gap() {
+        let berlin = "Europe/Berlin";
+        let night = "2026-03-29T00:59:00+01:00";
+        slots(
+            "0 30 2 * * *",
+            berlin,
+            night,
+            &["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"],
+        );
+        // Several that are left out come due once, together with one that is not.
+        slots(
+            "0 0,15,45 2,3 * * *",
+            berlin,
+            night,
+            &["2026-03-29T03:00:00+02:00", "2026-03-29T03:15:00+02:00"],
+        );
+        slots(
+            "0 */30 * * * *",
+            berlin,
+            "2026-03-29T01:20:00+01:00",
+            &[
+                "2026-03-29T01:30:00+01:00",
+                "2026-03-29T03:00:00+02:00",
+                "2026-03-29T03:30:00+02:00",
+            ],
+        );
+        slots(
+            "0 15 2 * * *",
+            "Australia/Lord_Howe",
+            "2026-10-04T01:00:00+10:30",
+            &["2026-10-04T02:30:00+11:00", "2026-10-05T02:15:00+11:00"],
+        );
+    }
+
+    #[test]
+    fn a_clock_time_that_autumn_repeats_comes_due_once() {
+        let berlin = "Europe/Berlin";
+        let next = "2026-10-26T02:30:00+01:00";
+        let first = "2026-10-25T02:30:00+02:00";
+        slots(
+            "0 30 2 * * *",
+            berlin,
+            "2026-10-25T02:00:00+02:00",
+            &[first, next],
+        );
+        // Asked in the repeated hour: it was due already.
+        slots("0 30 2 * * *", berlin, "2026-10-25T02:10:00+01:00", &[next]);
+        slots("0 30 2 * * *", berlin, "2026-10-25T02:45:00+02:00", &[next]);
+        slots("0 0 3 * * *", berlin, first, &["2026-10-25T03:00:00+01:00"]);
+        slots(
+            "0 30 * * * *",
+            berlin,
+            "2026-10-25T01:45:00+02:00",
+            &[
+                first,
+                "2026-10-25T02:30:00+01:00",
+                "2026-10-25T03:30:00+01:00",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_rare_is_found_and_what_never_comes_is_not() {
+        slots(
+            "0 0 0 29 2 Mon",
+            "UTC",
+            "2076-01-01T00:00:00Z",
+            &["2112-02-29T00:00:00Z", "2140-02-29T00:00:00Z"],
+        );
+        let schedule = Schedule::new("0 0 12 1 1 ? 2030", None).unwrap();
+        assert_eq!(schedule.next_after(ms("2030-01-01T12:00:00Z")), None);
+        assert!(matches!(
+            Schedule::new("0 0 0 31 4 *", None),
+            Err(ScheduleError::Never(_))
+        ));
     }
 
     #[test]

@@ -1,8 +1,14 @@
-//! What a rule remembers about one key: numeric slots, byte entries, timers, open panes. Plain
-//! data; functions see it through a [`crate::frame::Frame`], the pond writes it down.
+//! What a rule remembers about one key: numeric slots, byte entries, timers, open panes, rows of its
+//! window. Plain data; functions see it through a [`crate::frame::Frame`], the pond writes it down.
+
+mod entries;
+mod row;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use entries::{Entries, HOST_PREFIX, entry_bytes};
+pub use row::{RowName, shift_rows};
 
 /// What an event is about, usually the device.
 pub type Key = Arc<str>;
@@ -12,21 +18,13 @@ pub type Key = Arc<str>;
 pub struct KeyState {
     /// Numeric slots up to the highest one ever written; what lies beyond is 0.0.
     pub slots: Vec<f64>,
-    /// The entries of `st_put`.
-    pub entries: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// The entries of `st_put`, and what the host keeps beside them.
+    pub entries: Entries,
     /// Armed timers, by id.
     pub timers: BTreeMap<u32, Due>,
-    /// The pane that collects at the moment.
-    pub pane: Option<Pane>,
-}
-
-/// What an entry costs besides its bytes: without it, many tiny ones would cost the host far more
-/// than they count for.
-const ENTRY_OVERHEAD_BYTES: usize = 48;
-
-/// Bytes that an entry counts for.
-pub fn entry_bytes(key: &[u8], value: &[u8]) -> usize {
-    key.len() + value.len() + ENTRY_OVERHEAD_BYTES
+    /// The panes that the host keeps for this key, earliest first. Those of a window whose rows are
+    /// kept are the rule's, unless each key has its own (session, state, count, sliding).
+    pub panes: Vec<Pane>,
 }
 
 /// When something falls due, in monotonic time of this boot.
@@ -36,17 +34,46 @@ pub struct Due {
     pub mono_ms: u64,
 }
 
-/// A window's span for one key, while it collects.
+/// A window's span for one key, while it collects. Its labels are wall time; what drives it is the
+/// time of its window: monotonic time, or event time where the rule has one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pane {
     /// First moment that belongs to it, wall time in milliseconds.
     pub start_ms: i64,
     /// First moment that no longer does.
     pub end_ms: i64,
-    /// Events folded so far.
+    /// First moment that belongs to it, in the time of its window.
+    pub from: i64,
+    /// When it fires, in the time of its window; `None` where only an event can tell.
+    pub due: Option<i64>,
+    /// Events folded, or rows put, so far.
     pub folded: u64,
+    /// How often it has fired.
+    pub fired: u32,
     /// The pane's own slots, 0.0 at first.
     pub slots: Vec<f64>,
+}
+
+/// A pane that is the same for all keys of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenPane {
+    /// First moment that belongs to it, wall time in milliseconds.
+    pub start_ms: i64,
+    /// First moment that no longer does.
+    pub end_ms: i64,
+    /// First moment that belongs to it, in the time of its window.
+    pub from: i64,
+    /// When it fires, in the time of its window: the first moment that no longer belongs to it.
+    pub due: i64,
+    /// It has fired, and is kept for events that come late.
+    pub fired: bool,
+}
+
+impl OpenPane {
+    /// Whether a moment in the time of its window belongs to it.
+    pub fn holds(&self, at: i64) -> bool {
+        (self.from..self.due).contains(&at)
+    }
 }
 
 impl KeyState {
@@ -64,16 +91,16 @@ impl KeyState {
     pub fn without_entries(&self) -> Self {
         Self {
             slots: self.slots.clone(),
-            entries: BTreeMap::new(),
+            entries: Entries::default(),
             timers: self.timers.clone(),
-            pane: self.pane.clone(),
+            panes: self.panes.clone(),
         }
     }
 
     /// Bytes that this state counts for against the limit of its rule.
     pub fn bytes(&self) -> usize {
-        let entries: usize = self.entries.iter().map(|(k, v)| entry_bytes(k, v)).sum();
-        self.slots.len() * 8 + entries
+        let panes: usize = self.panes.iter().map(|pane| pane.slots.len() * 8).sum();
+        self.slots.len() * 8 + self.entries.bytes() + panes
     }
 }
 

@@ -1,45 +1,194 @@
-//! Tumbling windows by processing time. A pane takes its place on the Unix grid when it opens, and
-//! closes by monotonic length, so that a step of the wall clock neither cuts nor stretches it.
+//! Windows as numbers: their kinds and lengths, the grid on which panes lie, where sessions are cut.
+//! A pane takes its place on the Unix grid when it opens, and is driven by the time of its window:
+//! monotonic time, so that a step of the wall clock neither cuts nor stretches it, or event time.
+//! Calling functions is the mill's business.
 
-use crate::clock::{Now, STEP_MS};
+use crate::clock::{Now, STEP_MS, signed};
+use crate::manifest::WindowKind;
+use crate::state::{OpenPane, Pane};
 
-/// The pane of a rule that collects at the moment.
+/// The bit of [`Window::code`] that says that event time drives it.
+pub const EVENT_TIME: u8 = 0x80;
+/// The bit of [`Window::code`] that says that rows are kept.
+const ROWS: u8 = 0x40;
+
+/// A window, resolved from what function and rule say. Lengths are milliseconds, at least 1 where the
+/// kind has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenPane {
-    /// First moment that belongs to it, wall time in milliseconds.
-    pub start_ms: i64,
-    /// First moment that no longer does.
-    pub end_ms: i64,
-    /// When it closes, in monotonic time.
-    pub due_mono_ms: u64,
+pub struct Window {
+    /// When it begins and ends.
+    pub kind: WindowKind,
+    /// How long it is.
+    pub length_ms: i64,
+    /// How far apart its panes end, on the grid.
+    pub hop_ms: i64,
+    /// How much later than its trigger it fires.
+    pub delay_ms: i64,
+    /// How long nothing may come before a session is over.
+    pub gap_ms: i64,
+    /// How many rows it holds.
+    pub count: u64,
+    /// After how many rows it fires.
+    pub every: u64,
+    /// Slots of a pane.
+    pub slots: u8,
+    /// Rows are kept, instead of slots.
+    pub rows: bool,
+    /// Event time drives it.
+    pub event_time: bool,
+    /// How long it may fire again after it fired.
+    pub allowed_late_ms: i64,
 }
 
-impl OpenPane {
-    /// The pane of `length_ms` that the present moment falls into.
-    pub fn around(now: Now, length_ms: u64) -> Self {
-        let length = i64::try_from(length_ms.max(1)).unwrap_or(i64::MAX);
-        let start_ms = now.wall_ms - now.wall_ms.rem_euclid(length);
-        let end_ms = start_ms.saturating_add(length);
-        let left = u64::try_from(end_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
+/// A moment in the time of a window, and by the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// In the time of the window.
+    pub at: i64,
+    /// What the wall clock shows then.
+    pub wall_ms: i64,
+}
+
+impl Moment {
+    /// The present moment of a window that monotonic time drives.
+    pub fn now(now: Now) -> Self {
         Self {
-            start_ms,
-            end_ms,
-            due_mono_ms: now.mono_ms.saturating_add(left),
+            at: signed(now.mono_ms),
+            wall_ms: now.wall_ms,
         }
     }
 
-    /// The pane with the labels that the clock gives it now that it closes: data from before the
-    /// clock was set is stamped right.
-    pub fn relabelled(self, now: Now) -> Self {
-        let shift = now.wall_at(self.due_mono_ms).saturating_sub(self.end_ms);
-        if shift.unsigned_abs() <= STEP_MS {
-            return self;
-        }
+    /// A moment of event time.
+    pub fn of_event(event_ms: i64) -> Self {
         Self {
-            start_ms: self.start_ms.saturating_add(shift),
-            end_ms: self.end_ms.saturating_add(shift),
-            ..self
+            at: event_ms,
+            wall_ms: event_ms,
         }
+    }
+
+    /// What the wall clock shows at another moment.
+    pub fn wall_at(self, at: i64) -> i64 {
+        self.wall_ms.saturating_add(at.saturating_sub(self.at))
+    }
+
+    /// The moment at which the wall clock shows this.
+    fn at_wall(self, wall_ms: i64) -> i64 {
+        self.at.saturating_add(wall_ms.saturating_sub(self.wall_ms))
+    }
+}
+
+impl Window {
+    /// What a rule's record says of its window: state of another kind is of no use to it.
+    pub fn code(&self) -> u8 {
+        let kind = match self.kind {
+            WindowKind::Tumbling | WindowKind::Hopping => 1,
+            WindowKind::Sliding => 2,
+            WindowKind::Session => 3,
+            WindowKind::Count => 4,
+            WindowKind::State => 5,
+        };
+        let bit = |is: bool, bit: u8| if is { bit } else { 0 };
+        kind | bit(self.rows, ROWS) | bit(self.event_time, EVENT_TIME)
+    }
+
+    /// What it is, for people.
+    pub fn describe(&self) -> String {
+        let (length, every) = (self.length_ms, self.every);
+        let lengths = match self.kind {
+            WindowKind::Tumbling => format!("{length} ms"),
+            WindowKind::Hopping => format!("{length} ms each {} ms", self.hop_ms),
+            WindowKind::Sliding => format!("{length} ms, {} ms later", self.delay_ms),
+            WindowKind::Session => format!("at most {length} ms, over after {} ms", self.gap_ms),
+            WindowKind::Count => format!("{} rows, after each {every}", self.count),
+            WindowKind::State => "from event to event".to_owned(),
+        };
+        let keeps = match self.rows {
+            true => "rows".to_owned(),
+            false => format!("{} slots", self.slots),
+        };
+        let time = if self.event_time {
+            ", by event time"
+        } else {
+            ""
+        };
+        format!("{}, {lengths}, {keeps}{time}", self.kind.name())
+    }
+
+    /// Opens the panes that a moment belongs to and that are not there; calls `opened` for each.
+    pub fn open(
+        &self,
+        panes: &mut Vec<OpenPane>,
+        moment: Moment,
+        mut opened: impl FnMut(&OpenPane),
+    ) {
+        let newest_end = floor(moment.wall_ms.saturating_add(self.length_ms), self.hop_ms);
+        if panes.last().is_some_and(|last| last.end_ms == newest_end) && !self.event_time {
+            return;
+        }
+        // A step of the wall clock moves the grid: what is open stays, and the next pane opens when
+        // the newest one is a hop old.
+        let newest_from = panes.last().map(|last| last.from);
+        let free_from = newest_from.filter(|_| !self.event_time);
+        let free_from = free_from.map_or(i64::MIN, |from| from.saturating_add(self.hop_ms));
+        if moment.at < free_from {
+            return;
+        }
+        let mut end_ms = floor(moment.wall_ms, self.hop_ms).saturating_add(self.hop_ms);
+        while end_ms <= newest_end {
+            let start_ms = end_ms.saturating_sub(self.length_ms);
+            let pane = OpenPane {
+                start_ms,
+                end_ms,
+                from: moment.at_wall(start_ms),
+                due: moment.at_wall(end_ms),
+                fired: false,
+            };
+            let is_new = self.event_time || newest_from.is_none_or(|newest| pane.from > newest);
+            if is_new && !panes.iter().any(|other| other.end_ms == end_ms) {
+                let behind = panes.partition_point(|other| other.due <= pane.due);
+                panes.insert(behind, pane);
+                opened(&pane);
+            }
+            end_ms = end_ms.saturating_add(self.hop_ms);
+        }
+    }
+
+    /// Where a session is cut whose first row came at `first_ms`, both by the wall clock: on the grid
+    /// of its length, once it is that long.
+    pub fn cut_ms(&self, first_ms: i64) -> i64 {
+        let after = first_ms.saturating_add(self.length_ms);
+        let on_grid = floor(after, self.length_ms);
+        // By event time it has to be longer than that; by the clock it is cut when the grid says so.
+        match on_grid < after || self.event_time {
+            true => on_grid.saturating_add(self.length_ms),
+            false => on_grid,
+        }
+    }
+}
+
+/// The last multiple of `step` that is not after `ms`.
+fn floor(ms: i64, step: i64) -> i64 {
+    ms.saturating_sub(ms.rem_euclid(step.max(1)))
+}
+
+/// Start and end of a pane with the labels that the clock gives it now that it closes at `due`: data
+/// from before the clock was set is stamped right.
+pub fn relabelled(start_ms: i64, end_ms: i64, due: i64, now: Now) -> (i64, i64) {
+    let shift = Moment::now(now).wall_at(due).saturating_sub(end_ms);
+    if shift.unsigned_abs() <= STEP_MS {
+        return (start_ms, end_ms);
+    }
+    (start_ms.saturating_add(shift), end_ms.saturating_add(shift))
+}
+
+/// The pane of a key that belongs to a pane of the rule.
+pub fn pane_of(open: &OpenPane) -> Pane {
+    Pane {
+        start_ms: open.start_ms,
+        end_ms: open.end_ms,
+        from: open.from,
+        due: Some(open.due),
+        ..Pane::default()
     }
 }
 
@@ -47,36 +196,97 @@ impl OpenPane {
 mod tests {
     use super::*;
 
-    fn now(mono_ms: u64, wall_ms: i64) -> Now {
-        Now { mono_ms, wall_ms }
+    const DAY: i64 = 1_700_006_400_000;
+
+    fn window(kind: WindowKind, length_ms: i64, hop_ms: i64) -> Window {
+        Window {
+            kind,
+            length_ms,
+            hop_ms,
+            delay_ms: 0,
+            gap_ms: 0,
+            count: 0,
+            every: 0,
+            slots: 0,
+            rows: false,
+            event_time: false,
+            allowed_late_ms: 0,
+        }
+    }
+
+    /// The panes that are open after moments (monotonic, wall past [`DAY`]), as (from, due, start).
+    fn open(window: Window, moments: &[(i64, i64)]) -> Vec<(i64, i64, i64)> {
+        let mut panes = Vec::new();
+        for (at, wall) in moments {
+            panes.retain(|pane: &OpenPane| pane.due > *at);
+            let moment = Moment {
+                at: *at,
+                wall_ms: DAY + wall,
+            };
+            window.open(&mut panes, moment, |_| ());
+        }
+        let labels = |pane: &OpenPane| (pane.from, pane.due, pane.start_ms - DAY);
+        panes.iter().map(labels).collect()
     }
 
     #[test]
     fn panes_lie_on_the_unix_grid() {
-        let pane = OpenPane::around(now(500, 1_700_000_000_250), 1_000);
-        assert_eq!(
-            (pane.start_ms, pane.end_ms),
-            (1_700_000_000_000, 1_700_000_001_000)
-        );
-        assert_eq!(pane.due_mono_ms, 1_250);
-        let pane = OpenPane::around(now(0, 1_700_000_001_000), 1_000);
-        assert_eq!(
-            (pane.start_ms, pane.due_mono_ms),
-            (1_700_000_001_000, 1_000)
-        );
-        assert_eq!(OpenPane::around(now(0, -1), 1_000).start_ms, -1_000);
+        let tumbling = window(WindowKind::Tumbling, 1_000, 1_000);
+        assert_eq!(open(tumbling, &[(500, 250)]), [(250, 1_250, 0)]);
+        assert_eq!(open(tumbling, &[(0, 1_000)]), [(0, 1_000, 1_000)]);
+        assert_eq!(open(tumbling, &[(0, -1)]), [(-999, 1, -1_000)]);
+        let hopping = window(WindowKind::Hopping, 2_000, 1_000);
+        let both = [(-500, 1_500, -1_000), (500, 2_500, 0)];
+        assert_eq!(open(hopping, &[(600, 100)]), both);
+        let later = [(500, 2_500, 0), (1_500, 3_500, 1_000)];
+        assert_eq!(open(hopping, &[(600, 100), (1_501, 1_001)]), later);
+        // Shorter than its hop: it ends on the grid, and some moments belong to none.
+        let gaps = window(WindowKind::Hopping, 300, 1_000);
+        assert_eq!(open(gaps, &[(0, 699)]), []);
+        assert_eq!(open(gaps, &[(0, 700)]), [(0, 300, 700)]);
     }
 
     #[test]
-    fn a_step_of_the_wall_clock_moves_labels_and_no_deadline() {
-        let pane = OpenPane::around(now(0, 60_000), 10_000);
-        assert_eq!(pane.relabelled(now(10_000, 70_000)), pane);
-        assert_eq!(pane.relabelled(now(10_000, 70_400)), pane);
-        let stepped = pane.relabelled(now(10_000, 1_700_000_070_000));
-        assert_eq!(
-            (stepped.start_ms, stepped.end_ms),
-            (1_700_000_060_000, 1_700_000_070_000)
-        );
-        assert_eq!(stepped.due_mono_ms, 10_000);
+    fn a_step_of_the_wall_clock_cuts_nothing_and_moves_the_grid() {
+        let tumbling = window(WindowKind::Tumbling, 1_000, 1_000);
+        let stepped = [(0, 0), (900, 3_600_100)];
+        assert_eq!(open(tumbling, &stepped), [(0, 1_000, 0)]);
+        let after = [(0, 0), (900, 3_600_100), (1_000, 3_600_200)];
+        assert_eq!(open(tumbling, &after), [(800, 1_800, 3_600_000)]);
+        let hopping = window(WindowKind::Hopping, 2_000, 1_000);
+        let stepped = [(0, 0), (900, 3_600_100)];
+        assert_eq!(open(hopping, &stepped).len(), 2);
+        let after = [(0, 0), (1_000, 3_600_200)];
+        let expected = [(0, 2_000, 0), (800, 2_800, 3_600_000)];
+        assert_eq!(open(hopping, &after), expected);
+    }
+
+    #[test]
+    fn labels_follow_a_clock_that_was_set() {
+        let now = |mono_ms, wall_ms| Now {
+            mono_ms,
+            wall_ms,
+            ..Now::default()
+        };
+        let labels = |wall_ms| relabelled(60_000, 70_000, 10_000, now(10_000, wall_ms));
+        assert_eq!(labels(70_000), (60_000, 70_000));
+        assert_eq!(labels(70_400), (60_000, 70_000));
+        let set = (1_700_000_060_000, 1_700_000_070_000);
+        assert_eq!(labels(1_700_000_070_000), set);
+    }
+
+    #[test]
+    fn sessions_are_cut_on_the_grid_of_their_length() {
+        let mut session = window(WindowKind::Session, 2_000, 0);
+        for (first, by_clock, by_event) in [
+            (62, 4_000, 4_000),
+            (1_932, 4_000, 4_000),
+            (2_000, 4_000, 6_000),
+        ] {
+            session.event_time = false;
+            assert_eq!(session.cut_ms(first), by_clock, "{first}");
+            session.event_time = true;
+            assert_eq!(session.cut_ms(first), by_event, "{first}");
+        }
     }
 }

@@ -37,6 +37,32 @@ impl Zone {
             .unwrap_or_else(|| chrono::Utc.fix())
     }
 
+    /// How far local clocks are ahead of UTC at a moment, in seconds, both since 1970.
+    pub fn offset_s(&self, unix_s: i64) -> i64 {
+        i64::from(self.at(unix_s).local_minus_utc())
+    }
+
+    /// The first moment after `from` and not after `to` at which local clocks are set.
+    pub fn change_between(&self, from: i64, to: i64) -> Option<i64> {
+        let mut known = from;
+        let before = self.at(known);
+        while known < to {
+            let mut next = known.saturating_add(DAY_S).min(to);
+            if self.at(next) != before {
+                while next - known > 1 {
+                    let middle = known + (next - known) / 2;
+                    match self.at(middle) == before {
+                        true => known = middle,
+                        false => next = middle,
+                    }
+                }
+                return Some(next);
+            }
+            known = next;
+        }
+        None
+    }
+
     fn offset(&self, fixed: FixedOffset) -> ZoneOffset {
         ZoneOffset {
             zone: self.clone(),

@@ -146,6 +146,7 @@ fn virtual_now(at: i64) -> Now {
     Now {
         mono_ms: u64::try_from(at).unwrap_or(0),
         wall_ms: at,
+        ..Now::default()
     }
 }
 

@@ -133,7 +133,7 @@ impl Host {
 
     /// Whether a slot belongs to the pane that is open.
     pub(super) fn is_pane_slot(&self, slot: u8) -> bool {
-        slot < self.terms.window_slots && self.frame.state.pane.is_some()
+        slot < self.terms.window_slots && self.frame.pane.is_some()
     }
 
     /// The value of a state entry as this call sees it, its own writes included.

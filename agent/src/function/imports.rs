@@ -3,6 +3,7 @@
 
 mod state;
 mod values;
+mod window;
 
 use bytes::Bytes;
 use tidemill_abi::{Code, EvBytes, EvI64, import, limit};
@@ -46,7 +47,6 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
         .func_wrap(import::MODULE, import::CFG_BYTES, cfg_bytes)?
         .func_wrap(import::MODULE, import::LOG, log)?
         .func_wrap(import::MODULE, import::RAND, rand)?
-        .func_wrap(import::MODULE, import::WIN, state::win)?
         .func_wrap(import::MODULE, import::V_COL, values::v_col)?
         .func_wrap(import::MODULE, import::V_ROW, values::v_row)?
         .func_wrap(import::MODULE, import::V_META, values::v_meta)?
@@ -72,6 +72,10 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
         .func_wrap(import::MODULE, import::V_GATHER, values::v_gather)?
         .func_wrap(import::MODULE, import::V_FOLD, values::v_fold)?
         .func_wrap(import::MODULE, import::V_HITS, values::v_hits)?
+        .func_wrap(import::MODULE, import::ROW_PUT, window::row_put)?
+        .func_wrap(import::MODULE, import::ROWS, window::rows)?
+        .func_wrap(import::MODULE, import::ROW_GET, window::row_get)?
+        .func_wrap(import::MODULE, import::WIN, window::win)?
         .func_wrap(import::ABORT_MODULE, import::ABORT, abort)?
         .func_wrap(grow::MODULE, grow::NAME, memory_grow)?;
     Ok(linker)
@@ -154,7 +158,7 @@ fn ev_bytes(mut caller: Call<'_>, what: i32, from: i32, ptr: i32, cap: i32) -> R
 
 fn ev_i64(caller: Call<'_>, what: i32) -> Result<i64, Error> {
     let frame = &caller.data().frame;
-    let pane = frame.state.pane.as_ref();
+    let pane = frame.pane.as_ref();
     let Some(selector) = EvI64::from_value(what) else {
         return no_such("number about the event", what);
     };
@@ -166,9 +170,9 @@ fn ev_i64(caller: Call<'_>, what: i32) -> Result<i64, Error> {
         EvI64::PayloadLen => frame.event.payload.len() as i64,
         EvI64::PaneStart => pane.map_or(-1, |pane| pane.start_ms),
         EvI64::PaneEnd => pane.map_or(-1, |pane| pane.end_ms),
-        // A pane fires once in this version.
-        EvI64::Revision => 0,
+        EvI64::Revision => pane.map_or(0, |pane| pane.fired.into()),
         EvI64::Folded => pane.map_or(0, |pane| pane.folded.cast_signed()),
+        EvI64::Streams => frame.streams.into(),
     })
 }
 

@@ -202,7 +202,7 @@ impl AnyHandler {
 
 /// What an answer means. A number goes out through port 0, if the rule binds it.
 fn judge(handler: Handler, answer: Answer, host: &mut Host) -> Result<Verdict, CallFault> {
-    let windowed = host.frame.state.pane.is_some();
+    let windowed = host.terms.windowed;
     let text;
     let payload = match answer {
         Answer::Code(0) => return Ok(Verdict::Done),

@@ -26,7 +26,7 @@ pub(super) struct Import {
 }
 
 /// All that the host offers to guests.
-pub(super) const IMPORTS: [Import; 45] = [
+pub(super) const IMPORTS: [Import; 48] = [
     plain(import::IN_F64, &[I32], Some(F64)),
     plain(import::IN_I64, &[I32], Some(I64)),
     bytes(import::IN_BYTES, &[I32, I32, I32], Some(I32)),
@@ -45,6 +45,9 @@ pub(super) const IMPORTS: [Import; 45] = [
     bytes(import::CFG_BYTES, &[I32, I32, I32], Some(I32)),
     bytes(import::LOG, &[I32, I32, I32], None),
     plain(import::RAND, &[], Some(I64)),
+    bytes(import::ROW_PUT, &[I32, I32], Some(I32)),
+    plain(import::ROWS, &[], Some(I32)),
+    bytes(import::ROW_GET, &[I32, I32, I32], Some(I32)),
     plain(import::WIN, &[I32], Some(I32)),
     plain(import::V_COL, &[I32, I32], Some(I32)),
     plain(import::V_ROW, &[I32], Some(I32)),

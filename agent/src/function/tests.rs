@@ -31,6 +31,8 @@ fn settings() -> Settings {
         emission_bytes: 64 * 1024,
         bound_ports: u64::MAX,
         window_slots: 0,
+        windowed: false,
+        rows: false,
     }
 }
 

@@ -9,7 +9,7 @@ use tidemill_abi::{PORT_MAIN_NAME, VERSION, limit};
 use super::sql::{RawSql, SqlSpec};
 use super::{
     ConfigEntry, ConfigKind, ConfigValue, EmbeddedTest, Input, InputDefault, InputKind,
-    ManifestError, ModuleManifest, StateSpec, WindowSpec,
+    ManifestError, ModuleManifest, StateSpec, WindowSpec, window::RawWindow,
 };
 use crate::value::Value;
 
@@ -122,16 +122,6 @@ struct RawConfigEntry {
     default: Option<Json>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWindow {
-    #[serde(default = "tumbling")]
-    kind: String,
-    length_ms: Option<u64>,
-    #[serde(default)]
-    slots: u8,
-}
-
 impl Input {
     fn check(raw: RawInput) -> Result<Self, ManifestError> {
         check_pointer("pointer", &raw.pointer)?;
@@ -163,25 +153,6 @@ impl ConfigEntry {
             name: raw.name,
             kind: raw.kind,
             default,
-        })
-    }
-}
-
-impl WindowSpec {
-    fn check(raw: RawWindow) -> Result<Self, ManifestError> {
-        if raw.kind != "tumbling" {
-            let reason = format!(
-                "windows of kind `{}` are not supported by this version; `tumbling` is",
-                raw.kind
-            );
-            return refuse("window.kind", reason);
-        }
-        if raw.length_ms == Some(0) {
-            return refuse("window.length_ms", "at least 1");
-        }
-        Ok(Self {
-            length_ms: raw.length_ms,
-            slots: raw.slots,
         })
     }
 }
@@ -259,7 +230,10 @@ fn unique<'a>(
     Ok(())
 }
 
-fn refuse<T>(key: impl Into<String>, reason: impl Into<String>) -> Result<T, ManifestError> {
+pub(super) fn refuse<T>(
+    key: impl Into<String>,
+    reason: impl Into<String>,
+) -> Result<T, ManifestError> {
     Err(ManifestError::Value {
         key: key.into(),
         reason: reason.into(),
@@ -268,10 +242,6 @@ fn refuse<T>(key: impl Into<String>, reason: impl Into<String>) -> Result<T, Man
 
 fn main_port() -> Vec<String> {
     vec![PORT_MAIN_NAME.to_owned()]
-}
-
-fn tumbling() -> String {
-    "tumbling".to_owned()
 }
 
 #[cfg(test)]
@@ -321,11 +291,10 @@ mod tests {
             Some(ConfigValue::F64(50.0))
         );
         assert_eq!(
-            manifest.window,
-            Some(WindowSpec {
-                length_ms: Some(1000),
-                slots: 2
-            })
+            manifest
+                .window
+                .map(|window| (window.length_ms, window.slots)),
+            Some((Some(1000), 2))
         );
         assert_eq!(
             manifest.state,
@@ -380,7 +349,7 @@ mod tests {
             ),
             (
                 r#"{"abi":1,"window":{"kind":"sliding"}}"#,
-                "windows of kind `sliding` are not supported by this version",
+                "`window.rows`: a sliding window keeps rows",
             ),
             (
                 r#"{"abi":1,"window":{"length_ms":0}}"#,

@@ -1,33 +1,37 @@
-//! One rule at work: its function, its keys and its counts. Here a call is made and what it asked
-//! for is carried out whole, or dropped whole.
+//! One rule at work: its function, its keys and its counts. Here an event is made ready for its call;
+//! making the call and closing windows are left to the modules below.
+
+mod call;
+mod fault;
+mod firing;
+mod rows;
+mod window;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tidemill_abi::{export, limit};
-
 use crate::clock::Now;
 use crate::decode::DecodeError;
-use crate::effects::apply_to_state;
 use crate::frame::Frame;
-use crate::function::{CallFault, Function, Handler, Module, Verdict};
+use crate::function::{Function, Handler, Module};
 use crate::input::{absent_or_wrong, present};
 use crate::ledger::{Fate, Ledger};
-use crate::limits::QUARANTINE_MS;
 use crate::manifest::Input;
 use crate::record::RuleRecord;
 use crate::router::RuleIndex;
 use crate::rule::{Durability, KeySpec, Rule, Triggers};
-use crate::state::{Due, Key, KeyState, Pane};
+use crate::state::{Key, KeyState, OpenPane};
 use crate::value::{Scalar, Value};
-use crate::window::OpenPane;
+use crate::window::Window;
 
-use super::bind::{BoundRule, Windowing};
+use super::bind::BoundRule;
 use super::due::{DueQueue, What};
 use super::keys::{Held, KeyTable};
-use super::output::{DeadLetter, Emitted, Output, PortBinding};
+use super::output::{Output, PortBinding};
 use super::route::{Route, Stop, StopKey};
+
+use fault::Fault;
 
 /// A rule that is deployed. What every event touches stands first and together: with a thousand
 /// rules each piece of memory that a call needs comes from far away.
@@ -40,14 +44,16 @@ pub(super) struct Active {
     log_second: u64,
     log_lines_free: u32,
     pub(super) index: RuleIndex,
-    pub(super) window: Option<Windowing>,
+    pub(super) window: Option<Window>,
     pub(super) rule: Head,
     pub(super) module: Arc<Module>,
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
-    /// The pane that is open; which keys have events in it stands in their states.
-    pub(super) pane: Option<OpenPane>,
+    /// The panes that are open for all keys; which keys have events in them stands in their states.
+    pub(super) panes: Vec<OpenPane>,
+    /// Bytes of the state that is lent, as they stood before.
+    lent_bytes: usize,
     pub(super) schedules: Vec<ScheduleState>,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
@@ -92,17 +98,6 @@ pub(super) struct ScheduleState {
     pub(super) next_ms: Option<i64>,
 }
 
-/// What a call counts for besides what it asks for.
-const CALL_BYTES: usize = 64;
-
-/// Why a call left no trace.
-enum Fault {
-    /// The function's: it counts towards quarantine.
-    Call(CallFault),
-    /// The event's, or the rule's own wording: it does not.
-    Other(String),
-}
-
 /// What the calls of a step share.
 pub(super) struct Step<'a> {
     pub(super) now: Now,
@@ -138,7 +133,8 @@ impl Active {
             inputs,
             key,
             window,
-            pane: None,
+            panes: Vec::new(),
+            lent_bytes: 0,
             schedules,
             alone: Arc::default(),
             keys,
@@ -211,15 +207,14 @@ impl Active {
         };
         stop.held_at
             .store(place.unwrap_or(usize::MAX), Ordering::Relaxed);
-        let opened = self.lend(&key, place, frame);
-        let result = if self.window.is_some() {
-            self.fold(&key, frame, step)
-        } else {
-            self.call(Handler::Event, &key, frame, step)
+        self.lend(&key, place, frame);
+        let result = match self.window {
+            Some(window) => self.in_window(window, &key, frame, step),
+            None => self.call(Handler::Event, &key, frame, step),
         };
         // A fold changed the count of its pane, whatever else it asked for.
-        let changed = self.window.is_some();
-        self.take_back(&key, place, opened, changed, frame, step);
+        let changed = self.window.is_some() && !matches!(result, Ok(Fate::Filtered));
+        self.take_back(&key, place, changed, frame, step);
         result
     }
 
@@ -264,11 +259,11 @@ impl Active {
         }
     }
 
-    /// Puts the state of a key, which is held at `place`, into the frame; tells its bytes.
-    fn lend(&mut self, key: &Key, place: Option<usize>, frame: &mut Frame) -> usize {
+    /// Puts the state of a key, which is held at `place`, into the frame.
+    fn lend(&mut self, key: &Key, place: Option<usize>, frame: &mut Frame) {
         frame.state = place.map_or_else(KeyState::default, |place| self.keys.lend(place));
         frame.key = key.clone();
-        frame.state.bytes()
+        self.lent_bytes = frame.state.bytes();
     }
 
     /// Takes the state of a key back; a key that has none is not held.
@@ -276,7 +271,6 @@ impl Active {
         &mut self,
         key: &Key,
         place: Option<usize>,
-        bytes_before: usize,
         changed: bool,
         frame: &mut Frame,
         step: &mut Step<'_>,
@@ -285,7 +279,7 @@ impl Active {
         let state = std::mem::take(&mut frame.state);
         let gone = match place {
             Some(place) => {
-                let growth = state.bytes().cast_signed() - bytes_before.cast_signed();
+                let growth = state.bytes().cast_signed() - self.lent_bytes.cast_signed();
                 self.keys.put_back(place, state, growth, changed);
                 None
             }
@@ -307,64 +301,6 @@ impl Active {
         }
     }
 
-    /// Folds an event into the open pane, which it opens if need be.
-    fn fold(
-        &mut self,
-        key: &Key,
-        frame: &mut Box<Frame>,
-        step: &mut Step<'_>,
-    ) -> Result<Fate, Fault> {
-        let Some(window) = self.window else {
-            return Ok(Fate::Filtered);
-        };
-        let index = self.index;
-        let open = *self.pane.get_or_insert_with(|| {
-            let open = OpenPane::around(step.now, window.length_ms);
-            step.due.insert(open.due_mono_ms, What::Pane(index));
-            open
-        });
-        let first = frame.state.pane.is_none();
-        frame.state.pane.get_or_insert_with(|| Pane {
-            start_ms: open.start_ms,
-            end_ms: open.end_ms,
-            ..Pane::default()
-        });
-        let fate = self.call(Handler::Event, key, frame, step);
-        match (&fate, &mut frame.state.pane) {
-            (Ok(_), Some(pane)) => pane.folded += 1,
-            // A fault leaves no trace: no pane of the key, and so no key that displaces another.
-            (Err(_), pane) if first => *pane = None,
-            _ => {}
-        }
-        Ok(match fate? {
-            Fate::Filtered => Fate::Absorbed,
-            fate => fate,
-        })
-    }
-
-    /// Closes the open pane: calls `on_window` for each of its keys, in the order of their names.
-    pub(super) fn close_pane(&mut self, frame: &mut Box<Frame>, step: &mut Step<'_>) {
-        let Some(open) = self.pane.take() else {
-            return;
-        };
-        let labels = open.relabelled(step.now);
-        for key in self.keys.collecting() {
-            let Some(place) = self.keys.find(&key) else {
-                continue;
-            };
-            let bytes = self.lend(&key, Some(place), frame);
-            let folded = frame.state.pane.as_mut().map_or(0, |pane| {
-                (pane.start_ms, pane.end_ms) = (labels.start_ms, labels.end_ms);
-                pane.folded
-            });
-            if folded > 0 {
-                self.without_event(Handler::Window, &key, frame, step);
-            }
-            frame.state.pane = None;
-            self.take_back(&key, Some(place), bytes, true, frame, step);
-        }
-    }
-
     /// Calls `on_timer` for a timer that fell due.
     pub(super) fn fire_timer(
         &mut self,
@@ -374,11 +310,11 @@ impl Active {
         step: &mut Step<'_>,
     ) {
         let place = self.keys.find(key);
-        let bytes = self.lend(key, place, frame);
+        self.lend(key, place, frame);
         if frame.state.timers.remove(&id).is_some() {
             self.without_event(Handler::Timer(id), key, frame, step);
         }
-        self.take_back(key, place, bytes, true, frame, step);
+        self.take_back(key, place, true, frame, step);
     }
 
     fn without_event(
@@ -391,232 +327,10 @@ impl Active {
         frame.inputs.clear();
         if let Err(fault) = self.call(handler, key, frame, step) {
             self.ledger.faults_without_event += 1;
+            // The event that closed a window was worked on: only its topic is told.
+            let payload = std::mem::take(&mut frame.event.payload);
             self.bury(fault, frame, step);
+            frame.event.payload = payload;
         }
     }
-
-    /// Calls the function on what is in the frame, and carries out what it asks for, or nothing.
-    fn call(
-        &mut self,
-        handler: Handler,
-        key: &Key,
-        frame: &mut Box<Frame>,
-        step: &mut Step<'_>,
-    ) -> Result<Fate, Fault> {
-        frame.effects.clear();
-        frame.state_bytes_free = self.state_bytes_max.saturating_sub(self.keys.bytes());
-        frame.log_lines_free = self.log_allowance(step.now);
-        if step.cold {
-            self.function.chill();
-        }
-        let result = self.function.call(handler, frame);
-        self.ledger.fuel += self.function.fuel_used();
-        self.pass_on_logs(frame, step);
-        let done = match result {
-            Ok(verdict) => self
-                .check_verdict(handler, verdict)
-                .and_then(|()| self.afford(frame, step))
-                .and_then(|()| self.emit(verdict, key, frame, step)),
-            Err(CallFault::Data { reason }) => Err(Fault::Other(reason.into())),
-            Err(fault) => Err(Fault::Call(fault)),
-        };
-        match done {
-            Ok(sent) => {
-                let silent = frame.effects.is_empty();
-                if !silent {
-                    self.carry_out(key, frame, step.now, step.due);
-                }
-                self.ledger.emissions += sent;
-                Ok(match (sent, silent) {
-                    (1.., _) => Fate::Emitting,
-                    (0, true) => Fate::Filtered,
-                    (0, false) => Fate::Absorbed,
-                })
-            }
-            Err(fault) => {
-                frame.effects.clear();
-                Err(fault)
-            }
-        }
-    }
-
-    /// Takes what a call asks for from what one event may cost.
-    fn afford(&self, frame: &Frame, step: &mut Step<'_>) -> Result<(), Fault> {
-        if self.is_volatile() || frame.effects.is_empty() {
-            return Ok(());
-        }
-        let entries = frame.effects.entries.iter();
-        let entries: usize = entries
-            .map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()))
-            .sum();
-        let slots =
-            frame.state.slots.len() + frame.state.pane.as_ref().map_or(0, |p| p.slots.len());
-        let cost = frame.effects.emitted_bytes + entries + 8 * slots + CALL_BYTES;
-        match step.effect_bytes_free.checked_sub(cost) {
-            Some(left) => {
-                step.effect_bytes_free = left;
-                Ok(())
-            }
-            None => Err(Fault::Other("event too costly".to_owned())),
-        }
-    }
-
-    fn check_verdict(&self, handler: Handler, verdict: Verdict) -> Result<(), Fault> {
-        let passes = verdict == Verdict::Pass;
-        let may_pass = handler == Handler::Event && self.window.is_none();
-        if passes && (!may_pass || self.ports.is_empty()) {
-            let handler = match handler {
-                Handler::Event => "f or on_event",
-                Handler::Timer(_) => export::ON_TIMER,
-                Handler::Window => export::ON_WINDOW,
-                Handler::Migrate(_) => export::MIGRATE,
-            };
-            return Err(Fault::Call(CallFault::BadResult { handler, code: 1 }));
-        }
-        Ok(())
-    }
-
-    /// Hands the emissions of a call on, all or none; returns how many there were.
-    fn emit(
-        &self,
-        verdict: Verdict,
-        key: &Key,
-        frame: &Frame,
-        step: &mut Step<'_>,
-    ) -> Result<u64, Fault> {
-        let first = step.out.len();
-        let passed = (verdict == Verdict::Pass).then(|| (0, frame.event.payload.clone()));
-        let asked = frame
-            .effects
-            .emissions
-            .iter()
-            .map(|e| (e.port, e.payload.clone()));
-        for (number, payload) in asked.chain(passed) {
-            let Some(port) = self.ports.get(usize::from(number)).and_then(Option::as_ref) else {
-                continue;
-            };
-            match port.topic.render(key) {
-                Ok(topic) => step.out.push(Output::Emission(Emitted {
-                    port: Arc::clone(port),
-                    key: key.clone(),
-                    topic,
-                    payload,
-                    at_ms: step.now.wall_ms,
-                })),
-                Err(why) => {
-                    step.out.truncate(first);
-                    return Err(Fault::Other(why));
-                }
-            }
-        }
-        Ok((step.out.len() - first) as u64)
-    }
-
-    /// Carries out what a call asked for besides emissions.
-    fn carry_out(&mut self, key: &Key, frame: &mut Frame, now: Now, due: &mut DueQueue) {
-        let Frame { effects, state, .. } = frame;
-        if !effects.entries.is_empty() {
-            let names = effects.entries.keys().cloned().collect();
-            self.keys.entries_changed(key, names);
-        }
-        for (id, delay_ms) in &effects.timers {
-            if let Some(old) = state.timers.remove(id) {
-                due.remove(old.mono_ms, What::Timer(self.index, key.clone(), *id));
-            }
-            if let Some(delay_ms) = delay_ms {
-                // A timer that is due at once and arms itself would never let go of the mill.
-                let mono_ms = now.mono_ms.saturating_add((*delay_ms).max(1));
-                state.timers.insert(*id, Due { mono_ms });
-                due.insert(mono_ms, What::Timer(self.index, key.clone(), *id));
-            }
-        }
-        apply_to_state(effects, state, self.window.map_or(0, |window| window.slots));
-    }
-
-    fn log_allowance(&mut self, now: Now) -> u32 {
-        let second = now.mono_ms / 1_000;
-        if self.log_second != second {
-            self.log_second = second;
-            self.log_lines_free = limit::LOG_LINES_PER_SECOND;
-        }
-        self.log_lines_free
-    }
-
-    fn pass_on_logs(&mut self, frame: &mut Frame, step: &mut Step<'_>) {
-        let effects = &mut frame.effects;
-        if effects.logs.is_empty() {
-            return;
-        }
-        let lines = std::mem::take(&mut effects.logs);
-        let used = u32::try_from(lines.len()).unwrap_or(u32::MAX);
-        self.log_lines_free = self.log_lines_free.saturating_sub(used);
-        let (rule, dropped) = (self.rule.name.clone(), effects.logs_dropped);
-        step.out.push(Output::Logs {
-            rule,
-            lines,
-            dropped,
-        });
-    }
-
-    fn is_quarantined(&mut self, now: Now) -> bool {
-        match self.quarantined_until_mono_ms {
-            Some(until) if now.mono_ms < until => true,
-            Some(_) => {
-                self.quarantined_until_mono_ms = None;
-                self.faults_mono_ms.clear();
-                false
-            }
-            None => false,
-        }
-    }
-
-    /// Makes a dead letter of what could not be digested.
-    fn bury(&mut self, fault: Fault, frame: &Frame, step: &mut Step<'_>) {
-        let (reason, fuel) = match &fault {
-            Fault::Call(fault) => (with_causes(fault), self.function.fuel_used()),
-            Fault::Other(reason) => (reason.clone(), 0),
-        };
-        step.out.push(Output::DeadLetter(DeadLetter {
-            rule: self.rule.name.clone(),
-            version: self.rule.version,
-            topic: frame.event.topic.clone(),
-            payload: frame.event.payload.clone(),
-            properties: frame.event.properties.clone(),
-            volatile: self.is_volatile(),
-            reason,
-            fuel,
-            at_ms: step.now.wall_ms,
-        }));
-        if matches!(fault, Fault::Call(_)) {
-            self.count_fault(step);
-        }
-    }
-
-    fn count_fault(&mut self, step: &mut Step<'_>) {
-        let now = step.now.mono_ms;
-        let span = limit::QUARANTINE_SPAN_MS.unsigned_abs();
-        self.faults_mono_ms
-            .retain(|at| at.saturating_add(span) > now);
-        self.faults_mono_ms.push_back(now);
-        if self.faults_mono_ms.len() >= limit::QUARANTINE_FAULTS as usize {
-            self.faults_mono_ms.clear();
-            self.quarantined_until_mono_ms = Some(now.saturating_add(QUARANTINE_MS));
-            let rule = self.rule.name.clone();
-            step.out.push(Output::Quarantined {
-                rule,
-                for_ms: QUARANTINE_MS,
-            });
-        }
-    }
-}
-
-/// An error with everything that caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -1,6 +1,8 @@
 //! A rule and its function, bound together: what the rule says about ports, inputs and parameters
 //! is checked against what the function has.
 
+mod window;
+
 use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
@@ -8,6 +10,7 @@ use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifes
 use crate::rule::{Durability, FunctionSource, KeySpec, Param, Placed, Rule, check_pointer};
 use crate::text::{FileError, nearest};
 use crate::topic::TopicFilter;
+use crate::window::Window;
 
 use super::output::PortBinding;
 
@@ -20,14 +23,7 @@ pub struct BoundRule {
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
-    pub(super) window: Option<Windowing>,
-}
-
-/// The window that the host keeps for a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Windowing {
-    pub(super) length_ms: u64,
-    pub(super) slots: u8,
+    pub(super) window: Option<Window>,
 }
 
 impl BoundRule {
@@ -44,7 +40,7 @@ impl BoundRule {
         destinations: &[&str],
     ) -> Result<Self, FileError> {
         check_triggers(&rule, module)?;
-        let window = window(&rule, module)?;
+        let window = window::resolve(&rule, module)?;
         let key = key(&rule, module)?;
         let ports = ports(&rule, module, &key, destinations)?;
         let settings = Settings {
@@ -60,6 +56,8 @@ impl BoundRule {
                 .filter(|(_, port)| port.is_some())
                 .fold(0, |bits, (number, _)| bits | 1 << number),
             window_slots: window.map_or(0, |window| window.slots),
+            windowed: window.is_some(),
+            rows: window.is_some_and(|window| window.rows),
         };
         let function =
             Function::new(engine, module, settings).map_err(|error| refusal(&rule, &error))?;
@@ -123,9 +121,9 @@ impl BoundRule {
             KeySpec::Constant(key) => format!("always {key}"),
             KeySpec::Levels(_) => "from the topic".to_owned(),
         };
-        let window = self.window.map_or("none".to_owned(), |window| {
-            format!("tumbling, {} ms, {} slots", window.length_ms, window.slots)
-        });
+        let window = self
+            .window
+            .map_or("none".to_owned(), |window| window.describe());
         let state = self.module.manifest.state;
         vec![
             ("function", format!("{} bytes", self.module_bytes)),
@@ -170,37 +168,6 @@ fn check_triggers(rule: &Rule, module: &Module) -> Result<(), FileError> {
         &rule.function_span,
         "function: it exports no handler of events (f or on_event), so its triggers would do nothing",
     ))
-}
-
-fn window(rule: &Rule, module: &Module) -> Result<Option<Windowing>, FileError> {
-    let Some(spec) = module.manifest.window else {
-        return match &rule.window_ms {
-            None => Ok(None),
-            Some(given) => Err(rule.source.error_at(
-                &given.span,
-                "window: the function keeps no window; its manifest would have to say so",
-            )),
-        };
-    };
-    if !module.handlers.window {
-        let message = "function: it keeps a window and exports no on_window";
-        return Err(rule.source.error_at(&rule.function_span, message));
-    }
-    match rule
-        .window_ms
-        .as_ref()
-        .map(|given| given.value)
-        .or(spec.length_ms)
-    {
-        Some(length_ms) => Ok(Some(Windowing {
-            length_ms,
-            slots: spec.slots,
-        })),
-        None => Err(rule.source.error_at(
-            &rule.function_span,
-            "the function keeps a window of no length of its own; write [window] tumbling = \"1s\"",
-        )),
-    }
 }
 
 fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {

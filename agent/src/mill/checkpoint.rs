@@ -18,7 +18,8 @@ impl Active {
     pub(super) fn record(&self) -> RuleRecord {
         RuleRecord {
             schema: self.module.manifest.state.schema,
-            pane_due_mono_ms: self.pane.as_ref().map(|pane| pane.due_mono_ms),
+            window: self.window.map_or(0, |window| window.code()),
+            panes: self.panes.clone(),
             slots: self.schedule_slots(),
         }
     }

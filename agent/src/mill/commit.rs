@@ -2,7 +2,7 @@
 //! of what waited for a commit, hands rows out, makes checkpoints.
 
 use crate::clock::Now;
-use crate::record::{Boot, Commit, Dead, Receipt, entries};
+use crate::record::{Commit, Dead, Receipt, entries};
 use crate::sabotage::{self, Sabotage};
 
 use super::Mill;
@@ -160,11 +160,7 @@ impl Mill {
             .filter_map(|rule| rules.get_mut(*rule as usize)?.take_delta());
         let deltas = deltas.collect();
         durable.receipts.confirm(batch.confirmed);
-        let id = &durable.keeping.boot_id;
-        let boot = durable.rebased.take().map(|mono_ms| Boot {
-            id: id.clone(),
-            mono_ms,
-        });
+        let boot = durable.boot.take();
         let commit = Commit {
             in_seq,
             now,
@@ -344,6 +340,7 @@ impl super::durable::Durable {
         let record = &mut self.record;
         record.in_seq = commit.in_seq;
         (record.mono_ms, record.wall_ms) = (commit.now.mono_ms, commit.now.wall_ms);
+        record.quality = commit.now.quality;
         if let Some(boot) = &commit.boot {
             record.boot_id.clone_from(&boot.id);
         }

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::function::Handler;
 use crate::image::SavedRule;
+use crate::record::RuleRecord;
 use crate::router::{Hit, Router};
 use crate::rule::KeySpec;
-use crate::state::Key;
+use crate::state::{Key, KeyState};
 use crate::topic::{Subscription, Topic, TopicFilter};
-use crate::window::OpenPane;
 
 use super::Mill;
 use super::active::Active;
 use super::bind::BoundRule;
-use super::due::{DueQueue, What};
+use super::due::{DueQueue, What, at_least_0};
 use super::keys::KeyTable;
 use super::output::Output;
 use super::route::{Route, StopKey};
@@ -85,10 +85,10 @@ impl Mill {
         for active in &mut actives {
             let named = |old: &&Active| old.rule.name == active.rule.name;
             match self.rules.iter().find(named) {
-                Some(old) => active.restore(old.save(), !old.is_volatile(), now)?,
+                Some(old) => active.restore(old.save(), !old.is_volatile())?,
                 None => {
                     if let Some(saved) = self.dormant.get(&*active.rule.name) {
-                        active.restore(saved.clone(), true, now)?;
+                        active.restore(saved.clone(), true)?;
                     }
                 }
             }
@@ -202,7 +202,7 @@ impl Active {
     }
 
     /// Takes over what an earlier rule of this name left; `is_kept` tells whether commits hold it.
-    fn restore(&mut self, saved: SavedRule, is_kept: bool, now: Now) -> Result<(), DeployError> {
+    fn restore(&mut self, saved: SavedRule, is_kept: bool) -> Result<(), DeployError> {
         let SavedRule {
             record,
             counts,
@@ -228,29 +228,29 @@ impl Active {
                 self.keys.insert(key, state);
             }),
         }
-        self.restore_pane(record.pane_due_mono_ms, now);
+        self.restore_window(&record);
         match self.module.manifest.state.schema {
             to if to == record.schema => Ok(()),
             to => self.migrate(record.schema, to),
         }
     }
 
-    /// Opens the pane again in which keys were collecting; a rule that no longer keeps a window
-    /// drops it.
-    fn restore_pane(&mut self, due_mono_ms: Option<u64>, now: Now) {
-        if self.window.is_none() {
-            if self.keys.iter().any(|(_, state)| state.pane.is_some()) {
-                self.keys.update_all(|state| state.pane = None);
-            }
+    /// Opens the panes again in which keys were collecting; a rule that no longer keeps such a window
+    /// drops them, and their rows.
+    fn restore_window(&mut self, record: &RuleRecord) {
+        let code = self.window.map_or(0, |window| window.code());
+        if code == record.window {
+            self.panes.clone_from(&record.panes);
             return;
         }
-        // All keys collect in the same pane.
-        let pane = self.keys.iter().find_map(|(_, state)| state.pane.as_ref());
-        self.pane = pane.map(|pane| OpenPane {
-            start_ms: pane.start_ms,
-            end_ms: pane.end_ms,
-            due_mono_ms: due_mono_ms.unwrap_or(now.mono_ms),
-        });
+        let holds = |state: &KeyState| !state.panes.is_empty() || state.rows().next().is_some();
+        if self.keys.iter().any(|(_, state)| holds(state)) {
+            self.keys.update_all(|state| {
+                state.panes.clear();
+                let rows: Vec<_> = state.rows().map(|(name, _)| name).collect();
+                rows.into_iter().for_each(|name| state.remove_row(name));
+            });
+        }
     }
 
     fn migrate(&mut self, from: i32, to: i32) -> Result<(), DeployError> {
@@ -293,7 +293,7 @@ impl Active {
                 .map_err(|fault| (key, fault.to_string()))?;
             let slots = self.window.map_or(0, |window| window.slots);
             let frame = &mut *frame;
-            crate::effects::apply_to_state(&mut frame.effects, &mut frame.state, slots);
+            crate::effects::apply_to_state(&mut frame.effects, &mut frame.state, &mut None, slots);
             let growth = frame.state.bytes().cast_signed() - before.cast_signed();
             self.keys
                 .put_back(place, std::mem::take(&mut frame.state), growth, true);
@@ -303,10 +303,14 @@ impl Active {
 
     /// Puts what is due of the rule into the queue, schedules aside.
     fn enqueue(&self, due: &mut DueQueue) {
-        if let Some(pane) = &self.pane {
-            due.insert(pane.due_mono_ms, What::Pane(self.index));
+        for pane in &self.panes {
+            due.insert(at_least_0(pane.due), What::Pane(self.index));
         }
         for (key, state) in self.keys.iter() {
+            let own = state.panes.iter().filter_map(|pane| pane.due);
+            for at in own.filter(|_| !self.is_on_grid()) {
+                due.insert(at_least_0(at), What::KeyPane(self.index, key.clone()));
+            }
             for (id, at) in &state.timers {
                 due.insert(at.mono_ms, What::Timer(self.index, key.clone(), *id));
             }

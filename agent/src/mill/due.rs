@@ -11,10 +11,17 @@ use crate::state::Key;
 pub(super) enum What {
     /// A slot of a rule's schedule with this number.
     Schedule(RuleIndex, usize),
-    /// The open pane of a rule.
+    /// A pane of a rule that is open.
     Pane(RuleIndex),
+    /// A pane of a key.
+    KeyPane(RuleIndex, Key),
     /// A timer of a key.
     Timer(RuleIndex, Key, u32),
+}
+
+/// A moment of monotonic time; what lies before its start is due at once.
+pub(super) fn at_least_0(at: i64) -> u64 {
+    u64::try_from(at).unwrap_or(0)
 }
 
 /// All that is due, soonest first.

@@ -11,7 +11,7 @@ use crate::event_ids::EventIds;
 use crate::image::Image;
 use crate::outbox::Outbox;
 use crate::receipts::{Receipt, Receipts};
-use crate::record::{AgentRecord, EventId, IntakeCounts};
+use crate::record::{AgentRecord, Boot, EventId, IntakeCounts};
 use crate::router::RuleIndex;
 
 use super::acks::Acks;
@@ -59,7 +59,7 @@ pub(super) struct Durable {
     pub(super) outbox: Outbox,
     pub(super) subscriptions: String,
     /// Of this boot; told with the next commit when the last one was of another.
-    pub(super) rebased: Option<u64>,
+    pub(super) boot: Option<Boot>,
     pub(super) next_lsn: u64,
     pub(super) durable_lsn: u64,
     unsynced: VecDeque<(u64, usize)>,
@@ -126,8 +126,7 @@ pub(super) enum Due {
 }
 
 impl Durable {
-    pub(super) fn new(keeping: Keeping, image: Image, now: Now) -> Self {
-        let rebased = (image.agent.boot_id != keeping.boot_id).then_some(now.mono_ms);
+    pub(super) fn new(keeping: Keeping, image: Image, boot: Option<Boot>, now: Now) -> Self {
         let event_id_plan = match &keeping.event_id {
             EventIdSource::Pointer(pointer) => {
                 let mut plan = Plan::default();
@@ -140,7 +139,7 @@ impl Durable {
             confirmed: image.receipts.confirmed(),
             ..Batch::default()
         };
-        if rebased.is_some() {
+        if boot.is_some() {
             batch.open_lazily(now);
         }
         let (from_lsn, bytes) = keeping.journal;
@@ -154,7 +153,7 @@ impl Durable {
             event_ids: image.event_ids,
             outbox: image.outbox,
             subscriptions: image.subscriptions,
-            rebased,
+            boot,
             next_lsn: image.lsn + 1,
             durable_lsn: image.lsn,
             unsynced: VecDeque::new(),

@@ -132,6 +132,26 @@ impl KeyTable {
         }
     }
 
+    /// An entry of a key was written or removed.
+    pub(super) fn entry_changed(&mut self, key: &Key, name: &[u8]) {
+        if !self.is_kept {
+            return;
+        }
+        if let Some(names) = self.changed.get_mut(key) {
+            if let Some(names) = names {
+                names.insert(name.into());
+            }
+            return;
+        }
+        self.changed
+            .insert(key.clone(), Some(Names::from([name.into()])));
+    }
+
+    /// How many keys are held.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Takes a new key in; returns what had to go for it.
     pub(super) fn insert(&mut self, key: Key, state: KeyState) -> Option<Held> {
         self.bytes += state.bytes();
@@ -214,11 +234,11 @@ impl KeyTable {
         all
     }
 
-    /// The keys that have events in the open pane, in the order of their names.
-    pub(super) fn collecting(&self) -> Vec<Key> {
+    /// The keys whose states are like this, in the order of their names.
+    pub(super) fn like(&self, is: impl Fn(&KeyState) -> bool) -> Vec<Key> {
         let mut keys: Vec<_> = self
             .iter()
-            .filter(|(_, state)| state.pane.is_some())
+            .filter(|(_, state)| is(state))
             .map(|(key, _)| key.clone())
             .collect();
         keys.sort_unstable();

@@ -264,6 +264,7 @@ mod tests {
         Now {
             mono_ms,
             wall_ms: 0,
+            ..Now::default()
         }
     }
 

@@ -48,6 +48,8 @@ fn run(
         emission_bytes: limits.emission_bytes,
         bound_ports: u64::MAX,
         window_slots: manifest.window.map_or(0, |window| window.slots),
+        windowed: manifest.window.is_some(),
+        rows: manifest.window.is_some_and(|window| window.rows),
     };
     let mut function = Function::new(engine, module, settings).map_err(|e| e.to_string())?;
     let mut frame = frame(manifest, &test.input)?;
@@ -96,7 +98,7 @@ fn frame(manifest: &ModuleManifest, input: &Json) -> Result<Box<Frame>, String> 
         let scalar = scalar.unwrap_or(crate::value::Scalar::Missing);
         inputs.push(typed(input, scalar, decoded).map_err(|e| e.to_string())?);
     }
-    frame.state.pane = manifest.window.map(|_| Pane::default());
+    frame.pane = manifest.window.map(|_| Pane::default());
     Ok(frame)
 }
 

@@ -1,6 +1,7 @@
 //! The mill as timelines: what comes in when, what goes out when.
 
 mod durable;
+mod windows;
 
 use std::fmt::Write as _;
 
@@ -104,6 +105,7 @@ impl Bench {
         bench.now = Now {
             mono_ms: 10_000,
             wall_ms: 1_700_000_000_000,
+            ..Now::default()
         };
         bench.deploy(rules);
         bench
@@ -135,6 +137,7 @@ impl Bench {
         self.now = Now {
             mono_ms,
             wall_ms: self.now.wall_at(mono_ms),
+            ..self.now
         };
     }
 

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::codec::{FORMAT, Reader, RecordError, put_bytes, put_len, put_text, put_var};
+use super::codec::{
+    FORMAT, Reader, RecordError, put_bytes, put_len, put_quality, put_text, put_var,
+};
 use super::commit::Receipt;
+use crate::clock::Quality;
 
 /// What became of messages before any rule saw them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,6 +86,8 @@ pub struct AgentRecord {
     pub mono_ms: u64,
     /// Wall time of the last commit; time never shows an earlier moment again.
     pub wall_ms: i64,
+    /// How far that could be believed.
+    pub quality: Quality,
     /// Counts the broker's sessions.
     pub generation: u64,
     /// Receipts up to this event are void.
@@ -99,6 +104,7 @@ impl AgentRecord {
         put_bytes(&mut out, self.boot_id.as_bytes());
         out.extend(self.mono_ms.to_le_bytes());
         out.extend(self.wall_ms.to_le_bytes());
+        put_quality(&mut out, self.quality);
         put_var(&mut out, self.generation);
         put_var(&mut out, self.confirmed);
         self.counts.put(&mut out);
@@ -116,6 +122,7 @@ impl AgentRecord {
             boot_id: reader.text()?,
             mono_ms: reader.u64()?,
             wall_ms: reader.i64()?,
+            quality: reader.quality()?,
             generation: reader.var()?,
             confirmed: reader.var()?,
             counts: IntakeCounts::read(&mut reader)?,

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use crate::clock::Quality;
+
 /// Version of the records of rules and keys.
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +71,11 @@ pub(super) fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
 
 pub(super) struct Reader<'a>(&'a [u8]);
 
+/// Writes how far the clock could be believed.
+pub(super) fn put_quality(out: &mut Vec<u8>, quality: Quality) {
+    out.push(quality as u8);
+}
+
 impl<'a> Reader<'a> {
     /// Reads a record that begins with the version of its format.
     pub(super) fn of_format(bytes: &'a [u8], known: u8) -> Result<Self, RecordError> {
@@ -91,6 +98,23 @@ impl<'a> Reader<'a> {
 
     pub(super) fn u8(&mut self) -> Result<u8, RecordError> {
         Ok(u8::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn bool(&mut self) -> Result<bool, RecordError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(RecordError::Damaged),
+        }
+    }
+
+    pub(super) fn quality(&mut self) -> Result<Quality, RecordError> {
+        match self.u8()? {
+            0 => Ok(Quality::None),
+            1 => Ok(Quality::Restored),
+            2 => Ok(Quality::Synced),
+            _ => Err(RecordError::Damaged),
+        }
     }
 
     pub(super) fn u16(&mut self) -> Result<u16, RecordError> {

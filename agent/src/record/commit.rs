@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::agent::IntakeCounts;
-use super::codec::{Reader, RecordError, put_len, put_signed, put_text, put_var};
+use super::codec::{Reader, RecordError, put_len, put_quality, put_signed, put_text, put_var};
 use super::state::{RuleRecord, decode_state, encode_state};
 use crate::clock::Now;
 use crate::emission::{LaneId, Row};
@@ -15,7 +15,7 @@ use crate::state::{Key, KeyState};
 use crate::topic::Topic;
 
 /// Version of the format below.
-pub const COMMIT_FORMAT: u8 = 1;
+pub const COMMIT_FORMAT: u8 = 2;
 
 /// What a batch changed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,6 +51,8 @@ pub struct Boot {
     pub id: String,
     /// The moment in it for which deadlines of the boot before were placed anew.
     pub mono_ms: u64,
+    /// How long the power was off, as far as that is known: they are so much nearer.
+    pub off_ms: u64,
 }
 
 /// A message that was applied, as the broker knows it.
@@ -151,9 +153,11 @@ impl Commit {
         put_var(&mut out, self.in_seq);
         put_var(&mut out, self.now.mono_ms);
         put_signed(&mut out, self.now.wall_ms);
+        put_quality(&mut out, self.now.quality);
         put_option(&mut out, self.boot.as_ref().map(|boot| boot.id.as_str()));
         if let Some(boot) = &self.boot {
             put_var(&mut out, boot.mono_ms);
+            put_var(&mut out, boot.off_ms);
         }
         put_var(&mut out, self.generation);
         put_var(&mut out, self.confirmed);
@@ -219,6 +223,7 @@ impl Commit {
         let now = Now {
             mono_ms: r.var()?,
             wall_ms: r.signed()?,
+            quality: r.quality()?,
         };
         let mut commit = Self {
             in_seq,
@@ -275,7 +280,12 @@ fn boot(reader: &mut Reader<'_>) -> Result<Option<Boot>, RecordError> {
         None => Ok(None),
         Some(id) => {
             let mono_ms = reader.var()?;
-            Ok(Some(Boot { id, mono_ms }))
+            let off_ms = reader.var()?;
+            Ok(Some(Boot {
+                id,
+                mono_ms,
+                off_ms,
+            }))
         }
     }
 }

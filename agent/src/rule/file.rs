@@ -10,17 +10,12 @@ use toml::Spanned;
 
 use super::{
     Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule,
-    TopicTemplate, Triggers, check_pointer,
+    TopicTemplate, Triggers, WindowTable, check_pointer, window,
 };
 use crate::limits::FunctionLimits;
 use crate::schedule::Schedule;
-use crate::text::{FileError, Source, duration_ms, nearest};
+use crate::text::{FileError, Source, nearest};
 use crate::topic::TopicFilter;
-
-/// Shortest window: below it the firing costs more than the events.
-const WINDOW_MS_MIN: u64 = 10;
-/// Longest window, a year.
-const WINDOW_MS_MAX: u64 = 366 * 86_400_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +33,7 @@ struct File {
     inputs: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
     params: BTreeMap<String, Spanned<toml::Value>>,
-    window: Option<Window>,
+    window: Option<Spanned<window::Table>>,
     #[serde(default)]
     ports: BTreeMap<String, Spanned<PortTable>>,
     #[serde(default)]
@@ -64,12 +59,6 @@ struct Function {
     sql: Option<Spanned<String>>,
     wasm: Option<PathBuf>,
     stock: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Window {
-    tumbling: Spanned<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,7 +147,10 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
             true => BTreeMap::new(),
             false => params(&source, &file.params)?,
         },
-        window_ms: window(&source, file.window.as_ref())?,
+        window: match &file.window {
+            Some(table) => window::check(&source, table)?,
+            None => WindowTable::default(),
+        },
         ports,
         limits: limits(&source, &file.limits, gateway.limits)?,
         description: file.description,
@@ -312,21 +304,6 @@ fn params(
         );
     }
     Ok(checked)
-}
-
-fn window(source: &Source, window: Option<&Window>) -> Result<Option<Placed<u64>>, FileError> {
-    let Some(Window { tumbling }) = window else {
-        return Ok(None);
-    };
-    let refuse = |why| source.error_at(&tumbling.span(), format!("window.tumbling: {why}"));
-    match duration_ms(tumbling.get_ref()) {
-        Ok(value @ WINDOW_MS_MIN..=WINDOW_MS_MAX) => Ok(Some(Placed {
-            value,
-            span: tumbling.span(),
-        })),
-        Ok(_) => Err(refuse("a window lasts from 10ms to 366 days".to_owned())),
-        Err(why) => Err(refuse(why)),
-    }
 }
 
 fn port(

@@ -54,7 +54,7 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
         function_span: whole,
         inputs: BTreeMap::new(),
         params: BTreeMap::new(),
-        window_ms: None,
+        window: Default::default(),
         ports: BTreeMap::from([("out".to_owned(), placed)]),
         limits: *gateway.limits,
         source: Arc::new(source),

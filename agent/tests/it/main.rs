@@ -7,6 +7,7 @@
 )]
 
 mod certificates;
+mod cron_cases;
 mod demo;
 mod floors;
 mod http_destinations;

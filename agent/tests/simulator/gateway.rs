@@ -84,6 +84,7 @@ impl Sim<'_> {
         Now {
             mono_ms: self.boot_mono_ms + us.saturating_sub(self.boot_us) / 1_000,
             wall_ms: 1_800_000_000_000 + (us / 1_000) as i64 + self.wall_step_ms,
+            ..Now::default()
         }
     }
 

@@ -40,8 +40,15 @@ pub const LOG: &str = "log";
 /// `() -> i64`: random bits, seeded by rule, event and call, so that a replay sees the same ones.
 pub const RAND: &str = "rand";
 
-/// `(what: i32) -> i32`: says of the event what it does to the window: 1 it begins one, 2 it makes it fire.
+/// `(ptr: i32, len: i32) -> i32`: puts a row into the window of this key; 0 or a code.
+pub const ROW_PUT: &str = "row_put";
+/// `() -> i32`: how many rows the window has that fires; -7 outside of `on_window`.
+pub const ROWS: &str = "rows";
+/// `(i: i32, ptr: i32, cap: i32) -> i32`: a row of the window that fires; its full length.
+pub const ROW_GET: &str = "row_get";
+/// `(what: i32) -> i32`: what this event is to the window of this key, see [`crate::Win`]; 0 or a code.
 pub const WIN: &str = "win";
+
 /// `(stream: i32, name: i32) -> i32`: a column of the row; see [`crate::value`] for handles.
 pub const V_COL: &str = "v_col";
 /// `(stream: i32) -> i32`: the row as an object.
@@ -102,14 +109,14 @@ pub const VALUES: [&str; 25] = [
 ];
 
 /// Every import of [`MODULE`] besides [`VALUES`], for messages that list what there is.
-pub const ALL: [&str; 18] = [
+pub const ALL: [&str; 22] = [
     IN_F64, IN_I64, IN_BYTES, EV_BYTES, EV_I64, REG_GET, REG_SET, ST_GET, ST_PUT, ST_DEL, EMIT,
-    EMIT_F64, FMT_F64, TIMER, CFG_F64, CFG_BYTES, LOG, RAND,
+    EMIT_F64, FMT_F64, TIMER, CFG_F64, CFG_BYTES, LOG, RAND, ROW_PUT, ROWS, ROW_GET, WIN,
 ];
 
 /// The imports that take a pointer: a module with none of them, no data and no memory instruction needs no linear memory.
-pub const WITH_POINTER: [&str; 9] = [
-    IN_BYTES, EV_BYTES, ST_GET, ST_PUT, ST_DEL, EMIT, FMT_F64, CFG_BYTES, LOG,
+pub const WITH_POINTER: [&str; 11] = [
+    IN_BYTES, EV_BYTES, ST_GET, ST_PUT, ST_DEL, EMIT, FMT_F64, CFG_BYTES, LOG, ROW_PUT, ROW_GET,
 ];
 
 /// The one import outside of [`MODULE`], which AssemblyScript calls to give up: `(i32, i32, i32, i32)`; it traps.

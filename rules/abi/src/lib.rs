@@ -11,7 +11,7 @@ mod select;
 pub mod value;
 
 pub use code::{Code, Level, Outcome};
-pub use select::{EvBytes, EvI64, flag};
+pub use select::{EvBytes, EvI64, Win, flag};
 
 /// The major version: what a manifest's `abi` key says, and the last letter of [`import::MODULE`].
 pub const VERSION: u32 = 1;

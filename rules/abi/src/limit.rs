@@ -43,6 +43,12 @@ pub const STATE_BYTES_MAX: usize = 1024 * 1024;
 pub const STATE_KEY_BYTES_MAX: usize = 256;
 /// Bytes of a state entry's value, fixed: 64 KiB less the room in which key, lengths and a checksum travel with it.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024 - 1024;
+/// Rows that a window may hold for one key; the oldest goes beyond.
+pub const ROWS_MAX: u64 = 16_384;
+/// Rows that one call may put.
+pub const ROWS_PER_CALL_MAX: usize = 256;
+/// Bytes of rows that one call may put.
+pub const ROW_BYTES_PER_CALL_MAX: usize = 256 * 1024;
 /// Timers of one key that run at the same time, whatever their ids.
 pub const TIMERS_MAX: u32 = 32;
 /// The longest delay of a timer in ms, fixed: ten years, so that sums of times stay far from overflow.

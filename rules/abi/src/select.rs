@@ -48,8 +48,11 @@ pub enum EvI64 {
     PaneEnd = 6,
     /// How often this pane has fired before.
     Revision = 7,
-    /// How many events were folded into this pane so far; 0 says that this is the first.
+    /// How many events were folded into this pane so far; 0 says that this is the first. Of a window
+    /// that keeps rows: how many it has.
     Folded = 8,
+    /// A bit for each stream of the rule that the event belongs to, the first one the lowest.
+    Streams = 9,
 }
 
 impl EvI64 {
@@ -66,6 +69,29 @@ impl EvI64 {
             6 => EvI64::PaneEnd,
             7 => EvI64::Revision,
             8 => EvI64::Folded,
+            9 => EvI64::Streams,
+            _ => return None,
+        })
+    }
+}
+
+/// What `win` can say of the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Win {
+    /// It begins the window, where that is one of kind `state`.
+    Begin = 1,
+    /// It ends the window of kind `state`, or triggers the sliding one.
+    Fire = 2,
+}
+
+impl Win {
+    /// The selector of an argument, if there is one.
+    #[must_use]
+    pub const fn from_value(value: i32) -> Option<Win> {
+        Some(match value {
+            1 => Win::Begin,
+            2 => Win::Fire,
             _ => return None,
         })
     }
@@ -91,7 +117,7 @@ mod tests {
             let bytes = EvBytes::from_value(value).map(|what| what as i32);
             assert_eq!(bytes, (0..=3).contains(&value).then_some(value));
             let number = EvI64::from_value(value).map(|what| what as i32);
-            assert_eq!(number, (0..=8).contains(&value).then_some(value));
+            assert_eq!(number, (0..=9).contains(&value).then_some(value));
         }
     }
 }

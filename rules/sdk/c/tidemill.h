@@ -60,8 +60,12 @@ enum {
     TM_PANE_START = 5,
     TM_PANE_END = 6,
     TM_REVISION = 7,
-    TM_FOLDED = 8
+    TM_FOLDED = 8,
+    TM_STREAMS = 9
 };
+
+/* For tm_win. */
+enum { TM_BEGIN = 1, TM_FIRE = 2 };
 
 /* Bits of tm_ev_i64(TM_FLAGS). */
 enum { TM_LATE = 1, TM_BAD_TIME = 2, TM_UNSYNCED_CLOCK = 4 };
@@ -89,6 +93,12 @@ TIDEMILL_IMPORT(st_del) tm_i32 tm_st_del(const void *key, tm_i32 key_len);
 TIDEMILL_IMPORT(emit) tm_i32 tm_emit(tm_i32 port, const void *ptr, tm_i32 len);
 TIDEMILL_IMPORT(emit_f64) tm_i32 tm_emit_f64(tm_i32 port, double v);
 TIDEMILL_IMPORT(fmt_f64) tm_i32 tm_fmt_f64(double v, void *ptr, tm_i32 cap);
+
+/* A window whose rows the host keeps: rows put by the handler of events, and read by on_window. */
+TIDEMILL_IMPORT(row_put) tm_i32 tm_row_put(const void *ptr, tm_i32 len);
+TIDEMILL_IMPORT(rows) tm_i32 tm_rows(void);
+TIDEMILL_IMPORT(row_get) tm_i32 tm_row_get(tm_i32 i, void *ptr, tm_i32 cap);
+TIDEMILL_IMPORT(win) tm_i32 tm_win(tm_i32 what);
 
 /* The rest. */
 TIDEMILL_IMPORT(timer) tm_i32 tm_timer(tm_i32 id, tm_i64 delay_ms);

@@ -1,6 +1,6 @@
 //! The C header and the SDK name what the contract names. What they declare is tried by the examples, which are built with them.
 
-use tidemill_abi::{Code, EvBytes, EvI64, Level, MANIFEST_SECTION, Outcome, flag, import};
+use tidemill_abi::{Code, EvBytes, EvI64, Level, MANIFEST_SECTION, Outcome, Win, flag, import};
 
 const HEADER: &str = include_str!("../c/tidemill.h");
 const FFI: &str = include_str!("../src/ffi.rs");
@@ -47,6 +47,9 @@ fn the_header_has_the_numbers_of_the_contract() {
         ("PANE_END", EvI64::PaneEnd as i32),
         ("REVISION", EvI64::Revision as i32),
         ("FOLDED", EvI64::Folded as i32),
+        ("STREAMS", EvI64::Streams as i32),
+        ("BEGIN", Win::Begin as i32),
+        ("FIRE", Win::Fire as i32),
         ("LATE", flag::LATE as i32),
         ("BAD_TIME", flag::BAD_TIME as i32),
         ("UNSYNCED_CLOCK", flag::UNSYNCED_CLOCK as i32),

@@ -104,3 +104,49 @@ fn rule_build_says_what_came_out() {
     assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
     assert!(ran.err.contains("gone.toml: cannot be read"), "{}", ran.err);
 }
+
+#[test]
+fn rule_next_says_when_a_schedule_is_due() {
+    let next = |arguments: &[&str]| run(here(), &[&["rule", "next"], arguments].concat());
+    let night = ["--zone", "Europe/Berlin", "--from", "2026-10-24T22:00:00Z"];
+    for (expression, expected) in [
+        (
+            "0 30 2 * * *",
+            "2026-10-25T02:30:00+02:00\n2026-10-26T02:30:00+01:00\n",
+        ),
+        (
+            "0 30 2/24 * * *",
+            "2026-10-25T02:30:00+02:00\n2026-10-25T02:30:00+01:00\n",
+        ),
+        (
+            "@yearly",
+            "2027-01-01T00:00:00+01:00\n2028-01-01T00:00:00+01:00\n",
+        ),
+        ("0 0 0 1 1 ? 2028", "2028-01-01T00:00:00+01:00\n"),
+        (
+            "every 90m",
+            "2026-10-25T01:30:00+02:00\n2026-10-25T02:00:00+01:00\n",
+        ),
+    ] {
+        let ran = next(&[&[expression][..], &night, &["-n", "2"]].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), expected), "{ran:?}");
+    }
+    let utc = next(&["@hourly", "--from", "2026-10-24T22:00:00.5Z", "-n", "1"]);
+    assert_eq!(utc.out, "2026-10-24T23:00:00Z\n");
+    assert_eq!(next(&["* * * * * *"]).out.lines().count(), 5);
+    for (arguments, reason) in [
+        (&["0 0 0 30 2 *"][..], "never comes due"),
+        (
+            &["0 0 0 1 1 ? 2028", "--from", "2029-01-01T00:00:00Z"],
+            "is not due any more",
+        ),
+        (&["0 61 * * * *"], "\"61\" is no minute"),
+        (&["*/5 * * * *"], "write \"0 */5 * * * *\""),
+        (&["@daily", "--zone", "Berlin"], "no time zone"),
+        (&["@daily", "--from", "today"], "write it as 2026-"),
+    ] {
+        let ran = next(arguments);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.contains(reason) && ran.out.is_empty(), "{ran:?}");
+    }
+}

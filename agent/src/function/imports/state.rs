@@ -8,7 +8,7 @@ use wasmi::Error;
 use super::{Call, no_such};
 use crate::function::host::{Answer, claim, with_memory};
 use crate::function::number::canonical;
-use crate::state::{Due, entry_bytes};
+use crate::state::{Due, HOST_PREFIX, entry_bytes};
 
 /// Fuel of a look into the state entries: a walk down a tree of byte strings.
 const ENTRY_FUEL: u64 = 50;
@@ -23,7 +23,7 @@ pub(super) fn reg_get(caller: Call<'_>, slot: i32) -> Result<f64, Error> {
     if let Some(written) = frame.effects.slots.get(slot) {
         return Ok(written);
     }
-    Ok(match &frame.state.pane {
+    Ok(match &frame.pane {
         Some(pane) if host.is_pane_slot(slot) => pane.slot(slot),
         _ => frame.state.slot(slot),
     })
@@ -54,7 +54,11 @@ pub(super) fn st_get(
         if host.handler.is_none() {
             return Ok(Answer::code(Code::WrongContext));
         }
-        match host.entry(key.read(memory)?) {
+        let key = key.read(memory)?;
+        if is_host(key) {
+            return Ok(Answer::code(Code::BadArgument));
+        }
+        match host.entry(key) {
             None => Ok(Answer::code(Code::NotFound)),
             Some(value) => Ok(target.fill(memory, value)?.into()),
         }
@@ -76,6 +80,9 @@ pub(super) fn st_put(
         if host.handler.is_none() {
             return Ok(Answer::code(Code::WrongContext));
         }
+        if is_host(key) {
+            return Ok(Answer::code(Code::BadArgument));
+        }
         if let Err(code) = host.write_entry(key, value) {
             return Ok(Answer::code(code));
         }
@@ -95,6 +102,9 @@ pub(super) fn st_del(mut caller: Call<'_>, kp: i32, kl: i32) -> Result<i32, Erro
         if host.handler.is_none() {
             return Ok(Answer::code(Code::WrongContext));
         }
+        if is_host(key) {
+            return Ok(Answer::code(Code::BadArgument));
+        }
         // Only what is there leaves a mark, so that a guest cannot fill the host with marks.
         let Some(old) = host.entry(key) else {
             return Ok(Answer::code(Code::NotFound));
@@ -107,6 +117,11 @@ pub(super) fn st_del(mut caller: Call<'_>, kp: i32, kl: i32) -> Result<i32, Erro
         }
         Ok(Answer::of(0))
     })
+}
+
+/// Whether an entry of this name would be the host's.
+fn is_host(name: &[u8]) -> bool {
+    name.first() == Some(&HOST_PREFIX)
 }
 
 pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32, Error> {
@@ -135,10 +150,6 @@ pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32,
         None => asked.push((id, delay)),
     }
     Ok(0)
-}
-
-pub(super) fn win(_caller: Call<'_>, _what: i32) -> i32 {
-    Code::Denied.value()
 }
 
 /// How many timers of the key would run if the call ended here.

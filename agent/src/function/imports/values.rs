@@ -10,7 +10,6 @@ use tidemill_values::{
 use wasmi::Error;
 
 use super::{Call, next_random, push_emission};
-use crate::frame::Frame;
 use crate::function::Handler;
 use crate::function::guest::GuestFault;
 use crate::function::host::{Host, charge};
@@ -175,7 +174,7 @@ fn apply(
 /// When the row or the window was.
 fn moment(host: &Host, number: i32) -> Value {
     let frame = &host.frame;
-    let pane = frame.state.pane.as_ref();
+    let pane = frame.pane.as_ref();
     let ms = match number {
         op::WINDOW_START => pane.map(|pane| pane.start_ms),
         op::WINDOW_END => pane.map(|pane| pane.end_ms),
@@ -233,9 +232,9 @@ fn function(caller: &mut Call<'_>, number: i32, args: &[Value]) -> Result<i32, E
 }
 
 /// State of a function that remembers: its name in front, then the partition.
-const STEP_ENTRY: u8 = 0;
+const STEP_ENTRY: u8 = 1;
 /// How often a condition was met.
-const HITS_ENTRY: u8 = 1;
+const HITS_ENTRY: u8 = 2;
 /// Longest partition that stands in a name as it is; a longer one is hashed.
 const PARTITION_BYTES_MAX: usize = 200;
 
@@ -364,14 +363,13 @@ pub(super) fn v_keep(mut caller: Call<'_>, stream: i32) -> Result<(), Error> {
         let Host { values, frame, .. } = host;
         values.read_event(frame, usize::try_from(stream).unwrap_or(0))?;
         let row = values.event_row().map(|row| row.encode()).transpose()?;
-        keep(host, row.unwrap_or_default())
+        host.put_row(&row.unwrap_or_default()).map_err(|code| {
+            data(match code {
+                Code::TooBig => "the row is too large to be kept".to_owned(),
+                code => format!("the row cannot be kept (code {})", code.value()),
+            })
+        })
     })
-}
-
-/// Puts a row into the window.
-fn keep(host: &mut Host, row: Vec<u8>) -> Result<(), GuestFault> {
-    let _ = (host, row);
-    Err(data("this version keeps no rows"))
 }
 
 pub(super) fn v_load(mut caller: Call<'_>) -> Result<i32, Error> {
@@ -382,15 +380,11 @@ pub(super) fn v_load(mut caller: Call<'_>) -> Result<i32, Error> {
             });
         }
         let Host { values, frame, .. } = host;
-        values.load(kept(frame))
+        let rows = frame.rows.iter();
+        values.load(rows.filter_map(|name| frame.state.row(*name)))
     })?;
     charge(&mut caller, rows as u64)?;
     Ok(i32::try_from(rows).unwrap_or(i32::MAX))
-}
-
-/// The rows of the window that fires.
-fn kept(_frame: &Frame) -> impl Iterator<Item = &[u8]> {
-    std::iter::empty()
 }
 
 pub(super) fn v_open(mut caller: Call<'_>, what: i32, arg: i32) -> Result<(), Error> {

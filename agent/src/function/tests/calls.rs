@@ -239,11 +239,11 @@ fn the_event_and_its_key_are_there_to_be_read() {
             "{what}"
         );
     }
-    frame.state.pane = Some(Pane {
+    frame.pane = Some(Pane {
         start_ms: 1,
         end_ms: 2,
         folded: 3,
-        slots: vec![],
+        ..Pane::default()
     });
     for (what, expected) in (5..).zip(["1", "2", "0", "3"]) {
         assert_eq!(
@@ -256,8 +256,8 @@ fn the_event_and_its_key_are_there_to_be_read() {
         &mut frame,
         &[
             (
-                &number(9),
-                "broke the contract: there is no number about the event 9",
+                &number(10),
+                "broke the contract: there is no number about the event 10",
             ),
             (
                 "(call $ev_bytes (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 9))",
@@ -349,7 +349,7 @@ fn without_an_event_there_is_nothing_of_an_event_to_read() {
 fn slots_are_read_through_the_calls_own_writes_the_pane_and_the_key() {
     let mut frame = frame(&[]);
     frame.state.slots = vec![10.0, 11.0, 12.0];
-    frame.state.pane = Some(Pane {
+    frame.pane = Some(Pane {
         slots: vec![20.0],
         ..Pane::default()
     });

@@ -37,6 +37,7 @@ impl Gateway {
             now: Now {
                 mono_ms: 10_000,
                 wall_ms: 1_700_000_000_000,
+                ..Now::default()
             },
             journal: Vec::new(),
             ponds: Default::default(),
@@ -199,6 +200,7 @@ impl Gateway {
         self.now = Now {
             mono_ms: self.now.mono_ms + ms,
             wall_ms: self.now.wall_at(self.now.mono_ms + ms),
+            ..self.now
         };
         self.step(Input::Tick)
     }
@@ -390,6 +392,68 @@ fn two_ponds_and_what_follows_bring_everything_back() {
     assert!(gateway.ponds.iter().all(|(lsn, _)| *lsn > 0));
     gateway.after(2_000).sync().said.clear();
     gateway.crash().expect(&[]);
+}
+
+#[test]
+fn rows_of_windows_survive_a_crash_and_fire_once_with_all_of_them() {
+    for (window, fired) in [
+        (r#"{"length_ms":1000,"rows":true}"#, "0-1000:a,b,c,d"),
+        (
+            r#"{"kind":"session","length_ms":9000,"gap_ms":800,"rows":true}"#,
+            "100-1250:a,b,c,d",
+        ),
+        (
+            r#"{"kind":"sliding","length_ms":1000,"delay_ms":900,"rows":true}"#,
+            "-900-1000:a,b,c,d",
+        ),
+        (
+            r#"{"kind":"count","count":4,"rows":true}"#,
+            "100-450:a,b,c,d",
+        ),
+    ] {
+        let windowed = windows::windowed(window);
+        let sliding = window.contains("sliding");
+        let mut gateway = Gateway::new(&[windowed]);
+        gateway.after(100);
+        for (packet, row) in ["a", "b"].into_iter().enumerate() {
+            let row = if sliding && row == "a" { "!a" } else { row };
+            gateway.event(packet as u16 + 1, false, "s/a", row);
+            gateway.after(50).sync();
+        }
+        gateway.crash();
+        gateway.event(3, false, "s/a", "c").after(50).sync();
+        gateway.step(Input::Flush).sync();
+        gateway
+            .after(200)
+            .event(4, false, "s/a", "d")
+            .after(50)
+            .sync();
+        gateway.crash().after(1).said.clear();
+        let resumed = gateway.resumed.clone();
+        gateway
+            .after(100)
+            .after(450)
+            .after(150)
+            .after(250)
+            .after(2_000)
+            .sync();
+        let fired = if sliding {
+            fired.replace("a,b", "!a,b")
+        } else {
+            fired.to_owned()
+        };
+        let told = gateway.said.matches(&fired).count() + resumed.matches(&fired).count();
+        assert!(told > 0, "{window}: {resumed} {}", gateway.said);
+        gateway.crash().after(5_000).sync();
+        let row = gateway
+            .mill
+            .outbox()
+            .unwrap()
+            .lanes()
+            .map(|lane| lane.last_seq())
+            .max();
+        assert_eq!(row, Some(1), "{window}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock::Quality;
 use crate::emission::Priority;
 use crate::state::Due;
 
@@ -26,10 +27,12 @@ fn commit() -> Commit {
         now: Now {
             mono_ms: 7,
             wall_ms: 1_000,
+            quality: Quality::Restored,
         },
         boot: Some(Boot {
             id: "b".into(),
             mono_ms: 6,
+            off_ms: 5,
         }),
         generation: 2,
         confirmed: 290,
@@ -97,11 +100,11 @@ fn bytes_on_disk_are_stable() {
     let mut expected: Vec<u8> = Vec::new();
     #[rustfmt::skip]
     let parts: &[&[u8]] = &[
-        &[1],                                     // format
+        &[2],                                     // format
         &[0xac, 0x02],                            // events taken in: 300
         &[7],                                     // monotonic time
-        &[0xd0, 0x0f],                            // wall time: 1000, signed
-        &[1, 1, b'b', 6],                         // boot id, and when it began to count
+        &[0xd0, 0x0f, 1],                         // wall time: 1000, signed; restored
+        &[1, 1, b'b', 6, 5],                      // boot id, when it began to count, 5 ms without power
         &[2],                                     // generation
         &[0xa2, 0x02],                            // confirmed: 290
         &[1, 1, 0, 0, 0, 0],                      // received, routed, unrouted, repeated, surplus, dead
@@ -116,16 +119,16 @@ fn bytes_on_disk_are_stable() {
         &[1, b'r'],                               // its name
         &[1, 1],                                  // columns that are not 0: received, 1
         &[1, 4, b'f', b'u', b'l', b'l', 1],       // one reason for drops
-        &[1, 17, 1, 0, 0, 0, 0],                  // its record: 17 bytes, format, schema
-        &[255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0], // no open pane, no schedule
+        &[1, 14, 2, 0, 0, 0, 0],                  // its record: 14 bytes, format, schema
+        &[0, 0, 0, 0, 0, 0, 0, 0, 0],             // no window, no open pane, no schedule
         &[3],                                     // three keys
         &[1, b'a', 0],                            // a is gone
-        &[1, b'b', 1, 34],                        // b: whole, 34 bytes
-        &[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0], // format, one slot, no entries
-        &[1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0], // one timer, no pane
-        &[1, b'c', 2, 34],                        // c: without entries, 34 bytes
-        &[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0],
-        &[1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[1, b'b', 1, 37],                        // b: whole, 37 bytes
+        &[2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0], // format, one slot, no entries
+        &[1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // one timer, no pane
+        &[1, b'c', 2, 37],                        // c: without entries, 37 bytes
+        &[2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0],
+        &[1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         &[2, 1, b'x', 1, 1, b'y', 1, b'z', 0, 0], // two changed entries: x is y, z is gone
         &[1],                                     // one lane
         &[6, b'd', b'/', b'h', b'i', b'g', b'h'], // its name
@@ -158,7 +161,7 @@ fn what_was_cut_is_refused_and_another_format_is_named() {
     let mut newer = bytes.clone();
     newer[0] = 9;
     let error = Commit::decode(&newer).unwrap_err().to_string();
-    assert_eq!(error, "record has format 9, this version reads format 1");
+    assert_eq!(error, "record has format 9, this version reads format 2");
     let longer = [&bytes[..], &[0]].concat();
     assert_eq!(Commit::decode(&longer), Err(RecordError::Damaged));
 }

@@ -112,7 +112,7 @@ impl<'a> Compiler<'a> {
             return;
         }
         for number in 0..self.streams.len() {
-            const STREAMS: i32 = 9;
+            const STREAMS: i32 = tidemill_abi::EvI64::Streams as i32;
             body.i32(STREAMS);
             self.module.call(body, import::EV_I64);
             body.push(Instruction::I64Const(1 << number));

@@ -1,0 +1,192 @@
+//! One call of a rule's function: made, judged, and what it asked for carried out whole, or dropped
+//! whole.
+
+use std::sync::Arc;
+
+use tidemill_abi::{export, limit};
+
+use crate::clock::Now;
+use crate::effects::apply_to_state;
+use crate::frame::Frame;
+use crate::function::{CallFault, Handler, Verdict};
+use crate::ledger::Fate;
+use crate::mill::due::{DueQueue, What};
+use crate::mill::output::{Emitted, Output};
+use crate::state::{Due, Key};
+
+use super::fault::Fault;
+use super::{Active, Step};
+
+/// What a call counts for besides what it asks for.
+const CALL_BYTES: usize = 64;
+
+impl Active {
+    /// Calls the function on what is in the frame, and carries out what it asks for, or nothing.
+    pub(super) fn call(
+        &mut self,
+        handler: Handler,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Result<Fate, Fault> {
+        frame.effects.clear();
+        frame.state_bytes_free = self.state_bytes_max.saturating_sub(self.keys.bytes());
+        frame.log_lines_free = self.log_allowance(step.now);
+        if step.cold {
+            self.function.chill();
+        }
+        let result = self.function.call(handler, frame);
+        self.ledger.fuel += self.function.fuel_used();
+        self.pass_on_logs(frame, step);
+        let done = match result {
+            Ok(verdict) => self
+                .check_verdict(handler, verdict)
+                .and_then(|()| self.afford(frame, step))
+                .and_then(|()| self.emit(verdict, key, frame, step)),
+            Err(CallFault::Data { reason }) => Err(Fault::Other(reason.into())),
+            Err(fault) => Err(Fault::Call(fault)),
+        };
+        match done {
+            Ok(sent) => {
+                let silent = frame.effects.is_empty();
+                if !silent {
+                    self.carry_out(key, frame, step.now, step.due);
+                }
+                self.ledger.emissions += sent;
+                Ok(match (sent, silent) {
+                    (1.., _) => Fate::Emitting,
+                    (0, true) => Fate::Filtered,
+                    (0, false) => Fate::Absorbed,
+                })
+            }
+            Err(fault) => {
+                frame.effects.clear();
+                Err(fault)
+            }
+        }
+    }
+
+    /// Takes what a call asks for from what one event may cost.
+    fn afford(&self, frame: &Frame, step: &mut Step<'_>) -> Result<(), Fault> {
+        if self.is_volatile() || frame.effects.is_empty() {
+            return Ok(());
+        }
+        let entries = frame.effects.entries.iter();
+        let entries: usize = entries
+            .map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()))
+            .sum();
+        let slots = frame.state.slots.len() + frame.pane.as_ref().map_or(0, |p| p.slots.len());
+        let bytes = frame.effects.emitted_bytes + frame.effects.row_bytes;
+        let cost = bytes + entries + 8 * slots + CALL_BYTES;
+        match step.effect_bytes_free.checked_sub(cost) {
+            Some(left) => {
+                step.effect_bytes_free = left;
+                Ok(())
+            }
+            None => Err(Fault::Other("event too costly".to_owned())),
+        }
+    }
+
+    fn check_verdict(&self, handler: Handler, verdict: Verdict) -> Result<(), Fault> {
+        let passes = verdict == Verdict::Pass;
+        let may_pass = handler == Handler::Event && self.window.is_none();
+        if passes && (!may_pass || self.ports.is_empty()) {
+            let handler = match handler {
+                Handler::Event => "f or on_event",
+                Handler::Timer(_) => export::ON_TIMER,
+                Handler::Window => export::ON_WINDOW,
+                Handler::Migrate(_) => export::MIGRATE,
+            };
+            return Err(Fault::Call(CallFault::BadResult { handler, code: 1 }));
+        }
+        Ok(())
+    }
+
+    /// Hands the emissions of a call on, all or none; returns how many there were.
+    fn emit(
+        &self,
+        verdict: Verdict,
+        key: &Key,
+        frame: &Frame,
+        step: &mut Step<'_>,
+    ) -> Result<u64, Fault> {
+        let first = step.out.len();
+        let passed = (verdict == Verdict::Pass).then(|| (0, frame.event.payload.clone()));
+        let asked = frame
+            .effects
+            .emissions
+            .iter()
+            .map(|e| (e.port, e.payload.clone()));
+        for (number, payload) in asked.chain(passed) {
+            let Some(port) = self.ports.get(usize::from(number)).and_then(Option::as_ref) else {
+                continue;
+            };
+            match port.topic.render(key) {
+                Ok(topic) => step.out.push(Output::Emission(Emitted {
+                    port: Arc::clone(port),
+                    key: key.clone(),
+                    topic,
+                    payload,
+                    at_ms: step.now.wall_ms,
+                })),
+                Err(why) => {
+                    step.out.truncate(first);
+                    return Err(Fault::Other(why));
+                }
+            }
+        }
+        Ok((step.out.len() - first) as u64)
+    }
+
+    /// Carries out what a call asked for besides emissions.
+    fn carry_out(&mut self, key: &Key, frame: &mut Frame, now: Now, due: &mut DueQueue) {
+        let Frame {
+            effects,
+            state,
+            pane,
+            ..
+        } = frame;
+        if !effects.entries.is_empty() {
+            let names = effects.entries.keys().cloned().collect();
+            self.keys.entries_changed(key, names);
+        }
+        for (id, delay_ms) in &effects.timers {
+            if let Some(old) = state.timers.remove(id) {
+                due.remove(old.mono_ms, What::Timer(self.index, key.clone(), *id));
+            }
+            if let Some(delay_ms) = delay_ms {
+                // A timer that is due at once and arms itself would never let go of the mill.
+                let mono_ms = now.mono_ms.saturating_add((*delay_ms).max(1));
+                state.timers.insert(*id, Due { mono_ms });
+                due.insert(mono_ms, What::Timer(self.index, key.clone(), *id));
+            }
+        }
+        let slots = self.window.map_or(0, |window| window.slots);
+        apply_to_state(effects, state, pane, slots);
+    }
+
+    fn log_allowance(&mut self, now: Now) -> u32 {
+        let second = now.mono_ms / 1_000;
+        if self.log_second != second {
+            self.log_second = second;
+            self.log_lines_free = limit::LOG_LINES_PER_SECOND;
+        }
+        self.log_lines_free
+    }
+
+    fn pass_on_logs(&mut self, frame: &mut Frame, step: &mut Step<'_>) {
+        let effects = &mut frame.effects;
+        if effects.logs.is_empty() {
+            return;
+        }
+        let lines = std::mem::take(&mut effects.logs);
+        let used = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        self.log_lines_free = self.log_lines_free.saturating_sub(used);
+        let (rule, dropped) = (self.rule.name.clone(), effects.logs_dropped);
+        step.out.push(Output::Logs {
+            rule,
+            lines,
+            dropped,
+        });
+    }
+}

@@ -1,0 +1,193 @@
+//! Windows that fire: `on_window` is called once per key that has something in them, in the order of
+//! the keys' names.
+
+use crate::clock::signed;
+use crate::frame::Frame;
+use crate::function::Handler;
+use crate::manifest::WindowKind;
+use crate::state::{Key, KeyState, OpenPane, Pane};
+use crate::window::{Moment, Window, relabelled};
+
+use super::window::is_part_of;
+use super::{Active, Step};
+
+/// Sets the calls of a firing apart from that of the event that caused it, for `rand`.
+const FIRING: u32 = 1 << 31;
+
+impl Active {
+    /// Closes the panes of all keys that are due.
+    pub(in crate::mill) fn close_panes(&mut self, frame: &mut Box<Frame>, step: &mut Step<'_>) {
+        let now = signed(step.now.mono_ms);
+        while let Some(open) = self.panes.first().copied().filter(|pane| pane.due <= now) {
+            self.panes.remove(0);
+            self.close_pane(open, frame, step);
+        }
+    }
+
+    fn close_pane(&mut self, open: OpenPane, frame: &mut Box<Frame>, step: &mut Step<'_>) {
+        let Some(window) = self.window else {
+            return;
+        };
+        let labels = match window.event_time {
+            true => (open.start_ms, open.end_ms),
+            false => relabelled(open.start_ms, open.end_ms, open.due, step.now),
+        };
+        let has_part = |state: &KeyState| match window.rows {
+            true => state.rows().any(|(_, at)| open.holds(at)),
+            false => state.panes.iter().any(|pane| is_part_of(pane, &open)),
+        };
+        for key in self.keys.like(has_part) {
+            let Some(place) = self.keys.find(&key) else {
+                continue;
+            };
+            self.lend(&key, Some(place), frame);
+            match window.rows {
+                true => self.close_rows(&open, labels, &key, frame, step),
+                false => self.close_slots(&open, labels, &key, frame, step),
+            }
+            self.take_back(&key, Some(place), true, frame, step);
+        }
+    }
+
+    /// Fires a pane with slots for the key in the frame.
+    fn close_slots(
+        &mut self,
+        open: &OpenPane,
+        (start_ms, end_ms): (i64, i64),
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let panes = &mut frame.state.panes;
+        let Some(at) = panes.iter().position(|pane| is_part_of(pane, open)) else {
+            return;
+        };
+        let pane = Pane {
+            start_ms,
+            end_ms,
+            ..panes.remove(at)
+        };
+        if pane.folded > 0 {
+            self.fire(pane, |_| false, key, frame, step);
+        }
+    }
+
+    /// Fires a pane with rows for the key in the frame, and lets go of those that no pane needs.
+    fn close_rows(
+        &mut self,
+        open: &OpenPane,
+        (start_ms, end_ms): (i64, i64),
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let pane = Pane {
+            start_ms,
+            end_ms,
+            ..Pane::default()
+        };
+        self.fire(pane, |at| open.holds(at), key, frame, step);
+        let needed = self.panes.iter().map(|pane| pane.from).min();
+        self.remove_rows(key, frame, |at| needed.is_none_or(|from| at < from));
+    }
+
+    /// Closes the panes of a key that are due.
+    pub(in crate::mill) fn close_panes_of(
+        &mut self,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let (Some(window), Some(place)) = (self.window, self.keys.find(key)) else {
+            return;
+        };
+        self.lend(key, Some(place), frame);
+        let moment = Moment::now(step.now);
+        self.close_due(window, moment, key, frame, step);
+        self.take_back(key, Some(place), true, frame, step);
+    }
+
+    /// Fires what is due of the key in the frame.
+    pub(super) fn close_due(
+        &mut self,
+        window: Window,
+        moment: Moment,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let is_due = |pane: &Pane| pane.due.is_some_and(|due| due <= moment.at);
+        while let Some(at) = frame.state.panes.iter().position(is_due) {
+            let mut pane = frame.state.panes.remove(at);
+            let due = pane.due.unwrap_or(moment.at);
+            if !window.event_time {
+                let labels = relabelled(pane.start_ms, pane.end_ms, due, step.now);
+                (pane.start_ms, pane.end_ms) = labels;
+            }
+            if window.kind == WindowKind::Session {
+                self.close_session(window, pane, due, key, frame, step);
+            } else {
+                let from = pane.from;
+                self.fire(pane, |at| (from..due).contains(&at), key, frame, step);
+                self.slide(window, moment, key, frame);
+            }
+        }
+        if let Some(next) = frame.state.panes.iter().filter_map(|pane| pane.due).min() {
+            self.look_at(next, key, step);
+        }
+    }
+
+    /// A session is over, or as long as it may become: then the next one begins where it ended, if
+    /// rows go on to come.
+    fn close_session(
+        &mut self,
+        window: Window,
+        pane: Pane,
+        due: i64,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        if pane.folded == 0 {
+            return;
+        }
+        let end_ms = pane.end_ms;
+        let last = frame.state.rows().next_back().map_or(due, |(_, at)| at);
+        self.fire(pane, |_| true, key, frame, step);
+        self.remove_rows(key, frame, |_| true);
+        let quiet = last.saturating_add(window.gap_ms);
+        if quiet > due {
+            frame.state.panes.push(Pane {
+                start_ms: end_ms,
+                due: Some(quiet),
+                ..Pane::default()
+            });
+        }
+    }
+
+    /// Calls `on_window` for the key whose state is in the frame, with the rows at the moments of
+    /// which that is true; returns the pane.
+    pub(super) fn fire(
+        &mut self,
+        pane: Pane,
+        holds: impl Fn(i64) -> bool,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Pane {
+        let before = (frame.event_ms, frame.call);
+        (frame.event_ms, frame.call) = (pane.end_ms, frame.call | FIRING);
+        frame.rows.clear();
+        let rows = frame.state.rows().filter(|(_, at)| holds(*at));
+        frame.rows.extend(rows.map(|(name, _)| name));
+        let mut pane = pane;
+        if self.window.is_some_and(|window| window.rows) {
+            pane.folded = frame.rows.len() as u64;
+        }
+        frame.pane = Some(pane);
+        self.without_event(Handler::Window, key, frame, step);
+        frame.rows.clear();
+        (frame.event_ms, frame.call) = before;
+        frame.pane.take().unwrap_or_default()
+    }
+}

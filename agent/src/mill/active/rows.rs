@@ -1,0 +1,236 @@
+//! Windows whose rows are kept: each kind with what opens it, what joins it and what lets go of rows.
+//! Firing them is left to `firing`.
+
+use tidemill_abi::limit;
+
+use crate::frame::Frame;
+use crate::mill::due::{What, at_least_0};
+use crate::state::{Key, Pane, RowName};
+use crate::window::{Moment, Window};
+
+use super::{Active, Step};
+
+impl Active {
+    /// Keeps rows; the oldest of the key go where there is no room.
+    pub(super) fn put_rows(
+        &mut self,
+        rows: &[Box<[u8]>],
+        moment: Moment,
+        key: &Key,
+        frame: &mut Frame,
+    ) {
+        for row in rows {
+            let name = frame.state.put_row(moment.at, row);
+            self.keys.entry_changed(key, name.as_bytes());
+        }
+        while !rows.is_empty() && self.has_too_many(frame) {
+            let Some((oldest, _)) = frame.state.rows().next() else {
+                break;
+            };
+            self.remove_row(oldest, key, frame);
+            self.ledger.rows_dropped += 1;
+        }
+    }
+
+    /// Whether the key has more rows than it may have, or more than its share of what the rule may
+    /// keep in all.
+    fn has_too_many(&self, frame: &Frame) -> bool {
+        let (first, last) = {
+            let mut rows = frame.state.rows().map(|(name, _)| name.number());
+            (rows.next(), rows.next_back())
+        };
+        let span = first.zip(last).map_or(0, |(first, last)| last - first + 1);
+        let own = frame.state.bytes();
+        let all = (self.keys.bytes() + own).saturating_sub(self.lent_bytes);
+        let share = self.state_bytes_max / self.keys.len().max(1);
+        span > limit::ROWS_MAX || (all > self.state_bytes_max && own > share)
+    }
+
+    /// Lets go of a row.
+    fn remove_row(&mut self, name: RowName, key: &Key, frame: &mut Frame) {
+        frame.state.remove_row(name);
+        self.keys.entry_changed(key, name.as_bytes());
+    }
+
+    /// Lets go of the rows of which that is true.
+    pub(super) fn remove_rows(&mut self, key: &Key, frame: &mut Frame, is: impl Fn(i64) -> bool) {
+        let rows = frame.state.rows().filter(|(_, at)| is(*at));
+        let rows: Vec<RowName> = rows.map(|(name, _)| name).collect();
+        for name in rows {
+            self.remove_row(name, key, frame);
+        }
+    }
+
+    /// Lets go of all rows but the last so many.
+    fn keep_last(&mut self, count: u64, key: &Key, frame: &mut Frame) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let rows: Vec<RowName> = frame
+            .state
+            .rows()
+            .rev()
+            .skip(count)
+            .map(|(name, _)| name)
+            .collect();
+        for name in rows {
+            self.remove_row(name, key, frame);
+        }
+    }
+
+    /// Sees to it that a key's pane is looked at when it is due.
+    pub(super) fn look_at(&self, due: i64, key: &Key, step: &mut Step<'_>) {
+        step.due
+            .insert(at_least_0(due), What::KeyPane(self.index, key.clone()));
+    }
+
+    /// Rows join the session of their key, or begin one.
+    pub(super) fn extend_session(
+        &mut self,
+        window: Window,
+        rows: &[Box<[u8]>],
+        moment: Moment,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let mut pane = frame.state.panes.pop().unwrap_or_else(|| Pane {
+            start_ms: moment.wall_ms,
+            ..Pane::default()
+        });
+        let cut_at = |from: i64| {
+            let first_ms = moment.wall_at(from);
+            from.saturating_add(window.cut_ms(first_ms).saturating_sub(first_ms))
+        };
+        if window.event_time && pane.folded > 0 && moment.at > cut_at(pane.from) {
+            let cut = cut_at(pane.from);
+            pane.end_ms = cut;
+            self.fire(pane, |_| true, key, frame, step);
+            self.remove_rows(key, frame, |_| true);
+            pane = Pane {
+                start_ms: cut,
+                ..Pane::default()
+            };
+        }
+        if pane.folded == 0 {
+            pane.from = moment.at;
+        }
+        self.put_rows(rows, moment, key, frame);
+        pane.folded += rows.len() as u64;
+        let quiet = moment.at.saturating_add(window.gap_ms);
+        let due = match window.event_time {
+            true => quiet,
+            false => quiet.min(cut_at(pane.from)),
+        };
+        pane.end_ms = moment.wall_at(due);
+        // What is looked at too early is looked at again: most rows only put the end off.
+        if pane.due.is_none() || pane.due > Some(due) {
+            self.look_at(due, key, step);
+        }
+        pane.due = Some(due);
+        frame.state.panes.push(pane);
+    }
+
+    /// An event triggers a sliding window: now, or once what else belongs to it is there.
+    pub(super) fn trigger(
+        &mut self,
+        window: Window,
+        moment: Moment,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        // Without a delay what comes at the very moment belongs to it.
+        let due = match window.delay_ms {
+            0 => moment.at.saturating_add(1),
+            delay => moment.at.saturating_add(delay),
+        };
+        let pane = Pane {
+            start_ms: moment.wall_ms.saturating_sub(window.length_ms),
+            end_ms: moment.wall_ms.saturating_add(window.delay_ms),
+            from: moment.at.saturating_sub(window.length_ms),
+            due: Some(due),
+            ..Pane::default()
+        };
+        if window.delay_ms > 0 || window.event_time {
+            frame.state.panes.push(pane);
+            self.look_at(due, key, step);
+            return;
+        }
+        let from = pane.from;
+        self.fire(pane, |at| at >= from, key, frame, step);
+    }
+
+    /// Lets go of the rows that no sliding window can reach any more.
+    pub(super) fn slide(&mut self, window: Window, moment: Moment, key: &Key, frame: &mut Frame) {
+        let waiting = frame.state.panes.iter().map(|pane| pane.from).min();
+        let reach = moment.at.saturating_sub(window.length_ms);
+        let reach = waiting.map_or(reach, |from| from.min(reach));
+        self.remove_rows(key, frame, |at| at < reach);
+    }
+
+    /// Rows join a window that counts them.
+    pub(super) fn count_rows(
+        &mut self,
+        window: Window,
+        rows: Vec<Box<[u8]>>,
+        moment: Moment,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        for row in rows {
+            let mut pane = frame.state.panes.pop().unwrap_or_else(|| Pane {
+                start_ms: moment.wall_ms,
+                ..Pane::default()
+            });
+            self.put_rows(&[row], moment, key, frame);
+            self.keep_last(window.count, key, frame);
+            pane.folded += 1;
+            if pane.folded < window.every {
+                frame.state.panes.push(pane);
+                continue;
+            }
+            pane.end_ms = moment.wall_ms;
+            if frame.state.rows().count() as u64 == window.count {
+                self.fire(pane, |_| true, key, frame, step);
+                self.keep_last(window.count.saturating_sub(window.every), key, frame);
+            }
+            frame.state.panes.push(Pane {
+                start_ms: moment.wall_ms,
+                ..Pane::default()
+            });
+        }
+    }
+
+    /// Rows join a window that lasts from one event to another; outside of it they are of no use.
+    pub(super) fn go_through_state(
+        &mut self,
+        rows: &[Box<[u8]>],
+        (begins, fires): (bool, bool),
+        moment: Moment,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let Some(mut pane) = frame.state.panes.pop() else {
+            if begins {
+                frame.state.panes.push(Pane {
+                    start_ms: moment.wall_ms,
+                    from: moment.at,
+                    folded: rows.len() as u64,
+                    ..Pane::default()
+                });
+                self.put_rows(rows, moment, key, frame);
+            }
+            return;
+        };
+        self.put_rows(rows, moment, key, frame);
+        pane.folded += rows.len() as u64;
+        pane.end_ms = moment.wall_ms;
+        if !fires {
+            frame.state.panes.push(pane);
+            return;
+        }
+        self.fire(pane, |_| true, key, frame, step);
+        self.remove_rows(key, frame, |_| true);
+    }
+}

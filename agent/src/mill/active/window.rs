@@ -1,0 +1,141 @@
+//! What an event does to the window of its key: it is folded into panes, or the rows that its call puts
+//! are kept for a later firing.
+
+use crate::clock::Now;
+use crate::frame::Frame;
+use crate::function::Handler;
+use crate::ledger::Fate;
+use crate::manifest::WindowKind;
+use crate::mill::due::{What, at_least_0};
+use crate::state::{Key, OpenPane, Pane};
+use crate::window::{Moment, Window, pane_of};
+
+use super::fault::Fault;
+use super::{Active, Step};
+
+impl Active {
+    /// Whether the panes of its window are the same for all keys.
+    pub(in crate::mill) fn is_on_grid(&self) -> bool {
+        self.window.is_some_and(|window| window.kind.is_on_grid())
+    }
+
+    /// Calls the handler for an event of a rule that keeps a window.
+    pub(super) fn in_window(
+        &mut self,
+        window: Window,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Result<Fate, Fault> {
+        let moment = moment(window, frame, step.now);
+        if window.rows {
+            return self.collect(window, moment, key, frame, step);
+        }
+        let mut fate = Fate::Filtered;
+        self.open_panes(window, moment, step);
+        for at in 0..self.panes.len() {
+            let Some(open) = self.panes.get(at).copied().filter(|o| o.holds(moment.at)) else {
+                continue;
+            };
+            let folded = self.fold(&open, key, frame, step)?;
+            if folded == Fate::Emitting || fate == Fate::Filtered {
+                fate = folded;
+            }
+        }
+        Ok(fate)
+    }
+
+    /// Opens the panes that a moment belongs to, as far as they are not there.
+    pub(super) fn open_panes(&mut self, window: Window, moment: Moment, step: &mut Step<'_>) {
+        let index = self.index;
+        window.open(&mut self.panes, moment, |pane| {
+            step.due.insert(at_least_0(pane.due), What::Pane(index));
+        });
+    }
+
+    /// Folds the event into one pane of its key.
+    fn fold(
+        &mut self,
+        open: &OpenPane,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Result<Fate, Fault> {
+        let panes = &mut frame.state.panes;
+        let known = panes.iter().position(|pane| is_part_of(pane, open));
+        let pane = known.and_then(|at| panes.get_mut(at)).map(std::mem::take);
+        frame.pane = Some(pane.unwrap_or_else(|| pane_of(open)));
+        let fate = self.call(Handler::Event, key, frame, step);
+        let mut pane = frame.pane.take().unwrap_or_default();
+        pane.folded += u64::from(fate.is_ok());
+        let panes = &mut frame.state.panes;
+        match (known.and_then(|at| panes.get_mut(at)), &fate) {
+            (Some(place), _) => *place = pane,
+            (None, Ok(_)) => {
+                let behind = panes.partition_point(|other| other.due <= pane.due);
+                panes.insert(behind, pane);
+            }
+            // A fault leaves no trace: no pane of the key, and so no key that displaces another.
+            (None, Err(_)) => {}
+        }
+        Ok(match fate? {
+            Fate::Filtered => Fate::Absorbed,
+            fate => fate,
+        })
+    }
+
+    /// Calls the handler once, and does with the rows that it puts what the kind of window asks for.
+    fn collect(
+        &mut self,
+        window: Window,
+        moment: Moment,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Result<Fate, Fault> {
+        if matches!(window.kind, WindowKind::Session | WindowKind::State) {
+            frame.pane = frame.state.panes.first().cloned();
+        }
+        let fate = self.call(Handler::Event, key, frame, step);
+        frame.pane = None;
+        let fate = fate?;
+        let rows = std::mem::take(&mut frame.effects.rows);
+        let (begins, fires) = (frame.effects.begins, frame.effects.fires);
+        match window.kind {
+            WindowKind::Tumbling | WindowKind::Hopping if rows.is_empty() => {}
+            WindowKind::Session if rows.is_empty() => {}
+            WindowKind::Tumbling | WindowKind::Hopping => {
+                self.open_panes(window, moment, step);
+                if self.panes.iter().any(|pane| pane.holds(moment.at)) {
+                    self.put_rows(&rows, moment, key, frame);
+                }
+            }
+            WindowKind::Session => self.extend_session(window, &rows, moment, key, frame, step),
+            WindowKind::Sliding => {
+                self.put_rows(&rows, moment, key, frame);
+                if fires {
+                    self.trigger(window, moment, key, frame, step);
+                }
+                self.slide(window, moment, key, frame);
+            }
+            WindowKind::Count => self.count_rows(window, rows, moment, key, frame, step),
+            WindowKind::State => {
+                self.go_through_state(&rows, (begins, fires), moment, key, frame, step);
+            }
+        }
+        Ok(fate)
+    }
+}
+
+/// The moment of an event in the time of its window.
+fn moment(window: Window, frame: &Frame, now: Now) -> Moment {
+    match window.event_time {
+        true => Moment::of_event(frame.event_ms),
+        false => Moment::now(now),
+    }
+}
+
+/// Whether a key's pane is the key's share of a pane of the rule.
+pub(super) fn is_part_of(pane: &Pane, open: &OpenPane) -> bool {
+    (pane.start_ms, pane.from) == (open.start_ms, open.from)
+}

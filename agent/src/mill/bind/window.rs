@@ -1,0 +1,96 @@
+//! A rule's window: what its function asks the host to keep, with the lengths that the rule says
+//! instead.
+
+use crate::function::Module;
+use crate::manifest::{WindowKind, WindowSpec};
+use crate::rule::{Placed, Rule};
+use crate::text::FileError;
+use crate::window::Window;
+
+/// The window that the host keeps for a rule.
+pub(super) fn resolve(rule: &Rule, module: &Module) -> Result<Option<Window>, FileError> {
+    let mut said = rule.window.placed();
+    let Some(spec) = module.manifest.window else {
+        return match said.next() {
+            None => Ok(None),
+            Some((_, _, given)) => Err(rule.source.error_at(
+                &given.span,
+                "window: the function keeps no window; its manifest would have to say so",
+            )),
+        };
+    };
+    if let Some((name, _, given)) = said.find(|(_, kind, _)| *kind != spec.kind) {
+        let message = format!(
+            "window.{name}: the function keeps a {} window, which has none",
+            spec.kind.name()
+        );
+        return Err(rule.source.error_at(&given.span, message));
+    }
+    if !module.handlers.window {
+        let message = "function: it keeps a window and exports no on_window";
+        return Err(rule.source.error_at(&rule.function_span, message));
+    }
+    lengths(rule, &spec).map(Some)
+}
+
+fn lengths(rule: &Rule, spec: &WindowSpec) -> Result<Window, FileError> {
+    let table = &rule.window;
+    let given =
+        |placed: Option<&Placed<u64>>, own: Option<u64>| placed.map(|given| given.value).or(own);
+    let needed = |value: Option<u64>, has: bool, key: &str, example: &str| match value {
+        None if has => {
+            let message = format!(
+                "the function keeps a window without a {key} of its own; write [window] {example}"
+            );
+            Err(rule.source.error_at(&rule.function_span, message))
+        }
+        value => Ok(value.unwrap_or(1)),
+    };
+    let kind = spec.kind;
+    let has_length = !matches!(kind, WindowKind::Count | WindowKind::State);
+    let example = format!("{} = \"1s\"", kind.name());
+    let length = given(
+        table.length.as_ref().map(|(_, placed)| placed),
+        spec.length_ms,
+    );
+    let length_ms = needed(length, has_length, "length", &example)?;
+    let hop_ms = match kind {
+        WindowKind::Hopping => {
+            let hop = given(table.hop.as_ref(), spec.hop_ms);
+            needed(hop, true, "hop", "hop = \"1s\"")?
+        }
+        _ => length_ms,
+    };
+    let gap = given(table.gap.as_ref(), spec.gap_ms);
+    let gap_ms = needed(gap, kind == WindowKind::Session, "gap", "gap = \"1s\"")?;
+    let count = given(table.count.as_ref(), spec.count);
+    let count = needed(count, kind == WindowKind::Count, "count", "count = 10")?;
+    let every = given(table.every.as_ref(), spec.every).unwrap_or(count);
+    let delay_ms = table.delay.as_ref().map_or(spec.delay_ms, |d| d.value);
+    if let Some(panes) = length_ms
+        .checked_div(hop_ms)
+        .filter(|panes| *panes > PANES_MAX)
+    {
+        let message = format!(
+            "window: each event would belong to {panes} panes at a time; at most {PANES_MAX} are kept"
+        );
+        return Err(rule.source.error_at(&rule.function_span, message));
+    }
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    Ok(Window {
+        kind,
+        length_ms: signed(length_ms),
+        hop_ms: signed(hop_ms),
+        delay_ms: signed(delay_ms),
+        gap_ms: signed(gap_ms),
+        count,
+        every,
+        slots: spec.slots,
+        rows: spec.rows,
+        event_time: false,
+        allowed_late_ms: 0,
+    })
+}
+
+/// Panes that are open at a time: each event may be folded into every one of them.
+const PANES_MAX: u64 = 1_000;
