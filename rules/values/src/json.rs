@@ -31,6 +31,20 @@ pub fn to_json(value: &Value) -> String {
 /// Writes a value as JSON behind what is in `out`: numbers in their shortest form, NaN and infinities as
 /// `null`, moments as their milliseconds, bytes in base64.
 pub fn write_json(value: &Value, out: &mut String) {
+    write_up_to(value, usize::MAX, out);
+}
+
+/// Writes at least `chars` characters of a value's JSON if there are so many, and hardly more: a message need
+/// not walk through all of a long value.
+pub(crate) fn write_start(value: &Value, chars: usize, out: &mut String) {
+    // No character has more than four bytes.
+    write_up_to(value, out.len() + chars * 4, out);
+}
+
+fn write_up_to(value: &Value, end: usize, out: &mut String) {
+    if out.len() > end {
+        return;
+    }
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -38,15 +52,22 @@ pub fn write_json(value: &Value, out: &mut String) {
         Value::Int(number) | Value::Datetime(number) => write(out, format_args!("{number}")),
         Value::Float(number) if number.is_finite() => out.push_str(&number_text(*number)),
         Value::Float(_) => out.push_str("null"),
-        Value::Text(text) => write_text(text, out),
-        Value::Bytes(bytes) => write_text(&crate::cast::base64(bytes), out),
+        Value::Text(text) => write_text(text, end, out),
+        Value::Bytes(bytes) => {
+            // A multiple of three, so that nothing but the end is padded.
+            let some = bytes.get(..end.saturating_add(3) / 3 * 3).unwrap_or(bytes);
+            write_text(&crate::cast::base64(some), end, out);
+        }
         Value::List(values) => {
             out.push('[');
             for (place, value) in values.iter().enumerate() {
                 if place > 0 {
                     out.push(',');
                 }
-                write_json(value, out);
+                if out.len() > end {
+                    return;
+                }
+                write_up_to(value, end, out);
             }
             out.push(']');
         }
@@ -56,9 +77,12 @@ pub fn write_json(value: &Value, out: &mut String) {
                 if place > 0 {
                     out.push(',');
                 }
-                write_text(name, out);
+                if out.len() > end {
+                    return;
+                }
+                write_text(name, end, out);
                 out.push(':');
-                write_json(value, out);
+                write_up_to(value, end, out);
             }
             out.push('}');
         }
@@ -81,9 +105,13 @@ pub fn number_text(value: f64) -> String {
     text
 }
 
-fn write_text(text: &str, out: &mut String) {
+fn write_text(text: &str, end: usize, out: &mut String) {
+    let some = match text.len() > end {
+        true => text.get(..text.floor_char_boundary(end)).unwrap_or(text),
+        false => text,
+    };
     // A string always serializes.
-    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    out.push_str(&serde_json::to_string(some).unwrap_or_default());
 }
 
 fn write(out: &mut String, what: fmt::Arguments<'_>) {

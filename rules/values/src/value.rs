@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::Map;
 use crate::cast::{float_text, int_of};
-use crate::json::to_json;
+use crate::json::{to_json, write_start};
 
 /// What an expression gives.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -155,16 +155,14 @@ impl Value {
         if self.is_null() {
             return "null".to_owned();
         }
-        let whole = to_json(self);
-        match whole.char_indices().nth(LONG) {
+        let mut json = String::new();
+        write_start(self, LONG, &mut json);
+        match json.char_indices().nth(LONG) {
             Some((end, _)) => {
-                format!(
-                    "{} {}…",
-                    self.type_name(),
-                    whole.get(..end).unwrap_or_default()
-                )
+                let start = json.get(..end).unwrap_or_default();
+                format!("{} {start}…", self.type_name())
             }
-            None => format!("{} {whole}", self.type_name()),
+            None => format!("{} {json}", self.type_name()),
         }
     }
 

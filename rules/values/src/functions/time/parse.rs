@@ -5,8 +5,14 @@ use chrono::{DateTime, NaiveDate, NaiveTime};
 
 use super::Moment;
 
+/// No date is longer; what is need not be looked at.
+const LENGTH_MAX: usize = 100;
+
 /// The moment of a text; without an offset it is in UTC. `None` if it is no date.
 pub(super) fn parse(text: &str) -> Option<Moment> {
+    if text.len() > LENGTH_MAX {
+        return None;
+    }
     let text = text.trim();
     let (date, rest) = match text.find(['T', 't', ' ']) {
         Some(place) => (text.get(..place)?, text.get(place + 1..)?.trim_start()),
