@@ -1,6 +1,7 @@
 //! Values as JSON: whole numbers stay whole, 3.0 is a float and is written 3.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -28,14 +29,14 @@ pub fn to_json(value: &Value) -> String {
     out
 }
 
-/// Writes a value as JSON behind what is in `out`: numbers in their shortest form, NaN and infinities as
-/// `null`, moments as their milliseconds, bytes in base64.
+/// Writes a value as JSON behind what is in `out`: numbers in their shortest form, NaN and infinities
+/// as `null`, moments as their milliseconds, bytes in base64.
 pub fn write_json(value: &Value, out: &mut String) {
     write_up_to(value, usize::MAX, out);
 }
 
-/// Writes at least `chars` characters of a value's JSON if there are so many, and hardly more: a message need
-/// not walk through all of a long value.
+/// Writes at least `chars` characters of a value's JSON if there are so many, and hardly more: a
+/// message need not walk through all of a long value.
 pub(crate) fn write_start(value: &Value, chars: usize, out: &mut String) {
     // No character has more than four bytes.
     write_up_to(value, out.len() + chars * 4, out);
@@ -89,8 +90,8 @@ fn write_up_to(value: &Value, end: usize, out: &mut String) {
     }
 }
 
-/// The shortest text that reads back as the same number, as functions emit numbers: `3` for 3.0, `1e300`.
-/// Not JSON for NaN and infinities.
+/// The shortest text that reads back as the same number, as functions emit numbers: `3` for 3.0,
+/// `1e300`. Not JSON for NaN and infinities.
 pub fn number_text(value: f64) -> String {
     if !value.is_finite() {
         return format!("{value}");
@@ -168,10 +169,33 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some((name, value)) = entries.next_entry::<String, Value>()? {
-            map.insert(name, value);
+        while let Some((name, value)) = entries.next_entry::<Name, Value>()? {
+            map.insert(name.0, value);
         }
         Ok(Value::map(map))
+    }
+}
+
+/// A name, taken from the text without a detour.
+struct Name(Arc<str>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameReader)
+    }
+}
+
+struct NameReader;
+
+impl Visitor<'_> for NameReader {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Name, E> {
+        Ok(Name(text.into()))
     }
 }
 

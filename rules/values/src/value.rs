@@ -166,8 +166,8 @@ impl Value {
         }
     }
 
-    /// About how many bytes the value has when it is written down; a part that is shared counts each time.
-    /// Known without a walk through the value.
+    /// About how many bytes the value has when it is written down; a part that is shared counts each
+    /// time. Known without a walk through the value.
     pub fn size(&self) -> usize {
         match self {
             Self::Null | Self::Bool(_) => 1,
@@ -193,7 +193,7 @@ impl Value {
     pub(crate) fn identity(&self, out: &mut Vec<u8>) {
         let tagged = |tag: u8, bytes: &[u8], out: &mut Vec<u8>| {
             out.push(tag);
-            out.extend(bytes.len().to_le_bytes());
+            out.extend((bytes.len() as u64).to_le_bytes());
             out.extend(bytes);
         };
         match self {
@@ -209,13 +209,13 @@ impl Value {
             Self::Text(text) => tagged(6, text.as_bytes(), out),
             Self::Bytes(bytes) => tagged(7, bytes, out),
             Self::List(list) => {
-                tagged(8, &list.len().to_le_bytes(), out);
+                tagged(8, &(list.len() as u64).to_le_bytes(), out);
                 for value in list.iter() {
                     value.identity(out);
                 }
             }
             Self::Map(map) => {
-                tagged(9, &map.len().to_le_bytes(), out);
+                tagged(9, &(map.len() as u64).to_le_bytes(), out);
                 let mut entries: Vec<_> = map.iter().collect();
                 entries.sort_unstable_by_key(|(name, _)| *name);
                 for (name, value) in entries {

@@ -1,5 +1,5 @@
-//! Dates as text, in the ways that they are written: `2024-05-01`, `2024/5/1 8:30`, `5/1/2024`, `20240501`,
-//! `2024-05-01T08:30:00.5+02:00`, and those of mail headers.
+//! Dates as text, in the ways that they are written: `2024-05-01`, `2024/5/1 8:30`, `5/1/2024`,
+//! `20240501`, `2024-05-01T08:30:00.5+02:00`, and those of mail headers.
 
 use chrono::{DateTime, NaiveDate, NaiveTime};
 
