@@ -1,5 +1,6 @@
-//! Values as bytes, for state and for the rows of windows: short, the same bytes for the same value, and
-//! read back without trust. A version byte stands in front, then one value; see `docs/formats.md`.
+//! Values as bytes, for state and for the rows of windows: short, the same bytes for the same value,
+//! and read back without trust. A version byte stands in front, then one value; see
+//! `docs/formats.md`.
 
 use std::sync::Arc;
 
@@ -249,8 +250,8 @@ fn read_run<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
     Ok(run)
 }
 
-/// A number of things of which each takes at least `each` bytes: more than can follow are refused before
-/// memory is taken for them.
+/// A number of things of which each takes at least `each` bytes: more than can follow are refused
+/// before memory is taken for them.
 fn read_count(rest: &mut &[u8], each: usize) -> Result<usize, DecodeError> {
     let count = usize::try_from(read_number(rest)?).map_err(|_| DecodeError::Short)?;
     if count > rest.len() / each {

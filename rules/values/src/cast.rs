@@ -82,8 +82,8 @@ impl CastError {
     }
 }
 
-/// Converts whatever can be converted: floats are cut to whole numbers, texts are read, numbers other than
-/// 0 are true. Nothing stays nothing.
+/// Converts whatever can be converted: floats are cut to whole numbers, texts are read, numbers other
+/// than 0 are true. Nothing stays nothing.
 ///
 /// # Errors
 ///
@@ -111,8 +111,8 @@ pub fn cast(value: &Value, wanted: FieldType) -> Result<Value, CastError> {
     converted.ok_or_else(|| CastError::new(value, wanted))
 }
 
-/// Converts a field to its declared type where nothing is lost: 3.0 and `"3"` become the whole number 3,
-/// 3.5 does not.
+/// Converts a field to its declared type where nothing is lost: 3.0 and `"3"` become the whole number
+/// 3, 3.5 does not.
 ///
 /// # Errors
 ///

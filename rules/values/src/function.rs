@@ -158,7 +158,8 @@ pub(crate) type Step = fn(&Value, &[Value], bool) -> Result<(Value, Value), FnEr
 pub(crate) enum Run {
     /// A scalar or an aggregate.
     Call(Scalar),
-    /// From the state before, the arguments and whether the row counts, to the state after and the value.
+    /// From the state before, the arguments and whether the row counts, to the state after and the
+    /// value.
     Step(Step),
     /// Nothing to run here.
     Compiled,
@@ -211,7 +212,8 @@ pub enum FnError {
     /// An operator that does not fit the values.
     #[error(transparent)]
     Op(#[from] OpError),
-    /// The result would be larger than [`VALUE_BYTES_MAX`] or nested deeper than [`crate::NESTING_MAX`].
+    /// The result would be larger than [`VALUE_BYTES_MAX`] or nested deeper than
+    /// [`crate::NESTING_MAX`].
     #[error("the result would be too large or nested too deep")]
     TooLarge,
     /// State that another version or another function wrote.

@@ -1,5 +1,5 @@
-//! The functions themselves, a chapter a file. Numbers go by chapter, a hundred each: a new function takes
-//! the next free one of its chapter, and none is ever used again.
+//! The functions themselves, a chapter a file. Numbers go by chapter, a hundred each: a new function
+//! takes the next free one of its chapter, and none is ever used again.
 
 mod arguments;
 mod table;

@@ -1,6 +1,7 @@
 //! Values as JSON: whole numbers stay whole, 3.0 is a float and is written 3.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -28,9 +29,23 @@ pub fn to_json(value: &Value) -> String {
     out
 }
 
-/// Writes a value as JSON behind what is in `out`: numbers in their shortest form, NaN and infinities as
-/// `null`, moments as their milliseconds, bytes in base64.
+/// Writes a value as JSON behind what is in `out`: numbers in their shortest form, NaN and infinities
+/// as `null`, moments as their milliseconds, bytes in base64.
 pub fn write_json(value: &Value, out: &mut String) {
+    write_up_to(value, usize::MAX, out);
+}
+
+/// Writes at least `chars` characters of a value's JSON if there are so many, and hardly more: a
+/// message need not walk through all of a long value.
+pub(crate) fn write_start(value: &Value, chars: usize, out: &mut String) {
+    // No character has more than four bytes.
+    write_up_to(value, out.len() + chars * 4, out);
+}
+
+fn write_up_to(value: &Value, end: usize, out: &mut String) {
+    if out.len() > end {
+        return;
+    }
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
@@ -38,15 +53,22 @@ pub fn write_json(value: &Value, out: &mut String) {
         Value::Int(number) | Value::Datetime(number) => write(out, format_args!("{number}")),
         Value::Float(number) if number.is_finite() => out.push_str(&number_text(*number)),
         Value::Float(_) => out.push_str("null"),
-        Value::Text(text) => write_text(text, out),
-        Value::Bytes(bytes) => write_text(&crate::cast::base64(bytes), out),
+        Value::Text(text) => write_text(text, end, out),
+        Value::Bytes(bytes) => {
+            // A multiple of three, so that nothing but the end is padded.
+            let some = bytes.get(..end.saturating_add(3) / 3 * 3).unwrap_or(bytes);
+            write_text(&crate::cast::base64(some), end, out);
+        }
         Value::List(values) => {
             out.push('[');
             for (place, value) in values.iter().enumerate() {
                 if place > 0 {
                     out.push(',');
                 }
-                write_json(value, out);
+                if out.len() > end {
+                    return;
+                }
+                write_up_to(value, end, out);
             }
             out.push(']');
         }
@@ -56,17 +78,20 @@ pub fn write_json(value: &Value, out: &mut String) {
                 if place > 0 {
                     out.push(',');
                 }
-                write_text(name, out);
+                if out.len() > end {
+                    return;
+                }
+                write_text(name, end, out);
                 out.push(':');
-                write_json(value, out);
+                write_up_to(value, end, out);
             }
             out.push('}');
         }
     }
 }
 
-/// The shortest text that reads back as the same number, as functions emit numbers: `3` for 3.0, `1e300`.
-/// Not JSON for NaN and infinities.
+/// The shortest text that reads back as the same number, as functions emit numbers: `3` for 3.0,
+/// `1e300`. Not JSON for NaN and infinities.
 pub fn number_text(value: f64) -> String {
     if !value.is_finite() {
         return format!("{value}");
@@ -81,9 +106,13 @@ pub fn number_text(value: f64) -> String {
     text
 }
 
-fn write_text(text: &str, out: &mut String) {
+fn write_text(text: &str, end: usize, out: &mut String) {
+    let some = match text.len() > end {
+        true => text.get(..text.floor_char_boundary(end)).unwrap_or(text),
+        false => text,
+    };
     // A string always serializes.
-    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    out.push_str(&serde_json::to_string(some).unwrap_or_default());
 }
 
 fn write(out: &mut String, what: fmt::Arguments<'_>) {
@@ -140,10 +169,33 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some((name, value)) = entries.next_entry::<String, Value>()? {
-            map.insert(name, value);
+        while let Some((name, value)) = entries.next_entry::<Name, Value>()? {
+            map.insert(name.0, value);
         }
         Ok(Value::map(map))
+    }
+}
+
+/// A name, taken from the text without a detour.
+struct Name(Arc<str>);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NameReader)
+    }
+}
+
+struct NameReader;
+
+impl Visitor<'_> for NameReader {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Name, E> {
+        Ok(Name(text.into()))
     }
 }
 

@@ -78,8 +78,8 @@ fn distance(from: &str, to: &str) -> usize {
     at(&last, to.len())
 }
 
-/// Calls a scalar function, or an aggregate with each argument's values over the rows as a list; for `deduplicate`
-/// the rows themselves stand before them.
+/// Calls a scalar function, or an aggregate with each argument's values over the rows as a list; for
+/// `deduplicate` the rows themselves stand before them.
 ///
 /// # Errors
 ///
@@ -108,9 +108,9 @@ pub fn call(
     within_limits(run(context, args)?)
 }
 
-/// Lets an analytic function see one more row. `counts` says whether the row is one of those that `OVER
-/// (WHEN …)` asks for; `state` is what the last call for the same partition gave, at first [`Value::Null`].
-/// Gives the state after the row, and the value.
+/// Lets an analytic function see one more row. `counts` says whether the row is one of those that
+/// `OVER (WHEN …)` asks for; `state` is what the last call for the same partition gave, at first
+/// [`Value::Null`]. Gives the state after the row, and the value.
 ///
 /// # Errors
 ///
@@ -132,8 +132,8 @@ pub fn step(
     Ok((within_limits(state)?, within_limits(value)?))
 }
 
-/// Without this a module could double a value again and again, or wrap it until a walk through it ends the
-/// process.
+/// Without this a module could double a value again and again, or wrap it until a walk through it
+/// ends the process.
 fn within_limits(value: Value) -> Result<Value, FnError> {
     if value.size() > VALUE_BYTES_MAX || value.depth() > NESTING_MAX {
         return Err(FnError::TooLarge);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::Map;
 use crate::cast::{float_text, int_of};
-use crate::json::to_json;
+use crate::json::{to_json, write_start};
 
 /// What an expression gives.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -155,21 +155,19 @@ impl Value {
         if self.is_null() {
             return "null".to_owned();
         }
-        let whole = to_json(self);
-        match whole.char_indices().nth(LONG) {
+        let mut json = String::new();
+        write_start(self, LONG, &mut json);
+        match json.char_indices().nth(LONG) {
             Some((end, _)) => {
-                format!(
-                    "{} {}…",
-                    self.type_name(),
-                    whole.get(..end).unwrap_or_default()
-                )
+                let start = json.get(..end).unwrap_or_default();
+                format!("{} {start}…", self.type_name())
             }
-            None => format!("{} {whole}", self.type_name()),
+            None => format!("{} {json}", self.type_name()),
         }
     }
 
-    /// About how many bytes the value has when it is written down; a part that is shared counts each time.
-    /// Known without a walk through the value.
+    /// About how many bytes the value has when it is written down; a part that is shared counts each
+    /// time. Known without a walk through the value.
     pub fn size(&self) -> usize {
         match self {
             Self::Null | Self::Bool(_) => 1,
@@ -195,7 +193,7 @@ impl Value {
     pub(crate) fn identity(&self, out: &mut Vec<u8>) {
         let tagged = |tag: u8, bytes: &[u8], out: &mut Vec<u8>| {
             out.push(tag);
-            out.extend(bytes.len().to_le_bytes());
+            out.extend((bytes.len() as u64).to_le_bytes());
             out.extend(bytes);
         };
         match self {
@@ -211,13 +209,13 @@ impl Value {
             Self::Text(text) => tagged(6, text.as_bytes(), out),
             Self::Bytes(bytes) => tagged(7, bytes, out),
             Self::List(list) => {
-                tagged(8, &list.len().to_le_bytes(), out);
+                tagged(8, &(list.len() as u64).to_le_bytes(), out);
                 for value in list.iter() {
                     value.identity(out);
                 }
             }
             Self::Map(map) => {
-                tagged(9, &map.len().to_le_bytes(), out);
+                tagged(9, &(map.len() as u64).to_le_bytes(), out);
                 let mut entries: Vec<_> = map.iter().collect();
                 entries.sort_unstable_by_key(|(name, _)| *name);
                 for (name, value) in entries {

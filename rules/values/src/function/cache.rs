@@ -1,4 +1,5 @@
-//! What calls read from their arguments again and again: patterns, paths and time zones, kept by their text.
+//! What calls read from their arguments again and again: patterns, paths and time zones, kept by
+//! their text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ impl Cache {
         Self::default()
     }
 
-    /// A regular expression. Matching takes time in proportion to text times pattern, whatever the pattern.
+    /// A regular expression. Matching takes time in proportion to text times pattern, whatever the
+    /// pattern.
     pub(crate) fn pattern(&mut self, text: &str) -> Result<Arc<regex_lite::Regex>, FnError> {
         kept(&mut self.patterns, text, || {
             if text.len() > PATTERN_CHARS_MAX {

@@ -1,5 +1,5 @@
-//! One value from many rows. Each argument is an array of its values over the rows; those that are nothing do
-//! not count. Whole numbers give whole numbers as long as no float is among them.
+//! One value from many rows. Each argument is an array of its values over the rows; those that are
+//! nothing do not count. Whole numbers give whole numbers as long as no float is among them.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;

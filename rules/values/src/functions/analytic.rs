@@ -1,5 +1,5 @@
-//! Functions that remember. What they remember is a value that the caller keeps, one for each call in the
-//! statement and each partition; before the first row it is nothing.
+//! Functions that remember. What they remember is a value that the caller keeps, one for each call in
+//! the statement and each partition; before the first row it is nothing.
 
 mod accumulating;
 mod changes;
@@ -185,8 +185,8 @@ fn hit_count(state: &Value, _: &[Value], counts: bool) -> Answer {
     ))
 }
 
-/// The state is the time. `counts` says that the condition holds now, and the argument, which SQL does not
-/// write, what the time is.
+/// The state is the time. `counts` says that the condition holds now, and the argument, which SQL
+/// does not write, what the time is.
 fn hit_time(state: &Value, args: &[Value], counts: bool) -> Answer {
     let before = match state {
         Value::Null => Value::Int(0),

@@ -1,4 +1,5 @@
-//! Functions of arrays. Elements are the same if they are the same value: 3 and 3.0 are, 3 and `'3'` are not.
+//! Functions of arrays. Elements are the same if they are the same value: 3 and 3.0 are, 3 and `'3'`
+//! are not.
 
 use std::collections::HashSet;
 

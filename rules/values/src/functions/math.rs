@@ -277,8 +277,8 @@ fn scaled(x: f64, digits: i64, cut: fn(f64) -> f64) -> f64 {
     }
 }
 
-/// As MySQL does it: reads as many digits as there are, the rest does not count; a negative base means that
-/// the number has a sign there, else it is taken for one of 64 bits.
+/// As MySQL does it: reads as many digits as there are, the rest does not count; a negative base
+/// means that the number has a sign there, else it is taken for one of 64 bits.
 fn conv(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
     let (from, to) = (whole(args, 1)?, whole(args, 2)?);
     let base = |base: i64| {

@@ -1,5 +1,5 @@
-//! What the tables of functions are written with. Chapter and arity follow from what stands in a row, so that
-//! a row cannot contradict itself.
+//! What the tables of functions are written with. Chapter and arity follow from what stands in a row,
+//! so that a row cannot contradict itself.
 
 use crate::function::{Run, Scalar, Step};
 use crate::{Arity, Function, Group, Kind, Nulls, Purity};
@@ -121,8 +121,8 @@ const fn group(number: u16) -> Group {
     }
 }
 
-/// Reads `text, start[, end]` or `first, …`: what stands in brackets may be left out, and before an ellipsis
-/// there may be more of the same.
+/// Reads `text, start[, end]` or `first, …`: what stands in brackets may be left out, and before an
+/// ellipsis there may be more of the same.
 const fn arity(arguments: &str) -> Arity {
     /// The first byte of `…` in UTF-8.
     const ELLIPSIS: u8 = 0xe2;

@@ -1,5 +1,5 @@
-//! Moments and dates. A datetime has no zone and reads in UTC; a text keeps the offset it was written with,
-//! so that `hour('2024-05-01T08:00:00+02:00')` is 8. Fractions of a millisecond are dropped.
+//! Moments and dates. A datetime has no zone and reads in UTC; a text keeps the offset it was written
+//! with, so that `hour('2024-05-01T08:00:00+02:00')` is 8. Fractions of a millisecond are dropped.
 
 mod duration;
 mod parse;
@@ -114,8 +114,8 @@ impl Moment {
     }
 }
 
-/// The moment that a value stands for, in milliseconds since 1970: a datetime, a number, or a text that is a
-/// date.
+/// The moment that a value stands for, in milliseconds since 1970: a datetime, a number, or a text
+/// that is a date.
 pub(crate) fn moment(value: &Value) -> Option<i64> {
     Moment::of(value).map(|moment| moment.ms)
 }

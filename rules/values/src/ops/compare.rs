@@ -56,8 +56,9 @@ fn partial_order(left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-/// Which comes first in `ORDER BY … ASC`: nothing comes last, false before true, NaN after all numbers. To
-/// sort, look with this whether all fit the first one, then use [`total_order`], which never fails.
+/// Which comes first in `ORDER BY … ASC`: nothing comes last, false before true, NaN after all
+/// numbers. To sort, look with this whether all fit the first one, then use [`total_order`], which
+/// never fails.
 ///
 /// # Errors
 ///
@@ -79,8 +80,9 @@ pub fn order(left: &Value, right: &Value) -> Result<Ordering, OpError> {
     Ok(total_order(left, right))
 }
 
-/// An order of all values whatever their types: false, true, numbers, datetimes, texts, bytes, lists, objects,
-/// nothing. Numbers are compared exactly, also where a float cannot tell whole numbers apart.
+/// An order of all values whatever their types: false, true, numbers, datetimes, texts, bytes, lists,
+/// objects, nothing. Numbers are compared exactly, also where a float cannot tell whole numbers
+/// apart.
 pub fn total_order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Int(a), Value::Int(b)) => a.cmp(b),

@@ -3,7 +3,8 @@
 use super::OpError;
 use crate::Value;
 
-/// `value LIKE pattern`, or with `negated` `NOT LIKE`; case counts. With nothing on a side both are false.
+/// `value LIKE pattern`, or with `negated` `NOT LIKE`; case counts. With nothing on a side both are
+/// false.
 ///
 /// # Errors
 ///

@@ -5,9 +5,9 @@ use super::OpError;
 use super::compare::compare;
 use crate::Value;
 
-/// `value IN set`, or with `negated` `value NOT IN set`. A set that is no list holds nothing: `IN` is false
-/// and `NOT IN` true. If the value is nothing, both are false. Else the elements are compared in order until one is
-/// equal.
+/// `value IN set`, or with `negated` `value NOT IN set`. A set that is no list holds nothing: `IN` is
+/// false and `NOT IN` true. If the value is nothing, both are false. Else the elements are compared
+/// in order until one is equal.
 ///
 /// # Errors
 ///
@@ -27,8 +27,8 @@ pub fn contains(value: &Value, set: &Value, negated: bool) -> Result<bool, OpErr
     Ok(negated)
 }
 
-/// `value BETWEEN low AND high`, both ends included, or with `negated` `NOT BETWEEN`. With nothing anywhere
-/// both are false.
+/// `value BETWEEN low AND high`, both ends included, or with `negated` `NOT BETWEEN`. With nothing
+/// anywhere both are false.
 ///
 /// # Errors
 ///

@@ -1,5 +1,6 @@
-//! Aggregates over all rows so far. With `begin` and `reset` they start anew at each row where `begin` holds, and
-//! stop after the row where `reset` does; what they had come to then still is given until they start again.
+//! Aggregates over all rows so far. With `begin` and `reset` they start from nothing at the row where
+//! `begin` holds and stop after the row where `reset` does; between, and before the first, they give
+//! what they give for nothing.
 
 use super::Answer;
 use crate::functions::arguments::{number, truth};

@@ -38,7 +38,8 @@ pub(super) fn had_changed(state: &Value, args: &[Value], counts: bool) -> Answer
     Ok((Value::list(last), Value::Bool(changed)))
 }
 
-/// The state is an object of the last values. The values come as one object too, since their names matter.
+/// The state is an object of the last values. The values come as one object too, since their names
+/// matter.
 pub(super) fn changed_cols(state: &Value, args: &[Value], counts: bool) -> Answer {
     let prefix = only_text(args, 0)?;
     let ignore_null = truth(args, 1)?;

@@ -1,12 +1,18 @@
-//! Dates as text, in the ways that they are written: `2024-05-01`, `2024/5/1 8:30`, `5/1/2024`, `20240501`,
-//! `2024-05-01T08:30:00.5+02:00`, and those of mail headers.
+//! Dates as text, in the ways that they are written: `2024-05-01`, `2024/5/1 8:30`, `5/1/2024`,
+//! `20240501`, `2024-05-01T08:30:00.5+02:00`, and those of mail headers.
 
 use chrono::{DateTime, NaiveDate, NaiveTime};
 
 use super::Moment;
 
+/// No date is longer; what is need not be looked at.
+const LENGTH_MAX: usize = 100;
+
 /// The moment of a text; without an offset it is in UTC. `None` if it is no date.
 pub(super) fn parse(text: &str) -> Option<Moment> {
+    if text.len() > LENGTH_MAX {
+        return None;
+    }
     let text = text.trim();
     let (date, rest) = match text.find(['T', 't', ' ']) {
         Some(place) => (text.get(..place)?, text.get(place + 1..)?.trim_start()),

@@ -11,8 +11,8 @@ use crate::functions::arguments::room;
 /// RFC 3339 to the millisecond.
 pub(super) const RFC_3339: &str = "YYYY-MM-ddTHH:mm:ssSSSXXX";
 
-/// The moment as the pattern says. Letters that mean nothing stand for themselves, as does what follows a
-/// backslash or stands between single quotes.
+/// The moment as the pattern says. Letters that mean nothing stand for themselves, as does what
+/// follows a backslash or stands between single quotes.
 pub(super) fn write(moment: &Moment, pattern: &str) -> Result<String, FnError> {
     room(pattern.len())?;
     let mut out = String::new();

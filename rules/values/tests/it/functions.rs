@@ -144,8 +144,8 @@ fn names_and_numbers_are_unique_and_found() {
     assert!(lookup("nothing").is_none());
 }
 
-/// Compiled modules hold these numbers: a line may be added, none changed. Checked against the list that
-/// was committed.
+/// Compiled modules hold these numbers: a line may be added, none changed. Checked against the list
+/// that was committed.
 #[test]
 fn numbers_stay_what_they_were() {
     let known: Vec<(u16, &str)> = include_str!("numbers.txt")

@@ -103,7 +103,7 @@ fn arguments(values: &[Value], count: usize) -> Vec<Vec<Value>> {
     let mut all = Vec::new();
     for value in values {
         for place in 0..count {
-            for _ in 0..4 {
+            for _ in 0..2 {
                 let mut args: Vec<Value> = (0..count).map(|_| any()).collect();
                 args[place] = value.clone();
                 all.push(args);
