@@ -96,6 +96,8 @@ struct Compiler<'a> {
     /// Places of the functions that remember, in the order in which they were met.
     steps: Vec<Span>,
     params_used: BTreeSet<String>,
+    /// How the window is folded, where it keeps no rows.
+    folding: Option<fold::Folding>,
     event_time: bool,
 }
 
@@ -152,6 +154,7 @@ impl<'a> Compiler<'a> {
             streams,
             steps: Vec::new(),
             params_used: BTreeSet::new(),
+            folding: None,
             event_time,
         }
     }

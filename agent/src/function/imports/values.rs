@@ -1,7 +1,7 @@
 //! The imports that work on values which are no numbers. Each checks what it is handed, pays for the
 //! work, and passes it on to the values of the call.
 
-use tidemill_abi::value::{ABSENT, op};
+use tidemill_abi::value::{kind, op};
 use tidemill_abi::{Code, import};
 use tidemill_values::{
     BinaryOp, Context, Map, Value, between, binary, by_number, call, case_equal, contains, decode,
@@ -115,6 +115,8 @@ pub(super) fn v_op(
             }
             op::ROW_NUMBER => Value::Int(host.values.row_number()),
             op::ELEMENT => host.values.element(),
+            op::KEY => key(&host.frame.key, a),
+            op::FAIL => return Err(data(host.values.text(a)?.to_string())),
             op::HIT_COUNT | op::HIT_TIME => {
                 let (count, time_ms) = hits(host, b);
                 Value::Int(if number == op::HIT_COUNT {
@@ -169,6 +171,18 @@ fn apply(
         },
     };
     result.map_err(|error| data(error.to_string()))
+}
+
+/// The key as a value of a kind.
+fn key(key: &str, kind: i32) -> Value {
+    let number = match kind {
+        kind::MISSING => return Value::Null,
+        kind::WHOLE => key.parse().ok().map(Value::Int),
+        kind::FLOAT => key.parse().ok().map(Value::float),
+        kind::TRUTH => key.parse().ok().map(Value::Bool),
+        _ => None,
+    };
+    number.unwrap_or_else(|| Value::text(key))
 }
 
 /// When the row or the window was.
@@ -302,7 +316,9 @@ pub(super) fn v_hits(mut caller: Call<'_>, which: i32) -> Result<(), Error> {
     work(&mut caller, |host| {
         host.with_key(import::V_HITS)?;
         let (count, _) = hits(host, which);
-        let time_ms = host.values.time_ms().unwrap_or(host.frame.event_ms);
+        let of_row = host.values.time_ms().unwrap_or(host.frame.event_ms);
+        let pane = host.frame.pane.as_ref().filter(|_| which != 0);
+        let time_ms = pane.map_or(of_row, |pane| pane.end_ms);
         let value = Value::list(vec![Value::Int(count + 1), Value::Int(time_ms)]);
         remember(host, &hits_name(which), &value, "last_hit")
     })

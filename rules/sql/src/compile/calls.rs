@@ -69,7 +69,10 @@ impl<'a> Compiler<'a> {
         }
         if let Some((_, op, which)) = ASKING.iter().find(|(name, ..)| *name == call.name) {
             self.no_arguments(call)?;
-            scope.body.i32(*op);
+            let of_window = *op == op::EVENT_TIME
+                && scope.level == Level::Group
+                && self.select.window.is_some();
+            scope.body.i32(if of_window { op::WINDOW_END } else { *op });
             scope.body.i32(value::NULL);
             scope.body.i32(*which);
             self.finish_op(scope, 2);
@@ -228,6 +231,9 @@ impl<'a> Compiler<'a> {
                 call.name
             );
             return Err(SqlError::new(&call.name_span, message));
+        }
+        if self.folded(scope, call) {
+            return Ok(());
         }
         let level = std::mem::replace(&mut scope.level, Level::Fold);
         let always = std::mem::replace(&mut scope.always, false);

@@ -103,6 +103,7 @@ impl<'a> Compiler<'a> {
     ) -> Result<(), SqlError> {
         let number = match self.meaning(scope, stream, name) {
             Meaning::Alias(number) => return self.alias_value(scope, number),
+            Meaning::Column(_) if self.folded_key(scope, name) => return Ok(()),
             Meaning::Column(number) => number,
             Meaning::FieldOf => {
                 scope.body.i32(op::FIELD);

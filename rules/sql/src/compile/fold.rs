@@ -1,18 +1,467 @@
-//! Windows that keep numbers instead of rows.
+//! Windows that keep numbers instead of rows: each event is folded into slots of its group, and at a
+//! firing the aggregates are worked out of them. It is taken where the statement has one stream, at most
+//! one column to group by, and no aggregate but `count`, `sum`, `avg`, and of declared floats `min` and
+//! `max`. Everything else keeps rows.
 
 use serde_json::Value as Json;
+use tidemill_abi::{export, import, value, value::kind, value::op};
+use tidemill_values::FieldType;
+use wasm_encoder::{Instruction, ValType};
 
-use super::Compiler;
-use crate::ast::Window;
+use super::{Compiler, Level, Scope, calls, leave_unless, pointer, window_json};
+use crate::ast::{Call, Expr, Item, Node, Window, WindowKind};
 use crate::error::SqlError;
+use crate::module::{Body, InputKind, Local};
+
+/// Slots of one pane, by the ABI.
+const SLOTS_MAX: usize = 200;
+
+/// How a window is folded: which slots stand for what.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Folding {
+    /// The column of GROUP BY.
+    key: Option<String>,
+    columns: Vec<Column>,
+    /// Rows that passed WHERE, where that is not simply all.
+    rows: Option<i32>,
+    slots: i32,
+}
+
+/// What is known of a column: how many values there were, below 0 once one was a float.
+#[derive(Debug, Clone)]
+struct Column {
+    name: String,
+    float: bool,
+    count: i32,
+    sum: Option<i32>,
+    min: Option<i32>,
+    max: Option<i32>,
+    /// Set once a value was no number.
+    wrong: i32,
+}
 
 impl<'a> Compiler<'a> {
     /// Both handlers of a window that folds its events, if the statement can be worked out like that:
     /// what the manifest says of the window, and the key.
     pub(super) fn fold(
         &mut self,
-        _window: &'a Window,
+        window: &'a Window,
     ) -> Result<Option<(Json, Option<String>)>, SqlError> {
-        Ok(None)
+        let Some(folding) = self.folding(window) else {
+            return Ok(None);
+        };
+        self.folding = Some(folding.clone());
+        self.fold_event(&folding)?;
+        self.fold_window(&folding)?;
+        let mut json = window_json(window);
+        json.insert("slots".to_owned(), folding.slots.into());
+        let key = folding.key.as_deref().map(pointer);
+        Ok(Some((json.into(), key)))
+    }
+
+    /// Whether and how the window is folded.
+    fn folding(&self, window: &Window) -> Option<Folding> {
+        let select = self.select;
+        let kind = matches!(
+            window.kind,
+            WindowKind::Tumbling { .. } | WindowKind::Hopping { .. }
+        );
+        let plain = kind
+            && self.streams.len() == 1
+            && window.filter.is_none()
+            && window.over.is_none()
+            && select.order.is_empty()
+            && select.limit.is_none()
+            && select.items.iter().all(|item| matches!(item, Item::Value { .. }))
+            && self.has_aggregates();
+        if !plain {
+            return None;
+        }
+        let mut folding = Folding::default();
+        match &*select.group {
+            [] => {}
+            [only] => match &only.node {
+                Node::Column { stream, name } if self.is_column(stream.as_deref(), name) => {
+                    folding.key = Some(name.clone());
+                    folding.slots += 1;
+                }
+                _ => return None,
+            },
+            _ => return None,
+        }
+        if select.filter.is_some() {
+            folding.rows = Some(folding.slots);
+            folding.slots += 1;
+        }
+        for expr in self.outputs() {
+            self.fold_in(&mut folding, expr)?;
+        }
+        let slots = usize::try_from(folding.slots).ok()?;
+        let inputs = folding.columns.len() * 2 + 1;
+        (slots <= SLOTS_MAX && inputs <= crate::module::INPUTS_MAX).then_some(folding)
+    }
+
+    /// Whether the name is that of a column of the one stream, and of no alias.
+    fn is_column(&self, stream: Option<&str>, name: &str) -> bool {
+        let alias = self.aliases.iter().any(|alias| alias.name == name);
+        let known = stream.is_none_or(|stream| self.stream(stream).is_some());
+        let declared = self.streams.iter().flat_map(|stream| &stream.fields);
+        let mut declared = declared.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        // A key is found by its exact name.
+        known && !alias && declared.all(|(field, _)| field == name)
+    }
+
+    /// Makes room for what an expression needs; `None` where it needs rows.
+    fn fold_in(&self, folding: &mut Folding, expr: &Expr) -> Option<()> {
+        match &expr.node {
+            Node::Call(call) if calls::is_aggregate(&expr.node) => self.fold_call(folding, call),
+            Node::Column { stream, name } => {
+                let is_key = folding.key.as_deref() == Some(name.as_str());
+                let is_alias =
+                    stream.is_none() && self.aliases.iter().any(|alias| alias.name == name);
+                (is_key || is_alias).then_some(())
+            }
+            Node::Star(_) => None,
+            Node::Call(call) => {
+                let asks = ["window_start", "window_end", "event_time"];
+                let scalar = tidemill_values::lookup(&call.name)
+                    .is_some_and(|function| function.kind == tidemill_values::Kind::Scalar);
+                if !asks.contains(&call.name.as_str()) && (!scalar || calls::is_meta(&expr.node)) {
+                    return None;
+                }
+                call.args.iter().try_for_each(|arg| self.fold_in(folding, arg))
+            }
+            node => {
+                let mut fits = Some(());
+                node.each(&mut |child| {
+                    if fits.is_some() {
+                        fits = self.fold_in(folding, child);
+                    }
+                });
+                fits
+            }
+        }
+    }
+
+    fn fold_call(&self, folding: &mut Folding, call: &Call) -> Option<()> {
+        if call.filter.is_some() || call.over.is_some() {
+            return None;
+        }
+        let [arg] = &*call.args else {
+            return None;
+        };
+        let name = match &arg.node {
+            Node::Star(_) if call.name == "count" => return Some(()),
+            Node::Column { stream, name }
+                if stream.as_deref().is_none_or(|stream| self.stream(stream).is_some()) =>
+            {
+                name
+            }
+            _ => return None,
+        };
+        let fields = self.streams.iter().flat_map(|stream| &stream.fields);
+        let declared: Vec<_> = fields.collect();
+        let float = declared
+            .iter()
+            .any(|(field, ty)| field == name && *ty == FieldType::Float);
+        if !declared.is_empty() && !float {
+            return None;
+        }
+        let Folding { columns, slots, .. } = folding;
+        let mut slot = || {
+            *slots += 1;
+            *slots - 1
+        };
+        let known = columns.iter().position(|column| column.name == *name);
+        let place = known.unwrap_or_else(|| {
+            columns.push(Column {
+                name: name.clone(),
+                float,
+                count: slot(),
+                sum: None,
+                min: None,
+                max: None,
+                wrong: slot(),
+            });
+            columns.len() - 1
+        });
+        let column = columns.get_mut(place)?;
+        match call.name.as_str() {
+            "count" => {}
+            "sum" | "avg" => {
+                column.sum.get_or_insert_with(&mut slot);
+            }
+            "min" if float => {
+                column.min.get_or_insert_with(&mut slot);
+            }
+            "max" if float => {
+                column.max.get_or_insert_with(&mut slot);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The handler of events: WHERE, then each column into its slots.
+    fn fold_event(&mut self, folding: &Folding) -> Result<(), SqlError> {
+        let mut scope = Scope::new(Level::Row, true);
+        if let Some(filter) = &self.select.filter {
+            self.where_holds(&mut scope, filter)?;
+            leave_unless(&mut scope.body);
+        }
+        let body = &mut scope.body;
+        if let Some(rows) = folding.rows {
+            self.slot_sum(body, rows, |body| body.push(Instruction::F64Const(1.0.into())));
+        }
+        if let Some(key) = &folding.key {
+            body.i32(0);
+            if let Some(kind) = self.module.input(key, InputKind::Kind) {
+                body.param(kind);
+            }
+            body.push(Instruction::F64ConvertI32S);
+            self.module.call(body, import::REG_SET);
+        }
+        for column in &folding.columns {
+            self.fold_column(body, column);
+        }
+        body.i32(0);
+        let name = self.event_export();
+        self.module.handler(name, scope.body);
+        Ok(())
+    }
+
+    fn fold_column(&mut self, body: &mut Body, column: &Column) {
+        let numbers = column.sum.is_some() || column.min.is_some() || column.max.is_some();
+        let Some(kind_of) = self.module.input(&column.name, InputKind::Kind) else {
+            return;
+        };
+        body.param(kind_of);
+        body.begin_if(None);
+        if numbers {
+            let input = self.module.input(&column.name, InputKind::Number);
+            let input = input.unwrap_or_default();
+            // What is no number is remembered, and makes the window fail.
+            body.param(input);
+            body.param(input);
+            body.push(Instruction::F64Ne);
+            body.begin_if(None);
+            body.i32(column.wrong);
+            body.push(Instruction::F64Const(1.0.into()));
+            self.module.call(body, import::REG_SET);
+            body.begin_else();
+            if let Some(sum) = column.sum {
+                self.slot_sum(body, sum, |body| body.param(input));
+            }
+            for (slot, keep) in [
+                (column.min, Instruction::F64Min),
+                (column.max, Instruction::F64Max),
+            ] {
+                if let Some(slot) = slot {
+                    self.slot_extreme(body, column.count, slot, input, keep);
+                }
+            }
+            self.count_one(body, column, kind_of);
+            body.end();
+        } else {
+            self.count_one(body, column, kind_of);
+        }
+        body.end();
+    }
+
+    /// One more value: the count grows away from 0, and stays below it once a float was among them.
+    fn count_one(&mut self, body: &mut Body, column: &Column, kind_of: u32) {
+        let count = body.local(ValType::F64);
+        self.slot_get(body, column.count);
+        body.set(count);
+        body.i32(column.count);
+        body.get(count);
+        body.push(Instruction::F64Abs);
+        body.push(Instruction::F64Const(1.0.into()));
+        body.push(Instruction::F64Add);
+        body.push(Instruction::F64Const((-1.0).into()));
+        if !column.float {
+            body.push(Instruction::F64Const(1.0.into()));
+            body.get(count);
+            body.push(Instruction::F64Const(0.0.into()));
+            body.push(Instruction::F64Lt);
+            body.param(kind_of);
+            body.i32(kind::FLOAT);
+            body.push(Instruction::I32Eq);
+            body.push(Instruction::I32Or);
+            body.push(Instruction::Select);
+        }
+        body.push(Instruction::F64Copysign);
+        self.module.call(body, import::REG_SET);
+    }
+
+    fn slot_get(&mut self, body: &mut Body, slot: i32) {
+        body.i32(slot);
+        self.module.call(body, import::REG_GET);
+    }
+
+    /// Adds something to a slot.
+    fn slot_sum(&mut self, body: &mut Body, slot: i32, something: impl Fn(&mut Body)) {
+        body.i32(slot);
+        self.slot_get(body, slot);
+        something(body);
+        body.push(Instruction::F64Add);
+        self.module.call(body, import::REG_SET);
+    }
+
+    /// The smaller or larger of a slot and a value; the first value counts whatever the slot holds.
+    fn slot_extreme(
+        &mut self,
+        body: &mut Body,
+        count: i32,
+        slot: i32,
+        input: u32,
+        keep: Instruction<'static>,
+    ) {
+        body.i32(slot);
+        body.param(input);
+        self.slot_get(body, slot);
+        body.param(input);
+        self.slot_get(body, count);
+        body.push(Instruction::F64Const(0.0.into()));
+        body.push(Instruction::F64Ne);
+        body.push(Instruction::Select);
+        body.push(keep);
+        self.module.call(body, import::REG_SET);
+    }
+
+    /// The handler at a firing: HAVING, then the row of the group.
+    fn fold_window(&mut self, folding: &Folding) -> Result<(), SqlError> {
+        let mut scope = Scope::new(Level::Group, false);
+        if let Some(rows) = folding.rows {
+            self.slot_get(&mut scope.body, rows);
+            scope.body.push(Instruction::F64Const(0.0.into()));
+            scope.body.push(Instruction::F64Ne);
+            leave_unless(&mut scope.body);
+        }
+        for column in &folding.columns {
+            if column.sum.is_none() && column.min.is_none() && column.max.is_none() {
+                continue;
+            }
+            self.slot_get(&mut scope.body, column.wrong);
+            scope.body.push(Instruction::F64Const(0.0.into()));
+            scope.body.push(Instruction::F64Ne);
+            scope.body.begin_if(None);
+            scope.body.i32(op::FAIL);
+            self.text(&mut scope, &format!("{} is no number in one of the events", column.name));
+            self.finish_op(&mut scope, 1);
+            scope.body.push(Instruction::Drop);
+            scope.body.end();
+        }
+        if let Some(having) = &self.select.having {
+            self.lets(&mut scope, &[having])?;
+            self.condition(&mut scope, having)?;
+            self.count_hits(&mut scope, having, 1);
+            leave_unless(&mut scope.body);
+        }
+        self.row_out(&mut scope)?;
+        self.flush(&mut scope.body, None);
+        scope.body.i32(0);
+        self.module.handler(export::ON_WINDOW, scope.body);
+        Ok(())
+    }
+
+    /// The key of the group, if the column is the one that is grouped by.
+    pub(super) fn folded_key(&mut self, scope: &mut Scope, name: &str) -> bool {
+        let is_key = |folding: &Folding| folding.key.as_deref() == Some(name);
+        if scope.level != Level::Group || !self.folding.as_ref().is_some_and(is_key) {
+            return false;
+        }
+        scope.body.i32(op::KEY);
+        self.slot_get(&mut scope.body, 0);
+        scope.body.push(Instruction::I32TruncSatF64S);
+        self.finish_op(scope, 1);
+        true
+    }
+
+    /// An aggregate out of the slots, if the window is folded.
+    pub(super) fn folded(&mut self, scope: &mut Scope, call: &Call) -> bool {
+        let Some(folding) = self.folding.clone() else {
+            return false;
+        };
+        let name = match call.args.first().map(|arg| &arg.node) {
+            Some(Node::Column { name, .. }) => name.as_str(),
+            _ => {
+                self.folded_rows(scope, &folding);
+                return true;
+            }
+        };
+        let Some(column) = folding.columns.iter().find(|column| column.name == name) else {
+            return false;
+        };
+        let count = scope.body.local(ValType::F64);
+        self.slot_get(&mut scope.body, column.count);
+        scope.body.set(count);
+        if call.name == "count" {
+            scope.body.get(count);
+            scope.body.push(Instruction::F64Abs);
+            scope.body.push(Instruction::I64TruncSatF64S);
+            self.module.call(&mut scope.body, import::V_I64);
+            return true;
+        }
+        let body = &mut scope.body;
+        body.get(count);
+        body.push(Instruction::F64Const(0.0.into()));
+        body.push(Instruction::F64Ne);
+        body.begin_if(Some(ValType::I32));
+        match (call.name.as_str(), column.sum) {
+            ("sum", Some(sum)) => self.folded_sum(body, sum, count, false),
+            ("avg", Some(sum)) => self.folded_sum(body, sum, count, true),
+            ("min", _) => self.folded_float(body, column.min),
+            _ => self.folded_float(body, column.max),
+        }
+        body.begin_else();
+        body.i32(value::NULL);
+        body.end();
+        true
+    }
+
+    /// How many rows the group has.
+    fn folded_rows(&mut self, scope: &mut Scope, folding: &Folding) {
+        match folding.rows {
+            Some(rows) => {
+                self.slot_get(&mut scope.body, rows);
+                scope.body.push(Instruction::I64TruncSatF64S);
+            }
+            None => {
+                scope.body.i32(tidemill_abi::EvI64::Folded as i32);
+                self.module.call(&mut scope.body, import::EV_I64);
+            }
+        }
+        self.module.call(&mut scope.body, import::V_I64);
+    }
+
+    fn folded_float(&mut self, body: &mut Body, slot: Option<i32>) {
+        self.slot_get(body, slot.unwrap_or_default());
+        self.module.call(body, import::V_F64);
+    }
+
+    /// A sum or a mean: whole where all values were.
+    fn folded_sum(&mut self, body: &mut Body, sum: i32, count: Local, mean: bool) {
+        body.get(count);
+        body.push(Instruction::F64Const(0.0.into()));
+        body.push(Instruction::F64Gt);
+        body.begin_if(Some(ValType::I32));
+        self.slot_get(body, sum);
+        body.push(Instruction::I64TruncSatF64S);
+        if mean {
+            body.get(count);
+            body.push(Instruction::I64TruncSatF64S);
+            body.push(Instruction::I64DivS);
+        }
+        self.module.call(body, import::V_I64);
+        body.begin_else();
+        self.slot_get(body, sum);
+        if mean {
+            body.get(count);
+            body.push(Instruction::F64Abs);
+            body.push(Instruction::F64Div);
+        }
+        self.module.call(body, import::V_F64);
+        body.end();
     }
 }

@@ -11,7 +11,7 @@ use crate::ast::{Expr, Literal, Node, Op};
 use crate::module::{Body, InputKind};
 
 /// Beyond this a float does not hold every whole number.
-const EXACT_MAX: i64 = 1 << 53;
+const EXACT_MAX: u64 = 1 << 53;
 
 /// An expression of numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,5 +142,5 @@ impl Number {
 
 fn exact(value: i64) -> Option<f64> {
     #[allow(clippy::cast_precision_loss, reason = "the range is checked")]
-    (value.abs() <= EXACT_MAX).then_some(value as f64)
+    (value.unsigned_abs() <= EXACT_MAX).then_some(value as f64)
 }

@@ -1,8 +1,8 @@
 //! The row that goes out: items of the select list, stars with what they leave out, and functions that
 //! make several rows of one.
 
-use tidemill_abi::{import, value, value::walk};
-use tidemill_values::{Value, lookup};
+use tidemill_abi::{import, value, value::op, value::walk};
+use tidemill_values::Value;
 
 use super::calls::{again, is_multi_row};
 use super::names::output_name;
@@ -22,9 +22,9 @@ impl<'a> Compiler<'a> {
     /// The items and what the row is put in order by.
     pub(super) fn items(&mut self, scope: &mut Scope) -> Result<(), SqlError> {
         let unnested = self.unnested(scope)?;
-        if let Some((list, _)) = unnested {
+        if let Some((list, _)) = &unnested {
             scope.body.i32(walk::LIST);
-            scope.body.get(list);
+            scope.body.get(*list);
             self.module.call(&mut scope.body, import::V_OPEN);
             self.next(&mut scope.body);
         }
@@ -51,6 +51,13 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
+        if let Some((_, name)) = &unnested {
+            // Its columns are laid over those of the row.
+            scope.body.i32(op::ELEMENT);
+            self.finish_op(scope, 0);
+            self.text(scope, name);
+            self.module.call(&mut scope.body, import::V_MERGE);
+        }
         for (by, descending) in &self.select.order {
             self.expression(scope, by)?;
             scope.body.i32(i32::from(*descending));
@@ -58,16 +65,20 @@ impl<'a> Compiler<'a> {
         }
         self.module.call(&mut scope.body, import::V_EMIT);
         if unnested.is_some() {
+            if self.select.window.is_none() {
+                // Without a window each row is sent for itself.
+                self.flush(&mut scope.body, None);
+            }
             again(&mut scope.body);
         }
         Ok(())
     }
 
     /// The list of the one item that makes several rows.
-    fn unnested(&mut self, scope: &mut Scope) -> Result<Option<(Local, &'a Expr)>, SqlError> {
-        let mut found: Option<(Local, &'a Expr)> = None;
+    fn unnested(&mut self, scope: &mut Scope) -> Result<Option<(Local, String)>, SqlError> {
+        let mut found: Option<(Local, String)> = None;
         for item in &self.select.items {
-            let Item::Value { expr, .. } = item else {
+            let Item::Value { expr, alias, .. } = item else {
                 continue;
             };
             let Node::Call(call) = &expr.node else {
@@ -85,7 +96,8 @@ impl<'a> Compiler<'a> {
                 return Err(SqlError::new(&call.name_span, message));
             }
             self.expression(scope, list)?;
-            found = Some((self.keep(scope), expr));
+            let name = output_name(expr, alias.as_deref(), &mut 0);
+            found = Some((self.keep(scope), name));
         }
         Ok(found)
     }
@@ -125,16 +137,21 @@ impl<'a> Compiler<'a> {
         invisible: bool,
     ) -> Result<(), SqlError> {
         if is_multi_row(&expr.node) {
-            scope.body.i32(tidemill_abi::value::op::ELEMENT);
-            self.finish_op(scope, 0);
-            self.text(scope, name);
-            self.module.call(&mut scope.body, import::V_MERGE);
             return Ok(());
         }
         let merges = matches!(&expr.node, Node::Call(call)
-            if lookup(&call.name).is_some_and(|function| function.name == "changed_cols"));
+            if matches!(call.name.as_str(), "changed_cols" | "extract"));
         if merges {
-            self.expression(scope, expr)?;
+            match &expr.node {
+                Node::Call(call) if call.name == "extract" => match &*call.args {
+                    [object] => self.expression(scope, object)?,
+                    _ => {
+                        let message = "extract takes one argument, an object";
+                        return Err(SqlError::new(&call.name_span, message));
+                    }
+                },
+                _ => self.expression(scope, expr)?,
+            }
             self.text(scope, name);
             self.module.call(&mut scope.body, import::V_MERGE);
             return Ok(());
