@@ -7,6 +7,7 @@ mod demo;
 mod inspect;
 mod repair;
 mod rule_build;
+mod rule_explain;
 mod rule_next;
 mod rule_test;
 mod run;
@@ -82,6 +83,9 @@ enum RuleCommand {
     /// Run a rule on events from a file, with a virtual clock
     #[command(after_help = rule_test::HELP)]
     Test(rule_test::Options),
+    /// Show the plan and the code of a rule
+    #[command(after_help = rule_explain::HELP)]
+    Explain(rule_explain::Options),
     /// Say when a schedule is due
     #[command(after_help = rule_next::HELP)]
     Next(rule_next::Options),
@@ -135,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Repair(options) => repair::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
+        Command::Rule(RuleCommand::Explain(options)) => rule_explain::run(&options),
         Command::Rule(RuleCommand::Next(options)) => rule_next::run(&options),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -95,6 +95,23 @@ fn read_module(rule: &Rule, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     }
 }
 
+/// The module of a function, for looking at.
+///
+/// # Errors
+/// When it cannot be read, in words.
+pub fn module_bytes(function: &FunctionSource) -> Result<Vec<u8>, String> {
+    match function {
+        FunctionSource::Wasm(path) => {
+            std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+        }
+        FunctionSource::Sql(statement) => Ok(statement.wasm.clone()),
+        FunctionSource::Stock(name) => match stock::module(name) {
+            Some(wasm) => Ok(wasm.to_vec()),
+            None => Err(format!("there is no stock function {name}")),
+        },
+    }
+}
+
 /// Reads and checks every manifest (`*.toml`) of the rules directory and binds it to its function.
 ///
 /// # Errors

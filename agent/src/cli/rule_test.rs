@@ -184,6 +184,10 @@ impl Run<'_> {
         for output in std::mem::take(&mut self.outputs) {
             let line = match &output {
                 Output::Emission(sent) if self.array => {
+                    let last = self.rows.last();
+                    if last.is_some_and(|last| last.together != sent.together) {
+                        self.gathered()?;
+                    }
                     self.counts.emissions += 1;
                     self.rows.push(sent.clone());
                     continue;

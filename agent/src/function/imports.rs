@@ -214,10 +214,12 @@ fn emit_f64(mut caller: Call<'_>, port: i32, value: f64) -> Result<i32, Error> {
 
 /// Adds a message to the effects.
 pub(super) fn push_emission(host: &mut Host, port: u8, payload: &[u8]) {
+    let group = host.values.flushes();
     let effects = &mut host.frame.effects;
     effects.emitted_bytes += payload.len();
     effects.emissions.push(Emission {
         port,
+        group,
         payload: Bytes::copy_from_slice(payload),
     });
 }

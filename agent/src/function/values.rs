@@ -51,6 +51,8 @@ pub(super) struct Values {
     out: Output,
     /// Patterns that were read before: for the rule, not for the call.
     pub(super) cache: Cache,
+    /// How often rows were sent in this call.
+    flushes: u32,
     /// Whether `rows` holds the event.
     event_read: bool,
 }
@@ -66,7 +68,8 @@ impl Values {
     /// Makes ready for a call.
     #[inline]
     pub(super) fn clear(&mut self) {
-        if self.made.is_empty() && self.rows.is_empty() && !self.out.is_used() {
+        if self.made.is_empty() && self.rows.is_empty() && !self.out.is_used() && self.flushes == 0
+        {
             return;
         }
         self.made.clear();
@@ -82,6 +85,12 @@ impl Values {
         self.gathered.clear();
         self.out = Output::default();
         self.event_read = false;
+        self.flushes = 0;
+    }
+
+    /// How often rows were sent in this call.
+    pub(super) fn flushes(&self) -> u32 {
+        self.flushes
     }
 
     /// The value of a handle.

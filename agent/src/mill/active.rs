@@ -39,6 +39,8 @@ pub(super) struct Active {
     pub(super) function: Function,
     pub(super) keys: KeyTable,
     pub(super) ledger: Ledger,
+    /// Calls since it was deployed, to tell apart what they send.
+    calls: i64,
     pub(super) state_bytes_max: usize,
     quarantined_until_mono_ms: Option<u64>,
     log_second: u64,
@@ -139,6 +141,7 @@ impl Active {
             alone: Arc::default(),
             keys,
             ledger: Ledger::default(),
+            calls: 0,
             state_bytes_max,
             faults_mono_ms: VecDeque::new(),
             quarantined_until_mono_ms: None,

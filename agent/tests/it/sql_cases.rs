@@ -30,7 +30,9 @@ fn streams_give_what_the_tables_say() {
 }
 
 fn run(file: &str, check: fn(&Value) -> Option<Result<(), String>>) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/data")
+        .join(file);
     let text = std::fs::read_to_string(path).unwrap();
     let mut tags: BTreeMap<String, (u32, u32)> = BTreeMap::new();
     let (mut wrong, mut passed, mut failing) = (String::new(), 0, BTreeSet::new());
@@ -49,7 +51,9 @@ fn run(file: &str, check: fn(&Value) -> Option<Result<(), String>>) {
         }
         let known = OTHERWISE.iter().any(|(known, _)| *known == id);
         match result {
-            Ok(()) if known => writeln!(wrong, "{id} passes and stands among those that do not").unwrap(),
+            Ok(()) if known => {
+                writeln!(wrong, "{id} passes and stands among those that do not").unwrap()
+            }
             Ok(()) => passed += 1,
             Err(_) if known => {
                 failing.insert(id);
@@ -104,7 +108,9 @@ fn judge_rows(case: &Value, lines: Vec<Line>) -> Result<(), String> {
             Line::Dead(reason) => dead.push(reason),
         }
     }
-    let expected = case.get("run_expected").filter(|expected| !expected.is_null());
+    let expected = case
+        .get("run_expected")
+        .filter(|expected| !expected.is_null());
     let Some(expected) = expected.or(case.get("expected")).filter(|e| !e.is_null()) else {
         return match rows.is_empty() && !dead.is_empty() {
             true => Ok(()),
@@ -114,7 +120,11 @@ fn judge_rows(case: &Value, lines: Vec<Line>) -> Result<(), String> {
     let expected: Vec<Value> = plain(expected).as_array().unwrap().clone();
     match same_rows(&rows, &expected, case) {
         true => Ok(()),
-        false => Err(format!("got {}, dead {dead:?}\n  not {}", json!(rows), json!(expected))),
+        false => Err(format!(
+            "got {}, dead {dead:?}\n  not {}",
+            json!(rows),
+            json!(expected)
+        )),
     }
 }
 
@@ -127,7 +137,12 @@ fn stream(case: &Value) -> Option<Result<(), String>> {
         let fields: Vec<String> = fields
             .map(|(name, ty)| format!("`{name}` {}", ty.as_str().unwrap()))
             .collect();
-        write!(rule, "CREATE STREAM {name} ({}) WITH (DATASOURCE=\"{name}\"", fields.join(", ")).unwrap();
+        write!(
+            rule,
+            "CREATE STREAM {name} ({}) WITH (DATASOURCE=\"{name}\"",
+            fields.join(", ")
+        )
+        .unwrap();
         if let Some(column) = stream["event_time"].as_str() {
             write!(rule, ", TIMESTAMP=\"{column}\"").unwrap();
         }
@@ -147,7 +162,10 @@ fn stream(case: &Value) -> Option<Result<(), String>> {
         "--until".to_owned(),
         case["end_at"].to_string(),
     ];
-    if let Some(late) = case["options"]["late_tolerance_ms"].as_i64().filter(|late| *late > 0) {
+    if let Some(late) = case["options"]["late_tolerance_ms"]
+        .as_i64()
+        .filter(|late| *late > 0)
+    {
         options.extend(["--lateness".to_owned(), format!("{late}ms")]);
     }
     Some(test("rule.sql", &rule, &events, &options).and_then(|lines| judge_lines(case, &lines)))
@@ -177,7 +195,8 @@ fn judge_lines(case: &Value, lines: &[Line]) -> Result<(), String> {
 }
 
 fn event(at: i64, message: &Value) -> String {
-    let mut event = json!({"at": at, "topic": message["topic"], "payload": plain(&message["payload"])});
+    let mut event =
+        json!({"at": at, "topic": message["topic"], "payload": plain(&message["payload"])});
     if let Some(meta) = message.get("meta").filter(|meta| !meta.is_null()) {
         event["meta"] = plain(meta);
     }
@@ -189,7 +208,11 @@ fn plain(value: &Value) -> Value {
     match value {
         Value::Object(map) => match map.get("$datetime_ms") {
             Some(ms) => ms.clone(),
-            None => Value::Object(map.iter().map(|(name, value)| (name.clone(), plain(value))).collect()),
+            None => Value::Object(
+                map.iter()
+                    .map(|(name, value)| (name.clone(), plain(value)))
+                    .collect(),
+            ),
         },
         Value::Array(values) => values.iter().map(plain).collect(),
         other => other.clone(),
@@ -222,13 +245,19 @@ fn same(a: &Value, b: &Value) -> bool {
         }
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len()
-                && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
+                && a.iter()
+                    .all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
         }
         (a, b) => a == b,
     }
 }
 
-fn test(name: &str, rule: &str, events: &[String], options: &[String]) -> Result<Vec<Line>, String> {
+fn test(
+    name: &str,
+    rule: &str,
+    events: &[String],
+    options: &[String],
+) -> Result<Vec<Line>, String> {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(name), rule).unwrap();
     std::fs::write(dir.path().join("events.jsonl"), events.join("\n")).unwrap();

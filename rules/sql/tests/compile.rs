@@ -21,7 +21,11 @@ fn outline(compiled: &Compiled) -> (usize, Vec<String>) {
         match payload.unwrap() {
             Payload::CustomSection(section) => manifest += section.range().len(),
             Payload::ImportSection(section) => {
-                imports.extend(section.into_iter().map(|import| import.unwrap().name.to_owned()));
+                imports.extend(
+                    section
+                        .into_iter()
+                        .map(|import| import.unwrap().name.to_owned()),
+                );
             }
             _ => {}
         }
@@ -41,12 +45,14 @@ fn a_filter_of_numbers_is_small_and_calls_nothing() {
 
 #[test]
 fn a_mean_of_each_device_is_folded() {
-    let sql = "SELECT device, avg(temperature) AS t FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)";
+    let sql =
+        "SELECT device, avg(temperature) AS t FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)";
     let (bytes, imports) = outline(&built(sql));
     assert!(bytes <= 600, "{bytes}");
     assert!(!imports.iter().any(|import| import == "v_keep"));
     // What needs the rows keeps them.
-    let sql = "SELECT device, median(temperature) AS t FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)";
+    let sql =
+        "SELECT device, median(temperature) AS t FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)";
     let (_, imports) = outline(&built(sql));
     assert!(imports.iter().any(|import| import == "v_keep"));
 }
@@ -57,7 +63,10 @@ fn constants_are_worked_out_once() {
     let (_, imports) = outline(&compiled);
     assert_eq!(imports, ["v_set", "v_emit", "v_flush"]);
     let manifest = String::from_utf8_lossy(&compiled.wasm);
-    assert!(manifest.contains(r#""values":["a",13,"b","X"]"#), "{manifest}");
+    assert!(
+        manifest.contains(r#""values":["a",13,"b","X"]"#),
+        "{manifest}"
+    );
 }
 
 #[test]
@@ -71,7 +80,10 @@ fn parameters_become_part_of_the_statement() {
     assert!(outline(&compiled).1.is_empty());
     options.params.insert("other".to_owned(), Value::Int(1));
     let error = compile(sql, &options).unwrap_err();
-    assert!(error.message.contains("params.other is not used"), "{error}");
+    assert!(
+        error.message.contains("params.other is not used"),
+        "{error}"
+    );
 }
 
 #[track_caller]
@@ -87,17 +99,49 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
     refused("SELECT uper(a) FROM x", "uper", "did you mean upper?");
     refused("SELECT a FROM x WHERE", "", "the statement ends here");
     refused("SELECT a b c FROM x", "c", "expected FROM");
-    refused("SELECT substring(a) FROM x", "substring", "takes 2 to 3 arguments, not 1");
-    refused("SELECT a FROM x WHERE avg(a) > 1", "avg(a)", "written HAVING");
-    refused("SELECT a FROM x WHERE a > :limit", ":limit", "there is no parameter limit");
+    refused(
+        "SELECT substring(a) FROM x",
+        "substring",
+        "takes 2 to 3 arguments, not 1",
+    );
+    refused(
+        "SELECT a FROM x WHERE avg(a) > 1",
+        "avg(a)",
+        "written HAVING",
+    );
+    refused(
+        "SELECT a FROM x WHERE a > :limit",
+        ":limit",
+        "there is no parameter limit",
+    );
     refused("SELECT a FROM x JOIN y ON x.a = y.a", "y", "needs a window");
-    refused("SELECT a FROM x GROUP BY TUMBLINGWINDOW(s, 1)", "s", "a unit: dd, hh, mi, ss or ms");
-    refused("SELECT a FROM x GROUP BY HOPPINGWINDOW(ss, 1)", ")", "how far it hops");
-    refused("SELECT a FROM x GROUP BY TUMBLINGWINDOW(ss, 0)", "0", "from 10ms to 366 days");
+    refused(
+        "SELECT a FROM x GROUP BY TUMBLINGWINDOW(s, 1)",
+        "s",
+        "a unit: dd, hh, mi, ss or ms",
+    );
+    refused(
+        "SELECT a FROM x GROUP BY HOPPINGWINDOW(ss, 1)",
+        ")",
+        "how far it hops",
+    );
+    refused(
+        "SELECT a FROM x GROUP BY TUMBLINGWINDOW(ss, 0)",
+        "0",
+        "from 10ms to 366 days",
+    );
     refused("SELECT \"a FROM x", "\"", "has no end");
     refused("SELECT sum(avg(a)) FROM x", "avg", "inside of another");
-    refused("SELECT upper(a) OVER (PARTITION BY b) FROM x", "OVER (PARTITION BY b)", "remembers");
-    refused("SELECT a FROM x; SELECT b FROM y", "SELECT", "the end of the statement");
+    refused(
+        "SELECT upper(a) OVER (PARTITION BY b) FROM x",
+        "OVER (PARTITION BY b)",
+        "remembers",
+    );
+    refused(
+        "SELECT a FROM x; SELECT b FROM y",
+        "SELECT",
+        "the end of the statement",
+    );
     refused("SELECT select FROM x", "select", "but found select");
 }
 
@@ -112,12 +156,20 @@ fn an_error_shows_its_line() {
 #[test]
 fn deep_and_long_statements_end_in_an_error() {
     let deep = [
-        format!("SELECT {}1{} FROM x", "(".repeat(20_000), ")".repeat(20_000)),
+        format!(
+            "SELECT {}1{} FROM x",
+            "(".repeat(20_000),
+            ")".repeat(20_000)
+        ),
         format!("SELECT {}a FROM x", "-".repeat(4_000)),
         format!("SELECT {}a FROM x", "NOT ".repeat(4_000)),
         format!("SELECT a{} FROM x", "+1".repeat(4_000)),
         format!("SELECT a{} FROM x", "[0]".repeat(4_000)),
-        format!("SELECT {}1{} FROM x", "CASE WHEN a THEN ".repeat(1_000), " END".repeat(1_000)),
+        format!(
+            "SELECT {}1{} FROM x",
+            "CASE WHEN a THEN ".repeat(1_000),
+            " END".repeat(1_000)
+        ),
         format!("SELECT {} FROM x", "upper(".repeat(3_000)),
         format!("SELECT {} FROM x", "a,".repeat(20_000)),
     ];
@@ -141,13 +193,18 @@ fn no_statement_panics_and_every_module_validates() {
         .collect();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 33).unwrap() % below.max(1)
     };
     let mut modules = 0;
     for round in 0..6_000 {
         let seed = &seeds[round % seeds.len()];
-        let mut words: Vec<String> = seed.split_inclusive([' ', '(', ')', ',', '.']).map(str::to_owned).collect();
+        let mut words: Vec<String> = seed
+            .split_inclusive([' ', '(', ')', ',', '.'])
+            .map(str::to_owned)
+            .collect();
         for _ in 0..random(4) {
             let at = random(words.len());
             match random(4) {
@@ -157,7 +214,12 @@ fn no_statement_panics_and_every_module_validates() {
                     let other: Vec<&str> = other.split_inclusive([' ', '(', ')', ',']).collect();
                     words.insert(at, other[random(other.len())].to_owned());
                 }
-                2 => words[at] = ["'", "\"", "`", "->", "[", ":", "*", "é", "-", "NOT ", "9e999 "][random(11)].to_owned(),
+                2 => {
+                    words[at] = [
+                        "'", "\"", "`", "->", "[", ":", "*", "é", "-", "NOT ", "9e999 ",
+                    ][random(11)]
+                    .to_owned()
+                }
                 _ => {
                     let copy = words[random(words.len())].clone();
                     words.insert(at, copy);

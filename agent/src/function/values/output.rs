@@ -97,6 +97,7 @@ impl Values {
 
     /// The complete rows as JSON, in order.
     pub(in crate::function) fn finish(&mut self, limit: i32) -> Result<Vec<String>, GuestFault> {
+        self.flushes = self.flushes.saturating_add(1);
         let mut done = std::mem::take(&mut self.out.done);
         let mut wrong = None;
         if done.iter().any(|(keys, _)| !keys.is_empty()) {

@@ -72,7 +72,10 @@ impl<'a> Compiler<'a> {
             && window.over.is_none()
             && select.order.is_empty()
             && select.limit.is_none()
-            && select.items.iter().all(|item| matches!(item, Item::Value { .. }))
+            && select
+                .items
+                .iter()
+                .all(|item| matches!(item, Item::Value { .. }))
             && self.has_aggregates();
         if !plain {
             return None;
@@ -129,7 +132,9 @@ impl<'a> Compiler<'a> {
                 if !asks.contains(&call.name.as_str()) && (!scalar || calls::is_meta(&expr.node)) {
                     return None;
                 }
-                call.args.iter().try_for_each(|arg| self.fold_in(folding, arg))
+                call.args
+                    .iter()
+                    .try_for_each(|arg| self.fold_in(folding, arg))
             }
             node => {
                 let mut fits = Some(());
@@ -153,7 +158,9 @@ impl<'a> Compiler<'a> {
         let name = match &arg.node {
             Node::Star(_) if call.name == "count" => return Some(()),
             Node::Column { stream, name }
-                if stream.as_deref().is_none_or(|stream| self.stream(stream).is_some()) =>
+                if stream
+                    .as_deref()
+                    .is_none_or(|stream| self.stream(stream).is_some()) =>
             {
                 name
             }
@@ -211,7 +218,9 @@ impl<'a> Compiler<'a> {
         }
         let body = &mut scope.body;
         if let Some(rows) = folding.rows {
-            self.slot_sum(body, rows, |body| body.push(Instruction::F64Const(1.0.into())));
+            self.slot_sum(body, rows, |body| {
+                body.push(Instruction::F64Const(1.0.into()))
+            });
         }
         if let Some(key) = &folding.key {
             body.i32(0);
@@ -347,7 +356,10 @@ impl<'a> Compiler<'a> {
             scope.body.push(Instruction::F64Ne);
             scope.body.begin_if(None);
             scope.body.i32(op::FAIL);
-            self.text(&mut scope, &format!("{} is no number in one of the events", column.name));
+            self.text(
+                &mut scope,
+                &format!("{} is no number in one of the events", column.name),
+            );
             self.finish_op(&mut scope, 1);
             scope.body.push(Instruction::Drop);
             scope.body.end();
