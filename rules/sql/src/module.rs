@@ -120,10 +120,9 @@ impl Module {
 
     /// The parameter of an input, if there is room for it.
     pub(crate) fn input(&mut self, column: &str, kind: InputKind) -> Option<u32> {
-        // Where a column is asked for in both ways, the one that takes anything serves both.
-        let serves = |found: InputKind| {
-            found == kind || (found == InputKind::Number && kind == InputKind::Strict)
-        };
+        // Where a column is asked for in both ways, the first serves: what takes anything does, and so
+        // does what has stopped the event before.
+        let serves = |found: InputKind| (found == InputKind::Kind) == (kind == InputKind::Kind);
         let known = |input: &Input| input.column == column && serves(input.kind);
         let place = match self.inputs.iter().position(known) {
             Some(place) => place,
