@@ -285,7 +285,7 @@ pub(crate) fn shift_panes(state: &mut KeyState, by: i64) {
         pane.from = pane.from.saturating_add(by);
         pane.due = pane.due.map(|due| due.saturating_add(by));
     }
-    shift_rows(&mut state.entries, by);
+    shift_rows(&mut state.entries, |at| at.saturating_add(by));
 }
 
 /// What is hashed, wherever it stands.

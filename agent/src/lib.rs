@@ -39,6 +39,7 @@ pub mod input;
 pub mod outbox;
 pub mod receipts;
 pub mod router;
+pub mod watermark;
 pub mod window;
 
 // Floor 4: wasmi.

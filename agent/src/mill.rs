@@ -15,6 +15,7 @@ mod intake;
 mod keys;
 mod output;
 mod ponds;
+mod power;
 mod prove;
 mod redrive;
 mod route;
@@ -32,7 +33,7 @@ pub use durable::Keeping;
 pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding};
 pub use prove::prove;
 
-use crate::clock::Now;
+use crate::clock::{Now, signed};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::image::{Image, SavedRule};
@@ -41,10 +42,13 @@ use crate::outbox::Outbox;
 use crate::record::IntakeCounts;
 use crate::router::Router;
 use crate::topic::Topic;
+use crate::watermark;
+use crate::window::Moment;
 
-use active::{Active, Step};
+use active::{Active, Step, flags};
 use due::{DueQueue, What};
 use durable::Durable;
+use power::PowerGap;
 use route::Route;
 
 /// What all rules together may ask for because of one event: so that a commit fits into a segment.
@@ -69,6 +73,10 @@ pub struct Mill {
     has_schedules: bool,
     /// Whether every call starts on a fresh instance.
     cold: bool,
+    /// No time of an event from before is credible.
+    time_floor_ms: i64,
+    /// A time without power whose length is not known yet.
+    power_gap: Option<Box<PowerGap>>,
     /// What makes effects durable; without it they are told at once, as `rule test` wants it.
     durable: Option<Box<Durable>>,
 }
@@ -94,6 +102,8 @@ impl Mill {
             wall_offset_ms: None,
             has_schedules: false,
             cold: false,
+            time_floor_ms: watermark::FLOOR_MS,
+            power_gap: None,
             durable: None,
         }
     }
@@ -102,10 +112,13 @@ impl Mill {
     /// knows the destinations already.
     pub fn keeping(mut image: Image, keeping: Keeping, now: Now) -> Self {
         let boot = image.boot(&keeping.boot_id, now);
+        let mut power_gap = None;
         if let Some(boot) = &boot {
             image.rebase(boot);
+            power_gap = PowerGap::of(&image, now).map(Box::new);
         }
         let mut mill = Self {
+            power_gap,
             in_seq: image.agent.in_seq,
             dormant: std::mem::take(&mut image.rules),
             ..Self::new()
@@ -120,15 +133,24 @@ impl Mill {
         self.cold = cold;
     }
 
+    /// Says from when on the times of events are credible, for recordings from before 2020; holds for
+    /// deployments to come.
+    pub fn set_time_floor(&mut self, floor_ms: i64) {
+        self.time_floor_ms = floor_ms;
+    }
+
     /// Turns once: what is due by `now` happens before what `input` brings. Appends to `out`.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         self.notice_clock_step(now);
+        self.close_power_gap(now);
         self.fall_due(now, out);
         match input {
             Input::Events(events) => {
                 for event in events {
                     self.take_in(now, event, out);
                     self.commit_if_full(now, out);
+                    // What it made of the time of events.
+                    self.fall_due(now, out);
                 }
             }
             Input::Tick => {}
@@ -225,6 +247,7 @@ impl Mill {
         });
         self.frame.event_ms = event.arrival_ms;
         self.frame.event = event;
+        self.frame.flags = flags(now, false, false);
         self.work(&route, now, out)
     }
 
@@ -287,6 +310,8 @@ impl Mill {
             self.frame.event_ms = now.wall_ms;
             self.frame.in_seq = self.in_seq;
             self.frame.call = 0;
+            self.frame.flags = flags(now, false, false);
+            self.frame.streams = 0;
             if let What::Schedule(rule, number) = what {
                 self.run_schedule(rule as usize, number, now, out);
                 continue;
@@ -310,14 +335,18 @@ impl Mill {
             };
             let (What::Pane(rule)
             | What::KeyPane(rule, _)
+            | What::Release(rule)
             | What::Timer(rule, ..)
             | What::Schedule(rule, _)) = &what;
             let Some(active) = rules.get_mut(*rule as usize) else {
                 continue;
             };
             match &what {
-                What::Pane(_) => active.close_panes(frame, &mut step),
-                What::KeyPane(_, key) => active.close_panes_of(key, frame, &mut step),
+                What::Pane(_) => active.close_panes(signed(now.mono_ms), frame, &mut step),
+                What::KeyPane(_, key) => {
+                    active.close_panes_of(key, Moment::now(now), frame, &mut step);
+                }
+                What::Release(_) => active.release(frame, &mut step),
                 What::Timer(_, key, id) => active.fire_timer(key, *id, frame, &mut step),
                 What::Schedule(..) => {}
             }

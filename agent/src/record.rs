@@ -9,6 +9,7 @@ mod dead;
 pub mod entries;
 mod lane;
 mod state;
+mod waiting;
 
 pub use agent::{AgentRecord, EventIdsRecord, IntakeCounts, decode_receipts, encode_receipts};
 pub use codec::RecordError;
@@ -19,3 +20,4 @@ pub use commit::{
 pub use dead::Dead;
 pub use lane::{LaneCounts, LaneRecord};
 pub use state::{RuleRecord, decode_state, encode_state};
+pub use waiting::Waiting;

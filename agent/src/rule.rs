@@ -3,6 +3,7 @@
 
 mod file;
 mod sql;
+mod streams;
 mod template;
 mod window;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use template::{KeySpec, LevelPiece, TopicTemplate, check_pointer, key_of_topic};
 
+pub use streams::{IDLE_MS, Stream};
 pub use window::WindowTable;
 
 pub use crate::emission::Priority;
@@ -47,6 +49,8 @@ pub struct Rule {
     pub params: BTreeMap<String, Placed<Param>>,
     /// Lengths of the window, in place of the function's own.
     pub window: WindowTable,
+    /// What belongs together among the events, in the order of the file; none where nothing is said.
+    pub streams: Vec<Stream>,
     /// Where the function's ports lead, by their names.
     pub ports: BTreeMap<String, Placed<Port>>,
     /// The gateway's ceilings, lowered where the rule says so.
@@ -152,6 +156,11 @@ impl Rule {
             Some(extension) if extension == "sql" => sql::rule(source, gateway),
             _ => Self::parse(source, gateway),
         }
+    }
+
+    /// Whether the time at which events happened drives it.
+    pub fn is_by_event_time(&self) -> bool {
+        self.streams.iter().any(|stream| stream.timestamp.is_some())
     }
 
     /// Checks the text of a manifest.

@@ -3,6 +3,7 @@
 
 mod entries;
 mod row;
+pub mod time;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -114,14 +114,16 @@ impl Window {
         format!("{}, {lengths}, {keeps}{time}", self.kind.name())
     }
 
-    /// Opens the panes that a moment belongs to and that are not there; calls `opened` for each.
+    /// Opens the panes that a moment belongs to and that are not there, but for those that are due
+    /// until `gone_until`; calls `opened` for each.
     pub fn open(
         &self,
         panes: &mut Vec<OpenPane>,
         moment: Moment,
+        gone_until: i64,
         mut opened: impl FnMut(&OpenPane),
     ) {
-        let newest_end = floor(moment.wall_ms.saturating_add(self.length_ms), self.hop_ms);
+        let newest_end = self.last_end(moment.wall_ms);
         if panes.last().is_some_and(|last| last.end_ms == newest_end) && !self.event_time {
             return;
         }
@@ -144,6 +146,7 @@ impl Window {
                 fired: false,
             };
             let is_new = self.event_time || newest_from.is_none_or(|newest| pane.from > newest);
+            let is_new = is_new && pane.due > gone_until;
             if is_new && !panes.iter().any(|other| other.end_ms == end_ms) {
                 let behind = panes.partition_point(|other| other.due <= pane.due);
                 panes.insert(behind, pane);
@@ -151,6 +154,11 @@ impl Window {
             }
             end_ms = end_ms.saturating_add(self.hop_ms);
         }
+    }
+
+    /// The end of the last pane that a moment belongs to.
+    pub fn last_end(&self, at: i64) -> i64 {
+        floor(at.saturating_add(self.length_ms), self.hop_ms)
     }
 
     /// Where a session is cut whose first row came at `first_ms`, both by the wall clock: on the grid
@@ -223,7 +231,7 @@ mod tests {
                 at: *at,
                 wall_ms: DAY + wall,
             };
-            window.open(&mut panes, moment, |_| ());
+            window.open(&mut panes, moment, i64::MIN, |_| ());
         }
         let labels = |pane: &OpenPane| (pane.from, pane.due, pane.start_ms - DAY);
         panes.iter().map(labels).collect()

@@ -23,7 +23,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let bound = install(&options.rule)?;
+    let bound = install(&options.rule, |_| ())?;
     let rule = bound.rule();
     let mut out = std::io::stdout().lock();
     writeln!(out, "rule      {} version {}", rule.name, rule.version)?;
@@ -33,14 +33,16 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Installs one rule outside of any gateway: every destination is good, ceilings are the defaults.
-pub(super) fn install(path: &Path) -> Result<BoundRule, FileError> {
+/// Installs one rule outside of any gateway, changed before: every destination is good, ceilings are the
+/// defaults.
+pub(super) fn install(path: &Path, change: impl FnOnce(&mut Rule)) -> Result<BoundRule, FileError> {
     let limits = FunctionLimits::default();
     let gateway = Gateway {
         id: "gateway",
         destinations: None,
         limits: &limits,
     };
-    let rule = Rule::read(path, &gateway)?;
+    let mut rule = Rule::read(path, &gateway)?;
+    change(&mut rule);
     Installer::new(&limits).install(rule, &[])
 }

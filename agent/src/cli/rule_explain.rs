@@ -21,7 +21,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let bound = install(&options.rule)?;
+    let bound = install(&options.rule, |_| ())?;
     let rule = bound.rule();
     let mut out = std::io::stdout().lock();
     writeln!(out, "rule      {} version {}", rule.name, rule.version)?;

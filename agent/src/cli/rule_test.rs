@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::mill::{Deployment, Emitted, Input, Mill, Output};
 use crate::text::duration_ms;
 use crate::topic::Topic;
+use crate::watermark;
 
 pub(super) const HELP: &str = r#"Events, one a line:
   {"at": 1541152486013, "topic": "sensors/d1/env", "payload": {"temperature": 61}}
@@ -47,7 +48,7 @@ pub(super) struct Options {
     /// When the clock stops; what falls due exactly then still happens [default: the last event]
     #[arg(long, value_name = "MS")]
     until: Option<i64>,
-    /// How late an event may be by its own timestamp (for rules in SQL)
+    /// How late an event may be by its own timestamp, for all streams of the rule
     #[arg(long, value_name = "DURATION", value_parser = duration_ms)]
     lateness: Option<u64>,
     /// Start a fresh instance for every call, to find a function that relies on its memory
@@ -99,7 +100,12 @@ enum ResultLine<'a> {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let events = read_events(options)?;
-    let bound = install(&options.rule)?;
+    let bound = install(&options.rule, |rule| {
+        let lateness = options.lateness.map(crate::clock::signed);
+        for stream in &mut rule.streams {
+            stream.lateness_ms = lateness.unwrap_or(stream.lateness_ms);
+        }
+    })?;
     let from = options
         .from
         .or(events.first().map(|event| event.arrival_ms))
@@ -110,6 +116,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .unwrap_or(from);
     let mut mill = Mill::new();
     mill.set_cold(options.cold);
+    mill.set_time_floor(watermark::FLOOR_MS.min(from.saturating_sub(RECORDED_BEFORE_MS)));
     let now = virtual_now(from);
     let deployment = Deployment {
         rules: vec![bound],
@@ -140,6 +147,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     run.summary()?;
     Ok(())
 }
+
+/// How long before the clock starts events may have happened: recordings may be old, and late.
+const RECORDED_BEFORE_MS: i64 = 366 * 86_400_000;
 
 /// Wall and monotonic time are the same in here.
 fn virtual_now(at: i64) -> Now {

@@ -2,8 +2,10 @@
 //! making the call and closing windows are left to the modules below.
 
 mod call;
+mod event_time;
 mod fault;
 mod firing;
+mod own;
 mod rows;
 mod window;
 
@@ -20,7 +22,7 @@ use crate::ledger::{Fate, Ledger};
 use crate::manifest::Input;
 use crate::record::RuleRecord;
 use crate::router::RuleIndex;
-use crate::rule::{Durability, KeySpec, Rule, Triggers};
+use crate::rule::{Durability, KeySpec, Rule, Stream, Triggers};
 use crate::state::{Key, KeyState, OpenPane};
 use crate::value::{Scalar, Value};
 use crate::window::Window;
@@ -31,6 +33,7 @@ use super::keys::{Held, KeyTable};
 use super::output::{Output, PortBinding};
 use super::route::{Route, Stop, StopKey};
 
+pub(super) use event_time::{EventTime, flags};
 use fault::Fault;
 
 /// A rule that is deployed. What every event touches stands first and together: with a thousand
@@ -56,6 +59,10 @@ pub(super) struct Active {
     pub(super) panes: Vec<OpenPane>,
     /// Bytes of the state that is lent, as they stood before.
     lent_bytes: usize,
+    /// The time of its events, where they have one.
+    pub(super) time: Option<Box<EventTime>>,
+    /// Bytes of the state that belongs to no key, while that is lent.
+    own_bytes: usize,
     pub(super) schedules: Vec<ScheduleState>,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
@@ -78,7 +85,7 @@ pub(super) struct Head {
     pub(super) version: u64,
     pub(super) durability: Durability,
     pub(super) triggers: Triggers,
-    pub(super) keys_max: usize,
+    pub(super) streams: Vec<Stream>,
 }
 
 impl From<Rule> for Head {
@@ -88,7 +95,7 @@ impl From<Rule> for Head {
             version: rule.version,
             durability: rule.durability,
             triggers: rule.triggers,
-            keys_max: rule.limits.keys,
+            streams: rule.streams,
         }
     }
 }
@@ -111,7 +118,7 @@ pub(super) struct Step<'a> {
 }
 
 impl Active {
-    pub(super) fn new(index: RuleIndex, bound: BoundRule) -> Self {
+    pub(super) fn new(index: RuleIndex, bound: BoundRule, floor_ms: i64, now: Now) -> Self {
         let BoundRule {
             rule,
             module,
@@ -120,10 +127,17 @@ impl Active {
             inputs,
             key,
             window,
+            late,
             ..
         } = bound;
+        let time = rule.is_by_event_time().then(|| {
+            let streams = rule.streams.len();
+            Box::new(EventTime::new(streams, late, floor_ms, now))
+        });
         let is_kept = rule.durability == Durability::ExactlyOnce;
-        let keys = KeyTable::new(rule.limits.keys, is_kept);
+        // What belongs to no key has a place beside them.
+        let keys_max = rule.limits.keys.saturating_add(usize::from(time.is_some()));
+        let keys = KeyTable::new(keys_max, is_kept);
         let state_bytes_max = rule.limits.state_bytes;
         let schedules = vec![ScheduleState::default(); rule.triggers.schedules.len()];
         Self {
@@ -137,6 +151,8 @@ impl Active {
             window,
             panes: Vec::new(),
             lent_bytes: 0,
+            time,
+            own_bytes: 0,
             schedules,
             alone: Arc::default(),
             keys,
@@ -164,6 +180,10 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
+        if self.time.is_some() {
+            return self.arrive(stop, decoded, frame, step);
+        }
+        frame.streams = stop.streams;
         let fate = match self.try_event(stop, decoded, frame, step) {
             Ok(fate) => fate,
             Err(fault) => {

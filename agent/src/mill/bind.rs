@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest};
-use crate::rule::{Durability, FunctionSource, KeySpec, Param, Placed, Rule, check_pointer};
+use crate::rule::{Durability, FunctionSource, KeySpec, Param, Port, Rule, check_pointer};
 use crate::text::{FileError, nearest};
 use crate::topic::TopicFilter;
 use crate::window::Window;
@@ -24,6 +24,8 @@ pub struct BoundRule {
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
     pub(super) window: Option<Window>,
+    /// Where events go that come too late for a rule with event time.
+    pub(super) late: Option<Arc<PortBinding>>,
 }
 
 impl BoundRule {
@@ -67,6 +69,7 @@ impl BoundRule {
             module_bytes,
             function,
             ports,
+            late: late(&rule, destinations),
             key,
             window,
             rule,
@@ -196,7 +199,8 @@ fn ports(
 ) -> Result<Box<[Option<Arc<PortBinding>>]>, FileError> {
     let outputs = &module.manifest.outputs;
     for (name, port) in &rule.ports {
-        if !outputs.contains(name) {
+        let is_late = name == LATE && rule.is_by_event_time();
+        if !outputs.contains(name) && !is_late {
             let message = unknown("ports", name, "port", outputs.iter().map(String::as_str));
             return Err(rule.source.error_at(&port.span, message));
         }
@@ -219,20 +223,32 @@ fn ports(
         )));
     }
     let bind = |name: &String| {
-        rule.ports.get(name).map(|Placed { value: port, .. }| {
-            Arc::new(PortBinding {
-                rule: rule.name.clone(),
-                name: name.clone(),
-                destination: destinations.iter().position(|d| *d == port.to).unwrap_or(0),
-                topic: port.topic.clone(),
-                priority: port.priority,
-                retain: port.retain,
-                qos: port.qos,
-                volatile: rule.durability == Durability::Volatile,
-            })
-        })
+        rule.ports
+            .get(name)
+            .map(|port| Arc::new(binding(rule, name, &port.value, destinations)))
     };
     Ok(outputs.iter().map(bind).collect())
+}
+
+/// The port for events that come too late; a function need not know it.
+const LATE: &str = "late";
+
+fn binding(rule: &Rule, name: &str, port: &Port, destinations: &[&str]) -> PortBinding {
+    PortBinding {
+        rule: rule.name.clone(),
+        name: name.to_owned(),
+        destination: destinations.iter().position(|d| *d == port.to).unwrap_or(0),
+        topic: port.topic.clone(),
+        priority: port.priority,
+        retain: port.retain,
+        qos: port.qos,
+        volatile: rule.durability == Durability::Volatile,
+    }
+}
+
+fn late(rule: &Rule, destinations: &[&str]) -> Option<Arc<PortBinding>> {
+    let port = rule.ports.get(LATE).filter(|_| rule.is_by_event_time())?;
+    Some(Arc::new(binding(rule, LATE, &port.value, destinations)))
 }
 
 /// Whether each topic that triggers the rule has several levels, so that none can be part of another.

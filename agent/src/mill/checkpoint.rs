@@ -18,7 +18,7 @@ impl Active {
     pub(super) fn record(&self) -> RuleRecord {
         RuleRecord {
             schema: self.module.manifest.state.schema,
-            window: self.window.map_or(0, |window| window.code()),
+            window: self.window_code(),
             panes: self.panes.clone(),
             slots: self.schedule_slots(),
         }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::function::Handler;
 use crate::image::SavedRule;
+use crate::ledger::Fate;
 use crate::record::RuleRecord;
 use crate::router::{Hit, Router};
 use crate::rule::KeySpec;
+use crate::state::time::{self, RULE_KEY};
 use crate::state::{Key, KeyState};
 use crate::topic::{Subscription, Topic, TopicFilter};
+use crate::window::EVENT_TIME;
 
 use super::Mill;
 use super::active::Active;
@@ -80,7 +83,7 @@ impl Mill {
         rules.sort_by(|a, b| a.rule.name.cmp(&b.rule.name));
         let mut actives: Vec<Active> = (0..)
             .zip(rules)
-            .map(|(index, bound)| Active::new(index, bound))
+            .map(|(index, bound)| Active::new(index, bound, self.time_floor_ms, now))
             .collect();
         for active in &mut actives {
             let named = |old: &&Active| old.rule.name == active.rule.name;
@@ -225,7 +228,7 @@ impl Active {
                 .find(|(text, _)| text == schedule.text());
             state.last_ms = last.map(|(_, slot_ms)| *slot_ms);
         }
-        self.keys = KeyTable::new(self.rule.keys_max, !self.is_volatile());
+        self.keys = KeyTable::new(self.keys.keys_max(), !self.is_volatile());
         match is_kept {
             true => self.keys.restore(keys),
             // No commit holds them: they are news.
@@ -234,6 +237,7 @@ impl Active {
             }),
         }
         self.restore_window(&record);
+        self.restore_time();
         match self.module.manifest.state.schema {
             to if to == record.schema => Ok(()),
             to => self.migrate(record.schema, to),
@@ -243,8 +247,15 @@ impl Active {
     /// Opens the panes again in which keys were collecting; a rule that no longer keeps such a window
     /// drops them, and their rows.
     fn restore_window(&mut self, record: &RuleRecord) {
-        let code = self.window.map_or(0, |window| window.code());
-        if code == record.window {
+        if (self.window_code() ^ record.window) & EVENT_TIME != 0
+            && let Some(state) = self.keys.remove(RULE_KEY)
+        {
+            for _ in time::waiting(&state.entries) {
+                self.ledger
+                    .enter(Fate::Dropped("the rule has another time"));
+            }
+        }
+        if self.window_code() == record.window {
             self.panes.clone_from(&record.panes);
             return;
         }
@@ -260,7 +271,7 @@ impl Active {
 
     fn migrate(&mut self, from: i32, to: i32) -> Result<(), DeployError> {
         let rule = self.rule.name.to_string();
-        if self.keys.iter().next().is_none() {
+        if self.keys.iter().all(|(key, _)| &**key == RULE_KEY) {
             return Ok(());
         }
         if !self.module.handlers.migrate {
@@ -280,6 +291,7 @@ impl Active {
             .keys
             .sorted()
             .into_iter()
+            .filter(|(key, _)| &***key != RULE_KEY)
             .map(|(key, _)| key.clone())
             .collect();
         let mut frame = Box::<crate::frame::Frame>::default();
@@ -306,14 +318,24 @@ impl Active {
         Ok(())
     }
 
+    /// What the rule's record says of its window and its time.
+    pub(super) fn window_code(&self) -> u8 {
+        let window = self.window.map_or(0, |window| window.code());
+        window | if self.time.is_some() { EVENT_TIME } else { 0 }
+    }
+
     /// Puts what is due of the rule into the queue, schedules aside.
-    fn enqueue(&self, due: &mut DueQueue) {
-        for pane in &self.panes {
+    pub(super) fn enqueue(&self, due: &mut DueQueue) {
+        let by_the_clock = self.time.is_none();
+        if !by_the_clock {
+            due.insert(0, What::Release(self.index));
+        }
+        for pane in self.panes.iter().filter(|_| by_the_clock) {
             due.insert(at_least_0(pane.due), What::Pane(self.index));
         }
         for (key, state) in self.keys.iter() {
             let own = state.panes.iter().filter_map(|pane| pane.due);
-            for at in own.filter(|_| !self.is_on_grid()) {
+            for at in own.filter(|_| by_the_clock && !self.is_on_grid()) {
                 due.insert(at_least_0(at), What::KeyPane(self.index, key.clone()));
             }
             for (id, at) in &state.timers {

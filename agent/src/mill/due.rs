@@ -15,6 +15,8 @@ pub(super) enum What {
     Pane(RuleIndex),
     /// A pane of a key.
     KeyPane(RuleIndex, Key),
+    /// What the watermark of a rule has passed, or a source of it that may be idle.
+    Release(RuleIndex),
     /// A timer of a key.
     Timer(RuleIndex, Key, u32),
 }
@@ -48,6 +50,12 @@ impl DueQueue {
             Some(due) if due <= now_mono_ms => self.0.pop_first().map(|(_, what)| what),
             _ => None,
         }
+    }
+
+    /// Forgets all but schedules.
+    pub(super) fn keep_schedules(&mut self) {
+        self.0
+            .retain(|(_, what)| matches!(what, What::Schedule(..)));
     }
 
     /// Forgets a schedule, whose wall time has to be placed anew.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::record::KeyChange;
+use crate::state::time::RULE_KEY;
 use crate::state::{Key, KeyState};
 
 /// Names of entries.
@@ -79,6 +80,26 @@ impl KeyTable {
         self.held
             .get(place)
             .is_some_and(|held| Key::ptr_eq(&held.key, key))
+    }
+
+    /// A state, to look at.
+    pub(super) fn state_at(&self, place: usize) -> Option<&KeyState> {
+        self.held.get(place).map(|held| &held.state)
+    }
+
+    /// How many keys it has room for.
+    pub(super) fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
+    /// Drops a key with its state.
+    pub(super) fn remove(&mut self, key: &str) -> Option<KeyState> {
+        let place = self.find(key)?;
+        let old = self.held.swap_remove(place);
+        if let Some(moved) = self.held.get(place) {
+            self.places.insert(moved.key.clone(), place);
+        }
+        Some(self.forgotten(old).state)
     }
 
     /// Takes a state out for a call; [`KeyTable::put_back`] has to follow.
@@ -210,10 +231,12 @@ impl KeyTable {
 
     /// The next key that was not used since the hand last passed.
     fn victim(&mut self) -> usize {
-        for _ in 0..=self.held.len() {
+        for _ in 0..=2 * self.held.len() {
             let place = self.hand % self.held.len().max(1);
             self.hand = place + 1;
             match self.held.get_mut(place) {
+                // What belongs to no key stays.
+                Some(held) if &*held.key == RULE_KEY => {}
                 Some(held) if held.seen => held.seen = false,
                 _ => return place,
             }
@@ -238,7 +261,7 @@ impl KeyTable {
     pub(super) fn like(&self, is: impl Fn(&KeyState) -> bool) -> Vec<Key> {
         let mut keys: Vec<_> = self
             .iter()
-            .filter(|(_, state)| is(state))
+            .filter(|(key, state)| &***key != RULE_KEY && is(state))
             .map(|(key, _)| key.clone())
             .collect();
         keys.sort_unstable();
@@ -328,9 +351,14 @@ impl KeyTable {
 
     /// Changes every state, where the rule no longer keeps what it kept.
     pub(super) fn update_all(&mut self, mut change: impl FnMut(&mut KeyState)) {
+        self.update_with_key(|_, state| change(state));
+    }
+
+    /// As [`KeyTable::update_all`], with the key.
+    pub(super) fn update_with_key(&mut self, mut change: impl FnMut(&Key, &mut KeyState)) {
         self.bytes = 0;
         for held in &mut self.held {
-            change(&mut held.state);
+            change(&held.key, &mut held.state);
             held.dirty = [true; 2];
             held.changed = true;
             if self.is_kept {

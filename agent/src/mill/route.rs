@@ -1,12 +1,13 @@
 //! What the mill remembers for a topic: which rules run, about which key, and where in the payload
 //! each finds its inputs.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::decode::Plan;
 use crate::manifest::{Input, InputKind};
 use crate::router::{Hit, RuleIndex};
-use crate::rule::{KeySpec, key_of_topic};
+use crate::rule::{IDLE_MS, KeySpec, Stream, key_of_topic};
 use crate::state::Key;
 use crate::topic::Topic;
 
@@ -28,6 +29,15 @@ pub(super) struct Stop {
     /// The subscription whose copy the rule answers.
     pub(super) subscription: u32,
     pub(super) key: StopKey,
+    /// The topic, by which sources are told apart.
+    pub(super) source: Arc<str>,
+    /// A bit for each stream of the rule that the topic belongs to.
+    pub(super) streams: u32,
+    /// Where in the plan the time of the event is.
+    pub(super) timestamp: Option<u16>,
+    /// How late it may be by that time, and after how long without an event its source is idle.
+    pub(super) lateness_ms: i64,
+    pub(super) idle_ms: u64,
     /// The rule's inputs.
     pub(super) inputs: Box<[StopInput]>,
     /// Where the rule's table held the key the last time: a guess that is checked before it is
@@ -74,10 +84,25 @@ impl Route {
                     kind: input.kind,
                 };
                 let inputs = active.inputs.iter().map(stop_input).collect();
+                let listens = |stream: &Stream| {
+                    let mut filters = stream.mqtt.iter();
+                    stream.mqtt.is_empty() || filters.any(|filter| filter.matches(topic.as_str()))
+                };
+                let all = (0..).zip(&active.rule.streams);
+                let own: Vec<(u32, &Stream)> = all.filter(|(_, stream)| listens(stream)).collect();
+                // The first stream that says where the time is, is the one that counts.
+                let timed = own.iter().find(|(_, stream)| stream.timestamp.is_some());
+                let timed = timed.or(own.first()).map(|(_, stream)| *stream);
+                let pointer = timed.and_then(|stream| stream.timestamp.as_deref());
                 Some(Stop {
                     rule: hit.rule,
                     subscription: hit.subscription,
                     key,
+                    source: topic.as_str().into(),
+                    streams: own.iter().fold(0, |bits, (bit, _)| bits | 1 << bit),
+                    timestamp: pointer.map(|pointer| plan.add(pointer)),
+                    lateness_ms: timed.map_or(0, |stream| stream.lateness_ms),
+                    idle_ms: timed.map_or(IDLE_MS, |stream| stream.idle_ms),
                     inputs,
                     held_at: AtomicUsize::new(usize::MAX),
                 })

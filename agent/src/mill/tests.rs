@@ -1,6 +1,8 @@
 //! The mill as timelines: what comes in when, what goes out when.
 
 mod durable;
+mod event_time;
+mod reboot;
 mod windows;
 
 use std::fmt::Write as _;

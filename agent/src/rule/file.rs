@@ -1,6 +1,7 @@
 //! The shape of a rule's manifest on disk, and its way to a checked [`Rule`].
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use tidemill_sql::Options;
 use toml::Spanned;
 
 use super::{
-    Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule,
-    TopicTemplate, Triggers, WindowTable, check_pointer, window,
+    Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule, Stream,
+    TopicTemplate, Triggers, WindowTable, check_pointer, streams, window,
 };
 use crate::limits::FunctionLimits;
 use crate::schedule::Schedule;
@@ -26,9 +27,10 @@ struct File {
     #[serde(default)]
     description: String,
     durability: Option<Spanned<String>>,
-    on: Spanned<On>,
+    on: Option<Spanned<On>>,
     function: Spanned<Function>,
-    streams: Option<Spanned<toml::Table>>,
+    #[serde(default)]
+    streams: BTreeMap<String, Spanned<streams::Table>>,
     #[serde(default)]
     inputs: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
@@ -40,7 +42,7 @@ struct File {
     limits: Limits,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct On {
     #[serde(default)]
@@ -97,10 +99,6 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         let message = format!("name {name:?}: 1 to 64 of the characters a-z, 0-9 and -");
         return Err(source.error_at(&file.name.span(), message));
     }
-    if let Some(streams) = &file.streams {
-        let message = "[streams] belongs to SQL, which this version does not have yet";
-        return Err(source.error_at(&streams.span(), message));
-    }
     let is_sql = matches!(
         file.function.get_ref(),
         Function {
@@ -110,13 +108,21 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         }
     );
     let durability = durability(&source, file.durability.as_ref())?;
-    let triggers = triggers(&source, &file.on)?;
-    let key = match &file.on.get_ref().key {
+    let nothing = On::default();
+    let on = file.on.as_ref().map_or(&nothing, Spanned::get_ref);
+    let streams = streams::check(&source, &file.streams, !on.mqtt.is_empty())?;
+    let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
+    let triggers = triggers(&source, on, &on_span, &streams)?;
+    let key = match &on.key {
         Some(key) => Some(
             KeySpec::parse(key.get_ref())
                 .map_err(|why| source.error_at(&key.span(), format!("on.key: {why}")))?,
         ),
         None => None,
+    };
+    let (function, streams) = match &file.function.get_ref().sql {
+        Some(sql) if is_sql => statement(&source, &file, sql, streams)?,
+        _ => (function(&source, &file.function)?, streams),
     };
     let mut ports = BTreeMap::new();
     for (port, table) in &file.ports {
@@ -136,10 +142,7 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         durability,
         triggers,
         key,
-        function: match &file.function.get_ref().sql {
-            Some(sql) if is_sql => statement(&source, &file, sql)?,
-            _ => function(&source, &file.function)?,
-        },
+        function,
         function_span: file.function.span(),
         inputs: inputs(&source, &file.inputs)?,
         params: match is_sql {
@@ -152,6 +155,7 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
             None => WindowTable::default(),
         },
         ports,
+        streams,
         limits: limits(&source, &file.limits, gateway.limits)?,
         description: file.description,
         source: Arc::new(source),
@@ -169,28 +173,21 @@ fn durability(source: &Source, text: Option<&Spanned<String>>) -> Result<Durabil
     }
 }
 
-fn triggers(source: &Source, on: &Spanned<On>) -> Result<Triggers, FileError> {
-    let table = on.get_ref();
-    if table.mqtt.is_empty() && table.schedule.is_empty() {
-        let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]";
-        return Err(source.error_at(&on.span(), message));
-    }
-    let mut mqtt = Vec::new();
-    for text in &table.mqtt {
-        let filter = TopicFilter::new(text.get_ref())
-            .map_err(|why| why.to_string())
-            .and_then(|filter| match filter.as_str() {
-                own if own.starts_with('$') || own.starts_with("tidemill/") => Err(
-                    "topics that begin with $ or tidemill/ are out of a rule's reach".to_owned(),
-                ),
-                _ => Ok(filter),
-            })
-            .map_err(|why| {
-                source.error_at(&text.span(), format!("on.mqtt {:?}: {why}", text.get_ref()))
-            })?;
-        if !mqtt.contains(&filter) {
-            mqtt.push(filter);
+fn triggers(
+    source: &Source,
+    table: &On,
+    span: &Range<usize>,
+    streams: &[Stream],
+) -> Result<Triggers, FileError> {
+    let mut mqtt = filters(source, "on.mqtt", &table.mqtt)?;
+    for filter in streams.iter().flat_map(|stream| &stream.mqtt) {
+        if !mqtt.contains(filter) {
+            mqtt.push(filter.clone());
         }
+    }
+    if mqtt.is_empty() && table.schedule.is_empty() {
+        let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]";
+        return Err(source.error_at(span, message));
     }
     let mut schedules = Vec::new();
     for text in &table.schedule {
@@ -203,6 +200,32 @@ fn triggers(source: &Source, on: &Spanned<On>) -> Result<Triggers, FileError> {
         retained: table.retained,
         schedules,
     })
+}
+
+/// Filters on the local broker, each once.
+pub(super) fn filters(
+    source: &Source,
+    place: &str,
+    texts: &[Spanned<String>],
+) -> Result<Vec<TopicFilter>, FileError> {
+    let mut mqtt = Vec::new();
+    for text in texts {
+        let filter = TopicFilter::new(text.get_ref())
+            .map_err(|why| why.to_string())
+            .and_then(|filter| match filter.as_str() {
+                own if own.starts_with('$') || own.starts_with("tidemill/") => Err(
+                    "topics that begin with $ or tidemill/ are out of a rule's reach".to_owned(),
+                ),
+                _ => Ok(filter),
+            })
+            .map_err(|why| {
+                source.error_at(&text.span(), format!("{place} {:?}: {why}", text.get_ref()))
+            })?;
+        if !mqtt.contains(&filter) {
+            mqtt.push(filter);
+        }
+    }
+    Ok(mqtt)
 }
 
 fn function(source: &Source, function: &Spanned<Function>) -> Result<FunctionSource, FileError> {
@@ -235,7 +258,8 @@ fn statement(
     source: &Source,
     file: &File,
     sql: &Spanned<String>,
-) -> Result<FunctionSource, FileError> {
+    streams: Vec<Stream>,
+) -> Result<(FunctionSource, Vec<Stream>), FileError> {
     params(source, &file.params)?;
     let values = file.params.iter().filter_map(|(name, value)| {
         let value = super::sql::param(value.get_ref())?;
@@ -249,9 +273,10 @@ fn statement(
         name: file.name.get_ref().clone(),
         params: values.collect(),
         nulls: file.ports.values().any(is_null_sent),
+        streams: streams.iter().map(super::sql::declared).collect(),
         ..Options::default()
     };
-    super::sql::in_manifest(source, &sql.span(), sql.get_ref(), &options)
+    super::sql::in_manifest(source, &sql.span(), sql.get_ref(), &options, streams)
 }
 
 fn inputs(
@@ -554,10 +579,52 @@ topic = "alerts/{key}"
             ("[function]", "[params]\nlimit = [1]\n[function]"),
             "params.limit: a parameter is",
         );
+        let streams = |table: &str| format!("[streams.input]\n{table}\n[function]");
+        for (table, expected) in [
+            (
+                "timestamp = \"ts\"",
+                "hot.toml:6:13: streams.input.timestamp:",
+            ),
+            (
+                "lateness = \"1s\"",
+                "streams.input.lateness: needs the time of the events",
+            ),
+            (
+                "timestamp = \"/ts\"\nidle = \"0s\"",
+                "streams.input.idle: it lasts from 10ms",
+            ),
+            ("time = 1", "unknown key `time`"),
+            (
+                "fields = { a = \"flaot\" }",
+                "streams.input.fields.a: \"flaot\" is no type, there are bigint, float, string, boolean, \
+                 datetime, bytea, array, struct; did you mean \"float\"?",
+            ),
+            (
+                "timestamp = \"/ts\"\n[streams.other]\nmqtt = [\"b\"]",
+                "streams.input: write its filters",
+            ),
+        ] {
+            refused(("[function]", &streams(table)), expected);
+        }
         refused(
             ("mqtt", "schedule = [\"* * * * *\"]\nmqtt"),
             "hot.toml:3:13: on.schedule",
         );
+    }
+
+    #[test]
+    fn streams_are_numbered_as_they_stand_and_bring_their_filters() {
+        let (on, rest) = HOT.split_once("[function]").unwrap();
+        let on = on.replace("mqtt = [\"sensors/+/env\"]\n", "");
+        let streams = "[streams.right]\nmqtt = [\"b/+\"]\ntimestamp = \"/ts\"\nlateness = \"1s\"\n\
+                       [streams.left]\nmqtt = [\"a/+\", \"b/+\"]\nfields = { x = \"bigint\" }\n";
+        let rule = parse_text(&format!("{on}{streams}[function]{rest}")).unwrap();
+        let names: Vec<_> = rule.streams.iter().map(|stream| &*stream.name).collect();
+        assert_eq!(names, ["right", "left"]);
+        assert_eq!(rule.streams[0].lateness_ms, 1_000);
+        assert_eq!(rule.streams[1].fields["x"], super::super::FieldType::Bigint);
+        let filters: Vec<_> = rule.triggers.mqtt.iter().map(ToString::to_string).collect();
+        assert_eq!(filters, ["b/+", "a/+"]);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use tidemill_sql::{Compiled, Options, SqlError, compile};
 use tidemill_values::Value;
 
 use super::{
-    Durability, FunctionSource, Gateway, Placed, Port, Priority, Rule, Statement, TopicTemplate,
-    Triggers,
+    Durability, FunctionSource, Gateway, IDLE_MS, Placed, Port, Priority, Rule, Statement, Stream,
+    TopicTemplate, Triggers, WindowTable,
 };
 use crate::config::LOCAL;
 use crate::text::{FileError, Source};
@@ -26,7 +26,17 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
     };
     let whole = 0..source.text.len();
     let compiled = compile(&source.text, &options).map_err(|error| in_file(&source, 0, &error))?;
-    let filters = filters(&source, &whole, &compiled)?;
+    let streams: Vec<Stream> = compiled
+        .streams
+        .iter()
+        .map(|stream| own_stream(&source, &whole, stream))
+        .collect::<Result<_, _>>()?;
+    let mut filters: Vec<TopicFilter> = Vec::new();
+    for filter in streams.iter().flat_map(|stream| &stream.mqtt) {
+        if !filters.contains(filter) {
+            filters.push(filter.clone());
+        }
+    }
     let template = TopicTemplate::parse("out", &name, gateway.id);
     let out = Port {
         to: LOCAL.to_owned(),
@@ -54,7 +64,8 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
         function_span: whole,
         inputs: BTreeMap::new(),
         params: BTreeMap::new(),
-        window: Default::default(),
+        window: WindowTable::default(),
+        streams,
         ports: BTreeMap::from([("out".to_owned(), placed)]),
         limits: *gateway.limits,
         source: Arc::new(source),
@@ -67,12 +78,16 @@ pub(super) fn in_manifest(
     span: &Range<usize>,
     sql: &str,
     options: &Options,
-) -> Result<FunctionSource, FileError> {
+    streams: Vec<Stream>,
+) -> Result<(FunctionSource, Vec<Stream>), FileError> {
     // Where the statement stands as it is, errors point into it.
     let written = source.text.get(span.clone()).unwrap_or_default();
     let offset = written.find(sql).map(|at| span.start + at);
     match compile(sql, options) {
-        Ok(compiled) => Ok(function(sql.to_owned(), compiled)),
+        Ok(compiled) => {
+            let streams = in_order(source, span, &compiled, streams)?;
+            Ok((function(sql.to_owned(), compiled), streams))
+        }
         Err(error) => Err(match offset {
             Some(offset) => in_file(source, offset, &error),
             None => source.error_at(span, format!("{error}\n{}", error.excerpt(sql))),
@@ -88,6 +103,63 @@ fn function(sql: String, compiled: Compiled) -> FunctionSource {
     }))
 }
 
+/// What a manifest declares of a stream, for the compiler.
+pub(super) fn declared(stream: &Stream) -> tidemill_sql::Stream {
+    tidemill_sql::Stream {
+        name: stream.name.clone(),
+        source: stream.name.clone(),
+        declared: true,
+        filters: stream.mqtt.iter().map(ToString::to_string).collect(),
+        fields: stream
+            .fields
+            .iter()
+            .map(|(name, ty)| (name.clone(), *ty))
+            .collect(),
+        timestamp: stream.timestamp.clone(),
+    }
+}
+
+/// The streams of the manifest in the order of the statement, whose code knows them by their numbers.
+fn in_order(
+    source: &Source,
+    span: &Range<usize>,
+    compiled: &Compiled,
+    manifest: Vec<Stream>,
+) -> Result<Vec<Stream>, FileError> {
+    if manifest.is_empty() && compiled.streams.iter().all(|stream| !stream.declared) {
+        let [_] = &*compiled.streams else {
+            let message = "a statement of several streams needs [streams.NAME] for each, with mqtt = [\"filter\"]";
+            return Err(source.error_at(span, message));
+        };
+        return Ok(manifest);
+    }
+    let by_name = |stream: &tidemill_sql::Stream| {
+        let known = manifest.iter().find(|known| known.name == stream.source);
+        match known {
+            Some(known) => Ok(known.clone()),
+            None => own_stream(source, span, stream),
+        }
+    };
+    compiled.streams.iter().map(by_name).collect()
+}
+
+/// A stream as the statement declares it.
+fn own_stream(
+    source: &Source,
+    span: &Range<usize>,
+    stream: &tidemill_sql::Stream,
+) -> Result<Stream, FileError> {
+    Ok(Stream {
+        name: stream.name.clone(),
+        mqtt: topic_filters(source, span, &stream.filters)?,
+        timestamp: stream.timestamp.clone(),
+        lateness_ms: 0,
+        allowed_late_ms: 0,
+        idle_ms: IDLE_MS,
+        fields: stream.fields.iter().cloned().collect(),
+    })
+}
+
 /// The error with its place in the file, and the line that is wrong.
 fn in_file(source: &Source, offset: usize, error: &SqlError) -> FileError {
     let moved = SqlError {
@@ -98,13 +170,13 @@ fn in_file(source: &Source, offset: usize, error: &SqlError) -> FileError {
     source.error_at(&moved.span, message)
 }
 
-fn filters(
+fn topic_filters(
     source: &Source,
     span: &Range<usize>,
-    compiled: &Compiled,
+    texts: &[String],
 ) -> Result<Vec<TopicFilter>, FileError> {
     let mut filters: Vec<TopicFilter> = Vec::new();
-    for text in compiled.streams.iter().flat_map(|stream| &stream.filters) {
+    for text in texts {
         let filter = TopicFilter::new(text)
             .map_err(|why| source.error_at(span, format!("the topic {text:?}: {why}")))?;
         if !filters.contains(&filter) {

@@ -72,10 +72,10 @@ impl KeyState {
 }
 
 /// Moves the times of all rows: those of monotonic time, when another boot begins.
-pub fn shift_rows(entries: &mut Entries, by: i64) {
+pub fn shift_rows(entries: &mut Entries, place: impl Fn(i64) -> i64) {
     entries.update(&PREFIX, |value| {
-        if let (Some(at), Some(place)) = (time_of(value), value.get_mut(..TIME_BYTES)) {
-            place.copy_from_slice(&at.saturating_add(by).to_le_bytes());
+        if let (Some(at), Some(time)) = (time_of(value), value.get_mut(..TIME_BYTES)) {
+            time.copy_from_slice(&place(at).to_le_bytes());
         }
     });
 }
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(rows(&state), expected);
         let first = state.rows().next().unwrap().0;
         state.remove_row(first);
-        shift_rows(&mut state.entries, 100);
+        shift_rows(&mut state.entries, |at| at + 100);
         assert_eq!(rows(&state), [(97, b"b".to_vec()), (107, vec![])]);
     }
 }

@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
         "outbox",
         "receipts",
         "router",
+        "watermark",
         "window",
     ],
     &["function"],

@@ -42,8 +42,12 @@ pub struct Options {
 /// A stream that a statement reads.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stream {
-    /// What FROM calls it.
+    /// What FROM calls it: the name behind AS, if there is one.
     pub name: String,
+    /// The name in front of AS, by which it is declared.
+    pub source: String,
+    /// Whether the rule or the statement declares it.
+    pub declared: bool,
     /// Topic filters that it listens to; none where the statement's name for it is the topic.
     pub filters: Vec<String>,
     /// Types of fields.
@@ -209,7 +213,7 @@ impl<'a> Compiler<'a> {
 
     fn build(mut self, sql: &str) -> Result<Compiled, SqlError> {
         let mut manifest = Map::new();
-        manifest.insert("abi".to_owned(), 1.into());
+        manifest.insert("abi".to_owned(), tidemill_abi::VERSION.into());
         if !self.options.name.is_empty() {
             manifest.insert("name".to_owned(), self.options.name.as_str().into());
         }
@@ -470,6 +474,8 @@ fn streams(
         }
         let mut stream = given.cloned().unwrap_or_default();
         stream.name.clone_from(&source.name);
+        stream.source.clone_from(&source.stream);
+        stream.declared = given.is_some() || declared.is_some();
         if let Some(declared) = declared {
             let topic = declared.source.as_ref().map(|(topic, _)| topic.clone());
             stream.filters = vec![topic.unwrap_or_else(|| declared.name.clone())];

@@ -1,12 +1,11 @@
 //! Windows that fire: `on_window` is called once per key that has something in them, in the order of
 //! the keys' names.
 
-use crate::clock::signed;
 use crate::frame::Frame;
 use crate::function::Handler;
 use crate::manifest::WindowKind;
-use crate::state::{Key, KeyState, OpenPane, Pane};
-use crate::window::{Moment, Window, relabelled};
+use crate::state::{Key, KeyState, OpenPane, Pane, RowName};
+use crate::window::{Moment, Window, pane_of, relabelled};
 
 use super::window::is_part_of;
 use super::{Active, Step};
@@ -15,12 +14,86 @@ use super::{Active, Step};
 const FIRING: u32 = 1 << 31;
 
 impl Active {
-    /// Closes the panes of all keys that are due.
-    pub(in crate::mill) fn close_panes(&mut self, frame: &mut Box<Frame>, step: &mut Step<'_>) {
-        let now = signed(step.now.mono_ms);
-        while let Some(open) = self.panes.first().copied().filter(|pane| pane.due <= now) {
-            self.panes.remove(0);
+    /// Closes the panes of all keys that are due, and forgets those that cannot fire again.
+    pub(in crate::mill) fn close_panes(
+        &mut self,
+        until: i64,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let late_ms = self.window.map_or(0, |window| window.allowed_late_ms);
+        while let Some(at) = self.panes.iter().position(|p| !p.fired && p.due <= until) {
+            let open = self.panes.remove(at);
+            if late_ms > 0 {
+                self.panes.insert(
+                    at,
+                    OpenPane {
+                        fired: true,
+                        ..open
+                    },
+                );
+                if let Some(time) = &mut self.time {
+                    time.look_at(open.due.saturating_add(late_ms), None);
+                }
+            }
             self.close_pane(open, frame, step);
+        }
+        while let Some(at) = self
+            .panes
+            .iter()
+            .position(|p| p.fired && p.due.saturating_add(late_ms) <= until)
+        {
+            let open = self.panes.remove(at);
+            self.forget_pane(&open, frame, step);
+        }
+    }
+
+    /// Lets go of what keys kept of a pane that cannot fire again.
+    fn forget_pane(&mut self, open: &OpenPane, frame: &mut Box<Frame>, step: &mut Step<'_>) {
+        let has_part = |state: &KeyState| state.panes.iter().any(|pane| is_part_of(pane, open));
+        for key in self.keys.like(has_part) {
+            let place = self.keys.find(&key);
+            self.lend(&key, place, frame);
+            frame.state.panes.retain(|pane| !is_part_of(pane, open));
+            self.let_go_of_rows(&key, frame);
+            self.take_back(&key, place, true, frame, step);
+        }
+    }
+
+    /// Lets go of the rows that no pane needs.
+    fn let_go_of_rows(&mut self, key: &Key, frame: &mut Frame) {
+        let needed = self.panes.iter().map(|pane| pane.from).min();
+        self.remove_rows(key, frame, |at| needed.is_none_or(|from| at < from));
+    }
+
+    /// A pane of which an event came late fires again for its key.
+    pub(super) fn fire_again(
+        &mut self,
+        open: &OpenPane,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        let labels = (open.start_ms, open.end_ms);
+        match self.window.is_some_and(|window| window.rows) {
+            true => self.close_rows(open, labels, key, frame, step),
+            false => self.close_slots(open, labels, key, frame, step),
+        }
+    }
+
+    /// The panes that a late row joined fire again for its key.
+    pub(super) fn fire_late(
+        &mut self,
+        moment: Moment,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        for at in 0..self.panes.len() {
+            let open = self.panes.get(at).copied();
+            if let Some(open) = open.filter(|open| open.fired && open.holds(moment.at)) {
+                self.fire_again(&open, key, frame, step);
+            }
         }
     }
 
@@ -62,13 +135,21 @@ impl Active {
         let Some(at) = panes.iter().position(|pane| is_part_of(pane, open)) else {
             return;
         };
-        let pane = Pane {
+        let pane = panes.remove(at);
+        if pane.folded == 0 {
+            return;
+        }
+        let own = (pane.start_ms, pane.end_ms);
+        let labelled = Pane {
             start_ms,
             end_ms,
-            ..panes.remove(at)
+            ..pane
         };
-        if pane.folded > 0 {
-            self.fire(pane, |_| false, key, frame, step);
+        let mut pane = self.fire(labelled, |_| false, key, frame, step);
+        if self.can_fire_again() {
+            (pane.start_ms, pane.end_ms) = own;
+            pane.fired += 1;
+            frame.state.panes.insert(at, pane);
         }
     }
 
@@ -81,20 +162,31 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) {
+        let panes = &mut frame.state.panes;
+        let known = panes.iter().position(|pane| is_part_of(pane, open));
+        let pane = known.map(|at| panes.remove(at));
         let pane = Pane {
             start_ms,
             end_ms,
-            ..Pane::default()
+            ..pane.unwrap_or_else(|| pane_of(open))
         };
-        self.fire(pane, |at| open.holds(at), key, frame, step);
-        let needed = self.panes.iter().map(|pane| pane.from).min();
-        self.remove_rows(key, frame, |at| needed.is_none_or(|from| at < from));
+        let mut pane = self.fire(pane, |at| open.holds(at), key, frame, step);
+        if self.can_fire_again() {
+            pane.fired += 1;
+            frame.state.panes.push(pane);
+        }
+        self.let_go_of_rows(key, frame);
+    }
+
+    fn can_fire_again(&self) -> bool {
+        self.window.is_some_and(|window| window.allowed_late_ms > 0)
     }
 
     /// Closes the panes of a key that are due.
     pub(in crate::mill) fn close_panes_of(
         &mut self,
         key: &Key,
+        moment: Moment,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) {
@@ -102,7 +194,6 @@ impl Active {
             return;
         };
         self.lend(key, Some(place), frame);
-        let moment = Moment::now(step.now);
         self.close_due(window, moment, key, frame, step);
         self.take_back(key, Some(place), true, frame, step);
     }
@@ -177,9 +268,13 @@ impl Active {
     ) -> Pane {
         let before = (frame.event_ms, frame.call);
         (frame.event_ms, frame.call) = (pane.end_ms, frame.call | FIRING);
+        let mut rows: Vec<(RowName, i64)> =
+            frame.state.rows().filter(|(_, at)| holds(*at)).collect();
+        if self.time.is_some() {
+            rows.sort_by_key(|(_, at)| *at);
+        }
         frame.rows.clear();
-        let rows = frame.state.rows().filter(|(_, at)| holds(*at));
-        frame.rows.extend(rows.map(|(name, _)| name));
+        frame.rows.extend(rows.into_iter().map(|(name, _)| name));
         let mut pane = pane;
         if self.window.is_some_and(|window| window.rows) {
             pane.folded = frame.rows.len() as u64;

@@ -4,7 +4,6 @@
 use tidemill_abi::limit;
 
 use crate::frame::Frame;
-use crate::mill::due::{What, at_least_0};
 use crate::state::{Key, Pane, RowName};
 use crate::window::{Moment, Window};
 
@@ -74,12 +73,6 @@ impl Active {
         for name in rows {
             self.remove_row(name, key, frame);
         }
-    }
-
-    /// Sees to it that a key's pane is looked at when it is due.
-    pub(super) fn look_at(&self, due: i64, key: &Key, step: &mut Step<'_>) {
-        step.due
-            .insert(at_least_0(due), What::KeyPane(self.index, key.clone()));
     }
 
     /// Rows join the session of their key, or begin one.

@@ -38,6 +38,9 @@ impl Active {
                 continue;
             };
             let folded = self.fold(&open, key, frame, step)?;
+            if open.fired {
+                self.fire_again(&open, key, frame, step);
+            }
             if folded == Fate::Emitting || fate == Fate::Filtered {
                 fate = folded;
             }
@@ -48,9 +51,29 @@ impl Active {
     /// Opens the panes that a moment belongs to, as far as they are not there.
     pub(super) fn open_panes(&mut self, window: Window, moment: Moment, step: &mut Step<'_>) {
         let index = self.index;
-        window.open(&mut self.panes, moment, |pane| {
-            step.due.insert(at_least_0(pane.due), What::Pane(index));
-        });
+        let Self { panes, time, .. } = self;
+        match time {
+            None => window.open(panes, moment, i64::MIN, |pane| {
+                step.due.insert(at_least_0(pane.due), What::Pane(index));
+            }),
+            Some(time) => {
+                let gone_until = time.gone_until(window.allowed_late_ms);
+                window.open(panes, moment, gone_until, |pane| {
+                    time.look_at(pane.due, None)
+                });
+            }
+        }
+    }
+
+    /// Sees to it that a key's pane is looked at when it is due.
+    pub(super) fn look_at(&mut self, due: i64, key: &Key, step: &mut Step<'_>) {
+        match &mut self.time {
+            Some(time) => time.look_at(due, Some(key.clone())),
+            None => {
+                let what = What::KeyPane(self.index, key.clone());
+                step.due.insert(at_least_0(due), what);
+            }
+        }
     }
 
     /// Folds the event into one pane of its key.
@@ -108,6 +131,7 @@ impl Active {
                 self.open_panes(window, moment, step);
                 if self.panes.iter().any(|pane| pane.holds(moment.at)) {
                     self.put_rows(&rows, moment, key, frame);
+                    self.fire_late(moment, key, frame, step);
                 }
             }
             WindowKind::Session => self.extend_session(window, &rows, moment, key, frame, step),

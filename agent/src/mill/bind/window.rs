@@ -10,6 +10,12 @@ use crate::window::Window;
 /// The window that the host keeps for a rule.
 pub(super) fn resolve(rule: &Rule, module: &Module) -> Result<Option<Window>, FileError> {
     let mut said = rule.window.placed();
+    let on_grid = |spec: &WindowSpec| spec.kind.is_on_grid();
+    if allowed_late(rule) > 0 && !module.manifest.window.as_ref().is_some_and(on_grid) {
+        let message =
+            "streams: allowed_late is for tumbling and hopping windows, which can fire again";
+        return Err(rule.source.error_at(&rule.function_span, message));
+    }
     let Some(spec) = module.manifest.window else {
         return match said.next() {
             None => Ok(None),
@@ -87,9 +93,15 @@ fn lengths(rule: &Rule, spec: &WindowSpec) -> Result<Window, FileError> {
         every,
         slots: spec.slots,
         rows: spec.rows,
-        event_time: false,
-        allowed_late_ms: 0,
+        event_time: rule.is_by_event_time(),
+        allowed_late_ms: allowed_late(rule),
     })
+}
+
+/// How long a window may fire again: what the most patient stream allows.
+fn allowed_late(rule: &Rule) -> i64 {
+    let allowed = rule.streams.iter().map(|stream| stream.allowed_late_ms);
+    allowed.max().unwrap_or(0)
 }
 
 /// Panes that are open at a time: each event may be folded into every one of them.

@@ -12,25 +12,25 @@ use crate::outbox::{Destination, Outlet};
 type Pond = (u64, BTreeMap<Vec<u8>, Vec<u8>>);
 
 /// A mill with a journal and two ponds, all of which may crash.
-struct Gateway {
+pub(super) struct Gateway {
     rules: Vec<(String, &'static str)>,
-    mill: Mill,
-    now: Now,
+    pub(super) mill: Mill,
+    pub(super) now: Now,
     journal: Vec<(u64, Vec<u8>)>,
     ponds: [Pond; 2],
     /// Handed to the journal and not durable yet.
     unsynced: Vec<(u64, Vec<u8>)>,
-    said: String,
+    pub(super) said: String,
     /// What was said at the last start, before anything came in.
     deployed: String,
     /// What was said at the last start.
-    resumed: String,
+    pub(super) resumed: String,
     outlet: Outlet,
-    boot: &'static str,
+    pub(super) boot: &'static str,
 }
 
 impl Gateway {
-    fn new(rules: &[(String, &'static str)]) -> Self {
+    pub(super) fn new(rules: &[(String, &'static str)]) -> Self {
         let mut gateway = Self {
             rules: rules.to_vec(),
             mill: Mill::new(),
@@ -113,7 +113,7 @@ impl Gateway {
         self.resumed = std::mem::take(&mut self.said);
     }
 
-    fn deploy(&mut self, rules: &[(String, &'static str)]) {
+    pub(super) fn deploy(&mut self, rules: &[(String, &'static str)]) {
         self.rules = rules.to_vec();
         let rules = bind(&self.rules);
         let subscriptions = subscriptions(&rules, &[]);
@@ -126,7 +126,7 @@ impl Gateway {
         self.carry_out(out);
     }
 
-    fn step(&mut self, input: Input) -> &mut Self {
+    pub(super) fn step(&mut self, input: Input) -> &mut Self {
         let mut out = Vec::new();
         self.mill.step(self.now, input, &mut out);
         self.carry_out(out);
@@ -183,20 +183,20 @@ impl Gateway {
     }
 
     /// The sync returns: everything handed over is durable.
-    fn sync(&mut self) -> &mut Self {
+    pub(super) fn sync(&mut self) -> &mut Self {
         self.journal.append(&mut self.unsynced);
         let lsn = self.journal.last().map_or(0, |(lsn, _)| *lsn);
         self.step(Input::Durable(lsn))
     }
 
     /// A power cut: what was not durable is gone.
-    fn crash(&mut self) -> &mut Self {
+    pub(super) fn crash(&mut self) -> &mut Self {
         self.unsynced.clear();
         self.start();
         self
     }
 
-    fn after(&mut self, ms: u64) -> &mut Self {
+    pub(super) fn after(&mut self, ms: u64) -> &mut Self {
         self.now = Now {
             mono_ms: self.now.mono_ms + ms,
             wall_ms: self.now.wall_at(self.now.mono_ms + ms),
@@ -205,7 +205,13 @@ impl Gateway {
         self.step(Input::Tick)
     }
 
-    fn event(&mut self, packet: u16, dup: bool, topic: &str, payload: &str) -> &mut Self {
+    pub(super) fn event(
+        &mut self,
+        packet: u16,
+        dup: bool,
+        topic: &str,
+        payload: &str,
+    ) -> &mut Self {
         let mut event = Event::new(
             Topic::new(topic).unwrap(),
             payload.to_owned(),
@@ -230,7 +236,7 @@ impl Gateway {
     }
 
     #[track_caller]
-    fn expect(&mut self, lines: &[&str]) -> &mut Self {
+    pub(super) fn expect(&mut self, lines: &[&str]) -> &mut Self {
         let said = std::mem::take(&mut self.said);
         assert_eq!(said.lines().collect::<Vec<_>>(), lines);
         let mut out = Vec::new();

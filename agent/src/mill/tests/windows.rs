@@ -339,3 +339,31 @@ fn lengths_of_the_rule_win_and_others_are_refused() {
         .at(1_000)
         .expect(&["50 out/w/a 0-50:x"]);
 }
+
+#[test]
+fn a_million_keys_leave_the_window_bounded_and_are_counted() {
+    let manifest =
+        rule("w", "mqtt = [\"s/+\"]") + "[window]\ntumbling = \"1m\"\n[limits]\nkeys = 10_000\n";
+    let mut bench = Bench::new(&[(manifest, PANES)]);
+    let events = |from: u32| {
+        let event = |n: u32| Event::new(Topic::new(&format!("s/{n}")).unwrap(), "x", 0);
+        (from..from + 1_000).map(event).collect()
+    };
+    // A build for debugging takes 20 s for all of them.
+    let thousands = if cfg!(debug_assertions) { 100 } else { 1_000 };
+    for thousand in 0..thousands {
+        bench.step(Input::Events(events(thousand * 1_000)));
+    }
+    let received = u64::from(thousands) * 1_000;
+    let ledger = bench.ledger("w");
+    assert_eq!((ledger.received, ledger.absorbed), (received, received));
+    let active = &bench.mill.rules[0];
+    let (held, bytes) = (active.keys.len(), active.keys.bytes());
+    assert!(
+        (9_000..=10_000).contains(&held) && bytes <= 1 << 20,
+        "{held} {bytes}"
+    );
+    assert_eq!(ledger.keys_evicted + held as u64, received);
+    bench.at(60_000);
+    assert_eq!(bench.said.lines().count(), held);
+}

@@ -246,18 +246,18 @@ impl<'a> Compiler<'a> {
             scope.body.push(Instruction::BrIf(0));
         }
         let mut given = 0;
+        if function.name == "deduplicate" {
+            // It gives back rows, which it is handed in front of its arguments.
+            scope.body.i32(value::ANY_STREAM);
+            self.module.call(&mut scope.body, import::V_ROW);
+            self.module.call(&mut scope.body, import::V_ARG);
+            given += 1;
+        }
         for arg in &call.args {
             match (&arg.node, function.name) {
                 (Node::Star(_), "count") => scope.body.i32(value::TRUE),
                 _ => self.expression(scope, arg)?,
             }
-            self.module.call(&mut scope.body, import::V_ARG);
-            given += 1;
-        }
-        if function.name == "deduplicate" {
-            // It gives back rows, which it is handed behind its arguments.
-            scope.body.i32(value::ANY_STREAM);
-            self.module.call(&mut scope.body, import::V_ROW);
             self.module.call(&mut scope.body, import::V_ARG);
             given += 1;
         }

@@ -1,0 +1,389 @@
+//! Rules whose time is that of their events: each event waits until the watermark passes it, and is then
+//! worked on in the order in which they happened, whether there is a window or not. What falls due at
+//! a moment of event time comes before an event of that moment.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tidemill_abi::flag;
+
+use crate::clock::{Now, Quality};
+use crate::decode::DecodeError;
+use crate::frame::Frame;
+use crate::ledger::Fate;
+use crate::manifest::WindowKind;
+use crate::mill::due::What;
+use crate::mill::output::{Emitted, Output, PortBinding};
+use crate::mill::route::{Route, Stop};
+use crate::record::Waiting;
+use crate::router::Hit;
+use crate::state::time::{self, RULE_KEY};
+use crate::state::{Key, KeyState};
+use crate::topic::Topic;
+use crate::value::Scalar;
+use crate::watermark::{Arrival, Watermark};
+use crate::window::{Moment, Window};
+
+use super::{Active, Step};
+
+/// Events of a rule that may wait: beyond it, and beyond half of what the rule may keep, the oldest does
+/// not wait any longer.
+const WAITING_MAX: usize = 16_384;
+
+/// The time of a rule's events.
+pub(in crate::mill) struct EventTime {
+    pub(super) watermark: Watermark,
+    /// What falls due of the rule, or of a key, in event time.
+    due: BTreeSet<(i64, Option<Key>)>,
+    /// Counts events that wait, so that those of one moment keep their order.
+    pub(super) number: u64,
+    pub(super) waiting: usize,
+    pub(super) waiting_bytes: usize,
+    /// The way of the events of one topic, as far as this rule is concerned.
+    route: Option<(Topic, Arc<Route>)>,
+    /// Where events go that come too late.
+    late: Option<Arc<PortBinding>>,
+    /// When a source is looked at that may be idle then.
+    idle_at: Option<u64>,
+    /// The event at work came late.
+    is_late: bool,
+}
+
+impl EventTime {
+    pub(in crate::mill) fn new(
+        streams: usize,
+        late: Option<Arc<PortBinding>>,
+        floor_ms: i64,
+        now: Now,
+    ) -> Self {
+        let all = (0..streams).fold(0, |bits, stream| bits | 1 << stream);
+        Self {
+            watermark: Watermark::new(all, floor_ms, now),
+            due: BTreeSet::new(),
+            number: 0,
+            waiting: 0,
+            waiting_bytes: 0,
+            route: None,
+            late,
+            idle_at: None,
+            is_late: false,
+        }
+    }
+
+    /// What was due until then is gone, as far as the event at work is concerned.
+    pub(super) fn gone_until(&self, allowed_late_ms: i64) -> i64 {
+        let current = self.watermark.current().filter(|_| self.is_late);
+        current.map_or(i64::MIN, |current| current.saturating_sub(allowed_late_ms))
+    }
+
+    /// Something falls due in event time, of the rule or of a key.
+    pub(super) fn look_at(&mut self, due: i64, whose: Option<Key>) {
+        self.due.insert((due, whose));
+    }
+}
+
+/// What is next.
+enum Next {
+    Due(i64, Option<Key>),
+    Event(i64, u64),
+}
+
+impl Active {
+    /// Takes an event in that has a time of its own; it is worked on once the watermark passes it.
+    pub(super) fn arrive(
+        &mut self,
+        stop: &Stop,
+        decoded: Result<(), &DecodeError>,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Fate {
+        let Some(mut time) = self.time.take() else {
+            return Fate::Filtered;
+        };
+        let before = time.watermark.current();
+        let (judged, forgotten) = time.watermark.arrive(
+            Arrival {
+                source: &stop.source,
+                streams: stop.streams,
+                timestamp: decoded.ok().and_then(|()| timestamp(stop, frame)),
+                arrival_ms: frame.event.arrival_ms,
+                lateness_ms: stop.lateness_ms,
+                idle_ms: stop.idle_ms,
+            },
+            step.now,
+        );
+        (frame.event_ms, frame.streams) = (judged.event_ms, stop.streams);
+        frame.flags = flags(step.now, judged.is_bad, judged.is_late);
+        let mut state = self.lend_own();
+        if let Some(forgotten) = forgotten {
+            self.remove_own(&mut state, &time::source_name(&forgotten));
+        }
+        if let Some(source) = time.watermark.source(&stop.source) {
+            let known = (source.mark, source.claim, source.streams);
+            self.put_own(&mut state, time::source_entry(&stop.source, known));
+        }
+        if !judged.is_late {
+            self.wait(&mut time, &mut state, frame);
+        }
+        time.watermark.advance(step.now);
+        self.tell_watermark(&time, &mut state, before);
+        self.take_own_back(state);
+        self.time = Some(time);
+        // An event that waits is counted once it is worked on.
+        let mut fate = Fate::Absorbed;
+        if judged.is_late {
+            fate = self.too_late(stop, decoded, frame, step);
+            self.ledger.enter(fate);
+        }
+        if let Some(mut time) = self.time.take() {
+            self.schedule(&mut time, step);
+            self.time = Some(time);
+        }
+        fate
+    }
+
+    /// Keeps an event until the watermark passes it.
+    fn wait(&mut self, time: &mut EventTime, state: &mut KeyState, frame: &Frame) {
+        let waiting = Waiting {
+            event: frame.event.clone(),
+            event_ms: frame.event_ms,
+            flags: frame.flags,
+            streams: frame.streams,
+            in_seq: frame.in_seq,
+        };
+        let name = time::waiting_name(frame.event_ms, time.number);
+        let record = waiting.encode();
+        time.number += 1;
+        time.waiting += 1;
+        time.waiting_bytes += record.len();
+        self.put_own(state, (name, record.into()));
+        let too_many = time.waiting > WAITING_MAX;
+        if too_many || time.waiting_bytes > self.state_bytes_max / 2 {
+            let oldest = time::waiting(&state.entries).next();
+            if let Some((event_ms, _, _)) = oldest {
+                time.watermark.force(event_ms);
+            }
+        }
+    }
+
+    /// An event that the watermark has passed: its window may fire again, or it goes to the port for
+    /// late ones, and is counted.
+    fn too_late(
+        &mut self,
+        stop: &Stop,
+        decoded: Result<(), &DecodeError>,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Fate {
+        self.set_late(true);
+        let holds = |window: Window| {
+            let time = self.time.as_ref();
+            let gone_until = time.map(|time| time.gone_until(window.allowed_late_ms));
+            window.allowed_late_ms > 0 && Some(window.last_end(frame.event_ms)) > gone_until
+        };
+        let tried = self
+            .window
+            .is_some_and(holds)
+            .then(|| self.try_event(stop, decoded, frame, step));
+        self.set_late(false);
+        match tried {
+            None => {}
+            Some(Ok(fate)) => return fate,
+            Some(Err(fault)) => {
+                self.bury(fault, frame, step);
+                return Fate::Dead;
+            }
+        }
+        let late = self.time.as_ref().and_then(|time| time.late.clone());
+        if let Some(port) = late {
+            let key = self
+                .key_of(&stop.key, frame)
+                .unwrap_or_else(|_| RULE_KEY.into());
+            // A key that cannot be told, or cannot stand in a topic, costs the copy, not the count.
+            if let Ok(topic) = port.topic.render(&key) {
+                self.ledger.emissions += 1;
+                step.out.push(Output::Emission(Emitted {
+                    port,
+                    key,
+                    topic,
+                    payload: frame.event.payload.clone(),
+                    at_ms: step.now.wall_ms,
+                    together: (i64::MIN, 0),
+                }));
+            }
+        }
+        Fate::Dropped("late")
+    }
+
+    fn set_late(&mut self, is_late: bool) {
+        if let Some(time) = &mut self.time {
+            time.is_late = is_late;
+        }
+    }
+
+    /// Works on the next of what the watermark has passed.
+    pub(in crate::mill) fn release(&mut self, frame: &mut Box<Frame>, step: &mut Step<'_>) {
+        let Some(mut time) = self.time.take() else {
+            return;
+        };
+        let before = time.watermark.current();
+        if time.watermark.advance(step.now) {
+            let mut state = self.lend_own();
+            self.tell_watermark(&time, &mut state, before);
+            self.take_own_back(state);
+        }
+        let next = self.next(&time);
+        if let Some(Next::Due(due, whose)) = &next {
+            time.due.remove(&(*due, whose.clone()));
+        }
+        self.time = Some(time);
+        match next {
+            None => {}
+            Some(Next::Due(due, None)) => self.close_panes(due, frame, step),
+            Some(Next::Due(due, Some(key))) => {
+                self.close_panes_of(&key, Moment::of_event(due), frame, step);
+            }
+            Some(Next::Event(event_ms, number)) => self.work_on(event_ms, number, frame, step),
+        }
+        if let Some(mut time) = self.time.take() {
+            self.schedule(&mut time, step);
+            self.time = Some(time);
+        }
+    }
+
+    /// What the watermark has passed and is next.
+    fn next(&self, time: &EventTime) -> Option<Next> {
+        let current = time.watermark.current()?;
+        // A sliding window fires once everything of the moment of its trigger is there.
+        let at_once = |window: Window| window.kind == WindowKind::Sliding && window.delay_ms == 0;
+        let reach = current.saturating_add(i64::from(self.window.is_some_and(at_once)));
+        let due = time.due.first().filter(|(due, _)| *due <= reach);
+        let own = self
+            .keys
+            .find(RULE_KEY)
+            .and_then(|place| self.keys.state_at(place));
+        let event = own.and_then(|state| time::waiting(&state.entries).next());
+        let event = event.filter(|(event_ms, ..)| *event_ms <= current);
+        match (due, event) {
+            (Some((due, whose)), event) if event.is_none_or(|(at, ..)| *due <= at) => {
+                Some(Next::Due(*due, whose.clone()))
+            }
+            (_, Some((event_ms, number, _))) => Some(Next::Event(event_ms, number)),
+            _ => None,
+        }
+    }
+
+    /// Works on an event that has waited.
+    fn work_on(&mut self, event_ms: i64, number: u64, frame: &mut Box<Frame>, step: &mut Step<'_>) {
+        let name = time::waiting_name(event_ms, number);
+        let mut state = self.lend_own();
+        let record = state.entries.get(&name).cloned().unwrap_or_default();
+        self.remove_own(&mut state, &name);
+        self.take_own_back(state);
+        if let Some(time) = &mut self.time {
+            time.waiting = time.waiting.saturating_sub(1);
+            time.waiting_bytes = time.waiting_bytes.saturating_sub(record.len());
+        }
+        let Ok(waiting) = Waiting::decode(&record) else {
+            return;
+        };
+        frame.event_ms = waiting.event_ms;
+        (frame.flags, frame.streams) = (waiting.flags, waiting.streams);
+        frame.in_seq = waiting.in_seq;
+        frame.event = waiting.event;
+        let route = self.route_of(&frame.event.topic);
+        let Some(stop) = route.stops.first() else {
+            return;
+        };
+        let Frame { event, decoded, .. } = &mut **frame;
+        let decoded = match route.plan.is_empty() {
+            true => Ok(()),
+            false => route.plan.decode(&event.payload, decoded),
+        };
+        let fate = match self.try_event(stop, decoded.as_ref().copied(), frame, step) {
+            Ok(fate) => fate,
+            Err(fault) => {
+                self.bury(fault, frame, step);
+                Fate::Dead
+            }
+        };
+        self.ledger.enter(fate);
+    }
+
+    /// The way of a topic's events, as far as this rule is concerned.
+    fn route_of(&mut self, topic: &Topic) -> Arc<Route> {
+        let known = self.time.as_ref().and_then(|time| time.route.as_ref());
+        if let Some((_, route)) = known.filter(|(known, _)| known.as_str() == topic.as_str()) {
+            return Arc::clone(route);
+        }
+        let hit = Hit {
+            rule: 0,
+            subscription: 0,
+            rank: 0,
+        };
+        let route = Arc::new(Route::new(&[hit], std::slice::from_ref(self), topic));
+        if let Some(time) = &mut self.time {
+            time.route = Some((topic.clone(), Arc::clone(&route)));
+        }
+        route
+    }
+
+    /// Sees to it that what the watermark has passed is worked on, and that a source is looked at when
+    /// it may have become idle.
+    fn schedule(&self, time: &mut EventTime, step: &mut Step<'_>) {
+        if self.next(time).is_some() {
+            step.due.insert(step.now.mono_ms, What::Release(self.index));
+            return;
+        }
+        let idle_at = time.watermark.next_idle_mono_ms();
+        if let Some(at) = idle_at.filter(|at| *at > step.now.mono_ms && time.idle_at != idle_at) {
+            if let Some(old) = time.idle_at.replace(at) {
+                step.due.remove(old, What::Release(self.index));
+            }
+            step.due.insert(at, What::Release(self.index));
+        }
+    }
+
+    fn tell_watermark(&mut self, time: &EventTime, state: &mut KeyState, before: Option<i64>) {
+        if let Some(current) = time.watermark.current().filter(|now| Some(*now) != before) {
+            self.put_own(state, time::watermark_entry(current));
+        }
+    }
+}
+
+/// The timestamp that an event carries: milliseconds since 1970, or a text as RFC 3339 has it.
+fn timestamp(stop: &Stop, frame: &Frame) -> Option<i64> {
+    let place = usize::from(stop.timestamp?);
+    match *frame.decoded.scalars.get(place)? {
+        Scalar::Int(ms) => Some(ms),
+        Scalar::Float(ms) if ms.is_finite() => Some(whole(ms)),
+        Scalar::Text(span) => {
+            let text = std::str::from_utf8(frame.decoded.bytes(span)).ok()?;
+            let moment = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+            Some(moment.timestamp_millis())
+        }
+        _ => None,
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "what is beyond an i64 is no credible time, whatever it is cut to"
+)]
+fn whole(ms: f64) -> i64 {
+    libm::floor(ms) as i64
+}
+
+/// What a function is told about the time of an event.
+pub(in crate::mill) fn flags(now: Now, is_bad: bool, is_late: bool) -> u32 {
+    let bit = |is: bool, flag: i64| {
+        if is {
+            u32::try_from(flag).unwrap_or(0)
+        } else {
+            0
+        }
+    };
+    bit(is_late, flag::LATE)
+        | bit(is_bad, flag::BAD_TIME)
+        | bit(now.quality != Quality::Synced, flag::UNSYNCED_CLOCK)
+}

@@ -1,0 +1,146 @@
+//! `[streams.NAME]` of a rule's manifest: what belongs together among the events, and where each has
+//! the time at which it happened.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use tidemill_values::FieldType;
+use toml::Spanned;
+
+use super::{check_pointer, file};
+use crate::text::{FileError, Source, duration_ms, nearest};
+use crate::topic::TopicFilter;
+
+/// Streams of a rule: functions see them as the bits of a number.
+const STREAMS_MAX: usize = 32;
+/// Longest tolerance: events wait for it in the state.
+const LATENESS_MS_MAX: u64 = 7 * 86_400_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    #[serde(default)]
+    mqtt: Vec<Spanned<String>>,
+    timestamp: Option<Spanned<String>>,
+    lateness: Option<Spanned<String>>,
+    allowed_late: Option<Spanned<String>>,
+    idle: Option<Spanned<String>>,
+    #[serde(default)]
+    fields: BTreeMap<String, Spanned<String>>,
+}
+
+/// Events that belong together.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// What SQL calls it.
+    pub name: String,
+    /// Its filters; none where it has all events of the rule.
+    pub mqtt: Vec<TopicFilter>,
+    /// JSON pointer of the time at which an event happened; without it, it happens when it arrives.
+    pub timestamp: Option<String>,
+    /// How far the watermark stays behind the highest timestamp.
+    pub lateness_ms: i64,
+    /// How long after it fired a window may fire again.
+    pub allowed_late_ms: i64,
+    /// After how long without an event a source does not hold the watermark back.
+    pub idle_ms: u64,
+    /// Types of fields, by name.
+    pub fields: BTreeMap<String, FieldType>,
+}
+
+/// An idle source that nothing is said about, in milliseconds.
+pub const IDLE_MS: u64 = 60_000;
+
+/// Checks the streams, in the order of the file. `has_filters` tells whether `[on]` has some.
+pub(super) fn check(
+    source: &Source,
+    tables: &BTreeMap<String, Spanned<Table>>,
+    has_filters: bool,
+) -> Result<Vec<Stream>, FileError> {
+    let mut in_order: Vec<_> = tables.iter().collect();
+    in_order.sort_by_key(|(_, table)| table.span().start);
+    let several = in_order.len() > 1;
+    let mut streams = Vec::new();
+    for (name, table) in in_order {
+        if streams.len() == STREAMS_MAX {
+            let message = format!("streams: at most {STREAMS_MAX}");
+            return Err(source.error_at(&table.span(), message));
+        }
+        let stream = stream(source, name, table)?;
+        if stream.mqtt.is_empty() && (several || !has_filters) {
+            let message = format!("streams.{name}: write its filters, mqtt = [\"sensors/+/env\"]");
+            return Err(source.error_at(&table.span(), message));
+        }
+        streams.push(stream);
+    }
+    let by_arrival = streams.iter().all(|stream| stream.timestamp.is_none());
+    for (name, table) in tables.iter().filter(|_| by_arrival) {
+        let table = table.get_ref();
+        let given = [
+            ("lateness", &table.lateness),
+            ("allowed_late", &table.allowed_late),
+            ("idle", &table.idle),
+        ];
+        if let Some((key, span)) = given
+            .into_iter()
+            .find_map(|(key, text)| Some((key, text.as_ref()?.span())))
+        {
+            let message = format!(
+                "streams.{name}.{key}: needs the time of the events; write timestamp = \"/ts\""
+            );
+            return Err(source.error_at(&span, message));
+        }
+    }
+    Ok(streams)
+}
+
+fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream, FileError> {
+    let table = table.get_ref();
+    let place = format!("streams.{name}");
+    let duration = |key: &str, text: &Option<Spanned<String>>, default: u64, min: u64| {
+        let Some(text) = text else {
+            return Ok(default);
+        };
+        let refuse = |why| source.error_at(&text.span(), format!("{place}.{key}: {why}"));
+        match duration_ms(text.get_ref()) {
+            Ok(ms) if (min..=LATENESS_MS_MAX).contains(&ms) => Ok(ms),
+            Ok(_) => Err(refuse(format!("it lasts from {min}ms to 7 days"))),
+            Err(why) => Err(refuse(why)),
+        }
+    };
+    let timestamp = match &table.timestamp {
+        None => None,
+        Some(pointer) => {
+            check_pointer(pointer.get_ref()).map_err(|why| {
+                source.error_at(&pointer.span(), format!("{place}.timestamp: {why}"))
+            })?;
+            Some(pointer.get_ref().clone())
+        }
+    };
+    let mut fields = BTreeMap::new();
+    for (field, text) in &table.fields {
+        let wanted = text.get_ref();
+        let known = FieldType::ALL.iter().find(|kind| kind.name() == wanted);
+        let Some(kind) = known else {
+            let names = FieldType::ALL.map(FieldType::name);
+            let near = nearest(wanted, names);
+            let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            let message = format!(
+                "{place}.fields.{field}: {wanted:?} is no type, there are {}{hint}",
+                names.join(", ")
+            );
+            return Err(source.error_at(&text.span(), message));
+        };
+        fields.insert(field.clone(), *kind);
+    }
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    Ok(Stream {
+        name: name.to_owned(),
+        mqtt: file::filters(source, &format!("{place}.mqtt"), &table.mqtt)?,
+        timestamp,
+        lateness_ms: signed(duration("lateness", &table.lateness, 0, 0)?),
+        allowed_late_ms: signed(duration("allowed_late", &table.allowed_late, 0, 0)?),
+        idle_ms: duration("idle", &table.idle, IDLE_MS, 10)?,
+        fields,
+    })
+}

@@ -1,0 +1,116 @@
+//! What a rule with event time keeps besides its keys: events that wait, sources, the watermark. They
+//! are entries of a key that no event can have, and so are journalled, kept and limited as entries are.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::Entries;
+use super::entries::HOST_PREFIX;
+
+/// The key under which a rule keeps what belongs to none of its keys.
+pub const RULE_KEY: &str = "";
+
+const WAITING: [u8; 2] = [HOST_PREFIX, b'e'];
+const AFTER_WAITING: [u8; 2] = [HOST_PREFIX, b'e' + 1];
+const SOURCE: [u8; 2] = [HOST_PREFIX, b's'];
+const WATERMARK: [u8; 2] = [HOST_PREFIX, b'w'];
+
+/// The name of an event that waits: they stand in the order of their time, then of their arrival.
+pub fn waiting_name(event_ms: i64, number: u64) -> Box<[u8]> {
+    let time = event_ms.cast_unsigned() ^ 1 << 63;
+    [&WAITING[..], &time.to_be_bytes(), &number.to_be_bytes()]
+        .concat()
+        .into()
+}
+
+/// The events that wait, those that happened first first: time, number, record.
+pub fn waiting(entries: &Entries) -> impl DoubleEndedIterator<Item = (i64, u64, &[u8])> {
+    let bounds = (
+        Bound::Included(&WAITING[..]),
+        Bound::Excluded(&AFTER_WAITING[..]),
+    );
+    entries
+        .range::<[u8], _>(bounds)
+        .filter_map(|(name, value)| {
+            let (time, number) = name.strip_prefix(&WAITING[..])?.split_first_chunk()?;
+            let number = u64::from_be_bytes(number.try_into().ok()?);
+            let time = (u64::from_be_bytes(*time) ^ 1 << 63).cast_signed();
+            Some((time, number, &**value))
+        })
+}
+
+/// The entry of a source: mark, last claim, streams.
+pub fn source_entry(
+    name: &str,
+    (mark, claim, streams): (Option<i64>, i64, u32),
+) -> (Box<[u8]>, Box<[u8]>) {
+    let mut value = vec![u8::from(mark.is_some())];
+    value.extend(mark.unwrap_or(0).to_le_bytes());
+    value.extend(claim.to_le_bytes());
+    value.extend(streams.to_le_bytes());
+    (source_name(name), value.into())
+}
+
+/// Where a source stands.
+pub fn source_name(name: &str) -> Box<[u8]> {
+    [&SOURCE[..], name.as_bytes()].concat().into()
+}
+
+/// The sources that are known, with what [`source_entry`] takes.
+pub fn sources(
+    entries: &Entries,
+) -> impl Iterator<Item = (Arc<str>, (Option<i64>, i64, u32))> + '_ {
+    let from = entries.range::<[u8], _>((Bound::Included(&SOURCE[..]), Bound::Unbounded));
+    from.take_while(|(name, _)| name.starts_with(&SOURCE))
+        .filter_map(|(name, value)| {
+            let name = std::str::from_utf8(name.get(SOURCE.len()..)?).ok()?;
+            let (has_mark, rest) = value.split_first()?;
+            let (mark, rest) = rest.split_first_chunk()?;
+            let (claim, streams) = rest.split_first_chunk()?;
+            let mark = (*has_mark == 1).then_some(i64::from_le_bytes(*mark));
+            let streams = u32::from_le_bytes(streams.try_into().ok()?);
+            Some((name.into(), (mark, i64::from_le_bytes(*claim), streams)))
+        })
+}
+
+/// The entry of the watermark.
+pub fn watermark_entry(current: i64) -> (Box<[u8]>, Box<[u8]>) {
+    (WATERMARK.into(), current.to_le_bytes().into())
+}
+
+/// Where the watermark stands.
+pub fn watermark(entries: &Entries) -> Option<i64> {
+    let value = entries.get(&WATERMARK[..])?;
+    (**value).try_into().ok().map(i64::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_found_again_in_order() {
+        let mut entries = Entries::default();
+        for (event_ms, number) in [(5, 1), (-7, 2), (5, 0), (1_700_000_000_000, 3)] {
+            entries.insert(waiting_name(event_ms, number), (*b"x").into());
+        }
+        let found: Vec<_> = waiting(&entries)
+            .map(|(time, number, _)| (time, number))
+            .collect();
+        assert_eq!(found, [(-7, 2), (5, 0), (5, 1), (1_700_000_000_000, 3)]);
+        for source in [(Some(-1), 2, 3), (None, i64::MIN, 0)] {
+            let (name, value) = source_entry("a/b", source);
+            entries.insert(name, value);
+            assert_eq!(
+                sources(&entries).collect::<Vec<_>>(),
+                [("a/b".into(), source)]
+            );
+        }
+        let (name, value) = watermark_entry(-9);
+        entries.insert(name, value);
+        assert_eq!(
+            (watermark(&entries), waiting(&entries).count()),
+            (Some(-9), 4)
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! Event time: which timestamps can be believed, and up to when nothing more is expected. A watermark
+//! per source (a topic) is its highest timestamp less the tolerated lateness; that of the rule is the
+//! lowest over the sources that are not idle. One device with a fast clock moves neither.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::clock::{Now, Quality, signed};
+
+/// 2020 began then, in milliseconds since 1970: no timestamp from before is credible.
+pub const FLOOR_MS: i64 = 1_577_836_800_000;
+/// How far a timestamp may be ahead of the clock.
+const AHEAD_MS: i64 = 5 * 60_000;
+/// Sources that are remembered; beyond it the one not heard of for longest is forgotten.
+const SOURCES_MAX: usize = 4_096;
+
+/// The watermark of a rule.
+#[derive(Debug, Clone)]
+pub struct Watermark {
+    sources: BTreeMap<Arc<str>, Source>,
+    /// The sources that count, lowest mark first.
+    active: BTreeSet<(i64, Arc<str>)>,
+    /// Streams that have to be heard of, until they have been silent for too long.
+    awaited: u32,
+    since_mono_ms: u64,
+    current: Option<i64>,
+    floor_ms: i64,
+}
+
+/// What is known of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Its highest credible timestamp less the tolerated lateness.
+    pub mark: Option<i64>,
+    /// The last timestamp that it gave, credible or not.
+    pub claim: i64,
+    /// Its streams.
+    pub streams: u32,
+    heard_mono_ms: u64,
+    idle_ms: u64,
+}
+
+/// What becomes of an event's timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// When the event happened, as far as can be told.
+    pub event_ms: i64,
+    /// Its timestamp was not credible, or missing.
+    pub is_bad: bool,
+    /// The watermark has passed it.
+    pub is_late: bool,
+}
+
+/// An event as far as the watermark is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Where it comes from.
+    pub source: &'a Arc<str>,
+    /// The streams that it belongs to.
+    pub streams: u32,
+    /// Its timestamp, if it has a readable one.
+    pub timestamp: Option<i64>,
+    /// When it came in, by the wall clock.
+    pub arrival_ms: i64,
+    /// Tolerated lateness of its stream.
+    pub lateness_ms: i64,
+    /// After how long its source is idle.
+    pub idle_ms: u64,
+}
+
+impl Watermark {
+    /// A watermark that knows nothing yet; `streams` is a bit for each stream.
+    pub fn new(streams: u32, floor_ms: i64, now: Now) -> Self {
+        Self {
+            sources: BTreeMap::new(),
+            active: BTreeSet::new(),
+            awaited: streams,
+            since_mono_ms: now.mono_ms,
+            current: None,
+            floor_ms,
+        }
+    }
+
+    /// Takes in what an earlier process knew: a source counts as heard of just now.
+    pub fn restore(
+        &mut self,
+        name: &Arc<str>,
+        (mark, claim, streams): (Option<i64>, i64, u32),
+        idle_ms: u64,
+    ) {
+        let source = Source {
+            mark,
+            claim,
+            streams,
+            heard_mono_ms: self.since_mono_ms,
+            idle_ms,
+        };
+        self.awaited &= !streams;
+        if let Some(mark) = mark {
+            self.active.insert((mark, Arc::clone(name)));
+        }
+        self.sources.insert(Arc::clone(name), source);
+    }
+
+    /// Takes in where an earlier process stood.
+    pub fn restore_current(&mut self, current: i64) {
+        self.current = Some(current);
+    }
+
+    /// Up to when nothing more is expected; `None` before anything is known.
+    pub fn current(&self) -> Option<i64> {
+        self.current
+    }
+
+    /// A source.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.get(name)
+    }
+
+    /// An event came: judges its timestamp. The watermark is that of before; [`Watermark::advance`]
+    /// moves it. Returns a source that was forgotten for a new one.
+    pub fn arrive(&mut self, arrival: Arrival<'_>, now: Now) -> (Judged, Option<Arc<str>>) {
+        let forgotten = self.make_room(arrival.source);
+        let known = self.sources.get(arrival.source).copied();
+        let mut source = Source {
+            mark: known.and_then(|source| source.mark),
+            claim: arrival.timestamp.unwrap_or(i64::MIN),
+            streams: arrival.streams | known.map_or(0, |source| source.streams),
+            heard_mono_ms: now.mono_ms,
+            idle_ms: arrival.idle_ms,
+        };
+        self.sources.insert(Arc::clone(arrival.source), source);
+        self.awaited &= !arrival.streams;
+        let limit = self.limit(now);
+        let credible = arrival
+            .timestamp
+            .filter(|ts| (self.floor_ms..=limit).contains(ts));
+        if let Some(mark) = source.mark {
+            self.active.insert((mark, Arc::clone(arrival.source)));
+        }
+        if let Some(ts) = credible {
+            let mark = ts.saturating_sub(arrival.lateness_ms);
+            if source.mark.is_none_or(|before| before < mark) {
+                if let Some(before) = source.mark.replace(mark) {
+                    self.active.remove(&(before, Arc::clone(arrival.source)));
+                }
+                self.active.insert((mark, Arc::clone(arrival.source)));
+                self.sources.insert(Arc::clone(arrival.source), source);
+            }
+        }
+        self.distrust(limit);
+        // By a clock that knows nothing an event would always come too late.
+        let arrival_ms = match (now.quality, self.current) {
+            (Quality::None | Quality::Restored, Some(current)) => arrival.arrival_ms.max(current),
+            _ => arrival.arrival_ms,
+        };
+        let event_ms = credible.unwrap_or(arrival_ms);
+        let judged = Judged {
+            event_ms,
+            is_bad: credible.is_none(),
+            is_late: self.current.is_some_and(|current| event_ms < current),
+        };
+        (judged, forgotten)
+    }
+
+    /// The highest timestamp that is credible: a little ahead of the clock, or where that is not kept
+    /// by a time server, of the median of what the sources claim and the time since.
+    fn limit(&self, now: Now) -> i64 {
+        if now.quality == Quality::Synced {
+            return now.wall_ms.saturating_add(AHEAD_MS);
+        }
+        let mut claims: Vec<i64> = self
+            .sources
+            .values()
+            .filter(|source| source.claim >= self.floor_ms)
+            .map(|source| {
+                let since = now.mono_ms.saturating_sub(source.heard_mono_ms);
+                source.claim.saturating_add(signed(since))
+            })
+            .collect();
+        let Some(last) = claims.len().checked_sub(1) else {
+            return i64::MAX;
+        };
+        let (_, median, _) = claims.select_nth_unstable(last / 2);
+        median.saturating_add(AHEAD_MS)
+    }
+
+    /// A source that was believed while nobody else spoke, and is beyond the limit now, counts no
+    /// more; the watermark that it made goes back.
+    fn distrust(&mut self, limit: i64) {
+        let mut lowered = false;
+        while let Some((mark, name)) = self.active.last().cloned() {
+            if mark <= limit {
+                break;
+            }
+            self.active.remove(&(mark, Arc::clone(&name)));
+            if let Some(source) = self.sources.get_mut(&name) {
+                source.mark = None;
+            }
+            lowered = true;
+        }
+        if lowered && self.current.is_some_and(|current| current > limit) {
+            self.current = self.active.first().map(|(mark, _)| *mark);
+        }
+    }
+
+    /// Moves the watermark to the lowest mark of the sources that are not idle; tells whether it
+    /// moved.
+    pub fn advance(&mut self, now: Now) -> bool {
+        while let Some((mark, name)) = self.active.first().cloned() {
+            let is_idle = self.sources.get(&name).is_none_or(|source| {
+                now.mono_ms >= source.heard_mono_ms.saturating_add(source.idle_ms)
+            });
+            // The last one that speaks stays: it says how far time has come.
+            if !is_idle || self.active.len() == 1 {
+                break;
+            }
+            self.active.remove(&(mark, name));
+        }
+        if self.awaited != 0 {
+            let idle_ms = self.sources.values().map(|source| source.idle_ms).max();
+            let waited = now.mono_ms.saturating_sub(self.since_mono_ms);
+            if idle_ms.is_none_or(|idle_ms| waited < idle_ms) {
+                return false;
+            }
+        }
+        let lowest = self.active.first().map(|(mark, _)| *mark);
+        match lowest.filter(|lowest| self.current.is_none_or(|current| current < *lowest)) {
+            Some(lowest) => {
+                self.current = Some(lowest);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Moves the watermark to a moment, because there is no room for what waits for it.
+    pub fn force(&mut self, to: i64) {
+        if self.current.is_none_or(|current| current < to) {
+            self.current = Some(to);
+        }
+    }
+
+    /// When a source that holds the watermark back becomes idle, in monotonic time.
+    pub fn next_idle_mono_ms(&self) -> Option<u64> {
+        if self.awaited != 0 && !self.sources.is_empty() {
+            let idle_ms = self.sources.values().map(|source| source.idle_ms).max()?;
+            return Some(self.since_mono_ms.saturating_add(idle_ms));
+        }
+        if self.active.len() < 2 {
+            return None;
+        }
+        let (_, name) = self.active.first()?;
+        let source = self.sources.get(name)?;
+        Some(source.heard_mono_ms.saturating_add(source.idle_ms))
+    }
+
+    /// Forgets the source not heard of for longest, where a new one finds no room.
+    fn make_room(&mut self, new: &Arc<str>) -> Option<Arc<str>> {
+        if self.sources.len() < SOURCES_MAX || self.sources.contains_key(new) {
+            return None;
+        }
+        let oldest = self
+            .sources
+            .iter()
+            .min_by_key(|(name, source)| (source.heard_mono_ms, Arc::clone(name)))
+            .map(|(name, _)| Arc::clone(name))?;
+        if let Some(Source {
+            mark: Some(mark), ..
+        }) = self.sources.remove(&oldest)
+        {
+            self.active.remove(&(mark, Arc::clone(&oldest)));
+        }
+        Some(oldest)
+    }
+}
