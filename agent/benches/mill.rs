@@ -15,7 +15,7 @@ use tidemill::event::Event;
 use tidemill::install::{Installer, subscriptions};
 use tidemill::limits::FunctionLimits;
 use tidemill::mill::{Deployment, Input, Mill, Output};
-use tidemill::router::Router;
+use tidemill::router::{Hit, Router};
 use tidemill::rule::{Gateway, Rule};
 use tidemill::text::Source;
 use tidemill::topic::{Topic, TopicFilter};
@@ -123,11 +123,14 @@ fn route(c: &mut Criterion) {
             .map(|n| TopicFilter::new(&format!("sensors/d{n:03}/env")).unwrap())
             .collect();
         let new = || {
-            Router::new(
-                (0..)
-                    .zip(&filters)
-                    .map(|(rule, filter)| (rule, rule + 1, filter)),
-            )
+            Router::new((0..).zip(&filters).map(|(rule, filter)| {
+                let hit = Hit {
+                    rule,
+                    subscription: rule + 1,
+                    rank: rule,
+                };
+                (hit, filter)
+            }))
         };
         let mut router = new();
         group.bench_function(format!("known topic, {rules} rules"), |b| {

@@ -177,6 +177,10 @@ const IDENTIFIERS: u128 = (1 << 21) - 1;
 /// The subscriptions that rules need. A filter keeps the number that it has in `held`; a new one gets
 /// one that hangs on its text alone, as far as that is free: copies that wait at the broker bear it,
 /// and have to be understood also where nobody took note of the number before the process ended.
+///
+/// Those in `held` come first, in its order. Of the copies of a message a rule answers the one that
+/// stands first here; were that to change with a filter that comes to the rule, then a message whose
+/// copies lie on both sides of a deployment would count twice, or not at all.
 pub fn subscriptions(rules: &[BoundRule], held: &[Subscription]) -> Vec<Subscription> {
     let mut wanted: Vec<&TopicFilter> = rules
         .iter()
@@ -184,6 +188,10 @@ pub fn subscriptions(rules: &[BoundRule], held: &[Subscription]) -> Vec<Subscrip
         .collect();
     wanted.sort();
     wanted.dedup();
+    wanted.sort_by_cached_key(|filter| {
+        let place = held.iter().position(|known| known.filter == **filter);
+        place.unwrap_or(usize::MAX)
+    });
     let mut taken: BTreeSet<u32> = held.iter().map(|subscription| subscription.id).collect();
     wanted
         .into_iter()

@@ -2,11 +2,19 @@
 //! may still send again. A packet identifier names a message only until it is used again, and DUP
 //! says only that the broker tried before; so a receipt holds a hash of the content as well, and is
 //! void once the broker has shown that it read the acknowledgement.
+//!
+//! There are brokers that send far more ahead than they were allowed: mosquitto 2.0.11 sends all that
+//! it has queued upon the first acknowledgement. Beyond 65,535 messages it then gives out identifiers
+//! that are still in use, and sends both messages again on the next connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 pub use crate::record::Receipt;
 use crate::sabotage::{self, Sabotage};
+
+/// So many events lie between two messages with the same identifier, of which neither is confirmed,
+/// only where the broker has given out all that there are. Else the first one has been settled.
+const ROUND_EVENTS: u64 = 32_768;
 
 /// The receipts of one session.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +27,12 @@ pub struct Receipts {
     kept: VecDeque<Receipt>,
     /// The latest receipt of each packet identifier: content and event.
     latest: HashMap<u16, (u128, u64)>,
+    /// Receipts of an identifier that was given out again too early: identifier and event to content.
+    older: BTreeMap<(u16, u64), u128>,
     /// The last event that the broker sent again on this connection: it does so in order.
     matched: u64,
+    /// The last event of an earlier connection, until it is clear where on this one the broker began.
+    earlier: Option<u64>,
 }
 
 impl Receipts {
@@ -70,18 +82,29 @@ impl Receipts {
         if receipt.in_seq <= self.confirmed || sabotage::is(Sabotage::NoReceipt) {
             return;
         }
-        self.latest
-            .insert(receipt.packet, (receipt.hash, receipt.in_seq));
+        let Receipt {
+            packet,
+            hash,
+            in_seq,
+        } = receipt;
+        if let Some((known, of)) = self.latest.insert(packet, (hash, in_seq))
+            && in_seq - of >= ROUND_EVENTS
+        {
+            self.older.insert((packet, of), known);
+        }
         self.kept.push_back(receipt);
     }
 
     /// A message came that the broker may have sent before: which event it was, if it was applied.
     pub fn repeats(&mut self, packet: u16, hash: u128) -> Option<u64> {
-        let (known, in_seq) = *self.latest.get(&packet)?;
-        let same = known == hash || sabotage::is(Sabotage::ReceiptWithoutHash);
-        if !same || in_seq <= self.matched {
-            return None;
-        }
+        let latest = self.latest.get(&packet)?;
+        let older = self.older.range((packet, 0)..=(packet, u64::MAX));
+        let older = older.map(|((_, in_seq), hash)| (*hash, *in_seq));
+        let is_it = |(known, in_seq): &(u128, u64)| {
+            let same = *known == hash || sabotage::is(Sabotage::ReceiptWithoutHash);
+            same && *in_seq > self.matched
+        };
+        let (_, in_seq) = older.chain([*latest]).find(is_it)?;
         self.matched = in_seq;
         Some(in_seq)
     }
@@ -89,6 +112,17 @@ impl Receipts {
     /// A connection began: the broker sends again from the start of what it holds.
     pub fn reconnected(&mut self) {
         self.matched = 0;
+        self.earlier = self.kept.back().map(|receipt| receipt.in_seq);
+    }
+
+    /// A message came that is sent for the first time (`again` is `None`), or `again` because of this
+    /// event. What a broker holds from earlier connections it sends first, and in order: where that
+    /// begins is clear now, and everything up to the event returned was settled before. That matters
+    /// where the session was lost and the process ended before it had taken note: its receipts would
+    /// be taken for some of the new session.
+    pub fn begins(&mut self, again: Option<u64>) -> Option<u64> {
+        let earlier = self.earlier.take()?;
+        Some(again.map_or(earlier, |in_seq| in_seq - 1))
     }
 
     /// The broker has read the acknowledgements of all events up to this one.
@@ -115,6 +149,8 @@ impl Receipts {
             .is_some_and(|(_, of)| *of == in_seq)
         {
             self.latest.remove(&packet);
+        } else {
+            self.older.remove(&(packet, in_seq));
         }
     }
 
@@ -181,6 +217,35 @@ mod tests {
         receipts.confirm(3);
         receipts.reconnected();
         assert_eq!((receipts.repeats(5, 9), receipts.len()), (None, 0));
+    }
+
+    #[test]
+    fn identifiers_that_were_given_out_twice_are_told_apart() {
+        let mut receipts = Receipts::default();
+        let first = (1..=70_000).map(|n| receipt((n % 65_535) as u16, u128::from(n % 3), n));
+        first.for_each(|receipt| receipts.insert(receipt));
+        // The broker has read the acknowledgements of the first six.
+        for n in 7..=70_000 {
+            let (packet, hash) = ((n % 65_535) as u16, u128::from(n % 3));
+            assert_eq!(receipts.repeats(packet, hash), Some(n));
+        }
+        assert_eq!(receipts.repeats((70_001 % 65_535) as u16, 2), None);
+        receipts.confirm(69_999);
+        assert!(receipts.older.is_empty() && receipts.latest.len() == 1);
+    }
+
+    #[test]
+    fn where_the_broker_begins_tells_what_was_settled() {
+        let kept = || Receipts::restore(1, 0, [receipt(5, 7, 1), receipt(6, 8, 2)]);
+        let mut receipts = kept();
+        assert_eq!(receipts.begins(None), None, "nothing is from before");
+        receipts.reconnected();
+        assert_eq!(receipts.begins(None), Some(2));
+        assert_eq!(receipts.begins(None), None);
+        let mut receipts = kept();
+        receipts.reconnected();
+        let again = receipts.repeats(6, 8);
+        assert_eq!((again, receipts.begins(again)), (Some(2), Some(1)));
     }
 
     #[test]

@@ -20,8 +20,10 @@ pub struct Hit {
     /// The rule.
     pub rule: RuleIndex,
     /// The subscription whose copy the rule answers: where several of its filters match and the
-    /// broker sends a copy for each, the rule runs for one of them.
+    /// broker sends a copy for each, the rule runs for the one of lowest rank.
     pub subscription: u32,
+    /// Where the subscription stands among those there are.
+    pub rank: u32,
 }
 
 /// Topic filters of all rules as a tree of levels.
@@ -44,11 +46,11 @@ pub struct Router<R> {
 }
 
 impl<R> Router<R> {
-    /// A router over the filters of all rules: (rule, subscription id of the filter, filter).
-    pub fn new<'a>(filters: impl IntoIterator<Item = (RuleIndex, u32, &'a TopicFilter)>) -> Self {
+    /// A router over the filters of all rules, with what is found where they match.
+    pub fn new<'a>(filters: impl IntoIterator<Item = (Hit, &'a TopicFilter)>) -> Self {
         let mut tree = Tree::default();
-        for (rule, subscription, filter) in filters {
-            tree.insert(filter, Hit { rule, subscription });
+        for (hit, filter) in filters {
+            tree.insert(filter, hit);
         }
         Self {
             tree,
@@ -85,7 +87,7 @@ impl<R> Router<R> {
             self.tree
                 .collect(first, rest, topic.starts_with('$'), &mut hits);
         }
-        hits.sort_unstable_by_key(|hit| (hit.rule, hit.subscription));
+        hits.sort_unstable_by_key(|hit| (hit.rule, hit.rank));
         hits.dedup_by_key(|hit| hit.rule);
         hits
     }
@@ -164,11 +166,14 @@ mod tests {
             .iter()
             .map(|f| TopicFilter::new(f).unwrap())
             .collect();
-        Router::new(
-            (0..)
-                .zip(&filters)
-                .map(|(rule, filter)| (rule, rule + 1, filter)),
-        )
+        Router::new((0..).zip(&filters).map(|(rule, filter)| {
+            let hit = Hit {
+                rule,
+                subscription: rule + 1,
+                rank: rule,
+            };
+            (hit, filter)
+        }))
     }
 
     #[track_caller]
@@ -199,15 +204,14 @@ mod tests {
     fn a_rule_whose_filters_overlap_answers_one_subscription() {
         let filters = ["a/+/c", "a/b/+"].map(|f| TopicFilter::new(f).unwrap());
         let [first, second] = &filters;
-        let mut router = Router::new([(0, 7, first), (0, 3, second)]);
+        let hit = |subscription, rank| Hit {
+            rule: 0,
+            subscription,
+            rank,
+        };
+        let mut router = Router::new([(hit(3, 1), first), (hit(7, 0), second)]);
         let route = router.route("a/b/c", |hits| hits.to_vec());
-        assert_eq!(
-            *route,
-            [Hit {
-                rule: 0,
-                subscription: 3
-            }]
-        );
+        assert_eq!(*route, [hit(7, 0)]);
     }
 
     #[test]

@@ -55,6 +55,11 @@ fn lints(workspace: &Workspace) -> Result<()> {
     run(workspace
         .cargo(&["clippy", "--workspace", "--all-targets"])
         .args(deny))?;
+    let sabotage = ["--package", "tidemill", "--features", "sabotage"];
+    run(workspace
+        .cargo(&["clippy", "--all-targets"])
+        .args(sabotage)
+        .args(deny))?;
     let receiver = [("examples/receiver", "--package=receiver")];
     for (folder, crates) in NESTED.into_iter().chain(receiver) {
         let mut clippy = workspace.nested_cargo(folder, &["clippy", crates, "--all-targets"]);

@@ -5,6 +5,7 @@
 use crate::shell::{Workspace, run, say};
 use crate::{examples, setup, stock};
 use anyhow::Result;
+use std::process::Command;
 
 /// Nested workspaces, and which of their crates run on this machine.
 pub(crate) const NESTED: [(&str, &str); 2] = [
@@ -31,16 +32,17 @@ pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> 
         return Ok(());
     }
     say("tests of functions, hostile ones among them, as the release runs them");
-    let hostile = [
-        "test",
-        "--profile",
-        "hostile",
-        "--package",
-        "tidemill",
-        "--lib",
-        "function::",
-    ];
-    run(&mut workspace.cargo(&hostile))
+    run(&mut optimised(workspace, &["--lib", "function::"]))?;
+    say("simulator of crashes, power cuts and lost connections");
+    run(&mut optimised(workspace, &["--test", "simulator"]))
+}
+
+/// Tests of the agent in the release's code; the feature lets the simulator build faults in.
+fn optimised(workspace: &Workspace, which: &[&str]) -> Command {
+    let test = ["test", "--profile", "hostile", "--package", "tidemill"];
+    let mut command = workspace.cargo(&test);
+    command.args(["--features", "sabotage"]).args(which);
+    command
 }
 
 fn guests(workspace: &Workspace) -> Result<()> {

@@ -4,6 +4,12 @@
 use std::collections::VecDeque;
 
 use crate::sabotage::{self, Sabotage};
+use crate::source::mqtt::epochs::CONFIRM_EVERY;
+
+/// Acknowledgements that may be on their way unconfirmed: fewer than there are packet identifiers, so
+/// that what the broker sends again can only begin in one place. A broker that keeps to the window
+/// answers long before that.
+const SENT_MAX: usize = 3 * CONFIRM_EVERY as usize;
 
 /// A message whose acknowledgement waits for a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +24,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     waiting: VecDeque<Waiting>,
-    /// Events whose acknowledgements went out and are not confirmed, oldest first. The source makes
-    /// the broker answer often enough that these are some ten thousand at most.
+    /// Events whose acknowledgements went out and are not confirmed, oldest first.
     sent: VecDeque<u64>,
     /// How many were confirmed on this connection.
     confirmed: u64,
@@ -52,6 +57,7 @@ impl Acks {
         let count = self
             .waiting
             .iter()
+            .take(SENT_MAX.saturating_sub(self.sent.len()))
             .take_while(|waiting| may(waiting))
             .count();
         let released = self.waiting.drain(..count);
@@ -96,6 +102,16 @@ mod tests {
             [4],
             "it needs no commit, and none is before it"
         );
+    }
+
+    #[test]
+    fn no_more_leave_unconfirmed_than_can_be_told_apart() {
+        let mut acks = Acks::default();
+        (1..=60_000).for_each(|n| acks.push(n, 1, u64::from(n)));
+        assert_eq!(acks.release(1).len(), SENT_MAX);
+        assert!(acks.release(1).is_empty());
+        assert_eq!(acks.confirm(100), Some(100));
+        assert_eq!(acks.release(1).len(), 100);
     }
 
     #[test]

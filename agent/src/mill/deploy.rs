@@ -31,7 +31,7 @@ const SCHEDULE_KEY: &str = "schedule";
 pub struct Deployment {
     /// The rules; their names differ.
     pub rules: Vec<BoundRule>,
-    /// The identifiers under which their filters are subscribed.
+    /// The identifiers under which their filters are subscribed, those wanted longest first.
     pub subscriptions: Vec<Subscription>,
 }
 
@@ -120,11 +120,15 @@ impl Mill {
     }
 
     fn activate(&mut self, mut rules: Vec<Active>, subscriptions: &[Subscription], now: Now) {
-        let id_of = |filter: &TopicFilter| {
-            subscriptions
-                .iter()
-                .find(|s| s.filter == *filter)
-                .map_or(0, |subscription| subscription.id)
+        let hit = |rule, filter: &TopicFilter| {
+            let mut ranked = (0..).zip(subscriptions);
+            let found = ranked.find(|(_, subscription)| subscription.filter == *filter);
+            let (rank, subscription) = found.map_or((u32::MAX, 0), |(rank, s)| (rank, s.id));
+            Hit {
+                rule,
+                subscription,
+                rank,
+            }
         };
         for at in 0..rules.len() {
             let alone = rules
@@ -142,7 +146,7 @@ impl Mill {
                     .triggers
                     .mqtt
                     .iter()
-                    .map(|filter| (active.index, id_of(filter), filter))
+                    .map(|filter| (hit(active.index, filter), filter))
             })
             .collect();
         self.router = Router::new(filters);
@@ -170,6 +174,7 @@ fn scheduled_route(active: &Active, rules: &[Active]) -> Route {
         &[Hit {
             rule: active.index,
             subscription: 0,
+            rank: 0,
         }],
         rules,
         &Topic::none(),

@@ -69,7 +69,12 @@ impl Mill {
                 // The broker sends it again on this connection.
                 return None;
             }
-            if let Some(applied) = durable.applied(delivery) {
+            let applied = durable.applied(delivery);
+            if applied.is_some() || !delivery.dup {
+                let settled = durable.receipts.begins(applied).unwrap_or(0);
+                durable.batch.confirmed = durable.batch.confirmed.max(settled);
+            }
+            if let Some(applied) = applied {
                 durable.count(|counts| &mut counts.repeated);
                 // Its commit is the last one or the next one.
                 let lsn = match applied > durable.record.in_seq {

@@ -62,6 +62,7 @@ impl Mill {
         let hit = Hit {
             rule: u32::try_from(rule).unwrap_or(u32::MAX),
             subscription: 0,
+            rank: 0,
         };
         let route = Route::new(&[hit], &self.rules, &row.topic);
         let mut event = Event::new(row.topic.clone(), dead.payload, row.at_ms);

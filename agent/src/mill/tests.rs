@@ -572,6 +572,33 @@ fn a_filter_that_was_held_without_an_identifier_gets_one() {
 }
 
 #[test]
+fn a_filter_that_comes_to_a_rule_never_takes_the_place_of_one_that_it_had() {
+    let one = |filters: &str| [(rule("count", &format!("mqtt = [{filters}]")), COUNTER)];
+    let before = one("\"s/+\", \"+/a\"");
+    let after = one("\"+/+\", \"+/a\", \"s/#\", \"s/+\"");
+    let mut bench = Bench::new(&before);
+    let held = subscriptions(&bind(&before), &[]);
+    let wanted = subscriptions(&bind(&after), &held);
+    assert_eq!(wanted[..2], held);
+    // A message of which one copy comes before the deployment, and the others after it.
+    let copy = |at: usize| {
+        let mut event = Event::new(Topic::new("s/a").unwrap(), "", 0);
+        event.subscriptions = SubscriptionIds::One(wanted[at].id);
+        event
+    };
+    bench.step(Input::Events(vec![copy(0)]));
+    bench.expect(&["0 out/count/a 1"]);
+    let deployment = Deployment {
+        rules: bind(&after),
+        subscriptions: wanted.clone(),
+    };
+    let now = bench.now;
+    bench.mill.deploy(now, deployment, &mut Vec::new()).unwrap();
+    bench.step(Input::Events((1..4).map(copy).collect()));
+    bench.expect(&[]);
+}
+
+#[test]
 fn reading_the_rules_again_does_not_put_a_period_off() {
     let rules = [(rule("count", "schedule = [\"every 10s\"]"), COUNTER)];
     let mut bench = Bench::new(&rules);

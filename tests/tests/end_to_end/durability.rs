@@ -11,6 +11,7 @@ mod http;
 mod kills;
 mod large;
 mod outage;
+mod power;
 mod receiver;
 mod redeployments;
 mod restart;

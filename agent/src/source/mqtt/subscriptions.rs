@@ -40,6 +40,8 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     held: BTreeMap<TopicFilter, u32>,
+    /// The order in which filters are wanted: what is held is told in it.
+    order: Vec<TopicFilter>,
     /// Those that the broker took on this connection.
     taken: BTreeSet<TopicFilter>,
     waiting: VecDeque<Change>,
@@ -56,20 +58,22 @@ impl Subscriptions {
     /// Subscriptions of a session that is known to hold these.
     pub fn new(held: Vec<Subscription>) -> Self {
         Self {
+            order: held.iter().map(|s| s.filter.clone()).collect(),
             held: held.into_iter().map(|s| (s.filter, s.id)).collect(),
             ..Self::default()
         }
     }
 
-    /// What the session holds, as far as the broker has acknowledged it.
+    /// What the session holds, as far as the broker has acknowledged it, in the order in which it is
+    /// wanted.
     pub fn held(&self) -> Vec<Subscription> {
-        self.held
-            .iter()
-            .map(|(filter, id)| Subscription {
-                id: *id,
+        let held = |filter: &TopicFilter| {
+            Some(Subscription {
+                id: *self.held.get(filter)?,
                 filter: filter.clone(),
             })
-            .collect()
+        };
+        self.order.iter().filter_map(held).collect()
     }
 
     /// A connection ended: what was on its way counts for nothing. A filter whose fate is unknown
@@ -109,6 +113,7 @@ impl Subscriptions {
             Some(id) => self.taken.contains(&s.filter) && (*id == s.id || !identifiers),
             None => false,
         };
+        self.order = wanted.iter().map(|s| s.filter.clone()).collect();
         let missing = wanted.iter().filter(|s| !is_held(s)).cloned();
         let unwanted: Vec<_> = self
             .held

@@ -9,7 +9,7 @@ use super::{PROTOCOLS, broker, cloud, events, pass, topic};
 use crate::support::sensor;
 
 /// Whether a process may be traced here.
-fn cannot_trace() -> Option<String> {
+pub(super) fn cannot_trace() -> Option<String> {
     let [strace, arguments @ ..] = Trace::STRACE;
     let tried = std::process::Command::new(strace)
         .args(arguments)
