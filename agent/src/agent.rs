@@ -9,6 +9,7 @@ mod remote;
 mod start;
 mod stop;
 mod storage;
+mod tell;
 mod wake;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tracing::{error, info, warn};
 pub use remote::Remote;
 pub use start::check_destinations;
 
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Now, Quality};
 use crate::config::Config;
 use crate::install::{install_all, subscriptions};
 use crate::journal::JournalError;
@@ -53,12 +54,6 @@ const BACKED_UP_REST: Duration = Duration::from_millis(1);
 
 /// How often ledgers are told to those who watch.
 const LEDGERS_EVERY_MS: u64 = 100;
-
-/// How often both ledgers are checked.
-const CHECK_EVERY_MS: u64 = 10_000;
-
-/// How often it is said that nothing can be taken in.
-const SAY_STALLED_EVERY_MS: u64 = 10_000;
 
 /// What somebody sends to the loop; what is looked at without being sent stands in
 /// [`Agent::look_around`].
@@ -147,6 +142,8 @@ struct Agent {
     told_ledgers_mono_ms: u64,
     checked_mono_ms: u64,
     said_stalled_mono_ms: Option<u64>,
+    said_floors_lowered: u64,
+    said_quality: Option<Quality>,
     unbalanced: u64,
 }
 
@@ -260,33 +257,6 @@ impl Agent {
             .ledgers()
             .map(|(rule, ledger)| (Arc::clone(rule), ledger.clone()));
         self.remote.tell_ledgers(all.collect());
-    }
-
-    /// Checks both ledgers now and then; one that does not balance is told loudly.
-    fn check_ledgers(&mut self, now: Now) {
-        if now.mono_ms < self.checked_mono_ms + CHECK_EVERY_MS {
-            return;
-        }
-        self.checked_mono_ms = now.mono_ms;
-        self.mill.check_ledgers(&mut self.asked);
-        self.carry_out(now);
-    }
-
-    /// Says that nothing is taken in, and why, as long as that is so.
-    fn say_when_stalled(&mut self, now: Now) {
-        if !self.storage.is_stalled() {
-            if self.said_stalled_mono_ms.take().is_some() {
-                info!("there is room on the disk again: taking in");
-            }
-            return;
-        }
-        let said = self.said_stalled_mono_ms;
-        if said.is_none_or(|at| now.mono_ms >= at + SAY_STALLED_EVERY_MS) {
-            self.said_stalled_mono_ms = Some(now.mono_ms);
-            error!(
-                "the disk is full: nothing more is acknowledged to sensors or sent until there is room"
-            );
-        }
     }
 
     fn hear(&mut self, report: source::SourceReport) {

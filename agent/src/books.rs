@@ -81,6 +81,7 @@ fn rule(counts: &Ledger) -> Map<String, Value> {
         ("emissions", counts.emissions),
         ("faults_without_event", counts.faults_without_event),
         ("keys_evicted", counts.keys_evicted),
+        ("rows_dropped", counts.rows_dropped),
         ("fuel", counts.fuel),
     ];
     let mut all: Map<_, _> = columns

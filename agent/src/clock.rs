@@ -2,6 +2,9 @@
 //! everything that waits; wall time only labels. What survives a restart is stored with the boot's
 //! identity, because monotonic time starts again at every boot.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
 use rustix::time::{ClockId, clock_gettime};
 
 /// A wall clock that moved against monotonic time by less has drifted, not stepped.
@@ -45,43 +48,96 @@ impl Now {
     }
 }
 
-/// Reads the machine's clocks.
+/// Reads the machine's clocks. Copies share what they know.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    /// What wall time shows at least, when it was made; from then on it goes with monotonic time.
-    floor: Now,
+    shared: Arc<Shared>,
 }
+
+#[derive(Debug)]
+struct Shared {
+    /// What wall time minus monotonic time is at least.
+    floor_offset_ms: AtomicI64,
+    /// How often that turned out to be wrong.
+    floors_lowered: AtomicU64,
+    /// Whether a time server keeps the clock, as it was asked last, and when that was.
+    is_synced: AtomicBool,
+    asked_mono_ms: AtomicU64,
+}
+
+/// How often the kernel is asked whether a time server keeps the clock.
+const ASK_EACH_MS: u64 = 1_000;
 
 impl Clock {
     /// A clock whose wall time never shows a moment before `floor_ms` (the build, or what was last
-    /// persisted): a board without a battery wakes in 1970.
+    /// persisted), from then on with monotonic time: a board without a battery wakes in 1970. Where a
+    /// time server says that it is earlier, the floor was the mistake of a clock that was wrong once.
     pub fn new(floor_ms: i64) -> Self {
-        let floor = Now {
-            mono_ms: monotonic_ms(),
-            wall_ms: floor_ms,
-            quality: Quality::None,
+        let offset = floor_ms.saturating_sub(signed(monotonic_ms()));
+        Self::with(offset, tidemill_ntp::is_synced())
+    }
+
+    fn with(floor_offset_ms: i64, is_synced: bool) -> Self {
+        let shared = Shared {
+            floor_offset_ms: AtomicI64::new(floor_offset_ms),
+            floors_lowered: AtomicU64::new(0),
+            is_synced: AtomicBool::new(is_synced),
+            asked_mono_ms: AtomicU64::new(monotonic_ms()),
         };
-        Self { floor }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// The present moment.
     pub fn now(&self) -> Now {
+        let mono_ms = monotonic_ms();
+        let shared = &self.shared;
+        let asked = shared.asked_mono_ms.load(Ordering::Relaxed);
+        if mono_ms.saturating_sub(asked) >= ASK_EACH_MS {
+            shared.asked_mono_ms.store(mono_ms, Ordering::Relaxed);
+            let is_synced = tidemill_ntp::is_synced();
+            shared.is_synced.store(is_synced, Ordering::Relaxed);
+        }
         let wall = clock_gettime(ClockId::Realtime);
         let wall_ms = wall
             .tv_sec
             .saturating_mul(1_000)
             .saturating_add(wall.tv_nsec / 1_000_000);
-        self.at(monotonic_ms(), wall_ms)
+        self.at(mono_ms, wall_ms)
+    }
+
+    /// How often a time server said that it is earlier than what was last persisted.
+    pub fn floors_lowered(&self) -> u64 {
+        self.shared.floors_lowered.load(Ordering::Relaxed)
     }
 
     /// The moment at which the machine's clocks show these times.
     fn at(&self, mono_ms: u64, wall_ms: i64) -> Now {
+        let shared = &self.shared;
+        let is_synced = shared.is_synced.load(Ordering::Relaxed);
         // A floor that stood still would stop every schedule until the clock is set.
-        let wall_ms = wall_ms.max(self.floor.wall_at(mono_ms));
+        let floor_ms = shared
+            .floor_offset_ms
+            .load(Ordering::Relaxed)
+            .saturating_add(signed(mono_ms));
+        let is_below = wall_ms < floor_ms;
+        if is_synced && is_below {
+            shared.floor_offset_ms.store(i64::MIN, Ordering::Relaxed);
+            shared.floors_lowered.fetch_add(1, Ordering::Relaxed);
+        }
         Now {
             mono_ms,
-            wall_ms,
-            quality: Quality::Synced,
+            wall_ms: if is_synced {
+                wall_ms
+            } else {
+                wall_ms.max(floor_ms)
+            },
+            quality: match (is_synced, is_below) {
+                (true, _) => Quality::Synced,
+                (false, true) => Quality::None,
+                (false, false) => Quality::Restored,
+            },
         }
     }
 }
@@ -113,18 +169,42 @@ mod tests {
 
     #[test]
     fn wall_time_goes_on_where_the_clock_is_behind_the_floor() {
-        let floor = Now {
-            mono_ms: 5_000,
-            wall_ms: 1_800_000_000_000,
-            quality: Quality::None,
-        };
-        let clock = Clock { floor };
-        for (mono_ms, machine_ms, expected) in [
-            (5_000, 0, 1_800_000_000_000),
-            (65_000, 60_000, 1_800_000_060_000),
-            (65_000, 1_900_000_000_000, 1_900_000_000_000),
+        let clock = Clock::with(1_800_000_000_000 - 5_000, false);
+        for (mono_ms, machine_ms, expected, quality) in [
+            (5_000, 0, 1_800_000_000_000, Quality::None),
+            (65_000, 60_000, 1_800_000_060_000, Quality::None),
+            (
+                65_000,
+                1_900_000_000_000,
+                1_900_000_000_000,
+                Quality::Restored,
+            ),
         ] {
-            assert_eq!(clock.at(mono_ms, machine_ms).wall_ms, expected);
+            let now = clock.at(mono_ms, machine_ms);
+            assert_eq!((now.wall_ms, now.quality), (expected, quality));
         }
+        assert_eq!(clock.floors_lowered(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_a_time_server_keeps_lowers_a_floor_that_was_wrong() {
+        // What was persisted was the year 2106.
+        let clock = Clock::with(4_294_967_295_000, true);
+        let now = clock.at(5_000, 1_800_000_000_000);
+        assert_eq!(
+            (now.wall_ms, now.quality),
+            (1_800_000_000_000, Quality::Synced)
+        );
+        assert_eq!(
+            clock.at(6_000, 1_800_000_001_000).wall_ms,
+            1_800_000_001_000
+        );
+        assert_eq!(clock.floors_lowered(), 1);
+        // Once lowered it holds nothing up, synced or not.
+        clock.shared.is_synced.store(false, Ordering::Relaxed);
+        assert_eq!(
+            clock.at(7_000, 1_800_000_002_000).wall_ms,
+            1_800_000_002_000
+        );
     }
 }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::{Now, Quality, signed};
 use crate::event_ids::EventIds;
 use crate::ledger::Ledger;
+use crate::mill::Written;
 use crate::outbox::Outbox;
 use crate::receipts::{Receipt, Receipts};
 use crate::record::entries::{self, Entry, Saved};
@@ -113,6 +114,14 @@ impl Image {
         } = image.agent;
         image.receipts = Receipts::restore(generation, confirmed, receipts);
         Ok(image)
+    }
+
+    /// What the pond holds that this was read from; before any commit is taken up.
+    pub fn written(&self) -> Option<Written> {
+        (self.lsn > 0).then_some(Written {
+            lsn: self.lsn,
+            oldest_row_lsn: self.oldest_lsn,
+        })
     }
 
     /// The first commit that has to be read, for what changed since or for rows that wait.

@@ -169,6 +169,7 @@ mod tests {
             pointer: "/x".into(),
             kind,
             default: None,
+            any_case: false,
         };
         let found = typed(&input, scalar, &mut Decoded::default()).map_err(|e| e.to_string());
         assert_eq!(found, expected.map_err(|e| format!("input x (/x) is {e}")));
@@ -224,6 +225,7 @@ mod tests {
             pointer: "/x".into(),
             kind: InputKind::I64,
             default: None,
+            any_case: false,
         };
         input.default = Some(InputDefault::Number(Value::I64(7)));
         let mut decoded = Decoded::default();

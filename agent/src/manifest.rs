@@ -50,6 +50,8 @@ pub struct Input {
     pub kind: InputKind,
     /// Used when the value is missing or null.
     pub default: Option<InputDefault>,
+    /// Whether a name in another case will do where the one of the pointer is missing.
+    pub any_case: bool,
 }
 
 /// The type of an input.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::image::Image;
 use crate::journal::{self, DirectoryDisk, Journal, JournalError, Repaired, Seen, SegmentState};
+use crate::mill::Written;
 use crate::pond::{Ponds, PondsError, Which};
 use crate::record::{Commit, RecordError};
 
@@ -56,6 +57,8 @@ pub struct Recovered {
     pub ponds: Ponds,
     /// The pond to write first.
     pub first_pond: usize,
+    /// What the other one holds, if it was written.
+    pub newest_pond: Option<Written>,
 }
 
 /// Opens a data directory, which is made if it is not there. Everything in the image is proven to be
@@ -66,6 +69,7 @@ pub struct Recovered {
 pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryError> {
     let mut ponds = Ponds::open(dir, journal::begins(dir)?)?;
     let mut image = newest(dir, &mut ponds)?;
+    let newest_pond = image.written();
     let from = image.needs_from() - 1;
     let journal = journal::open_in(dir, segment_bytes, from, |lsn, bytes| {
         image.replay(lsn, bytes).map_err(Into::into)
@@ -74,6 +78,7 @@ pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryErro
         image,
         journal,
         first_pond: ponds.next() as usize,
+        newest_pond,
         ponds,
     })
 }

@@ -37,6 +37,7 @@ impl Agent {
             journal,
             ponds,
             first_pond,
+            newest_pond,
         } = recovery::recover(&config.data_dir, config.segment_bytes)?;
         let incarnation = crate::books::hex(&journal.identity().incarnation);
         info!(commit = image.lsn, incarnation, "recovered");
@@ -52,6 +53,7 @@ impl Agent {
             boot_id: boot_id(),
             journal: (journal.first_lsn(), journal.bytes()),
             first_pond,
+            newest_pond,
         };
         let mut mill = Mill::keeping(image, keeping, now);
         let held = held_by(&mill, &config);
@@ -108,6 +110,8 @@ impl Agent {
             told_ledgers_mono_ms: 0,
             checked_mono_ms: 0,
             said_stalled_mono_ms: None,
+            said_floors_lowered: 0,
+            said_quality: None,
             unbalanced: 0,
         };
         agent.carry_out(now);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::AgentError;
 use super::wake::Waker;
@@ -124,6 +124,10 @@ impl Storage {
     }
 
     pub(super) fn recycle(&self, below_lsn: u64) {
+        debug!(
+            below_lsn,
+            "what is older in the journal is not needed any more"
+        );
         self.writer.recycle(below_lsn);
     }
 

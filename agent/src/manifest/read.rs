@@ -111,6 +111,8 @@ struct RawInput {
     #[serde(rename = "type")]
     kind: InputKind,
     default: Option<Json>,
+    #[serde(default)]
+    any_case: bool,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +138,7 @@ impl Input {
                 .transpose()?,
             pointer: raw.pointer,
             kind: raw.kind,
+            any_case: raw.any_case,
         })
     }
 }

@@ -120,7 +120,9 @@ impl BoundRule {
         let triggers = self.summary();
         let key = match &self.key {
             KeySpec::Topic => "the topic".to_owned(),
-            KeySpec::Pointer(pointer) => format!("{pointer} of the payload"),
+            KeySpec::Pointer(pointer) | KeySpec::Column(pointer) => {
+                format!("{pointer} of the payload")
+            }
             KeySpec::Constant(key) => format!("always {key}"),
             KeySpec::Levels(_) => "from the topic".to_owned(),
         };
@@ -177,6 +179,7 @@ fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {
     match (&rule.key, &module.manifest.key) {
         (Some(key), _) => Ok(key.clone()),
         (None, Some(pointer)) => match check_pointer(pointer) {
+            Ok(()) if module.manifest.sql.is_some() => Ok(KeySpec::Column(pointer.clone())),
             Ok(()) => Ok(KeySpec::Pointer(pointer.clone())),
             Err(why) => Err(rule.source.error_at(
                 &rule.function_span,

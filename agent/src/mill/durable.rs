@@ -15,7 +15,7 @@ use crate::record::{AgentRecord, Boot, EventId, IntakeCounts};
 use crate::router::RuleIndex;
 
 use super::acks::Acks;
-use super::ponds::Checkpoints;
+use super::ponds::{Checkpoints, Written};
 use super::stall::Stall;
 
 /// A batch is committed at the latest with this many bytes.
@@ -47,6 +47,8 @@ pub struct Keeping {
     pub journal: (u64, u64),
     /// The pond to write first: the older one, or one that was damaged.
     pub first_pond: usize,
+    /// What the other one holds, if it was written.
+    pub newest_pond: Option<Written>,
 }
 
 /// What is kept besides the rules.
@@ -145,7 +147,7 @@ impl Durable {
         let (from_lsn, bytes) = keeping.journal;
         let mut checkpoints =
             Checkpoints::new(keeping.checkpoint_bytes, from_lsn, image.lsn, bytes, now);
-        checkpoints.begin_with(keeping.first_pond);
+        checkpoints.begin_with(keeping.first_pond, keeping.newest_pond);
         Self {
             checkpoints,
             record: image.agent,

@@ -22,7 +22,7 @@ const COST_DIVISOR: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     bytes_min: u64,
-    /// Bytes appended since the last checkpoint began.
+    /// Bytes appended since the last checkpoint began; before the first one, all there are.
     appended: u64,
     /// What the last checkpoint wrote.
     last_cost: u64,
@@ -32,8 +32,7 @@ pub(super) struct Checkpoints {
     wanted: bool,
     /// The pond that is written next.
     next: usize,
-    /// What each pond is known to hold everything up to, and the earliest commit with a row that
-    /// waited then; `None` before it was first written in this process.
+    /// `None`: nothing that is known.
     written: [Option<Written>; 2],
     /// Ponds that are written whole the next time.
     whole: [bool; 2],
@@ -50,10 +49,13 @@ pub(super) struct Checkpoints {
 /// Commits whose place in the journal is remembered; beyond it every other one is.
 const MARKS_MAX: usize = 256;
 
+/// What a pond holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Written {
-    lsn: u64,
-    oldest_row_lsn: Option<u64>,
+pub struct Written {
+    /// Everything up to this commit.
+    pub lsn: u64,
+    /// The earliest commit with a row that waited then.
+    pub oldest_row_lsn: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,8 @@ impl Checkpoints {
             relocating: false,
             numbered: [(0, 0); 2],
             bytes_min,
-            appended: 0,
+            // What earlier processes left counts: one that never lives long would else never make room.
+            appended: bytes,
             last_cost: 0,
             began_mono_ms: now.mono_ms,
             retry_mono_ms: None,
@@ -85,9 +88,13 @@ impl Checkpoints {
         }
     }
 
-    /// The first checkpoint goes to this pond: the older one, or the one that was damaged.
-    pub(super) fn begin_with(&mut self, pond: usize) {
+    /// The first checkpoint goes to this pond: the older one, or the one that was damaged. What is
+    /// known of the other one, if it was written.
+    pub(super) fn begin_with(&mut self, pond: usize, newest: Option<Written>) {
         self.next = pond;
+        if let Some(written) = self.written.get_mut(1 - pond) {
+            *written = newest;
+        }
     }
 
     pub(super) fn appended(&mut self, bytes: usize) {
@@ -287,6 +294,18 @@ mod tests {
         assert_eq!(write(&mut checkpoints, 30, Some(5)), Some(5));
         assert_eq!(write(&mut checkpoints, 40, None), Some(5));
         assert_eq!(write(&mut checkpoints, 50, None), Some(41));
+    }
+
+    #[test]
+    fn after_a_start_one_checkpoint_makes_room() {
+        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
+        let newest = Written {
+            lsn: 7,
+            oldest_row_lsn: Some(3),
+        };
+        checkpoints.begin_with(1, Some(newest));
+        assert_eq!(write(&mut checkpoints, 10, None), Some(3));
+        assert_eq!(write(&mut checkpoints, 20, None), Some(11));
     }
 
     #[test]

@@ -622,7 +622,10 @@ topic = "alerts/{key}"
         let names: Vec<_> = rule.streams.iter().map(|stream| &*stream.name).collect();
         assert_eq!(names, ["right", "left"]);
         assert_eq!(rule.streams[0].lateness_ms, 1_000);
-        assert_eq!(rule.streams[1].fields["x"], super::super::FieldType::Bigint);
+        assert_eq!(
+            rule.streams[1].fields["x"],
+            tidemill_values::FieldType::Bigint
+        );
         let filters: Vec<_> = rule.triggers.mqtt.iter().map(ToString::to_string).collect();
         assert_eq!(filters, ["b/+", "a/+"]);
     }

@@ -62,9 +62,9 @@ fn run(file: &str, check: fn(&Value) -> Option<Result<(), String>>) {
         }
     }
     if std::env::var_os("SQL_TABLE").is_some() {
-        println!("{file}: {passed} of {all}");
+        eprintln!("{file}: {passed} of {all}");
         for (tag, (of, ok)) in &tags {
-            println!("| `{tag}` | {ok} | {of} |");
+            eprintln!("| `{tag}` | {ok} | {of} |");
         }
     }
     assert!(wrong.is_empty(), "{passed} of {all} pass\n{wrong}");

@@ -21,7 +21,7 @@ impl Sim<'_> {
             Act::Publish { key, kind } => {
                 self.publish(key, kind);
             }
-            Act::Crash { power } => self.crash(power),
+            Act::Crash { power } => self.strike(power),
             Act::CrashAt {
                 moment,
                 power,

@@ -254,7 +254,7 @@ impl<'a> Sim<'a> {
             Happening::ReceiverComes(at) => self.receiver_away(at, false),
             Happening::Crashes(process, power) => {
                 if self.process.as_ref().is_some_and(|p| p.id == process) {
-                    self.crash(power);
+                    self.strike(power);
                 }
             }
             Happening::Starts => self.start(),

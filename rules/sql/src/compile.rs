@@ -228,6 +228,10 @@ impl<'a> Compiler<'a> {
                     Some(folded) => folded,
                     None => (self.windowed(window)?, None),
                 };
+                if let Some(folding) = &self.folding {
+                    let state = json!({"slots": folding.slots()});
+                    manifest.insert("state".to_owned(), state);
+                }
                 if let Some(key) = key {
                     plan.push(("key", key.clone()));
                     manifest.insert("key".to_owned(), key.into());

@@ -249,7 +249,7 @@ impl Input {
             InputKind::Kind => "kind",
         };
         let pointer = format!("/{}", self.column.replace('~', "~0").replace('/', "~1"));
-        json!({"name": name, "pointer": pointer, "type": ty})
+        json!({"name": name, "pointer": pointer, "type": ty, "any_case": true})
     }
 }
 

@@ -1,5 +1,10 @@
 //! What comes out of statements: modules that validate and are small, or errors with a place.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what it is for"
+)]
 use std::collections::BTreeMap;
 
 use tidemill_sql::{Compiled, Options, SqlError, compile};

@@ -89,3 +89,71 @@ fn a_window_stays_open_over_an_orderly_restart() {
     assert_eq!(count(&panes), 20);
     gateway.stop();
 }
+
+/// Puts each payload as a row; `on_window` emits them, parted by blanks.
+const ROWS: &str = r#"(module
+    (import "tidemill1" "ev_bytes" (func $bytes (param i32 i32 i32 i32) (result i32)))
+    (import "tidemill1" "row_put" (func $put (param i32 i32) (result i32)))
+    (import "tidemill1" "rows" (func $rows (result i32)))
+    (import "tidemill1" "row_get" (func $get (param i32 i32 i32) (result i32)))
+    (import "tidemill1" "emit" (func $emit (param i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "on_event") (result i32)
+        (call $put (i32.const 0)
+            (call $bytes (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64))))
+    (func (export "on_window") (result i32)
+        (local $i i32) (local $to i32)
+        (loop $next
+            (local.set $to (i32.add (local.get $to)
+                (call $get (local.get $i) (local.get $to) (i32.const 64))))
+            (i32.store8 (local.get $to) (i32.const 32))
+            (local.set $to (i32.add (local.get $to) (i32.const 1)))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $next (i32.lt_s (local.get $i) (call $rows))))
+        (call $emit (i32.const 0) (i32.const 0) (i32.sub (local.get $to) (i32.const 1))))
+    (@custom "tidemill.manifest"
+        "{\"abi\":1,\"window\":{\"kind\":\"session\",\"length_ms\":600000,\"gap_ms\":4000,\"rows\":true}}"))"#;
+
+#[test]
+fn a_window_fires_once_with_all_its_events_over_kill_9() {
+    let broker = broker();
+    let mut gateway = Gateway::new(broker.port(), "");
+    gateway.module("rows", ROWS);
+    let rule = rule("\"sensors/+/env\"", "wasm = \"rows.wasm\"", "windows/{key}");
+    gateway.rule("rows", &rule);
+    gateway.module("pass", PASS);
+    let pass = self::rule("\"sensors/+/env\"", "wasm = \"pass.wasm\"", "taken");
+    gateway.rule("pass", &pass);
+    gateway.start();
+    let mut windows = listener(&broker, "windows/#");
+    let mut taken = listener(&broker, "taken");
+    let mut sensor = sensor(&broker);
+    let mut sent = Vec::new();
+    for kill in 0..4 {
+        for number in 0..10 {
+            let row = format!("{kill}.{number}");
+            sensor.publish("sensors/d1/env", row.as_bytes(), 1, false);
+            sent.push(row);
+        }
+        if kill < 3 {
+            if kill == 1 {
+                // All are committed; else some are, some are acknowledged, some neither.
+                taken.receive_texts(10);
+            }
+            gateway.kill();
+            gateway.start();
+        }
+    }
+    let [(topic, rows)] = &windows.receive_texts(1)[..] else {
+        panic!("one window was asked for");
+    };
+    assert!(topic.ends_with("windows/d1"), "{topic}");
+    assert_eq!(rows.split(' ').collect::<Vec<_>>(), sent);
+    // The next window is another one, and nothing came in between.
+    sensor.publish("sensors/d1/env", b"next", 1, false);
+    let [(_, rows)] = &windows.receive_texts(1)[..] else {
+        panic!("one window was asked for");
+    };
+    assert_eq!(rows, "next");
+    assert_eq!(balanced(&gateway.stop(), "rows"), 41);
+}

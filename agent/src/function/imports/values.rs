@@ -4,7 +4,7 @@
 use tidemill_abi::value::{kind, op};
 use tidemill_abi::{Code, import};
 use tidemill_values::{
-    BinaryOp, Context, Map, Value, between, binary, by_number, call, case_equal, contains, decode,
+    BinaryOp, Context, Value, between, binary, by_number, call, case_equal, contains, decode,
     encode, field, index, like, negate, not, slice, step,
 };
 use wasmi::Error;

@@ -62,6 +62,7 @@ impl Gateway {
             boot_id: self.boot.into(),
             journal: (0, 0),
             first_pond: 0,
+            newest_pond: None,
         }
     }
 

@@ -40,6 +40,13 @@ struct Column {
     wrong: i32,
 }
 
+impl Folding {
+    /// Slots of one pane.
+    pub(super) fn slots(&self) -> i32 {
+        self.slots
+    }
+}
+
 impl<'a> Compiler<'a> {
     /// Both handlers of a window that folds its events, if the statement can be worked out like that:
     /// what the manifest says of the window, and the key.
@@ -110,7 +117,6 @@ impl<'a> Compiler<'a> {
         let known = stream.is_none_or(|stream| self.stream(stream).is_some());
         let declared = self.streams.iter().flat_map(|stream| &stream.fields);
         let mut declared = declared.filter(|(field, _)| field.eq_ignore_ascii_case(name));
-        // A key is found by its exact name.
         known && !alias && declared.all(|(field, _)| field == name)
     }
 
@@ -218,9 +224,7 @@ impl<'a> Compiler<'a> {
         }
         let body = &mut scope.body;
         if let Some(rows) = folding.rows {
-            self.slot_sum(body, rows, |body| {
-                body.push(Instruction::F64Const(1.0.into()))
-            });
+            self.slot_sum(body, rows, |body| body.push(Instruction::F64Const(1.0)));
         }
         if let Some(key) = &folding.key {
             body.i32(0);
@@ -255,7 +259,7 @@ impl<'a> Compiler<'a> {
             body.push(Instruction::F64Ne);
             body.begin_if(None);
             body.i32(column.wrong);
-            body.push(Instruction::F64Const(1.0.into()));
+            body.push(Instruction::F64Const(1.0));
             self.module.call(body, import::REG_SET);
             body.begin_else();
             if let Some(sum) = column.sum {
@@ -285,13 +289,13 @@ impl<'a> Compiler<'a> {
         body.i32(column.count);
         body.get(count);
         body.push(Instruction::F64Abs);
-        body.push(Instruction::F64Const(1.0.into()));
+        body.push(Instruction::F64Const(1.0));
         body.push(Instruction::F64Add);
-        body.push(Instruction::F64Const((-1.0).into()));
+        body.push(Instruction::F64Const(-1.0));
         if !column.float {
-            body.push(Instruction::F64Const(1.0.into()));
+            body.push(Instruction::F64Const(1.0));
             body.get(count);
-            body.push(Instruction::F64Const(0.0.into()));
+            body.push(Instruction::F64Const(0.0));
             body.push(Instruction::F64Lt);
             body.param(kind_of);
             body.i32(kind::FLOAT);
@@ -331,7 +335,7 @@ impl<'a> Compiler<'a> {
         self.slot_get(body, slot);
         body.param(input);
         self.slot_get(body, count);
-        body.push(Instruction::F64Const(0.0.into()));
+        body.push(Instruction::F64Const(0.0));
         body.push(Instruction::F64Ne);
         body.push(Instruction::Select);
         body.push(keep);
@@ -343,7 +347,7 @@ impl<'a> Compiler<'a> {
         let mut scope = Scope::new(Level::Group, false);
         if let Some(rows) = folding.rows {
             self.slot_get(&mut scope.body, rows);
-            scope.body.push(Instruction::F64Const(0.0.into()));
+            scope.body.push(Instruction::F64Const(0.0));
             scope.body.push(Instruction::F64Ne);
             leave_unless(&mut scope.body);
         }
@@ -352,7 +356,7 @@ impl<'a> Compiler<'a> {
                 continue;
             }
             self.slot_get(&mut scope.body, column.wrong);
-            scope.body.push(Instruction::F64Const(0.0.into()));
+            scope.body.push(Instruction::F64Const(0.0));
             scope.body.push(Instruction::F64Ne);
             scope.body.begin_if(None);
             scope.body.i32(op::FAIL);
@@ -417,7 +421,7 @@ impl<'a> Compiler<'a> {
         }
         let body = &mut scope.body;
         body.get(count);
-        body.push(Instruction::F64Const(0.0.into()));
+        body.push(Instruction::F64Const(0.0));
         body.push(Instruction::F64Ne);
         body.begin_if(Some(ValType::I32));
         match (call.name.as_str(), column.sum) {
@@ -455,7 +459,7 @@ impl<'a> Compiler<'a> {
     /// A sum or a mean: whole where all values were.
     fn folded_sum(&mut self, body: &mut Body, sum: i32, count: Local, mean: bool) {
         body.get(count);
-        body.push(Instruction::F64Const(0.0.into()));
+        body.push(Instruction::F64Const(0.0));
         body.push(Instruction::F64Gt);
         body.begin_if(Some(ValType::I32));
         self.slot_get(body, sum);

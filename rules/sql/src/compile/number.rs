@@ -102,7 +102,7 @@ impl<'a> Compiler<'a> {
     /// Writes the code of a number.
     pub(super) fn number_code(&self, body: &mut Body, number: &Number) {
         match number {
-            Number::Constant(value) => body.push(Instruction::F64Const((*value).into())),
+            Number::Constant(value) => body.push(Instruction::F64Const(*value)),
             Number::Input(param) => body.param(*param),
             Number::Negate(inner) => {
                 self.number_code(body, inner);

@@ -10,7 +10,7 @@ use tidemill_tests::{Broker, Collector, Gateway, LoopDisk, Random, setting, skip
 use super::{NORMAL, PROTOCOLS, broker, cloud, count, counts, events, json, pass, seed, topic};
 use crate::support::sensor;
 
-const DISK_MIB: u64 = 64;
+const DISK_MIB: u64 = 128;
 
 /// Stops the agent where it stands and takes its power away.
 fn cut_power(gateway: &mut Gateway, disk: &mut LoopDisk) {

@@ -1,0 +1,64 @@
+//! What the agent checks of itself now and then, and tells in its log.
+
+use tracing::{error, info, warn};
+
+use super::Agent;
+use crate::clock::{Now, Quality};
+
+/// How often both ledgers are checked.
+const CHECK_EVERY_MS: u64 = 10_000;
+
+/// How often it is said that nothing can be taken in.
+const SAY_STALLED_EVERY_MS: u64 = 10_000;
+
+impl Agent {
+    /// Checks both ledgers now and then; one that does not balance is told loudly.
+    pub(super) fn check_ledgers(&mut self, now: Now) {
+        if now.mono_ms < self.checked_mono_ms + CHECK_EVERY_MS {
+            return;
+        }
+        self.checked_mono_ms = now.mono_ms;
+        self.mill.check_ledgers(&mut self.asked);
+        self.carry_out(now);
+        self.say_of_the_clock(now);
+    }
+
+    /// Says how far the clock can be believed, when that changes.
+    fn say_of_the_clock(&mut self, now: Now) {
+        if self.said_quality != Some(now.quality) {
+            match now.quality {
+                Quality::Synced => info!("a time server keeps the clock"),
+                Quality::Restored => info!("no time server has set the clock yet"),
+                Quality::None => {
+                    warn!("the clock is behind what was last written down; it goes on from there");
+                }
+            }
+            self.said_quality = Some(now.quality);
+        }
+        let lowered = self.clock.floors_lowered();
+        if lowered > self.said_floors_lowered {
+            self.said_floors_lowered = lowered;
+            warn!(
+                lowered,
+                "the clock was wrong before: by the time server it is earlier than what was last written down"
+            );
+        }
+    }
+
+    /// Says that nothing is taken in, and why, as long as that is so.
+    pub(super) fn say_when_stalled(&mut self, now: Now) {
+        if !self.storage.is_stalled() {
+            if self.said_stalled_mono_ms.take().is_some() {
+                info!("there is room on the disk again: taking in");
+            }
+            return;
+        }
+        let said = self.said_stalled_mono_ms;
+        if said.is_none_or(|at| now.mono_ms >= at + SAY_STALLED_EVERY_MS) {
+            self.said_stalled_mono_ms = Some(now.mono_ms);
+            error!(
+                "the disk is full: nothing more is acknowledged to sensors or sent until there is room"
+            );
+        }
+    }
+}
