@@ -547,7 +547,7 @@ topic = "alerts/{key}"
         );
         refused(
             ("stock = \"threshold\"", "sql = \"SELECT 1\""),
-            "does not compile SQL yet",
+            "hot.toml:6:16: expected FROM, but the statement ends here",
         );
         refused(
             ("\"cloud\"", "\"clud\""),
