@@ -180,7 +180,8 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
-        if self.time.is_some() {
+        // What a schedule makes has no time but that of the clock.
+        if self.time.is_some() && !frame.event.topic.as_str().is_empty() {
             return self.arrive(stop, decoded, frame, step);
         }
         frame.streams = stop.streams;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest};
-use crate::rule::{Durability, FunctionSource, KeySpec, Param, Port, Rule, check_pointer};
+use crate::rule::{Durability, FunctionSource, KeySpec, Param, Port, Rule, Stream, check_pointer};
 use crate::text::{FileError, nearest};
 use crate::topic::TopicFilter;
 use crate::window::Window;
@@ -130,7 +130,14 @@ impl BoundRule {
             .window
             .map_or("none".to_owned(), |window| window.describe());
         let state = self.module.manifest.state;
-        vec![
+        let time = |stream: &Stream| {
+            let pointer = stream.timestamp.as_ref()?;
+            let late = stream.lateness_ms;
+            Some(format!("{pointer} of {}, {late} ms late", stream.name))
+        };
+        let times: Vec<_> = self.rule.streams.iter().filter_map(time).collect();
+        let times = (!times.is_empty()).then(|| ("time", times.join(", ")));
+        let rest = vec![
             ("function", format!("{} bytes", self.module_bytes)),
             ("works", triggers),
             ("inputs", list(self.inputs.iter().map(input).collect())),
@@ -155,7 +162,8 @@ impl BoundRule {
                     self.module.manifest.tests.len()
                 ),
             ),
-        ]
+        ];
+        times.into_iter().chain(rest).collect()
     }
 }
 

@@ -327,7 +327,11 @@ impl Active {
     /// Puts what is due of the rule into the queue, schedules aside.
     pub(super) fn enqueue(&self, due: &mut DueQueue) {
         let by_the_clock = self.time.is_none();
-        if !by_the_clock {
+        if self
+            .time
+            .as_ref()
+            .is_some_and(|time| time.holds_something())
+        {
             due.insert(0, What::Release(self.index));
         }
         for pane in self.panes.iter().filter(|_| by_the_clock) {

@@ -70,6 +70,11 @@ impl EventTime {
         }
     }
 
+    /// Whether something waits, or falls due some time.
+    pub(in crate::mill) fn holds_something(&self) -> bool {
+        self.waiting > 0 || !self.due.is_empty()
+    }
+
     /// What was due until then is gone, as far as the event at work is concerned.
     pub(super) fn gone_until(&self, allowed_late_ms: i64) -> i64 {
         let current = self.watermark.current().filter(|_| self.is_late);

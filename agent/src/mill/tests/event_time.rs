@@ -455,3 +455,24 @@ fn the_same_events_give_the_same_state_whatever_the_batches() {
     assert!(one.1.lines().count() > 50);
     assert_eq!(one, many);
 }
+
+#[test]
+fn a_schedule_of_a_rule_with_event_time_runs_by_the_clock() {
+    let (manifest, wat) = timed("", "");
+    let manifest = manifest.replace(
+        "mqtt = [\"s/+\"]",
+        "mqtt = [\"s/+\"]\nschedule = [\"every 1s\"]",
+    );
+    let mut bench = Bench::new(&[(manifest, wat)]);
+    play(&mut bench, &[(0, "a", 5_000)]);
+    bench.at(1_000);
+    let said = std::mem::take(&mut bench.said);
+    assert!(
+        said.contains("1000 out/w/schedule {\"at\":1700000001000"),
+        "{said}"
+    );
+    assert_eq!(
+        (bench.ledger("w").emitting, bench.ledger("w").received),
+        (2, 2)
+    );
+}
