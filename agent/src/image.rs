@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 use crate::clock::{Now, Quality, signed};
 use crate::event_ids::EventIds;
 use crate::ledger::Ledger;
-use crate::mill::Written;
 use crate::outbox::Outbox;
 use crate::receipts::{Receipt, Receipts};
 use crate::record::entries::{self, Entry, Saved};
@@ -35,6 +34,15 @@ pub struct SavedRule {
 struct Pieces {
     count: u16,
     pieces: BTreeMap<u16, Vec<u8>>,
+}
+
+/// What a pond holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Everything up to this commit.
+    pub lsn: u64,
+    /// The earliest commit with a row that waited then.
+    pub oldest_row_lsn: Option<u64>,
 }
 
 /// What stood after a commit.

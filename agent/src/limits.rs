@@ -50,3 +50,7 @@ pub const KEY_BYTES_MAX: usize = 256;
 
 /// Rules of one gateway. Each costs a few KB; the start is refused beyond.
 pub const RULES_MAX: usize = 10_000;
+
+/// After so many acknowledgements the broker is asked for an answer, so that packet identifiers,
+/// of which there are 65,535, never come round unconfirmed.
+pub const CONFIRM_EVERY: u64 = 16_384;

@@ -31,7 +31,6 @@ pub use bind::BoundRule;
 pub use deploy::{DeployError, Deployment};
 pub use durable::Keeping;
 pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding};
-pub use ponds::Written;
 pub use prove::prove;
 
 use crate::clock::{Now, signed};

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::image::Image;
+use crate::image::{Image, Written};
 use crate::journal::{self, DirectoryDisk, Journal, JournalError, Repaired, Seen, SegmentState};
-use crate::mill::Written;
 use crate::pond::{Ponds, PondsError, Which};
 use crate::record::{Commit, RecordError};
 

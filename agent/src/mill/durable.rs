@@ -8,14 +8,14 @@ use crate::clock::Now;
 use crate::config::EventIdSource;
 use crate::decode::Plan;
 use crate::event_ids::EventIds;
-use crate::image::Image;
+use crate::image::{Image, Written};
 use crate::outbox::Outbox;
 use crate::receipts::{Receipt, Receipts};
 use crate::record::{AgentRecord, Boot, EventId, IntakeCounts};
 use crate::router::RuleIndex;
 
 use super::acks::Acks;
-use super::ponds::{Checkpoints, Written};
+use super::ponds::Checkpoints;
 use super::stall::Stall;
 
 /// A batch is committed at the latest with this many bytes.

@@ -2,6 +2,7 @@
 //! with everything up to one commit; the journal is kept from the older one's commit on.
 
 use crate::clock::Now;
+use crate::image::Written;
 use crate::sabotage::{self, Sabotage};
 
 use super::output::Checkpoint;
@@ -48,15 +49,6 @@ pub(super) struct Checkpoints {
 
 /// Commits whose place in the journal is remembered; beyond it every other one is.
 const MARKS_MAX: usize = 256;
-
-/// What a pond holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
-    /// Everything up to this commit.
-    pub lsn: u64,
-    /// The earliest commit with a row that waited then.
-    pub oldest_row_lsn: Option<u64>,
-}
 
 #[derive(Debug)]
 struct Running {

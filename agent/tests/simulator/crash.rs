@@ -1,10 +1,10 @@
 //! The end of a process, and the next one's start from what it left.
 
 use tidemill::config::EventIdSource;
-use tidemill::image::Image;
+use tidemill::image::{Image, Written};
 use tidemill::journal::model::ModelDisk;
 use tidemill::journal::{Identity, Journal, JournalError, Settings};
-use tidemill::mill::{Keeping, Mill, Written};
+use tidemill::mill::{Keeping, Mill};
 use tidemill::topic::{Subscription, TopicFilter};
 
 use crate::gateway::Process;

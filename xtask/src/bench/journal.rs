@@ -36,7 +36,8 @@ event of 100 bytes, QoS 1, with commit_events 10 and 100 in a flood, with defaul
   gb_per_day     the same going on for a day at that pace
   reused         1: while warming up, files stopped growing and were used again. 0: the figures include
                  making new segments, which costs each byte twice
-  Checkpoints come every 64 MiB of journal or 10 minutes; a window without one does not show their share.
+  Checkpoints come every 16 MiB of journal (two segments) at the soonest, and every 10 minutes; a window
+  without one does not show their share.
 ";
 
 /// Enough for the journal between checkpoints of both ponds, and more.

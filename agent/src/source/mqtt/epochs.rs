@@ -4,11 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::event::Delivery;
+use crate::limits::CONFIRM_EVERY;
 use crate::sabotage::{self, Sabotage};
-
-/// After so many acknowledgements the broker is asked for an answer, so that packet identifiers,
-/// of which there are 65,535, never come round unconfirmed.
-pub const CONFIRM_EVERY: u64 = 16_384;
 
 /// The connections of one process, counted from 1, of which at most one lives.
 #[derive(Debug, Default)]
