@@ -341,7 +341,7 @@ impl Function {
         *fuel_used = match outcome {
             // What is left did not cover the next step.
             Err(CallFault::OutOfFuel { limit }) => limit,
-            _ => instance.fuel_used(terms.fuel),
+            _ => instance.fuel_used(),
         };
         if let Err(fault) = &outcome
             && fault.spoils_instance(module.stateless.is_none())

@@ -22,6 +22,9 @@ const VALUES_MAX: usize = 100_000;
 /// Rows, or pairs of rows, that a call may hold.
 const ROWS_MAX: usize = 100_000;
 
+/// Streams of one statement; their numbers are those of bits.
+pub(super) const STREAMS_MAX: usize = 32;
+
 /// Nothing, as something that can be borrowed.
 static NOTHING: Value = Value::Null;
 static NO: Value = Value::Bool(false);
@@ -100,7 +103,8 @@ impl Values {
             FALSE => Some(&NO),
             TRUE => Some(&YES),
             _ => {
-                let place = usize::try_from(handle - FIRST_CONSTANT).ok();
+                let place = handle.checked_sub(FIRST_CONSTANT);
+                let place = place.and_then(|place| usize::try_from(place).ok());
                 place.and_then(|place| {
                     let constants = &self.spec.constants;
                     match place.checked_sub(constants.len()) {

@@ -24,6 +24,9 @@ use crate::parse::{Declaration, parse};
 
 use names::Alias;
 
+/// Longest module of a statement; beyond this its constants would not fit into a manifest.
+const STATEMENT_MODULE_BYTES_MAX: usize = 64 * 1024;
+
 /// What a statement is compiled with.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -246,8 +249,14 @@ impl<'a> Compiler<'a> {
         self.check_params(sql)?;
         let sql_part = self.sql_part();
         self.describe(&mut plan, sql);
+        let wasm = self.module.finish(manifest, sql_part);
+        let bytes = wasm.len();
+        if bytes > STATEMENT_MODULE_BYTES_MAX {
+            let message = format!("the statement is too long: its module has {bytes} bytes");
+            return Err(SqlError::new(&(0..0), message));
+        }
         Ok(Compiled {
-            wasm: self.module.finish(manifest, sql_part),
+            wasm,
             streams: self.streams,
             window,
             plan,

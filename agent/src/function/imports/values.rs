@@ -13,7 +13,7 @@ use super::{Call, next_random, push_emission};
 use crate::function::Handler;
 use crate::function::guest::GuestFault;
 use crate::function::host::{Host, charge};
-use crate::function::values::data;
+use crate::function::values::{STREAMS_MAX, data};
 
 /// Fuel of a look at values.
 const VALUE_FUEL: u64 = 20;
@@ -376,8 +376,12 @@ pub(super) fn v_keep(mut caller: Call<'_>, stream: i32) -> Result<(), Error> {
                 import: import::V_KEEP,
             });
         }
+        let number = usize::try_from(stream).ok();
+        let number = number.filter(|number| *number < STREAMS_MAX);
+        let (what, index) = ("stream", stream);
+        let number = number.ok_or(GuestFault::NoSuch { what, index })?;
         let Host { values, frame, .. } = host;
-        values.read_event(frame, usize::try_from(stream).unwrap_or(0))?;
+        values.read_event(frame, number)?;
         let row = values.event_row().map(|row| row.encode()).transpose()?;
         host.put_row(&row.unwrap_or_default()).map_err(|code| {
             data(match code {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidemill_abi::value::ANY_STREAM;
 use tidemill_values::{Map, Value, convert, decode, encode, from_json};
 
-use super::{ROWS_MAX, Values, data};
+use super::{ROWS_MAX, STREAMS_MAX, Values, data};
 use crate::frame::Frame;
 use crate::function::guest::GuestFault;
 use crate::manifest::SqlStream;
@@ -119,7 +119,10 @@ impl Row {
                     Value::Map(columns),
                 ],
             ) => Ok(Self {
-                stream: usize::try_from(*stream).map_err(|_| wrong())?,
+                stream: usize::try_from(*stream)
+                    .ok()
+                    .filter(|stream| *stream < STREAMS_MAX)
+                    .ok_or_else(wrong)?,
                 time_ms: *time_ms,
                 topic: topic.clone(),
                 meta: (**meta).clone(),

@@ -152,7 +152,7 @@ impl Values {
         let Some(walk) = self.walks.last_mut() else {
             return Ok(());
         };
-        let at = walk.at - 1;
+        let at = walk.at.saturating_sub(1);
         let rows = match &mut walk.way {
             Way::Filter { kept, .. } => kept,
             Way::Join(join) => {

@@ -28,6 +28,11 @@ pub(super) fn is_aggregate(node: &Node) -> bool {
     matches!(node, Node::Call(call) if lookup(&call.name).is_some_and(|f| f.kind == Kind::Aggregate))
 }
 
+/// Whether the node is a call of a function that remembers.
+pub(super) fn is_analytic(node: &Node) -> bool {
+    matches!(node, Node::Call(call) if lookup(&call.name).is_some_and(|f| f.kind == Kind::Analytic))
+}
+
 /// Whether the node is a function that makes several rows of one.
 pub(super) fn is_multi_row(node: &Node) -> bool {
     matches!(node, Node::Call(call) if call.name == "unnest")

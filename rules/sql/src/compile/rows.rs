@@ -4,9 +4,9 @@ use serde_json::Value as Json;
 use tidemill_abi::{export, import, value::walk};
 use wasm_encoder::Instruction;
 
-use super::calls::{again, open};
+use super::calls::{self, again, open};
 use super::{Compiler, Level, Scope, leave_unless, window_json};
-use crate::ast::{Expr, JoinKind, Window, WindowKind};
+use crate::ast::{Expr, JoinKind, Node, Window, WindowKind};
 use crate::error::SqlError;
 use crate::module::Body;
 
@@ -37,7 +37,29 @@ impl<'a> Compiler<'a> {
         if let Some(filter) = &window.filter {
             self.refuse_aggregates(filter, "FILTER")?;
         }
-        Ok(())
+        let filter = self.select.filter.as_ref();
+        let Some(filter) = filter.filter(|_| self.filters_late(window)) else {
+            return Ok(());
+        };
+        let mut shared = None;
+        filter.walk(&mut |expr| {
+            let Node::Column { stream: None, name } = &expr.node else {
+                return;
+            };
+            let mut aliases = self.aliases.iter();
+            let remembers = |node: &Node| calls::is_analytic(node);
+            if aliases.any(|alias| alias.name == name && alias.expr.any(&remembers)) {
+                shared = Some(expr.span.clone());
+            }
+        });
+        match shared {
+            None => Ok(()),
+            Some(span) => {
+                let message = "here WHERE comes after the window, and a function that remembers would see \
+                               each row twice; write the condition as HAVING or without a window";
+                Err(SqlError::new(&span, message))
+            }
+        }
     }
 
     /// Whether WHERE is for the rows of a window, not for events on their way into it: what it leaves out
