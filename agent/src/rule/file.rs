@@ -273,6 +273,10 @@ fn statement(
         name: file.name.get_ref().clone(),
         params: values.collect(),
         nulls: file.ports.values().any(is_null_sent),
+        keyed: file
+            .on
+            .as_ref()
+            .is_some_and(|on| on.get_ref().key.is_some()),
         streams: streams.iter().map(super::sql::declared).collect(),
         ..Options::default()
     };

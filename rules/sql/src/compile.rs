@@ -38,6 +38,8 @@ pub struct Options {
     pub streams: Vec<Stream>,
     /// Whether a missing value goes out as `null` instead of being left out.
     pub nulls: bool,
+    /// Whether the rule keeps keys apart by itself: the statement then sees one of them at a time.
+    pub keyed: bool,
     /// Whether events are handled by their own time, where no stream has a timestamp.
     pub event_time: bool,
 }

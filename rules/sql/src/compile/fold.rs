@@ -90,6 +90,8 @@ impl<'a> Compiler<'a> {
         let mut folding = Folding::default();
         match &*select.group {
             [] => {}
+            // The key is taken: groups inside of it need their rows.
+            _ if self.options.keyed => return None,
             [only] => match &only.node {
                 Node::Column { stream, name } if self.is_column(stream.as_deref(), name) => {
                     folding.key = Some(name.clone());
