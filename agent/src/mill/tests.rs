@@ -2,6 +2,7 @@
 
 mod durable;
 mod event_time;
+mod nights;
 mod reboot;
 mod windows;
 

@@ -249,6 +249,10 @@ fn setup(random: &mut Random) -> Setup {
         "zero", "keep",
     ];
     rules.extend(others.iter().filter(|_| random.one_in(3)));
+    // Without a draw of its own, so that seeds keep their meaning.
+    if rules.contains(&"panes") {
+        rules.push("sessions");
+    }
     let (quick, slow) = ((300, 3_000), (2_000, 40_000));
     let segment_bytes = random.pick(&[64 << 10, 64 << 10, 128 << 10]);
     Setup {

@@ -75,6 +75,18 @@ const PANES: &str = r#"(module
         (drop (call $emit (i32.const 0) (call $get (i32.const 0)))) (i32.const 0))
     (@custom "tidemill.manifest" "{\"abi\":1,\"window\":{\"length_ms\":700,\"slots\":1}}"))"#;
 
+/// Emits the number of rows of each session; each row has a few bytes that mean nothing.
+const SESSIONS: &str = r#"(module
+    (import "tidemill1" "row_put" (func $put (param i32 i32) (result i32)))
+    (import "tidemill1" "rows" (func $rows (result i32)))
+    (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "on_event") (result i32) (call $put (i32.const 0) (i32.const 9)))
+    (func (export "on_window") (result i32)
+        (call $emit (i32.const 0) (f64.convert_i32_s (call $rows))))
+    (@custom "tidemill.manifest"
+        "{\"abi\":1,\"window\":{\"kind\":\"session\",\"length_ms\":900,\"gap_ms\":300,\"rows\":true}}"))"#;
+
 /// The counter rule with its number in an entry; a second entry comes and goes.
 const ENTRIES: &str = r#"(module
     (import "tidemill1" "st_get" (func $get (param i32 i32 i32 i32) (result i32)))
@@ -128,6 +140,7 @@ const RULES: &[Sketch] = &[
     Sketch { name: "fragile", wat: FRAGILE, to: "local", ..PLAIN },
     Sketch { name: "timer", wat: TIMER, to: "local", ..PLAIN },
     Sketch { name: "panes", wat: PANES, ..PLAIN },
+    Sketch { name: "sessions", wat: SESSIONS, ..PLAIN },
     Sketch { name: "entries", wat: ENTRIES, to: "hub", ..PLAIN },
     Sketch { name: "vol", to: "local", head: "durability = \"volatile\"\n", ..PLAIN },
     Sketch { name: "lossy", to: "thin", ..PLAIN },

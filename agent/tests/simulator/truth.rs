@@ -44,7 +44,7 @@ fn values(rule: &str) -> Values {
         "seen" | "buzz" => Values::Passes,
         "odd" => Values::SomePass,
         "lossy" => Values::Rises,
-        "timer" | "panes" => Values::Sums,
+        "timer" | "panes" | "sessions" => Values::Sums,
         "keep" => Values::Copies,
         "few" | "fragile" | "vol" => Values::Anything,
         _ => Values::Counts,
@@ -52,12 +52,13 @@ fn values(rule: &str) -> Values {
 }
 
 /// Rules that count every message of a base filter.
-const EXACT: [(&str, &str); 7] = [
+const EXACT: [(&str, &str); 8] = [
     ("count", "s/+"),
     ("total", "s/+"),
     ("entries", "s/+"),
     ("timer", "s/+"),
     ("panes", "s/+"),
+    ("sessions", "s/+"),
     ("alarm", "a/+"),
     ("odd", "s/+"),
 ];

@@ -394,3 +394,45 @@ fn wrong_rules_and_modules_are_refused_with_file_and_line() {
         assert!(ran.err.contains(expected), "{}", ran.err);
     }
 }
+
+/// Puts payloads as rows, and emits how many a window has.
+const COUNTED: &str = r#"(module
+    (import "tidemill1" "row_put" (func $put (param i32 i32) (result i32)))
+    (import "tidemill1" "rows" (func $rows (result i32)))
+    (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "on_event") (result i32) (call $put (i32.const 0) (i32.const 1)))
+    (func (export "on_window") (result i32)
+        (call $emit (i32.const 0) (f64.convert_i32_s (call $rows))))
+    (@custom "tidemill.manifest" "{\"abi\":1,\"window\":{\"length_ms\":1000,\"rows\":true}}"))"#;
+
+#[test]
+fn event_time_orders_events_and_the_option_says_how_late_they_may_be() {
+    let bench = Bench::module(COUNTED);
+    let streams =
+        "[streams.input]\ntimestamp = \"/ts\"\n[ports.late]\nto = \"cloud\"\ntopic = \"late\"\n";
+    let text = std::fs::read_to_string(bench.0.path().join("rule.toml")).unwrap();
+    bench.write("rule.toml", &format!("{text}{streams}"));
+    // A recording of 2018, which arrives 100 s after it happened.
+    let at = |ms: i64| 1_541_152_586_000 + ms;
+    let event = |ms: i64, ts: i64| format!("{} s/a {{\"ts\":{}}}\n", at(ms), at(ts - 100_000));
+    let events: String = [(0, 0), (100, 700), (200, 300), (300, 1_100), (2_000, 2_600)]
+        .into_iter()
+        .map(|(ms, ts)| event(ms, ts))
+        .collect();
+    let out = |ms: i64, count: i64| {
+        format!(
+            r#"{{"at":{},"port":"out","key":"a","payload":{count}}}"#,
+            at(ms)
+        )
+    };
+    let late = format!(
+        r#"{{"at":{},"port":"late","key":"a","payload":{{"ts":{}}}}}"#,
+        at(200),
+        at(300 - 100_000)
+    );
+    bench.check(&events, &[], &[&late, &out(300, 2), &out(2_000, 1)]);
+    bench.check(&events, &["--lateness", "1s"], &[&out(2_000, 3)]);
+    let until = at(1_999).to_string();
+    bench.check(&events, &["--lateness", "500ms", "--until", &until], &[]);
+}

@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::{Active, Step};
 
 /// What a call counts for besides what it asks for.
-const CALL_BYTES: usize = 64;
+pub(super) const CALL_BYTES: usize = 64;
 
 impl Active {
     /// Calls the function on what is in the frame, and carries out what it asks for, or nothing.

@@ -24,6 +24,8 @@ use crate::value::Scalar;
 use crate::watermark::{Arrival, Watermark};
 use crate::window::{Moment, Window};
 
+use super::call::CALL_BYTES;
+use super::fault::Fault;
 use super::{Active, Step};
 
 /// Events of a rule that may wait: beyond it, and beyond half of what the rule may keep, the oldest does
@@ -127,7 +129,8 @@ impl Active {
             let known = (source.mark, source.claim, source.streams);
             self.put_own(&mut state, time::source_entry(&stop.source, known));
         }
-        if !judged.is_late {
+        let can_wait = !judged.is_late && self.can_afford_waiting(frame, step);
+        if can_wait {
             self.wait(&mut time, &mut state, frame);
         }
         time.watermark.advance(step.now);
@@ -139,12 +142,28 @@ impl Active {
         if judged.is_late {
             fate = self.too_late(stop, decoded, frame, step);
             self.ledger.enter(fate);
+        } else if !can_wait {
+            fate = Fate::Dead;
+            self.bury(Fault::Other("event too costly".to_owned()), frame, step);
+            self.ledger.enter(fate);
         }
         if let Some(mut time) = self.time.take() {
             self.schedule(&mut time, step);
             self.time = Some(time);
         }
         fate
+    }
+
+    /// Takes what an event costs that is written down because it waits.
+    fn can_afford_waiting(&self, frame: &Frame, step: &mut Step<'_>) -> bool {
+        if self.is_volatile() {
+            return true;
+        }
+        let event = &frame.event;
+        let cost = event.payload.len() + event.properties.len() + event.topic.as_str().len();
+        let left = step.effect_bytes_free.checked_sub(cost + CALL_BYTES);
+        step.effect_bytes_free = left.unwrap_or(step.effect_bytes_free);
+        left.is_some()
     }
 
     /// Keeps an event until the watermark passes it.

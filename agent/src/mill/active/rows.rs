@@ -34,11 +34,7 @@ impl Active {
     /// Whether the key has more rows than it may have, or more than its share of what the rule may
     /// keep in all.
     fn has_too_many(&self, frame: &Frame) -> bool {
-        let (first, last) = {
-            let mut rows = frame.state.rows().map(|(name, _)| name.number());
-            (rows.next(), rows.next_back())
-        };
-        let span = first.zip(last).map_or(0, |(first, last)| last - first + 1);
+        let span = span(frame);
         let own = frame.state.bytes();
         let all = (self.keys.bytes() + own).saturating_sub(self.lent_bytes);
         let share = self.state_bytes_max / self.keys.len().max(1);
@@ -60,19 +56,20 @@ impl Active {
         }
     }
 
-    /// Lets go of all rows but the last so many.
-    fn keep_last(&mut self, count: u64, key: &Key, frame: &mut Frame) {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let rows: Vec<RowName> = frame
-            .state
-            .rows()
-            .rev()
-            .skip(count)
-            .map(|(name, _)| name)
-            .collect();
-        for name in rows {
+    /// Lets go of the first rows, as long as that is true: without a look at all others.
+    fn remove_first(&mut self, key: &Key, frame: &mut Frame, is: impl Fn(i64, &Frame) -> bool) {
+        loop {
+            let first = frame.state.rows().next();
+            let Some((name, _)) = first.filter(|(_, at)| is(*at, frame)) else {
+                return;
+            };
             self.remove_row(name, key, frame);
         }
+    }
+
+    /// Lets go of all rows but the last so many; none is missing among them.
+    fn keep_last(&mut self, count: u64, key: &Key, frame: &mut Frame) {
+        self.remove_first(key, frame, |_, frame| span(frame) > count);
     }
 
     /// Rows join the session of their key, or begin one.
@@ -157,7 +154,7 @@ impl Active {
         let waiting = frame.state.panes.iter().map(|pane| pane.from).min();
         let reach = moment.at.saturating_sub(window.length_ms);
         let reach = waiting.map_or(reach, |from| from.min(reach));
-        self.remove_rows(key, frame, |at| at < reach);
+        self.remove_first(key, frame, |at, _| at < reach);
     }
 
     /// Rows join a window that counts them.
@@ -183,7 +180,7 @@ impl Active {
                 continue;
             }
             pane.end_ms = moment.wall_ms;
-            if frame.state.rows().count() as u64 == window.count {
+            if span(frame) == window.count {
                 self.fire(pane, |_| true, key, frame, step);
                 self.keep_last(window.count.saturating_sub(window.every), key, frame);
             }
@@ -226,4 +223,14 @@ impl Active {
         self.fire(pane, |_| true, key, frame, step);
         self.remove_rows(key, frame, |_| true);
     }
+}
+
+/// How many rows the key has, if none is missing between the first and the last.
+fn span(frame: &Frame) -> u64 {
+    let mut numbers = frame.state.rows().map(|(name, _)| name.number());
+    let first = numbers.next();
+    let last = numbers.next_back().or(first);
+    first
+        .zip(last)
+        .map_or(0, |(first, last)| last.saturating_sub(first) + 1)
 }

@@ -476,3 +476,24 @@ fn a_schedule_of_a_rule_with_event_time_runs_by_the_clock() {
         (2, 2)
     );
 }
+
+#[test]
+fn an_event_that_too_many_rules_would_keep_is_a_dead_letter_of_the_last() {
+    let name = |n: usize| {
+        let (manifest, wat) = timed("lateness = \"1s\"", "");
+        let manifest = manifest.replace("name = \"w\"", &format!("name = \"r{n}\""));
+        (manifest.replace("w.wasm", &format!("r{n}.wasm")), wat)
+    };
+    let rules: Vec<_> = (0..6).map(name).collect();
+    let mut bench = Bench::new(&rules);
+    let large = format!("{{\"ts\":{T},\"x\":\"{}\"}}", "x".repeat(1_000_000));
+    bench.event("s/a", &large);
+    let said = std::mem::take(&mut bench.said);
+    let dead: Vec<_> = said.lines().filter(|line| line.contains("dead")).collect();
+    assert_eq!(
+        dead,
+        ["0 r4 dead: event too costly", "0 r5 dead: event too costly"]
+    );
+    // The others had no room to wait, so that they worked on it at once.
+    assert_eq!(said.lines().count(), 2 + 4);
+}
