@@ -8,6 +8,7 @@ mod inspect;
 mod repair;
 mod rule_build;
 mod rule_explain;
+mod rule_new;
 mod rule_next;
 mod rule_test;
 mod run;
@@ -86,6 +87,9 @@ enum RuleCommand {
     /// Show the plan and the code of a rule
     #[command(after_help = rule_explain::HELP)]
     Explain(rule_explain::Options),
+    /// Write a rule in SQL to start with, and events for it
+    #[command(after_help = rule_new::HELP)]
+    New(rule_new::Options),
     /// Say when a schedule is due
     #[command(after_help = rule_next::HELP)]
     Next(rule_next::Options),
@@ -140,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
         Command::Rule(RuleCommand::Explain(options)) => rule_explain::run(&options),
+        Command::Rule(RuleCommand::New(options)) => rule_new::run(&options),
         Command::Rule(RuleCommand::Next(options)) => rule_next::run(&options),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -41,8 +41,8 @@ pub(super) struct Values {
     /// The messages at hand.
     rows: Vec<Row>,
     /// What the statement goes through: rows, or rows joined.
-    set: Vec<Tuple>,
-    groups: Vec<Vec<Tuple>>,
+    set: Arc<Vec<Tuple>>,
+    groups: Vec<Arc<Vec<Tuple>>>,
     group_keys: std::collections::HashMap<Vec<u8>, usize>,
     grouped: bool,
     /// The row, or the joined rows, that columns are read from.
@@ -78,7 +78,7 @@ impl Values {
         self.made.clear();
         self.args.clear();
         self.rows.clear();
-        self.set.clear();
+        self.set = Arc::default();
         self.groups.clear();
         self.group_keys.clear();
         self.grouped = false;

@@ -212,3 +212,83 @@ pub(super) fn param(value: &toml::Value) -> Option<Value> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::FunctionLimits;
+
+    fn read(path: &str, text: &str) -> Result<Rule, FileError> {
+        let source = Source {
+            path: path.into(),
+            text: text.to_owned(),
+        };
+        let gateway = Gateway {
+            id: "gw",
+            destinations: None,
+            limits: &FunctionLimits::default(),
+        };
+        match path.ends_with(".sql") {
+            true => rule(source, &gateway),
+            false => Rule::parse(source, &gateway),
+        }
+    }
+
+    const OUT: &str = "[ports.out]\nto = \"local\"\ntopic = \"out\"\n";
+
+    #[test]
+    fn streams_stand_in_the_order_of_the_statement() {
+        let text = format!(
+            "name = \"x\"\n[function]\nsql = \"SELECT b.v FROM b AS left_one INNER JOIN a ON left_one.id = a.id \
+             GROUP BY TUMBLINGWINDOW(ss, 1)\"\n[streams.a]\nmqtt = [\"t/a\"]\n[streams.b]\nmqtt = [\"t/b\"]\n{OUT}"
+        );
+        let rule = read("x.toml", &text).unwrap();
+        let names: Vec<&str> = rule.streams.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["b", "a"]);
+        let error = read("x.toml", &text.replace("[streams.b]", "[streams.c]")).unwrap_err();
+        let expected = "x.toml:3:24: there is no stream b, there is a, c";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn a_file_with_a_statement_listens_to_what_from_names() {
+        let rule = read("My rule.sql", "SELECT a FROM demo").unwrap();
+        assert_eq!(&*rule.name, "my-rule");
+        assert_eq!(rule.triggers.mqtt[0].as_str(), "demo");
+        let sql = "CREATE STREAM demo (a BIGINT) WITH (DATASOURCE=\"s/+\", TIMESTAMP=\"ts\");\nSELECT a FROM demo";
+        let rule = read("x.sql", sql).unwrap();
+        assert_eq!(rule.triggers.mqtt[0].as_str(), "s/+");
+        assert_eq!(rule.streams[0].timestamp.as_deref(), Some("/ts"));
+        let error = read("x.sql", &sql.replace("s/+", "s/#/x")).unwrap_err();
+        assert!(error.to_string().contains("the topic \"s/#/x\""), "{error}");
+    }
+
+    #[test]
+    fn an_error_shows_its_line_of_the_manifest() {
+        let text = format!(
+            "name = \"x\"\n[on]\nmqtt = [\"a\"]\n[function]\nsql = \"\"\"\nSELECT\n  uper(a)\nFROM x\"\"\"\n{OUT}"
+        );
+        let error = read("x.toml", &text).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "x.toml:7:3: there is no function uper; did you mean upper?\n  |\n7 |   uper(a)\n  |   ^^^^"
+        );
+    }
+
+    #[test]
+    fn parameters_keep_their_type() {
+        let text = format!(
+            "name = \"x\"\n[on]\nmqtt = [\"a\"]\n[function]\nsql = \"SELECT 7 / :n AS h FROM x\"\n[params]\nn = 2\n{OUT}"
+        );
+        let rule = read("x.toml", &text).unwrap();
+        let FunctionSource::Sql(statement) = &rule.function else {
+            panic!("a rule in SQL")
+        };
+        assert!(String::from_utf8_lossy(&statement.wasm).contains(r#""values":["h",3]"#));
+        let error = read("x.toml", &text.replace("n = 2", "n = 2\nm = 3")).unwrap_err();
+        assert!(
+            error.to_string().contains("params.m is not used"),
+            "{error}"
+        );
+    }
+}

@@ -173,7 +173,7 @@ impl Values {
         self.rows.clear();
         self.rows.push(row);
         self.current = Tuple::single(0, stream);
-        self.set = vec![self.current.clone()];
+        self.set = Arc::new(vec![self.current.clone()]);
         self.event_read = true;
         Ok(())
     }
@@ -196,10 +196,10 @@ impl Values {
         }
         let joined = self.spec.streams.len() > 1;
         let numbered = (0..).zip(&self.rows);
-        self.set = numbered
+        let first = numbered
             .filter(|(_, row)| !joined || row.stream == 0)
-            .map(|(number, row)| Tuple::single(number, row.stream))
-            .collect();
+            .map(|(number, row)| Tuple::single(number, row.stream));
+        self.set = Arc::new(first.collect());
         Ok(self.rows.len())
     }
 

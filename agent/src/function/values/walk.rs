@@ -1,6 +1,8 @@
 //! Going through rows: those of a group, the groups themselves, the elements of a list, and the pairs of
 //! a join. One walk may stand inside of another; each gives back what was at hand before it.
 
+use std::sync::Arc;
+
 use tidemill_abi::value::walk;
 use tidemill_values::{Value, encode};
 
@@ -22,9 +24,12 @@ pub(super) struct Walk {
 
 #[derive(Debug)]
 enum Way {
-    Rows(Vec<Tuple>),
+    Rows(Arc<Vec<Tuple>>),
     Groups,
-    Filter { from: Vec<Tuple>, kept: Vec<Tuple> },
+    Filter {
+        from: Arc<Vec<Tuple>>,
+        kept: Vec<Tuple>,
+    },
     List(Vec<Value>),
     Join(Join),
 }
@@ -33,7 +38,7 @@ enum Way {
 struct Join {
     kind: i32,
     stream: usize,
-    left: Vec<Tuple>,
+    left: Arc<Vec<Tuple>>,
     right: Vec<u32>,
     /// Whether the left one at hand has a partner.
     left_met: bool,
@@ -49,14 +54,14 @@ impl Values {
         }
         let way = match what {
             walk::ROWS => Way::Rows(match self.group.and_then(|group| self.groups.get(group)) {
-                Some(group) => group.clone(),
-                None => self.set.clone(),
+                Some(group) => Arc::clone(group),
+                None => Arc::clone(&self.set),
             }),
             walk::GROUPS => {
                 if !self.grouped {
                     self.groups.clear();
                     if !self.set.is_empty() {
-                        self.groups.push(self.set.clone());
+                        self.groups.push(Arc::clone(&self.set));
                     }
                 }
                 Way::Groups
@@ -140,8 +145,8 @@ impl Values {
         self.group = walk.group_before;
         self.gathered = walk.gathered;
         match walk.way {
-            Way::Filter { kept, .. } => self.set = kept,
-            Way::Join(join) => self.set = join.joined,
+            Way::Filter { kept, .. } => self.set = Arc::new(kept),
+            Way::Join(join) => self.set = Arc::new(join.joined),
             Way::Rows(_) | Way::Groups | Way::List(_) => {}
         }
     }
@@ -218,10 +223,10 @@ impl Values {
         let next = self.groups.len();
         let number = *self.group_keys.entry(key).or_insert(next);
         if number == next {
-            self.groups.push(Vec::new());
+            self.groups.push(Arc::default());
         }
         if let Some(group) = self.groups.get_mut(number) {
-            group.push(self.current.clone());
+            Arc::make_mut(group).push(self.current.clone());
         }
         Ok(())
     }
@@ -234,7 +239,7 @@ impl Join {
         let keeps_left = matches!(self.kind, walk::LEFT | walk::FULL);
         if width == 0 {
             if keeps_left {
-                self.joined = std::mem::take(&mut self.left);
+                self.joined = Arc::unwrap_or_clone(std::mem::take(&mut self.left));
             }
             return None;
         }
