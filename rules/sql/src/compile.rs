@@ -9,6 +9,8 @@ mod names;
 mod number;
 mod output;
 mod rows;
+mod streams;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,12 +19,14 @@ use tidemill_abi::{export, import};
 use tidemill_values::{FieldType, Value};
 use wasm_encoder::{Instruction, ValType};
 
-use crate::ast::{Expr, Select, Span, Window as AstWindow, WindowKind};
+use crate::ast::{Expr, Select, Span};
 use crate::error::SqlError;
 use crate::module::{Body, Local, Module};
-use crate::parse::{Declaration, parse};
+use crate::parse::parse;
 
 use names::Alias;
+use streams::{pointer, streams};
+use window::{kind_name, window_json};
 
 /// Longest module of a statement; beyond this its constants would not fit into a manifest.
 const STATEMENT_MODULE_BYTES_MAX: usize = 64 * 1024;
@@ -417,102 +421,4 @@ fn leave_unless(body: &mut Body) {
     body.i32(0);
     body.push(Instruction::Return);
     body.end();
-}
-
-fn kind_name(kind: &WindowKind) -> &'static str {
-    match kind {
-        WindowKind::Tumbling { .. } => "tumbling",
-        WindowKind::Hopping { .. } => "hopping",
-        WindowKind::Sliding { .. } => "sliding",
-        WindowKind::Session { .. } => "session",
-        WindowKind::Count { .. } => "count",
-        WindowKind::State { .. } => "state",
-    }
-}
-
-/// The part of a manifest that tells the host which window to keep.
-fn window_json(window: &AstWindow) -> Map<String, Json> {
-    let mut json = Map::new();
-    json.insert("kind".to_owned(), kind_name(&window.kind).into());
-    let mut put = |name: &str, value: u64| json.insert(name.to_owned(), value.into());
-    match &window.kind {
-        WindowKind::Tumbling { length } => {
-            put("length_ms", *length);
-        }
-        WindowKind::Hopping { length, hop } => {
-            put("length_ms", *length);
-            put("hop_ms", *hop);
-        }
-        WindowKind::Sliding { length, delay } => {
-            put("length_ms", *length);
-            if *delay > 0 {
-                put("delay_ms", *delay);
-            }
-        }
-        WindowKind::Session { length, gap } => {
-            put("length_ms", *length);
-            put("gap_ms", *gap);
-        }
-        WindowKind::Count { count, every } => {
-            put("count", *count);
-            put("every", *every);
-        }
-        WindowKind::State { .. } => {}
-    }
-    json
-}
-
-/// The streams of the statement with what is declared of them.
-fn streams(
-    select: &Select,
-    declarations: &[Declaration],
-    options: &Options,
-) -> Result<Vec<Stream>, SqlError> {
-    let sources = std::iter::once(&select.from).chain(select.joins.iter().map(|join| &join.source));
-    let mut streams: Vec<Stream> = Vec::new();
-    for source in sources {
-        let declared = declarations
-            .iter()
-            .find(|known| known.name == source.stream);
-        let given = options
-            .streams
-            .iter()
-            .find(|known| known.name == source.stream);
-        if given.is_none() && declared.is_none() && !options.streams.is_empty() {
-            let known: Vec<&str> = options.streams.iter().map(|s| s.name.as_str()).collect();
-            let message = format!(
-                "there is no stream {}, there is {}",
-                source.stream,
-                known.join(", ")
-            );
-            return Err(SqlError::new(&source.span, message));
-        }
-        let mut stream = given.cloned().unwrap_or_default();
-        stream.name.clone_from(&source.name);
-        stream.source.clone_from(&source.stream);
-        stream.declared = given.is_some() || declared.is_some();
-        if let Some(declared) = declared {
-            let topic = declared.source.as_ref().map(|(topic, _)| topic.clone());
-            stream.filters = vec![topic.unwrap_or_else(|| declared.name.clone())];
-            stream.fields.clone_from(&declared.fields);
-            stream.timestamp = declared.timestamp.as_ref().map(|name| pointer(name));
-        }
-        if stream.filters.is_empty() && given.is_none() {
-            stream.filters = vec![source.stream.clone()];
-        }
-        if streams.iter().any(|known| known.name == stream.name) {
-            let message = format!(
-                "two streams are called {}; write AS and another name",
-                stream.name
-            );
-            return Err(SqlError::new(&source.span, message));
-        }
-        streams.push(stream);
-    }
-    Ok(streams)
-}
-
-/// The JSON pointer of a column.
-fn pointer(column: &str) -> String {
-    format!("/{}", column.replace('~', "~0").replace('/', "~1"))
 }
