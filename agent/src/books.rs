@@ -82,6 +82,7 @@ fn rule(counts: &Ledger) -> Map<String, Value> {
         ("faults_without_event", counts.faults_without_event),
         ("keys_evicted", counts.keys_evicted),
         ("rows_dropped", counts.rows_dropped),
+        ("windows_dropped", counts.windows_dropped),
         ("fuel", counts.fuel),
     ];
     let mut all: Map<_, _> = columns

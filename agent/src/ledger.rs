@@ -44,6 +44,8 @@ pub struct Ledger {
     pub fuel: u64,
     /// Rows of windows that had to go because there was no room for them.
     pub rows_dropped: u64,
+    /// Windows that had to go before they fired because too many waited.
+    pub windows_dropped: u64,
 }
 
 impl Ledger {
@@ -85,7 +87,7 @@ impl Ledger {
     }
 
     /// All numbers but the dropped ones, in the order in which they are written down.
-    pub fn columns(&self) -> [u64; 10] {
+    pub fn columns(&self) -> [u64; 11] {
         [
             self.received,
             self.filtered,
@@ -97,11 +99,12 @@ impl Ledger {
             self.keys_evicted,
             self.fuel,
             self.rows_dropped,
+            self.windows_dropped,
         ]
     }
 
     /// The same, to be changed.
-    pub fn columns_mut(&mut self) -> [&mut u64; 10] {
+    pub fn columns_mut(&mut self) -> [&mut u64; 11] {
         [
             &mut self.received,
             &mut self.filtered,
@@ -113,6 +116,7 @@ impl Ledger {
             &mut self.keys_evicted,
             &mut self.fuel,
             &mut self.rows_dropped,
+            &mut self.windows_dropped,
         ]
     }
 

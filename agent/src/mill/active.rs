@@ -326,6 +326,11 @@ impl Active {
 
     fn forget(&mut self, gone: Held, due: &mut DueQueue) {
         self.ledger.keys_evicted += 1;
+        if !self.is_on_grid() {
+            for at in gone.state.panes.iter().filter_map(|pane| pane.due) {
+                self.look_away(at, &gone.key, due);
+            }
+        }
         for (id, at) in gone.state.timers {
             due.remove(at.mono_ms, What::Timer(self.index, gone.key.clone(), id));
         }

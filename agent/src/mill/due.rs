@@ -39,6 +39,12 @@ impl DueQueue {
         self.0.remove(&(mono_ms, what));
     }
 
+    /// How much is due, some time.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When the next thing falls due, in monotonic time.
     pub(super) fn next_mono_ms(&self) -> Option<u64> {
         self.0.first().map(|(mono_ms, _)| *mono_ms)

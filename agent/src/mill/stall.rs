@@ -1,6 +1,8 @@
 //! How many unacknowledged messages make the broker stop sending. It need not say so (mosquitto does
 //! not), so it is noticed: it fell silent with so many open, and went on as soon as they were
-//! acknowledged. From half of that on it is worth a commit of its own.
+//! acknowledged, twice with the same number. From half of that on it is worth a commit of its own.
+//! A machine that was busy for a moment looks the same once; believed for ever, that would cost a
+//! steady stream of events many times the commits that it needs.
 
 /// Fewer are no sign of anything.
 const COUNT_MIN: usize = 4;
@@ -8,13 +10,18 @@ const COUNT_MIN: usize = 4;
 /// A broker that waited for acknowledgements goes on at once: within this time.
 const RESUMES_WITHIN_MS: u64 = 20;
 
+/// After this time it has to show again: one that waits does so within a commit's interval.
+const BELIEVED_MS: u64 = 60_000;
+
 /// What is known of the broker's window.
 #[derive(Debug, Default)]
 pub(super) struct Stall {
     /// What it said, or we told it.
     announced: Option<usize>,
-    /// At so many it was seen to stall.
-    seen: Option<usize>,
+    /// At so many it was seen to stall; believed until then.
+    seen: Option<(usize, u64)>,
+    /// At so many it may have stalled the last time.
+    once: Option<usize>,
     last_event_mono_ms: u64,
     /// It fell silent with so many open; whether that was why shows when they are acknowledged.
     suspected: Option<(usize, Option<u64>)>,
@@ -26,6 +33,7 @@ impl Stall {
         *self = Self {
             announced: announced.map(usize::from),
             seen: self.seen,
+            once: self.once,
             ..Self::default()
         };
     }
@@ -36,9 +44,13 @@ impl Stall {
         if let Some((count, Some(released))) = self.suspected.take()
             && now_mono_ms.saturating_sub(released) <= RESUMES_WITHIN_MS
         {
-            self.seen = Some(count);
+            if self.once.replace(count) == Some(count) {
+                self.seen = Some((count, now_mono_ms + BELIEVED_MS));
+            }
         }
-        if self.seen.is_some_and(|seen| open > seen) {
+        if let Some((seen, until)) = self.seen
+            && (open > seen || now_mono_ms > until)
+        {
             self.seen = None;
         }
     }
@@ -60,7 +72,8 @@ impl Stall {
 
     /// Whether so many open messages should not wait any longer.
     pub(super) fn is_near(&self, open: usize) -> bool {
-        let window = [self.announced, self.seen].into_iter().flatten().min();
+        let seen = self.seen.map(|(seen, _)| seen);
+        let window = [self.announced, seen].into_iter().flatten().min();
         window.is_some_and(|window| open * 2 >= window)
     }
 }
@@ -90,6 +103,23 @@ mod tests {
         assert!(stall.is_near(10) && !stall.is_near(9));
         (1..=21).for_each(|open| stall.event(9_000, open));
         assert!(!stall.is_near(20), "it sent more than that");
+        bursts(&mut stall, 20, 1);
+        stall.event(2_000 + BELIEVED_MS, 1);
+        assert!(!stall.is_near(20), "that was long ago");
+    }
+
+    #[test]
+    fn a_machine_that_was_busy_for_a_moment_is_no_stall() {
+        let mut stall = Stall::default();
+        let mut now = 1_000;
+        for count in [30, 17, 42, 23] {
+            (1..=count).for_each(|open| stall.event(now, open));
+            stall.timed_out(now + 50, count, 50);
+            stall.released(now + 55);
+            now += 60;
+        }
+        stall.event(now, 1);
+        assert!(!stall.is_near(1_000));
     }
 
     #[test]

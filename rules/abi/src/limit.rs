@@ -47,6 +47,8 @@ pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024 - 1024;
 pub const ROWS_MAX: u64 = 16_384;
 /// Fuel that a firing has for each row of its window, beside that of an event.
 pub const FUEL_PER_ROW: u64 = 1_000;
+/// Sliding windows of a key that wait for what still belongs to them; the oldest goes beyond.
+pub const WINDOWS_MAX: usize = 256;
 /// Rows that one call may put.
 pub const ROWS_PER_CALL_MAX: usize = 256;
 /// Bytes of rows that one call may put.

@@ -224,7 +224,7 @@ impl Active {
             }
         }
         if let Some(next) = frame.state.panes.iter().filter_map(|pane| pane.due).min() {
-            self.look_at(next, key, step);
+            self.look_at(next, key, step.due);
         }
     }
 

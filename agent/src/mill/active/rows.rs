@@ -93,6 +93,9 @@ impl Active {
         if window.event_time && pane.folded > 0 && moment.at > cut_at(pane.from) {
             let cut = cut_at(pane.from);
             pane.end_ms = cut;
+            if let Some(due) = pane.due {
+                self.look_away(due, key, step.due);
+            }
             self.fire(pane, |_| true, key, frame, step);
             self.remove_rows(key, frame, |_| true);
             pane = Pane {
@@ -111,11 +114,12 @@ impl Active {
             false => quiet.min(cut_at(pane.from)),
         };
         pane.end_ms = moment.wall_at(due);
-        // What is looked at too early is looked at again: most rows only put the end off.
-        if pane.due.is_none() || pane.due > Some(due) {
-            self.look_at(due, key, step);
+        if pane.due != Some(due) {
+            if let Some(old) = pane.due.replace(due) {
+                self.look_away(old, key, step.due);
+            }
+            self.look_at(due, key, step.due);
         }
-        pane.due = Some(due);
         frame.state.panes.push(pane);
     }
 
@@ -141,8 +145,16 @@ impl Active {
             ..Pane::default()
         };
         if window.delay_ms > 0 || window.event_time {
+            if frame.state.panes.len() >= limit::WINDOWS_MAX {
+                let oldest = frame.state.panes.remove(0);
+                let mut others = frame.state.panes.iter();
+                if let Some(old) = oldest.due.filter(|_| !others.any(|o| o.due == oldest.due)) {
+                    self.look_away(old, key, step.due);
+                }
+                self.ledger.windows_dropped += 1;
+            }
             frame.state.panes.push(pane);
-            self.look_at(due, key, step);
+            self.look_at(due, key, step.due);
             return;
         }
         let from = pane.from;

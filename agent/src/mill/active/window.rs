@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::function::Handler;
 use crate::ledger::Fate;
 use crate::manifest::WindowKind;
-use crate::mill::due::{What, at_least_0};
+use crate::mill::due::{DueQueue, What, at_least_0};
 use crate::state::{Key, OpenPane, Pane};
 use crate::window::{Moment, Window, pane_of};
 
@@ -66,13 +66,18 @@ impl Active {
     }
 
     /// Sees to it that a key's pane is looked at when it is due.
-    pub(super) fn look_at(&mut self, due: i64, key: &Key, step: &mut Step<'_>) {
+    pub(super) fn look_at(&mut self, at: i64, key: &Key, due: &mut DueQueue) {
         match &mut self.time {
-            Some(time) => time.look_at(due, Some(key.clone())),
-            None => {
-                let what = What::KeyPane(self.index, key.clone());
-                step.due.insert(at_least_0(due), what);
-            }
+            Some(time) => time.look_at(at, Some(key.clone())),
+            None => due.insert(at_least_0(at), What::KeyPane(self.index, key.clone())),
+        }
+    }
+
+    /// A key's pane is not to be looked at then: keys that come and go leave nothing behind.
+    pub(super) fn look_away(&mut self, at: i64, key: &Key, due: &mut DueQueue) {
+        match &mut self.time {
+            Some(time) => time.look_away(at, key),
+            None => due.remove(at_least_0(at), What::KeyPane(self.index, key.clone())),
         }
     }
 

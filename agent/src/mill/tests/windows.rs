@@ -367,3 +367,31 @@ fn a_million_keys_leave_the_window_bounded_and_are_counted() {
     bench.at(60_000);
     assert_eq!(bench.said.lines().count(), held);
 }
+
+#[test]
+fn keys_that_come_and_go_leave_nothing_that_falls_due() {
+    for window in [
+        r#"{"kind":"session","length_ms":86400000,"gap_ms":3600000,"rows":true}"#,
+        r#"{"kind":"sliding","length_ms":1000,"delay_ms":3600000,"rows":true}"#,
+    ] {
+        let (manifest, wat) = windowed(window);
+        let mut bench = Bench::new(&[(manifest + "[limits]\nkeys = 10\n", wat)]);
+        for n in 0..1_000 {
+            let topic = format!("s/{}", n % 50);
+            bench.at(n).event(&topic, "!x").event(&topic, "!y");
+        }
+        let due = bench.mill.due.len();
+        assert!(due <= 20, "{window}: {due}");
+    }
+}
+
+#[test]
+fn more_sliding_windows_than_may_wait_cost_the_oldest_and_are_counted() {
+    let mut bench = bench(r#"{"kind":"sliding","length_ms":10,"delay_ms":3600000,"rows":true}"#);
+    for n in 0..300 {
+        bench.at(n * 20).event("s/a", "!");
+    }
+    assert_eq!(bench.ledger("w").windows_dropped, 44);
+    bench.at(4_000_000);
+    assert_eq!(bench.said.lines().count(), 256);
+}

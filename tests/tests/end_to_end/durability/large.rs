@@ -40,6 +40,7 @@ fn messages_of_any_size_leave_the_agent_alive_and_small() {
             );
             let memory = gateway.memory();
             let peak = memory.peak - memory.program + PROGRAM_MB.min(memory.program);
+            eprintln!("{protocol}: {length} bytes: {memory:?}, counted as {peak:.1} MB");
             assert!(
                 peak < MEMORY_MB,
                 "{protocol}: a message of {length} bytes made the agent {peak:.1} MB large"

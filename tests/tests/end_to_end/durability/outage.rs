@@ -48,6 +48,7 @@ fn a_long_outage_costs_little_memory_and_loses_no_order() {
         growth < GROWTH_MB,
         "sending {outage} waiting events cost {growth:.1} MB of memory"
     );
+    eprintln!("{before:?}, {growth:.1} MB more for {outage} waiting events");
     gateway.stop();
     arrived.settle(upstream.port());
     let expected: BTreeMap<_, _> = (0..KEYS)
