@@ -43,10 +43,9 @@ impl Stall {
         self.last_event_mono_ms = now_mono_ms;
         if let Some((count, Some(released))) = self.suspected.take()
             && now_mono_ms.saturating_sub(released) <= RESUMES_WITHIN_MS
+            && self.once.replace(count) == Some(count)
         {
-            if self.once.replace(count) == Some(count) {
-                self.seen = Some((count, now_mono_ms + BELIEVED_MS));
-            }
+            self.seen = Some((count, now_mono_ms + BELIEVED_MS));
         }
         if let Some((seen, until)) = self.seen
             && (open > seen || now_mono_ms > until)
