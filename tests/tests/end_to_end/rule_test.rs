@@ -384,10 +384,7 @@ fn wrong_rules_and_modules_are_refused_with_file_and_line() {
     let bench = Bench::new(THRESHOLD);
     for (rule, expected) in [
         ("gone.toml", "gone.toml: cannot be read: No such file"),
-        (
-            "rule.sql",
-            "rule.sql: cannot be read: No such file",
-        ),
+        ("rule.sql", "rule.sql: cannot be read: No such file"),
     ] {
         let ran = run(bench.0.path(), &["rule", "test", rule, "--events", "-"]);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
