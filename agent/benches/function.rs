@@ -38,8 +38,14 @@ const SLOTS: &str = r#"(module
     (call $emit_f64 (i32.const 0) (f64.const 21.5))))"#;
 
 fn function(wat: &str) -> Function {
+    let wasm = match wat.starts_with("SELECT") {
+        true => {
+            let compiled = tidemill_sql::compile(wat, &tidemill_sql::Options::default());
+            compiled.expect("the statement is one").wasm
+        }
+        false => wat::parse_str(wat).expect("the module is well formed"),
+    };
     let engine = Engine::new(&FunctionLimits::default());
-    let wasm = wat::parse_str(wat).expect("the module is well formed");
     let module = engine.load(&wasm).expect("the module keeps the contract");
     let settings = Settings {
         rule: "bench".into(),
@@ -66,6 +72,12 @@ fn calls(c: &mut Criterion) {
     ];
     for (name, wat, inputs) in [
         ("typed (f64) -> i32", TYPED, &one),
+        ("SQL, the same filter", "SELECT * FROM x WHERE t > 50", &one),
+        (
+            "SQL, the same filter and a row",
+            "SELECT t FROM x WHERE t > 50",
+            &one,
+        ),
         ("typed (f64, f64, f64, i64) -> i32", TYPED_FOUR, &four),
         ("pull, in_f64", PULL, &one),
         ("pull, 100 bytes copied", BYTES, &one),
@@ -76,7 +88,10 @@ fn calls(c: &mut Criterion) {
             inputs: inputs.clone(),
             ..Frame::default()
         });
-        frame.event.payload = vec![7; 100].into();
+        frame.event.payload = match wat.starts_with("SELECT") {
+            true => br#"{"device": "d-17", "t": 61.0, "hum": 40.5}"#[..].into(),
+            false => vec![7; 100].into(),
+        };
         c.bench_function(name, |b| {
             b.iter(|| {
                 frame.effects.clear();

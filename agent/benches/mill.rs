@@ -91,6 +91,18 @@ fn now(ms: u64) -> Now {
     }
 }
 
+fn statement(name: &str, sql: &str) -> String {
+    format!(
+        "name = \"{name}\"\n[on]\nmqtt = [\"sensors/+/env\"]\n[function]\nsql = \"{sql}\"\n\
+         [ports.out]\nto = \"local\"\ntopic = \"out\"\n"
+    )
+}
+
+const SQL_FILTER: &str = "SELECT * FROM input WHERE temperature > 50";
+const SQL_AVERAGE: &str =
+    "SELECT device, avg(temperature) AS t FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)";
+const SQL_ROWS: &str = "SELECT device, temperature FROM input WHERE temperature > 50";
+
 const THRESHOLD: &str = "stock = \"threshold\"\n[params]\nlimit = 50";
 const AVERAGE: &str = "stock = \"average\"\n[window]\ntumbling = \"1s\"";
 
@@ -162,6 +174,12 @@ fn step(c: &mut Criterion) {
         ("threshold", vec![rule("hot", "sensors/+/env", THRESHOLD)]),
         ("threshold, 1,000 rules on a topic each", thousand.collect()),
         ("average", vec![rule("avg", "sensors/+/env", AVERAGE)]),
+        ("SQL, filter", vec![statement("hot", SQL_FILTER)]),
+        ("SQL, filter and rows", vec![statement("hot", SQL_ROWS)]),
+        (
+            "SQL, average of a device",
+            vec![statement("avg", SQL_AVERAGE)],
+        ),
         (
             "both",
             vec![

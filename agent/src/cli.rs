@@ -7,6 +7,8 @@ mod demo;
 mod inspect;
 mod repair;
 mod rule_build;
+mod rule_explain;
+mod rule_new;
 mod rule_next;
 mod rule_test;
 mod run;
@@ -82,6 +84,12 @@ enum RuleCommand {
     /// Run a rule on events from a file, with a virtual clock
     #[command(after_help = rule_test::HELP)]
     Test(rule_test::Options),
+    /// Show the plan and the code of a rule
+    #[command(after_help = rule_explain::HELP)]
+    Explain(rule_explain::Options),
+    /// Write a rule in SQL to start with, and events for it
+    #[command(after_help = rule_new::HELP)]
+    New(rule_new::Options),
     /// Say when a schedule is due
     #[command(after_help = rule_next::HELP)]
     Next(rule_next::Options),
@@ -135,6 +143,8 @@ pub fn main() -> ExitCode {
         Command::Repair(options) => repair::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
+        Command::Rule(RuleCommand::Explain(options)) => rule_explain::run(&options),
+        Command::Rule(RuleCommand::New(options)) => rule_new::run(&options),
         Command::Rule(RuleCommand::Next(options)) => rule_next::run(&options),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -24,6 +24,9 @@ pub enum DecodeError {
 pub struct Plan {
     root: Node,
     places: u16,
+    /// Places of names in whatever case, each behind that of the name as it stands: where there is
+    /// nothing under the name itself, the other one counts.
+    any_case: Vec<(u16, u16)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -37,6 +40,8 @@ struct Child {
     name: Box<str>,
     /// The same segment as an array's index.
     index: Option<usize>,
+    /// Whether the name may be written in whatever case.
+    any_case: bool,
     node: Node,
 }
 
@@ -52,6 +57,33 @@ impl Plan {
             self.places += 1;
             self.places - 1
         })
+    }
+
+    /// Adds a name at the top of the payload that may be written in whatever case; one that is written
+    /// just so comes first.
+    pub fn add_in_any_case(&mut self, pointer: &str) -> u16 {
+        let exact = self.add(pointer);
+        let segment = pointer
+            .strip_prefix('/')
+            .filter(|segment| !segment.contains('/'));
+        let Some(segment) = segment else {
+            return exact;
+        };
+        if self.any_case.iter().all(|(known, _)| *known != exact) {
+            let node = Node {
+                place: Some(self.places),
+                ..Node::default()
+            };
+            self.any_case.push((exact, self.places));
+            self.places += 1;
+            self.root.children.push(Child {
+                name: segment.replace("~1", "/").replace("~0", "~").into(),
+                index: None,
+                any_case: true,
+                node,
+            });
+        }
+        exact
     }
 
     /// Whether no rule looks at anything.
@@ -79,18 +111,31 @@ impl Plan {
         }
         .deserialize(&mut json)
         .and_then(|()| json.end())
-        .map_err(|e| DecodeError::NotJson(e.to_string()))
+        .map_err(|e| DecodeError::NotJson(e.to_string()))?;
+        for (exact, other) in &self.any_case {
+            let other = decoded.scalars.get(usize::from(*other)).copied();
+            let exact = decoded.scalars.get_mut(usize::from(*exact));
+            if let (Some(exact @ Scalar::Missing), Some(other)) = (exact, other) {
+                *exact = other;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Node {
     fn child(&mut self, name: &str) -> &mut Node {
-        let at = match self.children.iter().position(|child| &*child.name == name) {
+        let at = match self
+            .children
+            .iter()
+            .position(|child| !child.any_case && &*child.name == name)
+        {
             Some(at) => at,
             None => {
                 self.children.push(Child {
                     name: name.into(),
                     index: array_index(name),
+                    any_case: false,
                     node: Node::default(),
                 });
                 self.children.len() - 1
@@ -238,18 +283,38 @@ impl<'a> Visitor<'_> for Name<'a> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self
-            .0
-            .children
+        let children = &self.0.children;
+        let exact = children
             .iter()
-            .find(|child| &*child.name == name)
-            .map(|child| &child.node))
+            .find(|child| !child.any_case && &*child.name == name);
+        let found = exact.or_else(|| {
+            let mut others = children.iter().filter(|child| child.any_case);
+            others.find(|child| child.name.eq_ignore_ascii_case(name))
+        });
+        Ok(found.map(|child| &child.node))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_another_case_stands_in_for_one_that_is_missing() {
+        let mut plan = Plan::default();
+        let place = usize::from(plan.add_in_any_case("/temp"));
+        let mut decoded = Decoded::default();
+        for (payload, expected) in [
+            (r#"{"temp": 1, "Temp": 2}"#, Scalar::Int(1)),
+            (r#"{"TEMP": 2, "temp": 1}"#, Scalar::Int(1)),
+            (r#"{"Temp": 2}"#, Scalar::Int(2)),
+            (r#"{"Temp": 2, "temp": null}"#, Scalar::Null),
+            (r#"{"x": {"temp": 2}}"#, Scalar::Missing),
+        ] {
+            plan.decode(payload.as_bytes(), &mut decoded).unwrap();
+            assert_eq!(decoded.scalars[place], expected, "{payload}");
+        }
+    }
 
     #[track_caller]
     fn check(pointers: &[&str], payload: &str, expected: &[Scalar]) {

@@ -41,6 +41,8 @@ pub struct Emission {
     pub port: u8,
     /// What to send.
     pub payload: Bytes,
+    /// Emissions of a call with the same number belong together.
+    pub group: u32,
 }
 
 /// A line that a function wrote.

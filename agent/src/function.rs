@@ -13,6 +13,7 @@ mod scan;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -245,9 +246,9 @@ fn check_typed(
         });
     }
     let wanted = |input: &Input| match input.kind {
-        InputKind::F64 => ValType::F64,
+        InputKind::F64 | InputKind::Num => ValType::F64,
         InputKind::I64 => ValType::I64,
-        InputKind::I32 | InputKind::Bytes => ValType::I32,
+        InputKind::I32 | InputKind::Bytes | InputKind::Kind => ValType::I32,
     };
     if !manifest
         .inputs
@@ -340,10 +341,10 @@ impl Function {
         *fuel_used = match outcome {
             // What is left did not cover the next step.
             Err(CallFault::OutOfFuel { limit }) => limit,
-            _ => instance.fuel_used(terms.fuel),
+            _ => instance.fuel_used(),
         };
         if let Err(fault) = &outcome
-            && fault.spoils_instance()
+            && fault.spoils_instance(module.stateless.is_none())
         {
             *place = None;
         }
@@ -363,8 +364,9 @@ impl Function {
 
 impl CallFault {
     /// Whether the guest was stopped in the middle, so that its memory may be half written.
-    fn spoils_instance(&self) -> bool {
+    fn spoils_instance(&self, remembers: bool) -> bool {
         match self {
+            Self::Data { .. } => remembers,
             Self::OutOfFuel { .. } | Self::Trap { .. } | Self::Abi(_) => true,
             Self::Rule { .. }
             | Self::BadResult { .. }

@@ -1,6 +1,8 @@
 //! What a payload held to what a function is handed: the types, defaults and missing values of a
 //! manifest's inputs. A wrong type is a dead letter, never a guess.
 
+use tidemill_abi::value::kind;
+
 use crate::manifest::{Input, InputDefault, InputKind};
 use crate::value::{Decoded, Scalar, Span, Value};
 
@@ -44,6 +46,10 @@ pub fn present(kind: InputKind, scalar: Scalar) -> Option<Value> {
             .map(Value::I32),
         (InputKind::I32, Scalar::Bool(value)) => Some(Value::I32(i32::from(value))),
         (InputKind::Bytes, Scalar::Text(span)) => Some(Value::Bytes(Some(span))),
+        (InputKind::Num, Scalar::Float(value)) => Some(Value::F64(value)),
+        (InputKind::Num, Scalar::Int(value)) => Some(Value::F64(as_float(value))),
+        (InputKind::Num, _) => Some(Value::F64(f64::NAN)),
+        (InputKind::Kind, scalar) => Some(Value::I32(kind_of(scalar))),
         _ => None,
     }
 }
@@ -91,7 +97,7 @@ fn absent(input: &Input, decoded: &mut Decoded) -> Result<Value, InputError> {
             decoded.text.extend_from_slice(bytes);
             Ok(Value::Bytes(Some(span)))
         }
-        (None, InputKind::F64) => Ok(Value::F64(f64::NAN)),
+        (None, InputKind::F64 | InputKind::Num | InputKind::Kind) => Ok(Value::F64(f64::NAN)),
         (None, InputKind::Bytes) => Ok(Value::Bytes(None)),
         (None, InputKind::I64 | InputKind::I32) => Err(InputError::Missing {
             name: input.name.clone(),
@@ -120,10 +126,23 @@ fn whole(value: f64) -> Option<i64> {
 
 fn wanted_name(kind: InputKind) -> &'static str {
     match kind {
-        InputKind::F64 => "a number",
+        InputKind::F64 | InputKind::Num => "a number",
+        InputKind::Kind => "anything",
         InputKind::I64 => "a whole number or a truth value",
         InputKind::I32 => "a whole number of 32 bits or a truth value",
         InputKind::Bytes => "a string",
+    }
+}
+
+/// What an input of type `kind` is handed.
+fn kind_of(scalar: Scalar) -> i32 {
+    match scalar {
+        Scalar::Missing | Scalar::Null => kind::MISSING,
+        Scalar::Int(_) => kind::WHOLE,
+        Scalar::Float(_) => kind::FLOAT,
+        Scalar::Text(_) => kind::TEXT,
+        Scalar::Bool(_) => kind::TRUTH,
+        Scalar::Other => kind::OTHER,
     }
 }
 
@@ -150,6 +169,7 @@ mod tests {
             pointer: "/x".into(),
             kind,
             default: None,
+            any_case: false,
         };
         let found = typed(&input, scalar, &mut Decoded::default()).map_err(|e| e.to_string());
         assert_eq!(found, expected.map_err(|e| format!("input x (/x) is {e}")));
@@ -205,6 +225,7 @@ mod tests {
             pointer: "/x".into(),
             kind: InputKind::I64,
             default: None,
+            any_case: false,
         };
         input.default = Some(InputDefault::Number(Value::I64(7)));
         let mut decoded = Decoded::default();

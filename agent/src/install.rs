@@ -61,6 +61,7 @@ fn refused(rule: &Rule, why: &str) -> FileError {
     let place = match &rule.function {
         FunctionSource::Wasm(path) => path.display().to_string(),
         FunctionSource::Stock(name) => format!("stock function {name}"),
+        FunctionSource::Sql(_) => "the compiled statement".to_owned(),
     };
     rule.source
         .error_at(&rule.function_span, format!("{place}: {why}"))
@@ -78,6 +79,7 @@ fn read_module(rule: &Rule, bytes_max: usize) -> Result<Vec<u8>, FileError> {
             }
             std::fs::read(path).map_err(|error| refused(rule, &format!("cannot be read: {error}")))
         }
+        FunctionSource::Sql(statement) => Ok(statement.wasm.clone()),
         FunctionSource::Stock(name) => match stock::module(name) {
             Some(wasm) => Ok(wasm.to_vec()),
             None => {
@@ -89,6 +91,23 @@ fn read_module(rule: &Rule, bytes_max: usize) -> Result<Vec<u8>, FileError> {
                     &format!("there is none, there are {}{hint}", all.join(", ")),
                 ))
             }
+        },
+    }
+}
+
+/// The module of a function, for looking at.
+///
+/// # Errors
+/// When it cannot be read, in words.
+pub fn module_bytes(function: &FunctionSource) -> Result<Vec<u8>, String> {
+    match function {
+        FunctionSource::Wasm(path) => {
+            std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+        }
+        FunctionSource::Sql(statement) => Ok(statement.wasm.clone()),
+        FunctionSource::Stock(name) => match stock::module(name) {
+            Some(wasm) => Ok(wasm.to_vec()),
+            None => Err(format!("there is no stock function {name}")),
         },
     }
 }

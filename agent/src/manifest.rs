@@ -2,12 +2,16 @@
 //! Finding the section is left to `function`, reading it to `read`, and what a rule makes of it to
 //! the rule.
 mod read;
+mod sql;
 mod window;
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tidemill_abi::{PORT_MAIN_NAME, limit};
 
+pub use sql::{SqlSpec, SqlStream};
 pub use window::{WindowKind, WindowSpec};
 
 use crate::value::Value;
@@ -31,6 +35,8 @@ pub struct ModuleManifest {
     pub state: StateSpec,
     /// What every install runs.
     pub tests: Vec<EmbeddedTest>,
+    /// What the host has to know for functions that work on values.
+    pub sql: Option<Arc<SqlSpec>>,
 }
 
 /// One value to decode from the payload.
@@ -44,6 +50,8 @@ pub struct Input {
     pub kind: InputKind,
     /// Used when the value is missing or null.
     pub default: Option<InputDefault>,
+    /// Whether a name in another case will do where the one of the pointer is missing.
+    pub any_case: bool,
 }
 
 /// The type of an input.
@@ -58,6 +66,10 @@ pub enum InputKind {
     I32,
     /// The content of a string; a typed handler is handed its length.
     Bytes,
+    /// A number; NaN when missing or anything else.
+    Num,
+    /// What stands there, see [`tidemill_abi::value::kind`].
+    Kind,
 }
 
 /// What stands in for a value that the payload does not have.
@@ -176,6 +188,7 @@ impl Default for ModuleManifest {
             window: None,
             state: StateSpec::default(),
             tests: Vec::new(),
+            sql: None,
         }
     }
 }
@@ -210,6 +223,8 @@ impl InputKind {
             Self::I64 => "i64",
             Self::I32 => "i32",
             Self::Bytes => "bytes",
+            Self::Num => "num",
+            Self::Kind => "kind",
         }
     }
 }

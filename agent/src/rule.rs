@@ -2,6 +2,7 @@
 //! inputs, its parameters) is checked when the two are bound together.
 
 mod file;
+mod sql;
 mod streams;
 mod template;
 mod window;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 pub use template::{KeySpec, LevelPiece, TopicTemplate, check_pointer, key_of_topic};
 
-pub use streams::{FieldType, IDLE_MS, Stream};
+pub use streams::{IDLE_MS, Stream};
 pub use window::WindowTable;
 
 pub use crate::emission::Priority;
@@ -94,6 +95,19 @@ pub enum FunctionSource {
     Wasm(PathBuf),
     /// A function that ships with Tidemill.
     Stock(String),
+    /// A statement, compiled.
+    Sql(Arc<Statement>),
+}
+
+/// A compiled statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// What was written.
+    pub sql: String,
+    /// The module.
+    pub wasm: Vec<u8>,
+    /// The plan for people: a name and what there is to say.
+    pub plan: Vec<(&'static str, String)>,
 }
 
 /// A parameter's value.
@@ -137,7 +151,11 @@ impl Rule {
     /// # Errors
     /// When it cannot be read, has an unknown key, or a value that cannot be; with file and line.
     pub fn read(path: &Path, gateway: &Gateway<'_>) -> Result<Self, FileError> {
-        Self::parse(Source::read(path)?, gateway)
+        let source = Source::read(path)?;
+        match path.extension() {
+            Some(extension) if extension == "sql" => sql::rule(source, gateway),
+            _ => Self::parse(source, gateway),
+        }
     }
 
     /// Whether the time at which events happened drives it.

@@ -36,14 +36,6 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 /// Installs one rule outside of any gateway, changed before: every destination is good, ceilings are the
 /// defaults.
 pub(super) fn install(path: &Path, change: impl FnOnce(&mut Rule)) -> Result<BoundRule, FileError> {
-    if path.extension().is_some_and(|extension| extension == "sql") {
-        let message = "this version does not compile SQL yet; write a rule with wasm or stock";
-        return Err(FileError {
-            path: path.to_owned(),
-            place: None,
-            message: message.to_owned(),
-        });
-    }
     let limits = FunctionLimits::default();
     let gateway = Gateway {
         id: "gateway",

@@ -14,7 +14,7 @@ use super::Failure;
 use super::rule_build::install;
 use crate::clock::Now;
 use crate::event::Event;
-use crate::mill::{Deployment, Input, Mill, Output};
+use crate::mill::{Deployment, Emitted, Input, Mill, Output};
 use crate::text::duration_ms;
 use crate::topic::Topic;
 use crate::watermark;
@@ -129,6 +129,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         out: std::io::stdout().lock(),
         outputs: Vec::new(),
         counts: Counts::default(),
+        array: options.array,
+        rows: Vec::new(),
     };
     for event in events {
         let at = event.arrival_ms;
@@ -171,6 +173,10 @@ struct Run<'a> {
     out: std::io::StdoutLock<'a>,
     outputs: Vec<Output>,
     counts: Counts,
+    /// Whether what goes out together is one line.
+    array: bool,
+    /// What has gone out together so far.
+    rows: Vec<Emitted>,
 }
 
 impl Run<'_> {
@@ -185,8 +191,17 @@ impl Run<'_> {
 
     fn step(&mut self, at: i64, input: Input) -> Result<(), Failure> {
         self.mill.step(virtual_now(at), input, &mut self.outputs);
-        for output in self.outputs.drain(..) {
+        for output in std::mem::take(&mut self.outputs) {
             let line = match &output {
+                Output::Emission(sent) if self.array => {
+                    let last = self.rows.last();
+                    if last.is_some_and(|last| last.together != sent.together) {
+                        self.gathered()?;
+                    }
+                    self.counts.emissions += 1;
+                    self.rows.push(sent.clone());
+                    continue;
+                }
                 Output::Emission(sent) => {
                     self.counts.emissions += 1;
                     let payload = one_line(&sent.payload);
@@ -210,6 +225,7 @@ impl Run<'_> {
                     }
                 }
                 Output::DeadLetter(dead) => {
+                    self.gathered()?;
                     self.counts.dead += 1;
                     let (topic, at) = (dead.topic.as_str(), dead.at_ms);
                     serde_json::to_string(&ResultLine::DeadLetter {
@@ -239,6 +255,29 @@ impl Run<'_> {
             let line = line.map_err(|error| Failure::Failed(error.into()))?;
             writeln!(self.out, "{line}")?;
         }
+        self.gathered()
+    }
+
+    /// Writes what has gone out together as one line.
+    fn gathered(&mut self) -> Result<(), Failure> {
+        let rows = std::mem::take(&mut self.rows);
+        let Some(first) = rows.first() else {
+            return Ok(());
+        };
+        let texts: Vec<String> = rows
+            .iter()
+            .map(|row| String::from_utf8_lossy(&one_line(&row.payload)).into_owned())
+            .collect();
+        let payload = RawValue::from_string(format!("[{}]", texts.join(",")))
+            .map_err(|error| Failure::Failed(error.into()))?;
+        let line = ResultLine::Json {
+            at: first.at_ms,
+            port: first.port.name.as_str(),
+            key: &first.key,
+            payload: &payload,
+        };
+        let line = serde_json::to_string(&line).map_err(|error| Failure::Failed(error.into()))?;
+        writeln!(self.out, "{line}")?;
         Ok(())
     }
 

@@ -138,6 +138,12 @@ pub enum CallFault {
         /// Its answer, below 0.
         code: i32,
     },
+    /// Values that do not fit what is done with them: the fault of the event, not of the function.
+    #[error("{reason}")]
+    Data {
+        /// What does not fit.
+        reason: Box<str>,
+    },
     /// An answer that means nothing.
     #[error("`{handler}` answered {code}, which means nothing there")]
     BadResult {

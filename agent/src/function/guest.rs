@@ -51,6 +51,12 @@ pub enum GuestFault {
         /// What it said, and where.
         message: Box<str>,
     },
+    /// Values that do not fit what is done with them.
+    #[error("{reason}")]
+    Data {
+        /// What does not fit.
+        reason: Box<str>,
+    },
     /// The fuel does not cover what an import was asked to do.
     #[error("out of fuel")]
     OutOfFuel,

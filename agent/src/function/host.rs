@@ -8,10 +8,12 @@ use tidemill_abi::{Code, limit};
 use wasmi::{Caller, Error, Memory, StoreLimits, StoreLimitsBuilder};
 
 use super::guest::{Filled, GuestFault, GuestSlice};
+use super::values::Values;
 use super::{Handler, Settings};
 use crate::frame::Frame;
 use crate::limits::FunctionLimits;
 use crate::manifest::ConfigValue;
+use crate::state::entry_bytes;
 
 /// The data of a wasmi store.
 pub(super) struct Host {
@@ -29,6 +31,8 @@ pub(super) struct Host {
     pub(super) ports: usize,
     /// Random numbers drawn in this call.
     pub(super) draws: u64,
+    /// The values of a call.
+    pub(super) values: Values,
     /// By how many bytes the entries grow if this call ends well; below 0 where they shrink.
     pub(super) growth: i64,
 }
@@ -97,6 +101,7 @@ impl Host {
             handler: None,
             ports,
             draws: 0,
+            values: Values::default(),
             growth: 0,
         }
     }
@@ -110,6 +115,7 @@ impl Host {
         self.handler = Some(handler);
         self.draws = 0;
         self.growth = 0;
+        self.values.clear();
     }
 
     /// Whether an event caused the call, so that there are inputs and a payload.
@@ -138,8 +144,38 @@ impl Host {
         }
     }
 
+    /// Writes a state entry, if there is room for it.
+    pub(super) fn write_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), Code> {
+        if key.is_empty() {
+            return Err(Code::BadArgument);
+        }
+        if key.len() > limit::STATE_KEY_BYTES_MAX || value.len() > limit::STATE_VALUE_BYTES_MAX {
+            return Err(Code::TooBig);
+        }
+        let before = self.entry(key).map_or(0, |old| entry_bytes(key, old));
+        let after = entry_bytes(key, value);
+        let growth = self.growth + after as i64 - before as i64;
+        let free = i64::try_from(self.frame.state_bytes_free).unwrap_or(i64::MAX);
+        if after > before && growth > free {
+            return Err(Code::Quota);
+        }
+        self.growth = growth;
+        let entries = &mut self.frame.effects.entries;
+        entries.insert(key.into(), Some(value.into()));
+        Ok(())
+    }
+
     /// Whether a message may leave through `port`, and if not, why.
     pub(super) fn check_port(&self, port: i32, bytes: usize) -> Result<u8, Code> {
+        if self.frame.effects.emissions.len() >= self.terms.emissions {
+            self.check_row_port(port, 0)?;
+            return Err(Code::Quota);
+        }
+        self.check_row_port(port, bytes)
+    }
+
+    /// The same for a row of several that go out together: they count by their bytes alone.
+    pub(super) fn check_row_port(&self, port: i32, bytes: usize) -> Result<u8, Code> {
         let port = u8::try_from(port).map_err(|_| Code::BadArgument)?;
         if usize::from(port) >= self.ports {
             return Err(Code::BadArgument);
@@ -155,9 +191,7 @@ impl Host {
             return Err(Code::TooBig);
         }
         let effects = &self.frame.effects;
-        if effects.emissions.len() >= self.terms.emissions
-            || effects.emitted_bytes + bytes > self.terms.emission_bytes
-        {
+        if effects.emitted_bytes + bytes > self.terms.emission_bytes {
             return Err(Code::Quota);
         }
         Ok(port)

@@ -2,6 +2,7 @@
 //! nothing else. Deciding what becomes of the effects is left to the mill.
 
 mod state;
+mod values;
 mod window;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use super::guest::{GuestFault, assembly_script_text};
 use super::host::{Answer, Host, charge, claim, mix, with_memory};
 use super::number::{NumberText, canonical};
 use crate::effects::{Emission, LogLine};
+use crate::frame::Frame;
 use crate::manifest::ConfigValue;
 use crate::value::Value;
 
@@ -45,6 +47,31 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
         .func_wrap(import::MODULE, import::CFG_BYTES, cfg_bytes)?
         .func_wrap(import::MODULE, import::LOG, log)?
         .func_wrap(import::MODULE, import::RAND, rand)?
+        .func_wrap(import::MODULE, import::V_COL, values::v_col)?
+        .func_wrap(import::MODULE, import::V_ROW, values::v_row)?
+        .func_wrap(import::MODULE, import::V_META, values::v_meta)?
+        .func_wrap(import::MODULE, import::V_OP, values::v_op)?
+        .func_wrap(import::MODULE, import::V_ARG, values::v_arg)?
+        .func_wrap(import::MODULE, import::V_CALL, values::v_call)?
+        .func_wrap(import::MODULE, import::V_STEP, values::v_step)?
+        .func_wrap(import::MODULE, import::V_TRUE, values::v_true)?
+        .func_wrap(import::MODULE, import::V_F64, values::v_f64)?
+        .func_wrap(import::MODULE, import::V_I64, values::v_i64)?
+        .func_wrap(import::MODULE, import::V_SET, values::v_set)?
+        .func_wrap(import::MODULE, import::V_STAR, values::v_star)?
+        .func_wrap(import::MODULE, import::V_MERGE, values::v_merge)?
+        .func_wrap(import::MODULE, import::V_ORDER, values::v_order)?
+        .func_wrap(import::MODULE, import::V_EMIT, values::v_emit)?
+        .func_wrap(import::MODULE, import::V_FLUSH, values::v_flush)?
+        .func_wrap(import::MODULE, import::V_KEEP, values::v_keep)?
+        .func_wrap(import::MODULE, import::V_LOAD, values::v_load)?
+        .func_wrap(import::MODULE, import::V_OPEN, values::v_open)?
+        .func_wrap(import::MODULE, import::V_NEXT, values::v_next)?
+        .func_wrap(import::MODULE, import::V_HIT, values::v_hit)?
+        .func_wrap(import::MODULE, import::V_GROUP, values::v_group)?
+        .func_wrap(import::MODULE, import::V_GATHER, values::v_gather)?
+        .func_wrap(import::MODULE, import::V_FOLD, values::v_fold)?
+        .func_wrap(import::MODULE, import::V_HITS, values::v_hits)?
         .func_wrap(import::MODULE, import::ROW_PUT, window::row_put)?
         .func_wrap(import::MODULE, import::ROWS, window::rows)?
         .func_wrap(import::MODULE, import::ROW_GET, window::row_get)?
@@ -187,10 +214,12 @@ fn emit_f64(mut caller: Call<'_>, port: i32, value: f64) -> Result<i32, Error> {
 
 /// Adds a message to the effects.
 pub(super) fn push_emission(host: &mut Host, port: u8, payload: &[u8]) {
+    let group = host.values.flushes();
     let effects = &mut host.frame.effects;
     effects.emitted_bytes += payload.len();
     effects.emissions.push(Emission {
         port,
+        group,
         payload: Bytes::copy_from_slice(payload),
     });
 }
@@ -262,12 +291,22 @@ fn log(mut caller: Call<'_>, level: i32, ptr: i32, len: i32) -> Result<(), Error
 }
 
 fn rand(mut caller: Call<'_>) -> i64 {
-    let host = caller.data_mut();
-    host.draws += 1;
-    let parts = [host.frame.in_seq, host.frame.call.into(), host.draws];
+    let Host {
+        frame,
+        draws,
+        terms,
+        ..
+    } = caller.data_mut();
+    next_random(frame, draws, terms.seed)
+}
+
+/// The next of a call's random numbers.
+fn next_random(frame: &Frame, draws: &mut u64, seed: u64) -> i64 {
+    *draws += 1;
+    let parts = [frame.in_seq, frame.call.into(), *draws];
     parts
         .iter()
-        .fold(host.terms.seed, |state, part| mix(state ^ part))
+        .fold(seed, |state, part| mix(state ^ part))
         .cast_signed()
 }
 

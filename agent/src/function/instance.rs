@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidemill_abi::export;
+use tidemill_abi::{export, limit};
 use wasmi::{F64, Func, Store, TrapCode, TypedFunc, Val};
 
 use super::error::{CallFault, LoadError};
@@ -11,6 +11,7 @@ use super::guest::GuestFault;
 use super::host::{Host, Terms};
 use super::imports::push_emission;
 use super::number::{NumberText, canonical};
+use super::values::Values;
 use super::{Handler, Module, Shared, Verdict};
 use crate::frame::Frame;
 use crate::value::Value;
@@ -22,6 +23,8 @@ pub(super) struct Instance {
     timer: Option<TypedFunc<i32, i32>>,
     window: Option<TypedFunc<(), i32>>,
     migrate: Option<TypedFunc<i32, i32>>,
+    /// Fuel that the last call was granted.
+    granted: u64,
 }
 
 /// The handler of events. The common small signatures are called without a list of values, which
@@ -55,7 +58,8 @@ impl Instance {
         module: &Module,
         terms: &Arc<Terms>,
     ) -> Result<Self, LoadError> {
-        let host = Host::new(terms, module.manifest.outputs.len(), &shared.limits);
+        let mut host = Host::new(terms, module.manifest.outputs.len(), &shared.limits);
+        host.values = Values::new(module.manifest.sql.clone().unwrap_or_default());
         let mut store = Store::new(&shared.engine, host);
         store.limiter(|host| &mut host.limits);
         let fuel = shared.limits.fuel_start;
@@ -83,6 +87,7 @@ impl Instance {
             timer: instance.get_typed_func(&store, export::ON_TIMER).ok(),
             window: instance.get_typed_func(&store, export::ON_WINDOW).ok(),
             migrate: instance.get_typed_func(&store, export::MIGRATE).ok(),
+            granted: 0,
             store,
         })
     }
@@ -94,7 +99,8 @@ impl Instance {
         frame: &mut Box<Frame>,
         terms: &Arc<Terms>,
     ) -> Result<Verdict, CallFault> {
-        let fuel = terms.fuel;
+        let fuel = granted(handler, frame, terms);
+        self.granted = fuel;
         self.store
             .set_fuel(fuel)
             .map_err(|error| fault(error, fuel))?;
@@ -107,9 +113,10 @@ impl Instance {
         outcome
     }
 
-    /// How much of `fuel` the last call used.
-    pub(super) fn fuel_used(&self, fuel: u64) -> u64 {
-        fuel.saturating_sub(self.store.get_fuel().unwrap_or(0))
+    /// How much fuel the last call used.
+    pub(super) fn fuel_used(&self) -> u64 {
+        let left = self.store.get_fuel().unwrap_or(0);
+        self.granted.saturating_sub(left)
     }
 
     fn run(&mut self, handler: Handler, fuel: u64) -> Result<Answer, CallFault> {
@@ -198,6 +205,17 @@ impl AnyHandler {
     }
 }
 
+/// The fuel of a call: a firing has some more for each row, or a full window would run out of what is
+/// plenty for an event.
+#[inline]
+fn granted(handler: Handler, frame: &Frame, terms: &Terms) -> u64 {
+    let rows = match handler {
+        Handler::Window => frame.rows.len() as u64,
+        Handler::Event | Handler::Timer(_) | Handler::Migrate(_) => 0,
+    };
+    terms.fuel.saturating_add(rows * limit::FUEL_PER_ROW)
+}
+
 /// What an answer means. A number goes out through port 0, if the rule binds it.
 fn judge(handler: Handler, answer: Answer, host: &mut Host) -> Result<Verdict, CallFault> {
     let windowed = host.terms.windowed;
@@ -243,6 +261,9 @@ fn fault(error: wasmi::Error, limit: u64) -> CallFault {
     if let Some(fault) = error.downcast_ref::<GuestFault>() {
         return match fault {
             GuestFault::OutOfFuel => CallFault::OutOfFuel { limit },
+            GuestFault::Data { reason } => CallFault::Data {
+                reason: reason.clone(),
+            },
             other => CallFault::Abi(other.clone()),
         };
     }

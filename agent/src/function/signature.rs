@@ -26,7 +26,7 @@ pub(super) struct Import {
 }
 
 /// All that the host offers to guests.
-pub(super) const IMPORTS: [Import; 23] = [
+pub(super) const IMPORTS: [Import; 48] = [
     plain(import::IN_F64, &[I32], Some(F64)),
     plain(import::IN_I64, &[I32], Some(I64)),
     bytes(import::IN_BYTES, &[I32, I32, I32], Some(I32)),
@@ -49,6 +49,31 @@ pub(super) const IMPORTS: [Import; 23] = [
     plain(import::ROWS, &[], Some(I32)),
     bytes(import::ROW_GET, &[I32, I32, I32], Some(I32)),
     plain(import::WIN, &[I32], Some(I32)),
+    plain(import::V_COL, &[I32, I32], Some(I32)),
+    plain(import::V_ROW, &[I32], Some(I32)),
+    plain(import::V_META, &[I32, I32], Some(I32)),
+    plain(import::V_OP, &[I32, I32, I32, I32], Some(I32)),
+    plain(import::V_ARG, &[I32], None),
+    plain(import::V_CALL, &[I32, I32], Some(I32)),
+    plain(import::V_STEP, &[I32, I32, I32, I32, I32], Some(I32)),
+    plain(import::V_TRUE, &[I32], Some(I32)),
+    plain(import::V_F64, &[F64], Some(I32)),
+    plain(import::V_I64, &[I64], Some(I32)),
+    plain(import::V_SET, &[I32, I32], None),
+    plain(import::V_STAR, &[I32, I32], None),
+    plain(import::V_MERGE, &[I32, I32], None),
+    plain(import::V_ORDER, &[I32, I32], None),
+    plain(import::V_EMIT, &[], None),
+    plain(import::V_FLUSH, &[I32, I32], None),
+    plain(import::V_KEEP, &[I32], None),
+    plain(import::V_LOAD, &[], Some(I32)),
+    plain(import::V_OPEN, &[I32, I32], None),
+    plain(import::V_NEXT, &[], Some(I32)),
+    plain(import::V_HIT, &[], None),
+    plain(import::V_GROUP, &[I32], None),
+    plain(import::V_GATHER, &[I32], None),
+    plain(import::V_FOLD, &[I32, I32], Some(I32)),
+    plain(import::V_HITS, &[I32], None),
     Import {
         module: import::ABORT_MODULE,
         name: import::ABORT,
@@ -164,7 +189,7 @@ mod tests {
             .filter(|import| import.module == import::MODULE)
             .map(|import| import.name)
             .collect();
-        assert_eq!(ours, import::ALL);
+        assert_eq!(ours, [&import::ALL[..], &import::VALUES].concat());
     }
 
     #[test]

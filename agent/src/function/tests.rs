@@ -5,6 +5,7 @@ mod calls;
 mod hostile;
 mod limits;
 mod refusals;
+mod values;
 
 use std::sync::Arc;
 

@@ -1,9 +1,12 @@
 //! Reads a manifest's JSON and checks it. Says where a wrong value stands, and what would be right.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tidemill_abi::{PORT_MAIN_NAME, VERSION, limit};
 
+use super::sql::{RawSql, SqlSpec};
 use super::{
     ConfigEntry, ConfigKind, ConfigValue, EmbeddedTest, Input, InputDefault, InputKind,
     ManifestError, ModuleManifest, StateSpec, WindowSpec, window::RawWindow,
@@ -45,6 +48,7 @@ impl ModuleManifest {
             window: raw.window.map(WindowSpec::check).transpose()?,
             state: raw.state,
             tests: raw.tests,
+            sql: raw.sql.map(SqlSpec::check).transpose()?.map(Arc::new),
         };
         unique("inputs", manifest.inputs.iter().map(|input| &input.name))?;
         unique("outputs", manifest.outputs.iter())?;
@@ -96,6 +100,7 @@ struct RawManifest {
     state: StateSpec,
     #[serde(default)]
     tests: Vec<EmbeddedTest>,
+    sql: Option<RawSql>,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +111,8 @@ struct RawInput {
     #[serde(rename = "type")]
     kind: InputKind,
     default: Option<Json>,
+    #[serde(default)]
+    any_case: bool,
 }
 
 #[derive(Deserialize)]
@@ -131,6 +138,7 @@ impl Input {
                 .transpose()?,
             pointer: raw.pointer,
             kind: raw.kind,
+            any_case: raw.any_case,
         })
     }
 }
@@ -161,6 +169,12 @@ fn default_of(kind: InputKind, json: &Json) -> Result<InputDefault, ManifestErro
             .as_i64()
             .and_then(|number| i32::try_from(number).ok())
             .map(Value::I32),
+        InputKind::Num | InputKind::Kind => {
+            return refuse(
+                "default",
+                format!("an input of type {} has none", kind.name()),
+            );
+        }
         InputKind::Bytes => {
             return match json.as_str() {
                 Some(text) => Ok(InputDefault::Bytes(text.as_bytes().into())),

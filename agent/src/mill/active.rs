@@ -42,6 +42,8 @@ pub(super) struct Active {
     pub(super) function: Function,
     pub(super) keys: KeyTable,
     pub(super) ledger: Ledger,
+    /// Calls since it was deployed, to tell apart what they send.
+    calls: i64,
     pub(super) state_bytes_max: usize,
     quarantined_until_mono_ms: Option<u64>,
     log_second: u64,
@@ -155,6 +157,7 @@ impl Active {
             alone: Arc::default(),
             keys,
             ledger: Ledger::default(),
+            calls: 0,
             state_bytes_max,
             faults_mono_ms: VecDeque::new(),
             quarantined_until_mono_ms: None,
@@ -203,7 +206,7 @@ impl Active {
         if self.is_quarantined(step.now) {
             return Err(Fault::Other("rule is quarantined".to_owned()));
         }
-        if !stop.inputs.is_empty() || matches!(stop.key, StopKey::Payload(_)) {
+        if !stop.inputs.is_empty() || matches!(stop.key, StopKey::Payload(_) | StopKey::Column(_)) {
             decoded.map_err(|error| Fault::Other(error.to_string()))?;
         }
         let key = self.key_of(&stop.key, frame)?;
@@ -259,6 +262,12 @@ impl Active {
             StopKey::None => Err(Fault::Other(
                 "topic has too few levels for the rule's key".to_owned(),
             )),
+            StopKey::Column(place) => match frame.decoded.scalars.get(usize::from(*place)) {
+                Some(Scalar::Missing | Scalar::Null) | None => Ok("".into()),
+                Some(Scalar::Float(number)) => Ok(tidemill_values::number_text(*number).into()),
+                Some(Scalar::Text(span)) if span.len == 0 => Ok("".into()),
+                _ => self.key_of(&StopKey::Payload(*place), frame),
+            },
             StopKey::Payload(place) => match frame.decoded.scalars.get(usize::from(*place)) {
                 Some(Scalar::Text(span)) => {
                     let text = std::str::from_utf8(frame.decoded.bytes(*span)).unwrap_or_default();

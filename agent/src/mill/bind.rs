@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest};
-use crate::rule::{Durability, KeySpec, Param, Port, Rule, Stream, check_pointer};
+use crate::rule::{Durability, FunctionSource, KeySpec, Param, Port, Rule, Stream, check_pointer};
 use crate::text::{FileError, nearest};
 use crate::topic::TopicFilter;
 use crate::window::Window;
@@ -120,7 +120,9 @@ impl BoundRule {
         let triggers = self.summary();
         let key = match &self.key {
             KeySpec::Topic => "the topic".to_owned(),
-            KeySpec::Pointer(pointer) => format!("{pointer} of the payload"),
+            KeySpec::Pointer(pointer) | KeySpec::Column(pointer) => {
+                format!("{pointer} of the payload")
+            }
             KeySpec::Constant(key) => format!("always {key}"),
             KeySpec::Levels(_) => "from the topic".to_owned(),
         };
@@ -185,12 +187,17 @@ fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {
     match (&rule.key, &module.manifest.key) {
         (Some(key), _) => Ok(key.clone()),
         (None, Some(pointer)) => match check_pointer(pointer) {
+            Ok(()) if module.manifest.sql.is_some() => Ok(KeySpec::Column(pointer.clone())),
             Ok(()) => Ok(KeySpec::Pointer(pointer.clone())),
             Err(why) => Err(rule.source.error_at(
                 &rule.function_span,
                 format!("function: key of its manifest: {why}"),
             )),
         },
+        // What a statement keeps apart, it says itself.
+        (None, None) if matches!(rule.function, FunctionSource::Sql(_)) => {
+            Ok(KeySpec::Constant("all".into()))
+        }
         (None, None) => Ok(KeySpec::Topic),
     }
 }

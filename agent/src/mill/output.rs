@@ -172,6 +172,8 @@ pub struct Emitted {
     pub payload: Bytes,
     /// Wall time of the call, in milliseconds since 1970.
     pub at_ms: i64,
+    /// What goes out together has the same: the rows of a firing, or those of an event.
+    pub together: (i64, i64),
 }
 
 /// A port of a rule, bound to where it leads.

@@ -60,6 +60,8 @@ pub(super) enum StopKey {
     Known(Key),
     /// It stands in the payload, at this place of the plan.
     Payload(u16),
+    /// The same for a column that a statement groups by: what is missing is a key as well.
+    Column(u16),
     /// The topic has too few levels for the rule's key.
     None,
 }
@@ -78,9 +80,13 @@ impl Route {
                         key_of_topic(pieces, topic).map_or(StopKey::None, StopKey::Known)
                     }
                     KeySpec::Pointer(pointer) => StopKey::Payload(plan.add(pointer)),
+                    KeySpec::Column(pointer) => StopKey::Column(plan.add_in_any_case(pointer)),
                 };
                 let stop_input = |input: &Input| StopInput {
-                    place: plan.add(&input.pointer),
+                    place: match input.any_case {
+                        true => plan.add_in_any_case(&input.pointer),
+                        false => plan.add(&input.pointer),
+                    },
                     kind: input.kind,
                 };
                 let inputs = active.inputs.iter().map(stop_input).collect();

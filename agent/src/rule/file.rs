@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use tidemill_sql::Options;
 use toml::Spanned;
 
 use super::{
@@ -57,7 +58,7 @@ struct On {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Function {
-    sql: Option<String>,
+    sql: Option<Spanned<String>>,
     wasm: Option<PathBuf>,
     stock: Option<String>,
 }
@@ -98,6 +99,14 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         let message = format!("name {name:?}: 1 to 64 of the characters a-z, 0-9 and -");
         return Err(source.error_at(&file.name.span(), message));
     }
+    let is_sql = matches!(
+        file.function.get_ref(),
+        Function {
+            sql: Some(_),
+            wasm: None,
+            stock: None,
+        }
+    );
     let durability = durability(&source, file.durability.as_ref())?;
     let nothing = On::default();
     let on = file.on.as_ref().map_or(&nothing, Spanned::get_ref);
@@ -111,9 +120,13 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         ),
         None => None,
     };
+    let (function, streams) = match &file.function.get_ref().sql {
+        Some(sql) if is_sql => statement(&source, &file, sql, streams)?,
+        _ => (function(&source, &file.function)?, streams),
+    };
     let mut ports = BTreeMap::new();
     for (port, table) in &file.ports {
-        let checked = self::port(&source, port, table, name, durability, gateway)?;
+        let checked = self::port(&source, port, table, name, durability, is_sql, gateway)?;
         refuse_feeding_itself(&source, port, table, &checked, &triggers)?;
         ports.insert(
             port.clone(),
@@ -129,10 +142,14 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         durability,
         triggers,
         key,
-        function: function(&source, &file.function)?,
+        function,
         function_span: file.function.span(),
         inputs: inputs(&source, &file.inputs)?,
-        params: params(&source, &file.params)?,
+        params: match is_sql {
+            // They are part of the compiled statement.
+            true => BTreeMap::new(),
+            false => params(&source, &file.params)?,
+        },
         window: match &file.window {
             Some(table) => window::check(&source, table)?,
             None => WindowTable::default(),
@@ -229,20 +246,41 @@ fn function(source: &Source, function: &Spanned<Function>) -> Result<FunctionSou
             wasm: None,
             stock: Some(name),
         } => Ok(FunctionSource::Stock(name.clone())),
-        Function {
-            sql: Some(_),
-            wasm: None,
-            stock: None,
-        } => {
-            let message = "function.sql: this version does not compile SQL yet; use wasm or stock";
-            Err(source.error_at(&function.span(), message))
-        }
         _ => {
-            let message =
-                "[function] has exactly one of wasm = \"file.wasm\" and stock = \"threshold\"";
+            let message = "[function] has exactly one of sql = \"SELECT …\", wasm = \"file.wasm\" and stock = \"threshold\"";
             Err(source.error_at(&function.span(), message))
         }
     }
+}
+
+/// The function of a statement.
+fn statement(
+    source: &Source,
+    file: &File,
+    sql: &Spanned<String>,
+    streams: Vec<Stream>,
+) -> Result<(FunctionSource, Vec<Stream>), FileError> {
+    params(source, &file.params)?;
+    let values = file.params.iter().filter_map(|(name, value)| {
+        let value = super::sql::param(value.get_ref())?;
+        Some((name.clone(), value))
+    });
+    let is_null_sent = |port: &Spanned<PortTable>| {
+        let nulls = port.get_ref().nulls.as_ref();
+        nulls.is_some_and(|nulls| *nulls.get_ref())
+    };
+    let options = Options {
+        name: file.name.get_ref().clone(),
+        params: values.collect(),
+        nulls: file.ports.values().any(is_null_sent),
+        keyed: file
+            .on
+            .as_ref()
+            .is_some_and(|on| on.get_ref().key.is_some()),
+        streams: streams.iter().map(super::sql::declared).collect(),
+        ..Options::default()
+    };
+    super::sql::in_manifest(source, &sql.span(), sql.get_ref(), &options, streams)
 }
 
 fn inputs(
@@ -303,6 +341,7 @@ fn port(
     table: &Spanned<PortTable>,
     rule: &str,
     durability: Durability,
+    is_sql: bool,
     gateway: &Gateway<'_>,
 ) -> Result<Port, FileError> {
     let table = table.get_ref();
@@ -318,10 +357,12 @@ fn port(
         );
         return Err(source.error_at(&table.to.span(), message));
     }
-    if let Some(nulls) = table.nulls.as_ref().filter(|nulls| *nulls.get_ref()) {
-        let message = format!(
-            "ports.{name}.nulls = true belongs to SQL, which this version does not have yet"
-        );
+    if let Some(nulls) = table
+        .nulls
+        .as_ref()
+        .filter(|nulls| *nulls.get_ref() && !is_sql)
+    {
+        let message = format!("ports.{name}.nulls = true belongs to rules in SQL");
         return Err(source.error_at(&nulls.span(), message));
     }
     let topic = TopicTemplate::parse(table.topic.get_ref(), rule, gateway.id).map_err(|why| {
@@ -510,7 +551,7 @@ topic = "alerts/{key}"
         );
         refused(
             ("stock = \"threshold\"", "sql = \"SELECT 1\""),
-            "does not compile SQL yet",
+            "hot.toml:6:16: expected FROM, but the statement ends here",
         );
         refused(
             ("\"cloud\"", "\"clud\""),
@@ -585,7 +626,10 @@ topic = "alerts/{key}"
         let names: Vec<_> = rule.streams.iter().map(|stream| &*stream.name).collect();
         assert_eq!(names, ["right", "left"]);
         assert_eq!(rule.streams[0].lateness_ms, 1_000);
-        assert_eq!(rule.streams[1].fields["x"], super::super::FieldType::Bigint);
+        assert_eq!(
+            rule.streams[1].fields["x"],
+            tidemill_values::FieldType::Bigint
+        );
         let filters: Vec<_> = rule.triggers.mqtt.iter().map(ToString::to_string).collect();
         assert_eq!(filters, ["b/+", "a/+"]);
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use tidemill_values::FieldType;
 use toml::Spanned;
 
 use super::{check_pointer, file};
@@ -45,40 +46,6 @@ pub struct Stream {
     pub idle_ms: u64,
     /// Types of fields, by name.
     pub fields: BTreeMap<String, FieldType>,
-}
-
-/// The type of a field of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldType {
-    /// A whole number.
-    Bigint,
-    /// A number.
-    Float,
-    /// A text.
-    String,
-    /// A truth value.
-    Boolean,
-    /// A moment.
-    Datetime,
-    /// Bytes.
-    Bytea,
-    /// A list.
-    Array,
-    /// An object.
-    Struct,
-}
-
-impl FieldType {
-    const NAMES: [(&str, Self); 8] = [
-        ("bigint", Self::Bigint),
-        ("float", Self::Float),
-        ("string", Self::String),
-        ("boolean", Self::Boolean),
-        ("datetime", Self::Datetime),
-        ("bytea", Self::Bytea),
-        ("array", Self::Array),
-        ("struct", Self::Struct),
-    ];
 }
 
 /// An idle source that nothing is said about, in milliseconds.
@@ -153,9 +120,9 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
     let mut fields = BTreeMap::new();
     for (field, text) in &table.fields {
         let wanted = text.get_ref();
-        let known = FieldType::NAMES.iter().find(|(name, _)| name == wanted);
-        let Some((_, kind)) = known else {
-            let names = FieldType::NAMES.map(|(name, _)| name);
+        let known = FieldType::ALL.iter().find(|kind| kind.name() == wanted);
+        let Some(kind) = known else {
+            let names = FieldType::ALL.map(FieldType::name);
             let near = nearest(wanted, names);
             let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
             let message = format!(

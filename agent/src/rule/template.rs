@@ -15,6 +15,8 @@ pub enum KeySpec {
     Levels(Vec<LevelPiece>),
     /// A place in the payload.
     Pointer(String),
+    /// The same for a statement's column, of which a missing value and a float are keys as well.
+    Column(String),
     /// The same for every event.
     Constant(Key),
 }

@@ -14,5 +14,6 @@ mod http_destinations;
 mod mqtt_adapters;
 mod mqtt_destinations;
 mod mqtt_source;
+mod sql_cases;
 mod tls;
 mod topic_cases;

@@ -49,7 +49,66 @@ pub const ROW_GET: &str = "row_get";
 /// `(what: i32) -> i32`: what this event is to the window of this key, see [`crate::Win`]; 0 or a code.
 pub const WIN: &str = "win";
 
-/// Every import of [`MODULE`], for messages that list what there is.
+/// `(stream: i32, name: i32) -> i32`: a column of the row; see [`crate::value`] for handles.
+pub const V_COL: &str = "v_col";
+/// `(stream: i32) -> i32`: the row as an object.
+pub const V_ROW: &str = "v_row";
+/// `(stream: i32, name: i32) -> i32`: what is known of the message beside its payload.
+pub const V_META: &str = "v_meta";
+/// `(op: i32, a: i32, b: i32, c: i32) -> i32`: an operator, see [`crate::value::op`].
+pub const V_OP: &str = "v_op";
+/// `(h: i32)`: an argument for what is called next.
+pub const V_ARG: &str = "v_arg";
+/// `(f: i32, n: i32) -> i32`: a function of the last n arguments.
+pub const V_CALL: &str = "v_call";
+/// `(f: i32, slot: i32, n: i32, partition: i32, counts: i32) -> i32`: a function of n arguments and what was before; behind them stand
+/// the values of the partition.
+pub const V_STEP: &str = "v_step";
+/// `(h: i32) -> i32`: 1 for true, 0 for false and nothing; anything else is an error of the rule.
+pub const V_TRUE: &str = "v_true";
+/// `(v: f64) -> i32`: a number as a value; NaN is nothing.
+pub const V_F64: &str = "v_f64";
+/// `(v: i64) -> i32`: a whole number as a value.
+pub const V_I64: &str = "v_i64";
+/// `(name: i32, h: i32)`: a column of the row that goes out.
+pub const V_SET: &str = "v_set";
+/// `(stream: i32, except: i32)`: all columns of the row go out, but those of a list.
+pub const V_STAR: &str = "v_star";
+/// `(h: i32, name: i32)`: all columns of an object go out; what is none goes out under the name.
+pub const V_MERGE: &str = "v_merge";
+/// `(h: i32, descending: i32)`: what the row that goes out is put in order by.
+pub const V_ORDER: &str = "v_order";
+/// `()`: the row that goes out is complete.
+pub const V_EMIT: &str = "v_emit";
+/// `(port: i32, limit: i32)`: the complete rows are put in order and sent, at most `limit` where it is not below 0.
+pub const V_FLUSH: &str = "v_flush";
+/// `(stream: i32)`: the row joins the window of its key, as one of this stream.
+pub const V_KEEP: &str = "v_keep";
+/// `()  -> i32`: makes the rows of the window ready; how many there are.
+pub const V_LOAD: &str = "v_load";
+/// `(what: i32, arg: i32)`: begins to go through rows, see [`crate::value::walk`].
+pub const V_OPEN: &str = "v_open";
+/// `() -> i32`: goes on to the next one; 0 where there is none, which ends what `v_open` began.
+pub const V_NEXT: &str = "v_next";
+/// `()`: the row stays, or the pair belongs together.
+pub const V_HIT: &str = "v_hit";
+/// `(n: i32)`: the row belongs to the group of the last n arguments.
+pub const V_GROUP: &str = "v_group";
+/// `(n: i32)`: the last n arguments are part of what `v_fold` sees.
+pub const V_GATHER: &str = "v_gather";
+/// `(f: i32, n: i32) -> i32`: a function of the n lists that were gathered in the last walk.
+pub const V_FOLD: &str = "v_fold";
+/// `(which: i32)`: a condition was met: 0 that of rows, 1 that of groups.
+pub const V_HITS: &str = "v_hits";
+
+/// The imports that work on values, in the order of the table in docs/abi.md.
+pub const VALUES: [&str; 25] = [
+    V_COL, V_ROW, V_META, V_OP, V_ARG, V_CALL, V_STEP, V_TRUE, V_F64, V_I64, V_SET, V_STAR,
+    V_MERGE, V_ORDER, V_EMIT, V_FLUSH, V_KEEP, V_LOAD, V_OPEN, V_NEXT, V_HIT, V_GROUP, V_GATHER,
+    V_FOLD, V_HITS,
+];
+
+/// Every import of [`MODULE`] besides [`VALUES`], for messages that list what there is.
 pub const ALL: [&str; 22] = [
     IN_F64, IN_I64, IN_BYTES, EV_BYTES, EV_I64, REG_GET, REG_SET, ST_GET, ST_PUT, ST_DEL, EMIT,
     EMIT_F64, FMT_F64, TIMER, CFG_F64, CFG_BYTES, LOG, RAND, ROW_PUT, ROWS, ROW_GET, WIN,

@@ -8,6 +8,7 @@ pub mod export;
 pub mod import;
 pub mod limit;
 mod select;
+pub mod value;
 
 pub use code::{Code, Level, Outcome};
 pub use select::{EvBytes, EvI64, Win, flag};

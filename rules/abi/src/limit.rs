@@ -45,6 +45,8 @@ pub const STATE_KEY_BYTES_MAX: usize = 256;
 pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024 - 1024;
 /// Rows that a window may hold for one key; the oldest goes beyond.
 pub const ROWS_MAX: u64 = 16_384;
+/// Fuel that a firing has for each row of its window, beside that of an event.
+pub const FUEL_PER_ROW: u64 = 1_000;
 /// Sliding windows of a key that wait for what still belongs to them; the oldest goes beyond.
 pub const WINDOWS_MAX: usize = 256;
 /// Rows that one call may put.

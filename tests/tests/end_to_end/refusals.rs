@@ -81,7 +81,7 @@ fn a_wrong_rule_is_refused_with_its_line_and_the_way_out() {
         (
             "stock = \"threshold\"",
             "sql = \"SELECT 1\"",
-            "rules/rule.toml:5:1: function.sql: this version does not compile SQL yet",
+            "rules/rule.toml:6:16: expected FROM, but the statement ends here",
         ),
         (
             "mqtt =",

@@ -376,7 +376,7 @@ fn wrong_rules_and_modules_are_refused_with_file_and_line() {
         ("[function]\nstock = \"threshold\"\n", "rule.toml:"),
         (
             "[function]\nsql = \"SELECT 1\"\n",
-            "this version does not compile SQL yet",
+            "rule.toml:6:16: expected FROM, but the statement ends here",
         ),
     ] {
         Bench::new(function).refused("", expected);
@@ -384,10 +384,7 @@ fn wrong_rules_and_modules_are_refused_with_file_and_line() {
     let bench = Bench::new(THRESHOLD);
     for (rule, expected) in [
         ("gone.toml", "gone.toml: cannot be read: No such file"),
-        (
-            "rule.sql",
-            "rule.sql: this version does not compile SQL yet",
-        ),
+        ("rule.sql", "rule.sql: cannot be read: No such file"),
     ] {
         let ran = run(bench.0.path(), &["rule", "test", rule, "--events", "-"]);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));

@@ -80,22 +80,12 @@ pub(super) fn st_put(
         if host.handler.is_none() {
             return Ok(Answer::code(Code::WrongContext));
         }
-        if key.is_empty() || is_host(key) {
+        if is_host(key) {
             return Ok(Answer::code(Code::BadArgument));
         }
-        if key.len() > limit::STATE_KEY_BYTES_MAX || value.len() > limit::STATE_VALUE_BYTES_MAX {
-            return Ok(Answer::code(Code::TooBig));
+        if let Err(code) = host.write_entry(key, value) {
+            return Ok(Answer::code(code));
         }
-        let before = host.entry(key).map_or(0, |old| entry_bytes(key, old));
-        let after = entry_bytes(key, value);
-        let growth = host.growth + after as i64 - before as i64;
-        let free = i64::try_from(host.frame.state_bytes_free).unwrap_or(i64::MAX);
-        if after > before && growth > free {
-            return Ok(Answer::code(Code::Quota));
-        }
-        host.growth = growth;
-        let entries = &mut host.frame.effects.entries;
-        entries.insert(key.into(), Some(value.into()));
         Ok(Answer {
             result: 0,
             moved: key.len() + value.len(),

@@ -29,6 +29,7 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Result<Fate, Fault> {
+        self.calls += 1;
         frame.effects.clear();
         frame.state_bytes_free = self.state_bytes_max.saturating_sub(self.keys.bytes());
         frame.log_lines_free = self.log_allowance(step.now);
@@ -43,6 +44,7 @@ impl Active {
                 .check_verdict(handler, verdict)
                 .and_then(|()| self.afford(frame, step))
                 .and_then(|()| self.emit(verdict, key, frame, step)),
+            Err(CallFault::Data { reason }) => Err(Fault::Other(reason.into())),
             Err(fault) => Err(Fault::Call(fault)),
         };
         match done {
@@ -110,13 +112,17 @@ impl Active {
         step: &mut Step<'_>,
     ) -> Result<u64, Fault> {
         let first = step.out.len();
-        let passed = (verdict == Verdict::Pass).then(|| (0, frame.event.payload.clone()));
+        let passed = (verdict == Verdict::Pass).then(|| (0, frame.event.payload.clone(), 0));
         let asked = frame
             .effects
             .emissions
             .iter()
-            .map(|e| (e.port, e.payload.clone()));
-        for (number, payload) in asked.chain(passed) {
+            .map(|e| (e.port, e.payload.clone(), e.group));
+        let pane = frame
+            .pane
+            .as_ref()
+            .filter(|_| self.window.is_some_and(|w| !w.rows));
+        for (number, payload, group) in asked.chain(passed) {
             let Some(port) = self.ports.get(usize::from(number)).and_then(Option::as_ref) else {
                 continue;
             };
@@ -127,6 +133,11 @@ impl Active {
                     topic,
                     payload,
                     at_ms: step.now.wall_ms,
+                    // Keys of one pane fire in calls of their own.
+                    together: match pane {
+                        Some(pane) => (pane.start_ms, pane.end_ms),
+                        None => (-1 - self.calls, group.into()),
+                    },
                 })),
                 Err(why) => {
                     step.out.truncate(first);

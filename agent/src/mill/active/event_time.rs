@@ -237,6 +237,7 @@ impl Active {
                     topic,
                     payload: frame.event.payload.clone(),
                     at_ms: step.now.wall_ms,
+                    together: (i64::MIN, 0),
                 }));
             }
         }

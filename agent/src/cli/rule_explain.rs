@@ -1,0 +1,48 @@
+//! `tidemill rule explain`: the plan of a rule, what it reads and keeps, and its code as text.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use super::Failure;
+use super::rule_build::install;
+use crate::rule::FunctionSource;
+
+pub(super) const HELP: &str = "Examples:
+  tidemill rule explain overheat.toml
+  tidemill rule explain overheat.sql
+
+Exit codes: 0 it was explained, 2 the rule cannot be installed (the reason with file and line on standard error)";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The rule's manifest, or a file with one statement
+    #[arg(value_name = "RULE.toml|RULE.sql")]
+    rule: PathBuf,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let bound = install(&options.rule, |_| ())?;
+    let rule = bound.rule();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "rule      {} version {}", rule.name, rule.version)?;
+    let wasm = match &rule.function {
+        FunctionSource::Sql(statement) => {
+            for line in statement.sql.lines() {
+                writeln!(out, "          {line}")?;
+            }
+            writeln!(out, "\nplan")?;
+            for (name, value) in &statement.plan {
+                writeln!(out, "{name:<9} {value}")?;
+            }
+            statement.wasm.clone()
+        }
+        other => crate::install::module_bytes(other).map_err(|why| Failure::Wrong(vec![why]))?,
+    };
+    writeln!(out, "\nfunction")?;
+    for (name, value) in bound.describe() {
+        writeln!(out, "{name:<9} {value}")?;
+    }
+    let text = wasmprinter::print_bytes(&wasm).map_err(Failure::Failed)?;
+    writeln!(out, "\ncode\n{text}")?;
+    Ok(())
+}

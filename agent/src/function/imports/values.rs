@@ -1,0 +1,355 @@
+//! The imports that work on values which are no numbers. Each checks what it is handed, pays for the
+//! work, and passes it on to the values of the call.
+
+mod memory;
+
+use tidemill_abi::value::{kind, op};
+use tidemill_abi::{Code, import};
+use tidemill_values::{
+    BinaryOp, Context, Value, between, binary, by_number, call, case_equal, contains, field, index,
+    like, negate, not, slice,
+};
+use wasmi::Error;
+
+use super::{Call, next_random, push_emission};
+use crate::function::Handler;
+use crate::function::guest::GuestFault;
+use crate::function::host::{Host, charge};
+use crate::function::values::{STREAMS_MAX, data};
+
+use memory::hits;
+pub(super) use memory::{v_hits, v_step};
+
+/// Fuel of a look at values.
+const VALUE_FUEL: u64 = 20;
+/// Bytes of values that one unit of fuel makes or reads.
+const BYTES_PER_FUEL: u64 = 16;
+
+/// Does some work on the host, for its price.
+fn work<T>(
+    caller: &mut Call<'_>,
+    work: impl FnOnce(&mut Host) -> Result<T, GuestFault>,
+) -> Result<T, Error> {
+    charge(caller, VALUE_FUEL)?;
+    work(caller.data_mut()).map_err(Error::host)
+}
+
+/// Makes sure that the event can be read as a row.
+fn with_row(caller: &mut Call<'_>) -> Result<(), Error> {
+    let host = caller.data();
+    if !host.has_event() || host.values.event_row().is_some() {
+        return Ok(());
+    }
+    let bytes = host.frame.event.payload.len() as u64;
+    charge(caller, bytes / BYTES_PER_FUEL)?;
+    let host = caller.data_mut();
+    let Host { values, frame, .. } = host;
+    values.read_event(frame, 0).map_err(Error::host)
+}
+
+pub(super) fn v_col(mut caller: Call<'_>, stream: i32, name: i32) -> Result<i32, Error> {
+    with_row(&mut caller)?;
+    work(&mut caller, |host| {
+        let name = host.values.text(name)?;
+        let value = host.values.column(stream, &name);
+        host.values.make(value)
+    })
+}
+
+pub(super) fn v_row(mut caller: Call<'_>, stream: i32) -> Result<i32, Error> {
+    with_row(&mut caller)?;
+    work(&mut caller, |host| {
+        let row = host.values.whole(stream);
+        host.values.make(Value::map(row))
+    })
+}
+
+pub(super) fn v_meta(mut caller: Call<'_>, stream: i32, name: i32) -> Result<i32, Error> {
+    with_row(&mut caller)?;
+    work(&mut caller, |host| {
+        let name = host.values.text(name)?;
+        let value = host.values.meta(stream, &name);
+        host.values.make(value)
+    })
+}
+
+pub(super) fn v_arg(mut caller: Call<'_>, handle: i32) -> Result<(), Error> {
+    work(&mut caller, |host| host.values.push_arg(handle))
+}
+
+pub(super) fn v_true(mut caller: Call<'_>, handle: i32) -> Result<i32, Error> {
+    work(&mut caller, |host| match host.values.get(handle)? {
+        Value::Null | Value::Bool(false) => Ok(0),
+        Value::Bool(true) => Ok(1),
+        other => {
+            let found = other.type_name();
+            Err(data(format!("a condition is a {found}, not true or false")))
+        }
+    })
+}
+
+pub(super) fn v_f64(mut caller: Call<'_>, value: f64) -> Result<i32, Error> {
+    work(&mut caller, |host| {
+        host.values.make(match value.is_nan() {
+            true => Value::Null,
+            false => Value::Float(value),
+        })
+    })
+}
+
+pub(super) fn v_i64(mut caller: Call<'_>, value: i64) -> Result<i32, Error> {
+    work(&mut caller, |host| host.values.make(Value::Int(value)))
+}
+
+pub(super) fn v_op(
+    mut caller: Call<'_>,
+    number: i32,
+    a: i32,
+    b: i32,
+    c: i32,
+) -> Result<i32, Error> {
+    if number == op::EVENT_TIME {
+        with_row(&mut caller)?;
+    }
+    work(&mut caller, |host| {
+        let value = match number {
+            op::LIST => Value::list(host.values.take_args(a)?),
+            op::OBJECT => host.values.object(a)?,
+            op::WINDOW_START | op::WINDOW_END | op::WINDOW_TRIGGER | op::EVENT_TIME => {
+                moment(host, number)
+            }
+            op::ROW_NUMBER => Value::Int(host.values.row_number()),
+            op::ELEMENT => host.values.element(),
+            op::KEY => key(&host.frame.key, a),
+            op::FAIL => return Err(data(host.values.text(a)?.to_string())),
+            op::HIT_COUNT | op::HIT_TIME => {
+                let (count, time_ms) = hits(host, b);
+                Value::Int(if number == op::HIT_COUNT {
+                    count
+                } else {
+                    time_ms
+                })
+            }
+            _ => {
+                let values = &host.values;
+                let (a, b) = (values.get_or_absent(a)?, values.get_or_absent(b)?);
+                apply(number, a, b, values.get_or_absent(c)?)?
+            }
+        };
+        host.values.make(value)
+    })
+}
+
+/// An operator on up to three values.
+fn apply(
+    number: i32,
+    a: Option<&Value>,
+    b: Option<&Value>,
+    c: Option<&Value>,
+) -> Result<Value, GuestFault> {
+    let nothing = Value::Null;
+    let (first, second) = (a.unwrap_or(&nothing), b.unwrap_or(&nothing));
+    let third = c.unwrap_or(&nothing);
+    let result = match number {
+        op::NEGATE => negate(first),
+        op::NOT => not(first),
+        op::IS_NULL => Ok(Value::Bool(first.is_null())),
+        op::FIELD => Ok(field(first, second.as_text().unwrap_or_default())),
+        op::INDEX => index(first, second),
+        op::SLICE => slice(first, b, c),
+        op::IN => contains(first, second, false).map(Value::Bool),
+        op::NOT_IN => contains(first, second, true).map(Value::Bool),
+        op::BETWEEN => between(first, second, third, false).map(Value::Bool),
+        op::NOT_BETWEEN => between(first, second, third, true).map(Value::Bool),
+        op::LIKE => like(first, second, false).map(Value::Bool),
+        op::NOT_LIKE => like(first, second, true).map(Value::Bool),
+        op::CASE_EQUAL => case_equal(first, second).map(Value::Bool),
+        _ => match u8::try_from(number).ok().and_then(BinaryOp::numbered) {
+            Some(op) => binary(op, first, second),
+            None => {
+                let what = "operator";
+                return Err(GuestFault::NoSuch {
+                    what,
+                    index: number,
+                });
+            }
+        },
+    };
+    result.map_err(|error| data(error.to_string()))
+}
+
+/// The key as a value of a kind.
+fn key(key: &str, kind: i32) -> Value {
+    let number = match kind {
+        kind::MISSING => return Value::Null,
+        kind::WHOLE => key.parse().ok().map(Value::Int),
+        kind::FLOAT => key.parse().ok().map(Value::float),
+        kind::TRUTH => key.parse().ok().map(Value::Bool),
+        _ => None,
+    };
+    number.unwrap_or_else(|| Value::text(key))
+}
+
+/// When the row or the window was.
+fn moment(host: &Host, number: i32) -> Value {
+    let frame = &host.frame;
+    let pane = frame.pane.as_ref();
+    let ms = match number {
+        op::WINDOW_START => pane.map(|pane| pane.start_ms),
+        op::WINDOW_END => pane.map(|pane| pane.end_ms),
+        op::WINDOW_TRIGGER => Some(frame.event_ms),
+        _ => Some(host.values.time_ms().unwrap_or(frame.event_ms)),
+    };
+    ms.map_or(Value::Null, Value::Int)
+}
+
+pub(super) fn v_call(mut caller: Call<'_>, number: i32, count: i32) -> Result<i32, Error> {
+    let args = work(&mut caller, |host| host.values.take_args(count))?;
+    function(&mut caller, number, &args)
+}
+
+pub(super) fn v_fold(mut caller: Call<'_>, number: i32, count: i32) -> Result<i32, Error> {
+    let args = work(&mut caller, |host| Ok(host.values.gathered(count)))?;
+    let rows = args
+        .iter()
+        .filter_map(Value::as_list)
+        .map(<[Value]>::len)
+        .sum::<usize>();
+    charge(&mut caller, rows as u64)?;
+    function(&mut caller, number, &args)
+}
+
+fn function(caller: &mut Call<'_>, number: i32, args: &[Value]) -> Result<i32, Error> {
+    let Some(function) = u16::try_from(number).ok().and_then(by_number) else {
+        return super::no_such("function", number);
+    };
+    let host = caller.data_mut();
+    let topic = host.values.topic();
+    let meta = host.values.meta_map();
+    let rule = std::sync::Arc::clone(&host.terms.rule);
+    let Host {
+        values,
+        frame,
+        draws,
+        terms,
+        ..
+    } = host;
+    let mut random = || next_random(frame, draws, terms.seed).cast_unsigned();
+    let mut context = Context {
+        now_ms: frame.event_ms,
+        rule: &rule,
+        rule_start_ms: 0,
+        topic: topic.as_deref().unwrap_or_default(),
+        meta: &meta,
+        random: &mut random,
+        cache: &mut values.cache,
+    };
+    let value = call(function, &mut context, args)
+        .map_err(|error| Error::host(data(format!("{}: {error}", function.name))))?;
+    charge(caller, value.size() as u64 / BYTES_PER_FUEL)?;
+    caller.data_mut().values.make(value).map_err(Error::host)
+}
+
+pub(super) fn v_set(mut caller: Call<'_>, name: i32, handle: i32) -> Result<(), Error> {
+    work(&mut caller, |host| host.values.set(name, handle))
+}
+
+pub(super) fn v_star(mut caller: Call<'_>, stream: i32, except: i32) -> Result<(), Error> {
+    with_row(&mut caller)?;
+    work(&mut caller, |host| host.values.star(stream, except))
+}
+
+pub(super) fn v_merge(mut caller: Call<'_>, handle: i32, name: i32) -> Result<(), Error> {
+    work(&mut caller, |host| host.values.merge(handle, name))
+}
+
+pub(super) fn v_order(mut caller: Call<'_>, handle: i32, descending: i32) -> Result<(), Error> {
+    work(&mut caller, |host| host.values.order(handle, descending))
+}
+
+pub(super) fn v_emit(mut caller: Call<'_>) -> Result<(), Error> {
+    work(&mut caller, |host| host.values.emit())
+}
+
+pub(super) fn v_flush(mut caller: Call<'_>, port: i32, limit: i32) -> Result<(), Error> {
+    let rows = work(&mut caller, |host| host.values.finish(limit))?;
+    let bytes: usize = rows.iter().map(String::len).sum();
+    charge(&mut caller, bytes as u64 / BYTES_PER_FUEL)?;
+    let host = caller.data_mut();
+    for row in rows {
+        match host.check_row_port(port, row.len()) {
+            Ok(port) => push_emission(host, port, row.as_bytes()),
+            Err(Code::Denied) => {}
+            Err(code) => {
+                let limit = host.terms.emission_bytes;
+                let reason = format!(
+                    "the rows that go out have more than {limit} bytes (code {})",
+                    code.value()
+                );
+                return Err(Error::host(data(reason)));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn v_keep(mut caller: Call<'_>, stream: i32) -> Result<(), Error> {
+    let bytes = caller.data().frame.event.payload.len() as u64;
+    charge(&mut caller, bytes / BYTES_PER_FUEL)?;
+    work(&mut caller, |host| {
+        if !host.has_event() {
+            return Err(GuestFault::WrongContext {
+                import: import::V_KEEP,
+            });
+        }
+        let number = usize::try_from(stream).ok();
+        let number = number.filter(|number| *number < STREAMS_MAX);
+        let (what, index) = ("stream", stream);
+        let number = number.ok_or(GuestFault::NoSuch { what, index })?;
+        let Host { values, frame, .. } = host;
+        values.read_event(frame, number)?;
+        let row = values.event_row().map(|row| row.encode()).transpose()?;
+        host.put_row(&row.unwrap_or_default()).map_err(|code| {
+            data(match code {
+                Code::TooBig => "the row is too large to be kept".to_owned(),
+                code => format!("the row cannot be kept (code {})", code.value()),
+            })
+        })
+    })
+}
+
+pub(super) fn v_load(mut caller: Call<'_>) -> Result<i32, Error> {
+    let rows = work(&mut caller, |host| {
+        if host.handler != Some(Handler::Window) {
+            return Err(GuestFault::WrongContext {
+                import: import::V_LOAD,
+            });
+        }
+        let Host { values, frame, .. } = host;
+        let rows = frame.rows.iter();
+        values.load(rows.filter_map(|name| frame.state.row(*name)))
+    })?;
+    charge(&mut caller, rows as u64)?;
+    Ok(i32::try_from(rows).unwrap_or(i32::MAX))
+}
+
+pub(super) fn v_open(mut caller: Call<'_>, what: i32, arg: i32) -> Result<(), Error> {
+    with_row(&mut caller)?;
+    work(&mut caller, |host| host.values.open(what, arg))
+}
+
+pub(super) fn v_next(mut caller: Call<'_>) -> Result<i32, Error> {
+    work(&mut caller, |host| host.values.next().map(i32::from))
+}
+
+pub(super) fn v_hit(mut caller: Call<'_>) -> Result<(), Error> {
+    work(&mut caller, |host| host.values.hit())
+}
+
+pub(super) fn v_group(mut caller: Call<'_>, count: i32) -> Result<(), Error> {
+    work(&mut caller, |host| host.values.group(count))
+}
+
+pub(super) fn v_gather(mut caller: Call<'_>, count: i32) -> Result<(), Error> {
+    work(&mut caller, |host| host.values.gather(count))
+}

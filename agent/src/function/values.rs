@@ -1,0 +1,208 @@
+//! The values of one call: an arena that handles point into, the rows that a statement works on, and
+//! the row that goes out. What the guest may ask for is checked here; the imports only pass it on.
+
+mod output;
+mod row;
+mod walk;
+
+use std::sync::Arc;
+
+use tidemill_abi::value::{ABSENT, FALSE, FIRST_CONSTANT, NULL, TRUE};
+use tidemill_values::{Cache, Map, Value};
+
+use super::guest::GuestFault;
+use crate::manifest::SqlSpec;
+
+use output::Output;
+pub(super) use row::{Row, Tuple};
+use walk::Walk;
+
+/// Values that a call may make: beyond that it is no event's work.
+const VALUES_MAX: usize = 100_000;
+/// Rows, or pairs of rows, that a call may hold.
+const ROWS_MAX: usize = 100_000;
+
+/// Streams of one statement; their numbers are those of bits.
+pub(super) const STREAMS_MAX: usize = 32;
+
+/// Nothing, as something that can be borrowed.
+static NOTHING: Value = Value::Null;
+static NO: Value = Value::Bool(false);
+static YES: Value = Value::Bool(true);
+
+/// The values of one call.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    pub(super) spec: Arc<SqlSpec>,
+    /// What the call made.
+    made: Vec<Value>,
+    /// Arguments for what is called next.
+    args: Vec<Value>,
+    /// The messages at hand.
+    rows: Vec<Row>,
+    /// What the statement goes through: rows, or rows joined.
+    set: Arc<Vec<Tuple>>,
+    groups: Vec<Arc<Vec<Tuple>>>,
+    group_keys: std::collections::HashMap<Vec<u8>, usize>,
+    grouped: bool,
+    /// The row, or the joined rows, that columns are read from.
+    current: Tuple,
+    group: Option<usize>,
+    walks: Vec<Walk>,
+    /// The lists of the walk that ended last.
+    gathered: Vec<Vec<Value>>,
+    out: Output,
+    /// Patterns that were read before: for the rule, not for the call.
+    pub(super) cache: Cache,
+    /// How often rows were sent in this call.
+    flushes: u32,
+    /// Whether `rows` holds the event.
+    event_read: bool,
+}
+
+impl Values {
+    pub(super) fn new(spec: Arc<SqlSpec>) -> Self {
+        Self {
+            spec,
+            ..Self::default()
+        }
+    }
+
+    /// Makes ready for a call.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        if self.made.is_empty() && self.rows.is_empty() && !self.out.is_used() && self.flushes == 0
+        {
+            return;
+        }
+        self.made.clear();
+        self.args.clear();
+        self.rows.clear();
+        self.set = Arc::default();
+        self.groups.clear();
+        self.group_keys.clear();
+        self.grouped = false;
+        self.current = Tuple::default();
+        self.group = None;
+        self.walks.clear();
+        self.gathered.clear();
+        self.out = Output::default();
+        self.event_read = false;
+        self.flushes = 0;
+    }
+
+    /// How often rows were sent in this call.
+    pub(super) fn flushes(&self) -> u32 {
+        self.flushes
+    }
+
+    /// The value of a handle.
+    pub(super) fn get(&self, handle: i32) -> Result<&Value, GuestFault> {
+        let value = match handle {
+            NULL => Some(&NOTHING),
+            FALSE => Some(&NO),
+            TRUE => Some(&YES),
+            _ => {
+                let place = handle.checked_sub(FIRST_CONSTANT);
+                let place = place.and_then(|place| usize::try_from(place).ok());
+                place.and_then(|place| {
+                    let constants = &self.spec.constants;
+                    match place.checked_sub(constants.len()) {
+                        None => constants.get(place),
+                        Some(place) => self.made.get(place),
+                    }
+                })
+            }
+        };
+        let what = "value";
+        value.ok_or(GuestFault::NoSuch {
+            what,
+            index: handle,
+        })
+    }
+
+    /// The value of a handle, or none where nothing stands there.
+    pub(super) fn get_or_absent(&self, handle: i32) -> Result<Option<&Value>, GuestFault> {
+        match handle {
+            ABSENT => Ok(None),
+            handle => self.get(handle).map(Some),
+        }
+    }
+
+    /// The text of a handle.
+    pub(super) fn text(&self, handle: i32) -> Result<Arc<str>, GuestFault> {
+        match self.get(handle)? {
+            Value::Text(text) => Ok(text.clone()),
+            _ => Err(GuestFault::WrongType {
+                what: "value",
+                index: handle,
+                kind: "text",
+            }),
+        }
+    }
+
+    /// The handle of a new value.
+    pub(super) fn make(&mut self, value: Value) -> Result<i32, GuestFault> {
+        match value {
+            Value::Null => return Ok(NULL),
+            Value::Bool(false) => return Ok(FALSE),
+            Value::Bool(true) => return Ok(TRUE),
+            _ => {}
+        }
+        if self.made.len() >= VALUES_MAX {
+            return Err(data(format!("more than {VALUES_MAX} values in one call")));
+        }
+        self.made.push(value);
+        let place = self.spec.constants.len() + self.made.len() - 1;
+        Ok(FIRST_CONSTANT + i32::try_from(place).unwrap_or(i32::MAX - FIRST_CONSTANT))
+    }
+
+    /// Adds an argument for what is called next.
+    pub(super) fn push_arg(&mut self, handle: i32) -> Result<(), GuestFault> {
+        if self.args.len() >= VALUES_MAX {
+            return Err(data(format!(
+                "more than {VALUES_MAX} arguments in one call"
+            )));
+        }
+        let value = self.get(handle)?.clone();
+        self.args.push(value);
+        Ok(())
+    }
+
+    /// Takes the last arguments.
+    pub(super) fn take_args(&mut self, count: i32) -> Result<Vec<Value>, GuestFault> {
+        let what = "argument";
+        let start = usize::try_from(count).ok();
+        let start = start.and_then(|count| self.args.len().checked_sub(count));
+        match start {
+            Some(start) => Ok(self.args.split_off(start)),
+            None => Err(GuestFault::NoSuch { what, index: count }),
+        }
+    }
+
+    /// An object of the last arguments, name and value by turns. An object under no name lends its own
+    /// names.
+    pub(super) fn object(&mut self, count: i32) -> Result<Value, GuestFault> {
+        let args = self.take_args(count)?;
+        let mut map = Map::new();
+        for pair in args.chunks(2) {
+            match pair {
+                [Value::Text(name), value] => map.insert(name.clone(), value.clone()),
+                [_, Value::Map(all)] => {
+                    for (name, value) in all.iter() {
+                        map.insert(name.clone(), value.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Value::map(map))
+    }
+}
+
+/// A fault of the event.
+pub(super) fn data(reason: impl Into<Box<str>>) -> GuestFault {
+    GuestFault::Data {
+        reason: reason.into(),
+    }
+}

@@ -1,0 +1,275 @@
+//! Messages as rows: columns of the payload with the types that are declared, and what is known beside
+//! them; and how a row is written down while a window keeps it.
+
+use std::sync::Arc;
+
+use tidemill_abi::value::ANY_STREAM;
+use tidemill_values::{Map, Value, convert, decode, encode, from_json};
+
+use super::{ROWS_MAX, STREAMS_MAX, Values, data};
+use crate::frame::Frame;
+use crate::function::guest::GuestFault;
+use crate::manifest::SqlStream;
+
+/// One message.
+#[derive(Debug, Clone)]
+pub(in crate::function) struct Row {
+    pub(in crate::function) stream: usize,
+    pub(in crate::function) time_ms: i64,
+    pub(in crate::function) topic: Arc<str>,
+    pub(in crate::function) meta: Map,
+    pub(in crate::function) columns: Map,
+}
+
+/// Rows that belong together, one place for each stream: what columns are read from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::function) struct Tuple(pub(super) Vec<Option<u32>>);
+
+impl Tuple {
+    /// A single row.
+    pub(super) fn single(row: u32, stream: usize) -> Self {
+        let mut places = vec![None; stream];
+        places.push(Some(row));
+        Self(places)
+    }
+
+    /// The same with a row of a stream.
+    pub(super) fn with(&self, stream: usize, row: Option<u32>) -> Self {
+        let mut places = self.0.clone();
+        places.resize(places.len().max(stream + 1), None);
+        if let Some(place) = places.get_mut(stream) {
+            *place = row;
+        }
+        Self(places)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().copied().flatten()
+    }
+}
+
+impl Row {
+    /// The event as a row.
+    fn of_event(
+        frame: &Frame,
+        stream: usize,
+        declared: Option<&SqlStream>,
+    ) -> Result<Self, GuestFault> {
+        let payload = &frame.event.payload;
+        let value = from_json(payload)
+            .map_err(|error| data(format!("payload is not valid JSON: {error}")))?;
+        let Value::Map(columns) = value else {
+            return Err(data(format!(
+                "payload is {}, not an object",
+                value.type_name()
+            )));
+        };
+        let mut columns = Arc::unwrap_or_clone(columns);
+        if let Some(declared) = declared {
+            with_types(&mut columns, declared)?;
+        }
+        let meta = match frame.event.properties.is_empty() {
+            true => Map::new(),
+            false => match from_json(&frame.event.properties) {
+                Ok(Value::Map(map)) => Arc::unwrap_or_clone(map),
+                _ => Map::new(),
+            },
+        };
+        Ok(Self {
+            stream,
+            time_ms: frame.event_ms,
+            topic: frame.event.topic.as_str().into(),
+            meta,
+            columns,
+        })
+    }
+
+    /// What `meta(name)` sees.
+    pub(in crate::function) fn meta(&self, name: &str) -> Value {
+        match self.meta.get_column(name) {
+            Some(value) => value.clone(),
+            None if name.eq_ignore_ascii_case("topic") => Value::Text(self.topic.clone()),
+            None => Value::Null,
+        }
+    }
+
+    /// As bytes, for a window that keeps it.
+    pub(in crate::function) fn encode(&self) -> Result<Vec<u8>, GuestFault> {
+        let parts = vec![
+            Value::Int(i64::try_from(self.stream).unwrap_or(0)),
+            Value::Int(self.time_ms),
+            Value::Text(self.topic.clone()),
+            Value::map(self.meta.clone()),
+            Value::map(self.columns.clone()),
+        ];
+        encode(&Value::list(parts))
+            .map_err(|error| data(format!("the row cannot be kept: {error}")))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, GuestFault> {
+        let wrong = || data("a kept row is not one");
+        let value = decode(bytes).map_err(|_| wrong())?;
+        match value.as_list() {
+            Some(
+                [
+                    Value::Int(stream),
+                    Value::Int(time_ms),
+                    Value::Text(topic),
+                    Value::Map(meta),
+                    Value::Map(columns),
+                ],
+            ) => Ok(Self {
+                stream: usize::try_from(*stream)
+                    .ok()
+                    .filter(|stream| *stream < STREAMS_MAX)
+                    .ok_or_else(wrong)?,
+                time_ms: *time_ms,
+                topic: topic.clone(),
+                meta: (**meta).clone(),
+                columns: (**columns).clone(),
+            }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// Converts columns to their declared types, where nothing is lost.
+fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault> {
+    for (name, ty) in &declared.fields {
+        let Some((found, value)) = columns
+            .iter()
+            .find(|(column, _)| **column == *name)
+            .or_else(|| {
+                columns
+                    .iter()
+                    .find(|(column, _)| column.eq_ignore_ascii_case(name))
+            })
+        else {
+            continue;
+        };
+        if value.is_null() {
+            continue;
+        }
+        let converted = convert(value, *ty).map_err(|error| data(format!("{name}: {error}")))?;
+        let found = found.clone();
+        columns.insert(found, converted);
+    }
+    Ok(())
+}
+
+impl Values {
+    /// Makes the event the row at hand, as one of a stream.
+    pub(in crate::function) fn read_event(
+        &mut self,
+        frame: &Frame,
+        stream: usize,
+    ) -> Result<(), GuestFault> {
+        let known = self.rows.first().is_some_and(|row| row.stream == stream);
+        if self.event_read && known {
+            return Ok(());
+        }
+        let spec = Arc::clone(&self.spec);
+        let row = Row::of_event(frame, stream, spec.streams.get(stream))?;
+        self.rows.clear();
+        self.rows.push(row);
+        self.current = Tuple::single(0, stream);
+        self.set = Arc::new(vec![self.current.clone()]);
+        self.event_read = true;
+        Ok(())
+    }
+
+    /// The event as a row.
+    pub(in crate::function) fn event_row(&self) -> Option<&Row> {
+        self.rows.first()
+    }
+
+    /// Takes over the rows of a window.
+    pub(in crate::function) fn load<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<usize, GuestFault> {
+        for bytes in rows {
+            if self.rows.len() >= ROWS_MAX {
+                return Err(data(format!("more than {ROWS_MAX} rows in one window")));
+            }
+            self.rows.push(Row::decode(bytes)?);
+        }
+        let joined = self.spec.streams.len() > 1;
+        let numbered = (0..).zip(&self.rows);
+        let first = numbered
+            .filter(|(_, row)| !joined || row.stream == 0)
+            .map(|(number, row)| Tuple::single(number, row.stream));
+        self.set = Arc::new(first.collect());
+        Ok(self.rows.len())
+    }
+
+    /// The rows of a stream.
+    pub(super) fn rows_of(&self, stream: usize) -> Vec<u32> {
+        let numbered = (0..).zip(&self.rows);
+        numbered
+            .filter(|(_, row)| row.stream == stream)
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// The rows at hand, left-most stream first.
+    fn at_hand(&self, stream: i32) -> impl Iterator<Item = &Row> {
+        let rows = self
+            .current
+            .rows()
+            .filter_map(|row| self.rows.get(row as usize));
+        rows.filter(move |row| {
+            stream == ANY_STREAM || usize::try_from(stream).is_ok_and(|stream| row.stream == stream)
+        })
+    }
+
+    /// A column of the row at hand.
+    pub(in crate::function) fn column(&self, stream: i32, name: &str) -> Value {
+        let exact = self.at_hand(stream).find_map(|row| row.columns.get(name));
+        let found = exact.or_else(|| {
+            self.at_hand(stream)
+                .find_map(|row| row.columns.get_column(name))
+        });
+        found.cloned().unwrap_or(Value::Null)
+    }
+
+    /// Everything of the row at hand; of a column that several streams have, the left-most counts.
+    pub(in crate::function) fn whole(&self, stream: i32) -> Map {
+        let mut rows = self.at_hand(stream);
+        let Some(first) = rows.next() else {
+            return Map::new();
+        };
+        let mut all = first.columns.clone();
+        for row in rows {
+            for (name, value) in row.columns.iter() {
+                if all.get(name).is_none() {
+                    all.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        all
+    }
+
+    /// What is known of the message beside its payload.
+    pub(in crate::function) fn meta(&self, stream: i32, name: &str) -> Value {
+        let mut metas = self.at_hand(stream).map(|row| row.meta(name));
+        metas.find(|value| !value.is_null()).unwrap_or(Value::Null)
+    }
+
+    /// When the row at hand happened.
+    pub(in crate::function) fn time_ms(&self) -> Option<i64> {
+        self.at_hand(ANY_STREAM).map(|row| row.time_ms).max()
+    }
+
+    /// The topic of the row at hand.
+    pub(in crate::function) fn topic(&self) -> Option<Arc<str>> {
+        self.at_hand(ANY_STREAM).next().map(|row| row.topic.clone())
+    }
+
+    /// What is known of the message at hand, as functions see it.
+    pub(in crate::function) fn meta_map(&self) -> Map {
+        self.at_hand(ANY_STREAM)
+            .next()
+            .map_or_else(Map::new, |row| row.meta.clone())
+    }
+}

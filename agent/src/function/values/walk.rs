@@ -1,0 +1,275 @@
+//! Going through rows: those of a group, the groups themselves, the elements of a list, and the pairs of
+//! a join. One walk may stand inside of another; each gives back what was at hand before it.
+
+use std::sync::Arc;
+
+use tidemill_abi::value::walk;
+use tidemill_values::{Value, encode};
+
+use super::{ROWS_MAX, Tuple, Values, data};
+use crate::function::guest::GuestFault;
+
+/// Walks inside of each other.
+const WALKS_MAX: usize = 16;
+
+/// A walk under way.
+#[derive(Debug)]
+pub(super) struct Walk {
+    way: Way,
+    at: usize,
+    before: Tuple,
+    group_before: Option<usize>,
+    gathered: Vec<Vec<Value>>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Rows(Arc<Vec<Tuple>>),
+    Groups,
+    Filter {
+        from: Arc<Vec<Tuple>>,
+        kept: Vec<Tuple>,
+    },
+    List(Vec<Value>),
+    Join(Join),
+}
+
+#[derive(Debug)]
+struct Join {
+    kind: i32,
+    stream: usize,
+    left: Arc<Vec<Tuple>>,
+    right: Vec<u32>,
+    /// Whether the left one at hand has a partner.
+    left_met: bool,
+    right_met: Vec<bool>,
+    joined: Vec<Tuple>,
+}
+
+impl Values {
+    /// Begins a walk.
+    pub(in crate::function) fn open(&mut self, what: i32, arg: i32) -> Result<(), GuestFault> {
+        if self.walks.len() >= WALKS_MAX {
+            return Err(data("walks are nested too deep"));
+        }
+        let way = match what {
+            walk::ROWS => Way::Rows(match self.group.and_then(|group| self.groups.get(group)) {
+                Some(group) => Arc::clone(group),
+                None => Arc::clone(&self.set),
+            }),
+            walk::GROUPS => {
+                if !self.grouped {
+                    self.groups.clear();
+                    if !self.set.is_empty() {
+                        self.groups.push(Arc::clone(&self.set));
+                    }
+                }
+                Way::Groups
+            }
+            walk::FILTER => Way::Filter {
+                from: std::mem::take(&mut self.set),
+                kept: Vec::new(),
+            },
+            walk::LIST => Way::List(match self.get(arg)? {
+                Value::List(values) => values.to_vec(),
+                Value::Null => Vec::new(),
+                other => {
+                    let found = other.type_name();
+                    return Err(data(format!("unnest takes a list, not a {found}")));
+                }
+            }),
+            walk::INNER..=walk::FULL => {
+                let stream = usize::try_from(arg).unwrap_or(usize::MAX);
+                let right = self.rows_of(stream);
+                Way::Join(Join {
+                    kind: what,
+                    stream,
+                    left: std::mem::take(&mut self.set),
+                    right_met: vec![false; right.len()],
+                    right,
+                    left_met: false,
+                    joined: Vec::new(),
+                })
+            }
+            _ => {
+                let index = what;
+                return Err(GuestFault::NoSuch {
+                    what: "walk",
+                    index,
+                });
+            }
+        };
+        self.walks.push(Walk {
+            way,
+            at: 0,
+            before: self.current.clone(),
+            group_before: self.group,
+            gathered: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Goes on to the next one; `false` ends the walk.
+    pub(in crate::function) fn next(&mut self) -> Result<bool, GuestFault> {
+        let Some(mut walk) = self.walks.pop() else {
+            return Ok(false);
+        };
+        let at = walk.at;
+        walk.at += 1;
+        let next = match &mut walk.way {
+            Way::Rows(rows) => rows.get(at).cloned(),
+            Way::Filter { from, .. } => from.get(at).cloned(),
+            Way::Groups => {
+                self.group = (at < self.groups.len()).then_some(at);
+                let group = self.group.and_then(|group| self.groups.get(group));
+                group.and_then(|group| group.first()).cloned()
+            }
+            Way::List(values) => (at < values.len()).then(|| self.current.clone()),
+            Way::Join(join) => join.pair(at),
+        };
+        match next {
+            Some(tuple) => {
+                self.current = tuple;
+                self.walks.push(walk);
+                Ok(true)
+            }
+            None => {
+                self.end(walk);
+                Ok(false)
+            }
+        }
+    }
+
+    fn end(&mut self, walk: Walk) {
+        self.current = walk.before;
+        self.group = walk.group_before;
+        self.gathered = walk.gathered;
+        match walk.way {
+            Way::Filter { kept, .. } => self.set = Arc::new(kept),
+            Way::Join(join) => self.set = Arc::new(join.joined),
+            Way::Rows(_) | Way::Groups | Way::List(_) => {}
+        }
+    }
+
+    /// The row stays, or the pair belongs together.
+    pub(in crate::function) fn hit(&mut self) -> Result<(), GuestFault> {
+        let current = self.current.clone();
+        let Some(walk) = self.walks.last_mut() else {
+            return Ok(());
+        };
+        let at = walk.at.saturating_sub(1);
+        let rows = match &mut walk.way {
+            Way::Filter { kept, .. } => kept,
+            Way::Join(join) => {
+                join.met(at);
+                &mut join.joined
+            }
+            Way::Rows(_) | Way::Groups | Way::List(_) => return Ok(()),
+        };
+        if rows.len() >= ROWS_MAX {
+            return Err(data(format!("a join makes more than {ROWS_MAX} rows")));
+        }
+        rows.push(current);
+        Ok(())
+    }
+
+    /// The element of the list that is gone through.
+    pub(in crate::function) fn element(&self) -> Value {
+        let lists = self.walks.iter().rev();
+        let mut lists = lists.filter_map(|walk| match &walk.way {
+            Way::List(values) => values.get(walk.at.checked_sub(1)?),
+            _ => None,
+        });
+        lists.next().cloned().unwrap_or(Value::Null)
+    }
+
+    /// The last arguments are part of what the next fold sees.
+    pub(in crate::function) fn gather(&mut self, count: i32) -> Result<(), GuestFault> {
+        let args = self.take_args(count)?;
+        let Some(walk) = self.walks.last_mut() else {
+            return Ok(());
+        };
+        walk.gathered
+            .resize(walk.gathered.len().max(args.len()), Vec::new());
+        for (list, value) in walk.gathered.iter_mut().zip(args) {
+            list.push(value);
+        }
+        Ok(())
+    }
+
+    /// The lists that were gathered, as arguments of an aggregate.
+    pub(in crate::function) fn gathered(&mut self, count: i32) -> Vec<Value> {
+        let mut lists = std::mem::take(&mut self.gathered);
+        lists.resize(
+            usize::try_from(count).unwrap_or(0).min(ROWS_MAX),
+            Vec::new(),
+        );
+        lists.into_iter().map(Value::list).collect()
+    }
+
+    /// The row at hand belongs to the group of the last arguments.
+    pub(in crate::function) fn group(&mut self, count: i32) -> Result<(), GuestFault> {
+        let key = self.take_args(count)?.into_iter().map(|value| match value {
+            // 3 and 3.0 are one group.
+            #[allow(clippy::cast_possible_truncation, reason = "the range is checked")]
+            Value::Float(number) if number.abs() < 9e15 && libm::trunc(number) == number => {
+                Value::Int(number as i64)
+            }
+            other => other,
+        });
+        let key = encode(&Value::list(key.collect()))
+            .map_err(|error| data(format!("cannot group by this: {error}")))?;
+        self.grouped = true;
+        let next = self.groups.len();
+        let number = *self.group_keys.entry(key).or_insert(next);
+        if number == next {
+            self.groups.push(Arc::default());
+        }
+        if let Some(group) = self.groups.get_mut(number) {
+            Arc::make_mut(group).push(self.current.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Join {
+    /// The pair at a place; what has no partner is dealt with on the way.
+    fn pair(&mut self, at: usize) -> Option<Tuple> {
+        let width = self.right.len();
+        let keeps_left = matches!(self.kind, walk::LEFT | walk::FULL);
+        if width == 0 {
+            if keeps_left {
+                self.joined = Arc::unwrap_or_clone(std::mem::take(&mut self.left));
+            }
+            return None;
+        }
+        let (row, column) = (at / width, at % width);
+        if column == 0 {
+            let before = row.checked_sub(1).and_then(|row| self.left.get(row));
+            if let Some(before) = before.filter(|_| keeps_left && !self.left_met) {
+                self.joined.push(before.clone());
+            }
+            self.left_met = false;
+        }
+        match (self.left.get(row), self.right.get(column)) {
+            (Some(left), Some(right)) => Some(left.with(self.stream, Some(*right))),
+            _ => {
+                if matches!(self.kind, walk::RIGHT | walk::FULL) {
+                    let alone = self.right.iter().zip(&self.right_met);
+                    let alone = alone.filter(|(_, met)| !**met);
+                    self.joined
+                        .extend(alone.map(|(row, _)| Tuple::single(*row, self.stream)));
+                }
+                None
+            }
+        }
+    }
+
+    fn met(&mut self, at: usize) {
+        self.left_met = true;
+        let width = self.right.len().max(1);
+        if let Some(met) = self.right_met.get_mut(at % width) {
+            *met = true;
+        }
+    }
+}

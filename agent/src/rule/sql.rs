@@ -1,0 +1,294 @@
+//! Rules in SQL: a statement in a manifest, or a file that holds nothing else. What is wrong with a
+//! statement is shown in the file where it stands, with a caret.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tidemill_sql::{Compiled, Options, SqlError, compile};
+use tidemill_values::Value;
+
+use super::{
+    Durability, FunctionSource, Gateway, IDLE_MS, Placed, Port, Priority, Rule, Statement, Stream,
+    TopicTemplate, Triggers, WindowTable,
+};
+use crate::config::LOCAL;
+use crate::text::{FileError, Source};
+use crate::topic::TopicFilter;
+
+/// A rule of a file that holds one statement: what FROM names is the topic, and rows go out through
+/// `out`.
+pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileError> {
+    let name = name_of(&source);
+    let options = Options {
+        name: name.clone(),
+        ..Options::default()
+    };
+    let whole = 0..source.text.len();
+    let compiled = compile(&source.text, &options).map_err(|error| in_file(&source, 0, &error))?;
+    let streams: Vec<Stream> = compiled
+        .streams
+        .iter()
+        .map(|stream| own_stream(&source, &whole, stream))
+        .collect::<Result<_, _>>()?;
+    let mut filters: Vec<TopicFilter> = Vec::new();
+    for filter in streams.iter().flat_map(|stream| &stream.mqtt) {
+        if !filters.contains(filter) {
+            filters.push(filter.clone());
+        }
+    }
+    let template = TopicTemplate::parse("out", &name, gateway.id);
+    let out = Port {
+        to: LOCAL.to_owned(),
+        topic: template.map_err(|why| source.error(why))?,
+        priority: Priority::Normal,
+        retain: false,
+        qos: 1,
+    };
+    let placed = Placed {
+        value: out,
+        span: whole.clone(),
+    };
+    Ok(Rule {
+        name: name.into(),
+        version: 1,
+        description: String::new(),
+        durability: Durability::ExactlyOnce,
+        triggers: Triggers {
+            mqtt: filters,
+            retained: false,
+            schedules: Vec::new(),
+        },
+        key: None,
+        function: function(source.text.clone(), compiled),
+        function_span: whole,
+        inputs: BTreeMap::new(),
+        params: BTreeMap::new(),
+        window: WindowTable::default(),
+        streams,
+        ports: BTreeMap::from([("out".to_owned(), placed)]),
+        limits: *gateway.limits,
+        source: Arc::new(source),
+    })
+}
+
+/// The function of a statement in a manifest.
+pub(super) fn in_manifest(
+    source: &Source,
+    span: &Range<usize>,
+    sql: &str,
+    options: &Options,
+    streams: Vec<Stream>,
+) -> Result<(FunctionSource, Vec<Stream>), FileError> {
+    // Where the statement stands as it is, errors point into it.
+    let written = source.text.get(span.clone()).unwrap_or_default();
+    let offset = written.find(sql).map(|at| span.start + at);
+    match compile(sql, options) {
+        Ok(compiled) => {
+            let streams = in_order(source, span, &compiled, streams)?;
+            Ok((function(sql.to_owned(), compiled), streams))
+        }
+        Err(error) => Err(match offset {
+            Some(offset) => in_file(source, offset, &error),
+            None => source.error_at(span, format!("{error}\n{}", error.excerpt(sql))),
+        }),
+    }
+}
+
+fn function(sql: String, compiled: Compiled) -> FunctionSource {
+    FunctionSource::Sql(Arc::new(Statement {
+        sql,
+        wasm: compiled.wasm,
+        plan: compiled.plan,
+    }))
+}
+
+/// What a manifest declares of a stream, for the compiler.
+pub(super) fn declared(stream: &Stream) -> tidemill_sql::Stream {
+    tidemill_sql::Stream {
+        name: stream.name.clone(),
+        source: stream.name.clone(),
+        declared: true,
+        filters: stream.mqtt.iter().map(ToString::to_string).collect(),
+        fields: stream
+            .fields
+            .iter()
+            .map(|(name, ty)| (name.clone(), *ty))
+            .collect(),
+        timestamp: stream.timestamp.clone(),
+    }
+}
+
+/// The streams of the manifest in the order of the statement, whose code knows them by their numbers.
+fn in_order(
+    source: &Source,
+    span: &Range<usize>,
+    compiled: &Compiled,
+    manifest: Vec<Stream>,
+) -> Result<Vec<Stream>, FileError> {
+    if manifest.is_empty() && compiled.streams.iter().all(|stream| !stream.declared) {
+        let [_] = &*compiled.streams else {
+            let message = "a statement of several streams needs [streams.NAME] for each, with mqtt = [\"filter\"]";
+            return Err(source.error_at(span, message));
+        };
+        return Ok(manifest);
+    }
+    let by_name = |stream: &tidemill_sql::Stream| {
+        let known = manifest.iter().find(|known| known.name == stream.source);
+        match known {
+            Some(known) => Ok(known.clone()),
+            None => own_stream(source, span, stream),
+        }
+    };
+    compiled.streams.iter().map(by_name).collect()
+}
+
+/// A stream as the statement declares it.
+fn own_stream(
+    source: &Source,
+    span: &Range<usize>,
+    stream: &tidemill_sql::Stream,
+) -> Result<Stream, FileError> {
+    Ok(Stream {
+        name: stream.name.clone(),
+        mqtt: topic_filters(source, span, &stream.filters)?,
+        timestamp: stream.timestamp.clone(),
+        lateness_ms: 0,
+        allowed_late_ms: 0,
+        idle_ms: IDLE_MS,
+        fields: stream.fields.iter().cloned().collect(),
+    })
+}
+
+/// The error with its place in the file, and the line that is wrong.
+fn in_file(source: &Source, offset: usize, error: &SqlError) -> FileError {
+    let moved = SqlError {
+        message: error.message.clone(),
+        span: error.span.start + offset..error.span.end + offset,
+    };
+    let message = format!("{}\n{}", moved.message, moved.excerpt(&source.text));
+    source.error_at(&moved.span, message)
+}
+
+fn topic_filters(
+    source: &Source,
+    span: &Range<usize>,
+    texts: &[String],
+) -> Result<Vec<TopicFilter>, FileError> {
+    let mut filters: Vec<TopicFilter> = Vec::new();
+    for text in texts {
+        let filter = TopicFilter::new(text)
+            .map_err(|why| source.error_at(span, format!("the topic {text:?}: {why}")))?;
+        if !filters.contains(&filter) {
+            filters.push(filter);
+        }
+    }
+    Ok(filters)
+}
+
+/// The rule's name: that of the file, as far as a rule may be called so.
+fn name_of(source: &Source) -> String {
+    let stem = source.path.file_stem().unwrap_or_default();
+    let name: String = stem
+        .to_string_lossy()
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(64)
+        .collect();
+    match name.is_empty() {
+        true => "statement".to_owned(),
+        false => name,
+    }
+}
+
+/// The value of a parameter in a statement.
+pub(super) fn param(value: &toml::Value) -> Option<Value> {
+    match value {
+        toml::Value::Integer(number) => Some(Value::Int(*number)),
+        toml::Value::Float(number) => Some(Value::float(*number)),
+        toml::Value::Boolean(yes) => Some(Value::Bool(*yes)),
+        toml::Value::String(text) => Some(Value::text(text.as_str())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::FunctionLimits;
+
+    fn read(path: &str, text: &str) -> Result<Rule, FileError> {
+        let source = Source {
+            path: path.into(),
+            text: text.to_owned(),
+        };
+        let gateway = Gateway {
+            id: "gw",
+            destinations: None,
+            limits: &FunctionLimits::default(),
+        };
+        match path.ends_with(".sql") {
+            true => rule(source, &gateway),
+            false => Rule::parse(source, &gateway),
+        }
+    }
+
+    const OUT: &str = "[ports.out]\nto = \"local\"\ntopic = \"out\"\n";
+
+    #[test]
+    fn streams_stand_in_the_order_of_the_statement() {
+        let text = format!(
+            "name = \"x\"\n[function]\nsql = \"SELECT b.v FROM b AS left_one INNER JOIN a ON left_one.id = a.id \
+             GROUP BY TUMBLINGWINDOW(ss, 1)\"\n[streams.a]\nmqtt = [\"t/a\"]\n[streams.b]\nmqtt = [\"t/b\"]\n{OUT}"
+        );
+        let rule = read("x.toml", &text).unwrap();
+        let names: Vec<&str> = rule.streams.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["b", "a"]);
+        let error = read("x.toml", &text.replace("[streams.b]", "[streams.c]")).unwrap_err();
+        let expected = "x.toml:3:24: there is no stream b, there is a, c";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn a_file_with_a_statement_listens_to_what_from_names() {
+        let rule = read("My rule.sql", "SELECT a FROM demo").unwrap();
+        assert_eq!(&*rule.name, "my-rule");
+        assert_eq!(rule.triggers.mqtt[0].as_str(), "demo");
+        let sql = "CREATE STREAM demo (a BIGINT) WITH (DATASOURCE=\"s/+\", TIMESTAMP=\"ts\");\nSELECT a FROM demo";
+        let rule = read("x.sql", sql).unwrap();
+        assert_eq!(rule.triggers.mqtt[0].as_str(), "s/+");
+        assert_eq!(rule.streams[0].timestamp.as_deref(), Some("/ts"));
+        let error = read("x.sql", &sql.replace("s/+", "s/#/x")).unwrap_err();
+        assert!(error.to_string().contains("the topic \"s/#/x\""), "{error}");
+    }
+
+    #[test]
+    fn an_error_shows_its_line_of_the_manifest() {
+        let text = format!(
+            "name = \"x\"\n[on]\nmqtt = [\"a\"]\n[function]\nsql = \"\"\"\nSELECT\n  uper(a)\nFROM x\"\"\"\n{OUT}"
+        );
+        let error = read("x.toml", &text).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "x.toml:7:3: there is no function uper; did you mean upper?\n  |\n7 |   uper(a)\n  |   ^^^^"
+        );
+    }
+
+    #[test]
+    fn parameters_keep_their_type() {
+        let text = format!(
+            "name = \"x\"\n[on]\nmqtt = [\"a\"]\n[function]\nsql = \"SELECT 7 / :n AS h FROM x\"\n[params]\nn = 2\n{OUT}"
+        );
+        let rule = read("x.toml", &text).unwrap();
+        let FunctionSource::Sql(statement) = &rule.function else {
+            panic!("a rule in SQL")
+        };
+        assert!(String::from_utf8_lossy(&statement.wasm).contains(r#""values":["h",3]"#));
+        let error = read("x.toml", &text.replace("n = 2", "n = 2\nm = 3")).unwrap_err();
+        assert!(
+            error.to_string().contains("params.m is not used"),
+            "{error}"
+        );
+    }
+}

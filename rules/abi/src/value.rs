@@ -1,0 +1,107 @@
+//! Values that are no numbers: a call has an arena of them in the host, and a function handles them by number. Handles 0, 1 and 2 are
+//! nothing, false and true; from 3 on stand the constants of the manifest, and behind them what the call makes.
+
+/// Nothing: a missing column and a JSON `null`.
+pub const NULL: i32 = 0;
+/// `false`; `true` is the next one.
+pub const FALSE: i32 = 1;
+/// `true`.
+pub const TRUE: i32 = 2;
+/// The first constant of the manifest.
+pub const FIRST_CONSTANT: i32 = 3;
+/// In place of a handle: nothing stands there, which is not the same as a value that is null.
+pub const ABSENT: i32 = -1;
+/// In place of a stream: whichever has the column, the left-most first.
+pub const ANY_STREAM: i32 = -1;
+
+/// What `v_op` does with its operands; below 16 the operators of two sides.
+pub mod op {
+    /// `-a`.
+    pub const NEGATE: i32 = 16;
+    /// `NOT a`.
+    pub const NOT: i32 = 17;
+    /// Whether a is nothing.
+    pub const IS_NULL: i32 = 18;
+    /// `a->b`, b a text.
+    pub const FIELD: i32 = 19;
+    /// `a[b]`.
+    pub const INDEX: i32 = 20;
+    /// `a[b:c]`, either may be absent.
+    pub const SLICE: i32 = 21;
+    /// `a IN b`.
+    pub const IN: i32 = 22;
+    /// `a NOT IN b`.
+    pub const NOT_IN: i32 = 23;
+    /// `a BETWEEN b AND c`.
+    pub const BETWEEN: i32 = 24;
+    /// `a NOT BETWEEN b AND c`.
+    pub const NOT_BETWEEN: i32 = 25;
+    /// `a LIKE b`.
+    pub const LIKE: i32 = 26;
+    /// Whether `CASE a WHEN b` applies.
+    pub const CASE_EQUAL: i32 = 27;
+    /// A list of the last a arguments of `v_arg`; a is a number, not a handle.
+    pub const LIST: i32 = 28;
+    /// Where the window begins, in ms since 1970.
+    pub const WINDOW_START: i32 = 29;
+    /// Where the window ends, in ms since 1970.
+    pub const WINDOW_END: i32 = 30;
+    /// When the row happened, in ms since 1970.
+    pub const EVENT_TIME: i32 = 31;
+    /// The number of the row in its emission, from 1.
+    pub const ROW_NUMBER: i32 = 32;
+    /// How often the condition was met; b as in `v_hits`.
+    pub const HIT_COUNT: i32 = 33;
+    /// When the condition was last met, in ms since 1970; b as in `v_hits`.
+    pub const HIT_TIME: i32 = 34;
+    /// The element that `v_next` came to.
+    pub const ELEMENT: i32 = 35;
+    /// What made the window fire: the time of the event, or of the firing.
+    pub const WINDOW_TRIGGER: i32 = 36;
+    /// The whole group as a list of objects.
+    pub const GROUP_ROWS: i32 = 37;
+    /// `a NOT LIKE b`.
+    pub const NOT_LIKE: i32 = 38;
+    /// An object of the last a arguments of `v_arg`, name and value by turns; a is a number.
+    pub const OBJECT: i32 = 39;
+    /// The key of the call, as a value of the kind a; a is a number, see [`super::kind`].
+    pub const KEY: i32 = 40;
+    /// Stops the call with a text: the event, or the window, becomes a dead letter.
+    pub const FAIL: i32 = 41;
+}
+
+/// What `v_open` begins to go through.
+pub mod walk {
+    /// The rows of the group, or of the window where there are no groups.
+    pub const ROWS: i32 = 0;
+    /// The groups, each standing for its first row.
+    pub const GROUPS: i32 = 1;
+    /// The rows; those without a `v_hit` go.
+    pub const FILTER: i32 = 2;
+    /// The elements of a list, by its handle.
+    pub const LIST: i32 = 3;
+    /// The pairs of what is joined so far and the rows of a stream; from here on the kinds of joins.
+    pub const INNER: i32 = 4;
+    /// As before; what has no partner on the right stays.
+    pub const LEFT: i32 = 5;
+    /// As before; what has no partner on the left stays.
+    pub const RIGHT: i32 = 6;
+    /// As before; what has no partner stays.
+    pub const FULL: i32 = 7;
+}
+
+/// What an input of type `kind` tells of the place.
+pub mod kind {
+    /// Nothing there, or `null`.
+    pub const MISSING: i32 = 0;
+    /// A number written without fraction or exponent that fits 64 bits.
+    pub const WHOLE: i32 = 1;
+    /// Any other number.
+    pub const FLOAT: i32 = 2;
+    /// A string.
+    pub const TEXT: i32 = 3;
+    /// `true` or `false`.
+    pub const TRUTH: i32 = 4;
+    /// An array or an object.
+    pub const OTHER: i32 = 5;
+}

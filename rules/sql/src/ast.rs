@@ -1,0 +1,247 @@
+//! The tree that a statement is read into. Each expression knows its place in the statement.
+
+use std::ops::Range;
+
+/// A place in the statement, in bytes.
+pub(crate) type Span = Range<usize>;
+
+/// An expression.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Expr {
+    pub(crate) node: Node,
+    pub(crate) span: Span,
+    /// How deep the tree below is: what walks it recurses, and must not overflow the stack.
+    pub(crate) depth: u16,
+}
+
+/// What an expression is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Node {
+    Literal(Literal),
+    /// `:name`.
+    Param(String),
+    Column {
+        stream: Option<String>,
+        name: String,
+    },
+    /// `*` or `stream.*`, as the argument of a function.
+    Star(Option<String>),
+    Negate(Box<Expr>),
+    Not(Box<Expr>),
+    Binary(Op, Box<Expr>, Box<Expr>),
+    /// `x IN (a, b)`.
+    InList(Box<Expr>, Vec<Expr>),
+    /// `x IN list`.
+    InValue(Box<Expr>, Box<Expr>),
+    Between(Box<Expr>, Box<Expr>, Box<Expr>),
+    Like(Box<Expr>, Box<Expr>),
+    IsNull(Box<Expr>),
+    /// `a->name`.
+    Field(Box<Expr>, String),
+    Index(Box<Expr>, Box<Expr>),
+    Slice(Box<Expr>, Option<Box<Expr>>, Option<Box<Expr>>),
+    Case {
+        operand: Option<Box<Expr>>,
+        arms: Vec<(Expr, Expr)>,
+        otherwise: Option<Box<Expr>>,
+    },
+    Call(Box<Call>),
+}
+
+/// A value that stands in the statement.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Literal {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+/// Operators with two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Or,
+    And,
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    Add,
+    Sub,
+    BitOr,
+    BitXor,
+    Mul,
+    Div,
+    Rem,
+    BitAnd,
+}
+
+/// A function with its arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Call {
+    /// In lower case.
+    pub(crate) name: String,
+    pub(crate) name_span: Span,
+    pub(crate) args: Vec<Expr>,
+    /// `FILTER (WHERE …)`.
+    pub(crate) filter: Option<Expr>,
+    /// `OVER (PARTITION BY … WHEN …)`.
+    pub(crate) over: Option<Over>,
+}
+
+/// What stands after OVER.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Over {
+    pub(crate) partition: Vec<Expr>,
+    pub(crate) when: Option<Expr>,
+    pub(crate) span: Span,
+}
+
+/// One item of the select list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Item {
+    Star {
+        stream: Option<String>,
+        except: Vec<String>,
+        replace: Vec<(String, Expr)>,
+        span: Span,
+    },
+    Value {
+        expr: Expr,
+        alias: Option<String>,
+        invisible: bool,
+    },
+}
+
+/// A stream that a statement reads, under the name that it is called by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Source {
+    pub(crate) stream: String,
+    pub(crate) name: String,
+    pub(crate) span: Span,
+}
+
+/// How streams are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+    Cross,
+}
+
+/// A joined stream.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Join {
+    pub(crate) kind: JoinKind,
+    pub(crate) source: Source,
+    pub(crate) on: Option<Expr>,
+}
+
+/// A window with what stands after it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) kind: WindowKind,
+    pub(crate) filter: Option<Expr>,
+    pub(crate) over: Option<Over>,
+    pub(crate) span: Span,
+}
+
+/// Which window; times in milliseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum WindowKind {
+    Tumbling { length: u64 },
+    Hopping { length: u64, hop: u64 },
+    Sliding { length: u64, delay: u64 },
+    Session { length: u64, gap: u64 },
+    Count { count: u64, every: u64 },
+    State { begin: Box<Expr>, emit: Box<Expr> },
+}
+
+/// A whole query.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Select {
+    pub(crate) items: Vec<Item>,
+    pub(crate) from: Source,
+    pub(crate) joins: Vec<Join>,
+    pub(crate) filter: Option<Expr>,
+    pub(crate) group: Vec<Expr>,
+    pub(crate) window: Option<Window>,
+    pub(crate) having: Option<Expr>,
+    pub(crate) order: Vec<(Expr, bool)>,
+    pub(crate) limit: Option<u64>,
+}
+
+impl Expr {
+    pub(crate) fn new(node: Node, span: Span) -> Self {
+        let mut depth = 0;
+        node.each(&mut |child| depth = depth.max(child.depth));
+        Self {
+            node,
+            span,
+            depth: depth.saturating_add(1),
+        }
+    }
+
+    /// Calls `visit` for this expression and all below it, parents first.
+    pub(crate) fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
+        visit(self);
+        self.node.each(&mut |child| child.walk(visit));
+    }
+
+    /// Whether `found` holds for this expression or one below it.
+    pub(crate) fn any(&self, found: &dyn Fn(&Node) -> bool) -> bool {
+        let mut any = false;
+        self.walk(&mut |expr| any |= found(&expr.node));
+        any
+    }
+}
+
+impl Node {
+    /// Calls `visit` for each direct child, in the order of the statement.
+    pub(crate) fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Expr)) {
+        match self {
+            Self::Literal(_) | Self::Param(_) | Self::Column { .. } | Self::Star(_) => {}
+            Self::Negate(a) | Self::Not(a) | Self::IsNull(a) | Self::Field(a, _) => visit(a),
+            Self::Binary(_, a, b) | Self::InValue(a, b) | Self::Like(a, b) | Self::Index(a, b) => {
+                visit(a);
+                visit(b);
+            }
+            Self::InList(a, list) => {
+                visit(a);
+                list.iter().for_each(visit);
+            }
+            Self::Between(a, b, c) => {
+                visit(a);
+                visit(b);
+                visit(c);
+            }
+            Self::Slice(a, b, c) => {
+                visit(a);
+                b.iter().chain(c).for_each(|bound| visit(bound));
+            }
+            Self::Case {
+                operand,
+                arms,
+                otherwise,
+            } => {
+                operand.iter().for_each(|operand| visit(operand));
+                for (when, then) in arms {
+                    visit(when);
+                    visit(then);
+                }
+                otherwise.iter().for_each(|otherwise| visit(otherwise));
+            }
+            Self::Call(call) => {
+                call.args.iter().chain(&call.filter).for_each(&mut *visit);
+                if let Some(over) = &call.over {
+                    over.partition.iter().chain(&over.when).for_each(visit);
+                }
+            }
+        }
+    }
+}

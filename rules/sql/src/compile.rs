@@ -1,0 +1,369 @@
+//! A tree to a module. The driver: which streams there are, which handlers the module has, and what
+//! its manifest says. Expressions, conditions, rows and windows each have a file.
+
+mod calls;
+mod condition;
+mod describe;
+mod expression;
+mod fold;
+mod names;
+mod number;
+mod output;
+mod rows;
+mod streams;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, json};
+use tidemill_abi::{export, import};
+use tidemill_values::{FieldType, Value};
+use wasm_encoder::{Instruction, ValType};
+
+use crate::ast::{Expr, Select, Span};
+use crate::error::SqlError;
+use crate::module::{Body, Local, Module};
+use crate::parse::parse;
+
+use names::Alias;
+use streams::{pointer, streams};
+use window::{kind_name, window_json};
+
+/// Longest module of a statement; beyond this its constants would not fit into a manifest.
+const STATEMENT_MODULE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a statement is compiled with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The rule's name, which the module's manifest bears.
+    pub name: String,
+    /// Values of `:name`.
+    pub params: BTreeMap<String, Value>,
+    /// Streams that the rule declares; others listen to the topic of their name.
+    pub streams: Vec<Stream>,
+    /// Whether a missing value goes out as `null` instead of being left out.
+    pub nulls: bool,
+    /// Whether the rule keeps keys apart by itself: the statement then sees one of them at a time.
+    pub keyed: bool,
+    /// Whether events are handled by their own time, where no stream has a timestamp.
+    pub event_time: bool,
+}
+
+/// A stream that a statement reads.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stream {
+    /// What FROM calls it: the name behind AS, if there is one.
+    pub name: String,
+    /// The name in front of AS, by which it is declared.
+    pub source: String,
+    /// Whether the rule or the statement declares it.
+    pub declared: bool,
+    /// Topic filters that it listens to; none where the statement's name for it is the topic.
+    pub filters: Vec<String>,
+    /// Types of fields.
+    pub fields: Vec<(String, FieldType)>,
+    /// The JSON pointer of the moment at which an event happened.
+    pub timestamp: Option<String>,
+}
+
+/// The window that the host has to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// As the module's manifest has it.
+    pub kind: &'static str,
+    /// In words, for people.
+    pub text: String,
+}
+
+/// A compiled statement.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The module.
+    pub wasm: Vec<u8>,
+    /// The streams that it reads, in the order of the statement.
+    pub streams: Vec<Stream>,
+    /// Its window.
+    pub window: Option<Window>,
+    /// The plan, line by line, for people: a name and what there is to say.
+    pub plan: Vec<(&'static str, String)>,
+}
+
+/// Compiles a statement, with the declarations of streams before it.
+///
+/// # Errors
+/// When the statement is none, or says what cannot be done; with the place.
+pub fn compile(sql: &str, options: &Options) -> Result<Compiled, SqlError> {
+    let file = parse(sql)?;
+    let streams = streams(&file.select, &file.declarations, options)?;
+    let compiler = Compiler::new(&file.select, options, streams);
+    compiler.check()?;
+    compiler.build(sql)
+}
+
+/// What a name in the statement may mean, and the module in the making.
+struct Compiler<'a> {
+    select: &'a Select,
+    options: &'a Options,
+    module: Module,
+    aliases: Vec<Alias<'a>>,
+    streams: Vec<Stream>,
+    /// Places of the functions that remember, in the order in which they were met.
+    steps: Vec<Span>,
+    params_used: BTreeSet<String>,
+    /// How the window is folded, where it keeps no rows.
+    folding: Option<fold::Folding>,
+    event_time: bool,
+}
+
+/// Over what an expression is worked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// The row at hand.
+    Row,
+    /// A group, through its first row; aggregates are allowed.
+    Group,
+    /// A row inside of an aggregate.
+    Fold,
+}
+
+/// Where code is written to, and what holds there.
+struct Scope {
+    body: Body,
+    level: Level,
+    /// Aliases that were worked out already.
+    lets: BTreeMap<usize, Local>,
+    /// Aliases that are being written out: their own names mean columns in there.
+    open: Vec<usize>,
+    /// Whether what is compiled is worked out for every event, so that a wrong type may stop it.
+    always: bool,
+    /// Whether the handler has inputs.
+    typed: bool,
+    /// Whether an alias that is made of a column of the same name means the column.
+    plain: bool,
+}
+
+impl Scope {
+    fn new(level: Level, typed: bool) -> Self {
+        Self {
+            body: Body::default(),
+            level,
+            lets: BTreeMap::new(),
+            open: Vec::new(),
+            always: true,
+            typed,
+            plain: false,
+        }
+    }
+}
+
+impl<'a> Compiler<'a> {
+    fn new(select: &'a Select, options: &'a Options, streams: Vec<Stream>) -> Self {
+        let event_time =
+            options.event_time || streams.iter().any(|stream| stream.timestamp.is_some());
+        Self {
+            select,
+            options,
+            module: Module::default(),
+            aliases: names::aliases(select),
+            streams,
+            steps: Vec::new(),
+            params_used: BTreeSet::new(),
+            folding: None,
+            event_time,
+        }
+    }
+
+    /// What can be said before any code is written.
+    fn check(&self) -> Result<(), SqlError> {
+        let select = self.select;
+        if let Some(join) = select.joins.first()
+            && select.window.is_none()
+        {
+            let message = "a join needs a window; write GROUP BY TUMBLINGWINDOW(ss, 10)";
+            return Err(SqlError::new(&join.source.span, message));
+        }
+        if let (Some(having), None) = (&select.having, &select.window) {
+            let message = "HAVING needs a window; a condition on single events is written WHERE";
+            return Err(SqlError::new(&having.span, message));
+        }
+        if let (Some((by, _)), None) = (select.order.first(), &select.window) {
+            return Err(SqlError::new(&by.span, "ORDER BY needs a window"));
+        }
+        if let Some(filter) = &select.filter {
+            self.refuse_aggregates(filter, "WHERE")?;
+        }
+        for group in &select.group {
+            self.refuse_aggregates(group, "GROUP BY")?;
+        }
+        for join in &select.joins {
+            if let Some(on) = &join.on {
+                self.refuse_aggregates(on, "ON")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_aggregates(&self, expr: &Expr, clause: &str) -> Result<(), SqlError> {
+        let mut found = None;
+        expr.walk(&mut |expr| {
+            if calls::is_aggregate(&expr.node) && found.is_none() {
+                found = Some(expr.span.clone());
+            }
+        });
+        match found {
+            None => Ok(()),
+            Some(span) => {
+                let message = format!(
+                    "{clause} looks at single rows; a condition on an aggregate is written HAVING"
+                );
+                Err(SqlError::new(&span, message))
+            }
+        }
+    }
+
+    fn build(mut self, sql: &str) -> Result<Compiled, SqlError> {
+        let mut manifest = Map::new();
+        manifest.insert("abi".to_owned(), tidemill_abi::VERSION.into());
+        if !self.options.name.is_empty() {
+            manifest.insert("name".to_owned(), self.options.name.as_str().into());
+        }
+        let mut plan = Vec::new();
+        let window = match &self.select.window {
+            None => {
+                self.event_handler()?;
+                None
+            }
+            Some(window) => {
+                let (json, key) = match self.fold(window)? {
+                    Some(folded) => folded,
+                    None => (self.windowed(window)?, None),
+                };
+                if let Some(folding) = &self.folding {
+                    let state = json!({"slots": folding.slots()});
+                    manifest.insert("state".to_owned(), state);
+                }
+                if let Some(key) = key {
+                    plan.push(("key", key.clone()));
+                    manifest.insert("key".to_owned(), key.into());
+                }
+                manifest.insert("window".to_owned(), json);
+                Some(Window {
+                    kind: kind_name(&window.kind),
+                    text: sql.get(window.span.clone()).unwrap_or_default().to_owned(),
+                })
+            }
+        };
+        self.check_params(sql)?;
+        let sql_part = self.sql_part();
+        self.describe(&mut plan, sql);
+        let wasm = self.module.finish(manifest, sql_part);
+        let bytes = wasm.len();
+        if bytes > STATEMENT_MODULE_BYTES_MAX {
+            let message = format!("the statement is too long: its module has {bytes} bytes");
+            return Err(SqlError::new(&(0..0), message));
+        }
+        Ok(Compiled {
+            wasm,
+            streams: self.streams,
+            window,
+            plan,
+        })
+    }
+
+    /// A parameter that nothing uses is a slip of the pen.
+    fn check_params(&self, _sql: &str) -> Result<(), SqlError> {
+        let unused = self.options.params.keys();
+        match unused
+            .into_iter()
+            .find(|name| !self.params_used.contains(*name))
+        {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("params.{name} is not used: the statement has no :{name}");
+                Err(SqlError::new(&(0..0), message))
+            }
+        }
+    }
+
+    /// A handler for single events: the condition, then the row that goes out.
+    fn event_handler(&mut self) -> Result<(), SqlError> {
+        let level = if self.has_aggregates() {
+            Level::Group
+        } else {
+            Level::Row
+        };
+        let mut scope = Scope::new(level, true);
+        if self.passes_through() {
+            match &self.select.filter {
+                Some(filter) => self.where_holds(&mut scope, filter)?,
+                None => scope.body.i32(1),
+            }
+        } else {
+            if let Some(filter) = &self.select.filter {
+                self.where_holds(&mut scope, filter)?;
+                leave_unless(&mut scope.body);
+            }
+            self.row_out(&mut scope)?;
+            self.flush(&mut scope.body, self.select.limit);
+            scope.body.i32(0);
+        }
+        let name = self.event_export();
+        self.module.handler(name, scope.body);
+        Ok(())
+    }
+
+    /// `SELECT *` of one stream without types: the payload goes on as it came.
+    fn passes_through(&self) -> bool {
+        use crate::ast::Item;
+        let plain = matches!(
+            &*self.select.items,
+            [Item::Star { except, replace, .. }] if except.is_empty() && replace.is_empty()
+        );
+        plain
+            && self.streams.len() == 1
+            && self.streams.iter().all(|stream| stream.fields.is_empty())
+            && self.select.limit != Some(0)
+    }
+
+    /// Whether the condition of WHERE holds, as a number on the stack.
+    fn where_holds(&mut self, scope: &mut Scope, filter: &'a Expr) -> Result<(), SqlError> {
+        scope.plain = true;
+        self.lets(scope, &[filter])?;
+        self.condition(scope, filter)?;
+        self.count_hits(scope, filter, 0);
+        scope.plain = false;
+        scope.always = false;
+        Ok(())
+    }
+
+    /// `f` where there are inputs to hand over, else `on_event`.
+    fn event_export(&self) -> &'static str {
+        match self.module.inputs.is_empty() {
+            true => export::ON_EVENT,
+            false => export::TYPED,
+        }
+    }
+
+    /// Sends the rows that are complete.
+    fn flush(&mut self, body: &mut Body, limit: Option<u64>) {
+        body.i32(0);
+        body.i32(limit.map_or(-1, |limit| i32::try_from(limit).unwrap_or(i32::MAX)));
+        self.module.call(body, import::V_FLUSH);
+    }
+
+    /// Keeps what is on the stack in a local.
+    fn keep(&self, scope: &mut Scope) -> Local {
+        let local = scope.body.local(ValType::I32);
+        scope.body.set(local);
+        local
+    }
+}
+
+/// Ends the handler with 0 unless the stack holds true.
+fn leave_unless(body: &mut Body) {
+    body.push(Instruction::I32Eqz);
+    body.begin_if(None);
+    body.i32(0);
+    body.push(Instruction::Return);
+    body.end();
+}

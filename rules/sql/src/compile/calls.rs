@@ -1,0 +1,388 @@
+//! Functions: those of the registry by number, those that only the compiler knows, and what stands
+//! behind a call: FILTER and OVER.
+
+use tidemill_abi::{import, value, value::op};
+use tidemill_values::{Function, Kind, lookup, nearest};
+use wasm_encoder::Instruction;
+
+use super::expression::stream_number;
+use super::{Compiler, Level, Scope};
+use crate::ast::{Call, Expr, Node};
+use crate::error::{SqlError, did_you_mean};
+use crate::module::Body;
+
+/// What a function is that asks about window and event, and needs no argument.
+const ASKING: [(&str, i32, i32); 8] = [
+    ("window_start", op::WINDOW_START, 0),
+    ("window_end", op::WINDOW_END, 0),
+    ("window_trigger", op::WINDOW_TRIGGER, 0),
+    ("event_time", op::EVENT_TIME, 0),
+    ("last_hit_count", op::HIT_COUNT, 0),
+    ("last_hit_time", op::HIT_TIME, 0),
+    ("last_agg_hit_count", op::HIT_COUNT, 1),
+    ("last_agg_hit_time", op::HIT_TIME, 1),
+];
+
+/// Whether the node is a call of an aggregate.
+pub(super) fn is_aggregate(node: &Node) -> bool {
+    matches!(node, Node::Call(call) if lookup(&call.name).is_some_and(|f| f.kind == Kind::Aggregate))
+}
+
+/// Whether the node is a call of a function that remembers.
+pub(super) fn is_analytic(node: &Node) -> bool {
+    matches!(node, Node::Call(call) if lookup(&call.name).is_some_and(|f| f.kind == Kind::Analytic))
+}
+
+/// Whether the node is a function that makes several rows of one.
+pub(super) fn is_multi_row(node: &Node) -> bool {
+    matches!(node, Node::Call(call) if call.name == "unnest")
+}
+
+/// Whether the node asks about the message beside its payload: its argument is no column.
+pub(super) fn is_meta(node: &Node) -> bool {
+    matches!(node, Node::Call(call) if matches!(call.name.as_str(), "meta" | "mqtt"))
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn has_aggregates(&self) -> bool {
+        self.outputs().any(|expr| expr.any(&is_aggregate))
+    }
+
+    /// The expressions that are worked out for what goes out.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &'a Expr> {
+        use crate::ast::Item;
+        let select = self.select;
+        let items = select.items.iter().flat_map(|item| {
+            let (value, replaced) = match item {
+                Item::Value { expr, .. } => (Some(expr), None),
+                Item::Star { replace, .. } => (None, Some(replace.iter().map(|(_, expr)| expr))),
+            };
+            value.into_iter().chain(replaced.into_iter().flatten())
+        });
+        let order = select.order.iter().map(|(by, _)| by);
+        items.chain(&select.having).chain(order)
+    }
+
+    pub(super) fn function(
+        &mut self,
+        scope: &mut Scope,
+        call: &'a Call,
+        expr: &'a Expr,
+    ) -> Result<(), SqlError> {
+        if is_meta(&expr.node) {
+            return self.meta(scope, call);
+        }
+        if let Some((_, op, which)) = ASKING.iter().find(|(name, ..)| *name == call.name) {
+            self.no_arguments(call)?;
+            let of_window = *op == op::EVENT_TIME
+                && scope.level == Level::Group
+                && self.select.window.is_some();
+            scope.body.i32(if of_window { op::WINDOW_END } else { *op });
+            scope.body.i32(value::NULL);
+            scope.body.i32(*which);
+            self.finish_op(scope, 2);
+            return Ok(());
+        }
+        if call.name == "row_number" {
+            self.no_arguments(call)?;
+            scope.body.i32(op::ROW_NUMBER);
+            self.finish_op(scope, 0);
+            return Ok(());
+        }
+        if is_multi_row(&expr.node) {
+            let message = "unnest makes several rows of one: it can only be an item of its own of the select list";
+            return Err(SqlError::new(&call.name_span, message));
+        }
+        let function = self.known(call)?;
+        match function.kind {
+            Kind::Scalar => {
+                self.no_tail(call, true)?;
+                self.arguments(scope, &call.args)?;
+                scope.body.i32(i32::from(function.number));
+                scope.body.i32(count(call.args.len()));
+                self.module.call(&mut scope.body, import::V_CALL);
+                Ok(())
+            }
+            Kind::Aggregate => self.aggregate(scope, call, function),
+            Kind::Analytic => self.analytic(scope, call, function, expr),
+            Kind::MultiRow | Kind::Window => {
+                let message = format!("{} is not supported here", call.name);
+                Err(SqlError::new(&call.name_span, message))
+            }
+        }
+    }
+
+    /// The function of the registry, with as many arguments as it takes.
+    fn known(&self, call: &Call) -> Result<&'static Function, SqlError> {
+        let Some(function) = lookup(&call.name) else {
+            let near = did_you_mean(&nearest(&call.name));
+            let message = format!("there is no function {}{near}", call.name);
+            return Err(SqlError::new(&call.name_span, message));
+        };
+        let has_star = call
+            .args
+            .iter()
+            .any(|arg| matches!(arg.node, Node::Star(_)));
+        if has_star || function.arity.takes(call.args.len()) {
+            return Ok(function);
+        }
+        let message = format!(
+            "{}({}) takes {}, not {}",
+            function.name,
+            function.arguments,
+            function.arity,
+            call.args.len()
+        );
+        Err(SqlError::new(&call.name_span, message))
+    }
+
+    fn no_arguments(&self, call: &Call) -> Result<(), SqlError> {
+        self.no_tail(call, true)?;
+        match call.args.first() {
+            None => Ok(()),
+            Some(arg) => {
+                let message = format!("{} takes no argument", call.name);
+                Err(SqlError::new(&arg.span, message))
+            }
+        }
+    }
+
+    /// FILTER belongs to aggregates, OVER to functions that remember.
+    fn no_tail(&self, call: &Call, no_filter: bool) -> Result<(), SqlError> {
+        if let Some(filter) = call.filter.as_ref().filter(|_| no_filter) {
+            let message = "FILTER stands behind an aggregate such as count or avg";
+            return Err(SqlError::new(&filter.span, message));
+        }
+        match &call.over {
+            None => Ok(()),
+            Some(over) => {
+                let message =
+                    "OVER stands behind a function that remembers, such as lag or acc_sum";
+                Err(SqlError::new(&over.span, message))
+            }
+        }
+    }
+
+    /// Hands arguments over; a star is the whole row.
+    pub(super) fn arguments(
+        &mut self,
+        scope: &mut Scope,
+        args: &'a [Expr],
+    ) -> Result<(), SqlError> {
+        for arg in args {
+            self.expression(scope, arg)?;
+            self.module.call(&mut scope.body, import::V_ARG);
+        }
+        Ok(())
+    }
+
+    fn meta(&mut self, scope: &mut Scope, call: &'a Call) -> Result<(), SqlError> {
+        self.no_tail(call, true)?;
+        match &*call.args {
+            [arg] => self.meta_name(scope, arg),
+            _ => {
+                let message = format!(
+                    "{} takes the name of one property, as in meta(topic)",
+                    call.name
+                );
+                Err(SqlError::new(&call.name_span, message))
+            }
+        }
+    }
+
+    fn meta_name(&mut self, scope: &mut Scope, arg: &'a Expr) -> Result<(), SqlError> {
+        match &arg.node {
+            Node::Column { stream, name } => {
+                let number = stream.as_deref().and_then(|stream| self.stream(stream));
+                let is_nested = stream.is_some() && number.is_none();
+                if is_nested {
+                    scope.body.i32(op::FIELD);
+                }
+                scope.body.i32(stream_number(number));
+                let first = stream.as_deref().filter(|_| is_nested).unwrap_or(name);
+                self.text(scope, first);
+                self.module.call(&mut scope.body, import::V_META);
+                if is_nested {
+                    self.text(scope, name);
+                    self.finish_op(scope, 2);
+                }
+                Ok(())
+            }
+            Node::Field(inner, name) => {
+                scope.body.i32(op::FIELD);
+                self.meta_name(scope, inner)?;
+                self.text(scope, name);
+                self.finish_op(scope, 2);
+                Ok(())
+            }
+            _ => Err(SqlError::new(
+                &arg.span,
+                "expected the name of a property, as in meta(topic)",
+            )),
+        }
+    }
+
+    /// An aggregate over the rows of the group.
+    fn aggregate(
+        &mut self,
+        scope: &mut Scope,
+        call: &'a Call,
+        function: &'static Function,
+    ) -> Result<(), SqlError> {
+        self.no_tail(call, false)?;
+        if scope.level == Level::Fold {
+            let message = format!(
+                "{} is an aggregate inside of another; work the inner one out as an alias of another rule",
+                call.name
+            );
+            return Err(SqlError::new(&call.name_span, message));
+        }
+        if self.folded(scope, call) {
+            return Ok(());
+        }
+        let level = std::mem::replace(&mut scope.level, Level::Fold);
+        let always = std::mem::replace(&mut scope.always, false);
+        let typed = std::mem::replace(&mut scope.typed, false);
+        open(&mut self.module, &mut scope.body, value::walk::ROWS);
+        self.next(&mut scope.body);
+        if let Some(filter) = &call.filter {
+            self.condition(scope, filter)?;
+            scope.body.push(Instruction::I32Eqz);
+            scope.body.push(Instruction::BrIf(0));
+        }
+        let mut given = 0;
+        if function.name == "deduplicate" {
+            // It gives back rows, which it is handed in front of its arguments.
+            scope.body.i32(value::ANY_STREAM);
+            self.module.call(&mut scope.body, import::V_ROW);
+            self.module.call(&mut scope.body, import::V_ARG);
+            given += 1;
+        }
+        for arg in &call.args {
+            match (&arg.node, function.name) {
+                (Node::Star(_), "count") => scope.body.i32(value::TRUE),
+                _ => self.expression(scope, arg)?,
+            }
+            self.module.call(&mut scope.body, import::V_ARG);
+            given += 1;
+        }
+        scope.body.i32(given);
+        self.module.call(&mut scope.body, import::V_GATHER);
+        again(&mut scope.body);
+        scope.body.i32(i32::from(function.number));
+        scope.body.i32(given);
+        self.module.call(&mut scope.body, import::V_FOLD);
+        (scope.level, scope.always, scope.typed) = (level, always, typed);
+        Ok(())
+    }
+
+    /// A function that remembers.
+    fn analytic(
+        &mut self,
+        scope: &mut Scope,
+        call: &'a Call,
+        function: &'static Function,
+        expr: &'a Expr,
+    ) -> Result<(), SqlError> {
+        if let Some(filter) = &call.filter {
+            let message = "FILTER stands behind an aggregate; here write OVER (WHEN …)";
+            return Err(SqlError::new(&filter.span, message));
+        }
+        if scope.level == Level::Fold {
+            let message = format!(
+                "{} remembers, and cannot stand inside of an aggregate",
+                call.name
+            );
+            return Err(SqlError::new(&call.name_span, message));
+        }
+        let given = match function.name {
+            "changed_cols" => self.changed_columns(scope, call)?,
+            _ => {
+                self.arguments(scope, &call.args)?;
+                count(call.args.len())
+            }
+        };
+        let over = call.over.as_ref();
+        let partition = over.map_or(&[][..], |over| &over.partition);
+        self.arguments(scope, partition)?;
+        let slot = self.step_slot(&expr.span);
+        scope.body.i32(i32::from(function.number));
+        scope.body.i32(slot);
+        scope.body.i32(given);
+        scope.body.i32(count(partition.len()));
+        match over.and_then(|over| over.when.as_ref()) {
+            Some(when) => {
+                let always = std::mem::replace(&mut scope.always, false);
+                self.condition(scope, when)?;
+                scope.always = always;
+            }
+            None => scope.body.i32(1),
+        }
+        self.module.call(&mut scope.body, import::V_STEP);
+        Ok(())
+    }
+
+    /// The columns that `changed_cols` looks at are handed over as one object, since it needs their names.
+    fn changed_columns(&mut self, scope: &mut Scope, call: &'a Call) -> Result<i32, SqlError> {
+        let (settings, columns) = call.args.split_at(call.args.len().min(2));
+        self.arguments(scope, settings)?;
+        let mut pairs = 0;
+        for column in columns {
+            match &column.node {
+                Node::Star(_) => {
+                    scope.body.i32(value::NULL);
+                    self.module.call(&mut scope.body, import::V_ARG);
+                }
+                _ => {
+                    let name = super::names::output_name(column, None, &mut 0);
+                    self.text(scope, &name);
+                    self.module.call(&mut scope.body, import::V_ARG);
+                }
+            }
+            self.expression(scope, column)?;
+            self.module.call(&mut scope.body, import::V_ARG);
+            pairs += 2;
+        }
+        scope.body.i32(op::OBJECT);
+        scope.body.i32(pairs);
+        self.finish_op(scope, 1);
+        self.module.call(&mut scope.body, import::V_ARG);
+        Ok(3)
+    }
+
+    /// The number under which a function keeps what it remembers: each place in the statement has one.
+    fn step_slot(&mut self, span: &crate::ast::Span) -> i32 {
+        let known = self.steps.iter().position(|known| known == span);
+        count(known.unwrap_or_else(|| {
+            self.steps.push(span.clone());
+            self.steps.len() - 1
+        }))
+    }
+
+    /// `loop`: goes on to the next element, or leaves. What stands in it is ended by [`again`].
+    pub(super) fn next(&mut self, body: &mut Body) {
+        body.push(Instruction::Block(crate::module::block(None)));
+        body.push(Instruction::Loop(crate::module::block(None)));
+        self.module.call(body, import::V_NEXT);
+        body.push(Instruction::I32Eqz);
+        body.push(Instruction::BrIf(1));
+    }
+}
+
+/// Begins to go through something.
+pub(super) fn open(module: &mut crate::module::Module, body: &mut Body, what: i32) {
+    body.i32(what);
+    body.i32(0);
+    module.call(body, import::V_OPEN);
+}
+
+/// The end of a loop that [`Compiler::next`] began.
+pub(super) fn again(body: &mut Body) {
+    body.push(Instruction::Br(0));
+    body.end();
+    body.end();
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,64 @@
+//! What is said of a statement: to the host, in the manifest, and to people, as a plan.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Compiler, Stream};
+use crate::ast::Span;
+
+impl Compiler<'_> {
+    /// What the host has to know of streams and values.
+    pub(super) fn sql_part(&self) -> Map<String, Json> {
+        let mut part = Map::new();
+        let declared = self.streams.len() > 1 || self.streams.iter().any(|s| !s.fields.is_empty());
+        if declared {
+            let stream = |stream: &Stream| {
+                let fields = stream.fields.iter();
+                let fields: Map<String, Json> = fields
+                    .map(|(name, ty)| (name.clone(), ty.name().into()))
+                    .collect();
+                json!({"name": stream.name, "fields": fields})
+            };
+            let streams: Vec<Json> = self.streams.iter().map(stream).collect();
+            part.insert("streams".to_owned(), streams.into());
+        }
+        if self.options.nulls {
+            part.insert("nulls".to_owned(), true.into());
+        }
+        part
+    }
+
+    pub(super) fn describe(&self, plan: &mut Vec<(&'static str, String)>, sql: &str) {
+        let text = |span: &Span| sql.get(span.clone()).unwrap_or_default().to_owned();
+        for stream in &self.streams {
+            let mut line = format!("{} from {}", stream.name, stream.filters.join(", "));
+            if let Some(timestamp) = &stream.timestamp {
+                line.push_str(&format!(", time from {timestamp}"));
+            }
+            plan.push(("reads", line));
+        }
+        for join in &self.select.joins {
+            let on = join
+                .on
+                .as_ref()
+                .map_or_else(String::new, |on| format!(" on {}", text(&on.span)));
+            let kind = format!("{:?}", join.kind).to_lowercase();
+            plan.push(("join", format!("{kind} {}{on}", join.source.name)));
+        }
+        if let Some(filter) = &self.select.filter {
+            plan.push(("where", text(&filter.span)));
+        }
+        for by in &self.select.group {
+            plan.push(("group by", text(&by.span)));
+        }
+        if let Some(having) = &self.select.having {
+            plan.push(("having", text(&having.span)));
+        }
+        for (by, descending) in &self.select.order {
+            let way = if *descending { " desc" } else { "" };
+            plan.push(("order by", text(&by.span) + way));
+        }
+        if let Some(limit) = self.select.limit {
+            plan.push(("limit", limit.to_string()));
+        }
+    }
+}

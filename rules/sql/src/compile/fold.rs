@@ -1,0 +1,304 @@
+//! Windows that keep numbers instead of rows: each event is folded into slots of its group, and at a
+//! firing the aggregates are worked out of them. It is taken where the statement has one stream, at most
+//! one column to group by, and no aggregate but `count`, `sum`, `avg`, and of declared floats `min` and
+//! `max`. Everything else keeps rows.
+
+mod plan;
+
+use serde_json::Value as Json;
+use tidemill_abi::{export, import, value, value::kind, value::op};
+use wasm_encoder::{Instruction, ValType};
+
+use super::{Compiler, Level, Scope, leave_unless, pointer, window_json};
+use crate::ast::{Call, Node, Window};
+use crate::error::SqlError;
+use crate::module::{Body, InputKind, Local};
+
+use plan::Column;
+pub(super) use plan::Folding;
+
+impl<'a> Compiler<'a> {
+    /// Both handlers of a window that folds its events, if the statement can be worked out like that:
+    /// what the manifest says of the window, and the key.
+    pub(super) fn fold(
+        &mut self,
+        window: &'a Window,
+    ) -> Result<Option<(Json, Option<String>)>, SqlError> {
+        let Some(folding) = self.folding(window) else {
+            return Ok(None);
+        };
+        self.folding = Some(folding.clone());
+        self.fold_event(&folding)?;
+        self.fold_window(&folding)?;
+        let mut json = window_json(window);
+        json.insert("slots".to_owned(), folding.slots.into());
+        let key = folding.key.as_deref().map(pointer);
+        Ok(Some((json.into(), key)))
+    }
+
+    /// The handler of events: WHERE, then each column into its slots.
+    fn fold_event(&mut self, folding: &Folding) -> Result<(), SqlError> {
+        let mut scope = Scope::new(Level::Row, true);
+        if let Some(filter) = &self.select.filter {
+            self.where_holds(&mut scope, filter)?;
+            leave_unless(&mut scope.body);
+        }
+        let body = &mut scope.body;
+        if let Some(rows) = folding.rows {
+            self.slot_sum(body, rows, |body| body.push(Instruction::F64Const(1.0)));
+        }
+        if let Some(key) = &folding.key {
+            body.i32(0);
+            if let Some(kind) = self.module.input(key, InputKind::Kind) {
+                body.param(kind);
+            }
+            body.push(Instruction::F64ConvertI32S);
+            self.module.call(body, import::REG_SET);
+        }
+        for column in &folding.columns {
+            self.fold_column(body, column);
+        }
+        body.i32(0);
+        let name = self.event_export();
+        self.module.handler(name, scope.body);
+        Ok(())
+    }
+
+    fn fold_column(&mut self, body: &mut Body, column: &Column) {
+        let numbers = column.sum.is_some() || column.min.is_some() || column.max.is_some();
+        let Some(kind_of) = self.module.input(&column.name, InputKind::Kind) else {
+            return;
+        };
+        body.param(kind_of);
+        body.begin_if(None);
+        if numbers {
+            let input = self.module.input(&column.name, InputKind::Number);
+            let input = input.unwrap_or_default();
+            // What is no number is remembered, and makes the window fail.
+            body.param(input);
+            body.param(input);
+            body.push(Instruction::F64Ne);
+            body.begin_if(None);
+            body.i32(column.wrong);
+            body.push(Instruction::F64Const(1.0));
+            self.module.call(body, import::REG_SET);
+            body.begin_else();
+            if let Some(sum) = column.sum {
+                self.slot_sum(body, sum, |body| body.param(input));
+            }
+            for (slot, keep) in [
+                (column.min, Instruction::F64Min),
+                (column.max, Instruction::F64Max),
+            ] {
+                if let Some(slot) = slot {
+                    self.slot_extreme(body, column.count, slot, input, keep);
+                }
+            }
+            self.count_one(body, column, kind_of);
+            body.end();
+        } else {
+            self.count_one(body, column, kind_of);
+        }
+        body.end();
+    }
+
+    /// One more value: the count grows away from 0, and stays below it once a float was among them.
+    fn count_one(&mut self, body: &mut Body, column: &Column, kind_of: u32) {
+        let count = body.local(ValType::F64);
+        self.slot_get(body, column.count);
+        body.set(count);
+        body.i32(column.count);
+        body.get(count);
+        body.push(Instruction::F64Abs);
+        body.push(Instruction::F64Const(1.0));
+        body.push(Instruction::F64Add);
+        body.push(Instruction::F64Const(-1.0));
+        if !column.float {
+            body.push(Instruction::F64Const(1.0));
+            body.get(count);
+            body.push(Instruction::F64Const(0.0));
+            body.push(Instruction::F64Lt);
+            body.param(kind_of);
+            body.i32(kind::FLOAT);
+            body.push(Instruction::I32Eq);
+            body.push(Instruction::I32Or);
+            body.push(Instruction::Select);
+        }
+        body.push(Instruction::F64Copysign);
+        self.module.call(body, import::REG_SET);
+    }
+
+    fn slot_get(&mut self, body: &mut Body, slot: i32) {
+        body.i32(slot);
+        self.module.call(body, import::REG_GET);
+    }
+
+    /// Adds something to a slot.
+    fn slot_sum(&mut self, body: &mut Body, slot: i32, something: impl Fn(&mut Body)) {
+        body.i32(slot);
+        self.slot_get(body, slot);
+        something(body);
+        body.push(Instruction::F64Add);
+        self.module.call(body, import::REG_SET);
+    }
+
+    /// The smaller or larger of a slot and a value; the first value counts whatever the slot holds.
+    fn slot_extreme(
+        &mut self,
+        body: &mut Body,
+        count: i32,
+        slot: i32,
+        input: u32,
+        keep: Instruction<'static>,
+    ) {
+        body.i32(slot);
+        body.param(input);
+        self.slot_get(body, slot);
+        body.param(input);
+        self.slot_get(body, count);
+        body.push(Instruction::F64Const(0.0));
+        body.push(Instruction::F64Ne);
+        body.push(Instruction::Select);
+        body.push(keep);
+        self.module.call(body, import::REG_SET);
+    }
+
+    /// The handler at a firing: HAVING, then the row of the group.
+    fn fold_window(&mut self, folding: &Folding) -> Result<(), SqlError> {
+        let mut scope = Scope::new(Level::Group, false);
+        if let Some(rows) = folding.rows {
+            self.slot_get(&mut scope.body, rows);
+            scope.body.push(Instruction::F64Const(0.0));
+            scope.body.push(Instruction::F64Ne);
+            leave_unless(&mut scope.body);
+        }
+        for column in &folding.columns {
+            if column.sum.is_none() && column.min.is_none() && column.max.is_none() {
+                continue;
+            }
+            self.slot_get(&mut scope.body, column.wrong);
+            scope.body.push(Instruction::F64Const(0.0));
+            scope.body.push(Instruction::F64Ne);
+            scope.body.begin_if(None);
+            scope.body.i32(op::FAIL);
+            self.text(
+                &mut scope,
+                &format!("{} is no number in one of the events", column.name),
+            );
+            self.finish_op(&mut scope, 1);
+            scope.body.push(Instruction::Drop);
+            scope.body.end();
+        }
+        if let Some(having) = &self.select.having {
+            self.lets(&mut scope, &[having])?;
+            self.condition(&mut scope, having)?;
+            self.count_hits(&mut scope, having, 1);
+            leave_unless(&mut scope.body);
+        }
+        self.row_out(&mut scope)?;
+        self.flush(&mut scope.body, None);
+        scope.body.i32(0);
+        self.module.handler(export::ON_WINDOW, scope.body);
+        Ok(())
+    }
+
+    /// The key of the group, if the column is the one that is grouped by.
+    pub(super) fn folded_key(&mut self, scope: &mut Scope, name: &str) -> bool {
+        let is_key = |folding: &Folding| folding.key.as_deref() == Some(name);
+        if scope.level != Level::Group || !self.folding.as_ref().is_some_and(is_key) {
+            return false;
+        }
+        scope.body.i32(op::KEY);
+        self.slot_get(&mut scope.body, 0);
+        scope.body.push(Instruction::I32TruncSatF64S);
+        self.finish_op(scope, 1);
+        true
+    }
+
+    /// An aggregate out of the slots, if the window is folded.
+    pub(super) fn folded(&mut self, scope: &mut Scope, call: &Call) -> bool {
+        let Some(folding) = self.folding.clone() else {
+            return false;
+        };
+        let name = match call.args.first().map(|arg| &arg.node) {
+            Some(Node::Column { name, .. }) => name.as_str(),
+            _ => {
+                self.folded_rows(scope, &folding);
+                return true;
+            }
+        };
+        let Some(column) = folding.columns.iter().find(|column| column.name == name) else {
+            return false;
+        };
+        let count = scope.body.local(ValType::F64);
+        self.slot_get(&mut scope.body, column.count);
+        scope.body.set(count);
+        if call.name == "count" {
+            scope.body.get(count);
+            scope.body.push(Instruction::F64Abs);
+            scope.body.push(Instruction::I64TruncSatF64S);
+            self.module.call(&mut scope.body, import::V_I64);
+            return true;
+        }
+        let body = &mut scope.body;
+        body.get(count);
+        body.push(Instruction::F64Const(0.0));
+        body.push(Instruction::F64Ne);
+        body.begin_if(Some(ValType::I32));
+        match (call.name.as_str(), column.sum) {
+            ("sum", Some(sum)) => self.folded_sum(body, sum, count, false),
+            ("avg", Some(sum)) => self.folded_sum(body, sum, count, true),
+            ("min", _) => self.folded_float(body, column.min),
+            _ => self.folded_float(body, column.max),
+        }
+        body.begin_else();
+        body.i32(value::NULL);
+        body.end();
+        true
+    }
+
+    /// How many rows the group has.
+    fn folded_rows(&mut self, scope: &mut Scope, folding: &Folding) {
+        match folding.rows {
+            Some(rows) => {
+                self.slot_get(&mut scope.body, rows);
+                scope.body.push(Instruction::I64TruncSatF64S);
+            }
+            None => {
+                scope.body.i32(tidemill_abi::EvI64::Folded as i32);
+                self.module.call(&mut scope.body, import::EV_I64);
+            }
+        }
+        self.module.call(&mut scope.body, import::V_I64);
+    }
+
+    fn folded_float(&mut self, body: &mut Body, slot: Option<i32>) {
+        self.slot_get(body, slot.unwrap_or_default());
+        self.module.call(body, import::V_F64);
+    }
+
+    /// A sum or a mean: whole where all values were.
+    fn folded_sum(&mut self, body: &mut Body, sum: i32, count: Local, mean: bool) {
+        body.get(count);
+        body.push(Instruction::F64Const(0.0));
+        body.push(Instruction::F64Gt);
+        body.begin_if(Some(ValType::I32));
+        self.slot_get(body, sum);
+        body.push(Instruction::I64TruncSatF64S);
+        if mean {
+            body.get(count);
+            body.push(Instruction::I64TruncSatF64S);
+            body.push(Instruction::I64DivS);
+        }
+        self.module.call(body, import::V_I64);
+        body.begin_else();
+        self.slot_get(body, sum);
+        if mean {
+            body.get(count);
+            body.push(Instruction::F64Abs);
+            body.push(Instruction::F64Div);
+        }
+        self.module.call(body, import::V_F64);
+        body.end();
+    }
+}

@@ -1,0 +1,193 @@
+//! Whether a window can be folded, and which slots stand for what.
+
+use tidemill_values::FieldType;
+
+use crate::ast::{Call, Expr, Item, Node, Window, WindowKind};
+use crate::compile::{Compiler, calls};
+
+/// Slots of one pane, by the ABI.
+const SLOTS_MAX: usize = 200;
+
+/// How a window is folded: which slots stand for what.
+#[derive(Debug, Clone, Default)]
+pub(in crate::compile) struct Folding {
+    /// The column of GROUP BY.
+    pub(super) key: Option<String>,
+    pub(super) columns: Vec<Column>,
+    /// Rows that passed WHERE, where that is not simply all.
+    pub(super) rows: Option<i32>,
+    pub(super) slots: i32,
+}
+
+/// What is known of a column: how many values there were, below 0 once one was a float.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) float: bool,
+    pub(super) count: i32,
+    pub(super) sum: Option<i32>,
+    pub(super) min: Option<i32>,
+    pub(super) max: Option<i32>,
+    /// Set once a value was no number.
+    pub(super) wrong: i32,
+}
+
+impl Folding {
+    /// Slots of one pane.
+    pub(in crate::compile) fn slots(&self) -> i32 {
+        self.slots
+    }
+}
+
+impl<'a> Compiler<'a> {
+    /// Whether and how the window is folded.
+    pub(super) fn folding(&self, window: &Window) -> Option<Folding> {
+        let select = self.select;
+        let kind = matches!(
+            window.kind,
+            WindowKind::Tumbling { .. } | WindowKind::Hopping { .. }
+        );
+        let plain = kind
+            && self.streams.len() == 1
+            && window.filter.is_none()
+            && window.over.is_none()
+            && select.order.is_empty()
+            && select.limit.is_none()
+            && select
+                .items
+                .iter()
+                .all(|item| matches!(item, Item::Value { .. }))
+            && self.has_aggregates();
+        if !plain {
+            return None;
+        }
+        let mut folding = Folding::default();
+        match &*select.group {
+            [] => {}
+            // The key is taken: groups inside of it need their rows.
+            _ if self.options.keyed => return None,
+            [only] => match &only.node {
+                Node::Column { stream, name } if self.is_column(stream.as_deref(), name) => {
+                    folding.key = Some(name.clone());
+                    folding.slots += 1;
+                }
+                _ => return None,
+            },
+            _ => return None,
+        }
+        if select.filter.is_some() {
+            folding.rows = Some(folding.slots);
+            folding.slots += 1;
+        }
+        for expr in self.outputs() {
+            self.fold_in(&mut folding, expr)?;
+        }
+        let slots = usize::try_from(folding.slots).ok()?;
+        let inputs = folding.columns.len() * 2 + 1;
+        (slots <= SLOTS_MAX && inputs <= crate::module::INPUTS_MAX).then_some(folding)
+    }
+
+    /// Whether the name is that of a column of the one stream, and of no alias.
+    fn is_column(&self, stream: Option<&str>, name: &str) -> bool {
+        let alias = self.aliases.iter().any(|alias| alias.name == name);
+        let known = stream.is_none_or(|stream| self.stream(stream).is_some());
+        let declared = self.streams.iter().flat_map(|stream| &stream.fields);
+        let mut declared = declared.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        known && !alias && declared.all(|(field, _)| field == name)
+    }
+
+    /// Makes room for what an expression needs; `None` where it needs rows.
+    fn fold_in(&self, folding: &mut Folding, expr: &Expr) -> Option<()> {
+        match &expr.node {
+            Node::Call(call) if calls::is_aggregate(&expr.node) => self.fold_call(folding, call),
+            Node::Column { stream, name } => {
+                let is_key = folding.key.as_deref() == Some(name.as_str());
+                let is_alias =
+                    stream.is_none() && self.aliases.iter().any(|alias| alias.name == name);
+                (is_key || is_alias).then_some(())
+            }
+            Node::Star(_) => None,
+            Node::Call(call) => {
+                let asks = ["window_start", "window_end", "event_time"];
+                let scalar = tidemill_values::lookup(&call.name)
+                    .is_some_and(|function| function.kind == tidemill_values::Kind::Scalar);
+                if !asks.contains(&call.name.as_str()) && (!scalar || calls::is_meta(&expr.node)) {
+                    return None;
+                }
+                call.args
+                    .iter()
+                    .try_for_each(|arg| self.fold_in(folding, arg))
+            }
+            node => {
+                let mut fits = Some(());
+                node.each(&mut |child| {
+                    if fits.is_some() {
+                        fits = self.fold_in(folding, child);
+                    }
+                });
+                fits
+            }
+        }
+    }
+
+    fn fold_call(&self, folding: &mut Folding, call: &Call) -> Option<()> {
+        if call.filter.is_some() || call.over.is_some() {
+            return None;
+        }
+        let [arg] = &*call.args else {
+            return None;
+        };
+        let name = match &arg.node {
+            Node::Star(_) if call.name == "count" => return Some(()),
+            Node::Column { stream, name }
+                if stream
+                    .as_deref()
+                    .is_none_or(|stream| self.stream(stream).is_some()) =>
+            {
+                name
+            }
+            _ => return None,
+        };
+        let fields = self.streams.iter().flat_map(|stream| &stream.fields);
+        let declared: Vec<_> = fields.collect();
+        let float = declared
+            .iter()
+            .any(|(field, ty)| field == name && *ty == FieldType::Float);
+        if !declared.is_empty() && !float {
+            return None;
+        }
+        let Folding { columns, slots, .. } = folding;
+        let mut slot = || {
+            *slots += 1;
+            *slots - 1
+        };
+        let known = columns.iter().position(|column| column.name == *name);
+        let place = known.unwrap_or_else(|| {
+            columns.push(Column {
+                name: name.clone(),
+                float,
+                count: slot(),
+                sum: None,
+                min: None,
+                max: None,
+                wrong: slot(),
+            });
+            columns.len() - 1
+        });
+        let column = columns.get_mut(place)?;
+        match call.name.as_str() {
+            "count" => {}
+            "sum" | "avg" => {
+                column.sum.get_or_insert_with(&mut slot);
+            }
+            "min" if float => {
+                column.min.get_or_insert_with(&mut slot);
+            }
+            "max" if float => {
+                column.max.get_or_insert_with(&mut slot);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,195 @@
+//! What names mean: aliases before columns, streams before objects; and what a column is called that
+//! has no alias.
+
+use std::collections::BTreeSet;
+
+use tidemill_values::{Value, lookup};
+
+use super::{Compiler, Level, Scope, calls};
+use crate::ast::{Expr, Item, Node, Select};
+use crate::error::SqlError;
+
+/// A select item with a name of its own, which others may use.
+#[derive(Debug, Clone)]
+pub(super) struct Alias<'a> {
+    pub(super) name: &'a str,
+    pub(super) expr: &'a Expr,
+    /// Whether an aggregate is in it.
+    pub(super) aggregates: bool,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Alias(usize),
+    /// A column of a stream, of whichever has it where there is no number.
+    Column(Option<usize>),
+    /// A field of a column: the first word is no stream.
+    FieldOf,
+}
+
+pub(super) fn aliases(select: &Select) -> Vec<Alias<'_>> {
+    let items = select.items.iter();
+    items
+        .filter_map(|item| match item {
+            Item::Value {
+                expr,
+                alias: Some(name),
+                ..
+            } => Some(Alias {
+                name,
+                expr,
+                aggregates: expr.any(&calls::is_aggregate),
+            }),
+            _ => None,
+        })
+        .collect()
+}
+
+impl<'a> Compiler<'a> {
+    /// What a column's name means here.
+    pub(super) fn meaning(&self, scope: &Scope, stream: Option<&str>, name: &str) -> Meaning {
+        match stream {
+            Some(stream) => match self.stream(stream) {
+                Some(number) => Meaning::Column(Some(number)),
+                None => Meaning::FieldOf,
+            },
+            None => match self.alias(scope, name) {
+                Some(number) => Meaning::Alias(number),
+                None => Meaning::Column(None),
+            },
+        }
+    }
+
+    /// The stream of that name.
+    pub(super) fn stream(&self, name: &str) -> Option<usize> {
+        let mut streams = self.streams.iter();
+        streams.position(|stream| stream.name.eq_ignore_ascii_case(name))
+    }
+
+    fn alias(&self, scope: &Scope, name: &str) -> Option<usize> {
+        let number = self.aliases.iter().position(|alias| alias.name == name)?;
+        let alias = self.aliases.get(number)?;
+        let column_meant = scope.open.contains(&number)
+            || (alias.aggregates && scope.level != Level::Group)
+            || (scope.plain && mentions(alias.expr, name));
+        (!column_meant).then_some(number)
+    }
+
+    /// Works out the aliases that `exprs` use and that are not worked out yet, those first that others
+    /// are made of.
+    pub(super) fn lets(&mut self, scope: &mut Scope, exprs: &[&'a Expr]) -> Result<(), SqlError> {
+        let mut wanted = Vec::new();
+        for expr in exprs {
+            self.used(scope, expr, &mut BTreeSet::new(), &mut wanted);
+        }
+        for number in wanted {
+            if scope.lets.contains_key(&number) {
+                continue;
+            }
+            self.written_out(scope, number)?;
+            let local = self.keep(scope);
+            scope.lets.insert(number, local);
+        }
+        Ok(())
+    }
+
+    /// The aliases in an expression, each behind those that it uses itself.
+    fn used(
+        &self,
+        scope: &Scope,
+        expr: &'a Expr,
+        seen: &mut BTreeSet<usize>,
+        wanted: &mut Vec<usize>,
+    ) {
+        let mut names = Vec::new();
+        names_in(expr, scope.level, &mut names);
+        for name in names {
+            let Some(number) = self.alias(scope, name) else {
+                continue;
+            };
+            if !seen.insert(number) {
+                continue;
+            }
+            if let Some(alias) = self.aliases.get(number) {
+                self.used(scope, alias.expr, seen, wanted);
+            }
+            if !wanted.contains(&number) {
+                wanted.push(number);
+            }
+        }
+    }
+
+    /// The value of an alias, on the stack.
+    pub(super) fn alias_value(&mut self, scope: &mut Scope, number: usize) -> Result<(), SqlError> {
+        if scope.level != Level::Fold
+            && let Some(local) = scope.lets.get(&number)
+        {
+            let local = *local;
+            scope.body.get(local);
+            return Ok(());
+        }
+        self.written_out(scope, number)
+    }
+
+    fn written_out(&mut self, scope: &mut Scope, number: usize) -> Result<(), SqlError> {
+        let Some(alias) = self.aliases.get(number).cloned() else {
+            return Ok(());
+        };
+        scope.open.push(number);
+        let plain = std::mem::replace(&mut scope.plain, false);
+        let result = self.expression(scope, alias.expr);
+        scope.plain = plain;
+        scope.open.pop();
+        result
+    }
+
+    /// A parameter's value.
+    pub(super) fn param(&mut self, name: &str, expr: &Expr) -> Result<Value, SqlError> {
+        match self.options.params.get(name) {
+            Some(value) => {
+                self.params_used.insert(name.to_owned());
+                Ok(value.clone())
+            }
+            None => {
+                let message =
+                    format!("there is no parameter {name}; give it under [params]: {name} = 50");
+                Err(SqlError::new(&expr.span, message))
+            }
+        }
+    }
+}
+
+/// Whether a column of that name is in the expression.
+fn mentions(expr: &Expr, name: &str) -> bool {
+    expr.any(&|node| matches!(node, Node::Column { stream: None, name: found } if found == name))
+}
+
+/// The plain names in an expression; those inside of aggregates mean columns and aliases of rows, which
+/// are written out where they stand.
+fn names_in<'e>(expr: &'e Expr, level: Level, names: &mut Vec<&'e str>) {
+    match &expr.node {
+        Node::Column { stream: None, name } => names.push(name),
+        node if level == Level::Group && calls::is_aggregate(node) => {}
+        node if calls::is_meta(node) => {}
+        node => node.each(&mut |child| names_in(child, level, names)),
+    }
+}
+
+/// What a column is called that has no alias; `unnamed` counts those that nothing gives a name.
+pub(super) fn output_name(expr: &Expr, alias: Option<&str>, unnamed: &mut usize) -> String {
+    if let Some(alias) = alias {
+        return alias.to_owned();
+    }
+    match &expr.node {
+        Node::Column { name, .. } => name.clone(),
+        Node::Call(call) => match lookup(&call.name) {
+            Some(function) => function.name.to_owned(),
+            None => call.name.clone(),
+        },
+        _ => {
+            *unnamed += 1;
+            format!("kuiper_field_{}", *unnamed - 1)
+        }
+    }
+}

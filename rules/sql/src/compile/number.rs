@@ -1,0 +1,146 @@
+//! The fast way: comparisons of numbers as plain instructions on typed inputs, without a call of the
+//! host. It is taken only where a float cannot change the outcome; whole numbers that no float holds,
+//! divisions (which truncate for whole numbers) and everything that is no number go the other way.
+
+use tidemill_values::{FieldType, Value};
+use wasm_encoder::Instruction;
+
+use super::names::Meaning;
+use super::{Compiler, Scope};
+use crate::ast::{Expr, Literal, Node, Op};
+use crate::module::{Body, InputKind};
+
+/// Beyond this a float does not hold every whole number.
+const EXACT_MAX: u64 = 1 << 53;
+
+/// An expression of numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Number {
+    Constant(f64),
+    /// The parameter that holds a column.
+    Input(u32),
+    Negate(Box<Number>),
+    Binary(Op, Box<Number>, Box<Number>),
+}
+
+impl<'a> Compiler<'a> {
+    /// The expression as one of numbers, if it is one. `strict`: a wrong type stops the event.
+    pub(super) fn number(&mut self, scope: &Scope, expr: &'a Expr, strict: bool) -> Option<Number> {
+        match &expr.node {
+            Node::Literal(Literal::Int(value)) => exact(*value).map(Number::Constant),
+            Node::Literal(Literal::Float(value)) => Some(Number::Constant(*value)),
+            Node::Param(name) => match self.param(name, expr).ok()? {
+                Value::Int(value) => exact(value).map(Number::Constant),
+                Value::Float(value) => Some(Number::Constant(value)),
+                _ => None,
+            },
+            Node::Column { stream, name } => {
+                match self.meaning(scope, stream.as_deref(), name) {
+                    Meaning::Column(_) => {}
+                    Meaning::Alias(_) | Meaning::FieldOf => return None,
+                }
+                if !self.may_be_input(name) {
+                    return None;
+                }
+                let kind = if strict {
+                    InputKind::Strict
+                } else {
+                    InputKind::Number
+                };
+                // What one part of the condition insists on, the other has as well.
+                let known = |kind| {
+                    let mut inputs = self.module.inputs.iter();
+                    inputs.any(|input| input.column == *name && input.kind == kind)
+                };
+                let kind = if known(InputKind::Strict) {
+                    InputKind::Strict
+                } else {
+                    kind
+                };
+                self.module.input(name, kind).map(Number::Input)
+            }
+            Node::Negate(inner) => {
+                let inner = self.number(scope, inner, strict)?;
+                Some(Number::Negate(Box::new(inner)))
+            }
+            Node::Binary(op @ (Op::Add | Op::Sub | Op::Mul), a, b) => {
+                let a = self.number(scope, a, strict)?;
+                let b = self.number(scope, b, strict)?;
+                Some(Number::Binary(*op, Box::new(a), Box::new(b)))
+            }
+            Node::Binary(Op::Div, a, b) => {
+                let divisor = match &b.node {
+                    Node::Literal(Literal::Float(value)) if *value != 0.0 => *value,
+                    _ => return None,
+                };
+                let a = self.number(scope, a, strict)?;
+                Some(Number::Binary(
+                    Op::Div,
+                    Box::new(a),
+                    Box::new(Number::Constant(divisor)),
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a typed input can stand for the column: there is one stream, and what is declared of the
+    /// column is a number.
+    pub(super) fn may_be_input(&self, column: &str) -> bool {
+        let [stream] = &*self.streams else {
+            return false;
+        };
+        let mut fields = stream.fields.iter();
+        let declared = fields.find(|(name, _)| name == column).map(|(_, ty)| *ty);
+        match declared {
+            // A type is declared for others: this one is found in whatever case.
+            None => stream.fields.is_empty(),
+            Some(ty) => ty == FieldType::Float,
+        }
+    }
+
+    /// Writes the code of a number.
+    pub(super) fn number_code(&self, body: &mut Body, number: &Number) {
+        match number {
+            Number::Constant(value) => body.push(Instruction::F64Const(*value)),
+            Number::Input(param) => body.param(*param),
+            Number::Negate(inner) => {
+                self.number_code(body, inner);
+                body.push(Instruction::F64Neg);
+            }
+            Number::Binary(op, a, b) => {
+                self.number_code(body, a);
+                self.number_code(body, b);
+                body.push(match op {
+                    Op::Add => Instruction::F64Add,
+                    Op::Sub => Instruction::F64Sub,
+                    Op::Mul => Instruction::F64Mul,
+                    _ => Instruction::F64Div,
+                });
+            }
+        }
+    }
+}
+
+impl Number {
+    /// The inputs in it.
+    pub(super) fn inputs(&self) -> Vec<u32> {
+        match self {
+            Self::Constant(_) => Vec::new(),
+            Self::Input(param) => vec![*param],
+            Self::Negate(inner) => inner.inputs(),
+            Self::Binary(_, a, b) => {
+                let mut inputs = a.inputs();
+                inputs.extend(b.inputs());
+                inputs.sort_unstable();
+                inputs.dedup();
+                inputs
+            }
+        }
+    }
+}
+
+fn exact(value: i64) -> Option<f64> {
+    #[allow(clippy::cast_precision_loss, reason = "the range is checked")]
+    (value.unsigned_abs() <= EXACT_MAX).then_some(value as f64)
+}

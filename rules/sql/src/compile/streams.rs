@@ -1,0 +1,61 @@
+//! The streams of a statement, with what is declared of them before it or by the rule.
+
+use super::{Options, Stream};
+use crate::ast::Select;
+use crate::error::SqlError;
+use crate::parse::Declaration;
+
+/// The streams of the statement with what is declared of them.
+pub(super) fn streams(
+    select: &Select,
+    declarations: &[Declaration],
+    options: &Options,
+) -> Result<Vec<Stream>, SqlError> {
+    let sources = std::iter::once(&select.from).chain(select.joins.iter().map(|join| &join.source));
+    let mut streams: Vec<Stream> = Vec::new();
+    for source in sources {
+        let declared = declarations
+            .iter()
+            .find(|known| known.name == source.stream);
+        let given = options
+            .streams
+            .iter()
+            .find(|known| known.name == source.stream);
+        if given.is_none() && declared.is_none() && !options.streams.is_empty() {
+            let known: Vec<&str> = options.streams.iter().map(|s| s.name.as_str()).collect();
+            let message = format!(
+                "there is no stream {}, there is {}",
+                source.stream,
+                known.join(", ")
+            );
+            return Err(SqlError::new(&source.span, message));
+        }
+        let mut stream = given.cloned().unwrap_or_default();
+        stream.name.clone_from(&source.name);
+        stream.source.clone_from(&source.stream);
+        stream.declared = given.is_some() || declared.is_some();
+        if let Some(declared) = declared {
+            let topic = declared.source.as_ref().map(|(topic, _)| topic.clone());
+            stream.filters = vec![topic.unwrap_or_else(|| declared.name.clone())];
+            stream.fields.clone_from(&declared.fields);
+            stream.timestamp = declared.timestamp.as_ref().map(|name| pointer(name));
+        }
+        if stream.filters.is_empty() && given.is_none() {
+            stream.filters = vec![source.stream.clone()];
+        }
+        if streams.iter().any(|known| known.name == stream.name) {
+            let message = format!(
+                "two streams are called {}; write AS and another name",
+                stream.name
+            );
+            return Err(SqlError::new(&source.span, message));
+        }
+        streams.push(stream);
+    }
+    Ok(streams)
+}
+
+/// The JSON pointer of a column.
+pub(super) fn pointer(column: &str) -> String {
+    format!("/{}", column.replace('~', "~0").replace('/', "~1"))
+}

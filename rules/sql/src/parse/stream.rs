@@ -1,0 +1,126 @@
+//! `CREATE STREAM name (field TYPE, …) WITH (DATASOURCE="topic", TIMESTAMP="ts")`.
+
+use tidemill_values::FieldType;
+
+use super::Parser;
+use crate::ast::Span;
+use crate::error::SqlError;
+use crate::lex::Kind;
+
+/// A declared stream.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Declaration {
+    pub(crate) name: String,
+    pub(crate) fields: Vec<(String, FieldType)>,
+    /// The topic filter that it listens to.
+    pub(crate) source: Option<(String, Span)>,
+    /// The field that tells when an event happened.
+    pub(crate) timestamp: Option<String>,
+    /// Whether a value of another type is an error even where it could be converted.
+    pub(crate) strict: bool,
+}
+
+impl Parser {
+    /// What stands after CREATE.
+    pub(super) fn declaration(&mut self) -> Result<Declaration, SqlError> {
+        self.expect_word("stream")?;
+        let mut declared = Declaration {
+            name: self.name("the name of a stream")?,
+            fields: Vec::new(),
+            source: None,
+            timestamp: None,
+            strict: false,
+        };
+        if self.eat("(") {
+            if !self.is(")") {
+                declared.fields = self.list(|parser| {
+                    let name = parser.field_name()?;
+                    Ok((name, parser.field_type()?))
+                })?;
+            }
+            self.expect(")")?;
+        }
+        if self.eat_word("with") {
+            self.expect("(")?;
+            self.list(|parser| parser.option(&mut declared))?;
+            self.expect(")")?;
+        }
+        Ok(declared)
+    }
+
+    /// Any word: a type follows, so nothing else can be meant.
+    fn field_name(&mut self) -> Result<String, SqlError> {
+        match self.peek().clone() {
+            Kind::Word(name) | Kind::Quoted(name) => {
+                self.advance();
+                Ok(name)
+            }
+            _ => Err(self.unexpected("the name of a field")),
+        }
+    }
+
+    fn field_type(&mut self) -> Result<FieldType, SqlError> {
+        let wanted = "a type: bigint, float, string, boolean, datetime, bytea, array or struct";
+        let Kind::Word(word) = self.peek().clone() else {
+            return Err(self.unexpected(wanted));
+        };
+        let Some(ty) = FieldType::named(&word) else {
+            return Err(self.unexpected(wanted));
+        };
+        self.advance();
+        if matches!(ty, FieldType::Array | FieldType::Struct) && self.is("(") {
+            self.skip_brackets()?;
+        }
+        Ok(ty)
+    }
+
+    /// What an array or a struct holds is not checked.
+    fn skip_brackets(&mut self) -> Result<(), SqlError> {
+        let mut open = 0_usize;
+        loop {
+            match self.peek() {
+                Kind::Symbol("(") => open += 1,
+                Kind::Symbol(")") => open -= 1,
+                Kind::End => return Err(self.unexpected("\")\"")),
+                _ => {}
+            }
+            self.advance();
+            if open == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn option(&mut self, declared: &mut Declaration) -> Result<(), SqlError> {
+        let span = self.span();
+        let name = self.field_name()?.to_ascii_lowercase();
+        self.expect("=")?;
+        let value_span = self.span();
+        let Kind::Text(value) = self.peek().clone() else {
+            return Err(self.unexpected("a text, as in DATASOURCE=\"topic\""));
+        };
+        self.advance();
+        match name.as_str() {
+            "datasource" => declared.source = Some((value, value_span)),
+            "timestamp" => declared.timestamp = Some(value),
+            "strict_validation" => declared.strict = value.eq_ignore_ascii_case("true"),
+            "format" if value.eq_ignore_ascii_case("json") => {}
+            "format" => {
+                return Err(SqlError::new(&value_span, "the only format is \"JSON\""));
+            }
+            "type" if value.eq_ignore_ascii_case("mqtt") => {}
+            "type" => return Err(SqlError::new(&value_span, "the only type is \"mqtt\"")),
+            // What belongs to eKuiper's own running of a stream, and changes nothing here.
+            "key" | "conf_key" | "shared" | "retain_size" | "timestamp_format" | "schemaid"
+            | "kind" | "delimiter" | "version" => {}
+            _ => {
+                let message = format!(
+                    "{name} is no option; there are DATASOURCE, TIMESTAMP, FORMAT, TYPE and \
+                     STRICT_VALIDATION"
+                );
+                return Err(SqlError::new(&span, message));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Windows: `TUMBLINGWINDOW(ss, 10)` and its like, among what a query groups by.
+
+use super::Parser;
+use crate::ast::{Window, WindowKind};
+use crate::error::SqlError;
+use crate::lex::Kind;
+
+/// Longest window, a year.
+const LENGTH_MS_MAX: u64 = 366 * 86_400_000;
+/// Shortest window: below it the firing costs more than the events.
+const LENGTH_MS_MIN: u64 = 10;
+
+impl Parser {
+    /// The window that stands here, if one does.
+    pub(super) fn window(&mut self) -> Result<Option<Window>, SqlError> {
+        let Kind::Word(word) = self.peek().clone() else {
+            return Ok(None);
+        };
+        if !matches!(self.peek_after(1), Kind::Symbol("(")) {
+            return Ok(None);
+        }
+        let name = word.to_ascii_lowercase();
+        let known = [
+            "tumblingwindow",
+            "hoppingwindow",
+            "slidingwindow",
+            "sessionwindow",
+            "countwindow",
+            "statewindow",
+        ];
+        if !known.contains(&name.as_str()) {
+            return Ok(None);
+        }
+        let start = self.span().start;
+        self.advance();
+        self.expect("(")?;
+        let kind = self.window_kind(&name)?;
+        self.expect(")")?;
+        let (mut filter, mut over) = (None, None);
+        loop {
+            if filter.is_none() && self.is_word("filter") {
+                filter = Some(self.filter()?);
+            } else if over.is_none() && self.is_word("over") {
+                over = Some(self.over()?);
+            } else {
+                break;
+            }
+        }
+        Ok(Some(Window {
+            kind,
+            filter,
+            over,
+            span: self.since(start),
+        }))
+    }
+
+    fn window_kind(&mut self, name: &str) -> Result<WindowKind, SqlError> {
+        match name {
+            "countwindow" => {
+                let span = self.span();
+                let count = self.whole("how many events")?;
+                let every = match self.eat(",") {
+                    true => self.whole("after how many events it fires")?,
+                    false => count,
+                };
+                if count == 0 || every == 0 || every > count {
+                    let message = "a count window has at least one event, and fires every 1 up to \
+                                   as many events; write COUNTWINDOW(10, 5)";
+                    return Err(SqlError::new(&span, message));
+                }
+                Ok(WindowKind::Count { count, every })
+            }
+            "statewindow" => {
+                let begin = Box::new(self.expr()?);
+                self.expect(",")?;
+                let emit = Box::new(self.expr()?);
+                Ok(WindowKind::State { begin, emit })
+            }
+            _ => self.timed(name),
+        }
+    }
+
+    fn timed(&mut self, name: &str) -> Result<WindowKind, SqlError> {
+        let unit = self.unit()?;
+        self.expect(",")?;
+        let length = self.time(unit, LENGTH_MS_MIN)?;
+        let has_second = self.eat(",");
+        if !has_second && matches!(name, "hoppingwindow" | "sessionwindow") {
+            return Err(self.unexpected(match name {
+                "hoppingwindow" => "how far it hops: HOPPINGWINDOW(ss, 10, 5)",
+                _ => "the gap that ends it: SESSIONWINDOW(ss, 60, 5)",
+            }));
+        }
+        Ok(match name {
+            "hoppingwindow" => WindowKind::Hopping {
+                length,
+                hop: self.time(unit, LENGTH_MS_MIN)?,
+            },
+            "sessionwindow" => WindowKind::Session {
+                length,
+                gap: self.time(unit, LENGTH_MS_MIN)?,
+            },
+            "slidingwindow" => WindowKind::Sliding {
+                length,
+                delay: match has_second {
+                    true => self.time(unit, 0)?,
+                    false => 0,
+                },
+            },
+            _ if has_second => {
+                return Err(self.unexpected("\")\"; a tumbling window has one length"));
+            }
+            _ => WindowKind::Tumbling { length },
+        })
+    }
+
+    fn unit(&mut self) -> Result<u64, SqlError> {
+        let units = [
+            ("dd", 86_400_000),
+            ("hh", 3_600_000),
+            ("mi", 60_000),
+            ("ss", 1_000),
+            ("ms", 1),
+        ];
+        let (Kind::Word(word) | Kind::Text(word)) = self.peek().clone() else {
+            return Err(self.unexpected("a unit: dd, hh, mi, ss or ms"));
+        };
+        match units
+            .iter()
+            .find(|(unit, _)| word.eq_ignore_ascii_case(unit))
+        {
+            Some((_, factor)) => {
+                self.advance();
+                Ok(*factor)
+            }
+            None => Err(self.unexpected("a unit: dd, hh, mi, ss or ms")),
+        }
+    }
+
+    fn time(&mut self, unit: u64, least: u64) -> Result<u64, SqlError> {
+        let span = self.span();
+        let length = self.whole("a length")?.checked_mul(unit);
+        match length {
+            Some(length) if (least..=LENGTH_MS_MAX).contains(&length) => Ok(length),
+            _ => Err(SqlError::new(&span, "a window lasts from 10ms to 366 days")),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What comes out of statements: modules that validate and are small, or errors with a place.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+use std::collections::BTreeMap;
+
+use tidemill_sql::{Compiled, Options, SqlError, compile};
+use tidemill_values::Value;
+use wasmparser::{Parser, Payload, Validator};
+
+fn built(sql: &str) -> Compiled {
+    match compile(sql, &Options::default()) {
+        Ok(compiled) => compiled,
+        Err(error) => panic!("{sql}: {error}\n{}", error.excerpt(sql)),
+    }
+}
+
+/// Bytes of a module without its manifest, and its imports.
+fn outline(compiled: &Compiled) -> (usize, Vec<String>) {
+    Validator::new().validate_all(&compiled.wasm).unwrap();
+    let (mut manifest, mut imports) = (0, Vec::new());
+    for payload in Parser::new(0).parse_all(&compiled.wasm) {
+        match payload.unwrap() {
+            Payload::CustomSection(section) => manifest += section.range().len(),
+            Payload::ImportSection(section) => {
+                imports.extend(
+                    section
+                        .into_iter()
+                        .map(|import| import.unwrap().name.to_owned()),
+                );
+            }
+            _ => {}
+        }
+    }
+    (compiled.wasm.len() - manifest, imports)
+}
+
+#[test]
+fn a_filter_of_numbers_is_small_and_calls_nothing() {
+    let (bytes, imports) = outline(&built("SELECT * FROM input WHERE temperature > 50"));
+    assert!(bytes < 80, "{bytes}");
+    assert!(imports.is_empty());
+    let sql = "SELECT device, temperature FROM input WHERE temperature > 50";
+    let (bytes, _) = outline(&built(sql));
+    assert!(bytes <= 300, "{bytes}");
+}
+
+#[test]
+fn a_mean_of_each_device_is_folded() {
+    let sql =
+        "SELECT device, avg(temperature) AS t FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)";
+    let (bytes, imports) = outline(&built(sql));
+    assert!(bytes <= 600, "{bytes}");
+    assert!(!imports.iter().any(|import| import == "v_keep"));
+    // What needs the rows keeps them.
+    let sql =
+        "SELECT device, median(temperature) AS t FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)";
+    let (_, imports) = outline(&built(sql));
+    assert!(imports.iter().any(|import| import == "v_keep"));
+}
+
+#[test]
+fn constants_are_worked_out_once() {
+    let compiled = built("SELECT 3 * 4 + 1 AS a, upper(\"x\") AS b FROM input");
+    let (_, imports) = outline(&compiled);
+    assert_eq!(imports, ["v_set", "v_emit", "v_flush"]);
+    let manifest = String::from_utf8_lossy(&compiled.wasm);
+    assert!(
+        manifest.contains(r#""values":["a",13,"b","X"]"#),
+        "{manifest}"
+    );
+}
+
+#[test]
+fn parameters_become_part_of_the_statement() {
+    let mut options = Options {
+        params: BTreeMap::from([("limit".to_owned(), Value::Int(50))]),
+        ..Options::default()
+    };
+    let sql = "SELECT * FROM input WHERE temperature > :limit";
+    let compiled = compile(sql, &options).unwrap();
+    assert!(outline(&compiled).1.is_empty());
+    options.params.insert("other".to_owned(), Value::Int(1));
+    let error = compile(sql, &options).unwrap_err();
+    assert!(
+        error.message.contains("params.other is not used"),
+        "{error}"
+    );
+}
+
+#[track_caller]
+fn refused(sql: &str, place: &str, message: &str) {
+    let error = compile(sql, &Options::default()).unwrap_err();
+    let marked = sql.get(error.span.clone()).unwrap_or_default();
+    assert_eq!(marked, place, "{sql}: {error}");
+    assert!(error.message.contains(message), "{sql}: {error}");
+}
+
+#[test]
+fn errors_point_at_the_place_and_say_what_would_be_right() {
+    refused("SELECT uper(a) FROM x", "uper", "did you mean upper?");
+    refused("SELECT a FROM x WHERE", "", "the statement ends here");
+    refused("SELECT a b c FROM x", "c", "expected FROM");
+    refused(
+        "SELECT substring(a) FROM x",
+        "substring",
+        "takes 2 to 3 arguments, not 1",
+    );
+    refused(
+        "SELECT a FROM x WHERE avg(a) > 1",
+        "avg(a)",
+        "written HAVING",
+    );
+    refused(
+        "SELECT a FROM x WHERE a > :limit",
+        ":limit",
+        "there is no parameter limit",
+    );
+    refused("SELECT a FROM x JOIN y ON x.a = y.a", "y", "needs a window");
+    refused(
+        "SELECT a FROM x GROUP BY TUMBLINGWINDOW(s, 1)",
+        "s",
+        "a unit: dd, hh, mi, ss or ms",
+    );
+    refused(
+        "SELECT a FROM x GROUP BY HOPPINGWINDOW(ss, 1)",
+        ")",
+        "how far it hops",
+    );
+    refused(
+        "SELECT a FROM x GROUP BY TUMBLINGWINDOW(ss, 0)",
+        "0",
+        "from 10ms to 366 days",
+    );
+    refused("SELECT \"a FROM x", "\"", "has no end");
+    refused("SELECT sum(avg(a)) FROM x", "avg", "inside of another");
+    refused(
+        "SELECT upper(a) OVER (PARTITION BY b) FROM x",
+        "OVER (PARTITION BY b)",
+        "remembers",
+    );
+    refused(
+        "SELECT a FROM x; SELECT b FROM y",
+        "SELECT",
+        "the end of the statement",
+    );
+    refused("SELECT select FROM x", "select", "but found select");
+}
+
+#[test]
+fn an_error_shows_its_line() {
+    let sql = "SELECT a,\n\tuper(b) FROM x";
+    let error = compile(sql, &Options::default()).unwrap_err();
+    assert_eq!(error.place(sql), (2, 2));
+    assert_eq!(error.excerpt(sql), "  |\n2 | \tuper(b) FROM x\n  | \t^^^^");
+}
+
+#[test]
+fn deep_and_long_statements_end_in_an_error() {
+    let deep = [
+        format!(
+            "SELECT {}1{} FROM x",
+            "(".repeat(20_000),
+            ")".repeat(20_000)
+        ),
+        format!("SELECT {}a FROM x", "-".repeat(4_000)),
+        format!("SELECT {}a FROM x", "NOT ".repeat(4_000)),
+        format!("SELECT a{} FROM x", "+1".repeat(4_000)),
+        format!("SELECT a{} FROM x", "[0]".repeat(4_000)),
+        format!(
+            "SELECT {}1{} FROM x",
+            "CASE WHEN a THEN ".repeat(1_000),
+            " END".repeat(1_000)
+        ),
+        format!("SELECT {} FROM x", "upper(".repeat(3_000)),
+        format!("SELECT {} FROM x", "a,".repeat(20_000)),
+    ];
+    for sql in deep {
+        let result = compile(&sql, &Options::default());
+        assert!(matches!(result, Err(SqlError { .. })), "{}", &sql[..40]);
+    }
+}
+
+/// Statements from the public cases, cut and mixed: each ends in a module that validates or in an error
+/// with a place inside of it.
+#[test]
+fn no_statement_panics_and_every_module_validates() {
+    let seeds: Vec<String> = include_str!("../../../tests/data/ekuiper-expr.jsonl")
+        .lines()
+        .chain(include_str!("../../../tests/data/ekuiper-stream.jsonl").lines())
+        .map(|line| {
+            let case: serde_json::Value = serde_json::from_str(line).unwrap();
+            case["sql"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below.max(1)
+    };
+    let mut modules = 0;
+    for round in 0..6_000 {
+        let seed = &seeds[round % seeds.len()];
+        let mut words: Vec<String> = seed
+            .split_inclusive([' ', '(', ')', ',', '.'])
+            .map(str::to_owned)
+            .collect();
+        for _ in 0..random(4) {
+            let at = random(words.len());
+            match random(4) {
+                0 => drop(words.remove(at)),
+                1 => {
+                    let other = &seeds[random(seeds.len())];
+                    let other: Vec<&str> = other.split_inclusive([' ', '(', ')', ',']).collect();
+                    words.insert(at, other[random(other.len())].to_owned());
+                }
+                2 => {
+                    words[at] = [
+                        "'", "\"", "`", "->", "[", ":", "*", "é", "-", "NOT ", "9e999 ",
+                    ][random(11)]
+                    .to_owned()
+                }
+                _ => {
+                    let copy = words[random(words.len())].clone();
+                    words.insert(at, copy);
+                }
+            }
+            if words.is_empty() {
+                words.push(" ".to_owned());
+            }
+        }
+        let sql = words.concat();
+        match compile(&sql, &Options::default()) {
+            Ok(compiled) => {
+                modules += 1;
+                if let Err(error) = Validator::new().validate_all(&compiled.wasm) {
+                    panic!("{sql}: {error}");
+                }
+            }
+            Err(error) => {
+                assert!(sql.get(error.span.clone()).is_some(), "{sql}: {error:?}");
+                let _ = error.excerpt(&sql);
+            }
+        }
+    }
+    assert!(modules > 1_000, "{modules}");
+}

@@ -1,0 +1,332 @@
+//! Numbers from numbers. What is not exact comes from `libm`, so that it has the same bits everywhere.
+
+use super::arguments::{number, text, whole};
+use super::table::scalar;
+use crate::{FnError, Function, Nulls, Purity, Value};
+
+type Answer = Result<Value, FnError>;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    scalar(
+        1,
+        "abs",
+        "x",
+        "`x` without its sign; a whole number stays one",
+        |_, args| match args {
+            [Value::Int(number)] => Ok(Value::Int(number.wrapping_abs())),
+            _ => real(args, f64::abs),
+        },
+    ),
+    scalar(
+        2,
+        "acos",
+        "x",
+        "the arc cosine; `NULL` outside -1 to 1",
+        |_, args| real(args, libm::acos),
+    ),
+    scalar(
+        3,
+        "asin",
+        "x",
+        "the arc sine; `NULL` outside -1 to 1",
+        |_, args| real(args, libm::asin),
+    ),
+    scalar(4, "atan", "x", "the arc tangent", |_, args| {
+        real(args, libm::atan)
+    }),
+    scalar(
+        5,
+        "atan2",
+        "y, x",
+        "the angle of the point (x, y)",
+        |_, args| real2(args, libm::atan2),
+    ),
+    scalar(6, "bitand", "a, b", "the bits that both have", |_, args| {
+        bits(args, |a, b| a & b)
+    }),
+    scalar(7, "bitor", "a, b", "the bits that either has", |_, args| {
+        bits(args, |a, b| a | b)
+    }),
+    scalar(
+        8,
+        "bitxor",
+        "a, b",
+        "the bits that one of them has",
+        |_, args| bits(args, |a, b| a ^ b),
+    ),
+    scalar(9, "bitnot", "a", "the bits that `a` has not", |_, args| {
+        Ok(Value::Int(!whole(args, 0)?))
+    }),
+    scalar(
+        10,
+        "ceiling",
+        "x",
+        "the next number without fraction from `x` on",
+        ceiling,
+    ),
+    scalar(11, "ceil", "x", "the same as `ceiling`", ceiling),
+    scalar(12, "cos", "x", "the cosine", |_, args| {
+        real(args, libm::cos)
+    }),
+    scalar(13, "cosh", "x", "the hyperbolic cosine", |_, args| {
+        real(args, libm::cosh)
+    }),
+    scalar(14, "exp", "x", "e to the power of `x`", |_, args| {
+        real(args, libm::exp)
+    }),
+    scalar(
+        15,
+        "floor",
+        "x",
+        "the last number without fraction up to `x`",
+        |_, args| real(args, f64::floor),
+    ),
+    scalar(
+        16,
+        "ln",
+        "x",
+        "the natural logarithm; an error unless `x` is above 0",
+        |_, args| Ok(Value::float(libm::log(positive(args, 0)?))),
+    ),
+    scalar(
+        17,
+        "log",
+        "x[, y]",
+        "the logarithm of `x` to base 10, or of `y` to base `x`",
+        log,
+    ),
+    scalar(
+        18,
+        "mod",
+        "a, b",
+        "the rest of `a / b` as a float, with the sign of `a`; `NULL` if `b` is 0",
+        |_, args| real2(args, |a, b| a % b),
+    ),
+    scalar(19, "pi", "", "3.141592653589793", |_, _| {
+        Ok(Value::Float(std::f64::consts::PI))
+    }),
+    scalar(20, "power", "x, y", "`x` to the power of `y`", |_, args| {
+        real2(args, libm::pow)
+    }),
+    scalar(21, "pow", "x, y", "the same as `power`", |_, args| {
+        real2(args, libm::pow)
+    }),
+    scalar(
+        22,
+        "rand",
+        "",
+        "a random number from 0 on and below 1; a replay draws the same",
+        |context, _| {
+            // The upper 53 bits: as many as a float holds.
+            Ok(Value::Float(
+                ((context.random)() >> 11) as f64 / (1_u64 << 53) as f64,
+            ))
+        },
+    )
+    .purity(Purity::Random),
+    scalar(
+        23,
+        "round",
+        "x[, digits]",
+        "the nearest number of so many decimals, a half away from 0",
+        round,
+    ),
+    scalar(24, "sign", "x", "1, 0 or -1, a whole number", |_, args| {
+        let x = number(args, 0)?;
+        Ok(Value::Int(i64::from(x > 0.0) - i64::from(x < 0.0)))
+    }),
+    scalar(25, "sin", "x", "the sine", |_, args| real(args, libm::sin)),
+    scalar(26, "sinh", "x", "the hyperbolic sine", |_, args| {
+        real(args, libm::sinh)
+    }),
+    scalar(
+        27,
+        "sqrt",
+        "x",
+        "the square root; an error below 0",
+        |_, args| {
+            if number(args, 0)? < 0.0 {
+                return Err(FnError::argument(args, 0, "a number from 0 on"));
+            }
+            real(args, f64::sqrt)
+        },
+    ),
+    scalar(28, "tan", "x", "the tangent", |_, args| {
+        real(args, libm::tan)
+    }),
+    scalar(29, "tanh", "x", "the hyperbolic tangent", |_, args| {
+        real(args, libm::tanh)
+    }),
+    scalar(30, "cot", "x", "the cotangent; an error at 0", |_, args| {
+        if number(args, 0)? == 0.0 {
+            return Err(FnError::argument(args, 0, "a number other than 0"));
+        }
+        real(args, |x| 1.0 / libm::tan(x))
+    }),
+    scalar(31, "radians", "x", "degrees as radians", |_, args| {
+        real(args, f64::to_radians)
+    }),
+    scalar(32, "degrees", "x", "radians as degrees", |_, args| {
+        real(args, f64::to_degrees)
+    }),
+    scalar(
+        33,
+        "conv",
+        "text, from_base, to_base",
+        "a whole number written to another base, 2 to 36; `NULL` for other bases",
+        conv,
+    ),
+    scalar(
+        34,
+        "trunc",
+        "x, digits",
+        "`x` cut to so many decimals, 0 to 34",
+        trunc,
+    ),
+    scalar(
+        35,
+        "greatest",
+        "x, …",
+        "the largest of its arguments",
+        |_, args| super::aggregates::max(args),
+    )
+    .nulls(Nulls::Null),
+    scalar(
+        36,
+        "least",
+        "x, …",
+        "the smallest of its arguments",
+        |_, args| super::aggregates::min(args),
+    )
+    .nulls(Nulls::Null),
+];
+
+fn real(args: &[Value], of: fn(f64) -> f64) -> Answer {
+    Ok(known(of(number(args, 0)?)))
+}
+
+fn real2(args: &[Value], of: fn(f64, f64) -> f64) -> Answer {
+    Ok(known(of(number(args, 0)?, number(args, 1)?)))
+}
+
+/// A result that is no number is nothing.
+fn known(number: f64) -> Value {
+    if number.is_nan() {
+        Value::Null
+    } else {
+        Value::Float(number)
+    }
+}
+
+fn bits(args: &[Value], of: fn(i64, i64) -> i64) -> Answer {
+    Ok(Value::Int(of(whole(args, 0)?, whole(args, 1)?)))
+}
+
+fn positive(args: &[Value], place: usize) -> Result<f64, FnError> {
+    let x = number(args, place)?;
+    if x > 0.0 {
+        Ok(x)
+    } else {
+        Err(FnError::argument(args, place, "a number above 0"))
+    }
+}
+
+fn ceiling(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
+    real(args, f64::ceil)
+}
+
+fn log(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
+    let x = positive(args, 0)?;
+    Ok(match args.len() {
+        1 => known(libm::log10(x)),
+        _ => known(libm::log(positive(args, 1)?) / libm::log(x)),
+    })
+}
+
+/// More decimals than a float can tell apart, in either direction.
+const DIGITS: i64 = 400;
+
+fn round(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
+    let x = number(args, 0)?;
+    let digits = match args.len() {
+        1 => 0,
+        _ => whole(args, 1)?.clamp(-DIGITS, DIGITS),
+    };
+    Ok(known(scaled(x, digits, f64::round)))
+}
+
+fn trunc(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
+    let digits = whole(args, 1)?.clamp(0, 34);
+    Ok(known(scaled(number(args, 0)?, digits, f64::trunc)))
+}
+
+/// Drops the decimals beyond `digits` as `cut` does.
+fn scaled(x: f64, digits: i64, cut: fn(f64) -> f64) -> f64 {
+    let factor = libm::pow(10.0, digits.unsigned_abs() as f64);
+    if digits < 0 {
+        let cut = cut(x / factor);
+        // Where the factor is infinite nothing is left of any number.
+        return if cut == 0.0 { cut } else { cut * factor };
+    }
+    let scaled = x * factor;
+    // 2^53: from there on a float has no decimals to drop.
+    if scaled.abs() < 9_007_199_254_740_992.0 {
+        cut(scaled) / factor
+    } else {
+        x
+    }
+}
+
+/// As MySQL does it: reads as many digits as there are, the rest does not count; a negative base
+/// means that the number has a sign there, else it is taken for one of 64 bits.
+fn conv(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
+    let (from, to) = (whole(args, 1)?, whole(args, 2)?);
+    let base = |base: i64| {
+        u32::try_from(base.unsigned_abs())
+            .ok()
+            .filter(|base| (2..=36).contains(base))
+    };
+    let (Some(from_base), Some(to_base)) = (base(from), base(to)) else {
+        return Ok(Value::Null);
+    };
+    let text = text(args, 0);
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut number = 0_u64;
+    for digit in digits.chars().map_while(|digit| digit.to_digit(from_base)) {
+        number = number
+            .checked_mul(from_base.into())
+            .and_then(|number| number.checked_add(digit.into()))
+            .ok_or_else(|| FnError::argument(args, 0, "a number of 64 bits"))?;
+    }
+    if from < 0 {
+        let limit = i64::MAX as u64 + u64::from(negative);
+        number = number.min(limit);
+    }
+    if negative {
+        number = number.wrapping_neg();
+    }
+    let signed = to < 0 && (number as i64) < 0;
+    let shown = if signed {
+        number.wrapping_neg()
+    } else {
+        number
+    };
+    let sign = if signed { "-" } else { "" };
+    Ok(Value::text(format!("{sign}{}", in_base(shown, to_base))))
+}
+
+fn in_base(mut number: u64, base: u32) -> String {
+    let mut digits = Vec::new();
+    loop {
+        let digit = (number % u64::from(base)) as u32;
+        digits.extend(char::from_digit(digit, base).map(|digit| digit.to_ascii_uppercase()));
+        number /= u64::from(base);
+        if number == 0 {
+            return digits.iter().rev().collect();
+        }
+    }
+}

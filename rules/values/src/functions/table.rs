@@ -1,0 +1,170 @@
+//! What the tables of functions are written with. Chapter and arity follow from what stands in a row,
+//! so that a row cannot contradict itself.
+
+use crate::function::{Run, Scalar, Step};
+use crate::{Arity, Function, Group, Kind, Nulls, Purity};
+
+/// A function of one row: pure, and nothing if an argument is nothing.
+pub(super) const fn scalar(
+    number: u16,
+    name: &'static str,
+    arguments: &'static str,
+    gives: &'static str,
+    run: Scalar,
+) -> Function {
+    Function {
+        number,
+        name,
+        arity: arity(arguments),
+        arguments,
+        gives,
+        group: group(number),
+        kind: Kind::Scalar,
+        nulls: Nulls::Null,
+        purity: Purity::Pure,
+        run: Run::Call(run),
+    }
+}
+
+/// A function of many rows; it passes over those where its argument is nothing.
+pub(super) const fn aggregate(
+    number: u16,
+    name: &'static str,
+    arguments: &'static str,
+    gives: &'static str,
+    run: Scalar,
+) -> Function {
+    let mut function = scalar(number, name, arguments, gives, run);
+    function.kind = Kind::Aggregate;
+    function.nulls = Nulls::Seen("rows without a value do not count; `NULL` without any row");
+    function
+}
+
+/// A function that remembers.
+pub(super) const fn analytic(
+    number: u16,
+    name: &'static str,
+    arguments: &'static str,
+    gives: &'static str,
+    nulls: &'static str,
+    run: Step,
+) -> Function {
+    Function {
+        number,
+        name,
+        arity: arity(arguments),
+        arguments,
+        gives,
+        group: group(number),
+        kind: Kind::Analytic,
+        nulls: Nulls::Seen(nulls),
+        purity: Purity::Event,
+        run: Run::Step(run),
+    }
+}
+
+/// A function that only the compiler knows how to do.
+pub(super) const fn compiled(
+    number: u16,
+    name: &'static str,
+    arguments: &'static str,
+    gives: &'static str,
+    kind: Kind,
+) -> Function {
+    Function {
+        number,
+        name,
+        arity: arity(arguments),
+        arguments,
+        gives,
+        group: group(number),
+        kind,
+        nulls: Nulls::Null,
+        purity: Purity::Event,
+        run: Run::Compiled,
+    }
+}
+
+impl Function {
+    /// The same with another treatment of nothing.
+    pub(super) const fn nulls(mut self, nulls: Nulls) -> Self {
+        self.nulls = nulls;
+        self
+    }
+
+    /// The same, seeing nothing as an argument like others.
+    pub(super) const fn seen(self, what: &'static str) -> Self {
+        self.nulls(Nulls::Seen(what))
+    }
+
+    /// The same, depending on more than its arguments.
+    pub(super) const fn purity(mut self, purity: Purity) -> Self {
+        self.purity = purity;
+        self
+    }
+}
+
+const fn group(number: u16) -> Group {
+    match number / 100 {
+        0 => Group::Math,
+        1 => Group::Text,
+        2 => Group::Time,
+        3 => Group::Conversion,
+        4 => Group::Hashing,
+        5 => Group::Json,
+        6 => Group::Array,
+        7 => Group::Object,
+        8 => Group::Other,
+        9 => Group::Aggregate,
+        10 => Group::Analytic,
+        _ => Group::Window,
+    }
+}
+
+/// Reads `text, start[, end]` or `first, …`: what stands in brackets may be left out, and before an
+/// ellipsis there may be more of the same.
+const fn arity(arguments: &str) -> Arity {
+    /// The first byte of `…` in UTF-8.
+    const ELLIPSIS: u8 = 0xe2;
+    let mut rest = arguments.as_bytes();
+    let (mut min, mut max) = (0, 0);
+    let (mut optional, mut inside) = (false, false);
+    while let [byte, others @ ..] = rest {
+        rest = others;
+        match *byte {
+            ELLIPSIS => return Arity { min, max: None },
+            b'[' => optional = true,
+            b',' => inside = false,
+            b'a'..=b'z' | b'*' if !inside => {
+                inside = true;
+                max += 1;
+                if !optional {
+                    min += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    Arity::between(min, max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arity_follows_from_the_arguments() {
+        let check = |arguments, expected| assert_eq!(arity(arguments), expected, "{arguments}");
+        check("", Arity::exactly(0));
+        check("x", Arity::exactly(1));
+        check("from_base, y", Arity::exactly(2));
+        check("[digits]", Arity::between(0, 1));
+        check("text, start[, end]", Arity::between(2, 3));
+        check(
+            "value[, count[, default[, ignore_null]]]",
+            Arity::between(1, 4),
+        );
+        check("value, …", Arity::at_least(1));
+        check("…", Arity::at_least(0));
+    }
+}

@@ -1,0 +1,287 @@
+//! Text from text. Characters are counted, not bytes; what is no text is taken as its text.
+
+mod format;
+
+use super::arguments::{bounded, count, text, whole};
+use super::table::scalar;
+use crate::{Context, FnError, Function, Nulls, Value};
+
+type Answer = Result<Value, FnError>;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    scalar(
+        101,
+        "concat",
+        "text, …",
+        "all its arguments as one text",
+        concat,
+    )
+    .seen("left out"),
+    scalar(
+        102,
+        "endswith",
+        "text, end",
+        "whether the text ends with `end`",
+        |_, args| Ok(Value::Bool(text(args, 0).ends_with(&*text(args, 1)))),
+    )
+    .nulls(Nulls::False),
+    scalar(
+        103,
+        "format",
+        "x, digits[, locale]",
+        "a number with so many decimals, and with the separators of a locale such as `en_US`",
+        format::format,
+    ),
+    scalar(
+        104,
+        "indexof",
+        "text, part",
+        "where `part` begins in the text, from 0; -1 if nowhere",
+        indexof,
+    )
+    .nulls(Nulls::MinusOne),
+    scalar(
+        105,
+        "length",
+        "value",
+        "how many characters a text has, or how many elements an array or object",
+        length,
+    )
+    .nulls(Nulls::Zero),
+    scalar(
+        106,
+        "lower",
+        "text",
+        "the text in small letters",
+        |_, args| bounded(text(args, 0).to_lowercase().into()),
+    ),
+    scalar(
+        107,
+        "lpad",
+        "text, count",
+        "the text with so many blanks in front",
+        |_, args| {
+            let blanks = blanks(args)?;
+            bounded(format!("{blanks}{}", text(args, 0)).into())
+        },
+    ),
+    scalar(
+        108,
+        "ltrim",
+        "text",
+        "the text without white space in front",
+        |_, args| Ok(Value::text(text(args, 0).trim_start())),
+    ),
+    scalar(
+        109,
+        "numbytes",
+        "text",
+        "how many bytes the text has in UTF-8",
+        |_, args| Ok(Value::Int(text(args, 0).len() as i64)),
+    )
+    .nulls(Nulls::Zero),
+    scalar(
+        110,
+        "regexp_matches",
+        "text, pattern",
+        "whether the pattern matches somewhere in the text",
+        |context, args| {
+            let pattern = context.cache.pattern(&text(args, 1))?;
+            Ok(Value::Bool(pattern.is_match(&text(args, 0))))
+        },
+    )
+    .nulls(Nulls::False),
+    scalar(
+        111,
+        "regexp_replace",
+        "text, pattern, by",
+        "the text with each match replaced; `$1` in `by` is the first group",
+        regexp_replace,
+    ),
+    scalar(
+        112,
+        "regexp_substr",
+        "text, pattern",
+        "the first match, or an empty text",
+        regexp_substr,
+    ),
+    scalar(
+        113,
+        "regexp_substring",
+        "text, pattern",
+        "the same as `regexp_substr`",
+        regexp_substr,
+    ),
+    scalar(
+        114,
+        "reverse",
+        "text",
+        "the text from back to front",
+        |_, args| Ok(Value::text(text(args, 0).chars().rev().collect::<String>())),
+    ),
+    scalar(
+        115,
+        "rpad",
+        "text, count",
+        "the text with so many blanks behind",
+        |_, args| {
+            let blanks = blanks(args)?;
+            bounded(format!("{}{blanks}", text(args, 0)).into())
+        },
+    ),
+    scalar(
+        116,
+        "rtrim",
+        "text",
+        "the text without white space behind",
+        |_, args| Ok(Value::text(text(args, 0).trim_end())),
+    ),
+    scalar(
+        117,
+        "split_value",
+        "text, separator, place",
+        "the part at `place` between separators, from 0, or below 0 from the end; an error if there is none",
+        split_value,
+    ),
+    scalar(
+        118,
+        "startswith",
+        "text, start",
+        "whether the text starts with `start`",
+        |_, args| Ok(Value::Bool(text(args, 0).starts_with(&*text(args, 1)))),
+    )
+    .nulls(Nulls::False),
+    scalar(
+        119,
+        "substring",
+        "text, start[, end]",
+        "the characters from `start` on, from 0, up to but without the one at `end`",
+        substring,
+    ),
+    scalar(
+        120,
+        "trim",
+        "text",
+        "the text without white space around it",
+        |_, args| Ok(Value::text(text(args, 0).trim())),
+    ),
+    scalar(
+        121,
+        "upper",
+        "text",
+        "the text in capital letters",
+        |_, args| bounded(text(args, 0).to_uppercase().into()),
+    ),
+    scalar(
+        122,
+        "replace",
+        "text, part, by",
+        "the text with each `part` replaced",
+        |_, args| {
+            let (whole, part) = (text(args, 0), text(args, 1));
+            if part.is_empty() {
+                return Ok(Value::Text(whole));
+            }
+            let by = text(args, 2);
+            let count = whole.matches(&*part).count();
+            super::arguments::room(whole.len().saturating_add(count.saturating_mul(by.len())))?;
+            Ok(Value::text(whole.replace(&*part, &by)))
+        },
+    ),
+];
+
+fn concat(_: &mut Context<'_>, args: &[Value]) -> Answer {
+    let parts: Vec<_> = (0..args.len()).map(|place| text(args, place)).collect();
+    super::arguments::room(parts.iter().map(|part| part.len()).sum())?;
+    Ok(Value::text(parts.concat()))
+}
+
+fn indexof(_: &mut Context<'_>, args: &[Value]) -> Answer {
+    let whole = text(args, 0);
+    Ok(Value::Int(match whole.split_once(&*text(args, 1)) {
+        Some((before, _)) => before.chars().count() as i64,
+        None => -1,
+    }))
+}
+
+fn length(_: &mut Context<'_>, args: &[Value]) -> Answer {
+    Ok(Value::Int(match args {
+        [Value::List(values)] => values.len(),
+        [Value::Map(map)] => map.len(),
+        [Value::Bytes(bytes)] => bytes.len(),
+        _ => text(args, 0).chars().count(),
+    } as i64))
+}
+
+fn blanks(args: &[Value]) -> Result<String, FnError> {
+    let count = count(args, 1)?;
+    super::arguments::room(count)?;
+    Ok(" ".repeat(count))
+}
+
+fn regexp_replace(context: &mut Context<'_>, args: &[Value]) -> Answer {
+    let pattern = context.cache.pattern(&text(args, 1))?;
+    let (whole, by) = (text(args, 0), text(args, 2));
+    let mut out = String::new();
+    let mut done = 0;
+    for found in pattern.captures_iter(&whole) {
+        let Some(all) = found.get(0) else { continue };
+        out.push_str(whole.get(done..all.start()).unwrap_or_default());
+        found.expand(&by, &mut out);
+        done = all.end();
+        super::arguments::room(out.len())?;
+    }
+    out.push_str(whole.get(done..).unwrap_or_default());
+    bounded(out.into())
+}
+
+fn regexp_substr(context: &mut Context<'_>, args: &[Value]) -> Answer {
+    let pattern = context.cache.pattern(&text(args, 1))?;
+    let whole = text(args, 0);
+    let found = pattern.find(&whole);
+    Ok(Value::text(found.map_or("", |found| found.as_str())))
+}
+
+fn split_value(_: &mut Context<'_>, args: &[Value]) -> Answer {
+    let (whole_text, separator) = (text(args, 0), text(args, 1));
+    let parts: Vec<&str> = if separator.is_empty() {
+        // Between any two characters.
+        let mut ends = whole_text.char_indices().map(|(place, _)| place).skip(1);
+        let mut start = 0;
+        let mut parts: Vec<&str> = ends
+            .by_ref()
+            .filter_map(|end| whole_text.get(std::mem::replace(&mut start, end)..end))
+            .collect();
+        parts.extend(whole_text.get(start..));
+        parts
+    } else {
+        whole_text.split(&*separator).collect()
+    };
+    let index = whole(args, 2)?;
+    let place = if index < 0 {
+        index.saturating_add(parts.len() as i64)
+    } else {
+        index
+    };
+    usize::try_from(place)
+        .ok()
+        .and_then(|place| parts.get(place))
+        .map(|part| Value::text(*part))
+        .ok_or_else(|| FnError::Failed(format!("no part {index}: there are {}", parts.len())))
+}
+
+fn substring(_: &mut Context<'_>, args: &[Value]) -> Answer {
+    let start = count(args, 1)?;
+    let whole = text(args, 0);
+    let rest = whole.chars().skip(start);
+    Ok(Value::text(match args.len() {
+        2 => rest.collect::<String>(),
+        _ => {
+            let wanted = "a whole number from `start` on";
+            let length = count(args, 2)?
+                .checked_sub(start)
+                .ok_or_else(|| FnError::argument(args, 2, wanted))?;
+            rest.take(length).collect()
+        }
+    }))
+}

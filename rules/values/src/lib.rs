@@ -1,0 +1,33 @@
+//! The values of Tidemill's SQL: what they are, how they are written down, what operators and functions
+//! make of them. Nothing here reads a clock, draws a random number or knows the agent: whoever calls
+//! says what time it is, so that the same call gives the same value on every machine.
+
+mod map;
+mod value;
+
+mod binary;
+mod json;
+
+mod cast;
+mod ops;
+
+mod function;
+mod registry;
+
+mod functions;
+
+pub use binary::{
+    DecodeError, ENCODED_BYTES_MAX, EncodeError, NESTING_MAX, decode, encode, encode_into,
+};
+pub use cast::{CastError, FieldType, cast, convert};
+pub use function::{
+    Arity, Cache, Context, FnError, Function, Group, Kind, Nulls, Purity, VALUE_BYTES_MAX,
+};
+pub use json::{JsonError, from_json, number_text, to_json, write_json};
+pub use map::Map;
+pub use ops::{
+    BinaryOp, OpError, between, binary, case_equal, contains, field, index, like, negate, not,
+    order, slice, total_order,
+};
+pub use registry::{by_number, call, functions, lookup, nearest, step};
+pub use value::{List, Value};

@@ -1,0 +1,355 @@
+//! One value. Clones are cheap: whatever can be long stands behind a counter.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::Map;
+use crate::cast::{float_text, int_of};
+use crate::json::{to_json, write_start};
+
+/// What an expression gives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Value {
+    /// Nothing: a missing column and a JSON `null` are the same.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number, written without fraction or exponent.
+    Int(i64),
+    /// Any other number. NaN is always the same NaN if [`Value::float`] made it.
+    Float(f64),
+    /// A moment, in milliseconds since 1970.
+    Datetime(i64),
+    /// Text.
+    Text(Arc<str>),
+    /// Bytes that need not be text.
+    Bytes(Arc<[u8]>),
+    /// Values in order.
+    List(Arc<List>),
+    /// Named values in the order in which they were first set.
+    Map(Arc<Map>),
+}
+
+impl Value {
+    /// A number whose NaN has one bit pattern, so that state and output are the same on every CPU.
+    pub fn float(value: f64) -> Self {
+        Self::Float(if value.is_nan() { f64::NAN } else { value })
+    }
+
+    /// Text.
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// Bytes.
+    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+
+    /// A list.
+    pub fn list(values: Vec<Value>) -> Self {
+        Self::List(Arc::new(List::from(values)))
+    }
+
+    /// An object.
+    pub fn map(map: Map) -> Self {
+        Self::Map(Arc::new(map))
+    }
+
+    /// Whether there is nothing.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// Whether a condition holds: only `true` does.
+    pub fn is_true(&self) -> bool {
+        matches!(self, Self::Bool(true))
+    }
+
+    /// The type's name, as messages and `CREATE STREAM` write it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Int(_) => "bigint",
+            Self::Float(_) => "float",
+            Self::Datetime(_) => "datetime",
+            Self::Text(_) => "string",
+            Self::Bytes(_) => "bytea",
+            Self::List(_) => "array",
+            Self::Map(_) => "struct",
+        }
+    }
+
+    /// The number, if this is one.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            // Beyond 2^53 the nearest number that there is.
+            Self::Int(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is text.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is a list.
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match self {
+            Self::List(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The object, if this is one.
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Self::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether both are the same value: numbers by what they amount to, so that 3 and 3.0 are the same,
+    /// lists and objects by what is in them. `==` tells 3 from 3.0.
+    pub fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(a), Self::Float(b)) | (Self::Float(b), Self::Int(a)) => {
+                b.fract() == 0.0 && int_of(*b) == Some(*a)
+            }
+            (Self::Float(a), Self::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (Self::List(a), Self::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.same(b))
+            }
+            (Self::Map(a), Self::Map(b)) => {
+                a.len() == b.len()
+                    && a.iter()
+                        .all(|(name, value)| b.get(name).is_some_and(|other| value.same(other)))
+            }
+            (a, b) => a == b,
+        }
+    }
+
+    /// The value as text, as `concat` and `cast` make it: text as it is, nothing as nothing, lists and
+    /// objects as JSON.
+    pub fn to_text(&self) -> Arc<str> {
+        match self {
+            Self::Null => "".into(),
+            Self::Text(text) => text.clone(),
+            Self::Float(number) => float_text(*number).into(),
+            Self::Datetime(ms) => crate::functions::rfc3339(*ms).into(),
+            Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
+            other => to_json(other).into(),
+        }
+    }
+
+    /// Type and value as messages show them, cut where it is long: `string "abc"`.
+    pub fn shown(&self) -> String {
+        const LONG: usize = 40;
+        if self.is_null() {
+            return "null".to_owned();
+        }
+        let mut json = String::new();
+        write_start(self, LONG, &mut json);
+        match json.char_indices().nth(LONG) {
+            Some((end, _)) => {
+                let start = json.get(..end).unwrap_or_default();
+                format!("{} {start}…", self.type_name())
+            }
+            None => format!("{} {json}", self.type_name()),
+        }
+    }
+
+    /// About how many bytes the value has when it is written down; a part that is shared counts each
+    /// time. Known without a walk through the value.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 1,
+            Self::Int(_) | Self::Float(_) | Self::Datetime(_) => 8,
+            Self::Text(text) => text.len() + 2,
+            Self::Bytes(bytes) => bytes.len() + 2,
+            Self::List(list) => list.size,
+            Self::Map(map) => map.size(),
+        }
+    }
+
+    /// How deep lists and objects lie in each other, at most; 0 for anything else. Known without a walk
+    /// through the value.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::List(list) => list.depth,
+            Self::Map(map) => map.depth(),
+            _ => 0,
+        }
+    }
+
+    /// Appends bytes that are the same exactly if the values are [`Value::same`].
+    pub(crate) fn identity(&self, out: &mut Vec<u8>) {
+        let tagged = |tag: u8, bytes: &[u8], out: &mut Vec<u8>| {
+            out.push(tag);
+            out.extend((bytes.len() as u64).to_le_bytes());
+            out.extend(bytes);
+        };
+        match self {
+            Self::Null => out.push(0),
+            Self::Bool(value) => out.extend([1, (*value).into()]),
+            Self::Int(number) => tagged(2, &number.to_le_bytes(), out),
+            Self::Float(number) => match int_of(*number).filter(|_| number.fract() == 0.0) {
+                Some(whole) => tagged(2, &whole.to_le_bytes(), out),
+                None if number.is_nan() => out.push(3),
+                None => tagged(4, &number.to_bits().to_le_bytes(), out),
+            },
+            Self::Datetime(ms) => tagged(5, &ms.to_le_bytes(), out),
+            Self::Text(text) => tagged(6, text.as_bytes(), out),
+            Self::Bytes(bytes) => tagged(7, bytes, out),
+            Self::List(list) => {
+                tagged(8, &(list.len() as u64).to_le_bytes(), out);
+                for value in list.iter() {
+                    value.identity(out);
+                }
+            }
+            Self::Map(map) => {
+                tagged(9, &(map.len() as u64).to_le_bytes(), out);
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_unstable_by_key(|(name, _)| *name);
+                for (name, value) in entries {
+                    tagged(6, name.as_bytes(), out);
+                    value.identity(out);
+                }
+            }
+        }
+    }
+}
+
+/// Values in order, with what is known of all of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct List {
+    values: Vec<Value>,
+    size: usize,
+    depth: usize,
+}
+
+impl From<Vec<Value>> for List {
+    fn from(values: Vec<Value>) -> Self {
+        let sizes = values.iter().map(Value::size);
+        let depth = values.iter().map(Value::depth).max();
+        Self {
+            size: sizes.fold(2, usize::saturating_add),
+            depth: depth.unwrap_or(0) + 1,
+            values,
+        }
+    }
+}
+
+impl Deref for List {
+    type Target = [Value];
+
+    fn deref(&self) -> &[Value] {
+        &self.values
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::float(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<Vec<Value>> for Value {
+    fn from(values: Vec<Value>) -> Self {
+        Self::list(values)
+    }
+}
+
+impl From<Map> for Value {
+    fn from(map: Map) -> Self {
+        Self::map(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::from_json;
+
+    #[test]
+    fn the_same_values_have_the_same_identity() {
+        let values = [
+            "null",
+            "false",
+            "true",
+            "0",
+            "-0.0",
+            "3",
+            "3.0",
+            "3.5",
+            "\"3\"",
+            "9007199254740993",
+            "9007199254740992.0",
+            "[]",
+            "[[]]",
+            "[1, 2]",
+            "[1, 2.0]",
+            "[\"1\", 2]",
+            "{}",
+            r#"{"a": 1, "b": 2}"#,
+            r#"{"b": 2.0, "a": 1}"#,
+            r#"{"a": 1}"#,
+            r#"{"ab": 1}"#,
+            "[\"ab\", \"\"]",
+            "[\"a\", \"b\"]",
+        ]
+        .map(|json| from_json(json.as_bytes()).unwrap());
+        let identity = |value: &Value| {
+            let mut bytes = Vec::new();
+            value.identity(&mut bytes);
+            bytes
+        };
+        for a in &values {
+            for b in &values {
+                assert_eq!(a.same(b), identity(a) == identity(b), "{a:?} {b:?}");
+            }
+        }
+        let nan = Value::Float(f64::NAN);
+        assert!(nan.same(&nan));
+    }
+
+    #[test]
+    fn messages_show_types_and_cut_what_is_long() {
+        assert_eq!(Value::Null.shown(), "null");
+        assert_eq!(Value::from("a\"b").shown(), r#"string "a\"b""#);
+        assert_eq!(Value::from(2.0).shown(), "float 2");
+        let long = Value::from("x".repeat(100)).shown();
+        assert_eq!(long, format!("string \"{}…", "x".repeat(39)));
+    }
+}

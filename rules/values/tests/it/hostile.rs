@@ -1,0 +1,205 @@
+//! No arguments make a function or an operator panic, give more than a result may have, or take long.
+
+use std::time::{Duration, Instant};
+
+use tidemill_values::{
+    BinaryOp, Cache, Context, Function, Kind, Map, NESTING_MAX, VALUE_BYTES_MAX, Value, between,
+    binary, call, cast, contains, convert, decode, encode, field, functions, index, like, negate,
+    not, order, slice, step, to_json, total_order,
+};
+
+fn extremes() -> Vec<Value> {
+    let map: Map = [("key", Value::from("a")), ("value", Value::Null)]
+        .into_iter()
+        .collect();
+    let deep = (0..NESTING_MAX).fold(Value::Null, |inner, _| Value::list(vec![inner]));
+    let mut values = vec![
+        Value::Null,
+        Value::Bool(true),
+        Value::Int(0),
+        Value::Int(-1),
+        Value::Int(2),
+        Value::Int(400_000),
+        Value::Int(i64::MIN),
+        Value::Int(i64::MAX),
+        Value::Float(0.5),
+        Value::Float(-0.0),
+        Value::Float(1e300),
+        Value::Float(f64::INFINITY),
+        Value::Float(f64::NAN),
+        Value::Datetime(i64::MAX),
+        Value::Datetime(i64::MIN),
+        Value::Datetime(8_210_266_876_799_999), // the last moment of chrono's calendar
+        Value::Datetime(-8_334_601_228_800_000), // and its first
+        Value::bytes(vec![0xff; 3]),
+        Value::list(Vec::new()),
+        Value::list(vec![
+            Value::Int(1),
+            Value::from("a"),
+            Value::Null,
+            Value::Float(f64::NAN),
+        ]),
+        Value::list(vec![Value::map(map.clone()), Value::map(map.clone())]),
+        Value::map(Map::new()),
+        Value::map(map),
+        deep,
+    ];
+    let texts = [
+        "",
+        "a",
+        "中国",
+        "\\",
+        "'",
+        "%",
+        "-",
+        "0x",
+        "$",
+        "$..*",
+        "$[? @ > 1]",
+        "(a*)*b",
+        "base64",
+        "zlib",
+        "gzip",
+        "flate",
+        "bigint",
+        "datetime",
+        "UTC",
+        "topic",
+        "abs",
+        "-9223372036854775808",
+        "2024-05-01T08:30:00Z",
+        "-262143-01-01",
+        "99999999999h",
+        "yyyyMMddHHmmssSSSXXX",
+        "en_US",
+    ];
+    values.extend(texts.map(Value::from));
+    values.push(Value::from("a".repeat(300_000)));
+    values.push(Value::list(vec![Value::Int(7); 50_000]));
+    values
+}
+
+fn with_context<T>(run: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    let mut cache = Cache::new();
+    let meta = Map::new();
+    run(&mut Context {
+        now_ms: i64::MAX,
+        rule: "r",
+        rule_start_ms: i64::MIN,
+        topic: "t",
+        meta: &meta,
+        random: &mut || u64::MAX,
+        cache: &mut cache,
+    })
+}
+
+/// Arguments that make each value stand at each place, beside a few others.
+fn arguments(values: &[Value], count: usize) -> Vec<Vec<Value>> {
+    let mut seed = 7_u64;
+    let mut any = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        values[(seed >> 33) as usize % values.len()].clone()
+    };
+    let mut all = Vec::new();
+    for value in values {
+        for place in 0..count {
+            for _ in 0..2 {
+                let mut args: Vec<Value> = (0..count).map(|_| any()).collect();
+                args[place] = value.clone();
+                all.push(args);
+            }
+        }
+    }
+    all
+}
+
+fn counts(function: &Function) -> std::ops::RangeInclusive<usize> {
+    function.arity.min.max(1)..=function.arity.max.unwrap_or(function.arity.min + 2).max(1)
+}
+
+fn sound(name: &str, value: &Value) {
+    assert!(value.size() <= VALUE_BYTES_MAX, "{name}");
+    assert!(value.depth() <= NESTING_MAX, "{name}");
+    let encoded = encode(value).unwrap();
+    assert_eq!(
+        encode(&decode(&encoded).unwrap()).unwrap(),
+        encoded,
+        "{name}"
+    );
+    to_json(value);
+}
+
+#[test]
+fn no_arguments_make_a_function_panic() {
+    let values = extremes();
+    let mut slowest = (Duration::ZERO, "");
+    for function in functions() {
+        for args in counts(function).flat_map(|count| arguments(&values, count)) {
+            let begun = Instant::now();
+            match function.kind {
+                Kind::Analytic => {
+                    for state in [&Value::Null, &args[0]] {
+                        if let Ok((state, value)) = step(function, state, &args, true) {
+                            sound(function.name, &state);
+                            sound(function.name, &value);
+                        }
+                    }
+                }
+                _ => {
+                    if let Ok(value) = with_context(|context| call(function, context, &args)) {
+                        sound(function.name, &value);
+                    }
+                }
+            }
+            slowest = slowest.max((begun.elapsed(), function.name));
+        }
+    }
+    assert!(slowest.0 < Duration::from_secs(5), "{slowest:?}");
+}
+
+#[test]
+fn no_operands_make_an_operator_panic() {
+    let values = extremes();
+    for a in &values {
+        let _ = (negate(a), not(a), field(a, "key"));
+        for kind in tidemill_values::FieldType::ALL {
+            let _ = (cast(a, kind), convert(a, kind));
+        }
+        for b in &values {
+            for op in BinaryOp::ALL {
+                let _ = binary(op, a, b);
+            }
+            let _ = (
+                index(a, b),
+                contains(a, b, false),
+                order(a, b),
+                like(a, b, true),
+            );
+            assert_eq!(total_order(a, b), total_order(b, a).reverse());
+            for c in values.iter().take(16) {
+                let _ = (
+                    slice(a, Some(b), Some(c)),
+                    slice(a, None, Some(b)),
+                    between(c, a, b, false),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_that_doubles_and_doubles_is_refused() {
+    let concat = tidemill_values::lookup("array_create").unwrap();
+    let mut value = Value::from("a");
+    let refused = (0..64).find(|_| {
+        let args = [value.clone(), value.clone()];
+        match with_context(|context| call(concat, context, &args)) {
+            Ok(next) => {
+                value = next;
+                false
+            }
+            Err(_) => true,
+        }
+    });
+    assert!(refused.is_some_and(|times| times < 20), "{refused:?}");
+}
