@@ -62,7 +62,7 @@ impl Cron {
             *field = &weekdays;
         }
         let schedule = cron::Schedule::from_str(&fields.join(" "))
-            .map_err(|error| error.to_string().replace('\n', " ").trim().to_owned())?;
+            .map_err(|error| reason(&error.to_string()))?;
         Ok(Self {
             schedule,
             is_steady,
@@ -75,6 +75,14 @@ impl Cron {
         let slot = self.schedule.after(&before).next()?;
         Some(slot.timestamp())
     }
+}
+
+/// The last line of the crate's text, which draws the expression before.
+fn reason(text: &str) -> String {
+    let line = text.lines().last().unwrap_or(text).trim();
+    line.trim_start_matches(['^', ' '])
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 /// The crate takes a step of nothing.
@@ -91,6 +99,9 @@ fn check_steps(field: &str) -> Result<(), String> {
 
 /// The field of weekdays by name: in crontab Sunday is 0 and 7, for the crate it is 1.
 fn weekdays(field: &str) -> Result<String, String> {
+    if let "*" | "?" = field {
+        return Ok("*".to_owned());
+    }
     let mut names = Vec::new();
     for part in field.split(',') {
         let (range, step) = match part.split_once('/') {
