@@ -77,12 +77,17 @@ impl Cron {
     }
 }
 
-/// The last line of the crate's text, which draws the expression before.
+/// What the crate says: it draws the expression and a caret, and has a reason for some mistakes only.
 fn reason(text: &str) -> String {
-    let line = text.lines().last().unwrap_or(text).trim();
-    line.trim_start_matches(['^', ' '])
-        .trim_end_matches('.')
-        .to_owned()
+    let line = text.lines().last().unwrap_or(text);
+    let said = line.trim().trim_start_matches(['^', ' ']);
+    match (said.trim_end_matches('.'), line.find('^')) {
+        ("", Some(at)) => {
+            let rest = text.lines().next().and_then(|drawn| drawn.get(at..));
+            format!("{:?} is not understood", rest.unwrap_or_default())
+        }
+        (said, _) => said.to_owned(),
+    }
 }
 
 /// The crate takes a step of nothing.

@@ -140,7 +140,7 @@ fn rule_next_says_when_a_schedule_is_due() {
             &["0 0 0 1 1 ? 2028", "--from", "2029-01-01T00:00:00Z"],
             "is not due any more",
         ),
-        (&["0 61 * * * *"], "\"61\" is no minute"),
+        (&["0 61 * * * *"], "Minutes must be less than"),
         (&["*/5 * * * *"], "write \"0 */5 * * * *\""),
         (&["@daily", "--zone", "Berlin"], "no time zone"),
         (&["@daily", "--from", "today"], "write it as 2026-"),
