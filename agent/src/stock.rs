@@ -8,12 +8,32 @@ const MODULES: &[(&str, &[u8])] = &[
         include_bytes!("../../rules/stock/wasm/average.wasm"),
     ),
     (
+        "convert",
+        include_bytes!("../../rules/stock/wasm/convert.wasm"),
+    ),
+    (
         "deadband",
         include_bytes!("../../rules/stock/wasm/deadband.wasm"),
     ),
     (
         "debounce",
         include_bytes!("../../rules/stock/wasm/debounce.wasm"),
+    ),
+    (
+        "ewma",
+        include_bytes!("../../rules/stock/wasm/ewma.wasm"),
+    ),
+    (
+        "moving-average",
+        include_bytes!("../../rules/stock/wasm/moving_average.wasm"),
+    ),
+    (
+        "rate-limit",
+        include_bytes!("../../rules/stock/wasm/rate_limit.wasm"),
+    ),
+    (
+        "report-by-exception",
+        include_bytes!("../../rules/stock/wasm/report_by_exception.wasm"),
     ),
     (
         "threshold",

@@ -1,0 +1,78 @@
+//! `report-by-exception`: passes an event when its value has moved far enough from the last one sent, and sends the latest one anyway after a
+//! silence. A sensor that has stopped is noticed. Where the value comes from is said by the rule.
+#![no_std]
+
+use tidemill_sdk::{Code, event, state, timer};
+
+/// Room for a payload that is kept. A longer one is an error of the rule, and the event becomes a dead letter.
+const PAYLOAD_BYTES_MAX: usize = 4096;
+
+/// The name of the state entry with the latest payload that was not sent.
+const LATEST: &[u8] = b"latest";
+
+/// The timer that runs since something was sent.
+const SILENCE: i32 = 0;
+
+#[tidemill_sdk::function(
+    outputs(out, silent),
+    config(band: f64 = 0, percent: f64 = 0, max_silence_ms: f64 = 60000),
+    slots(reports, last, pending, latest),
+    state_bytes = 4352,
+    tests = r#"[{"in": {"value": 20}, "out": [{"port": "out", "pass": true}]}, {"in": {}, "out": []}]"#
+)]
+fn report_by_exception(value: Option<f64>) -> Result<bool, Code> {
+    let Some(value) = value else {
+        return Ok(false);
+    };
+    // Nothing was sent yet, or the silence was reported: what comes now is news.
+    let first = !slot::REPORTS.is_set();
+    if first || has_moved(value) {
+        if slot::PENDING.is_set() {
+            state::remove(LATEST)?;
+        }
+        sent(value)?;
+        return Ok(true);
+    }
+    if cfg::max_silence_ms() > 0.0 {
+        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        state::put(LATEST, event::payload(&mut payload)?)?;
+        slot::PENDING.set_flag(true);
+        slot::LATEST.set(value);
+    }
+    Ok(false)
+}
+
+fn has_moved(value: f64) -> bool {
+    let last = slot::LAST.get();
+    let distance = (value - last).abs();
+    let (band, percent) = (cfg::band(), cfg::percent());
+    let relative = percent > 0.0 && distance > last.abs() * percent / 100.0;
+    // With neither given the band is 0: any change counts.
+    let absolute = (band > 0.0 || percent <= 0.0) && distance > band;
+    relative || absolute
+}
+
+fn sent(value: f64) -> Result<(), Code> {
+    slot::REPORTS.set_flag(true);
+    slot::PENDING.set_flag(false);
+    slot::LAST.set(value);
+    let silence = cfg::max_silence_ms();
+    if silence > 0.0 {
+        timer::set(SILENCE, silence as u32)?;
+    }
+    Ok(())
+}
+
+#[tidemill_sdk::on_timer]
+fn silence(_id: i32) -> Result<(), Code> {
+    if !slot::PENDING.is_set() {
+        slot::REPORTS.set_flag(false);
+        // A rule may leave the port unbound.
+        port::SILENT.emit_f64(slot::LAST.get()).ok();
+        return Ok(());
+    }
+    let mut payload = [0; PAYLOAD_BYTES_MAX];
+    port::OUT.emit(state::get(LATEST, &mut payload)?)?;
+    state::remove(LATEST)?;
+    sent(slot::LATEST.get())
+}
