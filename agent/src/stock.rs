@@ -19,10 +19,7 @@ const MODULES: &[(&str, &[u8])] = &[
         "debounce",
         include_bytes!("../../rules/stock/wasm/debounce.wasm"),
     ),
-    (
-        "ewma",
-        include_bytes!("../../rules/stock/wasm/ewma.wasm"),
-    ),
+    ("ewma", include_bytes!("../../rules/stock/wasm/ewma.wasm")),
     (
         "moving-average",
         include_bytes!("../../rules/stock/wasm/moving_average.wasm"),
