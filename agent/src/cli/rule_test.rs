@@ -1,6 +1,8 @@
 //! `tidemill rule test`: a rule on events from a file, under a virtual clock, through the very mill
 //! that a gateway runs.
 
+mod expect;
+
 use std::io::{BufRead, Read as _, Write as _};
 use std::path::PathBuf;
 
@@ -10,6 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use self::expect::Expected;
 use super::Failure;
 use super::rule_build::install;
 use crate::clock::Now;
@@ -31,8 +34,14 @@ Examples:
   tidemill rule test overheat.toml --events events.jsonl
   tidemill rule test average.toml --events events.jsonl --until 1541152490000
   tidemill rule test mine.toml --events - --cold < events.jsonl
+  tidemill rule test overheat.toml --events events.jsonl > expected.jsonl
+  tidemill rule test overheat.toml --events events.jsonl --expect expected.jsonl
 
-Exit codes: 0 it ran, also where nothing came out; 2 rule, module or file is wrong or refused"#;
+With --expect the differences are written instead of the results; nothing if there are none. Lines
+are compared as JSON: blanks, the order of members, and 3 or 3.0 are of no matter.
+
+Exit codes: 0 it ran, also where nothing came out; 1 something else came than --expect says; 2 rule,
+module or file is wrong or refused"#;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -57,6 +66,9 @@ pub(super) struct Options {
     /// Write the emissions of a rule in SQL as lists
     #[arg(long)]
     array: bool,
+    /// Compare the results with this file, and show how they differ
+    #[arg(long, value_name = "FILE.jsonl")]
+    expect: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,6 +112,7 @@ enum ResultLine<'a> {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let events = read_events(options)?;
+    let expected = options.expect.as_deref().map(Expected::read).transpose()?;
     let bound = install(&options.rule, |rule| {
         let lateness = options.lateness.map(crate::clock::signed);
         for stream in &mut rule.streams {
@@ -127,6 +140,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let mut run = Run {
         mill,
         out: std::io::stdout().lock(),
+        kept: expected.is_some().then(Vec::new),
         outputs: Vec::new(),
         counts: Counts::default(),
         array: options.array,
@@ -145,7 +159,10 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     run.advance(until)?;
     run.step(until, Input::Tick)?;
     run.summary()?;
-    Ok(())
+    match expected {
+        Some(expected) => run.compare(&expected),
+        None => Ok(()),
+    }
 }
 
 /// How long before the clock starts events may have happened: recordings may be old, and late.
@@ -171,6 +188,8 @@ struct Counts {
 struct Run<'a> {
     mill: Mill,
     out: std::io::StdoutLock<'a>,
+    /// The results, where they are to be compared and not written.
+    kept: Option<Vec<String>>,
     outputs: Vec<Output>,
     counts: Counts,
     /// Whether what goes out together is one line.
@@ -253,7 +272,7 @@ impl Run<'_> {
                 _ => continue,
             };
             let line = line.map_err(|error| Failure::Failed(error.into()))?;
-            writeln!(self.out, "{line}")?;
+            self.write(line)?;
         }
         self.gathered()
     }
@@ -277,8 +296,30 @@ impl Run<'_> {
             payload: &payload,
         };
         let line = serde_json::to_string(&line).map_err(|error| Failure::Failed(error.into()))?;
-        writeln!(self.out, "{line}")?;
+        self.write(line)
+    }
+
+    fn write(&mut self, line: String) -> Result<(), Failure> {
+        match &mut self.kept {
+            Some(kept) => kept.push(line),
+            None => writeln!(self.out, "{line}")?,
+        }
         Ok(())
+    }
+
+    fn compare(&mut self, expected: &Expected) -> Result<(), Failure> {
+        let kept = self.kept.take().unwrap_or_default();
+        let (text, count) = expected.compare(&kept)?;
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()?;
+        let count = match count {
+            0 => return Ok(()),
+            1 => "1 difference".to_owned(),
+            _ => format!("{count} differences"),
+        };
+        Err(Failure::Failed(anyhow::anyhow!(
+            "{count} to what is expected"
+        )))
     }
 
     fn summary(&mut self) -> Result<(), Failure> {

@@ -119,6 +119,64 @@ fn a_summary_stands_on_standard_error_and_nothing_comes_out_is_no_failure() {
 }
 
 #[test]
+fn results_are_compared_with_what_is_expected_as_json() {
+    let bench = Bench::new(THRESHOLD);
+    let events =
+        lines("1 s/d1 {\"t\":51}\n2 s/d1 {\"t\":52}\n3 s/d1 {\"t\":\"53\"}\n4 s/d1 {\"t\":54}");
+    let compare = |expected: &str| {
+        bench.write("expected.jsonl", expected);
+        bench.run(&events, &["--expect", "expected.jsonl"])
+    };
+    let came = bench.run(&events, &[]).out;
+    for expected in [
+        came.clone(),
+        came.replace("\"t\":51", "\"t\" : 51.0")
+            .replace('\n', "\n\n"),
+    ] {
+        let ran = compare(&expected);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{ran:?}");
+        assert!(ran.err.starts_with("4 events, 3 emissions"), "{ran:?}");
+    }
+
+    let (first, rest) = came.split_once('\n').unwrap();
+    let (second, rest) = rest.split_once('\n').unwrap();
+    let changed = second.replace("{\"t\":52}", "{\"t\":52.5,\"u\":[1]}");
+    let ran = compare(&format!("{first}\n{changed}\n{rest}"));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let expected = format!(
+        "expected.jsonl:2: differs\n  expected  {changed}\n  got       {second}\n  \
+         /payload/t: 52 instead of 52.5\n  /payload/u: [1] is missing\n"
+    );
+    assert_eq!(ran.out, expected);
+    assert!(
+        ran.err
+            .ends_with("error: 1 difference to what is expected\n"),
+        "{ran:?}"
+    );
+
+    // A line too few and a line too many do not upset those between.
+    let ran = compare(&format!("{second}\n{rest}{{\"at\":5}}"));
+    let expected = format!(
+        "expected.jsonl: before its first line came\n  got       {first}\n\
+         expected.jsonl:4: did not come\n  expected  {{\"at\":5}}\n"
+    );
+    assert_eq!((ran.code, ran.out), (Some(1), expected));
+    let ran = compare("");
+    assert_eq!((ran.code, ran.out.lines().count()), (Some(1), 8), "{ran:?}");
+    for (text, reason) in [
+        ("{}\n{", "expected.jsonl:2: EOF"),
+        ("1 2", "expected.jsonl:1: trailing"),
+    ] {
+        let ran = compare(text);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        assert!(ran.err.contains(reason), "{ran:?}");
+    }
+    let ran = bench.run(&events, &["--expect", "gone.jsonl"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("gone.jsonl: cannot be read"), "{ran:?}");
+}
+
+#[test]
 fn dead_letters_stand_between_results_with_their_reason() {
     Bench::new(THRESHOLD).check(
         "1 s/d1 {\"t\":51}

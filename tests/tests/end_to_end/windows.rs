@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tidemill_tests::Gateway;
 
-use crate::support::{PASS, balanced, broker, listener, rule, sensor};
+use crate::support::{PASS, balanced, broker, ledger, listener, rule, sensor};
 
 fn average(tumbling: &str) -> String {
     let text = rule("\"sensors/+/env\"", "stock = \"average\"", "averages/{key}");
@@ -156,4 +156,114 @@ fn a_window_fires_once_with_all_its_events_over_kill_9() {
     };
     assert_eq!(rows, "next");
     assert_eq!(balanced(&gateway.stop(), "rows"), 41);
+}
+
+/// A rule in SQL over all sensors, which sends to `topic`.
+fn sql(statement: &str, topic: &str) -> String {
+    format!(
+        "[on]\nmqtt = [\"sensors/+/env\"]\n[function]\nsql = \"{statement}\"\n\
+         [ports.out]\nto = \"local\"\ntopic = \"{topic}\"\n"
+    )
+}
+
+#[test]
+fn a_filter_in_sql_passes_what_where_lets_through() {
+    let broker = broker();
+    let mut gateway = Gateway::new(broker.port(), "");
+    let statement = "SELECT device, temperature * 2 AS twice FROM input WHERE temperature > :limit";
+    let rule = sql(statement, "hot") + "[params]\nlimit = 50\n";
+    gateway.rule("hot", &rule);
+    gateway.start();
+    let mut hot = listener(&broker, "hot");
+    let mut sensor = sensor(&broker);
+    for temperature in 46..56 {
+        let event = format!("{{\"device\":\"d1\",\"temperature\":{temperature}}}");
+        sensor.publish("sensors/d1/env", event.as_bytes(), 1, false);
+    }
+    let rows: Vec<_> = hot
+        .receive_texts(5)
+        .into_iter()
+        .map(|(_, row)| row)
+        .collect();
+    let expected: Vec<_> = (51..56)
+        .map(|t| format!("{{\"device\":\"d1\",\"twice\":{}}}", t * 2))
+        .collect();
+    assert_eq!(rows, expected);
+    let log = gateway.stop();
+    assert_eq!(balanced(&log, "hot"), 10);
+    assert_eq!(ledger(&log, "hot", "filtered"), 5);
+}
+
+/// Sends events in four parts with a kill between each two, and reads the one window that comes:
+/// `statement` tells `n`, `total`, `start` and `finish` of 20 seconds.
+fn a_window_over_kills(statement: &str) {
+    const LENGTH_MS: u64 = 20_000;
+    // In a window that is about to end anyway, two would be right.
+    let passed = || {
+        let now = std::time::SystemTime::now();
+        now.duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_millis() as u64
+            % LENGTH_MS
+    };
+    while passed() > LENGTH_MS / 2 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let broker = broker();
+    let mut gateway = Gateway::new(broker.port(), "");
+    gateway.rule("sums", &sql(statement, "windows"));
+    gateway.module("pass", PASS);
+    let pass = rule("\"sensors/+/env\"", "wasm = \"pass.wasm\"", "taken");
+    gateway.rule("pass", &pass);
+    gateway.start();
+    let mut windows = listener(&broker, "windows");
+    let mut taken = listener(&broker, "taken");
+    let mut sensor = sensor(&broker);
+    for kill in 0..4 {
+        for number in 0..10 {
+            let event = format!("{{\"device\":\"d1\",\"v\":{}}}", 10 * kill + number);
+            sensor.publish("sensors/d1/env", event.as_bytes(), 1, false);
+        }
+        if kill < 3 {
+            if kill == 1 {
+                // All are committed; else some are, some are acknowledged, some neither.
+                taken.receive_texts(10);
+            }
+            gateway.kill();
+            gateway.start();
+        }
+    }
+    let window = read(windows.receive_texts(1)).remove(0);
+    assert_eq!(
+        (&window["n"], &window["total"]),
+        (&40.into(), &780.into()),
+        "{window}"
+    );
+    let edge = |name: &str| window[name].as_u64().unwrap();
+    assert_eq!(edge("finish") - edge("start"), LENGTH_MS, "{window}");
+    // The next window has nothing of this one, and nothing came in between.
+    sensor.publish("sensors/d1/env", b"{\"device\":\"d1\",\"v\":5}", 1, false);
+    let next = read(windows.receive_texts(1)).remove(0);
+    assert_eq!(
+        (&next["n"], &next["total"]),
+        (&1.into(), &5.into()),
+        "{next}"
+    );
+    assert_eq!(balanced(&gateway.stop(), "sums"), 41);
+}
+
+#[test]
+fn a_folded_tumbling_window_in_sql_fires_once_over_kill_9() {
+    a_window_over_kills(
+        "SELECT device, count(*) AS n, sum(v) AS total, window_start() AS start, window_end() AS finish \
+         FROM input GROUP BY device, TUMBLINGWINDOW(ss, 20)",
+    );
+}
+
+#[test]
+fn a_tumbling_window_of_rows_in_sql_fires_once_over_kill_9() {
+    a_window_over_kills(
+        "SELECT device, count(*) AS n, sum(v) AS total, median(v) AS middle, window_start() AS start, \
+         window_end() AS finish FROM input GROUP BY device, TUMBLINGWINDOW(ss, 20)",
+    );
 }
