@@ -7,6 +7,7 @@
 )]
 
 mod host;
+mod more;
 
 use host::Rule;
 
@@ -211,6 +212,11 @@ fn stock_functions_are_small_and_packed() {
         ("deadband", DEADBAND, 800, false),
         ("average", AVERAGE, 3000, true),
         ("debounce", DEBOUNCE, 3000, true),
+        ("rate-limit", more::RATE_LIMIT, 800, false),
+        ("moving-average", more::MOVING_AVERAGE, 3000, true),
+        ("ewma", more::EWMA, 1200, false),
+        ("convert", more::CONVERT, 800, false),
+        ("report-by-exception", more::REPORT, 3000, true),
     ] {
         assert!(wasm.len() <= most, "{name} has {} bytes", wasm.len());
         assert_eq!(tidemill_pack::pack(wasm).unwrap(), wasm, "{name}");

@@ -52,6 +52,20 @@ impl Rule {
         handler.unwrap().call(&mut self.store, value).unwrap()
     }
 
+    /// Calls the handler of a function without inputs.
+    pub(crate) fn any_event(&mut self) -> i32 {
+        let handler = self
+            .instance
+            .get_typed_func::<(), i32>(&self.store, "on_event");
+        handler.unwrap().call(&mut self.store, ()).unwrap()
+    }
+
+    /// Calls a typed handler that answers a number.
+    pub(crate) fn number(&mut self, value: f64) -> f64 {
+        let handler = self.instance.get_typed_func::<f64, f64>(&self.store, "f");
+        handler.unwrap().call(&mut self.store, value).unwrap()
+    }
+
     /// Calls the window's handler, and empties the pane's slots.
     pub(crate) fn close_window(&mut self) -> i32 {
         let handler = self
