@@ -247,7 +247,6 @@ impl Mill {
         });
         self.frame.event_ms = event.arrival_ms;
         self.frame.event = event;
-        self.frame.flags = flags(now, false, false);
         self.work(&route, now, out)
     }
 
@@ -264,6 +263,8 @@ impl Mill {
         } = self;
         frame.now = now;
         frame.in_seq = *in_seq;
+        // A rule with a time of its own changes both, for itself only.
+        let (event_ms, flags) = (frame.event_ms, flags(now, false, false));
         let decoded = if route.plan.is_empty() {
             Ok(())
         } else {
@@ -293,6 +294,7 @@ impl Mill {
                 continue;
             }
             frame.call = call;
+            (frame.event_ms, frame.flags) = (event_ms, flags);
             worked.wanted = true;
             let fate = active.event(stop, decoded.as_ref().copied(), frame, &mut step);
             if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {

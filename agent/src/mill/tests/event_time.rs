@@ -497,3 +497,32 @@ fn an_event_that_too_many_rules_would_keep_is_a_dead_letter_of_the_last() {
     // The others had no room to wait, so that they worked on it at once.
     assert_eq!(said.lines().count(), 2 + 4);
 }
+
+/// Says the time of each event, and what is known of that.
+const TELLS_TIME: &str = r#"(module
+  (import "tidemill1" "ev_i64" (func $ev (param i32) (result i64)))
+  (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
+  (func (export "on_event") (result i32)
+    (drop (call $emit (i32.const 0) (f64.convert_i64_s (call $ev (i32.const 0)))))
+    (drop (call $emit (i32.const 0) (f64.convert_i64_s (call $ev (i32.const 3)))))
+    (i32.const 0)))"#;
+
+#[test]
+fn the_time_of_one_rule_is_none_of_the_others_business() {
+    let (manifest, wat) = timed("lateness = \"0s\"", "");
+    let others = rule("z", "mqtt = [\"s/+\"]");
+    let mut bench = Bench::new(&[(manifest, wat), (others, TELLS_TIME)]);
+    let synced = Now {
+        quality: Quality::Synced,
+        ..bench.now
+    };
+    bench.now = synced;
+    bench
+        .event("s/a", &payload(50_000))
+        .event("s/a", &payload(1_000));
+    let said = std::mem::take(&mut bench.said);
+    let told: Vec<_> = said.lines().filter(|line| line.contains("out/z")).collect();
+    let arrival = format!("0 out/z/a {T}");
+    let one = [arrival.as_str(), "0 out/z/a 0"];
+    assert_eq!(told, [one, one].concat());
+}
