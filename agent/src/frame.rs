@@ -1,6 +1,8 @@
 //! What a function can see and touch during one call. The mill fills it, lends it to the function,
 //! and reads the effects back; it travels as one box, so that lending costs a pointer swap.
 
+use tidemill_abi::flag;
+
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::event::Event;
@@ -42,6 +44,13 @@ pub struct Frame {
     pub log_lines_free: u32,
     /// What the call asked for.
     pub effects: Effects,
+}
+
+impl Frame {
+    /// Whether the event came after its window had fired.
+    pub fn is_late(&self) -> bool {
+        i64::from(self.flags) & flag::LATE != 0
+    }
 }
 
 impl Default for Frame {

@@ -185,15 +185,24 @@ impl Active {
             return self.arrive(stop, decoded, frame, step);
         }
         frame.streams = stop.streams;
-        let fate = match self.try_event(stop, decoded, frame, step) {
-            Ok(fate) => fate,
-            Err(fault) => {
-                self.bury(fault, frame, step);
-                Fate::Dead
-            }
-        };
+        let fate = self.work_or_bury(stop, decoded, frame, step);
         self.ledger.enter(fate);
         fate
+    }
+
+    /// Works on the event in `frame`; what goes wrong makes a dead letter of it.
+    fn work_or_bury(
+        &mut self,
+        stop: &Stop,
+        decoded: Result<(), &DecodeError>,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Fate {
+        self.try_event(stop, decoded, frame, step)
+            .unwrap_or_else(|fault| {
+                self.bury(fault, frame, step);
+                Fate::Dead
+            })
     }
 
     fn try_event(

@@ -47,8 +47,6 @@ pub(in crate::mill) struct EventTime {
     late: Option<Arc<PortBinding>>,
     /// When a source is looked at that may be idle then.
     idle_at: Option<u64>,
-    /// The event at work came late.
-    is_late: bool,
 }
 
 impl EventTime {
@@ -68,7 +66,6 @@ impl EventTime {
             route: None,
             late,
             idle_at: None,
-            is_late: false,
         }
     }
 
@@ -77,9 +74,9 @@ impl EventTime {
         self.waiting > 0 || !self.due.is_empty()
     }
 
-    /// What was due until then is gone, as far as the event at work is concerned.
-    pub(super) fn gone_until(&self, allowed_late_ms: i64) -> i64 {
-        let current = self.watermark.current().filter(|_| self.is_late);
+    /// What was due until then is gone, as far as an event is concerned that came late, or did not.
+    pub(super) fn gone_until(&self, allowed_late_ms: i64, is_late: bool) -> i64 {
+        let current = self.watermark.current().filter(|_| is_late);
         current.map_or(i64::MIN, |current| current.saturating_sub(allowed_late_ms))
     }
 
@@ -204,24 +201,13 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
-        self.set_late(true);
         let holds = |window: Window| {
             let time = self.time.as_ref();
-            let gone_until = time.map(|time| time.gone_until(window.allowed_late_ms));
+            let gone_until = time.map(|time| time.gone_until(window.allowed_late_ms, true));
             window.allowed_late_ms > 0 && Some(window.last_end(frame.event_ms)) > gone_until
         };
-        let tried = self
-            .window
-            .is_some_and(holds)
-            .then(|| self.try_event(stop, decoded, frame, step));
-        self.set_late(false);
-        match tried {
-            None => {}
-            Some(Ok(fate)) => return fate,
-            Some(Err(fault)) => {
-                self.bury(fault, frame, step);
-                return Fate::Dead;
-            }
+        if self.window.is_some_and(holds) {
+            return self.work_or_bury(stop, decoded, frame, step);
         }
         let late = self.time.as_ref().and_then(|time| time.late.clone());
         if let Some(port) = late {
@@ -242,12 +228,6 @@ impl Active {
             }
         }
         Fate::Dropped("late")
-    }
-
-    fn set_late(&mut self, is_late: bool) {
-        if let Some(time) = &mut self.time {
-            time.is_late = is_late;
-        }
     }
 
     /// Works on the next of what the watermark has passed.
@@ -329,13 +309,7 @@ impl Active {
             true => Ok(()),
             false => route.plan.decode(&event.payload, decoded),
         };
-        let fate = match self.try_event(stop, decoded.as_ref().copied(), frame, step) {
-            Ok(fate) => fate,
-            Err(fault) => {
-                self.bury(fault, frame, step);
-                Fate::Dead
-            }
-        };
+        let fate = self.work_or_bury(stop, decoded.as_ref().copied(), frame, step);
         self.ledger.enter(fate);
     }
 

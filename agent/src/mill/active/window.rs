@@ -32,7 +32,7 @@ impl Active {
             return self.collect(window, moment, key, frame, step);
         }
         let mut fate = Fate::Filtered;
-        self.open_panes(window, moment, step);
+        self.open_panes(window, moment, frame, step);
         for at in 0..self.panes.len() {
             let Some(open) = self.panes.get(at).copied().filter(|o| o.holds(moment.at)) else {
                 continue;
@@ -49,7 +49,7 @@ impl Active {
     }
 
     /// Opens the panes that a moment belongs to, as far as they are not there.
-    pub(super) fn open_panes(&mut self, window: Window, moment: Moment, step: &mut Step<'_>) {
+    fn open_panes(&mut self, window: Window, moment: Moment, frame: &Frame, step: &mut Step<'_>) {
         let index = self.index;
         let Self { panes, time, .. } = self;
         match time {
@@ -57,7 +57,7 @@ impl Active {
                 step.due.insert(at_least_0(pane.due), What::Pane(index));
             }),
             Some(time) => {
-                let gone_until = time.gone_until(window.allowed_late_ms);
+                let gone_until = time.gone_until(window.allowed_late_ms, frame.is_late());
                 window.open(panes, moment, gone_until, |pane| {
                     time.look_at(pane.due, None)
                 });
@@ -133,7 +133,7 @@ impl Active {
             WindowKind::Tumbling | WindowKind::Hopping if rows.is_empty() => {}
             WindowKind::Session if rows.is_empty() => {}
             WindowKind::Tumbling | WindowKind::Hopping => {
-                self.open_panes(window, moment, step);
+                self.open_panes(window, moment, frame, step);
                 if self.panes.iter().any(|pane| pane.holds(moment.at)) {
                     self.put_rows(&rows, moment, key, frame);
                     self.fire_late(moment, key, frame, step);
