@@ -86,7 +86,7 @@ enum RuleCommand {
     Test(rule_test::Options),
     /// Show the plan and the code of a rule
     #[command(after_help = rule_explain::HELP)]
-    Explain(rule_explain::Options),
+    Explain(rule_build::Options),
     /// Write a rule in SQL to start with, and events for it
     #[command(after_help = rule_new::HELP)]
     New(rule_new::Options),

@@ -10,16 +10,17 @@ use crate::mill::BoundRule;
 use crate::rule::{Gateway, Rule};
 use crate::text::FileError;
 
-pub(super) const HELP: &str = "Example:
+pub(super) const HELP: &str = "Examples:
   tidemill rule build overheat.toml
+  tidemill rule build overheat.sql
 
 Exit codes: 0 the rule can be installed, 2 it cannot (the reason with file and line on standard error)";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// The rule's manifest
-    #[arg(value_name = "RULE.toml")]
-    rule: PathBuf,
+    /// The rule's manifest, or a file with one statement
+    #[arg(value_name = "RULE.toml|RULE.sql")]
+    pub(super) rule: PathBuf,
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {

@@ -1,10 +1,9 @@
 //! `tidemill rule explain`: the plan of a rule, what it reads and keeps, and its code as text.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use super::Failure;
-use super::rule_build::install;
+use super::rule_build::{Options, install};
 use crate::rule::FunctionSource;
 
 pub(super) const HELP: &str = "Examples:
@@ -12,13 +11,6 @@ pub(super) const HELP: &str = "Examples:
   tidemill rule explain overheat.sql
 
 Exit codes: 0 it was explained, 2 the rule cannot be installed (the reason with file and line on standard error)";
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Options {
-    /// The rule's manifest, or a file with one statement
-    #[arg(value_name = "RULE.toml|RULE.sql")]
-    rule: PathBuf,
-}
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let bound = install(&options.rule, |_| ())?;
