@@ -235,6 +235,16 @@ mod tests {
     }
 
     #[test]
+    fn an_identifier_that_comes_back_soon_was_settled_and_one_that_comes_late_was_not() {
+        for (events, known) in [(ROUND_EVENTS - 1, None), (ROUND_EVENTS, Some(1))] {
+            let mut receipts = Receipts::default();
+            receipts.insert(receipt(5, 7, 1));
+            receipts.insert(receipt(5, 9, 1 + events));
+            assert_eq!(receipts.repeats(5, 7), known, "{events} events later");
+        }
+    }
+
+    #[test]
     fn where_the_broker_begins_tells_what_was_settled() {
         let kept = || Receipts::restore(1, 0, [receipt(5, 7, 1), receipt(6, 8, 2)]);
         let mut receipts = kept();

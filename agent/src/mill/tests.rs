@@ -13,7 +13,7 @@ use crate::event::SubscriptionIds;
 use crate::install::{Installer, subscriptions};
 use crate::limits::FunctionLimits;
 use crate::rule::{Gateway, Rule};
-use crate::text::Source;
+use crate::text::{FileError, Source};
 
 const COUNTER: &str = r#"(module
     (import "tidemill1" "reg_get" (func $get (param i32) (result f64)))
@@ -67,6 +67,10 @@ fn rule(name: &str, on: &str) -> String {
 }
 
 fn bind(rules: &[(String, &str)]) -> Vec<BoundRule> {
+    try_bind(rules).unwrap()
+}
+
+fn try_bind(rules: &[(String, &str)]) -> Result<Vec<BoundRule>, FileError> {
     let dir = tempfile::tempdir().unwrap();
     let limits = FunctionLimits::default();
     let gateway = Gateway {
@@ -80,13 +84,13 @@ fn bind(rules: &[(String, &str)]) -> Vec<BoundRule> {
             path: dir.path().join("rule.toml"),
             text: manifest.clone(),
         };
-        let rule = Rule::parse(source, &gateway).unwrap();
+        let rule = Rule::parse(source, &gateway)?;
         std::fs::write(
             dir.path().join(format!("{}.wasm", rule.name)),
             wat::parse_str(wat).unwrap(),
         )
         .unwrap();
-        installer.install(rule, &["local"]).unwrap()
+        installer.install(rule, &["local"])
     };
     rules.iter().map(&mut bind).collect()
 }

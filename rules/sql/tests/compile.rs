@@ -184,6 +184,28 @@ fn deep_and_long_statements_end_in_an_error() {
     }
 }
 
+#[test]
+fn what_is_just_within_the_limits_compiles() {
+    let select = |item: String| format!("SELECT {item} FROM x");
+    let deep = |levels: usize| select("upper(".repeat(levels) + "a" + &")".repeat(levels));
+    let long = |bytes: usize| format!("SELECT a FROM x{}", " ".repeat(bytes - 15));
+    let joins = |streams: usize| {
+        let more = (1..streams).map(|n| format!(" CROSS JOIN s{n}"));
+        let more: String = more.collect();
+        format!("SELECT x.a FROM x{more} GROUP BY TUMBLINGWINDOW(ss, 1)")
+    };
+    for (within, beyond, reason) in [
+        (deep(99), deep(100), "nested deeper than 100"),
+        (long(32 * 1024), long(32 * 1024 + 1), "at most 32768 bytes"),
+        (joins(8), joins(9), "at most 8 streams"),
+    ] {
+        let compiled = compile(&within, &Options::default());
+        assert!(compiled.is_ok(), "{reason}: {:?}", compiled.err());
+        let error = compile(&beyond, &Options::default()).err().unwrap();
+        assert!(error.to_string().contains(reason), "{reason}: {error}");
+    }
+}
+
 /// Statements from the public cases, cut and mixed: each ends in a module that validates or in an error
 /// with a place inside of it.
 #[test]

@@ -73,10 +73,8 @@ fn lengths(rule: &Rule, spec: &WindowSpec) -> Result<Window, FileError> {
     let count = needed(count, kind == WindowKind::Count, "count", "count = 10")?;
     let every = given(table.every.as_ref(), spec.every).unwrap_or(count);
     let delay_ms = table.delay.as_ref().map_or(spec.delay_ms, |d| d.value);
-    if let Some(panes) = length_ms
-        .checked_div(hop_ms)
-        .filter(|panes| *panes > PANES_MAX)
-    {
+    let panes = length_ms.div_ceil(hop_ms.max(1));
+    if panes > PANES_MAX {
         let message = format!(
             "window: each event would belong to {panes} panes at a time; at most {PANES_MAX} are kept"
         );

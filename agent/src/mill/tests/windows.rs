@@ -338,6 +338,26 @@ fn lengths_of_the_rule_win_and_others_are_refused() {
         .event("s/a", "x")
         .at(1_000)
         .expect(&["50 out/w/a 0-50:x"]);
+    let hopping = windowed(r#"{"kind":"hopping","length_ms":10000,"hop_ms":1000,"rows":true}"#);
+    for (window, reason) in [
+        ("hopping = \"10s\"\nhop = \"10ms\"", None),
+        (
+            "hopping = \"10001ms\"\nhop = \"10ms\"",
+            Some("belong to 1001 panes at a time; at most 1000"),
+        ),
+        (
+            "tumbling = \"1s\"",
+            Some("window.tumbling: the function keeps a hopping window"),
+        ),
+    ] {
+        let manifest = format!("{}[window]\n{window}\n", hopping.0);
+        let refused = try_bind(&[(manifest, hopping.1)]).err();
+        let refused = refused.map(|error| error.to_string());
+        match reason {
+            None => assert_eq!(refused, None),
+            Some(reason) => assert!(refused.as_ref().unwrap().contains(reason), "{refused:?}"),
+        }
+    }
 }
 
 #[test]
