@@ -19,11 +19,14 @@ mod stolen_id;
 mod witness;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tidemill_tests::{Broker, Collector, Gateway, Peer, setting, wait_until};
 
-use crate::support::{COUNTER, PASS, rule};
+use crate::support::{COUNTER, PASS, rule, sensor};
 
 /// Both ways to take events in.
 const PROTOCOLS: [&str; 2] = ["protocol = \"5\"", "protocol = \"3.1.1\""];
@@ -74,6 +77,23 @@ fn pass(gateway: &Gateway, to: &str) {
 /// Event number `n` in a row of events: its topic. The keys take turns.
 fn topic(n: u64) -> String {
     format!("sensors/d{}/env", n % KEYS)
+}
+
+/// Sensors that send events in turn, of so many bytes, as far as they are allowed to.
+fn sensors(local: &Broker, events: u64, bytes: usize, allowed: &Arc<AtomicU64>) -> JoinHandle<()> {
+    let (mut sensor, allowed) = (sensor(local), Arc::clone(allowed));
+    std::thread::spawn(move || {
+        let mut sent = 0;
+        while sent < events {
+            wait_until(
+                || allowed.load(Ordering::Acquire) > sent,
+                || "the sensors were not allowed to send".to_owned(),
+            );
+            let end = allowed.load(Ordering::Acquire).min(events);
+            sensor.publish_all((sent..end).map(|n| (topic(n), vec![b'x'; bytes])));
+            sent = end;
+        }
+    })
 }
 
 /// Where counts of so many events arrive, and how many each key has.

@@ -9,8 +9,7 @@ use std::thread::JoinHandle;
 
 use tidemill_tests::{Broker, Collector, Cut, Gateway, Link, Proxy, Random, setting, wait_until};
 
-use super::{HIGH, KEYS, NORMAL, PROTOCOLS, broker, cloud, count, counts, seed, topic};
-use crate::support::sensor;
+use super::{HIGH, KEYS, NORMAL, PROTOCOLS, broker, cloud, count, counts, seed};
 
 /// Counts as `COUNTER` does, and sends every tenth count through the port `alarm` as well.
 const COUNTER_WITH_ALARMS: &str = r#"(module
@@ -71,20 +70,7 @@ impl Plant {
 
     /// Sensors that send in turn, as far as they are allowed to.
     fn sensors(&self) -> JoinHandle<()> {
-        let (events, allowed) = (self.events, Arc::clone(&self.allowed));
-        let mut sensor = sensor(&self.local);
-        std::thread::spawn(move || {
-            let mut sent = 0;
-            while sent < events {
-                wait_until(
-                    || allowed.load(Ordering::Acquire) > sent,
-                    || "the sensors were not allowed to send".to_owned(),
-                );
-                let end = allowed.load(Ordering::Acquire).min(events);
-                sensor.publish_all((sent..end).map(|n| (topic(n), Vec::new())));
-                sent = end;
-            }
-        })
+        super::sensors(&self.local, self.events, 0, &self.allowed)
     }
 
     /// Lets the sensors send their part of round `round` of `rounds`.

@@ -50,19 +50,7 @@ fn power_cuts_lose_nothing_and_count_nothing_twice() {
         let arrived = Collector::start(upstream.port(), "#");
         gateway.start();
         let allowed = Arc::new(AtomicU64::new(0));
-        let (mut sensing, may) = (sensor(&local), Arc::clone(&allowed));
-        let sensors = std::thread::spawn(move || {
-            let mut sent = 0;
-            while sent < events {
-                wait_until(
-                    || may.load(Ordering::Acquire) > sent,
-                    || "the sensors were not allowed to send".to_owned(),
-                );
-                let end = may.load(Ordering::Acquire);
-                sensing.publish_all((sent..end).map(|n| (topic(n), vec![b'x'; 4_000])));
-                sent = end;
-            }
-        });
+        let sensors = super::sensors(&local, events, 4_000, &allowed);
         let mut random = Random::new(seed() + 6);
         for round in 0..cuts {
             let before = events * round / cuts;
