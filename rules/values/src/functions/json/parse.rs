@@ -164,6 +164,12 @@ impl<'a> Reader<'a> {
         if self.rest.starts_with(['"', '\'']) {
             return Ok(Step::Name(self.text()?.into()));
         }
+        if self
+            .rest
+            .starts_with(|letter: char| letter.is_alphabetic() || letter == '_')
+        {
+            return self.name();
+        }
         let start = self.integer()?;
         if !self.rest.trim_start().starts_with(':') {
             return start

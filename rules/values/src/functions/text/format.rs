@@ -7,57 +7,92 @@ use crate::{Context, FnError, Value};
 /// How many decimals may be asked for; a float has no more.
 const DIGITS_MAX: i64 = 1_100;
 
-/// Between the thousands, and before the decimals.
-type Separators = (&'static str, &'static str);
+/// Between the thousands, before the decimals, and how many digits the groups beyond the first have.
+type Separators = (&'static str, &'static str, usize);
 
-const POINT: Separators = (",", ".");
-const COMMA: Separators = (".", ",");
-const SPACE: Separators = ("\u{a0}", ",");
+const POINT: Separators = (",", ".", 3);
+const COMMA: Separators = (".", ",", 3);
+const SPACE: Separators = ("\u{a0}", ",", 3);
+const APOSTROPHE: Separators = ("’", ".", 3);
+const INDIA: Separators = (",", ".", 2);
 
-/// By language, or language and country where that differs. India's groups of two are not among them.
+/// By language, or language and country where that differs; digits are those of Europe everywhere.
 const LOCALES: &[(&str, Separators)] = &[
+    ("ar_DZ", COMMA),
+    ("ar_LB", COMMA),
+    ("ar_LY", COMMA),
+    ("ar_MA", COMMA),
+    ("ar_TN", COMMA),
     ("de_AT", SPACE),
-    ("de_CH", ("’", ".")),
+    ("de_CH", APOSTROPHE),
+    ("en_IN", INDIA),
     ("en_ZA", SPACE),
+    ("es_CR", SPACE),
+    ("es_DO", POINT),
+    ("es_GT", POINT),
+    ("es_HN", POINT),
     ("es_MX", POINT),
+    ("es_NI", POINT),
+    ("es_PA", POINT),
+    ("es_PE", POINT),
+    ("es_PR", POINT),
+    ("es_SV", POINT),
     ("es_US", POINT),
-    ("fr_CH", ("\u{202f}", ",")),
-    ("it_CH", ("’", ".")),
+    ("fr_LU", COMMA),
+    ("it_CH", APOSTROPHE),
     ("pt_PT", SPACE),
+    ("ar", POINT),
+    ("be", SPACE),
+    ("bg", SPACE),
+    ("ca", COMMA),
+    ("cs", SPACE),
     ("da", COMMA),
     ("de", COMMA),
     ("el", COMMA),
     ("en", POINT),
     ("es", COMMA),
-    ("fr", ("\u{202f}", ",")),
-    ("hr", COMMA),
-    ("id", COMMA),
-    ("it", COMMA),
-    ("nl", COMMA),
-    ("pt", COMMA),
-    ("ro", COMMA),
-    ("sl", COMMA),
-    ("sr", COMMA),
-    ("tr", COMMA),
+    ("et", SPACE),
+    ("eu", COMMA),
+    ("fi", SPACE),
+    ("fo", COMMA),
+    ("fr", SPACE),
+    ("gl", COMMA),
+    ("gu", INDIA),
     ("he", POINT),
+    ("hi", INDIA),
+    ("hr", COMMA),
+    ("hu", SPACE),
+    ("id", COMMA),
+    ("is", COMMA),
+    ("it", COMMA),
     ("ja", POINT),
     ("ko", POINT),
-    ("th", POINT),
-    ("zh", POINT),
-    ("bg", SPACE),
-    ("cs", SPACE),
-    ("et", SPACE),
-    ("fi", SPACE),
-    ("hu", SPACE),
     ("lt", SPACE),
     ("lv", SPACE),
+    ("mk", COMMA),
+    ("mn", POINT),
+    ("ms", POINT),
     ("nb", SPACE),
+    ("nl", COMMA),
     ("no", SPACE),
     ("pl", SPACE),
+    ("pt", COMMA),
+    ("rm", APOSTROPHE),
+    ("ro", COMMA),
     ("ru", SPACE),
     ("sk", SPACE),
+    ("sl", COMMA),
+    ("sq", SPACE),
+    ("sr", COMMA),
     ("sv", SPACE),
+    ("ta", INDIA),
+    ("te", INDIA),
+    ("th", POINT),
+    ("tr", COMMA),
     ("uk", SPACE),
+    ("ur", POINT),
+    ("vi", COMMA),
+    ("zh", POINT),
 ];
 
 pub(super) fn format(_: &mut Context<'_>, args: &[Value]) -> Answer {
@@ -69,9 +104,9 @@ pub(super) fn format(_: &mut Context<'_>, args: &[Value]) -> Answer {
         return bounded(plain.into());
     }
     let name = text(args, 2).replace('-', "_");
-    let (thousands, point) = separators(&name)
+    let separators = separators(&name)
         .ok_or_else(|| FnError::argument(args, 2, "a locale such as en_US or de_DE"))?;
-    bounded(grouped(&plain, thousands, point).into())
+    bounded(grouped(&plain, separators).into())
 }
 
 /// A name has to have a country: the two letters of a language alone say too little.
@@ -86,7 +121,7 @@ fn separators(name: &str) -> Option<Separators> {
         .map(|(_, separators)| *separators)
 }
 
-fn grouped(plain: &str, thousands: &str, point: &str) -> String {
+fn grouped(plain: &str, (thousands, point, group): Separators) -> String {
     let (sign, rest) = match plain.strip_prefix('-') {
         Some(rest) => ("-", rest),
         None => ("", plain),
@@ -97,7 +132,9 @@ fn grouped(plain: &str, thousands: &str, point: &str) -> String {
     };
     let mut out = sign.to_owned();
     for (place, digit) in whole.char_indices() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) && digit.is_ascii_digit() {
+        let behind = whole.len() - place;
+        let parts = behind == 3 || (behind > 3 && (behind - 3).is_multiple_of(group));
+        if place > 0 && parts && digit.is_ascii_digit() {
             out.push_str(thousands);
         }
         out.push(digit);
