@@ -22,6 +22,8 @@ pub struct Effects {
     pub begins: bool,
     /// The window of the key fires at this event.
     pub fires: bool,
+    /// The window of the key fires without this event, and the next one begins with it.
+    pub cuts: bool,
     /// Timers armed with their delay in milliseconds, or cancelled (`None`), in the order asked for.
     pub timers: Vec<(u32, Option<u64>)>,
     /// Messages to send, in the order asked for.
@@ -61,7 +63,7 @@ impl Effects {
         self.entries.clear();
         self.rows.clear();
         self.row_bytes = 0;
-        (self.begins, self.fires) = (false, false);
+        (self.begins, self.fires, self.cuts) = (false, false, false);
         self.timers.clear();
         self.emissions.clear();
         self.emitted_bytes = 0;
@@ -76,6 +78,7 @@ impl Effects {
             && self.rows.is_empty()
             && !self.begins
             && !self.fires
+            && !self.cuts
             && self.timers.is_empty()
             && self.emissions.is_empty()
     }

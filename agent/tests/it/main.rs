@@ -15,5 +15,6 @@ mod mqtt_adapters;
 mod mqtt_destinations;
 mod mqtt_source;
 mod sql_cases;
+mod sql_rules;
 mod tls;
 mod topic_cases;

@@ -61,3 +61,5 @@ pub const TIMER_DELAY_MS_MAX: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
 pub const QUARANTINE_FAULTS: u32 = 5;
 /// The span in ms over which [`QUARANTINE_FAULTS`] are counted.
 pub const QUARANTINE_SPAN_MS: i64 = 60_000;
+/// Values that `NOTE` may note with one row.
+pub const NOTES_MAX: usize = 256;

@@ -83,6 +83,8 @@ pub enum Win {
     Begin = 1,
     /// It ends the window of kind `state`, or triggers the sliding one.
     Fire = 2,
+    /// It ends the window of kind `state` without being part of it, and begins the next one.
+    Next = 3,
 }
 
 impl Win {
@@ -92,6 +94,7 @@ impl Win {
         Some(match value {
             1 => Win::Begin,
             2 => Win::Fire,
+            3 => Win::Next,
             _ => return None,
         })
     }
@@ -118,6 +121,8 @@ mod tests {
             assert_eq!(bytes, (0..=3).contains(&value).then_some(value));
             let number = EvI64::from_value(value).map(|what| what as i32);
             assert_eq!(number, (0..=9).contains(&value).then_some(value));
+            let win = Win::from_value(value).map(|what| what as i32);
+            assert_eq!(win, (1..=3).contains(&value).then_some(value));
         }
     }
 }

@@ -68,6 +68,13 @@ pub mod op {
     pub const KEY: i32 = 40;
     /// Stops the call with a text: the event, or the window, becomes a dead letter.
     pub const FAIL: i32 = 41;
+    /// Notes the value a with the event's row, under the number b; both are kept together. b is a number.
+    pub const NOTE: i32 = 42;
+    /// What was noted with the row at hand, that of the stream b where several are joined, under the number a; a and b are numbers.
+    pub const NOTED: i32 = 43;
+    /// Numbers the rows of the emission under the name a: by turns those that are alike in the last but n arguments of `v_arg`, b of
+    /// them, and each in the order of the last n; c is n and, from bit 16 on, which of those go downwards. b and c are numbers.
+    pub const NUMBER_ROWS: i32 = 44;
 }
 
 /// What `v_open` begins to go through.

@@ -65,7 +65,7 @@ enum {
 };
 
 /* For tm_win. */
-enum { TM_BEGIN = 1, TM_FIRE = 2 };
+enum { TM_BEGIN = 1, TM_FIRE = 2, TM_NEXT = 3 };
 
 /* Bits of tm_ev_i64(TM_FLAGS). */
 enum { TM_LATE = 1, TM_BAD_TIME = 2, TM_UNSYNCED_CLOCK = 4 };

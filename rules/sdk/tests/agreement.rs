@@ -50,6 +50,7 @@ fn the_header_has_the_numbers_of_the_contract() {
         ("STREAMS", EvI64::Streams as i32),
         ("BEGIN", Win::Begin as i32),
         ("FIRE", Win::Fire as i32),
+        ("NEXT", Win::Next as i32),
         ("LATE", flag::LATE as i32),
         ("BAD_TIME", flag::BAD_TIME as i32),
         ("UNSYNCED_CLOCK", flag::UNSYNCED_CLOCK as i32),

@@ -88,7 +88,7 @@ pub(crate) struct Call {
     pub(crate) args: Vec<Expr>,
     /// `FILTER (WHERE …)`.
     pub(crate) filter: Option<Expr>,
-    /// `OVER (PARTITION BY … WHEN …)`.
+    /// `OVER (PARTITION BY … ORDER BY … WHEN …)`.
     pub(crate) over: Option<Over>,
 }
 
@@ -96,6 +96,8 @@ pub(crate) struct Call {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Over {
     pub(crate) partition: Vec<Expr>,
+    /// What rows are put in order by before they are numbered, and whether downwards.
+    pub(crate) order: Vec<(Expr, bool)>,
     pub(crate) when: Option<Expr>,
     pub(crate) span: Span,
 }
@@ -154,12 +156,30 @@ pub(crate) struct Window {
 /// Which window; times in milliseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum WindowKind {
-    Tumbling { length: u64 },
-    Hopping { length: u64, hop: u64 },
-    Sliding { length: u64, delay: u64 },
-    Session { length: u64, gap: u64 },
-    Count { count: u64, every: u64 },
-    State { begin: Box<Expr>, emit: Box<Expr> },
+    Tumbling {
+        length: u64,
+    },
+    Hopping {
+        length: u64,
+        hop: u64,
+    },
+    Sliding {
+        length: u64,
+        delay: u64,
+    },
+    Session {
+        length: u64,
+        gap: u64,
+    },
+    Count {
+        count: u64,
+        every: u64,
+    },
+    /// With one condition alone, `emit` is none: whenever it holds, one window ends and the next begins.
+    State {
+        begin: Box<Expr>,
+        emit: Option<Box<Expr>>,
+    },
 }
 
 /// A whole query.
@@ -239,7 +259,9 @@ impl Node {
             Self::Call(call) => {
                 call.args.iter().chain(&call.filter).for_each(&mut *visit);
                 if let Some(over) = &call.over {
-                    over.partition.iter().chain(&over.when).for_each(visit);
+                    let order = over.order.iter().map(|(by, _)| by);
+                    let parts = over.partition.iter().chain(order);
+                    parts.chain(&over.when).for_each(visit);
                 }
             }
         }

@@ -9,6 +9,7 @@ mod fold;
 mod names;
 mod number;
 mod output;
+mod remember;
 mod rows;
 mod streams;
 mod window;
@@ -25,7 +26,9 @@ use crate::error::SqlError;
 use crate::module::{Body, Local, Module};
 use crate::parse::parse;
 
+use condition::ROWS;
 use names::Alias;
+use remember::Note;
 use streams::{pointer, streams};
 use window::{kind_name, window_json};
 
@@ -109,6 +112,8 @@ struct Compiler<'a> {
     streams: Vec<Stream>,
     /// Places of the functions that remember, in the order in which they were met.
     steps: Vec<Span>,
+    /// Those of them whose values are kept with the rows of the window, by the number of their note.
+    notes: Vec<Note>,
     params_used: BTreeSet<String>,
     /// How the window is folded, where it keeps no rows.
     folding: Option<fold::Folding>,
@@ -132,6 +137,11 @@ struct Scope {
     level: Level,
     /// Aliases that were worked out already.
     lets: BTreeMap<usize, Local>,
+    /// What functions that remember gave for the event, and for which stream, by the place of what they
+    /// remember.
+    steps: BTreeMap<i32, (Local, i32)>,
+    /// Aggregates in WHERE, which are worked out before it, by their places.
+    totals: BTreeMap<usize, Local>,
     /// Aliases that are being written out: their own names mean columns in there.
     open: Vec<usize>,
     /// Whether what is compiled is worked out for every event, so that a wrong type may stop it.
@@ -148,6 +158,8 @@ impl Scope {
             body: Body::default(),
             level,
             lets: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            totals: BTreeMap::new(),
             open: Vec::new(),
             always: true,
             typed,
@@ -167,6 +179,7 @@ impl<'a> Compiler<'a> {
             aliases: names::aliases(select),
             streams,
             steps: Vec::new(),
+            notes: Vec::new(),
             params_used: BTreeSet::new(),
             folding: None,
             event_time,
@@ -186,12 +199,18 @@ impl<'a> Compiler<'a> {
             let message = "HAVING needs a window; a condition on single events is written WHERE";
             return Err(SqlError::new(&having.span, message));
         }
+        if let (Some(by), None) = (select.group.first(), &select.window) {
+            let message =
+                "GROUP BY needs a window; write TUMBLINGWINDOW(ss, 10) among what it groups by";
+            return Err(SqlError::new(&by.span, message));
+        }
         if let (Some((by, _)), None) = (select.order.first(), &select.window) {
             return Err(SqlError::new(&by.span, "ORDER BY needs a window"));
         }
-        if let Some(filter) = &select.filter {
+        if let (Some(filter), None) = (&select.filter, &select.window) {
             self.refuse_aggregates(filter, "WHERE")?;
         }
+        self.refuse_circles()?;
         for group in &select.group {
             self.refuse_aggregates(group, "GROUP BY")?;
         }
@@ -293,6 +312,10 @@ impl<'a> Compiler<'a> {
             Level::Row
         };
         let mut scope = Scope::new(level, true);
+        self.step_for_output(&mut scope)?;
+        if let Some(filter) = &self.select.filter {
+            self.step_plainly(&mut scope, filter)?;
+        }
         if self.passes_through() {
             match &self.select.filter {
                 Some(filter) => self.where_holds(&mut scope, filter)?,
@@ -300,10 +323,15 @@ impl<'a> Compiler<'a> {
             }
         } else {
             if let Some(filter) = &self.select.filter {
-                self.where_holds(&mut scope, filter)?;
+                self.where_is(&mut scope, filter)?;
                 leave_unless(&mut scope.body);
+                scope.always = false;
             }
             self.row_out(&mut scope)?;
+            if self.asks_for_hits(self.select.filter.as_ref(), ROWS) {
+                // What goes out tells of the hits before this one.
+                self.count_hit(&mut scope.body, ROWS);
+            }
             self.flush(&mut scope.body, self.select.limit);
             scope.body.i32(0);
         }
@@ -325,14 +353,20 @@ impl<'a> Compiler<'a> {
             && self.select.limit != Some(0)
     }
 
-    /// Whether the condition of WHERE holds, as a number on the stack.
+    /// Whether the condition of WHERE holds, as a number on the stack; that it does is counted.
     fn where_holds(&mut self, scope: &mut Scope, filter: &'a Expr) -> Result<(), SqlError> {
+        self.where_is(scope, filter)?;
+        self.count_hits(scope, filter);
+        scope.always = false;
+        Ok(())
+    }
+
+    /// Whether the condition of WHERE holds, as a number on the stack.
+    fn where_is(&mut self, scope: &mut Scope, filter: &'a Expr) -> Result<(), SqlError> {
         scope.plain = true;
         self.lets(scope, &[filter])?;
         self.condition(scope, filter)?;
-        self.count_hits(scope, filter, 0);
         scope.plain = false;
-        scope.always = false;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::error::SqlError;
+use crate::parse::is_reserved;
 
 /// Longest statement, in bytes.
 const STATEMENT_BYTES_MAX: usize = 32 * 1024;
@@ -32,9 +33,9 @@ pub(crate) enum Kind {
 }
 
 /// Longest first, so that `<=` is not `<`.
-const SYMBOLS: [&str; 24] = [
+const SYMBOLS: [&str; 25] = [
     "->", "<=", ">=", "<>", "!=", "(", ")", "[", "]", ",", ".", ";", ":", "*", "/", "%", "+", "-",
-    "=", "<", ">", "&", "|", "^",
+    "=", "<", ">", "&", "|", "^", "#",
 ];
 
 pub(crate) fn tokens(sql: &str) -> Result<Vec<Token>, SqlError> {
@@ -101,10 +102,11 @@ impl Lexer<'_> {
             return Ok(Kind::End);
         };
         // After a name or a bracket a point is the one of `a.b`, also where a digit follows.
-        let value_before = matches!(
-            before.map(|token| &token.kind),
-            Some(Kind::Word(_) | Kind::Quoted(_) | Kind::Symbol(")" | "]"))
-        );
+        let value_before = match before.map(|token| &token.kind) {
+            Some(Kind::Word(word)) => !is_reserved(word),
+            Some(Kind::Quoted(_) | Kind::Symbol(")" | "]")) => true,
+            _ => false,
+        };
         let second = self.rest().chars().nth(1);
         match first {
             '"' | '\'' => self.text(first).map(Kind::Text),
@@ -149,6 +151,14 @@ impl Lexer<'_> {
                 Some((_, 't')) => text.push('\t'),
                 Some((_, 'r')) => text.push('\r'),
                 Some((_, c @ ('"' | '\'' | '\\'))) => text.push(c),
+                Some((at, c @ ('u' | 'U' | 'x'))) => match self.code(at + 1, c) {
+                    Some((code, digits)) => {
+                        text.push(code);
+                        // The digits are plain letters of one byte each.
+                        chars.nth(digits - 1);
+                    }
+                    None => text.extend(['\\', c]),
+                },
                 // Patterns such as "\d+" mean what they say.
                 Some((_, c)) => text.extend(['\\', c]),
                 None => break,
@@ -157,6 +167,21 @@ impl Lexer<'_> {
         let span = start..start + 1;
         let message = format!("this text has no end; close it with {quote}");
         Err(SqlError::new(&span, message))
+    }
+
+    /// The character that the hexadecimal digits at a place stand for, and how many these are.
+    fn code(&self, at: usize, kind: char) -> Option<(char, usize)> {
+        let digits = match kind {
+            'u' => 4,
+            'U' => 8,
+            _ => 2,
+        };
+        let text = self.rest().get(at..at + digits)?;
+        let is_hex = text.chars().all(|digit| digit.is_ascii_hexdigit());
+        let code = is_hex.then(|| u32::from_str_radix(text, 16).ok())??;
+        // `\x` is one byte, which alone is a character below 128 only.
+        let code = Some(code).filter(|code| kind != 'x' || *code < 128);
+        Some((char::from_u32(code?)?, digits))
     }
 
     fn quoted(&mut self) -> Result<String, SqlError> {

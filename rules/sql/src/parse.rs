@@ -183,7 +183,7 @@ fn too_deep(span: &Range<usize>) -> SqlError {
 }
 
 /// Words that end an expression, so that they cannot be names without backticks.
-fn is_reserved(word: &str) -> bool {
+pub(crate) fn is_reserved(word: &str) -> bool {
     const RESERVED: [&str; 36] = [
         "select",
         "from",

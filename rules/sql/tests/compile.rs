@@ -119,6 +119,11 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
         ":limit",
         "there is no parameter limit",
     );
+    refused(
+        "SELECT count(*) FROM x GROUP BY a",
+        "a",
+        "GROUP BY needs a window",
+    );
     refused("SELECT a FROM x JOIN y ON x.a = y.a", "y", "needs a window");
     refused(
         "SELECT a FROM x GROUP BY TUMBLINGWINDOW(s, 1)",
@@ -138,6 +143,21 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
     refused("SELECT \"a FROM x", "\"", "has no end");
     refused("SELECT sum(avg(a)) FROM x", "avg", "inside of another");
     refused(
+        "SELECT a + 1 AS b, c AS a, b * 2 AS c FROM x",
+        "a + 1",
+        "b is made of aliases that are made of b",
+    );
+    refused(
+        "SELECT 1 + row_number() OVER (ORDER BY a) AS n FROM x",
+        "OVER (ORDER BY a)",
+        "an item of its own",
+    );
+    refused(
+        "SELECT lag(a) OVER (ORDER BY a) AS n FROM x",
+        "a",
+        "row_number alone",
+    );
+    refused(
         "SELECT upper(a) OVER (PARTITION BY b) FROM x",
         "OVER (PARTITION BY b)",
         "remembers",
@@ -148,6 +168,29 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
         "the end of the statement",
     );
     refused("SELECT select FROM x", "select", "but found select");
+}
+
+#[test]
+fn streams_are_declared_as_ekuiper_writes_them() {
+    let compiled = built(
+        "CREATE STREAM demo (a BIGINT, l ARRAY(STRUCT(x BIGINT)), `b c` STRING,) \
+         WITH (DATASOURCE=\"plant/+/env\" FORMAT=\"JSON\", SHARED=TRUE, STRICT_VALIDATION=false,); \
+         SELECT a FROM demo",
+    );
+    assert_eq!(compiled.streams[0].filters, ["plant/+/env"]);
+    assert_eq!(compiled.streams[0].fields.len(), 3);
+    // A topic may stand where the name does.
+    let topic = |sql: &str| built(sql).streams[0].filters[0].clone();
+    assert_eq!(
+        topic("SELECT a FROM plant/+/env AS p WHERE p.a > 1"),
+        "plant/+/env"
+    );
+    assert_eq!(topic("SELECT a FROM plant/# WHERE a > 1"), "plant/#");
+    refused(
+        "CREATE STREAM demo () WITH (DATASOURCE=\"a\" \"b\"); SELECT a FROM demo",
+        "\"b\"",
+        "expected",
+    );
 }
 
 #[test]
@@ -194,7 +237,13 @@ fn what_is_just_within_the_limits_compiles() {
         let more: String = more.collect();
         format!("SELECT x.a FROM x{more} GROUP BY TUMBLINGWINDOW(ss, 1)")
     };
+    let remembers = |functions: usize| {
+        let items: Vec<String> = (0..functions).map(|n| format!("lag(a{n})")).collect();
+        let items = items.join(",");
+        format!("SELECT {items} FROM x GROUP BY COUNTWINDOW(2)")
+    };
     for (within, beyond, reason) in [
+        (remembers(256), remembers(257), "at most 256 functions"),
         (deep(99), deep(100), "nested deeper than 100"),
         (long(32 * 1024), long(32 * 1024 + 1), "at most 32768 bytes"),
         (joins(8), joins(9), "at most 8 streams"),

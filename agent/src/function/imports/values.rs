@@ -44,7 +44,8 @@ fn with_row(caller: &mut Call<'_>) -> Result<(), Error> {
     charge(caller, bytes / BYTES_PER_FUEL)?;
     let host = caller.data_mut();
     let Host { values, frame, .. } = host;
-    values.read_event(frame, 0).map_err(Error::host)
+    let stream = values.first_stream(frame);
+    values.read_event(frame, stream).map_err(Error::host)
 }
 
 pub(super) fn v_col(mut caller: Call<'_>, stream: i32, name: i32) -> Result<i32, Error> {
@@ -108,7 +109,7 @@ pub(super) fn v_op(
     b: i32,
     c: i32,
 ) -> Result<i32, Error> {
-    if number == op::EVENT_TIME {
+    if matches!(number, op::EVENT_TIME | op::NOTE) {
         with_row(&mut caller)?;
     }
     work(&mut caller, |host| {
@@ -121,6 +122,16 @@ pub(super) fn v_op(
             op::ROW_NUMBER => Value::Int(host.values.row_number()),
             op::ELEMENT => host.values.element(),
             op::KEY => key(&host.frame.key, a),
+            op::NOTE => {
+                let value = host.values.get(a)?.clone();
+                host.values.note(b, value)?;
+                Value::Null
+            }
+            op::NUMBER_ROWS => {
+                host.values.number(a, b, c)?;
+                Value::Null
+            }
+            op::NOTED => host.values.noted(b, a),
             op::FAIL => return Err(data(host.values.text(a)?.to_string())),
             op::HIT_COUNT | op::HIT_TIME => {
                 let (count, time_ms) = hits(host, b);

@@ -56,6 +56,7 @@ impl Host {
         match what {
             Win::Begin => self.frame.effects.begins = true,
             Win::Fire => self.frame.effects.fires = true,
+            Win::Next => self.frame.effects.cuts = true,
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Rows that go out: columns set one by one, put in order at the end, and written as JSON.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use tidemill_values::{Map, Value, order, write_json};
 
@@ -11,8 +12,29 @@ use crate::function::guest::GuestFault;
 #[derive(Debug, Default)]
 pub(super) struct Output {
     row: Map,
-    keys: Vec<(Value, bool)>,
-    done: Vec<(Vec<(Value, bool)>, Map)>,
+    keys: Keys,
+    number: Option<Number>,
+    done: Vec<Done>,
+}
+
+/// What rows are put in order by, each with whether it goes downwards.
+type Keys = Vec<(Value, bool)>;
+
+/// A row that is complete.
+#[derive(Debug)]
+struct Done {
+    keys: Keys,
+    number: Option<Number>,
+    row: Map,
+}
+
+/// The number that a row is to have among those of its part.
+#[derive(Debug)]
+struct Number {
+    name: Arc<str>,
+    /// The part, as text.
+    part: String,
+    keys: Keys,
 }
 
 impl Output {
@@ -22,18 +44,16 @@ impl Output {
 }
 
 impl Values {
-    /// Sets a column of the row that goes out.
+    /// Sets a column of the row that goes out; nothing leaves it as it is.
     pub(in crate::function) fn set(&mut self, name: i32, value: i32) -> Result<(), GuestFault> {
         let (name, value) = (self.text(name)?, self.get(value)?.clone());
-        if value.is_null() && !self.spec.nulls {
-            self.out.row.remove(&name);
-        } else {
+        if !value.is_null() || self.spec.nulls {
             self.out.row.insert(name, value);
         }
         Ok(())
     }
 
-    /// All columns of the row at hand go out, but those of a list.
+    /// All columns of the row at hand go out, but those of a list and those that are set already.
     pub(in crate::function) fn star(&mut self, stream: i32, except: i32) -> Result<(), GuestFault> {
         let mut all = self.whole(stream);
         if let Value::List(names) = self.get(except)? {
@@ -48,7 +68,9 @@ impl Values {
             return Ok(());
         }
         for (name, value) in all.iter() {
-            self.out.row.insert(name.clone(), value.clone());
+            if self.out.row.get(name).is_none() {
+                self.out.row.insert(name.clone(), value.clone());
+            }
         }
         Ok(())
     }
@@ -86,7 +108,27 @@ impl Values {
         }
         let row = std::mem::take(&mut self.out.row);
         let keys = std::mem::take(&mut self.out.keys);
-        self.out.done.push((keys, row));
+        let number = self.out.number.take();
+        self.out.done.push(Done { keys, number, row });
+        Ok(())
+    }
+
+    /// The row that goes out gets a number under a name: see `NUMBER_ROWS` of the ABI.
+    pub(in crate::function) fn number(
+        &mut self,
+        name: i32,
+        parts: i32,
+        order: i32,
+    ) -> Result<(), GuestFault> {
+        let name = self.text(name)?;
+        let (count, downwards) = (order & 0xffff, order >> 16);
+        let keys = self.take_args(count)?.into_iter().enumerate();
+        let keys = keys.map(|(place, value)| (value, downwards & (1 << place.min(31)) != 0));
+        let keys = keys.collect();
+        let parts = self.take_args(parts)?;
+        let part = parts.iter().map(|part| format!("{},", part.to_text()));
+        let part = part.collect();
+        self.out.number = Some(Number { name, part, keys });
         Ok(())
     }
 
@@ -100,13 +142,24 @@ impl Values {
         self.flushes = self.flushes.saturating_add(1);
         let mut done = std::mem::take(&mut self.out.done);
         let mut wrong = None;
-        if done.iter().any(|(keys, _)| !keys.is_empty()) {
-            done.sort_by(|(a, _), (b, _)| {
-                compare(a, b).unwrap_or_else(|error| {
-                    wrong.get_or_insert(error);
-                    Ordering::Equal
-                })
+        let mut known = |order: Result<Ordering, GuestFault>| {
+            order.unwrap_or_else(|error| {
+                wrong.get_or_insert(error);
+                Ordering::Equal
+            })
+        };
+        if done.iter().any(|row| row.number.is_some()) {
+            done.sort_by(|a, b| match (&a.number, &b.number) {
+                (Some(a), Some(b)) => {
+                    let parts = a.part.cmp(&b.part);
+                    parts.then_with(|| known(compare(&a.keys, &b.keys)))
+                }
+                _ => Ordering::Equal,
             });
+            number_rows(&mut done);
+        }
+        if done.iter().any(|row| !row.keys.is_empty()) {
+            done.sort_by(|a, b| known(compare(&a.keys, &b.keys)));
         }
         if let Some(error) = wrong {
             return Err(error);
@@ -119,7 +172,23 @@ impl Values {
             write_json(&Value::map(row), &mut text);
             text
         };
-        Ok(done.into_iter().map(|(_, row)| json(row)).collect())
+        Ok(done.into_iter().map(|done| json(done.row)).collect())
+    }
+}
+
+/// Numbers rows that are in order, from 1 in each part.
+fn number_rows(done: &mut [Done]) {
+    let (mut part, mut last) = (None, 0);
+    for row in done {
+        let Some(number) = row.number.take() else {
+            continue;
+        };
+        last = match part.as_ref() == Some(&number.part) {
+            true => last + 1,
+            false => 1,
+        };
+        row.row.insert(number.name, Value::Int(last));
+        part = Some(number.part);
     }
 }
 

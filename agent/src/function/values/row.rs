@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tidemill_abi::limit::NOTES_MAX;
 use tidemill_abi::value::ANY_STREAM;
 use tidemill_values::{Map, Value, convert, decode, encode, from_json};
 
@@ -19,32 +20,32 @@ pub(in crate::function) struct Row {
     pub(in crate::function) topic: Arc<str>,
     pub(in crate::function) meta: Map,
     pub(in crate::function) columns: Map,
+    /// What was worked out when the event came and is asked for when its window fires, by number.
+    notes: Vec<Value>,
 }
 
-/// Rows that belong together, one place for each stream: what columns are read from.
+/// Rows that belong together. Where several have a column, the first one's counts.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(in crate::function) struct Tuple(pub(super) Vec<Option<u32>>);
+pub(in crate::function) struct Tuple(Vec<u32>);
 
 impl Tuple {
     /// A single row.
-    pub(super) fn single(row: u32, stream: usize) -> Self {
-        let mut places = vec![None; stream];
-        places.push(Some(row));
-        Self(places)
+    pub(super) fn single(row: u32) -> Self {
+        Self(vec![row])
     }
 
-    /// The same with a row of a stream.
-    pub(super) fn with(&self, stream: usize, row: Option<u32>) -> Self {
-        let mut places = self.0.clone();
-        places.resize(places.len().max(stream + 1), None);
-        if let Some(place) = places.get_mut(stream) {
-            *place = row;
-        }
-        Self(places)
+    /// The same and one row more, behind the others.
+    pub(super) fn and(&self, row: u32) -> Self {
+        Self(self.0.iter().copied().chain([row]).collect())
+    }
+
+    /// The same and one row more, in front of the others.
+    pub(super) fn behind(&self, row: u32) -> Self {
+        Self([row].into_iter().chain(self.0.iter().copied()).collect())
     }
 
     fn rows(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().copied().flatten()
+        self.0.iter().copied()
     }
 }
 
@@ -81,11 +82,15 @@ impl Row {
             topic: frame.event.topic.as_str().into(),
             meta,
             columns,
+            notes: Vec::new(),
         })
     }
 
-    /// What `meta(name)` sees.
+    /// What `meta(name)` sees; `*` stands for all properties, of which the topic is none.
     pub(in crate::function) fn meta(&self, name: &str) -> Value {
+        if name == "*" {
+            return Value::map(self.meta.clone());
+        }
         match self.meta.get_column(name) {
             Some(value) => value.clone(),
             None if name.eq_ignore_ascii_case("topic") => Value::Text(self.topic.clone()),
@@ -95,13 +100,16 @@ impl Row {
 
     /// As bytes, for a window that keeps it.
     pub(in crate::function) fn encode(&self) -> Result<Vec<u8>, GuestFault> {
-        let parts = vec![
+        let mut parts = vec![
             Value::Int(i64::try_from(self.stream).unwrap_or(0)),
             Value::Int(self.time_ms),
             Value::Text(self.topic.clone()),
             Value::map(self.meta.clone()),
             Value::map(self.columns.clone()),
         ];
+        if !self.notes.is_empty() {
+            parts.push(Value::list(self.notes.clone()));
+        }
         encode(&Value::list(parts))
             .map_err(|error| data(format!("the row cannot be kept: {error}")))
     }
@@ -109,27 +117,34 @@ impl Row {
     fn decode(bytes: &[u8]) -> Result<Self, GuestFault> {
         let wrong = || data("a kept row is not one");
         let value = decode(bytes).map_err(|_| wrong())?;
-        match value.as_list() {
-            Some(
-                [
-                    Value::Int(stream),
-                    Value::Int(time_ms),
-                    Value::Text(topic),
-                    Value::Map(meta),
-                    Value::Map(columns),
-                ],
-            ) => Ok(Self {
-                stream: usize::try_from(*stream)
-                    .ok()
-                    .filter(|stream| *stream < STREAMS_MAX)
-                    .ok_or_else(wrong)?,
-                time_ms: *time_ms,
-                topic: topic.clone(),
-                meta: (**meta).clone(),
-                columns: (**columns).clone(),
-            }),
-            _ => Err(wrong()),
-        }
+        let Some(
+            [
+                Value::Int(stream),
+                Value::Int(time_ms),
+                Value::Text(topic),
+                Value::Map(meta),
+                Value::Map(columns),
+                notes @ ..,
+            ],
+        ) = value.as_list()
+        else {
+            return Err(wrong());
+        };
+        Ok(Self {
+            stream: usize::try_from(*stream)
+                .ok()
+                .filter(|stream| *stream < STREAMS_MAX)
+                .ok_or_else(wrong)?,
+            time_ms: *time_ms,
+            topic: topic.clone(),
+            meta: (**meta).clone(),
+            columns: (**columns).clone(),
+            notes: match notes {
+                [] => Vec::new(),
+                [Value::List(notes)] => notes.to_vec(),
+                _ => return Err(wrong()),
+            },
+        })
     }
 }
 
@@ -169,18 +184,62 @@ impl Values {
             return Ok(());
         }
         let spec = Arc::clone(&self.spec);
-        let row = Row::of_event(frame, stream, spec.streams.get(stream))?;
+        let mut row = Row::of_event(frame, stream, spec.streams.get(stream))?;
+        if self.event_read
+            && let Some(before) = self.rows.first_mut()
+        {
+            row.notes = std::mem::take(&mut before.notes);
+        }
         self.rows.clear();
         self.rows.push(row);
-        self.current = Tuple::single(0, stream);
+        self.current = Tuple::single(0);
         self.set = Arc::new(vec![self.current.clone()]);
         self.event_read = true;
         Ok(())
     }
 
+    /// The first of the statement's streams that the event belongs to.
+    pub(in crate::function) fn first_stream(&self, frame: &Frame) -> usize {
+        let first = frame.streams.trailing_zeros() as usize;
+        match first < self.spec.streams.len() {
+            true => first,
+            false => 0,
+        }
+    }
+
     /// The event as a row.
     pub(in crate::function) fn event_row(&self) -> Option<&Row> {
         self.rows.first()
+    }
+
+    /// Notes a value with the event's row.
+    pub(in crate::function) fn note(
+        &mut self,
+        number: i32,
+        value: Value,
+    ) -> Result<(), GuestFault> {
+        let place = usize::try_from(number).ok();
+        let place = place.filter(|place| *place < NOTES_MAX);
+        let (what, index) = ("note", number);
+        let place = place.ok_or(GuestFault::NoSuch { what, index })?;
+        let Some(row) = self.rows.first_mut().filter(|_| self.event_read) else {
+            return Ok(());
+        };
+        if row.notes.len() <= place {
+            row.notes.resize(place + 1, Value::Null);
+        }
+        if let Some(slot) = row.notes.get_mut(place) {
+            *slot = value;
+        }
+        Ok(())
+    }
+
+    /// What was noted with the row at hand.
+    pub(in crate::function) fn noted(&self, stream: i32, number: i32) -> Value {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let row = self.at_hand(stream).next();
+        let note = row.and_then(|row| row.notes.get(place));
+        note.cloned().unwrap_or(Value::Null)
     }
 
     /// Takes over the rows of a window.
@@ -198,7 +257,7 @@ impl Values {
         let numbered = (0..).zip(&self.rows);
         let first = numbered
             .filter(|(_, row)| !joined || row.stream == 0)
-            .map(|(number, row)| Tuple::single(number, row.stream));
+            .map(|(number, _)| Tuple::single(number));
         self.set = Arc::new(first.collect());
         Ok(self.rows.len())
     }
@@ -212,7 +271,7 @@ impl Values {
             .collect()
     }
 
-    /// The rows at hand, left-most stream first.
+    /// The rows at hand, that of the left-most stream first; after a right join that of the right one.
     fn at_hand(&self, stream: i32) -> impl Iterator<Item = &Row> {
         let rows = self
             .current
@@ -233,7 +292,7 @@ impl Values {
         found.cloned().unwrap_or(Value::Null)
     }
 
-    /// Everything of the row at hand; of a column that several streams have, the left-most counts.
+    /// Everything of the row at hand; of a column that several of its rows have, the first one's.
     pub(in crate::function) fn whole(&self, stream: i32) -> Map {
         let mut rows = self.at_hand(stream);
         let Some(first) = rows.next() else {

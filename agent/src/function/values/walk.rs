@@ -37,11 +37,10 @@ enum Way {
 #[derive(Debug)]
 struct Join {
     kind: i32,
-    stream: usize,
     left: Arc<Vec<Tuple>>,
     right: Vec<u32>,
-    /// Whether the left one at hand has a partner.
-    left_met: bool,
+    /// Whether the one of the outer side at hand has a partner.
+    met: bool,
     right_met: Vec<bool>,
     joined: Vec<Tuple>,
 }
@@ -83,11 +82,10 @@ impl Values {
                 let right = self.rows_of(stream);
                 Way::Join(Join {
                     kind: what,
-                    stream,
                     left: std::mem::take(&mut self.set),
                     right_met: vec![false; right.len()],
                     right,
-                    left_met: false,
+                    met: false,
                     joined: Vec::new(),
                 })
             }
@@ -233,40 +231,59 @@ impl Values {
 }
 
 impl Join {
-    /// The pair at a place; what has no partner is dealt with on the way.
+    /// The pair at a place; what has no partner is dealt with on the way. A right join goes through the
+    /// right side and looks for partners on the left, all others the other way round.
     fn pair(&mut self, at: usize) -> Option<Tuple> {
-        let width = self.right.len();
-        let keeps_left = matches!(self.kind, walk::LEFT | walk::FULL);
-        if width == 0 {
-            if keeps_left {
-                self.joined = Arc::unwrap_or_clone(std::mem::take(&mut self.left));
+        let from_right = self.kind == walk::RIGHT;
+        let keeps = matches!(self.kind, walk::LEFT | walk::RIGHT | walk::FULL);
+        let partners = match from_right {
+            true => self.left.len(),
+            false => self.right.len(),
+        };
+        if partners == 0 {
+            if keeps {
+                let mut alone = (0..).map_while(|place| self.alone(place)).collect();
+                self.joined.append(&mut alone);
             }
             return None;
         }
-        let (row, column) = (at / width, at % width);
-        if column == 0 {
-            let before = row.checked_sub(1).and_then(|row| self.left.get(row));
-            if let Some(before) = before.filter(|_| keeps_left && !self.left_met) {
-                self.joined.push(before.clone());
-            }
-            self.left_met = false;
+        let (outer, inner) = (at / partners, at % partners);
+        if inner == 0 {
+            let before = outer.checked_sub(1).filter(|_| keeps && !self.met);
+            self.joined
+                .extend(before.and_then(|place| self.alone(place)));
+            self.met = false;
         }
-        match (self.left.get(row), self.right.get(column)) {
-            (Some(left), Some(right)) => Some(left.with(self.stream, Some(*right))),
+        let (left, right) = match from_right {
+            true => (inner, outer),
+            false => (outer, inner),
+        };
+        match (self.left.get(left), self.right.get(right)) {
+            (Some(left), Some(right)) if from_right => Some(left.behind(*right)),
+            (Some(left), Some(right)) => Some(left.and(*right)),
             _ => {
-                if matches!(self.kind, walk::RIGHT | walk::FULL) {
+                if self.kind == walk::FULL {
                     let alone = self.right.iter().zip(&self.right_met);
                     let alone = alone.filter(|(_, met)| !**met);
                     self.joined
-                        .extend(alone.map(|(row, _)| Tuple::single(*row, self.stream)));
+                        .extend(alone.map(|(row, _)| Tuple::single(*row)));
                 }
                 None
             }
         }
     }
 
+    /// What is at a place of the outer side, without a partner.
+    fn alone(&self, place: usize) -> Option<Tuple> {
+        match self.kind {
+            walk::RIGHT => self.right.get(place).copied().map(Tuple::single),
+            _ => self.left.get(place).cloned(),
+        }
+    }
+
     fn met(&mut self, at: usize) {
-        self.left_met = true;
+        self.met = true;
+        // Only a full join, which goes through the left side, asks for these.
         let width = self.right.len().max(1);
         if let Some(met) = self.right_met.get_mut(at % width) {
             *met = true;

@@ -203,6 +203,23 @@ impl Active {
         }
     }
 
+    /// An event parts two windows: what there is fires without it, and the next one begins with its rows.
+    pub(super) fn cut_state(
+        &mut self,
+        rows: &[Box<[u8]>],
+        moment: Moment,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
+        if let Some(mut pane) = frame.state.panes.pop() {
+            pane.end_ms = moment.wall_ms;
+            self.fire(pane, |_| true, key, frame, step);
+            self.remove_rows(key, frame, |_| true);
+        }
+        self.go_through_state(rows, (true, false), moment, key, frame, step);
+    }
+
     /// Rows join a window that lasts from one event to another; outside of it they are of no use.
     pub(super) fn go_through_state(
         &mut self,

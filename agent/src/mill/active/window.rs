@@ -128,7 +128,8 @@ impl Active {
         frame.pane = None;
         let fate = fate?;
         let rows = std::mem::take(&mut frame.effects.rows);
-        let (begins, fires) = (frame.effects.begins, frame.effects.fires);
+        let effects = &frame.effects;
+        let (begins, fires, cuts) = (effects.begins, effects.fires, effects.cuts);
         match window.kind {
             WindowKind::Tumbling | WindowKind::Hopping if rows.is_empty() => {}
             WindowKind::Session if rows.is_empty() => {}
@@ -148,6 +149,9 @@ impl Active {
                 self.slide(window, moment, key, frame);
             }
             WindowKind::Count => self.count_rows(window, rows, moment, key, frame, step),
+            WindowKind::State if cuts => {
+                self.cut_state(&rows, moment, key, frame, step);
+            }
             WindowKind::State => {
                 self.go_through_state(&rows, (begins, fires), moment, key, frame, step);
             }

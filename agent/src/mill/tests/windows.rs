@@ -4,7 +4,8 @@ use super::*;
 
 /// Puts each payload as a row; `on_window` emits `start-end:rows`, with the times past
 /// 1,700,000,000,000 and the rows parted by commas. A payload that begins with `!` fires the window,
-/// one with `(` begins it, one with `)` fires it, and one with `-` is not put.
+/// one with `(` begins it, one with `)` fires it, one with `|` ends one and begins the next, and one with `-`
+/// is not put.
 pub(super) const ROWS: &str = r#"(module
     (import "tidemill1" "ev_bytes" (func $bytes (param i32 i32 i32 i32) (result i32)))
     (import "tidemill1" "ev_i64" (func $ev (param i32) (result i64)))
@@ -30,6 +31,7 @@ pub(super) const ROWS: &str = r#"(module
         (if (i32.eq (local.get $first) (i32.const 33)) (then (drop (call $win (i32.const 2)))))
         (if (i32.eq (local.get $first) (i32.const 40)) (then (drop (call $win (i32.const 1)))))
         (if (i32.eq (local.get $first) (i32.const 41)) (then (drop (call $win (i32.const 2)))))
+        (if (i32.eq (local.get $first) (i32.const 124)) (then (drop (call $win (i32.const 3)))))
         (if (i32.ne (local.get $first) (i32.const 45))
             (then (drop (call $put (i32.const 0) (local.get $len)))))
         (i32.const 0))
@@ -250,6 +252,16 @@ fn a_state_window_lasts_from_one_event_to_another() {
 }
 
 #[test]
+fn an_event_may_end_a_state_window_without_being_part_of_it() {
+    let mut bench = bench(r#"{"kind":"state","rows":true}"#);
+    play(
+        &mut bench,
+        &[(0, "x"), (100, "|1"), (200, "y"), (300, "|2"), (400, "|3")],
+    );
+    bench.expect(&["300 out/w/a 100-300:|1,y", "400 out/w/a 300-400:|2"]);
+}
+
+#[test]
 fn a_window_without_room_drops_its_oldest_rows_and_counts_them() {
     let (manifest, wat) = windowed(r#"{"kind":"count","count":100,"rows":true}"#);
     // A row of one byte counts 67 bytes with name, time and what an entry costs.
@@ -302,7 +314,7 @@ fn what_rows_are_for_is_refused_elsewhere() {
         (func $say (param i32) (drop (call $emit (i32.const 0) (f64.convert_i32_s (local.get 0)))))
         (func (export "on_event") (result i32)
             (call $say (call $rows))
-            (call $say (call $win (i32.const 3)))
+            (call $say (call $win (i32.const 4)))
             (call $say (call $win (i32.const 1)))
             (call $say (call $put (i32.const 0) (i32.const 64513)))
             (call $say (call $put (i32.const 0) (i32.const 2)))

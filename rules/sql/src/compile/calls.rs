@@ -7,7 +7,7 @@ use wasm_encoder::Instruction;
 
 use super::expression::stream_number;
 use super::{Compiler, Level, Scope};
-use crate::ast::{Call, Expr, Node};
+use crate::ast::{Call, Expr, Node, Over};
 use crate::error::{SqlError, did_you_mean};
 use crate::module::Body;
 
@@ -48,19 +48,36 @@ impl<'a> Compiler<'a> {
         self.outputs().any(|expr| expr.any(&is_aggregate))
     }
 
+    /// Whether what goes out is about groups as a whole, and not about each row. A condition on a whole
+    /// window does not make it so: it lets all rows pass, or none.
+    pub(super) fn sends_aggregates(&self) -> bool {
+        self.selected().any(|expr| expr.any(&is_aggregate))
+    }
+
+    /// Whether WHERE asks about the window as a whole.
+    pub(super) fn filters_by_aggregates(&self) -> bool {
+        let filter = self.select.filter.as_ref();
+        filter.is_some_and(|filter| filter.any(&is_aggregate))
+    }
+
     /// The expressions that are worked out for what goes out.
     pub(super) fn outputs(&self) -> impl Iterator<Item = &'a Expr> {
+        let select = self.select;
+        let order = select.order.iter().map(|(by, _)| by);
+        self.selected().chain(&select.having).chain(order)
+    }
+
+    /// The expressions of the select list.
+    fn selected(&self) -> impl Iterator<Item = &'a Expr> {
         use crate::ast::Item;
         let select = self.select;
-        let items = select.items.iter().flat_map(|item| {
+        select.items.iter().flat_map(|item| {
             let (value, replaced) = match item {
                 Item::Value { expr, .. } => (Some(expr), None),
                 Item::Star { replace, .. } => (None, Some(replace.iter().map(|(_, expr)| expr))),
             };
             value.into_iter().chain(replaced.into_iter().flatten())
-        });
-        let order = select.order.iter().map(|(by, _)| by);
-        items.chain(&select.having).chain(order)
+        })
     }
 
     pub(super) fn function(
@@ -84,6 +101,11 @@ impl<'a> Compiler<'a> {
             return Ok(());
         }
         if call.name == "row_number" {
+            if let Some(over) = &call.over {
+                let message =
+                    "row_number() OVER (…) can only be an item of its own of the select list";
+                return Err(SqlError::new(&over.span, message));
+            }
             self.no_arguments(call)?;
             scope.body.i32(op::ROW_NUMBER);
             self.finish_op(scope, 0);
@@ -98,9 +120,7 @@ impl<'a> Compiler<'a> {
             Kind::Scalar => {
                 self.no_tail(call, true)?;
                 self.arguments(scope, &call.args)?;
-                scope.body.i32(i32::from(function.number));
-                scope.body.i32(count(call.args.len()));
-                self.module.call(&mut scope.body, import::V_CALL);
+                self.call_function(scope, function.name, call.args.len());
                 Ok(())
             }
             Kind::Aggregate => self.aggregate(scope, call, function),
@@ -110,6 +130,14 @@ impl<'a> Compiler<'a> {
                 Err(SqlError::new(&call.name_span, message))
             }
         }
+    }
+
+    /// Calls a function of the registry on the last arguments.
+    pub(super) fn call_function(&mut self, scope: &mut Scope, name: &str, args: usize) {
+        let number = lookup(name).map_or(-1, |function| i32::from(function.number));
+        scope.body.i32(number);
+        scope.body.i32(count(args));
+        self.module.call(&mut scope.body, import::V_CALL);
     }
 
     /// The function of the registry, with as many arguments as it takes.
@@ -159,6 +187,17 @@ impl<'a> Compiler<'a> {
                 let message =
                     "OVER stands behind a function that remembers, such as lag or acc_sum";
                 Err(SqlError::new(&over.span, message))
+            }
+        }
+    }
+
+    /// ORDER BY inside of OVER is for rows that are numbered.
+    pub(super) fn refuse_order(&self, over: &Over) -> Result<(), SqlError> {
+        match over.order.first() {
+            None => Ok(()),
+            Some((by, _)) => {
+                let message = "ORDER BY stands in the OVER of row_number alone";
+                Err(SqlError::new(&by.span, message))
             }
         }
     }
@@ -215,6 +254,13 @@ impl<'a> Compiler<'a> {
                 self.finish_op(scope, 2);
                 Ok(())
             }
+            Node::Star(stream) => {
+                let stream = self.star_stream(stream.as_deref(), arg)?;
+                scope.body.i32(stream);
+                self.text(scope, "*");
+                self.module.call(&mut scope.body, import::V_META);
+                Ok(())
+            }
             _ => Err(SqlError::new(
                 &arg.span,
                 "expected the name of a property, as in meta(topic)",
@@ -238,6 +284,11 @@ impl<'a> Compiler<'a> {
             return Err(SqlError::new(&call.name_span, message));
         }
         if self.folded(scope, call) {
+            return Ok(());
+        }
+        if let Some(total) = scope.totals.get(&call.name_span.start) {
+            let total = *total;
+            scope.body.get(total);
             return Ok(());
         }
         let level = std::mem::replace(&mut scope.level, Level::Fold);
@@ -276,89 +327,6 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// A function that remembers.
-    fn analytic(
-        &mut self,
-        scope: &mut Scope,
-        call: &'a Call,
-        function: &'static Function,
-        expr: &'a Expr,
-    ) -> Result<(), SqlError> {
-        if let Some(filter) = &call.filter {
-            let message = "FILTER stands behind an aggregate; here write OVER (WHEN …)";
-            return Err(SqlError::new(&filter.span, message));
-        }
-        if scope.level == Level::Fold {
-            let message = format!(
-                "{} remembers, and cannot stand inside of an aggregate",
-                call.name
-            );
-            return Err(SqlError::new(&call.name_span, message));
-        }
-        let given = match function.name {
-            "changed_cols" => self.changed_columns(scope, call)?,
-            _ => {
-                self.arguments(scope, &call.args)?;
-                count(call.args.len())
-            }
-        };
-        let over = call.over.as_ref();
-        let partition = over.map_or(&[][..], |over| &over.partition);
-        self.arguments(scope, partition)?;
-        let slot = self.step_slot(&expr.span);
-        scope.body.i32(i32::from(function.number));
-        scope.body.i32(slot);
-        scope.body.i32(given);
-        scope.body.i32(count(partition.len()));
-        match over.and_then(|over| over.when.as_ref()) {
-            Some(when) => {
-                let always = std::mem::replace(&mut scope.always, false);
-                self.condition(scope, when)?;
-                scope.always = always;
-            }
-            None => scope.body.i32(1),
-        }
-        self.module.call(&mut scope.body, import::V_STEP);
-        Ok(())
-    }
-
-    /// The columns that `changed_cols` looks at are handed over as one object, since it needs their names.
-    fn changed_columns(&mut self, scope: &mut Scope, call: &'a Call) -> Result<i32, SqlError> {
-        let (settings, columns) = call.args.split_at(call.args.len().min(2));
-        self.arguments(scope, settings)?;
-        let mut pairs = 0;
-        for column in columns {
-            match &column.node {
-                Node::Star(_) => {
-                    scope.body.i32(value::NULL);
-                    self.module.call(&mut scope.body, import::V_ARG);
-                }
-                _ => {
-                    let name = super::names::output_name(column, None, &mut 0);
-                    self.text(scope, &name);
-                    self.module.call(&mut scope.body, import::V_ARG);
-                }
-            }
-            self.expression(scope, column)?;
-            self.module.call(&mut scope.body, import::V_ARG);
-            pairs += 2;
-        }
-        scope.body.i32(op::OBJECT);
-        scope.body.i32(pairs);
-        self.finish_op(scope, 1);
-        self.module.call(&mut scope.body, import::V_ARG);
-        Ok(3)
-    }
-
-    /// The number under which a function keeps what it remembers: each place in the statement has one.
-    fn step_slot(&mut self, span: &crate::ast::Span) -> i32 {
-        let known = self.steps.iter().position(|known| known == span);
-        count(known.unwrap_or_else(|| {
-            self.steps.push(span.clone());
-            self.steps.len() - 1
-        }))
-    }
-
     /// `loop`: goes on to the next element, or leaves. What stands in it is ended by [`again`].
     pub(super) fn next(&mut self, body: &mut Body) {
         body.push(Instruction::Block(crate::module::block(None)));
@@ -383,6 +351,6 @@ pub(super) fn again(body: &mut Body) {
     body.end();
 }
 
-fn count(number: usize) -> i32 {
+pub(super) fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -7,7 +7,12 @@ use super::number::Number;
 use super::{Compiler, Scope};
 use crate::ast::{Expr, Literal, Node, Op};
 use crate::error::SqlError;
-use crate::module::InputKind;
+use crate::module::{Body, InputKind};
+
+/// What hits are counted of: conditions on rows.
+pub(super) const ROWS: i32 = 0;
+/// Conditions on groups.
+pub(super) const GROUPS: i32 = 1;
 
 impl<'a> Compiler<'a> {
     pub(super) fn condition(&mut self, scope: &mut Scope, expr: &'a Expr) -> Result<(), SqlError> {
@@ -130,36 +135,33 @@ impl<'a> Compiler<'a> {
     }
 
     /// Counts that the condition on the stack was met, where it asks for that.
-    pub(super) fn count_hits(&mut self, scope: &mut Scope, expr: &'a Expr, which: i32) {
-        let asks = expr.any(&|node| match node {
-            Node::Call(call) => {
-                call.name.starts_with("last_hit_") || call.name.starts_with("last_agg_hit_")
-            }
-            _ => false,
-        });
-        if !asks && !self.asks_for_hits(which) {
+    pub(super) fn count_hits(&mut self, scope: &mut Scope, expr: &'a Expr) {
+        if !self.asks_for_hits(Some(expr), ROWS) {
             return;
         }
         let met = self.keep(scope);
         scope.body.get(met);
         scope.body.begin_if(None);
-        scope.body.i32(which);
-        self.module.call(&mut scope.body, import::V_HITS);
+        self.count_hit(&mut scope.body, ROWS);
         scope.body.end();
         scope.body.get(met);
     }
 
-    /// Whether the select list asks how often the condition was met.
-    fn asks_for_hits(&self, which: i32) -> bool {
-        let wanted = if which == 0 {
-            "last_hit_"
-        } else {
-            "last_agg_hit_"
+    /// Counts that the condition on rows or on groups was met.
+    pub(super) fn count_hit(&mut self, body: &mut Body, which: i32) {
+        body.i32(which);
+        self.module.call(body, import::V_HITS);
+    }
+
+    /// Whether the condition or what goes out asks how often it was met.
+    pub(super) fn asks_for_hits(&self, condition: Option<&'a Expr>, which: i32) -> bool {
+        let wanted = match which {
+            ROWS => "last_hit_",
+            _ => "last_agg_hit_",
         };
-        self.aliases.iter().any(|alias| {
-            alias
-                .expr
-                .any(&|node| matches!(node, Node::Call(call) if call.name.starts_with(wanted)))
+        let mut all = self.outputs().chain(condition);
+        all.any(|expr| {
+            expr.any(&|node| matches!(node, Node::Call(call) if call.name.starts_with(wanted)))
         })
     }
 }

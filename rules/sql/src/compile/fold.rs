@@ -40,6 +40,7 @@ impl<'a> Compiler<'a> {
     fn fold_event(&mut self, folding: &Folding) -> Result<(), SqlError> {
         let mut scope = Scope::new(Level::Row, true);
         if let Some(filter) = &self.select.filter {
+            self.step_plainly(&mut scope, filter)?;
             self.where_holds(&mut scope, filter)?;
             leave_unless(&mut scope.body);
         }
@@ -192,7 +193,6 @@ impl<'a> Compiler<'a> {
         if let Some(having) = &self.select.having {
             self.lets(&mut scope, &[having])?;
             self.condition(&mut scope, having)?;
-            self.count_hits(&mut scope, having, 1);
             leave_unless(&mut scope.body);
         }
         self.row_out(&mut scope)?;

@@ -67,13 +67,49 @@ impl<'a> Compiler<'a> {
         streams.position(|stream| stream.name.eq_ignore_ascii_case(name))
     }
 
-    fn alias(&self, scope: &Scope, name: &str) -> Option<usize> {
+    pub(super) fn alias(&self, scope: &Scope, name: &str) -> Option<usize> {
         let number = self.aliases.iter().position(|alias| alias.name == name)?;
         let alias = self.aliases.get(number)?;
         let column_meant = scope.open.contains(&number)
             || (alias.aggregates && scope.level != Level::Group)
             || (scope.plain && mentions(alias.expr, name));
         (!column_meant).then_some(number)
+    }
+
+    /// No alias can be made of itself by way of others.
+    pub(super) fn refuse_circles(&self) -> Result<(), SqlError> {
+        for number in 0..self.aliases.len() {
+            let mut seen = BTreeSet::new();
+            let mut ahead = self.made_of(number);
+            while let Some(next) = ahead.pop() {
+                if next == number
+                    && let Some(alias) = self.aliases.get(number)
+                {
+                    let name = alias.name;
+                    let message = format!("{name} is made of aliases that are made of {name}");
+                    return Err(SqlError::new(&alias.expr.span, message));
+                }
+                if seen.insert(next) {
+                    ahead.extend(self.made_of(next));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The other aliases in the expression of one.
+    fn made_of(&self, number: usize) -> Vec<usize> {
+        let mut found = Vec::new();
+        if let Some(alias) = self.aliases.get(number) {
+            alias.expr.walk(&mut |expr| {
+                if let Node::Column { stream: None, name } = &expr.node {
+                    let mut aliases = self.aliases.iter();
+                    found.extend(aliases.position(|other| other.name == name));
+                }
+            });
+        }
+        found.retain(|other| *other != number);
+        found
     }
 
     /// Works out the aliases that `exprs` use and that are not worked out yet, those first that others

@@ -3,13 +3,15 @@
 
 use tidemill_abi::{import, value, value::op, value::walk};
 use tidemill_values::Value;
+use wasm_encoder::{Instruction, ValType};
 
 use super::calls::{again, is_multi_row};
+use super::expression::stream_number;
 use super::names::output_name;
 use super::{Compiler, Scope};
-use crate::ast::{Expr, Item, Node};
+use crate::ast::{Call, Expr, Item, Node, Over};
 use crate::error::SqlError;
-use crate::module::Local;
+use crate::module::{Body, Local};
 
 impl<'a> Compiler<'a> {
     /// Writes one row of output: the aliases that others use, then the items.
@@ -22,6 +24,9 @@ impl<'a> Compiler<'a> {
     /// The items and what the row is put in order by.
     pub(super) fn items(&mut self, scope: &mut Scope) -> Result<(), SqlError> {
         let unnested = self.unnested(scope)?;
+        let alone = unnested.is_some() && self.select.window.is_none();
+        let limited = self.select.limit.filter(|_| alone);
+        let sent = limited.map(|limit| (scope.body.local(ValType::I32), limit));
         if let Some((list, _)) = &unnested {
             scope.body.i32(walk::LIST);
             scope.body.get(*list);
@@ -47,7 +52,10 @@ impl<'a> Compiler<'a> {
                     invisible,
                 } => {
                     let name = output_name(expr, alias.as_deref(), &mut unnamed);
-                    self.item(scope, expr, alias.as_deref(), &name, *invisible)?;
+                    match self.same_columns(expr, alias.as_deref()) {
+                        Some(streams) => self.first_of(scope, &streams, &name)?,
+                        None => self.item(scope, expr, alias.as_deref(), &name, *invisible)?,
+                    }
                 }
             }
         }
@@ -63,14 +71,100 @@ impl<'a> Compiler<'a> {
             scope.body.i32(i32::from(*descending));
             self.module.call(&mut scope.body, import::V_ORDER);
         }
-        self.module.call(&mut scope.body, import::V_EMIT);
+        match alone {
+            // Without a window each row is sent for itself.
+            true => self.send_row(&mut scope.body, sent),
+            false => self.module.call(&mut scope.body, import::V_EMIT),
+        }
         if unnested.is_some() {
-            if self.select.window.is_none() {
-                // Without a window each row is sent for itself.
-                self.flush(&mut scope.body, None);
-            }
             again(&mut scope.body);
         }
+        Ok(())
+    }
+
+    /// Sends the row by itself, as long as not so many were sent as LIMIT says.
+    fn send_row(&mut self, body: &mut Body, sent: Option<(Local, u64)>) {
+        if let Some((sent, limit)) = sent {
+            body.get(sent);
+            body.i32(i32::try_from(limit).unwrap_or(i32::MAX));
+            body.push(Instruction::I32LtS);
+            body.begin_if(None);
+        }
+        self.module.call(body, import::V_EMIT);
+        self.flush(body, None);
+        if let Some((sent, _)) = sent {
+            body.get(sent);
+            body.i32(1);
+            body.push(Instruction::I32Add);
+            body.set(sent);
+            body.end();
+        }
+    }
+
+    /// The streams of all items that are columns of one name without an alias, if there are several such
+    /// items: there can be only one column of that name, and the first stream that has it gives it. An
+    /// empty list stands for all streams.
+    fn same_columns(&self, expr: &Expr, alias: Option<&str>) -> Option<Vec<usize>> {
+        let Node::Column { name, .. } = &expr.node else {
+            return None;
+        };
+        if alias.is_some() || self.streams.len() < 2 {
+            return None;
+        }
+        let items = self.select.items.iter();
+        let same = items.filter_map(|item| match item {
+            Item::Value {
+                expr,
+                alias: None,
+                invisible: false,
+            } => match &expr.node {
+                Node::Column {
+                    stream,
+                    name: other,
+                } if other == name => Some(stream.as_deref()),
+                _ => None,
+            },
+            _ => None,
+        });
+        let same: Vec<Option<&str>> = same.collect();
+        if same.len() < 2 || self.aliases.iter().any(|alias| alias.name == name) {
+            return None;
+        }
+        let named: Option<Vec<usize>> = same
+            .iter()
+            .map(|stream| stream.and_then(|stream| self.stream(stream)))
+            .collect();
+        let mut streams = named.unwrap_or_default();
+        streams.sort_unstable();
+        streams.dedup();
+        if streams.len() == self.streams.len() {
+            streams.clear();
+        }
+        Some(streams)
+    }
+
+    /// Sets a column to the value of the first of the streams that has it.
+    fn first_of(
+        &mut self,
+        scope: &mut Scope,
+        streams: &[usize],
+        name: &str,
+    ) -> Result<(), SqlError> {
+        self.text(scope, name);
+        if streams.is_empty() {
+            scope.body.i32(stream_number(None));
+            self.text(scope, name);
+            self.module.call(&mut scope.body, import::V_COL);
+        } else {
+            for stream in streams {
+                scope.body.i32(stream_number(Some(*stream)));
+                self.text(scope, name);
+                self.module.call(&mut scope.body, import::V_COL);
+                self.module.call(&mut scope.body, import::V_ARG);
+            }
+            self.call_function(scope, "coalesce", streams.len());
+        }
+        self.module.call(&mut scope.body, import::V_SET);
         Ok(())
     }
 
@@ -102,6 +196,44 @@ impl<'a> Compiler<'a> {
         Ok(found)
     }
 
+    /// `row_number() OVER (PARTITION BY … ORDER BY …)`: the number is known once all rows are there.
+    fn numbered(
+        &mut self,
+        scope: &mut Scope,
+        call: &'a Call,
+        over: &'a Over,
+        name: &str,
+    ) -> Result<(), SqlError> {
+        const BITS: usize = 16;
+        if let Some(when) = &over.when {
+            let message = "row_number counts all rows: PARTITION BY and ORDER BY can stand here";
+            return Err(SqlError::new(&when.span, message));
+        }
+        if let Some(arg) = call.args.first() {
+            return Err(SqlError::new(&arg.span, "row_number takes no argument"));
+        }
+        if over.order.len() > BITS {
+            let message = format!("rows are put in order by at most {BITS} expressions");
+            return Err(SqlError::new(&over.span, message));
+        }
+        self.arguments(scope, &over.partition)?;
+        let mut downwards = 0;
+        for (place, (by, descending)) in over.order.iter().enumerate() {
+            self.expression(scope, by)?;
+            self.module.call(&mut scope.body, import::V_ARG);
+            downwards |= i32::from(*descending) << place;
+        }
+        let counts = [over.partition.len(), over.order.len()];
+        let counts = counts.map(|count| i32::try_from(count).unwrap_or(i32::MAX));
+        scope.body.i32(op::NUMBER_ROWS);
+        self.text(scope, name);
+        scope.body.i32(counts[0]);
+        scope.body.i32(counts[1] | (downwards << BITS));
+        self.module.call(&mut scope.body, import::V_OP);
+        scope.body.push(Instruction::Drop);
+        Ok(())
+    }
+
     fn star(
         &mut self,
         scope: &mut Scope,
@@ -109,8 +241,10 @@ impl<'a> Compiler<'a> {
         except: &'a [String],
         replace: &'a [(String, Expr)],
     ) -> Result<(), SqlError> {
+        let replaced = replace.iter().map(|(name, _)| name);
         let left_out: Vec<Value> = except
             .iter()
+            .chain(replaced)
             .map(|name| Value::text(name.as_str()))
             .collect();
         let except = match left_out.is_empty() {
@@ -156,12 +290,18 @@ impl<'a> Compiler<'a> {
             self.module.call(&mut scope.body, import::V_MERGE);
             return Ok(());
         }
+        if let Node::Call(call) = &expr.node
+            && call.name == "row_number"
+            && let Some(over) = &call.over
+        {
+            return self.numbered(scope, call, over, name);
+        }
         let number = alias.and_then(|alias| self.aliases.iter().position(|a| a.name == alias));
         if invisible {
             let done = number.is_some_and(|number| scope.lets.contains_key(&number));
             if !done {
                 self.expression(scope, expr)?;
-                scope.body.push(wasm_encoder::Instruction::Drop);
+                scope.body.push(Instruction::Drop);
             }
             return Ok(());
         }

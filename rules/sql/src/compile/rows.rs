@@ -2,11 +2,12 @@
 
 use serde_json::Value as Json;
 use tidemill_abi::{export, import, value::walk};
-use wasm_encoder::Instruction;
+use wasm_encoder::{Instruction, ValType};
 
-use super::calls::{self, again, open};
+use super::calls::{again, is_aggregate, open};
+use super::condition::GROUPS;
 use super::{Compiler, Level, Scope, leave_unless, window_json};
-use crate::ast::{Expr, JoinKind, Node, Window, WindowKind};
+use crate::ast::{Expr, JoinKind, Window, WindowKind};
 use crate::error::SqlError;
 use crate::module::Body;
 
@@ -29,6 +30,7 @@ impl<'a> Compiler<'a> {
                     "a window is the rule's: what is kept apart in it is written GROUP BY";
                 return Err(SqlError::new(&partition.span, message));
             }
+            self.refuse_order(over)?;
             if over.when.is_some() && !matches!(window.kind, WindowKind::Sliding { .. }) {
                 let message = "OVER (WHEN …) says what makes a sliding window fire; others fire by themselves";
                 return Err(SqlError::new(&over.span, message));
@@ -37,63 +39,57 @@ impl<'a> Compiler<'a> {
         if let Some(filter) = &window.filter {
             self.refuse_aggregates(filter, "FILTER")?;
         }
-        let filter = self.select.filter.as_ref();
-        let Some(filter) = filter.filter(|_| self.filters_late(window)) else {
-            return Ok(());
-        };
-        let mut shared = None;
-        filter.walk(&mut |expr| {
-            let Node::Column { stream: None, name } = &expr.node else {
-                return;
-            };
-            let mut aliases = self.aliases.iter();
-            let remembers = |node: &Node| calls::is_analytic(node);
-            if aliases.any(|alias| alias.name == name && alias.expr.any(&remembers)) {
-                shared = Some(expr.span.clone());
-            }
-        });
-        match shared {
-            None => Ok(()),
-            Some(span) => {
-                let message = "here WHERE comes after the window, and a function that remembers would see \
-                               each row twice; write the condition as HAVING or without a window";
-                Err(SqlError::new(&span, message))
-            }
-        }
+        Ok(())
     }
 
     /// Whether WHERE is for the rows of a window, not for events on their way into it: what it leaves out
-    /// counts in a count window and makes a sliding one fire.
+    /// counts in a count window.
     fn filters_late(&self, window: &Window) -> bool {
-        let by_events = !matches!(
-            window.kind,
-            WindowKind::Tumbling { .. } | WindowKind::Hopping { .. }
-        );
-        !self.select.joins.is_empty()
-            || matches!(window.kind, WindowKind::Count { .. })
-            || (self.event_time && by_events)
+        let late = match window.kind {
+            WindowKind::Count { .. } => true,
+            WindowKind::Session { .. } | WindowKind::State { .. } => self.event_time,
+            // A sliding one fires at what WHERE leaves out, but need not keep it.
+            WindowKind::Sliding { .. } => false,
+            WindowKind::Tumbling { .. } | WindowKind::Hopping { .. } => false,
+        };
+        late || !self.select.joins.is_empty() || self.filters_by_aggregates()
     }
 
     /// For each event: does it join the window, does it begin one, does it make it fire?
     fn row_handler(&mut self, window: &'a Window) -> Result<(), SqlError> {
         let mut scope = Scope::new(Level::Row, true);
+        self.steps_of_rows(&mut scope, window)?;
         if let Some(filter) = &window.filter {
             self.condition(&mut scope, filter)?;
             leave_unless(&mut scope.body);
             scope.always = false;
         }
         let late = self.filters_late(window);
+        let mut kept = None;
         if let Some(filter) = self.select.filter.as_ref().filter(|_| !late) {
             self.where_holds(&mut scope, filter)?;
-            leave_unless(&mut scope.body);
+            match window.kind {
+                WindowKind::Sliding { .. } => kept = Some(self.keep(&mut scope)),
+                _ => leave_unless(&mut scope.body),
+            }
         }
         scope.always = false;
         if let WindowKind::State { begin, emit } = &window.kind {
-            self.says(&mut scope, begin, 1)?;
+            let what = if emit.is_some() { 1 } else { 3 };
+            self.says(&mut scope, begin, what)?;
             self.keep_row(&mut scope.body);
-            self.says(&mut scope, emit, 2)?;
+            if let Some(emit) = emit {
+                self.says(&mut scope, emit, 2)?;
+            }
         } else {
+            if let Some(kept) = kept {
+                scope.body.get(kept);
+                scope.body.begin_if(None);
+            }
             self.keep_row(&mut scope.body);
+            if kept.is_some() {
+                scope.body.end();
+            }
             let when = window.over.as_ref().and_then(|over| over.when.as_ref());
             match (when, &window.kind) {
                 (Some(when), _) => self.says(&mut scope, when, 2)?,
@@ -110,10 +106,40 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
+    /// Works out the functions that remember. Those that are asked for at a firing are noted with the row.
+    fn steps_of_rows(&mut self, scope: &mut Scope, window: &'a Window) -> Result<(), SqlError> {
+        let late = self.filters_late(window);
+        let (early, late) = match (&self.select.filter, late) {
+            (Some(filter), true) => (None, Some(filter)),
+            (filter, _) => (filter.as_ref(), None),
+        };
+        self.step_for_output(scope)?;
+        let on = self.select.joins.iter().filter_map(|join| join.on.as_ref());
+        for expr in on.chain(late) {
+            self.step_plainly(scope, expr)?;
+        }
+        self.note_steps(scope)?;
+        let conditions: [Option<&Expr>; 2] = match &window.kind {
+            WindowKind::State { begin, emit } => [Some(&**begin), emit.as_deref()],
+            _ => [
+                window.over.as_ref().and_then(|over| over.when.as_ref()),
+                None,
+            ],
+        };
+        let conditions = conditions.into_iter().flatten();
+        for expr in conditions.chain(&window.filter) {
+            self.step(scope, expr)?;
+        }
+        if let Some(filter) = early {
+            self.step_plainly(scope, filter)?;
+        }
+        Ok(())
+    }
+
     /// Tells the host what the event does to the window, if a condition holds.
     fn says(&mut self, scope: &mut Scope, when: &'a Expr, what: i32) -> Result<(), SqlError> {
         self.condition(scope, when)?;
-        self.count_hits(scope, when, 0);
+        self.count_hits(scope, when);
         scope.body.begin_if(None);
         scope.body.i32(what);
         self.win(&mut scope.body);
@@ -160,6 +186,7 @@ impl<'a> Compiler<'a> {
             .as_ref()
             .filter(|_| self.filters_late(window))
         {
+            self.totals(&mut scope, filter)?;
             open(&mut self.module, &mut scope.body, walk::FILTER);
             self.next(&mut scope.body);
             self.where_holds(&mut scope, filter)?;
@@ -171,6 +198,20 @@ impl<'a> Compiler<'a> {
         self.flush(&mut scope.body, self.select.limit);
         scope.body.i32(0);
         self.module.handler(export::ON_WINDOW, scope.body);
+        Ok(())
+    }
+
+    /// Works out the aggregates in WHERE, over all rows of the window.
+    fn totals(&mut self, scope: &mut Scope, filter: &'a Expr) -> Result<(), SqlError> {
+        let mut aggregates = Vec::new();
+        filter.walk(&mut |expr| aggregates.extend(is_aggregate(&expr.node).then_some(expr)));
+        let level = std::mem::replace(&mut scope.level, Level::Group);
+        for expr in aggregates {
+            self.expression(scope, expr)?;
+            let local = self.keep(scope);
+            scope.totals.insert(expr.span.start, local);
+        }
+        scope.level = level;
         Ok(())
     }
 
@@ -212,7 +253,7 @@ impl<'a> Compiler<'a> {
         let groups = self.select.group.iter();
         let groups: Vec<&'a Expr> = groups.collect();
         let having_alone = self.select.having.is_some();
-        let aggregated = self.has_aggregates();
+        let aggregated = self.sends_aggregates();
         if groups.is_empty() && !aggregated && !having_alone {
             open(&mut self.module, &mut scope.body, walk::ROWS);
             self.next(&mut scope.body);
@@ -235,14 +276,19 @@ impl<'a> Compiler<'a> {
             again(&mut scope.body);
         }
         scope.level = Level::Group;
+        let asks = self.asks_for_hits(None, GROUPS);
+        let hit = asks.then(|| scope.body.local(ValType::I32));
         open(&mut self.module, &mut scope.body, walk::GROUPS);
         self.next(&mut scope.body);
         if let Some(having) = &self.select.having {
             self.lets(scope, &[having])?;
             self.condition(scope, having)?;
-            self.count_hits(scope, having, 1);
             scope.body.push(Instruction::I32Eqz);
             scope.body.push(Instruction::BrIf(0));
+        }
+        if let Some(hit) = hit {
+            scope.body.i32(1);
+            scope.body.set(hit);
         }
         if self.select.group.is_empty() && !aggregated {
             // HAVING was about the window as a whole: it lets all rows pass, or none.
@@ -256,6 +302,13 @@ impl<'a> Compiler<'a> {
             self.row_out(scope)?;
         }
         again(&mut scope.body);
+        if let Some(hit) = hit {
+            // A firing counts once, however many groups met the condition.
+            scope.body.get(hit);
+            scope.body.begin_if(None);
+            self.count_hit(&mut scope.body, GROUPS);
+            scope.body.end();
+        }
         Ok(())
     }
 }

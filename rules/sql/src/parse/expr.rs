@@ -176,6 +176,10 @@ impl Parser {
 
     fn subscript(&mut self, value: Expr) -> Result<Node, SqlError> {
         let value = Box::new(value);
+        if self.eat("]") {
+            // All of it, as eKuiper has it.
+            return Ok(Node::Slice(value, None, None));
+        }
         let low = match self.is(":") {
             true => None,
             false => Some(Box::new(self.bound()?)),
@@ -352,7 +356,7 @@ impl Parser {
         Ok(filter)
     }
 
-    /// `OVER (PARTITION BY … WHEN …)`.
+    /// `OVER (PARTITION BY … ORDER BY … WHEN …)`.
     pub(super) fn over(&mut self) -> Result<Over, SqlError> {
         let start = self.span().start;
         self.expect_word("over")?;
@@ -361,6 +365,10 @@ impl Parser {
         if self.eat_word("partition") {
             self.expect_word("by")?;
             over.partition = self.list(Self::expr)?;
+        }
+        if self.eat_word("order") {
+            self.expect_word("by")?;
+            over.order = self.list(Self::order_by)?;
         }
         if self.eat_word("when") {
             over.when = Some(self.expr()?);

@@ -54,14 +54,7 @@ impl Parser {
         let mut order = Vec::new();
         if self.eat_word("order") {
             self.expect_word("by")?;
-            order = self.list(|parser| {
-                let by = parser.expr()?;
-                let descending = parser.eat_word("desc");
-                if !descending {
-                    parser.eat_word("asc");
-                }
-                Ok((by, descending))
-            })?;
+            order = self.list(Self::order_by)?;
         }
         let limit = match self.eat_word("limit") {
             true => Some(self.whole("how many rows")?),
@@ -78,6 +71,16 @@ impl Parser {
             order,
             limit,
         })
+    }
+
+    /// What rows are put in order by, and whether downwards.
+    pub(super) fn order_by(&mut self) -> Result<(Expr, bool), SqlError> {
+        let by = self.expr()?;
+        let descending = self.eat_word("desc");
+        if !descending {
+            self.eat_word("asc");
+        }
+        Ok((by, descending))
     }
 
     /// A whole number that is not negative.
@@ -161,7 +164,7 @@ impl Parser {
                 self.advance();
                 topic
             }
-            _ => self.name("the name of a stream")?,
+            _ => self.topic()?,
         };
         let span = self.since(start);
         let named = self.eat_word("as");
@@ -176,6 +179,21 @@ impl Parser {
             stream,
             span,
         })
+    }
+
+    /// The name of a stream, or a topic filter as it is: `sensors/+/env`.
+    fn topic(&mut self) -> Result<String, SqlError> {
+        let mut topic = String::new();
+        loop {
+            let part = ["/", "+", "#"].into_iter().find(|part| self.eat(part));
+            match part {
+                Some(part) => topic.push_str(part),
+                None if topic.is_empty() || topic.ends_with('/') => {
+                    topic.push_str(&self.name("the name of a stream")?);
+                }
+                None => return Ok(topic),
+            }
+        }
     }
 
     fn join_kind(&mut self) -> Result<Option<JoinKind>, SqlError> {

@@ -32,18 +32,29 @@ impl Parser {
             strict: false,
         };
         if self.eat("(") {
-            if !self.is(")") {
-                declared.fields = self.list(|parser| {
-                    let name = parser.field_name()?;
-                    Ok((name, parser.field_type()?))
-                })?;
+            // A comma behind the last one does no harm.
+            while !self.is(")") {
+                let name = self.field_name()?;
+                let ty = self.field_type()?;
+                declared.fields.push((name, ty));
+                if !self.eat(",") {
+                    break;
+                }
             }
             self.expect(")")?;
         }
         if self.eat_word("with") {
             self.expect("(")?;
-            self.list(|parser| parser.option(&mut declared))?;
-            self.expect(")")?;
+            self.option(&mut declared)?;
+            // Commas may be left out.
+            while !self.eat(")") {
+                if !self.eat(",") && !matches!(self.peek(), Kind::Word(_)) {
+                    return Err(self.unexpected("\")\""));
+                }
+                if !self.is(")") {
+                    self.option(&mut declared)?;
+                }
+            }
         }
         Ok(declared)
     }
@@ -96,8 +107,16 @@ impl Parser {
         let name = self.field_name()?.to_ascii_lowercase();
         self.expect("=")?;
         let value_span = self.span();
-        let Kind::Text(value) = self.peek().clone() else {
-            return Err(self.unexpected("a text, as in DATASOURCE=\"topic\""));
+        let value = match self.peek().clone() {
+            Kind::Text(value) => value,
+            Kind::Word(word)
+                if ["true", "false"]
+                    .iter()
+                    .any(|w| word.eq_ignore_ascii_case(w)) =>
+            {
+                word
+            }
+            _ => return Err(self.unexpected("a text, as in DATASOURCE=\"topic\"")),
         };
         self.advance();
         match name.as_str() {
@@ -112,7 +131,7 @@ impl Parser {
             "type" => return Err(SqlError::new(&value_span, "the only type is \"mqtt\"")),
             // What belongs to eKuiper's own running of a stream, and changes nothing here.
             "key" | "conf_key" | "shared" | "retain_size" | "timestamp_format" | "schemaid"
-            | "kind" | "delimiter" | "version" => {}
+            | "kind" | "delimiter" | "version" | "extra" | "temp" => {}
             _ => {
                 let message = format!(
                     "{name} is no option; there are DATASOURCE, TIMESTAMP, FORMAT, TYPE and \

@@ -72,8 +72,10 @@ impl Parser {
             }
             "statewindow" => {
                 let begin = Box::new(self.expr()?);
-                self.expect(",")?;
-                let emit = Box::new(self.expr()?);
+                let emit = match self.eat(",") {
+                    true => Some(Box::new(self.expr()?)),
+                    false => None,
+                };
                 Ok(WindowKind::State { begin, emit })
             }
             _ => self.timed(name),

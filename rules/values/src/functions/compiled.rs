@@ -37,7 +37,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         1105,
         "row_number",
         "",
-        "the number of the row among those that are sent together, from 1",
+        "the number of the row among those that are sent together, from 1; `OVER (PARTITION BY … ORDER BY …)` numbers each part in an order, in which the rows then go out",
         Kind::Window,
     ),
     compiled(

@@ -56,7 +56,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         806,
         "meta",
         "name",
-        "what is known of the message under that name: `topic`, and what the trigger adds",
+        "what is known of the message under that name: `topic`, and what the trigger adds; `meta(*)` gives all that it adds",
         |context, args| Ok(meta(context, only_text(args, 0)?)),
     )
     .purity(Purity::Event),

@@ -57,7 +57,9 @@ impl<'a> Compiler<'a> {
                 .items
                 .iter()
                 .all(|item| matches!(item, Item::Value { .. }))
-            && self.has_aggregates();
+            && !self.filters_by_aggregates()
+            && self.has_aggregates()
+            && (self.sends_aggregates() || !select.group.is_empty());
         if !plain {
             return None;
         }
@@ -75,7 +77,11 @@ impl<'a> Compiler<'a> {
             },
             _ => return None,
         }
-        if select.filter.is_some() {
+        if let Some(filter) = &select.filter {
+            // What WHERE remembers is the rule's: with a key each group would have a memory of its own.
+            if folding.key.is_some() && filter.any(&calls::is_analytic) {
+                return None;
+            }
             folding.rows = Some(folding.slots);
             folding.slots += 1;
         }

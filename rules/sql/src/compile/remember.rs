@@ -1,0 +1,297 @@
+//! Functions that remember see every event, whatever WHERE and windows make of it: they are worked out
+//! first. Where a window keeps rows, what they gave is noted with the row and read when it fires. Only
+//! those that look at a whole group or at the window are worked out at the firing.
+
+use tidemill_abi::{import, limit::NOTES_MAX, value, value::op};
+use tidemill_values::{Function, lookup};
+use wasm_encoder::Instruction;
+
+use super::calls::{count, is_aggregate, is_analytic};
+use super::expression::stream_number;
+use super::names::output_name;
+use super::{Compiler, Level, Scope};
+use crate::ast::{Call, Expr, Item, Node};
+use crate::error::SqlError;
+
+/// A value that is kept with the rows of a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Note {
+    /// The place of what its function remembers.
+    slot: i32,
+    /// The stream whose rows have it.
+    stream: i32,
+}
+
+impl<'a> Compiler<'a> {
+    /// Works out the functions that remember in everything that goes out or decides what does.
+    pub(super) fn step_for_output(&mut self, scope: &mut Scope) -> Result<(), SqlError> {
+        let select = self.select;
+        for item in &select.items {
+            match item {
+                Item::Value { expr, alias, .. } => {
+                    let mut aliases = self.aliases.iter();
+                    let number = aliases.position(|known| Some(known.name) == alias.as_deref());
+                    // Its own name means a column in there.
+                    scope.open.extend(number);
+                    self.step(scope, expr)?;
+                    scope.open.clear();
+                }
+                Item::Star { replace, .. } => {
+                    for (_, expr) in replace {
+                        self.step(scope, expr)?;
+                    }
+                }
+            }
+        }
+        for group in &select.group {
+            self.step_plainly(scope, group)?;
+        }
+        let order = select.order.iter().map(|(by, _)| by);
+        for expr in select.having.iter().chain(order) {
+            self.step(scope, expr)?;
+        }
+        Ok(())
+    }
+
+    /// The same for an expression in which an alias of a column means the column.
+    pub(super) fn step_plainly(
+        &mut self,
+        scope: &mut Scope,
+        expr: &'a Expr,
+    ) -> Result<(), SqlError> {
+        let plain = std::mem::replace(&mut scope.plain, true);
+        let done = self.step(scope, expr);
+        scope.plain = plain;
+        done
+    }
+
+    /// Works out the functions that remember in an expression and in the aliases that it uses, inner ones
+    /// first.
+    pub(super) fn step(&mut self, scope: &mut Scope, expr: &'a Expr) -> Result<(), SqlError> {
+        let mut children = Vec::new();
+        expr.node.each(&mut |child| children.push(child));
+        for child in children {
+            self.step(scope, child)?;
+        }
+        match &expr.node {
+            Node::Column { stream: None, name } => {
+                let Some(number) = self.alias(scope, name) else {
+                    return Ok(());
+                };
+                let Some(alias) = self.aliases.get(number).cloned() else {
+                    return Ok(());
+                };
+                scope.open.push(number);
+                let plain = std::mem::replace(&mut scope.plain, false);
+                let done = self.step(scope, alias.expr);
+                scope.plain = plain;
+                scope.open.pop();
+                done
+            }
+            Node::Call(call) if self.steps_first(scope, expr) => {
+                let slot = self.step_slot(&expr.span);
+                let Some(function) =
+                    lookup(&call.name).filter(|_| !scope.steps.contains_key(&slot))
+                else {
+                    return Ok(());
+                };
+                self.analytic(scope, call, function, expr)?;
+                let local = self.keep(scope);
+                let stream = self.only_stream(expr);
+                scope.steps.insert(slot, (local, stream));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is a function that remembers and can be worked out of the event alone.
+    fn steps_first(&self, scope: &Scope, expr: &Expr) -> bool {
+        let Node::Call(call) = &expr.node else {
+            return false;
+        };
+        is_analytic(&expr.node)
+            && call.name != "changed_cols"
+            && !call.name.starts_with("last_")
+            && self.of_event(scope, expr, &mut Vec::new())
+    }
+
+    /// Whether nothing in the expression is about a group or a window.
+    fn of_event(&self, scope: &Scope, expr: &Expr, open: &mut Vec<usize>) -> bool {
+        const OF_WINDOW: [&str; 7] = [
+            "last_agg_hit_count",
+            "last_agg_hit_time",
+            "window_start",
+            "window_end",
+            "window_trigger",
+            "row_number",
+            "changed_cols",
+        ];
+        let known = match &expr.node {
+            Node::Call(call) => {
+                !is_aggregate(&expr.node) && !OF_WINDOW.contains(&call.name.as_str())
+            }
+            Node::Column { stream: None, name } => {
+                let mut aliases = self.aliases.iter();
+                let number = aliases.position(|alias| alias.name == name);
+                let number = number.filter(|number| !scope.open.contains(number));
+                match number.filter(|number| !open.contains(number)) {
+                    Some(number) => {
+                        open.push(number);
+                        let alias = self.aliases.get(number);
+                        let of_event = alias.is_none_or(|a| self.of_event(scope, a.expr, open));
+                        open.pop();
+                        of_event
+                    }
+                    None => true,
+                }
+            }
+            _ => true,
+        };
+        let mut all = known;
+        expr.node
+            .each(&mut |child| all = all && self.of_event(scope, child, open));
+        all
+    }
+
+    /// A function that remembers.
+    pub(super) fn analytic(
+        &mut self,
+        scope: &mut Scope,
+        call: &'a Call,
+        function: &'static Function,
+        expr: &'a Expr,
+    ) -> Result<(), SqlError> {
+        if let Some(filter) = &call.filter {
+            let message = "FILTER stands behind an aggregate; here write OVER (WHEN …)";
+            return Err(SqlError::new(&filter.span, message));
+        }
+        let slot = self.step_slot(&expr.span);
+        if self.stepped(scope, slot) {
+            return Ok(());
+        }
+        if scope.level == Level::Fold {
+            let message = format!(
+                "{} remembers, and cannot stand inside of an aggregate",
+                call.name
+            );
+            return Err(SqlError::new(&call.name_span, message));
+        }
+        let given = match function.name {
+            "changed_cols" => self.changed_columns(scope, call)?,
+            _ => {
+                self.arguments(scope, &call.args)?;
+                count(call.args.len())
+            }
+        };
+        let over = call.over.as_ref();
+        if let Some(over) = over {
+            self.refuse_order(over)?;
+        }
+        let partition = over.map_or(&[][..], |over| &over.partition);
+        self.arguments(scope, partition)?;
+        scope.body.i32(i32::from(function.number));
+        scope.body.i32(slot);
+        scope.body.i32(given);
+        scope.body.i32(count(partition.len()));
+        match over.and_then(|over| over.when.as_ref()) {
+            Some(when) => {
+                let always = std::mem::replace(&mut scope.always, false);
+                self.condition(scope, when)?;
+                scope.always = always;
+            }
+            None => scope.body.i32(1),
+        }
+        self.module.call(&mut scope.body, import::V_STEP);
+        Ok(())
+    }
+
+    /// The columns that `changed_cols` looks at are handed over as one object, since it needs their names.
+    fn changed_columns(&mut self, scope: &mut Scope, call: &'a Call) -> Result<i32, SqlError> {
+        let (settings, columns) = call.args.split_at(call.args.len().min(2));
+        self.arguments(scope, settings)?;
+        let mut pairs = 0;
+        for column in columns {
+            match &column.node {
+                Node::Star(_) => {
+                    scope.body.i32(value::NULL);
+                    self.module.call(&mut scope.body, import::V_ARG);
+                }
+                _ => {
+                    let name = output_name(column, None, &mut 0);
+                    self.text(scope, &name);
+                    self.module.call(&mut scope.body, import::V_ARG);
+                }
+            }
+            self.expression(scope, column)?;
+            self.module.call(&mut scope.body, import::V_ARG);
+            pairs += 2;
+        }
+        scope.body.i32(op::OBJECT);
+        scope.body.i32(pairs);
+        self.finish_op(scope, 1);
+        self.module.call(&mut scope.body, import::V_ARG);
+        Ok(3)
+    }
+
+    /// The number under which a function keeps what it remembers: each place in the statement has one.
+    pub(super) fn step_slot(&mut self, span: &crate::ast::Span) -> i32 {
+        let known = self.steps.iter().position(|known| known == span);
+        count(known.unwrap_or_else(|| {
+            self.steps.push(span.clone());
+            self.steps.len() - 1
+        }))
+    }
+
+    /// The stream that all columns in the expression are said to be of.
+    fn only_stream(&self, expr: &Expr) -> i32 {
+        let mut streams = Vec::new();
+        expr.walk(&mut |expr| {
+            if let Node::Column { stream, .. } = &expr.node {
+                streams.push(stream.as_deref().and_then(|name| self.stream(name)));
+            }
+        });
+        streams.dedup();
+        match &*streams {
+            [only] => stream_number(*only),
+            _ => stream_number(None),
+        }
+    }
+
+    /// The value of a function that was worked out before, on the stack.
+    pub(super) fn stepped(&mut self, scope: &mut Scope, slot: i32) -> bool {
+        if let Some((local, _)) = scope.steps.get(&slot) {
+            let local = *local;
+            scope.body.get(local);
+            return true;
+        }
+        let mut notes = (0..).zip(&self.notes);
+        let Some((number, note)) = notes.find(|(_, note)| note.slot == slot) else {
+            return false;
+        };
+        let stream = note.stream;
+        scope.body.i32(op::NOTED);
+        scope.body.i32(number);
+        scope.body.i32(stream);
+        self.finish_op(scope, 2);
+        true
+    }
+
+    /// Notes with the row what was worked out so far.
+    pub(super) fn note_steps(&mut self, scope: &mut Scope) -> Result<(), SqlError> {
+        if scope.steps.len() > NOTES_MAX {
+            let message =
+                format!("in a window at most {NOTES_MAX} functions that remember can stand");
+            return Err(SqlError::new(&(0..0), message));
+        }
+        for (number, (slot, (local, stream))) in (0..).zip(scope.steps.clone()) {
+            scope.body.i32(op::NOTE);
+            scope.body.get(local);
+            scope.body.i32(number);
+            self.finish_op(scope, 2);
+            scope.body.push(Instruction::Drop);
+            self.notes.push(Note { slot, stream });
+        }
+        Ok(())
+    }
+}
