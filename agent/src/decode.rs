@@ -123,6 +123,23 @@ impl Plan {
     }
 }
 
+/// Whether a payload that was found to be JSON is an object.
+///
+/// # Errors
+/// When it is something else, in words.
+pub fn check_is_object(payload: &[u8]) -> Result<(), String> {
+    let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());
+    let found = match first {
+        Some(b'{') => return Ok(()),
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a truth value",
+        Some(b'n') => "null",
+        _ => "a number",
+    };
+    Err(format!("payload is {found}, not an object"))
+}
+
 impl Node {
     fn child(&mut self, name: &str) -> &mut Node {
         let at = match self

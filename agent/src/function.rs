@@ -3,6 +3,7 @@
 //! events to functions and carrying out their effects are left to the mill.
 
 mod error;
+mod fuel;
 mod grow;
 mod guest;
 mod host;
@@ -22,6 +23,7 @@ use wasmi::{CompilationMode, Config, EnforcedLimits};
 use wasmparser::ValType;
 
 pub use error::{CallFault, LoadError};
+pub use fuel::FuelBound;
 pub use guest::GuestFault;
 pub use signature::Signature;
 
@@ -246,7 +248,7 @@ fn check_typed(
         });
     }
     let wanted = |input: &Input| match input.kind {
-        InputKind::F64 | InputKind::Num => ValType::F64,
+        InputKind::F64 | InputKind::Float | InputKind::Num => ValType::F64,
         InputKind::I64 => ValType::I64,
         InputKind::I32 | InputKind::Bytes | InputKind::Kind => ValType::I32,
     };

@@ -2,6 +2,7 @@
 //! manifest's inputs. A wrong type is a dead letter, never a guess.
 
 use tidemill_abi::value::kind;
+use tidemill_values::{CastError, FieldType, convert};
 
 use crate::manifest::{Input, InputDefault, InputKind};
 use crate::value::{Decoded, Scalar, Span, Value};
@@ -29,6 +30,14 @@ pub enum InputError {
         /// What the function wants.
         wanted: &'static str,
     },
+    /// It is declared to be of a type, and cannot be without a loss.
+    #[error("{name}: {why}")]
+    Declared {
+        /// Name of the input.
+        name: String,
+        /// What stands there, and what it should be.
+        why: CastError,
+    },
 }
 
 /// The typed value of an input, where the payload has a value of that type.
@@ -46,6 +55,10 @@ pub fn present(kind: InputKind, scalar: Scalar) -> Option<Value> {
             .map(Value::I32),
         (InputKind::I32, Scalar::Bool(value)) => Some(Value::I32(i32::from(value))),
         (InputKind::Bytes, Scalar::Text(span)) => Some(Value::Bytes(Some(span))),
+        (InputKind::Float, Scalar::Float(value)) => Some(Value::F64(value)),
+        (InputKind::Float, Scalar::Int(value)) if value.unsigned_abs() <= EXACT_MAX => {
+            Some(Value::F64(as_float(value)))
+        }
         (InputKind::Num, Scalar::Float(value)) => Some(Value::F64(value)),
         (InputKind::Num, Scalar::Int(value)) => Some(Value::F64(as_float(value))),
         (InputKind::Num, _) => Some(Value::F64(f64::NAN)),
@@ -65,11 +78,38 @@ pub fn absent_or_wrong(
 ) -> Result<Value, InputError> {
     match scalar {
         Scalar::Missing | Scalar::Null => absent(input, decoded),
+        found if input.kind == InputKind::Float => declared(input, found, decoded),
         found => Err(InputError::WrongType {
             name: input.name.clone(),
             pointer: input.pointer.clone(),
             found: found_name(found),
             wanted: wanted_name(input.kind),
+        }),
+    }
+}
+
+/// A field that is declared a float: texts are read, and what would lose something is refused.
+fn declared(input: &Input, scalar: Scalar, decoded: &Decoded) -> Result<Value, InputError> {
+    let found = match scalar {
+        Scalar::Bool(value) => tidemill_values::Value::Bool(value),
+        Scalar::Int(value) => tidemill_values::Value::Int(value),
+        Scalar::Text(span) => {
+            tidemill_values::Value::text(String::from_utf8_lossy(decoded.bytes(span)))
+        }
+        other => {
+            return Err(InputError::WrongType {
+                name: input.name.clone(),
+                pointer: input.pointer.clone(),
+                found: found_name(other),
+                wanted: wanted_name(input.kind),
+            });
+        }
+    };
+    match convert(&found, FieldType::Float) {
+        Ok(value) => Ok(Value::F64(value.as_number().unwrap_or(f64::NAN))),
+        Err(why) => Err(InputError::Declared {
+            name: input.name.clone(),
+            why,
         }),
     }
 }
@@ -97,7 +137,9 @@ fn absent(input: &Input, decoded: &mut Decoded) -> Result<Value, InputError> {
             decoded.text.extend_from_slice(bytes);
             Ok(Value::Bytes(Some(span)))
         }
-        (None, InputKind::F64 | InputKind::Num | InputKind::Kind) => Ok(Value::F64(f64::NAN)),
+        (None, InputKind::F64 | InputKind::Float | InputKind::Num | InputKind::Kind) => {
+            Ok(Value::F64(f64::NAN))
+        }
         (None, InputKind::Bytes) => Ok(Value::Bytes(None)),
         (None, InputKind::I64 | InputKind::I32) => Err(InputError::Missing {
             name: input.name.clone(),
@@ -105,6 +147,9 @@ fn absent(input: &Input, decoded: &mut Decoded) -> Result<Value, InputError> {
         }),
     }
 }
+
+/// Beyond this a float does not hold every whole number.
+const EXACT_MAX: u64 = 1 << 53;
 
 #[allow(
     clippy::cast_precision_loss,
@@ -126,7 +171,7 @@ fn whole(value: f64) -> Option<i64> {
 
 fn wanted_name(kind: InputKind) -> &'static str {
     match kind {
-        InputKind::F64 | InputKind::Num => "a number",
+        InputKind::F64 | InputKind::Float | InputKind::Num => "a number",
         InputKind::Kind => "anything",
         InputKind::I64 => "a whole number or a truth value",
         InputKind::I32 => "a whole number of 32 bits or a truth value",

@@ -66,6 +66,8 @@ pub enum InputKind {
     I32,
     /// The content of a string; a typed handler is handed its length.
     Bytes,
+    /// A number, or a string that holds one; NaN when missing.
+    Float,
     /// A number; NaN when missing or anything else.
     Num,
     /// What stands there, see [`tidemill_abi::value::kind`].
@@ -223,6 +225,7 @@ impl InputKind {
             Self::I64 => "i64",
             Self::I32 => "i32",
             Self::Bytes => "bytes",
+            Self::Float => "float",
             Self::Num => "num",
             Self::Kind => "kind",
         }

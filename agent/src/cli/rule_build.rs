@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::install::Installer;
+use crate::function::FuelBound;
+use crate::install::{Installer, module_bytes};
 use crate::limits::FunctionLimits;
 use crate::mill::BoundRule;
 use crate::rule::{Gateway, Rule};
@@ -31,7 +32,23 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     for (name, value) in bound.describe() {
         writeln!(out, "{name:<9} {value}")?;
     }
+    writeln!(out, "{:<9} {}", "fuel", fuel(&bound)?)?;
     Ok(())
+}
+
+/// What an event may cost: what the code needs at most, where that can be told, and what it is granted.
+pub(super) fn fuel(bound: &BoundRule) -> Result<String, Failure> {
+    let rule = bound.rule();
+    let wasm = module_bytes(&rule.function).map_err(|why| Failure::Wrong(vec![why]))?;
+    let granted = rule.limits.fuel;
+    let calls = match bound.is_called_for_each_pane() {
+        true => "for each pane of an event",
+        false => "an event",
+    };
+    Ok(match FuelBound::of(&wasm, rule.limits.emission_bytes) {
+        Some(most) => format!("at most {most} {calls}; {granted} are granted"),
+        None => format!("at most the {granted} {calls} that are granted"),
+    })
 }
 
 /// Installs one rule outside of any gateway, changed before: every destination is good, ceilings are the

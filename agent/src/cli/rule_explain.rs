@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use super::Failure;
-use super::rule_build::{Options, install};
+use super::rule_build::{Options, fuel, install};
+use crate::install::module_bytes;
 use crate::rule::FunctionSource;
 
 pub(super) const HELP: &str = "Examples:
@@ -17,7 +18,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let rule = bound.rule();
     let mut out = std::io::stdout().lock();
     writeln!(out, "rule      {} version {}", rule.name, rule.version)?;
-    let wasm = match &rule.function {
+    match &rule.function {
         FunctionSource::Sql(statement) => {
             for line in statement.sql.lines() {
                 writeln!(out, "          {line}")?;
@@ -26,15 +27,16 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             for (name, value) in &statement.plan {
                 writeln!(out, "{name:<9} {value}")?;
             }
-            statement.wasm.clone()
         }
-        other => crate::install::module_bytes(other).map_err(|why| Failure::Wrong(vec![why]))?,
-    };
+        FunctionSource::Wasm(_) | FunctionSource::Stock(_) => {}
+    }
     writeln!(out, "\nfunction")?;
     for (name, value) in bound.describe() {
         writeln!(out, "{name:<9} {value}")?;
     }
-    let text = wasmprinter::print_bytes(&wasm).map_err(Failure::Failed)?;
+    writeln!(out, "{:<9} {}", "fuel", fuel(&bound)?)?;
+    let wasm = module_bytes(&rule.function).map_err(|why| Failure::Wrong(vec![why]))?;
+    let text = wasmprinter::print_bytes(wasm).map_err(Failure::Failed)?;
     writeln!(out, "\ncode\n{text}")?;
     Ok(())
 }

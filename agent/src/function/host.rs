@@ -239,7 +239,7 @@ pub(super) fn with_memory(
 
 /// Bytes that one unit of fuel moves; wasmi's own price for `memory.copy`. Without it a guest could
 /// have a large payload copied a hundred thousand times within its fuel.
-const COPY_BYTES_PER_FUEL: u64 = 64;
+pub(super) const COPY_BYTES_PER_FUEL: u64 = 64;
 
 /// Takes fuel for work of the host that a bare call does not cover.
 #[inline]

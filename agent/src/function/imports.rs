@@ -5,6 +5,8 @@ mod state;
 mod values;
 mod window;
 
+pub(super) use values::{BYTES_PER_FUEL, VALUE_FUEL};
+
 use bytes::Bytes;
 use tidemill_abi::{Code, EvBytes, EvI64, import, limit};
 use wasmi::{Caller, Engine, Error, Linker};
@@ -19,7 +21,7 @@ use crate::manifest::ConfigValue;
 use crate::value::Value;
 
 /// Fuel of writing a number as text.
-const FORMAT_FUEL: u64 = 50;
+pub(super) const FORMAT_FUEL: u64 = 50;
 /// Fuel of growing memory by a page, which must be filled with zeros.
 const PAGE_FUEL: u64 = 1_024;
 

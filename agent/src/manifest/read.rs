@@ -163,7 +163,7 @@ impl ConfigEntry {
 /// A default of `null` says the same as none: NaN, missing, or a dead letter.
 fn default_of(kind: InputKind, json: &Json) -> Result<InputDefault, ManifestError> {
     let number = match kind {
-        InputKind::F64 => json.as_f64().map(Value::F64),
+        InputKind::F64 | InputKind::Float => json.as_f64().map(Value::F64),
         InputKind::I64 => json.as_i64().map(Value::I64),
         InputKind::I32 => json
             .as_i64()

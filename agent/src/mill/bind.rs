@@ -6,7 +6,7 @@ mod window;
 use std::sync::Arc;
 
 use crate::function::{Engine, Function, LoadError, Module, Settings};
-use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest};
+use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest, WindowKind};
 use crate::rule::{Durability, FunctionSource, KeySpec, Param, Port, Rule, Stream, check_pointer};
 use crate::text::{FileError, nearest};
 use crate::topic::TopicFilter;
@@ -91,6 +91,12 @@ impl BoundRule {
         &self.module
     }
 
+    /// Whether the function is called once for each pane that an event belongs to, which may be several.
+    pub fn is_called_for_each_pane(&self) -> bool {
+        self.window
+            .is_some_and(|window| !window.rows && window.kind == WindowKind::Hopping)
+    }
+
     /// What the rule does, in half a line.
     pub fn summary(&self) -> String {
         let rule = &self.rule;
@@ -151,10 +157,6 @@ impl BoundRule {
                 ),
             ),
             ("memory", format!("{} pages of 64 KiB", self.module.pages())),
-            (
-                "fuel",
-                format!("at most {} an event", self.rule.limits.fuel),
-            ),
             (
                 "tests",
                 format!(

@@ -38,6 +38,8 @@ pub(super) struct Stop {
     /// How late it may be by that time, and after how long without an event its source is idle.
     pub(super) lateness_ms: i64,
     pub(super) idle_ms: u64,
+    /// Whether the payload has to be an object: a statement looks for columns in it.
+    pub(super) takes_rows: bool,
     /// The rule's inputs.
     pub(super) inputs: Box<[StopInput]>,
     /// Where the rule's table held the key the last time: a guess that is checked before it is
@@ -109,6 +111,8 @@ impl Route {
                     timestamp: pointer.map(|pointer| plan.add(pointer)),
                     lateness_ms: timed.map_or(0, |stream| stream.lateness_ms),
                     idle_ms: timed.map_or(IDLE_MS, |stream| stream.idle_ms),
+                    takes_rows: active.inputs.iter().any(|input| input.any_case)
+                        || matches!(active.key, KeySpec::Column(_)),
                     inputs,
                     held_at: AtomicUsize::new(usize::MAX),
                 })

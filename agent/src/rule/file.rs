@@ -111,8 +111,6 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
     let nothing = On::default();
     let on = file.on.as_ref().map_or(&nothing, Spanned::get_ref);
     let streams = streams::check(&source, &file.streams, !on.mqtt.is_empty())?;
-    let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
-    let triggers = triggers(&source, on, &on_span, &streams)?;
     let key = match &on.key {
         Some(key) => Some(
             KeySpec::parse(key.get_ref())
@@ -124,6 +122,8 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
         Some(sql) if is_sql => statement(&source, &file, sql, streams)?,
         _ => (function(&source, &file.function)?, streams),
     };
+    let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
+    let triggers = triggers(&source, on, &on_span, &streams)?;
     let mut ports = BTreeMap::new();
     for (port, table) in &file.ports {
         let checked = self::port(&source, port, table, name, durability, is_sql, gateway)?;
@@ -280,7 +280,9 @@ fn statement(
         streams: streams.iter().map(super::sql::declared).collect(),
         ..Options::default()
     };
-    super::sql::in_manifest(source, &sql.span(), sql.get_ref(), &options, streams)
+    let on = file.on.as_ref().map(|on| &*on.get_ref().mqtt);
+    let on = filters(source, "on.mqtt", on.unwrap_or_default())?;
+    super::sql::in_manifest(source, &sql.span(), sql.get_ref(), &options, streams, &on)
 }
 
 fn inputs(

@@ -72,20 +72,21 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
     })
 }
 
-/// The function of a statement in a manifest.
+/// The function of a statement in a manifest, whose `[on]` lists the filters `on`.
 pub(super) fn in_manifest(
     source: &Source,
     span: &Range<usize>,
     sql: &str,
     options: &Options,
     streams: Vec<Stream>,
+    on: &[TopicFilter],
 ) -> Result<(FunctionSource, Vec<Stream>), FileError> {
     // Where the statement stands as it is, errors point into it.
     let written = source.text.get(span.clone()).unwrap_or_default();
     let offset = written.find(sql).map(|at| span.start + at);
     match compile(sql, options) {
         Ok(compiled) => {
-            let streams = in_order(source, span, &compiled, streams)?;
+            let streams = in_order(source, span, &compiled, streams, on)?;
             Ok((function(sql.to_owned(), compiled), streams))
         }
         Err(error) => Err(match offset {
@@ -125,6 +126,7 @@ fn in_order(
     span: &Range<usize>,
     compiled: &Compiled,
     manifest: Vec<Stream>,
+    on: &[TopicFilter],
 ) -> Result<Vec<Stream>, FileError> {
     if manifest.is_empty() && compiled.streams.iter().all(|stream| !stream.declared) {
         let [_] = &*compiled.streams else {
@@ -140,7 +142,35 @@ fn in_order(
             None => own_stream(source, span, stream),
         }
     };
-    compiled.streams.iter().map(by_name).collect()
+    let mut streams: Vec<Stream> = compiled
+        .streams
+        .iter()
+        .map(by_name)
+        .collect::<Result<_, _>>()?;
+    if let (true, [declared], [stream]) = (manifest.is_empty(), &*compiled.streams, &mut *streams)
+        && !on.is_empty()
+        && declared.filters == [declared.source.as_str()]
+    {
+        // Without DATASOURCE it has the events of the rule.
+        stream.mqtt.clear();
+    }
+    let covers = |filter: &&TopicFilter| {
+        let mut each = streams.iter().map(|stream| &stream.mqtt);
+        each.any(|own| own.is_empty() || own.contains(filter))
+    };
+    match on.iter().find(|filter| !covers(filter)) {
+        Some(filter) if manifest.is_empty() => {
+            let own = streams.iter().flat_map(|stream| &stream.mqtt);
+            let own: Vec<String> = own.map(ToString::to_string).collect();
+            let message = format!(
+                "on.mqtt: {filter} is no topic of the streams that CREATE STREAM declares, which have {}; \
+                 leave it out, or DATASOURCE",
+                own.join(", ")
+            );
+            Err(source.error_at(span, message))
+        }
+        _ => Ok(streams),
+    }
 }
 
 /// A stream as the statement declares it.
@@ -248,6 +278,28 @@ mod tests {
         let error = read("x.toml", &text.replace("[streams.b]", "[streams.c]")).unwrap_err();
         let expected = "x.toml:3:24: there is no stream b, there is a, c";
         assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn topics_of_a_manifest_are_those_of_its_streams() {
+        let text = format!(
+            "name = \"x\"\n[on]\nmqtt = [\"a\"]\n[function]\nsql = 'CREATE STREAM s (v FLOAT) WITH \
+             (DATASOURCE=\"b\"); SELECT v FROM s'\n{OUT}"
+        );
+        let error = read("x.toml", &text).unwrap_err().to_string();
+        let expected =
+            "on.mqtt: a is no topic of the streams that CREATE STREAM declares, which have b";
+        assert!(error.contains(expected), "{error}");
+        let filters = |text: &str| {
+            let rule = read("x.toml", text).unwrap();
+            let filters = rule.triggers.mqtt.iter().map(ToString::to_string);
+            filters.collect::<Vec<_>>()
+        };
+        assert_eq!(filters(&text.replace("[on]\nmqtt = [\"a\"]\n", "")), ["b"]);
+        assert_eq!(
+            filters(&text.replace(" WITH (DATASOURCE=\"b\")", "")),
+            ["a"]
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod mqtt_adapters;
 mod mqtt_destinations;
 mod mqtt_source;
 mod sql_cases;
+mod sql_manifests;
 mod sql_rules;
 mod tls;
 mod topic_cases;

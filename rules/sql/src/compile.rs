@@ -253,9 +253,10 @@ impl<'a> Compiler<'a> {
                 None
             }
             Some(window) => {
+                self.check_partition(window)?;
                 let (json, key) = match self.fold(window)? {
                     Some(folded) => folded,
-                    None => (self.windowed(window)?, None),
+                    None => self.windowed(window)?,
                 };
                 if let Some(folding) = &self.folding {
                     let state = json!({"slots": folding.slots()});

@@ -66,6 +66,8 @@ pub(crate) struct Input {
 pub(crate) enum InputKind {
     /// A number; NaN when missing, and a dead letter where it is no number.
     Strict,
+    /// What is declared a number: texts are read, and what is none is a dead letter; NaN when missing.
+    Declared,
     /// A number; NaN when missing or no number.
     Number,
     /// What stands there, as a number; see the ABI.
@@ -231,7 +233,7 @@ impl Module {
 impl InputKind {
     fn ty(self) -> ValType {
         match self {
-            Self::Strict | Self::Number => F,
+            Self::Strict | Self::Declared | Self::Number => F,
             Self::Kind => I,
         }
     }
@@ -241,10 +243,11 @@ impl Input {
     fn json(&self) -> Json {
         let name = match self.kind {
             InputKind::Kind => format!("kind of {}", self.column),
-            InputKind::Strict | InputKind::Number => self.column.clone(),
+            InputKind::Strict | InputKind::Declared | InputKind::Number => self.column.clone(),
         };
         let ty = match self.kind {
             InputKind::Strict => "f64",
+            InputKind::Declared => "float",
             InputKind::Number => "num",
             InputKind::Kind => "kind",
         };

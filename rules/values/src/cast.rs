@@ -64,7 +64,7 @@ impl FieldType {
 }
 
 /// A value that has no counterpart in a type.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value} is no {wanted}", wanted = .wanted.name())]
 pub struct CastError {
     /// The value, as messages show it.

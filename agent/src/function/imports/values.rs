@@ -21,9 +21,9 @@ use memory::hits;
 pub(super) use memory::{v_hits, v_step};
 
 /// Fuel of a look at values.
-const VALUE_FUEL: u64 = 20;
+pub(in crate::function) const VALUE_FUEL: u64 = 20;
 /// Bytes of values that one unit of fuel makes or reads.
-const BYTES_PER_FUEL: u64 = 16;
+pub(in crate::function) const BYTES_PER_FUEL: u64 = 16;
 
 /// Does some work on the host, for its price.
 fn work<T>(
@@ -284,7 +284,9 @@ pub(super) fn v_emit(mut caller: Call<'_>) -> Result<(), Error> {
 
 pub(super) fn v_flush(mut caller: Call<'_>, port: i32, limit: i32) -> Result<(), Error> {
     let rows = work(&mut caller, |host| host.values.finish(limit))?;
+    // Beyond what may be sent the call has failed anyway.
     let bytes: usize = rows.iter().map(String::len).sum();
+    let bytes = bytes.min(caller.data().terms.emission_bytes);
     charge(&mut caller, bytes as u64 / BYTES_PER_FUEL)?;
     let host = caller.data_mut();
     for row in rows {

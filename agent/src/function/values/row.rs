@@ -8,6 +8,7 @@ use tidemill_abi::value::ANY_STREAM;
 use tidemill_values::{Map, Value, convert, decode, encode, from_json};
 
 use super::{ROWS_MAX, STREAMS_MAX, Values, data};
+use crate::decode::check_is_object;
 use crate::frame::Frame;
 use crate::function::guest::GuestFault;
 use crate::manifest::SqlStream;
@@ -59,11 +60,9 @@ impl Row {
         let payload = &frame.event.payload;
         let value = from_json(payload)
             .map_err(|error| data(format!("payload is not valid JSON: {error}")))?;
+        check_is_object(payload).map_err(data)?;
         let Value::Map(columns) = value else {
-            return Err(data(format!(
-                "payload is {}, not an object",
-                value.type_name()
-            )));
+            return Err(data("payload is not an object"));
         };
         let mut columns = Arc::unwrap_or_clone(columns);
         if let Some(declared) = declared {

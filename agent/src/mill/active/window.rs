@@ -7,6 +7,7 @@ use crate::function::Handler;
 use crate::ledger::Fate;
 use crate::manifest::WindowKind;
 use crate::mill::due::{DueQueue, What, at_least_0};
+use crate::mill::output::Output;
 use crate::state::{Key, OpenPane, Pane};
 use crate::window::{Moment, Window, pane_of};
 
@@ -31,18 +32,48 @@ impl Active {
         if window.rows {
             return self.collect(window, moment, key, frame, step);
         }
-        let mut fate = Fate::Filtered;
         self.open_panes(window, moment, frame, step);
-        for at in 0..self.panes.len() {
-            let Some(open) = self.panes.get(at).copied().filter(|o| o.holds(moment.at)) else {
-                continue;
-            };
-            let folded = self.fold(&open, key, frame, step)?;
-            if open.fired {
-                self.fire_again(&open, key, frame, step);
-            }
-            if folded == Fate::Emitting || fate == Fate::Filtered {
-                fate = folded;
+        let panes = self.panes.iter().filter(|pane| pane.holds(moment.at));
+        let fate = match &*panes.copied().collect::<Vec<_>>() {
+            [] => return Ok(Fate::Filtered),
+            [pane] => self.fold(pane, key, frame, step)?,
+            panes => self.fold_all(panes, key, frame, step)?,
+        };
+        self.fire_late(moment, key, frame, step);
+        Ok(fate)
+    }
+
+    /// Folds the event into several panes of its key: into all of them, or with a fault into none.
+    fn fold_all(
+        &mut self,
+        panes: &[OpenPane],
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Result<Fate, Fault> {
+        let before = (frame.state.clone(), self.ledger.emissions, step.out.len());
+        let mut fate = Fate::Filtered;
+        for pane in panes {
+            match self.fold(pane, key, frame, step) {
+                Ok(Fate::Emitting) => fate = Fate::Emitting,
+                Ok(folded) if fate == Fate::Filtered => fate = folded,
+                Ok(_) => {}
+                Err(fault) => {
+                    let (state, emissions, sent) = before;
+                    let timer = |id| What::Timer(self.index, key.clone(), id);
+                    for (id, at) in &frame.state.timers {
+                        step.due.remove(at.mono_ms, timer(*id));
+                    }
+                    for (id, at) in &state.timers {
+                        step.due.insert(at.mono_ms, timer(*id));
+                    }
+                    frame.state = state;
+                    self.ledger.emissions = emissions;
+                    let said = step.out.split_off(sent).into_iter();
+                    step.out
+                        .extend(said.filter(|out| matches!(out, Output::Logs { .. })));
+                    return Err(fault);
+                }
             }
         }
         Ok(fate)

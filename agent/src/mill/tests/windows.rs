@@ -102,6 +102,45 @@ fn an_event_is_folded_into_every_hopping_pane_that_it_belongs_to() {
 }
 
 #[test]
+fn an_event_that_fails_in_one_of_its_panes_is_in_none() {
+    // Tells each fold, and sets a timer; three bytes make it trap in the last of three panes.
+    let body = r#"(drop (call $emit (i32.const 0) (f64.const 7)))
+        (drop (call $timer (i32.const 1) (i64.const 5000)))
+        (if (i32.and (i64.eq (call $ev (i32.const 4)) (i64.const 3))
+                (i64.eq (call $ev (i32.const 5)) (i64.const 1700000001000)))
+            (then unreachable))
+        (call $set (i32.const 0) (f64.add (call $get (i32.const 0)) (f64.const 1))) (i32.const 0))
+        (func (export "on_timer") (param i32) (result i32)
+            (drop (call $emit (i32.const 0) (f64.const 99))) (i32.const 0))"#;
+    let wat = HOPPING_SLOTS
+        .replace(
+            "(call $set (i32.const 0) (f64.add (call $get (i32.const 0)) (f64.const 1))) (i32.const 0))",
+            body,
+        )
+        .replace(
+            "(import \"tidemill1\" \"reg_get\"",
+            "(import \"tidemill1\" \"ev_i64\" (func $ev (param i32) (result i64)))\
+             (import \"tidemill1\" \"timer\" (func $timer (param i32 i64) (result i32)))\
+             (import \"tidemill1\" \"reg_get\"",
+        );
+    let mut bench = Bench::new(&[(rule("w", "mqtt = [\"s/+\"]"), Box::leak(wat.into()))]);
+    bench
+        .at(500)
+        .event("s/a", "")
+        .expect(&["500 out/w/a 7", "500 out/w/a 7", "500 out/w/a 7"]);
+    bench.at(1_500).event("s/a", "bad");
+    let ledger = bench.ledger("w");
+    assert_eq!((ledger.dead, ledger.emissions), (1, 4));
+    bench.at(10_000).expect(&[
+        "1000 out/w/a 1",
+        "1500 w dead: trapped: wasm `unreachable` instruction executed",
+        "2000 out/w/a 1",
+        "3000 out/w/a 1",
+        "5500 out/w/a 99",
+    ]);
+}
+
+#[test]
 fn tumbling_and_hopping_rows_stand_in_each_pane_and_are_kept_once() {
     let mut bench = bench(r#"{"length_ms":1000,"rows":true}"#);
     play(

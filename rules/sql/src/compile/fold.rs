@@ -45,13 +45,26 @@ impl<'a> Compiler<'a> {
             leave_unless(&mut scope.body);
         }
         let body = &mut scope.body;
+        if folding.columns.is_empty() && folding.key.is_none() && folding.rows.is_none() {
+            // Nothing else looks at the payload, which has to be a row even so.
+            body.i32(value::ANY_STREAM);
+            self.module.call(body, import::V_ROW);
+            body.push(Instruction::Drop);
+        }
         if let Some(rows) = folding.rows {
             self.slot_sum(body, rows, |body| body.push(Instruction::F64Const(1.0)));
         }
         if let Some(key) = &folding.key {
             body.i32(0);
-            if let Some(kind) = self.module.input(key, InputKind::Kind) {
-                body.param(kind);
+            if let Some(kind_of) = self.module.input(key, InputKind::Kind) {
+                if folding.text_key {
+                    body.i32(kind::TEXT);
+                    body.i32(kind::MISSING);
+                    body.param(kind_of);
+                    body.push(Instruction::Select);
+                } else {
+                    body.param(kind_of);
+                }
             }
             body.push(Instruction::F64ConvertI32S);
             self.module.call(body, import::REG_SET);
@@ -66,13 +79,15 @@ impl<'a> Compiler<'a> {
     }
 
     fn fold_column(&mut self, body: &mut Body, column: &Column) {
-        let numbers = column.sum.is_some() || column.min.is_some() || column.max.is_some();
+        let Some(wrong) = column.wrong else {
+            return self.fold_declared(body, column);
+        };
         let Some(kind_of) = self.module.input(&column.name, InputKind::Kind) else {
             return;
         };
         body.param(kind_of);
         body.begin_if(None);
-        if numbers {
+        if column.is_worked_out() {
             let input = self.module.input(&column.name, InputKind::Number);
             let input = input.unwrap_or_default();
             // What is no number is remembered, and makes the window fail.
@@ -80,31 +95,50 @@ impl<'a> Compiler<'a> {
             body.param(input);
             body.push(Instruction::F64Ne);
             body.begin_if(None);
-            body.i32(column.wrong);
+            body.i32(wrong);
             body.push(Instruction::F64Const(1.0));
             self.module.call(body, import::REG_SET);
             body.begin_else();
-            if let Some(sum) = column.sum {
-                self.slot_sum(body, sum, |body| body.param(input));
-            }
-            for (slot, keep) in [
-                (column.min, Instruction::F64Min),
-                (column.max, Instruction::F64Max),
-            ] {
-                if let Some(slot) = slot {
-                    self.slot_extreme(body, column.count, slot, input, keep);
-                }
-            }
-            self.count_one(body, column, kind_of);
+            self.fold_number(body, column, input);
+            self.count_one(body, column, Some(kind_of));
             body.end();
         } else {
-            self.count_one(body, column, kind_of);
+            self.count_one(body, column, Some(kind_of));
         }
         body.end();
     }
 
-    /// One more value: the count grows away from 0, and stays below it once a float was among them.
-    fn count_one(&mut self, body: &mut Body, column: &Column, kind_of: u32) {
+    /// A column that is declared a float: what is none has not come this far.
+    fn fold_declared(&mut self, body: &mut Body, column: &Column) {
+        let Some(input) = self.module.input(&column.name, InputKind::Declared) else {
+            return;
+        };
+        body.param(input);
+        body.param(input);
+        body.push(Instruction::F64Eq);
+        body.begin_if(None);
+        self.fold_number(body, column, input);
+        self.count_one(body, column, None);
+        body.end();
+    }
+
+    fn fold_number(&mut self, body: &mut Body, column: &Column, input: u32) {
+        if let Some(sum) = column.sum {
+            self.slot_sum(body, sum, |body| body.param(input));
+        }
+        for (slot, keep) in [
+            (column.min, Instruction::F64Min),
+            (column.max, Instruction::F64Max),
+        ] {
+            if let Some(slot) = slot {
+                self.slot_extreme(body, column.count, slot, input, keep);
+            }
+        }
+    }
+
+    /// One more value: the count grows away from 0, and stays below it once a float was among them, or
+    /// from the start where all are declared to be.
+    fn count_one(&mut self, body: &mut Body, column: &Column, kind_of: Option<u32>) {
         let count = body.local(ValType::F64);
         self.slot_get(body, column.count);
         body.set(count);
@@ -114,7 +148,7 @@ impl<'a> Compiler<'a> {
         body.push(Instruction::F64Const(1.0));
         body.push(Instruction::F64Add);
         body.push(Instruction::F64Const(-1.0));
-        if !column.float {
+        if let Some(kind_of) = kind_of {
             body.push(Instruction::F64Const(1.0));
             body.get(count);
             body.push(Instruction::F64Const(0.0));
@@ -174,10 +208,10 @@ impl<'a> Compiler<'a> {
             leave_unless(&mut scope.body);
         }
         for column in &folding.columns {
-            if column.sum.is_none() && column.min.is_none() && column.max.is_none() {
+            let Some(wrong) = column.wrong.filter(|_| column.is_worked_out()) else {
                 continue;
-            }
-            self.slot_get(&mut scope.body, column.wrong);
+            };
+            self.slot_get(&mut scope.body, wrong);
             scope.body.push(Instruction::F64Const(0.0));
             scope.body.push(Instruction::F64Ne);
             scope.body.begin_if(None);

@@ -39,24 +39,7 @@ impl<'a> Compiler<'a> {
                     Meaning::Column(_) => {}
                     Meaning::Alias(_) | Meaning::FieldOf => return None,
                 }
-                if !self.may_be_input(name) {
-                    return None;
-                }
-                let kind = if strict {
-                    InputKind::Strict
-                } else {
-                    InputKind::Number
-                };
-                // What one part of the condition insists on, the other has as well.
-                let known = |kind| {
-                    let mut inputs = self.module.inputs.iter();
-                    inputs.any(|input| input.column == *name && input.kind == kind)
-                };
-                let kind = if known(InputKind::Strict) {
-                    InputKind::Strict
-                } else {
-                    kind
-                };
+                let kind = self.input_kind(name, strict)?;
                 self.module.input(name, kind).map(Number::Input)
             }
             Node::Negate(inner) => {
@@ -84,18 +67,24 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Whether a typed input can stand for the column: there is one stream, and what is declared of the
+    /// The typed input that can stand for the column: there is one stream, and what is declared of the
     /// column is a number.
-    pub(super) fn may_be_input(&self, column: &str) -> bool {
+    fn input_kind(&self, column: &str, strict: bool) -> Option<InputKind> {
         let [stream] = &*self.streams else {
-            return false;
+            return None;
         };
         let mut fields = stream.fields.iter();
         let declared = fields.find(|(name, _)| name == column).map(|(_, ty)| *ty);
+        // What one part of the condition insists on, the other has as well.
+        let mut inputs = self.module.inputs.iter();
+        let insists = inputs.any(|i| i.column == *column && i.kind == InputKind::Strict);
         match declared {
+            Some(FieldType::Float) => Some(InputKind::Declared),
+            Some(_) => None,
             // A type is declared for others: this one is found in whatever case.
-            None => stream.fields.is_empty(),
-            Some(ty) => ty == FieldType::Float,
+            None if !stream.fields.is_empty() => None,
+            None if strict || insists => Some(InputKind::Strict),
+            None => Some(InputKind::Number),
         }
     }
 

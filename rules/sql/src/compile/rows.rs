@@ -6,32 +6,75 @@ use wasm_encoder::{Instruction, ValType};
 
 use super::calls::{again, is_aggregate, open};
 use super::condition::GROUPS;
-use super::{Compiler, Level, Scope, leave_unless, window_json};
-use crate::ast::{Expr, JoinKind, Window, WindowKind};
+use super::{Compiler, Level, Scope, leave_unless, pointer, window_json};
+use crate::ast::{Expr, JoinKind, Node, Window, WindowKind};
 use crate::error::SqlError;
 use crate::module::Body;
 
 impl<'a> Compiler<'a> {
-    /// Both handlers of a window that keeps rows, and what the manifest says of it.
-    pub(super) fn windowed(&mut self, window: &'a Window) -> Result<Json, SqlError> {
+    /// Both handlers of a window that keeps rows: what the manifest says of it, and the key.
+    pub(super) fn windowed(
+        &mut self,
+        window: &'a Window,
+    ) -> Result<(Json, Option<String>), SqlError> {
         self.check_window(window)?;
         // The inputs are those of the handler of events; what runs at a firing has none.
         self.row_handler(window)?;
         self.window_handler(window)?;
         let mut json = window_json(window);
         json.insert("rows".to_owned(), true.into());
-        Ok(json.into())
+        Ok((json.into(), self.partition(window).map(pointer)))
+    }
+
+    /// The column whose values have windows of their own.
+    pub(super) fn partition<'w>(&self, window: &'w Window) -> Option<&'w str> {
+        let over = window.over.as_ref()?;
+        match over.partition.first().map(|by| &by.node) {
+            Some(Node::Column { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether PARTITION BY of a window is one that the key of the rule can stand for.
+    pub(super) fn check_partition(&self, window: &Window) -> Result<(), SqlError> {
+        let over = window.over.iter();
+        let mut by = over.flat_map(|over| &over.partition);
+        let Some(first) = by.next() else {
+            return Ok(());
+        };
+        let column = match &first.node {
+            Node::Column {
+                stream: Some(_), ..
+            } if self.streams.len() > 1 => {
+                let message = "PARTITION BY of a joined window goes by a column that each stream has; \
+                               write its name without the stream";
+                return Err(SqlError::new(&first.span, message));
+            }
+            Node::Column { stream, name } => self.is_column(stream.as_deref(), name),
+            _ => false,
+        };
+        let message = match by.next() {
+            _ if !column => {
+                "PARTITION BY of a window takes a column of the payload; what is worked out is written GROUP BY"
+            }
+            Some(second) => {
+                let message =
+                    "PARTITION BY of a window takes one column; others are written GROUP BY";
+                return Err(SqlError::new(&second.span, message));
+            }
+            None if self.options.keyed => {
+                "the rule's key keeps its windows apart already; leave out one of the two"
+            }
+            None => return Ok(()),
+        };
+        Err(SqlError::new(&first.span, message))
     }
 
     fn check_window(&self, window: &Window) -> Result<(), SqlError> {
         if let Some(over) = &window.over {
-            if let Some(partition) = over.partition.first() {
-                let message =
-                    "a window is the rule's: what is kept apart in it is written GROUP BY";
-                return Err(SqlError::new(&partition.span, message));
-            }
             self.refuse_order(over)?;
-            if over.when.is_some() && !matches!(window.kind, WindowKind::Sliding { .. }) {
+            let slides = matches!(window.kind, WindowKind::Sliding { .. });
+            if over.when.is_some() && !slides {
                 let message = "OVER (WHEN …) says what makes a sliding window fire; others fire by themselves";
                 return Err(SqlError::new(&over.span, message));
             }

@@ -13,6 +13,8 @@ const SLOTS_MAX: usize = 200;
 pub(in crate::compile) struct Folding {
     /// The column of GROUP BY.
     pub(super) key: Option<String>,
+    /// Whether that column is declared a text.
+    pub(super) text_key: bool,
     pub(super) columns: Vec<Column>,
     /// Rows that passed WHERE, where that is not simply all.
     pub(super) rows: Option<i32>,
@@ -23,13 +25,19 @@ pub(in crate::compile) struct Folding {
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
-    pub(super) float: bool,
     pub(super) count: i32,
     pub(super) sum: Option<i32>,
     pub(super) min: Option<i32>,
     pub(super) max: Option<i32>,
-    /// Set once a value was no number.
-    pub(super) wrong: i32,
+    /// Set once a value was no number, where that is not a dead letter at once.
+    pub(super) wrong: Option<i32>,
+}
+
+impl Column {
+    /// Whether more is asked of it than how many values there were.
+    pub(super) fn is_worked_out(&self) -> bool {
+        self.sum.is_some() || self.min.is_some() || self.max.is_some()
+    }
 }
 
 impl Folding {
@@ -50,7 +58,7 @@ impl<'a> Compiler<'a> {
         let plain = kind
             && self.streams.len() == 1
             && window.filter.is_none()
-            && window.over.is_none()
+            && window.over.iter().all(|over| over.when.is_none())
             && select.order.is_empty()
             && select.limit.is_none()
             && select
@@ -64,22 +72,34 @@ impl<'a> Compiler<'a> {
             return None;
         }
         let mut folding = Folding::default();
+        let partition = self.partition(window);
         match &*select.group {
-            [] => {}
+            [] => folding.key = partition.map(str::to_owned),
             // The key is taken: groups inside of it need their rows.
             _ if self.options.keyed => return None,
             [only] => match &only.node {
-                Node::Column { stream, name } if self.is_column(stream.as_deref(), name) => {
+                Node::Column { stream, name }
+                    if self.is_column(stream.as_deref(), name)
+                        && partition.is_none_or(|by| by == name) =>
+                {
                     folding.key = Some(name.clone());
-                    folding.slots += 1;
                 }
                 _ => return None,
             },
             _ => return None,
         }
+        folding.slots += i32::from(folding.key.is_some());
+        if let Some(declared) = folding.key.as_deref().and_then(|key| self.declared(key)) {
+            // A key is a text: what is declared to be one comes out as it went in.
+            if declared != FieldType::String {
+                return None;
+            }
+            folding.text_key = true;
+        }
         if let Some(filter) = &select.filter {
             // What WHERE remembers is the rule's: with a key each group would have a memory of its own.
-            if folding.key.is_some() && filter.any(&calls::is_analytic) {
+            let grouped = folding.key.is_some() && partition.is_none();
+            if grouped && filter.any(&calls::is_analytic) {
                 return None;
             }
             folding.rows = Some(folding.slots);
@@ -93,13 +113,19 @@ impl<'a> Compiler<'a> {
         (slots <= SLOTS_MAX && inputs <= crate::module::INPUTS_MAX).then_some(folding)
     }
 
-    /// Whether the name is that of a column of the one stream, and of no alias.
-    fn is_column(&self, stream: Option<&str>, name: &str) -> bool {
+    /// Whether the name is that of a column, and of no alias.
+    pub(in crate::compile) fn is_column(&self, stream: Option<&str>, name: &str) -> bool {
         let alias = self.aliases.iter().any(|alias| alias.name == name);
         let known = stream.is_none_or(|stream| self.stream(stream).is_some());
         let declared = self.streams.iter().flat_map(|stream| &stream.fields);
         let mut declared = declared.filter(|(field, _)| field.eq_ignore_ascii_case(name));
         known && !alias && declared.all(|(field, _)| field == name)
+    }
+
+    /// The type that a column is declared to have.
+    fn declared(&self, name: &str) -> Option<FieldType> {
+        let mut fields = self.streams.iter().flat_map(|stream| &stream.fields);
+        fields.find(|(field, _)| field == name).map(|(_, ty)| *ty)
     }
 
     /// Makes room for what an expression needs; `None` where it needs rows.
@@ -171,12 +197,11 @@ impl<'a> Compiler<'a> {
         let place = known.unwrap_or_else(|| {
             columns.push(Column {
                 name: name.clone(),
-                float,
                 count: slot(),
                 sum: None,
                 min: None,
                 max: None,
-                wrong: slot(),
+                wrong: (!float).then(&mut slot),
             });
             columns.len() - 1
         });
