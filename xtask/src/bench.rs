@@ -32,14 +32,15 @@ Usage: cargo xtask bench [WORKLOAD…] [OPTIONS]
   w1        one rule passes on events above 50 degrees: one in ten, of 100 devices
   durable   w1 at QoS 1, its rule volatile and then exactly-once, in a flood and at 1,000 events a second
   w2        one rule averages each of 100 devices over tumbling windows of a second
+  sql       w1 and w2 by statements in SQL
   rules     1 rule against 1,000 rules that each have their own topic; 1,000 devices
   startup   from the agent's start to its first result, while 500 events a second come in
   idle      memory after 10 s without events
   broker    no agent: what mosquitto and this load generator manage by themselves
-Without a workload: w1 durable w2 rules startup idle.
+Without a workload: w1 durable w2 sql rules startup idle.
 
   --rate N           events a second; 0 is as fast as the broker takes them
-                     (default: w1 at 0, 5000 and 1000; w2 at 0 and 5000; the others at 0)
+                     (default: w1 at 0, 5000 and 1000; w2 at 0 and 5000, also in SQL; the others at 0)
   --count N          events in a run (default: 500,000 in a flood, else ten seconds' worth)
   --qos 0|1          of events and results (default 0)
   --protocol P       what the agent speaks: auto, 5 or 3.1.1 (default auto)
@@ -79,7 +80,7 @@ pub(crate) fn bench(workspace: &Workspace, words: &[String]) -> Result<()> {
     setup::for_benches()?;
     let mut workloads: Vec<&str> = args.words.iter().map(String::as_str).collect();
     if workloads.is_empty() {
-        workloads = vec!["w1", "durable", "w2", "rules", "startup", "idle"];
+        workloads = vec!["w1", "durable", "w2", "sql", "rules", "startup", "idle"];
     }
     let rows = Vec::new();
     let mut bench = Bench { options, rows };
@@ -151,6 +152,10 @@ impl Bench {
             "w1" => self.loaded("w1", Work::Filter, 100, &[0, 5_000, 1_000]),
             "durable" => self.durable(),
             "w2" => self.loaded("w2", Work::Average, 100, &[0, 5_000]),
+            "sql" => {
+                self.loaded("w1 in SQL", Work::SqlFilter, 100, &[0])?;
+                self.loaded("w2 in SQL", Work::SqlAverage, 100, &[0, 5_000])
+            }
             "broker" => self.loaded("broker", Work::Nothing, 100, &[0]),
             "rules" => {
                 self.loaded("1 rule", Work::Filter, RULES, &[0])?;

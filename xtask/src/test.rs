@@ -32,7 +32,11 @@ pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> 
         return Ok(());
     }
     say("tests of functions, hostile ones among them, as the release runs them");
-    run(&mut optimised(workspace, &["--lib", "function::"]))?;
+    let a_million = "a_million_keys";
+    run(&mut optimised(
+        workspace,
+        &["--lib", "--", "function::", a_million],
+    ))?;
     say("simulator of crashes, power cuts and lost connections");
     run(&mut optimised(workspace, &["--test", "simulator"]))
 }

@@ -83,6 +83,22 @@ pub(super) fn average_rule(name: &str, topic_filter: &str) -> Rule {
     rule(name, topic_filter, TEMPERATURE, function)
 }
 
+/// Does as [`filter_rule`], in SQL.
+pub(super) fn sql_filter_rule(name: &str, topic_filter: &str) -> Rule {
+    let function = "sql = \"SELECT * FROM input WHERE temperature > 50\"";
+    rule(name, topic_filter, "", function)
+}
+
+/// Does as [`average_rule`], in SQL.
+pub(super) fn sql_average_rule(name: &str, topic_filter: &str) -> Rule {
+    let function = "sql = \"SELECT device AS key, avg(temperature) AS average, count(*) AS count \
+                    FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)\"";
+    let mut rule = rule(name, topic_filter, "", function);
+    // What it groups by is the key.
+    rule.manifest = rule.manifest.replace("key = \"{topic.1}\"\n", "");
+    rule
+}
+
 const TEMPERATURE: &str = "[inputs]\nvalue = \"/temperature\"\n";
 
 fn rule(name: &str, topic_filter: &str, inputs: &str, function: &str) -> Rule {

@@ -1,7 +1,9 @@
 //! The workloads: which rules the agent gets, what is sent, what has to come back, and the figures that
 //! one run gives. Repeating and printing is left to the command.
 
-use super::agent::{Agent, Durability, Rule, Setting, average_rule, filter_rule};
+use super::agent::{
+    Agent, Durability, Rule, Setting, average_rule, filter_rule, sql_average_rule, sql_filter_rule,
+};
 use super::broker::Broker;
 use super::event;
 use super::measure::{Expect, collect};
@@ -26,6 +28,10 @@ pub(super) enum Work {
     Average,
     /// As `Filter`, by a rule of its own for each device.
     FilterPerDevice,
+    /// As `Filter`, by a statement.
+    SqlFilter,
+    /// As `Average`, by a statement.
+    SqlAverage,
 }
 
 impl Work {
@@ -35,6 +41,8 @@ impl Work {
             Work::Nothing => Vec::new(),
             Work::Filter => vec![filter_rule("w1", all)],
             Work::Average => vec![average_rule("w2", all)],
+            Work::SqlFilter => vec![sql_filter_rule("w1", all)],
+            Work::SqlAverage => vec![sql_average_rule("w2", all)],
             Work::FilterPerDevice => (0..devices)
                 .map(|d| filter_rule(&format!("w1-{}", event::device(d)), &event::topic(d)))
                 .collect(),
@@ -44,15 +52,15 @@ impl Work {
     fn expect(self) -> (&'static str, Expect) {
         match self {
             Work::Nothing => ("sensors/+/env", Expect::All),
-            Work::Filter | Work::FilterPerDevice => ("out/#", Expect::Hot),
-            Work::Average => ("out/#", Expect::Counts),
+            Work::Filter | Work::FilterPerDevice | Work::SqlFilter => ("out/#", Expect::Hot),
+            Work::Average | Work::SqlAverage => ("out/#", Expect::Counts),
         }
     }
 
     /// How long no result means that none is under way: a window's comes up to a second after its event.
     fn settle(self) -> Duration {
         match self {
-            Work::Average => Duration::from_millis(2_200),
+            Work::Average | Work::SqlAverage => Duration::from_millis(2_200),
             _ => Duration::from_millis(300),
         }
     }
