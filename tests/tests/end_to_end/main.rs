@@ -20,5 +20,6 @@ mod rule_test;
 mod secrets;
 mod service;
 mod state;
+mod stock;
 mod support;
 mod windows;

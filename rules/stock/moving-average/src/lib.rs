@@ -29,7 +29,7 @@ fn moving_average(value: Option<f64>) -> Result<(), Code> {
     let filled = slot::FILLED.get();
     let full = filled == f64::from(count);
     let gone = if full { kept(next)? } else { 0.0 };
-    state::put(&next.to_le_bytes(), &value.to_le_bytes())?;
+    state::put(&name(next), &value.to_le_bytes())?;
     let filled = if full { filled } else { filled + 1.0 };
     slot::FILLED.set(filled);
     let sum = if next + 1 == count {
@@ -50,7 +50,7 @@ fn moving_average(value: Option<f64>) -> Result<(), Code> {
 /// The rule has another count than before, or is new.
 fn begin_anew(count: u16) {
     for place in 0..slot::FILLED.get() as u16 {
-        state::remove(&place.to_le_bytes()).ok();
+        state::remove(&name(place)).ok();
     }
     slot::SUM.set(0.0);
     slot::NEXT.set(0.0);
@@ -58,8 +58,13 @@ fn begin_anew(count: u16) {
     slot::LENGTH.set(f64::from(count));
 }
 
+/// The name of the state entry of a place. None begins with 255: such names are the host's.
+fn name(place: u16) -> [u8; 2] {
+    [(place % 255) as u8, (place / 255) as u8]
+}
+
 fn kept(place: u16) -> Result<f64, Code> {
     let mut bytes = [0; 8];
-    state::get(&place.to_le_bytes(), &mut bytes)?;
+    state::get(&name(place), &mut bytes)?;
     Ok(f64::from_le_bytes(bytes))
 }
