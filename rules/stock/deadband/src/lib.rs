@@ -2,6 +2,10 @@
 //! said by the rule.
 #![no_std]
 
+#[path = "../../moved.rs"]
+mod moved;
+
+use moved::has_moved;
 use tidemill_sdk::event;
 
 #[tidemill_sdk::function(
@@ -25,16 +29,6 @@ fn deadband(value: Option<f64>) -> bool {
         slot::PASSED_AT.set(now);
     }
     pass
-}
-
-fn has_moved(value: f64) -> bool {
-    let last = slot::LAST.get();
-    let distance = (value - last).abs();
-    let (band, percent) = (cfg::band(), cfg::percent());
-    let relative = percent > 0.0 && distance > last.abs() * percent / 100.0;
-    // With neither given the band is 0: any change counts.
-    let absolute = (band > 0.0 || percent <= 0.0) && distance > band;
-    relative || absolute
 }
 
 fn was_silent(now: f64) -> bool {

@@ -2,6 +2,10 @@
 //! silence. A sensor that has stopped is noticed. Where the value comes from is said by the rule.
 #![no_std]
 
+#[path = "../../moved.rs"]
+mod moved;
+
+use moved::has_moved;
 use tidemill_sdk::{Code, event, state, timer};
 
 /// Room for a payload that is kept. A longer one is an error of the rule, and the event becomes a dead letter.
@@ -24,9 +28,9 @@ fn report_by_exception(value: Option<f64>) -> Result<bool, Code> {
     let Some(value) = value else {
         return Ok(false);
     };
-    // Nothing was sent yet, or the silence was reported: what comes now is news.
-    let first = !slot::REPORTS.is_set();
-    if first || has_moved(value) {
+    // Whatever comes is, where nothing was sent yet or the silence was reported.
+    let news = !slot::REPORTS.is_set();
+    if news || has_moved(value) {
         if slot::PENDING.is_set() {
             state::remove(LATEST)?;
         }
@@ -40,16 +44,6 @@ fn report_by_exception(value: Option<f64>) -> Result<bool, Code> {
         slot::LATEST.set(value);
     }
     Ok(false)
-}
-
-fn has_moved(value: f64) -> bool {
-    let last = slot::LAST.get();
-    let distance = (value - last).abs();
-    let (band, percent) = (cfg::band(), cfg::percent());
-    let relative = percent > 0.0 && distance > last.abs() * percent / 100.0;
-    // With neither given the band is 0: any change counts.
-    let absolute = (band > 0.0 || percent <= 0.0) && distance > band;
-    relative || absolute
 }
 
 fn sent(value: f64) -> Result<(), Code> {
