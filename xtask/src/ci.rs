@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: everything that has to hold before a change lands, one named and timed step
 //! after the other; the first that fails ends it.
 
+use crate::nab;
 use crate::setup::{self, WASM};
 use crate::shell::{Workspace, capture, run, say};
 use crate::test::{self, NESTED};
@@ -9,11 +10,14 @@ use std::time::Instant;
 
 type Step = fn(&Workspace) -> Result<()>;
 
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 8] = [
     ("set-up", setup::for_ci),
     ("formatting", formatting),
     ("lints", lints),
     ("tests", |workspace| test::test(workspace, false, true)),
+    ("anomalies in examples/nab", |workspace| {
+        nab::nab(workspace, &["--check".to_owned()])
+    }),
     ("demo", demo),
     ("documentation", documentation),
     ("licences and bans", licences),

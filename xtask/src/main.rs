@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod demo;
 mod examples;
+mod nab;
 mod setup;
 mod shell;
 mod simulate;
@@ -32,6 +33,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          with --check compare instead, byte for byte
   examples [--check]   build the examples whose compilers are installed, and the receiver;
                          --check fails if one is skipped
+  nab                  the example on NAB's machine temperature: alarms, score, picture
+                         cargo xtask nab --help
   setup [TARGET…]      install what `test` needs (with --all: as above) and the standard library of
                          TARGETs; the other commands do this by themselves
   bench [WORKLOAD…]    measure the release build against a private mosquitto
@@ -64,6 +67,8 @@ fn dispatch() -> Result<()> {
         "bench" => return bench::bench(&Workspace::find()?, &rest),
         "journal" if asks_help(&rest) => return print(bench::journal::USAGE),
         "journal" => return bench::journal::journal(&Workspace::find()?, &rest),
+        "nab" if asks_help(&rest) => return print(nab::USAGE),
+        "nab" => return nab::nab(&Workspace::find()?, &rest),
         "simulate" if asks_help(&rest) => return print(simulate::USAGE),
         "simulate" => return simulate::simulate(&Workspace::find()?, &rest),
         _ if asks_help(&rest) => return print(USAGE),
