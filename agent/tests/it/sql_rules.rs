@@ -120,6 +120,13 @@ fn functions_that_remember_see_every_event() {
         &[1, 2, 3, 4],
         &[r#"[{"s":3}]"#, r#"[{"l":3,"s":7}]"#],
     );
+    // It is so for each group, also behind an AND that does not ask for it, and for those that go no further.
+    let rising = "SELECT avg(a) AS m, m > 5 AS far INVISIBLE, lag(m) AS l FROM demo GROUP BY COUNTWINDOW(1) HAVING far AND NOT";
+    of_numbers(
+        &format!("{rising} lag(far, 1, false)"),
+        &[1, 9, 8, 1, 7],
+        &[r#"[{"l":1,"m":9}]"#, r#"[{"l":1,"m":7}]"#],
+    );
     of_numbers(
         "SELECT lag(a, 1, 0) + 1 AS b, lag(b, 1, 0) AS c FROM demo",
         &[1, 2, 3],

@@ -1,6 +1,7 @@
 //! Functions that remember see every event, whatever WHERE and windows make of it: they are worked out
 //! first. Where a window keeps rows, what they gave is noted with the row and read when it fires. Only
-//! those that look at a whole group or at the window are worked out at the firing.
+//! those that look at a whole group or at the window are worked out at the firing, for each group before
+//! HAVING.
 
 use tidemill_abi::{import, limit::NOTES_MAX, value, value::op};
 use tidemill_values::{Function, lookup};
@@ -68,6 +69,10 @@ impl<'a> Compiler<'a> {
     /// Works out the functions that remember in an expression and in the aliases that it uses, inner ones
     /// first.
     pub(super) fn step(&mut self, scope: &mut Scope, expr: &'a Expr) -> Result<(), SqlError> {
+        if scope.level == Level::Group && is_aggregate(&expr.node) {
+            // What stands in there is about its rows, which had it noted when they came.
+            return Ok(());
+        }
         let mut children = Vec::new();
         expr.node.each(&mut |child| children.push(child));
         for child in children {
@@ -105,7 +110,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Whether it is a function that remembers and can be worked out of the event alone.
+    /// Whether it is a function that remembers and can be worked out of what is at hand: the event alone,
+    /// or the group that fires.
     fn steps_first(&self, scope: &Scope, expr: &Expr) -> bool {
         let Node::Call(call) = &expr.node else {
             return false;
@@ -113,7 +119,7 @@ impl<'a> Compiler<'a> {
         is_analytic(&expr.node)
             && call.name != "changed_cols"
             && !call.name.starts_with("last_")
-            && self.of_event(scope, expr, &mut Vec::new())
+            && (scope.level == Level::Group || self.of_event(scope, expr, &mut Vec::new()))
     }
 
     /// Whether nothing in the expression is about a group or a window.

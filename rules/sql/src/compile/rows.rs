@@ -323,6 +323,11 @@ impl<'a> Compiler<'a> {
         let hit = asks.then(|| scope.body.local(ValType::I32));
         open(&mut self.module, &mut scope.body, walk::GROUPS);
         self.next(&mut scope.body);
+        let of_rows = self.select.group.is_empty() && !aggregated;
+        match &self.select.having {
+            Some(having) if of_rows => self.step(scope, having)?,
+            _ => self.step_for_output(scope)?,
+        }
         if let Some(having) = &self.select.having {
             self.lets(scope, &[having])?;
             self.condition(scope, having)?;
@@ -333,7 +338,7 @@ impl<'a> Compiler<'a> {
             scope.body.i32(1);
             scope.body.set(hit);
         }
-        if self.select.group.is_empty() && !aggregated {
+        if of_rows {
             // HAVING was about the window as a whole: it lets all rows pass, or none.
             scope.level = Level::Row;
             scope.lets.clear();
