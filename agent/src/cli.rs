@@ -87,7 +87,7 @@ enum RuleCommand {
     /// Show the plan and the code of a rule
     #[command(after_help = rule_explain::HELP)]
     Explain(rule_build::Options),
-    /// Write a rule in SQL to start with, and events for it
+    /// Write a rule to start with, in SQL or another language, and events for it
     #[command(after_help = rule_new::HELP)]
     New(rule_new::Options),
     /// Say when a schedule is due

@@ -16,6 +16,7 @@ mod once;
 mod refusals;
 mod reload;
 mod results;
+mod rule_new;
 mod rule_test;
 mod secrets;
 mod service;
