@@ -4,14 +4,17 @@
 mod check;
 mod dead_letters;
 mod demo;
+mod events;
 mod inspect;
 mod repair;
+mod results;
 mod rule_build;
 mod rule_explain;
 mod rule_new;
 mod rule_next;
 mod rule_test;
 mod run;
+mod trial;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -158,6 +158,13 @@ impl Rule {
         }
     }
 
+    /// Puts this in the place of what its streams say: how late an event may be by its own time.
+    pub fn set_lateness(&mut self, lateness_ms: u64) {
+        for stream in &mut self.streams {
+            stream.lateness_ms = crate::clock::signed(lateness_ms);
+        }
+    }
+
     /// Whether the time at which events happened drives it.
     pub fn is_by_event_time(&self) -> bool {
         self.streams.iter().any(|stream| stream.timestamp.is_some())

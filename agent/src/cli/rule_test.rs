@@ -3,23 +3,17 @@
 
 mod expect;
 
-use std::io::{BufRead, Read as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
-
 use self::expect::Expected;
-use super::Failure;
+use super::results::Results;
 use super::rule_build::install;
+use super::trial::Trial;
+use super::{Failure, events};
 use crate::clock::Now;
-use crate::event::Event;
-use crate::mill::{Deployment, Emitted, Input, Mill, Output};
+use crate::mill::{Input, Mill};
 use crate::text::duration_ms;
-use crate::topic::Topic;
 use crate::watermark;
 
 pub(super) const HELP: &str = r#"Events, one a line:
@@ -71,52 +65,12 @@ pub(super) struct Options {
     expect: Option<PathBuf>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EventLine<'a> {
-    at: i64,
-    topic: String,
-    #[serde(borrow, default, deserialize_with = "given")]
-    payload: Option<&'a RawValue>,
-    payload_base64: Option<String>,
-    #[serde(borrow)]
-    meta: Option<&'a RawValue>,
-}
-
-/// A payload of `null` is a payload, unlike one that is not there.
-fn given<'de, D: Deserializer<'de>>(line: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(line).map(Some)
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum ResultLine<'a> {
-    Json {
-        at: i64,
-        port: &'a str,
-        key: &'a str,
-        payload: &'a RawValue,
-    },
-    Bytes {
-        at: i64,
-        port: &'a str,
-        key: &'a str,
-        payload_base64: String,
-    },
-    DeadLetter {
-        at: i64,
-        dead_letter: &'a str,
-        topic: &'a str,
-    },
-}
-
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let events = read_events(options)?;
+    let events = events::read(&options.events)?;
     let expected = options.expect.as_deref().map(Expected::read).transpose()?;
     let bound = install(&options.rule, |rule| {
-        let lateness = options.lateness.map(crate::clock::signed);
-        for stream in &mut rule.streams {
-            stream.lateness_ms = lateness.unwrap_or(stream.lateness_ms);
+        if let Some(lateness) = options.lateness {
+            rule.set_lateness(lateness);
         }
     })?;
     let from = options
@@ -130,37 +84,34 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let mut mill = Mill::new();
     mill.set_cold(options.cold);
     mill.set_time_floor(watermark::FLOOR_MS.min(from.saturating_sub(RECORDED_BEFORE_MS)));
-    let now = virtual_now(from);
-    let deployment = Deployment {
-        rules: vec![bound],
-        ..Deployment::default()
+    let results = match expected {
+        Some(_) => Results::kept(options.array),
+        None => Results::written(options.array),
     };
-    mill.deploy(now, deployment, &mut Vec::new())
-        .map_err(|error| Failure::Failed(error.into()))?;
-    let mut run = Run {
-        mill,
-        out: std::io::stdout().lock(),
-        kept: expected.is_some().then(Vec::new),
-        outputs: Vec::new(),
-        counts: Counts::default(),
-        array: options.array,
-        rows: Vec::new(),
-    };
+    let mut trial = Trial::start(mill, bound, results, virtual_now(from))?;
+    let (mut worked_on, mut outside) = (0_u64, 0_u64);
     for event in events {
         let at = event.arrival_ms;
         if at < from || at > until {
-            run.counts.outside += 1;
+            outside += 1;
             continue;
         }
-        run.advance(at)?;
-        run.counts.events += 1;
-        run.step(at, Input::Events(vec![event]))?;
+        worked_on += 1;
+        trial.event(virtual_now(at), event)?;
     }
-    run.advance(until)?;
-    run.step(until, Input::Tick)?;
-    run.summary()?;
+    trial.advance(virtual_now(until))?;
+    trial.step(virtual_now(until), Input::Tick)?;
+    let mut text = format!("{worked_on} events, {}", trial.results.counted());
+    if trial.unrouted() > 0 {
+        let unrouted = trial.unrouted();
+        text.push_str(&format!(", {unrouted} events that no trigger matched"));
+    }
+    if outside > 0 {
+        text.push_str(&format!(", {outside} events outside of --from and --until"));
+    }
+    writeln!(std::io::stderr(), "{text}")?;
     match expected {
-        Some(expected) => run.compare(&expected),
+        Some(expected) => compare(&expected, &trial.results.into_kept()),
         None => Ok(()),
     }
 }
@@ -177,241 +128,15 @@ fn virtual_now(at: i64) -> Now {
     }
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    events: u64,
-    outside: u64,
-    emissions: u64,
-    dead: u64,
-}
-
-struct Run<'a> {
-    mill: Mill,
-    out: std::io::StdoutLock<'a>,
-    /// The results, where they are to be compared and not written.
-    kept: Option<Vec<String>>,
-    outputs: Vec<Output>,
-    counts: Counts,
-    /// Whether what goes out together is one line.
-    array: bool,
-    /// What has gone out together so far.
-    rows: Vec<Emitted>,
-}
-
-impl Run<'_> {
-    /// Lets everything happen that falls due until then.
-    fn advance(&mut self, until: i64) -> Result<(), Failure> {
-        let until = virtual_now(until).mono_ms;
-        while let Some(due) = self.mill.next_due_mono_ms().filter(|due| *due <= until) {
-            self.step(i64::try_from(due).unwrap_or(i64::MAX), Input::Tick)?;
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, at: i64, input: Input) -> Result<(), Failure> {
-        self.mill.step(virtual_now(at), input, &mut self.outputs);
-        for output in std::mem::take(&mut self.outputs) {
-            let line = match &output {
-                Output::Emission(sent) if self.array => {
-                    let last = self.rows.last();
-                    if last.is_some_and(|last| last.together != sent.together) {
-                        self.gathered()?;
-                    }
-                    self.counts.emissions += 1;
-                    self.rows.push(sent.clone());
-                    continue;
-                }
-                Output::Emission(sent) => {
-                    self.counts.emissions += 1;
-                    let payload = one_line(&sent.payload);
-                    let (at, port, key) = (sent.at_ms, sent.port.name.as_str(), &*sent.key);
-                    match serde_json::from_slice::<&RawValue>(&payload) {
-                        Ok(payload) => serde_json::to_string(&ResultLine::Json {
-                            at,
-                            port,
-                            key,
-                            payload,
-                        }),
-                        Err(_) => {
-                            let payload_base64 = BASE64_STANDARD.encode(&sent.payload);
-                            serde_json::to_string(&ResultLine::Bytes {
-                                at,
-                                port,
-                                key,
-                                payload_base64,
-                            })
-                        }
-                    }
-                }
-                Output::DeadLetter(dead) => {
-                    self.gathered()?;
-                    self.counts.dead += 1;
-                    let (topic, at) = (dead.topic.as_str(), dead.at_ms);
-                    serde_json::to_string(&ResultLine::DeadLetter {
-                        at,
-                        dead_letter: &dead.reason,
-                        topic,
-                    })
-                }
-                Output::Logs { lines, .. } => {
-                    let mut err = std::io::stderr().lock();
-                    for line in lines {
-                        writeln!(err, "log at {at}: {}", line.text)?;
-                    }
-                    continue;
-                }
-                Output::Quarantined { for_ms, .. } => {
-                    let seconds = for_ms / 1_000;
-                    writeln!(
-                        std::io::stderr(),
-                        "at {at}: too many faults, the rule rests for {seconds} s"
-                    )?;
-                    continue;
-                }
-                // This mill keeps nothing, so it has nothing to say of journal, lanes and sessions.
-                _ => continue,
-            };
-            let line = line.map_err(|error| Failure::Failed(error.into()))?;
-            self.write(line)?;
-        }
-        self.gathered()
-    }
-
-    /// Writes what has gone out together as one line.
-    fn gathered(&mut self) -> Result<(), Failure> {
-        let rows = std::mem::take(&mut self.rows);
-        let Some(first) = rows.first() else {
-            return Ok(());
-        };
-        let texts: Vec<String> = rows
-            .iter()
-            .map(|row| String::from_utf8_lossy(&one_line(&row.payload)).into_owned())
-            .collect();
-        let payload = RawValue::from_string(format!("[{}]", texts.join(",")))
-            .map_err(|error| Failure::Failed(error.into()))?;
-        let line = ResultLine::Json {
-            at: first.at_ms,
-            port: first.port.name.as_str(),
-            key: &first.key,
-            payload: &payload,
-        };
-        let line = serde_json::to_string(&line).map_err(|error| Failure::Failed(error.into()))?;
-        self.write(line)
-    }
-
-    fn write(&mut self, line: String) -> Result<(), Failure> {
-        match &mut self.kept {
-            Some(kept) => kept.push(line),
-            None => writeln!(self.out, "{line}")?,
-        }
-        Ok(())
-    }
-
-    fn compare(&mut self, expected: &Expected) -> Result<(), Failure> {
-        let kept = self.kept.take().unwrap_or_default();
-        let (text, count) = expected.compare(&kept)?;
-        self.out.write_all(text.as_bytes())?;
-        self.out.flush()?;
-        let count = match count {
-            0 => return Ok(()),
-            1 => "1 difference".to_owned(),
-            _ => format!("{count} differences"),
-        };
-        Err(Failure::Failed(anyhow::anyhow!(
-            "{count} to what is expected"
-        )))
-    }
-
-    fn summary(&mut self) -> Result<(), Failure> {
-        self.out.flush()?;
-        let Counts {
-            events,
-            outside,
-            emissions,
-            dead,
-        } = self.counts;
-        let mut text = format!("{events} events, {emissions} emissions, {dead} dead letters");
-        if self.mill.unrouted() > 0 {
-            text.push_str(&format!(
-                ", {} events that no trigger matched",
-                self.mill.unrouted()
-            ));
-        }
-        if outside > 0 {
-            text.push_str(&format!(", {outside} events outside of --from and --until"));
-        }
-        writeln!(std::io::stderr(), "{text}")?;
-        Ok(())
-    }
-}
-
-/// JSON may be written over several lines; a line break is never part of a string in it.
-fn one_line(payload: &Bytes) -> Bytes {
-    if !payload.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-        return payload.clone();
-    }
-    payload
-        .iter()
-        .map(|byte| {
-            if matches!(byte, b'\n' | b'\r') {
-                b' '
-            } else {
-                *byte
-            }
-        })
-        .collect()
-}
-
-fn read_events(options: &Options) -> Result<Vec<Event>, Failure> {
-    let name = options.events.display().to_string();
-    let wrong = |line: usize, why: String| Failure::Wrong(vec![format!("{name}:{line}: {why}")]);
-    let mut text = Vec::new();
-    if name == "-" {
-        std::io::stdin().lock().read_to_end(&mut text)?;
-    } else {
-        std::fs::File::open(&options.events)
-            .and_then(|mut file| file.read_to_end(&mut text))
-            .map_err(|error| Failure::Wrong(vec![format!("{name}: cannot be read: {error}")]))?;
-    }
-    let mut events: Vec<Event> = Vec::new();
-    for (line, number) in text.lines().zip(1..) {
-        let line = line.map_err(|_| wrong(number, "is not UTF-8".to_owned()))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let event = read_event(&line).map_err(|why| wrong(number, why))?;
-        if events
-            .last()
-            .is_some_and(|last| last.arrival_ms > event.arrival_ms)
-        {
-            let why = "\"at\" is before that of the line above; events stand in the order of their arrival";
-            return Err(wrong(number, why.to_owned()));
-        }
-        events.push(event);
-    }
-    Ok(events)
-}
-
-fn read_event(line: &str) -> Result<Event, String> {
-    let line: EventLine<'_> = serde_json::from_str(line).map_err(|error| {
-        format!("{error}; expected {{\"at\": MS, \"topic\": \"…\", \"payload\": …}}")
-    })?;
-    if line.at < 0 {
-        return Err("\"at\" is before 1970".to_owned());
-    }
-    let payload = match (line.payload, &line.payload_base64) {
-        (Some(json), None) => Bytes::copy_from_slice(json.get().as_bytes()),
-        (None, Some(text)) => BASE64_STANDARD
-            .decode(text)
-            .map_err(|error| format!("payload_base64: {error}"))?
-            .into(),
-        (None, None) => Bytes::new(),
-        (Some(_), Some(_)) => return Err("has both payload and payload_base64".to_owned()),
+fn compare(expected: &Expected, came: &[String]) -> Result<(), Failure> {
+    let (text, count) = expected.compare(came)?;
+    std::io::stdout().write_all(text.as_bytes())?;
+    let count = match count {
+        0 => return Ok(()),
+        1 => "1 difference".to_owned(),
+        _ => format!("{count} differences"),
     };
-    let topic = Topic::new(&line.topic).map_err(|error| format!("topic: {error}"))?;
-    let mut event = Event::new(topic, payload, line.at);
-    if let Some(meta) = line.meta {
-        event.properties = Bytes::copy_from_slice(meta.get().as_bytes());
-    }
-    Ok(event)
+    Err(Failure::Failed(anyhow::anyhow!(
+        "{count} to what is expected"
+    )))
 }

@@ -1,0 +1,67 @@
+//! A mill with one rule that is tried and keeps nothing. Whoever drives it says what time it is.
+
+use super::Failure;
+use super::results::Results;
+use crate::clock::Now;
+use crate::event::Event;
+use crate::mill::{BoundRule, Deployment, Input, Mill, Output};
+
+pub(super) struct Trial {
+    mill: Mill,
+    pub(super) results: Results,
+    outputs: Vec<Output>,
+}
+
+impl Trial {
+    /// Deploys the rule.
+    pub(super) fn start(
+        mut mill: Mill,
+        rule: BoundRule,
+        results: Results,
+        now: Now,
+    ) -> Result<Self, Failure> {
+        let deployment = Deployment {
+            rules: vec![rule],
+            ..Deployment::default()
+        };
+        mill.deploy(now, deployment, &mut Vec::new())
+            .map_err(|error| Failure::Failed(error.into()))?;
+        Ok(Self {
+            mill,
+            results,
+            outputs: Vec::new(),
+        })
+    }
+
+    /// Lets everything happen that falls due until then, each at its own moment.
+    pub(super) fn advance(&mut self, now: Now) -> Result<(), Failure> {
+        while let Some(due) = self.mill.next_due_mono_ms()
+            && due <= now.mono_ms
+        {
+            let then = Now {
+                mono_ms: due,
+                wall_ms: now.wall_at(due),
+                ..now
+            };
+            self.step(then, Input::Tick)?;
+        }
+        Ok(())
+    }
+
+    /// Works on an event, after all that falls due by now.
+    pub(super) fn event(&mut self, now: Now, event: Event) -> Result<(), Failure> {
+        self.advance(now)?;
+        self.step(now, Input::Events(vec![event]))
+    }
+
+    /// Turns the mill once.
+    pub(super) fn step(&mut self, now: Now, input: Input) -> Result<(), Failure> {
+        self.mill.step(now, input, &mut self.outputs);
+        self.results.take(now.wall_ms, &mut self.outputs)
+    }
+
+    /// Events that the rule did not want.
+    pub(super) fn unrouted(&self) -> u64 {
+        self.mill.unrouted()
+    }
+}
