@@ -12,6 +12,7 @@ mod rule_build;
 mod rule_explain;
 mod rule_new;
 mod rule_next;
+mod rule_run;
 mod rule_test;
 mod run;
 mod trial;
@@ -87,6 +88,9 @@ enum RuleCommand {
     /// Run a rule on events from a file, with a virtual clock
     #[command(after_help = rule_test::HELP)]
     Test(rule_test::Options),
+    /// Run a rule on the events that a broker brings now, and publish nothing
+    #[command(after_help = rule_run::HELP)]
+    Run(Box<rule_run::Options>),
     /// Show the plan and the code of a rule
     #[command(after_help = rule_explain::HELP)]
     Explain(rule_build::Options),
@@ -146,6 +150,7 @@ pub fn main() -> ExitCode {
         Command::Repair(options) => repair::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
+        Command::Rule(RuleCommand::Run(options)) => rule_run::run(&options),
         Command::Rule(RuleCommand::Explain(options)) => rule_explain::run(&options),
         Command::Rule(RuleCommand::New(options)) => rule_new::run(&options),
         Command::Rule(RuleCommand::Next(options)) => rule_next::run(&options),

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// Before this moment (2026-01-01) no wall clock is believed.
+pub const EARLIEST_WALL_MS: i64 = 1_767_225_600_000;
+
 /// A wall clock that moved against monotonic time by less has drifted, not stepped.
 pub const STEP_MS: u64 = 500;
 

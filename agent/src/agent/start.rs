@@ -9,8 +9,8 @@ use super::outputs::Outputs;
 use super::storage::Storage;
 use super::wake::Waker;
 use super::{Agent, AgentError, INBOX_MAX, Link, REPORTS_WAITING_MAX, Remote, control};
-use crate::clock::{Clock, boot_id};
-use crate::config::{Broker, Config, Endpoint};
+use crate::clock::{Clock, EARLIEST_WALL_MS, boot_id};
+use crate::config::{Config, Endpoint};
 use crate::image::Image;
 use crate::install::{destination_names, subscriptions};
 use crate::mill::{BoundRule, Deployment, Keeping, Mill};
@@ -19,9 +19,6 @@ use crate::recorder::Recorder;
 use crate::recovery::{self, Recovered};
 use crate::source::mqtt as source;
 use crate::topic::{Subscription, TopicFilter};
-
-/// Before this moment (2026-01-01) no wall clock is believed.
-const EARLIEST_WALL_MS: i64 = 1_767_225_600_000;
 
 /// Journal between two checkpoints, in segments.
 const CHECKPOINT_SEGMENTS: u64 = 2;
@@ -195,14 +192,9 @@ fn start_source(
     sender: SyncSender<source::SourceReport>,
     waker: &Waker,
 ) -> Result<source::SourceHandle, std::io::Error> {
-    let Broker { host, port, .. } = &config.broker;
-    let mut settings = source::SourceSettings::new(host, *port, &config.gateway_id, clock.clone());
-    settings.username.clone_from(&config.broker.username);
-    settings.password.clone_from(&config.broker.password);
-    settings.tls.clone_from(&config.broker.tls);
-    settings.protocol = config.broker.protocol;
+    let (broker, client_id) = (&config.broker, &config.gateway_id);
+    let mut settings = source::SourceSettings::of(broker, client_id, clock.clone());
     settings.qos = config.intake.qos;
-    settings.packet_bytes_max = config.broker.packet_bytes_max;
     settings.coalesce = config.intake.coalesce;
     let end = SayEnd(waker.clone());
     source::spawn(settings, held, wanted, move |report| {

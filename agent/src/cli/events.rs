@@ -1,4 +1,4 @@
-//! Events as lines of JSON: what `rule test` reads.
+//! Events as lines of JSON: `rule test` reads them, `rule run --record` writes them.
 
 use std::borrow::Cow;
 use std::io::{BufRead as _, Read as _};
@@ -7,23 +7,29 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Failure;
 use crate::event::Event;
 use crate::topic::Topic;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventLine<'a> {
     at: i64,
     #[serde(borrow)]
     topic: Cow<'a, str>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     payload: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     payload_base64: Option<String>,
-    #[serde(borrow)]
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
     meta: Option<&'a RawValue>,
 }
 
@@ -85,4 +91,60 @@ fn parse(line: &str) -> Result<Event, String> {
         event.properties = Bytes::copy_from_slice(meta.get().as_bytes());
     }
     Ok(event)
+}
+
+/// The line of an event, with its line break, that came at this time. What [`read`] makes of it has the same bytes: a
+/// payload of which JSON would keep the meaning only is written in base64.
+pub(super) fn line(event: &Event, at: i64) -> serde_json::Result<String> {
+    let as_it_is = serde_json::from_slice::<&RawValue>(&event.payload)
+        .ok()
+        .filter(|json| {
+            json.get().len() == event.payload.len() && !json.get().contains(['\n', '\r'])
+        });
+    let is_text = as_it_is.is_some() || event.payload.is_empty();
+    let meta = match event.properties.is_empty() {
+        true => None,
+        false => Some(serde_json::from_slice(&event.properties)?),
+    };
+    let mut line = serde_json::to_string(&EventLine {
+        at,
+        topic: event.topic.as_str().into(),
+        payload: as_it_is,
+        payload_base64: (!is_text).then(|| BASE64_STANDARD.encode(&event.payload)),
+        meta,
+    })?;
+    line.push('\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(payload: &[u8], properties: &str, expected: &str) {
+        let mut event = Event::new(Topic::new("a/\"b").unwrap(), payload.to_vec(), 1);
+        event.properties = properties.to_owned().into();
+        let line = line(&event, 7).unwrap();
+        assert_eq!(
+            line,
+            format!("{{\"at\":7,\"topic\":\"a/\\\"b\"{expected}}}\n")
+        );
+        let back = parse(line.trim_end()).unwrap();
+        assert_eq!((back.topic, back.arrival_ms), (event.topic, 7));
+        assert_eq!(back.payload, event.payload);
+        assert_eq!(back.properties, event.properties);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_byte_for_byte() {
+        check(b"{\"t\": 1.50}", "", r#","payload":{"t": 1.50}"#);
+        check(b"null", "", r#","payload":null"#);
+        check(b"", "", "");
+        check(b" 1", "", r#","payload_base64":"IDE=""#);
+        check(b"[1,\n2]", "", r#","payload_base64":"WzEsCjJd""#);
+        check(b"NaN", "", r#","payload_base64":"TmFO""#);
+        check(b"\xff\0", "", r#","payload_base64":"/wA=""#);
+        check(b"1", r#"{"eid":"x"}"#, r#","payload":1,"meta":{"eid":"x"}"#);
+    }
 }

@@ -43,18 +43,21 @@ pub(super) struct Results {
     array: bool,
     /// What has gone out together so far.
     rows: Vec<Emitted>,
+    /// How many lines are wanted still; any number where nothing is said.
+    lines_left: Option<u64>,
     emissions: u64,
     dead: u64,
 }
 
 impl Results {
-    /// Results that are written at once.
-    pub(super) fn written(array: bool) -> Self {
+    /// Results that are written at once, of which so many lines are wanted at most.
+    pub(super) fn written(array: bool, lines_max: Option<u64>) -> Self {
         Self {
             out: std::io::stdout().lock(),
             kept: None,
             array,
             rows: Vec::new(),
+            lines_left: lines_max,
             emissions: 0,
             dead: 0,
         }
@@ -64,8 +67,13 @@ impl Results {
     pub(super) fn kept(array: bool) -> Self {
         Self {
             kept: Some(Vec::new()),
-            ..Self::written(array)
+            ..Self::written(array, None)
         }
+    }
+
+    /// Whether all lines that are wanted were written. What comes afterwards is not looked at.
+    pub(super) fn are_complete(&self) -> bool {
+        self.lines_left == Some(0)
     }
 
     /// Takes up what a step of the mill at this time has brought, and empties it.
@@ -81,6 +89,9 @@ impl Results {
             };
             if !goes_along {
                 self.gathered()?;
+            }
+            if self.are_complete() {
+                continue;
             }
             match output {
                 Output::Emission(sent) if self.array => {
@@ -160,6 +171,9 @@ impl Results {
 
     fn write(&mut self, line: &ResultLine<'_>) -> Result<(), Failure> {
         let line = serde_json::to_string(line).map_err(|error| Failure::Failed(error.into()))?;
+        if let Some(left) = &mut self.lines_left {
+            *left = left.saturating_sub(1);
+        }
         match &mut self.kept {
             Some(kept) => kept.push(line),
             None => writeln!(self.out, "{line}")?,

@@ -54,13 +54,21 @@ pub(super) fn fuel(bound: &BoundRule) -> Result<String, Failure> {
 /// Installs one rule outside of any gateway, changed before: every destination is good, ceilings are the
 /// defaults.
 pub(super) fn install(path: &Path, change: impl FnOnce(&mut Rule)) -> Result<BoundRule, FileError> {
-    let limits = FunctionLimits::default();
     let gateway = Gateway {
         id: "gateway",
         destinations: None,
-        limits: &limits,
+        limits: &FunctionLimits::default(),
     };
-    let mut rule = Rule::read(path, &gateway)?;
+    install_within(&gateway, path, change)
+}
+
+/// The same with the name and the ceilings of a gateway.
+pub(super) fn install_within(
+    gateway: &Gateway<'_>,
+    path: &Path,
+    change: impl FnOnce(&mut Rule),
+) -> Result<BoundRule, FileError> {
+    let mut rule = Rule::read(path, gateway)?;
     change(&mut rule);
-    Installer::new(&limits).install(rule, &[])
+    Installer::new(gateway.limits).install(rule, &[])
 }

@@ -202,7 +202,7 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// A path as a shell takes it for one word.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+,@%".contains(c);
     match text.chars().all(plain) && !text.starts_with('-') {

@@ -86,9 +86,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     mill.set_time_floor(watermark::FLOOR_MS.min(from.saturating_sub(RECORDED_BEFORE_MS)));
     let results = match expected {
         Some(_) => Results::kept(options.array),
-        None => Results::written(options.array),
+        None => Results::written(options.array, None),
     };
-    let mut trial = Trial::start(mill, bound, results, virtual_now(from))?;
+    let mut trial = Trial::start(mill, bound, Vec::new(), results, virtual_now(from))?;
     let (mut worked_on, mut outside) = (0_u64, 0_u64);
     for event in events {
         let at = event.arrival_ms;

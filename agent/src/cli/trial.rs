@@ -1,10 +1,12 @@
-//! A mill with one rule that is tried and keeps nothing. Whoever drives it says what time it is.
+//! A mill with one rule that is tried and keeps nothing. Whoever drives it says what time it is: a file
+//! of events does in `rule test`, a clock in `rule run`.
 
 use super::Failure;
 use super::results::Results;
 use crate::clock::Now;
 use crate::event::Event;
 use crate::mill::{BoundRule, Deployment, Input, Mill, Output};
+use crate::topic::Subscription;
 
 pub(super) struct Trial {
     mill: Mill,
@@ -13,16 +15,17 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// Deploys the rule.
+    /// Deploys the rule; `subscriptions` are those that copies of an event may name.
     pub(super) fn start(
         mut mill: Mill,
         rule: BoundRule,
+        subscriptions: Vec<Subscription>,
         results: Results,
         now: Now,
     ) -> Result<Self, Failure> {
         let deployment = Deployment {
             rules: vec![rule],
-            ..Deployment::default()
+            subscriptions,
         };
         mill.deploy(now, deployment, &mut Vec::new())
             .map_err(|error| Failure::Failed(error.into()))?;
@@ -37,6 +40,7 @@ impl Trial {
     pub(super) fn advance(&mut self, now: Now) -> Result<(), Failure> {
         while let Some(due) = self.mill.next_due_mono_ms()
             && due <= now.mono_ms
+            && !self.results.are_complete()
         {
             let then = Now {
                 mono_ms: due,
@@ -48,10 +52,13 @@ impl Trial {
         Ok(())
     }
 
-    /// Works on an event, after all that falls due by now.
-    pub(super) fn event(&mut self, now: Now, event: Event) -> Result<(), Failure> {
+    /// Works on an event, after all that falls due by now. Returns whether the rule wanted it: of copies
+    /// for several of its filters it takes one, and a retained one only where it asks for those.
+    pub(super) fn event(&mut self, now: Now, event: Event) -> Result<bool, Failure> {
         self.advance(now)?;
-        self.step(now, Input::Events(vec![event]))
+        let unwanted = self.mill.unrouted();
+        self.step(now, Input::Events(vec![event]))?;
+        Ok(self.mill.unrouted() == unwanted)
     }
 
     /// Turns the mill once.
@@ -63,5 +70,10 @@ impl Trial {
     /// Events that the rule did not want.
     pub(super) fn unrouted(&self) -> u64 {
         self.mill.unrouted()
+    }
+
+    /// As [`Mill::next_due_mono_ms`].
+    pub(super) fn next_due_mono_ms(&self) -> Option<u64> {
+        self.mill.next_due_mono_ms()
     }
 }

@@ -14,6 +14,12 @@ use crate::secret::Secret;
 use crate::text::FileError;
 use crate::tls::TlsFiles;
 
+/// Largest packet, where nothing is said.
+const PACKET_BYTES_MAX: u32 = 1 << 20;
+
+/// How many messages may be unacknowledged, where nothing is said.
+const IN_FLIGHT: u16 = 100;
+
 /// How to reach a broker.
 #[derive(Debug, Clone)]
 pub struct Broker {
@@ -100,6 +106,34 @@ pub(super) struct BrokerTable {
     pub(super) outbox: OutboxTable,
 }
 
+impl Broker {
+    /// The broker at a URL, about which nothing else is said.
+    ///
+    /// # Errors
+    /// A sentence that says what would be right; for `mqtts://` also when the system has no
+    /// certificates to trust.
+    pub fn at(url: &str) -> Result<Self, String> {
+        let Address {
+            scheme, host, port, ..
+        } = address(url, false)?;
+        let tls = scheme.is_secure().then(TlsFiles::default);
+        if let Some(files) = &tls {
+            files.read().map_err(|error| error.to_string())?;
+        }
+        Ok(Self {
+            host,
+            port,
+            tls,
+            protocol: Protocol::Auto,
+            username: None,
+            password: None,
+            packet_bytes_max: PACKET_BYTES_MAX,
+            in_flight: IN_FLIGHT,
+            envelope: false,
+        })
+    }
+}
+
 /// The keys that say how to reach a broker, in whichever table they stand.
 pub(super) struct Keys<'a> {
     pub(super) protocol: Option<Protocol>,
@@ -171,9 +205,14 @@ impl Keys<'_> {
             protocol: self.protocol.unwrap_or(Protocol::Auto),
             username: self.username.map(|name| name.get_ref().clone()),
             password: password(table, self.username, self.password_file)?,
-            packet_bytes_max: table.number("packet_bytes_max", bytes, 1_024..=8 << 20, 1 << 20)?,
+            packet_bytes_max: table.number(
+                "packet_bytes_max",
+                bytes,
+                1_024..=8 << 20,
+                PACKET_BYTES_MAX,
+            )?,
             // The library numbers eight times as many packets, in 16 bits.
-            in_flight: table.number("in_flight", self.in_flight, 1..=4_096, 100)?,
+            in_flight: table.number("in_flight", self.in_flight, 1..=4_096, IN_FLIGHT)?,
             envelope: self.envelope.unwrap_or(false),
         })
     }
@@ -217,6 +256,18 @@ fn event_id(text: &str) -> Result<EventIdSource, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_alone_is_a_broker_with_the_defaults() {
+        let broker = Broker::at("mqtt://h:1884").unwrap();
+        assert_eq!((broker.host.as_str(), broker.port), ("h", 1884));
+        assert!(broker.tls.is_none());
+        assert!(
+            Broker::at("h:1884")
+                .unwrap_err()
+                .contains("mqtt://host:1883")
+        );
+    }
 
     #[test]
     fn places_of_event_ids_are_read() {

@@ -26,6 +26,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::config::Broker;
 use crate::event::Event;
 use crate::secret::Secret;
 use crate::tls::TlsFiles;
@@ -80,7 +81,10 @@ pub struct SourceSettings {
     pub batch_events_max: usize,
     /// MQTT 5: how many unacknowledged messages the broker may send; its default when `None`.
     pub receive_maximum: Option<u16>,
-    /// How long an MQTT 5 broker keeps the session while the agent is away.
+    /// Whether the broker keeps the session while this client is away; else each connection begins
+    /// with nothing.
+    pub kept: bool,
+    /// How long an MQTT 5 broker keeps it.
     pub session_expiry: Duration,
     /// Size asked of the kernel for the socket's receive buffer; its own choice when `None`.
     pub receive_buffer_bytes: Option<u32>,
@@ -105,9 +109,22 @@ impl SourceSettings {
             keep_alive: Duration::from_secs(5),
             batch_events_max: 1_024,
             receive_maximum: Some(RECEIVE_MAXIMUM),
+            kept: true,
             session_expiry: Duration::from_secs(7 * 24 * 3_600),
             receive_buffer_bytes: None,
             clock,
+        }
+    }
+
+    /// Settings for a broker as it is configured.
+    pub fn of(broker: &Broker, client_id: &str, clock: Clock) -> Self {
+        Self {
+            username: broker.username.clone(),
+            password: broker.password.clone(),
+            tls: broker.tls.clone(),
+            protocol: broker.protocol,
+            packet_bytes_max: broker.packet_bytes_max,
+            ..Self::new(&broker.host, broker.port, client_id, clock)
         }
     }
 
@@ -121,8 +138,11 @@ impl SourceSettings {
             password: self.password.clone(),
             tls: self.tls.clone(),
             keep_alive: self.keep_alive.max(Duration::from_secs(1)),
-            clean: false,
-            session_expiry: self.session_expiry,
+            clean: !self.kept,
+            session_expiry: match self.kept {
+                true => self.session_expiry,
+                false => Duration::ZERO,
+            },
             incoming_bytes_max: self.packet_bytes_max,
             outgoing_bytes_max: CONTROL_BYTES_MAX,
             packet_ids: PACKET_IDS,

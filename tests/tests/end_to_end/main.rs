@@ -17,6 +17,7 @@ mod refusals;
 mod reload;
 mod results;
 mod rule_new;
+mod rule_run;
 mod rule_test;
 mod secrets;
 mod service;
