@@ -10,6 +10,7 @@
 mod away;
 mod bad_input;
 mod commands;
+mod docs;
 mod durability;
 mod hostile;
 mod once;
