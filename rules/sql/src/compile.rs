@@ -32,7 +32,7 @@ use remember::Note;
 use streams::{pointer, streams};
 use window::{kind_name, window_json};
 
-/// Longest module of a statement; beyond this its constants would not fit into a manifest.
+/// Longest module of a statement.
 const STATEMENT_MODULE_BYTES_MAX: usize = 64 * 1024;
 
 /// What a statement is compiled with.
@@ -118,6 +118,9 @@ struct Compiler<'a> {
     /// How the window is folded, where it keeps no rows.
     folding: Option<fold::Folding>,
     event_time: bool,
+    /// How many expressions were written out, and how many lie around the one at hand.
+    written: usize,
+    depth: usize,
 }
 
 /// Over what an expression is worked out.
@@ -183,6 +186,8 @@ impl<'a> Compiler<'a> {
             params_used: BTreeSet::new(),
             folding: None,
             event_time,
+            written: 0,
+            depth: 0,
         }
     }
 
@@ -276,7 +281,15 @@ impl<'a> Compiler<'a> {
         self.check_params(sql)?;
         let sql_part = self.sql_part();
         self.describe(&mut plan, sql);
-        let wasm = self.module.finish(manifest, sql_part);
+        let wasm = match self.module.finish(manifest, sql_part) {
+            Ok(wasm) => wasm,
+            Err(what) => {
+                return Err(SqlError::new(
+                    &(0..0),
+                    format!("the statement is too long: {what}"),
+                ));
+            }
+        };
         let bytes = wasm.len();
         if bytes > STATEMENT_MODULE_BYTES_MAX {
             let message = format!("the statement is too long: its module has {bytes} bytes");

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value as Json, json};
+use tidemill_abi::limit::MANIFEST_BYTES_MAX;
 use tidemill_abi::{MANIFEST_SECTION, export, import, value};
 use tidemill_values::Value;
 use wasm_encoder::{
@@ -13,6 +14,9 @@ use wasm_encoder::{
 
 /// Parameters of a typed handler, by the ABI.
 pub(crate) const INPUTS_MAX: usize = tidemill_abi::limit::TYPED_PARAMS_MAX;
+
+/// Locals of a handler, for a host that takes no more.
+const LOCALS_MAX: usize = 1_000;
 
 const I: ValType = ValType::I32;
 const L: ValType = ValType::I64;
@@ -158,12 +162,12 @@ impl Module {
         self.bodies.push((export, body));
     }
 
-    /// The bytes. `manifest` is what the section holds besides inputs and constants.
+    /// The bytes, or what is too much. `manifest` is what the section holds besides inputs and constants.
     pub(crate) fn finish(
         self,
         mut manifest: Map<String, Json>,
         mut sql: Map<String, Json>,
-    ) -> Vec<u8> {
+    ) -> Result<Vec<u8>, String> {
         if !self.inputs.is_empty() {
             let inputs: Vec<Json> = self.inputs.iter().map(Input::json).collect();
             manifest.insert("inputs".to_owned(), inputs.into());
@@ -176,6 +180,19 @@ impl Module {
             manifest.insert("sql".to_owned(), sql.into());
         }
         let manifest = Json::Object(manifest).to_string();
+        if manifest.len() > MANIFEST_BYTES_MAX {
+            return Err(format!(
+                "its names, texts and numbers have {} bytes, and may have {MANIFEST_BYTES_MAX}",
+                manifest.len()
+            ));
+        }
+        let mut bodies = self.bodies.iter();
+        if let Some((_, body)) = bodies.find(|(_, body)| body.locals.len() > LOCALS_MAX) {
+            return Err(format!(
+                "its aliases and conditions take {} places, of which there are {LOCALS_MAX}",
+                body.locals.len()
+            ));
+        }
 
         let mut types = TypeSection::new();
         let mut known: Vec<(Vec<ValType>, Vec<ValType>)> = Vec::new();
@@ -226,7 +243,7 @@ impl Module {
             name: Cow::Borrowed(MANIFEST_SECTION),
             data: Cow::Borrowed(manifest.as_bytes()),
         });
-        module.finish()
+        Ok(module.finish())
     }
 }
 

@@ -255,6 +255,75 @@ fn what_is_just_within_the_limits_compiles() {
     }
 }
 
+/// Aliases of aliases: what they would be written out is far longer, and deeper, than they are.
+#[test]
+fn aliases_that_multiply_or_lie_in_each_other_end_in_an_error() {
+    let chain = |n: usize, of: &dyn Fn(usize) -> String, rest: &str| {
+        let more = (1..n).map(|place| format!(",{} AS b{place}", of(place - 1)));
+        let more: String = more.collect();
+        format!(
+            "SELECT a AS b0{more} FROM x {}",
+            rest.replace("LAST", &format!("b{}", n - 1))
+        )
+    };
+    let twice = |place: usize| format!("b{place} + b{place}");
+    let case = |place: usize| format!("CASE WHEN b{place} THEN b{place} ELSE b{place} END");
+    let next = |place: usize| format!("b{place}+1");
+    let wrapped = |place: usize| format!("{}b{place}{}", "-(".repeat(40), ")".repeat(40));
+    let window = "GROUP BY LAST, TUMBLINGWINDOW(ss, 1)";
+    let state = "GROUP BY STATEWINDOW(LAST > 1, LAST < 1)";
+    for (sql, message) in [
+        (chain(60, &twice, window), "again and again"),
+        (chain(60, &case, window), "again and again"),
+        (chain(60, &case, state), "again and again"),
+        (
+            chain(
+                60,
+                &twice,
+                "GROUP BY TUMBLINGWINDOW(ss, 1) HAVING sum(LAST) > 1",
+            ),
+            "again and again",
+        ),
+        (chain(1_500, &next, window), "deeper than 200"),
+        (
+            chain(1_500, &next, "WHERE LAST > 1"),
+            "a row of more than 200",
+        ),
+        (chain(100, &wrapped, window), "deeper than 200"),
+    ] {
+        let error = compile(&sql, &Options::default()).err().unwrap();
+        assert!(error.message.contains(message), "{}: {error}", &sql[..80]);
+        assert!(sql.get(error.span.clone()).is_some());
+    }
+    // Where each is worked out once, and kept, they do not multiply.
+    built(&chain(60, &twice, "WHERE LAST > 1"));
+    built(&chain(90, &next, window));
+}
+
+#[test]
+fn statements_that_no_host_would_take_say_what_is_too_much() {
+    let list = |n: usize, item: &dyn Fn(usize) -> String| {
+        let items: Vec<String> = (0..n).map(item).collect();
+        items.join(",")
+    };
+    for (items, message) in [
+        (
+            list(300, &|n| format!("'{}{n}' AS c{n}", "x".repeat(50))),
+            "may have 16384",
+        ),
+        (list(3_000, &|n| format!("a{n}")), "may have 16384"),
+        (list(1_050, &|n| format!("lag(a) AS b{n}")), "1000"),
+    ] {
+        let used = match message {
+            "1000" => format!("WHERE coalesce({}) > 1", list(1_050, &|n| format!("b{n}"))),
+            _ => String::new(),
+        };
+        let sql = format!("SELECT {items} FROM x {used}");
+        let error = compile(&sql, &Options::default()).err().unwrap();
+        assert!(error.message.contains(message), "{error}");
+    }
+}
+
 /// Statements from the public cases, cut and mixed: each ends in a module that validates or in an error
 /// with a place inside of it.
 #[test]

@@ -16,6 +16,10 @@ pub(super) const GROUPS: i32 = 1;
 
 impl<'a> Compiler<'a> {
     pub(super) fn condition(&mut self, scope: &mut Scope, expr: &'a Expr) -> Result<(), SqlError> {
+        self.written(expr, |compiler| compiler.holds(scope, expr))
+    }
+
+    fn holds(&mut self, scope: &mut Scope, expr: &'a Expr) -> Result<(), SqlError> {
         match &expr.node {
             Node::Literal(Literal::Bool(value)) => scope.body.i32(i32::from(*value)),
             Node::Binary(Op::And, a, b) => {

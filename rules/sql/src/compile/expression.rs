@@ -14,6 +14,10 @@ use crate::error::SqlError;
 
 impl<'a> Compiler<'a> {
     pub(super) fn expression(&mut self, scope: &mut Scope, expr: &'a Expr) -> Result<(), SqlError> {
+        self.written(expr, |compiler| compiler.value(scope, expr))
+    }
+
+    fn value(&mut self, scope: &mut Scope, expr: &'a Expr) -> Result<(), SqlError> {
         if let Some(constant) = self.constant(expr)? {
             let handle = self.module.constant(constant);
             scope.body.i32(handle);

@@ -1,13 +1,18 @@
 //! What names mean: aliases before columns, streams before objects; and what a column is called that
 //! has no alias.
 
-use std::collections::BTreeSet;
-
 use tidemill_values::{Value, lookup};
 
 use super::{Compiler, Level, Scope, calls};
 use crate::ast::{Expr, Item, Node, Select};
 use crate::error::SqlError;
+
+/// How many expressions are written out: an alias of aliases doubles with each of them. So many would be
+/// no module of a statement.
+const WRITTEN_MAX: usize = 64 * 1024;
+
+/// How deep expressions lie in each other once aliases are written out: what writes them recurses.
+const WRITTEN_DEPTH_MAX: usize = 200;
 
 /// A select item with a name of its own, which others may use.
 #[derive(Debug, Clone)]
@@ -117,7 +122,7 @@ impl<'a> Compiler<'a> {
     pub(super) fn lets(&mut self, scope: &mut Scope, exprs: &[&'a Expr]) -> Result<(), SqlError> {
         let mut wanted = Vec::new();
         for expr in exprs {
-            self.used(scope, expr, &mut BTreeSet::new(), &mut wanted);
+            self.used(scope, expr, &mut Vec::new(), &mut wanted)?;
         }
         for number in wanted {
             if scope.lets.contains_key(&number) {
@@ -130,30 +135,37 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The aliases in an expression, each behind those that it uses itself.
+    /// The aliases in an expression, each behind those that it uses itself; `around` are those that it
+    /// is made for.
     fn used(
         &self,
         scope: &Scope,
         expr: &'a Expr,
-        seen: &mut BTreeSet<usize>,
+        around: &mut Vec<usize>,
         wanted: &mut Vec<usize>,
-    ) {
+    ) -> Result<(), SqlError> {
+        if around.len() > WRITTEN_DEPTH_MAX {
+            let message =
+                format!("aliases are made of each other in a row of more than {WRITTEN_DEPTH_MAX}");
+            return Err(SqlError::new(&expr.span, message));
+        }
         let mut names = Vec::new();
         names_in(expr, scope.level, &mut names);
         for name in names {
             let Some(number) = self.alias(scope, name) else {
                 continue;
             };
-            if !seen.insert(number) {
+            if wanted.contains(&number) || around.contains(&number) {
                 continue;
             }
             if let Some(alias) = self.aliases.get(number) {
-                self.used(scope, alias.expr, seen, wanted);
+                around.push(number);
+                self.used(scope, alias.expr, around, wanted)?;
+                around.pop();
             }
-            if !wanted.contains(&number) {
-                wanted.push(number);
-            }
+            wanted.push(number);
         }
+        Ok(())
     }
 
     /// The value of an alias, on the stack.
@@ -178,6 +190,30 @@ impl<'a> Compiler<'a> {
         scope.plain = plain;
         scope.open.pop();
         result
+    }
+
+    /// Writes one more expression, unless there are too many of them or too many around it.
+    pub(super) fn written<T>(
+        &mut self,
+        expr: &Expr,
+        write: impl FnOnce(&mut Self) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        self.written += 1;
+        self.depth += 1;
+        if self.depth > WRITTEN_DEPTH_MAX {
+            let message = format!(
+                "with its aliases written out this is nested deeper than {WRITTEN_DEPTH_MAX} levels"
+            );
+            return Err(SqlError::new(&expr.span, message));
+        }
+        if self.written > WRITTEN_MAX {
+            let message = "with its aliases written out the statement is too long: they are made of \
+                           each other, again and again";
+            return Err(SqlError::new(&expr.span, message));
+        }
+        let written = write(self)?;
+        self.depth -= 1;
+        Ok(written)
     }
 
     /// A parameter's value.
