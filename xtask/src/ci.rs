@@ -3,7 +3,7 @@
 
 use crate::nab;
 use crate::setup::{self, WASM};
-use crate::shell::{Workspace, capture, run, say};
+use crate::shell::{Workspace, capture, program, run, say};
 use crate::test::{self, NESTED};
 use anyhow::{Context, Result};
 use std::time::Instant;
@@ -43,6 +43,7 @@ fn formatting(workspace: &Workspace) -> Result<()> {
     let folders = [
         ".",
         "rules/sdk",
+        "rules/sql/fuzz",
         "rules/stock",
         "examples/rust-filter",
         "examples/receiver",
@@ -68,6 +69,13 @@ fn lints(workspace: &Workspace) -> Result<()> {
     for (folder, crates) in NESTED.into_iter().chain(receiver) {
         let mut clippy = workspace.nested_cargo(folder, &["clippy", crates, "--all-targets"]);
         run(clippy.args(deny))?;
+    }
+    if program("c++").is_some() {
+        run(workspace
+            .nested_cargo("rules/sql/fuzz", &["clippy", "--all-targets"])
+            .args(deny))?;
+    } else {
+        say("SKIPPED: the fuzz targets need a C++ compiler, for libFuzzer (apt-get install g++)");
     }
     setup::for_guests(workspace)?;
     for folder in ["rules/stock", "examples/rust-filter"] {

@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod demo;
 mod examples;
+mod fuzz;
 mod nab;
 mod setup;
 mod shell;
@@ -43,6 +44,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          cargo xtask journal --help
   simulate             the seeded simulator, over as many seeds as you like
                          cargo xtask simulate --help
+  fuzz TARGET          the SQL compiler, or the functions, on inputs that cargo-fuzz makes
+                         cargo xtask fuzz --help
 ";
 
 fn main() -> ExitCode {
@@ -71,6 +74,8 @@ fn dispatch() -> Result<()> {
         "nab" => return nab::nab(&Workspace::find()?, &rest),
         "simulate" if asks_help(&rest) => return print(simulate::USAGE),
         "simulate" => return simulate::simulate(&Workspace::find()?, &rest),
+        "fuzz" if asks_help(&rest) => return print(fuzz::USAGE),
+        "fuzz" => return fuzz::fuzz(&Workspace::find()?, &rest),
         _ if asks_help(&rest) => return print(USAGE),
         _ => {}
     }
