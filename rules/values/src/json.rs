@@ -9,7 +9,7 @@ use crate::{Map, Value};
 
 /// Why a text is not a value.
 #[derive(Debug, thiserror::Error)]
-#[error("not JSON: {0}")]
+#[error("not valid JSON: {0}")]
 pub struct JsonError(#[from] serde_json::Error);
 
 /// Reads one JSON value. Whole numbers beyond 64 bits become floats; of a name that comes twice the

@@ -43,6 +43,9 @@ pub enum OpError {
     /// An index or a bound of a slice that is no number.
     #[error("{0} is no index")]
     NotAnIndex(String),
+    /// A `LIKE` of a text and a pattern that would take long.
+    #[error("text and pattern are too long for LIKE")]
+    TooLong,
     /// Something that has no elements.
     #[error("{0} has no elements")]
     NotAList(String),

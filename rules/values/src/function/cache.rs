@@ -16,10 +16,14 @@ const PATTERN_BYTES_MAX: usize = 256 << 10;
 /// How long a pattern may be.
 const PATTERN_CHARS_MAX: usize = 1_000;
 
+/// Bytes of text times bytes of the compiled pattern that one call may come to at worst: with
+/// `(A?){90}b`, 1.2 s of a server's core.
+const MATCHING_MAX: usize = 1 << 33;
+
 /// Patterns, paths and time zones by their text. Owned by whoever calls, one for each rule.
 #[derive(Debug, Default)]
 pub struct Cache {
-    patterns: BTreeMap<Box<str>, Arc<regex_lite::Regex>>,
+    patterns: BTreeMap<Box<str>, Arc<Pattern>>,
     paths: BTreeMap<Box<str>, Arc<Path>>,
     zones: BTreeMap<Box<str>, Arc<Zone>>,
 }
@@ -30,19 +34,15 @@ impl Cache {
         Self::default()
     }
 
-    /// A regular expression. Matching takes time in proportion to text times pattern, whatever the
-    /// pattern.
-    pub(crate) fn pattern(&mut self, text: &str) -> Result<Arc<regex_lite::Regex>, FnError> {
+    /// A regular expression.
+    pub(crate) fn pattern(&mut self, text: &str) -> Result<Arc<Pattern>, FnError> {
         kept(&mut self.patterns, text, || {
             if text.len() > PATTERN_CHARS_MAX {
                 return Err(FnError::Failed(format!(
                     "a pattern of more than {PATTERN_CHARS_MAX} bytes"
                 )));
             }
-            regex_lite::RegexBuilder::new(text)
-                .size_limit(PATTERN_BYTES_MAX)
-                .build()
-                .map_err(|error| FnError::Failed(format!("{text:?} is no pattern: {error}")))
+            Pattern::new(text)
         })
     }
 
@@ -60,6 +60,53 @@ impl Cache {
             Zone::named(name)
                 .ok_or_else(|| FnError::Failed(format!("no time zone is called {name:?}")))
         })
+    }
+}
+
+/// A regular expression, and how large it is.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    regex: regex_lite::Regex,
+    /// At most so many bytes.
+    size: usize,
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Self, FnError> {
+        let mut size = 128;
+        loop {
+            match regex_lite::RegexBuilder::new(text).size_limit(size).build() {
+                Ok(regex) => return Ok(Self { regex, size }),
+                // It does not tell its size, so limits are tried.
+                Err(_) if size < PATTERN_BYTES_MAX => size *= 2,
+                Err(error) => {
+                    return Err(FnError::Failed(format!("{text:?} is no pattern: {error}")));
+                }
+            }
+        }
+    }
+
+    /// To match `text` once.
+    pub(crate) fn over(&self, text: &str) -> Result<&regex_lite::Regex, FnError> {
+        self.work(&mut 0, text.len())?;
+        Ok(&self.regex)
+    }
+
+    /// To match one text again and again: before each time `work` is told how much of it is left.
+    pub(crate) fn again_and_again(&self) -> &regex_lite::Regex {
+        &self.regex
+    }
+
+    /// Matching takes time in proportion to text times pattern, whatever the pattern. But a match may
+    /// look at all that is left of the text, and be one character long.
+    pub(crate) fn work(&self, done: &mut usize, bytes: usize) -> Result<(), FnError> {
+        *done = done.saturating_add(bytes.saturating_mul(self.size));
+        if *done > MATCHING_MAX {
+            return Err(FnError::Failed(
+                "the text is too long for this pattern, or matches it too often".to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 

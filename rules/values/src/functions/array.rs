@@ -245,7 +245,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "all elements of all arrays",
         |_, args| {
             let mut all = Vec::new();
-            for place in 0..args.len() {
+            let mut size = 0_usize;
+            for (place, arg) in args.iter().enumerate() {
+                size = size.saturating_add(arg.size());
+                room(size)?;
                 all.extend_from_slice(optional(args, place)?.unwrap_or_default());
             }
             Ok(Value::list(all))

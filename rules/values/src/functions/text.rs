@@ -87,7 +87,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "whether the pattern matches somewhere in the text",
         |context, args| {
             let pattern = context.cache.pattern(&text(args, 1))?;
-            Ok(Value::Bool(pattern.is_match(&text(args, 0))))
+            let whole = text(args, 0);
+            Ok(Value::Bool(pattern.over(&whole)?.is_match(&whole)))
         },
     )
     .nulls(Nulls::False),
@@ -191,9 +192,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn concat(_: &mut Context<'_>, args: &[Value]) -> Answer {
-    let parts: Vec<_> = (0..args.len()).map(|place| text(args, place)).collect();
-    super::arguments::room(parts.iter().map(|part| part.len()).sum())?;
-    Ok(Value::text(parts.concat()))
+    let mut out = String::new();
+    for place in 0..args.len() {
+        out.push_str(&text(args, place));
+        super::arguments::room(out.len())?;
+    }
+    Ok(Value::text(out))
 }
 
 fn indexof(_: &mut Context<'_>, args: &[Value]) -> Answer {
@@ -224,21 +228,48 @@ fn regexp_replace(context: &mut Context<'_>, args: &[Value]) -> Answer {
     let (whole, by) = (text(args, 0), text(args, 2));
     let mut out = String::new();
     let mut done = 0;
-    for found in pattern.captures_iter(&whole) {
+    let mut work = 0;
+    pattern.work(&mut work, whole.len())?;
+    for found in pattern.again_and_again().captures_iter(&whole) {
         let Some(all) = found.get(0) else { continue };
         out.push_str(whole.get(done..all.start()).unwrap_or_default());
-        found.expand(&by, &mut out);
+        expand(&found, &by, &mut out)?;
         done = all.end();
-        super::arguments::room(out.len())?;
+        pattern.work(&mut work, whole.len() - done)?;
     }
     out.push_str(whole.get(done..).unwrap_or_default());
     bounded(out.into())
 }
 
+/// Writes what a match is replaced by, one group at a time: each may be as long as the text, and be
+/// named again and again.
+fn expand(found: &regex_lite::Captures<'_>, by: &str, out: &mut String) -> Result<(), FnError> {
+    let mut rest = by;
+    while let Some(start) = rest.find('$') {
+        let (plain, named) = rest.split_at(start);
+        out.push_str(plain);
+        let braced = named.starts_with("${").then(|| named.find('}')).flatten();
+        let end = match braced {
+            Some(brace) => brace + 1,
+            None if named.starts_with("$$") => 2,
+            None => named
+                .match_indices('$')
+                .nth(1)
+                .map_or(named.len(), |(next, _)| next),
+        };
+        let (one, behind) = named.split_at(end);
+        found.expand(one, out);
+        super::arguments::room(out.len())?;
+        rest = behind;
+    }
+    out.push_str(rest);
+    super::arguments::room(out.len())
+}
+
 fn regexp_substr(context: &mut Context<'_>, args: &[Value]) -> Answer {
     let pattern = context.cache.pattern(&text(args, 1))?;
     let whole = text(args, 0);
-    let found = pattern.find(&whole);
+    let found = pattern.over(&whole)?.find(&whole);
     Ok(Value::text(found.map_or("", |found| found.as_str())))
 }
 

@@ -203,3 +203,86 @@ fn a_value_that_doubles_and_doubles_is_refused() {
     });
     assert!(refused.is_some_and(|times| times < 20), "{refused:?}");
 }
+
+fn called(name: &str, args: &[Value]) -> Result<Value, String> {
+    let function = tidemill_values::lookup(name).unwrap();
+    with_context(|context| call(function, context, args)).map_err(|error| error.to_string())
+}
+
+#[test]
+fn texts_that_name_a_group_again_and_again_are_refused_before_they_are_made() {
+    let whole = Value::from("a".repeat(400_000));
+    for by in [
+        "$1".repeat(100_000),
+        "${1}".repeat(100_000),
+        "${1$1".repeat(80_000),
+    ] {
+        let args = [whole.clone(), Value::from("(a+)"), Value::from(by)];
+        let refused = called("regexp_replace", &args).unwrap_err();
+        assert!(refused.contains("too large"), "{refused}");
+    }
+    let replaced = |text: &str, by: &str| {
+        let args = [
+            Value::from(text),
+            Value::from("(?<n>b)(c)?"),
+            Value::from(by),
+        ];
+        called("regexp_replace", &args).unwrap()
+    };
+    for (by, expected) in [
+        ("$1", "aba"),
+        ("<$n$1>$$1$", "a<bb>$1$a"),
+        ("${n}c$2", "abca"),
+        ("${n$1}${", "a${a"),
+        ("$é$$$1", "a$é$ba"),
+        ("$nn", "aa"),
+    ] {
+        assert_eq!(replaced("aba", by), Value::from(expected), "{by}");
+    }
+}
+
+#[test]
+fn lists_and_texts_that_are_put_together_are_refused_before_they_are_made() {
+    // Ten thousand times a payload's list would be gigabytes.
+    let list = Value::list(vec![Value::Int(0); 500_000]);
+    let args = vec![list; 10_000];
+    for name in ["array_concat", "concat"] {
+        let refused = called(name, &args).unwrap_err();
+        assert!(refused.contains("too large"), "{name}: {refused}");
+    }
+}
+
+#[test]
+fn what_would_match_for_minutes_is_refused() {
+    let begun = Instant::now();
+    // Each match looks at all that is left, and is one character long.
+    let text = Value::from("A".repeat(1_000_000));
+    let args = [
+        text.clone(),
+        Value::from(".*[^A-Z]|[A-Z]"),
+        Value::from("x"),
+    ];
+    let refused = called("regexp_replace", &args).unwrap_err();
+    assert!(refused.contains("matches it too often"), "{refused}");
+    // A short pattern that is a long one.
+    for name in ["regexp_matches", "regexp_substr"] {
+        let args = [text.clone(), Value::from("(A?){500}b")];
+        let refused = called(name, &args).unwrap_err();
+        assert!(refused.contains("too long for this pattern"), "{refused}");
+    }
+    let pattern = Value::from(format!("%{}b", "A".repeat(500_000)));
+    let refused = like(&text, &pattern, false).unwrap_err().to_string();
+    assert!(refused.contains("too long for LIKE"), "{refused}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        begun.elapsed()
+    );
+
+    // What people do is far below.
+    let lines = Value::from("2024-05-01 08:30:00 pump 7 on\n".repeat(300));
+    let args = [lines.clone(), Value::from("\\s+"), Value::from(" ")];
+    assert!(called("regexp_replace", &args).is_ok());
+    let args = [text, Value::from("^[A-Z]+$")];
+    assert_eq!(called("regexp_matches", &args), Ok(Value::Bool(true)));
+}
