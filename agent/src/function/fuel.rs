@@ -197,7 +197,6 @@ impl<'a> Code<'a> {
     fn price(&self, import: &str) -> Option<FuelBound> {
         let value = FuelBound::fixed(VALUE_FUEL);
         let row = FuelBound { row: true, ..value };
-        let value_bytes = tidemill_values::VALUE_BYTES_MAX as u64;
         Some(match import {
             import::IN_F64
             | import::IN_I64
@@ -218,10 +217,10 @@ impl<'a> Code<'a> {
             | import::V_EMIT
             | import::V_HITS
             | import::V_STEP => value,
-            import::V_COL | import::V_ROW | import::V_META | import::V_STAR | import::V_OP => row,
+            import::V_COL | import::V_ROW | import::V_META | import::V_STAR => row,
             import::V_KEEP => FuelBound { kept: 1, ..value },
-            import::V_CALL => value.and(FuelBound::fixed(value_bytes / BYTES_PER_FUEL)),
             import::V_FLUSH => value.and(FuelBound::fixed(self.emission_bytes / BYTES_PER_FUEL)),
+            // What operators and functions read has its price, and no limit that the code tells.
             _ => return None,
         })
     }

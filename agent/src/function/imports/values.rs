@@ -15,7 +15,7 @@ use super::{Call, next_random, push_emission};
 use crate::function::Handler;
 use crate::function::guest::GuestFault;
 use crate::function::host::{Host, charge};
-use crate::function::values::{STREAMS_MAX, data};
+use crate::function::values::{STREAMS_MAX, Values, data};
 
 use memory::hits;
 pub(super) use memory::{v_hits, v_step};
@@ -112,6 +112,8 @@ pub(super) fn v_op(
     if matches!(number, op::EVENT_TIME | op::NOTE) {
         with_row(&mut caller)?;
     }
+    let read = bytes_read(&caller.data().values, number, a, b).map_err(Error::host)?;
+    charge(&mut caller, read / BYTES_PER_FUEL)?;
     work(&mut caller, |host| {
         let value = match number {
             op::LIST => Value::list(host.values.take_args(a)?),
@@ -149,6 +151,21 @@ pub(super) fn v_op(
         };
         host.values.make(value)
     })
+}
+
+/// How much of its operands an operator walks through, in bytes.
+fn bytes_read(values: &Values, number: i32, a: i32, b: i32) -> Result<u64, GuestFault> {
+    let compares = number == op::CASE_EQUAL || (0..BinaryOp::ALL.len() as i32).contains(&number);
+    if !compares && !matches!(number, op::LIKE | op::NOT_LIKE | op::IN | op::NOT_IN) {
+        return Ok(0);
+    }
+    let size = |handle| {
+        let value = values.get_or_absent(handle)?;
+        Ok(value.map_or(0, |value| value.size() as u64))
+    };
+    let (a, b) = (size(a)?, size(b)?);
+    // A comparison ends where the shorter side does.
+    Ok(if compares { a.min(b) } else { a.max(b) })
 }
 
 /// An operator on up to three values.
@@ -234,6 +251,8 @@ fn function(caller: &mut Call<'_>, number: i32, args: &[Value]) -> Result<i32, E
     let Some(function) = u16::try_from(number).ok().and_then(by_number) else {
         return super::no_such("function", number);
     };
+    let bytes: usize = args.iter().map(Value::size).sum();
+    charge(caller, bytes as u64 / BYTES_PER_FUEL)?;
     let host = caller.data_mut();
     let topic = host.values.topic();
     let meta = host.values.meta_map();

@@ -56,13 +56,43 @@ fn data_that_does_not_fit_is_no_fault_of_the_function() {
     for (payload, reason) in [
         (r#"{"a": "x"}"#, "cannot work out"),
         ("[1]", "not an object"),
-        ("{", "not valid JSON"),
+        ("{", "payload is not valid JSON: EOF while"),
     ] {
         let fault = outcome(r#"\"a\",1"#, sum, payload).unwrap_err();
         let CallFault::Data { reason: found } = &fault else {
             panic!("{fault:?}")
         };
         assert!(found.contains(reason), "{payload}: {found}");
+    }
+}
+
+#[test]
+fn values_that_are_read_again_and_again_take_fuel() {
+    // A kilobyte costs 64 units, and not the 20 of a bare call.
+    let text = "x".repeat(60_000);
+    let payload = format!(r#"{{"a":"{text}"}}"#);
+    let ways = [
+        // sha512 of it, which is short.
+        "(call $arg (local.get $a)) (drop (call $call (i32.const 405) (i32.const 1)))",
+        // Whether it is equal to itself.
+        "(drop (call $op (i32.const 8) (local.get $a) (local.get $a) (i32.const -1)))",
+        // Whether it is like itself.
+        "(drop (call $op (i32.const 26) (local.get $a) (local.get $a) (i32.const -1)))",
+    ];
+    for way in ways {
+        let body = format!(
+            "(local $a i32) (local $n i32)
+            (local.set $a (call $col (i32.const -1) (i32.const 3)))
+            (loop $again {way}
+                (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                (br_if $again (i32.lt_s (local.get $n) (i32.const 1000))))
+            (i32.const 0)"
+        );
+        let fault = outcome(r#"\"a\""#, &body, &payload).unwrap_err();
+        assert!(
+            matches!(fault, CallFault::OutOfFuel { .. }),
+            "{way}: {fault:?}"
+        );
     }
 }
 

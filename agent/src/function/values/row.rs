@@ -58,8 +58,7 @@ impl Row {
         declared: Option<&SqlStream>,
     ) -> Result<Self, GuestFault> {
         let payload = &frame.event.payload;
-        let value = from_json(payload)
-            .map_err(|error| data(format!("payload is not valid JSON: {error}")))?;
+        let value = from_json(payload).map_err(|error| data(format!("payload is {error}")))?;
         check_is_object(payload).map_err(data)?;
         let Value::Map(columns) = value else {
             return Err(data("payload is not an object"));
