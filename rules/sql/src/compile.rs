@@ -145,6 +145,8 @@ struct Scope {
     steps: BTreeMap<i32, (Local, i32)>,
     /// Aggregates in WHERE, which are worked out before it, by their places.
     totals: BTreeMap<usize, Local>,
+    /// Aliases in which functions that remember were looked for.
+    looked_into: BTreeSet<usize>,
     /// Aliases that are being written out: their own names mean columns in there.
     open: Vec<usize>,
     /// Whether what is compiled is worked out for every event, so that a wrong type may stop it.
@@ -163,6 +165,7 @@ impl Scope {
             lets: BTreeMap::new(),
             steps: BTreeMap::new(),
             totals: BTreeMap::new(),
+            looked_into: BTreeSet::new(),
             open: Vec::new(),
             always: true,
             typed,

@@ -1,6 +1,8 @@
 //! What names mean: aliases before columns, streams before objects; and what a column is called that
 //! has no alias.
 
+use std::collections::BTreeSet;
+
 use tidemill_values::{Value, lookup};
 
 use super::{Compiler, Level, Scope, calls};

@@ -83,6 +83,10 @@ impl<'a> Compiler<'a> {
                 let Some(number) = self.alias(scope, name) else {
                     return Ok(());
                 };
+                // Once is enough, however many others are made of it.
+                if !scope.looked_into.insert(number) {
+                    return Ok(());
+                }
                 let Some(alias) = self.aliases.get(number).cloned() else {
                     return Ok(());
                 };
@@ -123,7 +127,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Whether nothing in the expression is about a group or a window.
-    fn of_event(&self, scope: &Scope, expr: &Expr, open: &mut Vec<usize>) -> bool {
+    fn of_event(&self, scope: &Scope, expr: &Expr, known: &mut Vec<usize>) -> bool {
         const OF_WINDOW: [&str; 7] = [
             "last_agg_hit_count",
             "last_agg_hit_time",
@@ -133,7 +137,7 @@ impl<'a> Compiler<'a> {
             "row_number",
             "changed_cols",
         ];
-        let known = match &expr.node {
+        let fits = match &expr.node {
             Node::Call(call) => {
                 !is_aggregate(&expr.node) && !OF_WINDOW.contains(&call.name.as_str())
             }
@@ -141,22 +145,21 @@ impl<'a> Compiler<'a> {
                 let mut aliases = self.aliases.iter();
                 let number = aliases.position(|alias| alias.name == name);
                 let number = number.filter(|number| !scope.open.contains(number));
-                match number.filter(|number| !open.contains(number)) {
+                match number.filter(|number| !known.contains(number)) {
                     Some(number) => {
-                        open.push(number);
+                        known.push(number);
+                        // It stays among them: once is enough.
                         let alias = self.aliases.get(number);
-                        let of_event = alias.is_none_or(|a| self.of_event(scope, a.expr, open));
-                        open.pop();
-                        of_event
+                        alias.is_none_or(|a| self.of_event(scope, a.expr, known))
                     }
                     None => true,
                 }
             }
             _ => true,
         };
-        let mut all = known;
+        let mut all = fits;
         expr.node
-            .each(&mut |child| all = all && self.of_event(scope, child, open));
+            .each(&mut |child| all = all && self.of_event(scope, child, known));
         all
     }
 
