@@ -85,19 +85,29 @@ impl<'a> Compiler<'a> {
 
     /// No alias can be made of itself by way of others.
     pub(super) fn refuse_circles(&self) -> Result<(), SqlError> {
-        for number in 0..self.aliases.len() {
-            let mut seen = BTreeSet::new();
-            let mut ahead = self.made_of(number);
-            while let Some(next) = ahead.pop() {
-                if next == number
-                    && let Some(alias) = self.aliases.get(number)
-                {
-                    let name = alias.name;
-                    let message = format!("{name} is made of aliases that are made of {name}");
-                    return Err(SqlError::new(&alias.expr.span, message));
-                }
-                if seen.insert(next) {
-                    ahead.extend(self.made_of(next));
+        let made_of: Vec<Vec<usize>> = (0..self.aliases.len()).map(|n| self.made_of(n)).collect();
+        let mut fine = BTreeSet::new();
+        for number in 0..made_of.len() {
+            // The way from one alias to the next, each with how many of its parts were looked at.
+            let mut way = vec![(number, 0)];
+            while let Some((at, looked_at)) = way.last_mut() {
+                let part = made_of.get(*at).and_then(|parts| parts.get(*looked_at));
+                *looked_at += 1;
+                match part {
+                    None => {
+                        fine.insert(*at);
+                        way.pop();
+                    }
+                    Some(part) if fine.contains(part) => {}
+                    Some(part) if way.iter().any(|(before, _)| before == part) => {
+                        let Some(alias) = self.aliases.get(*part) else {
+                            return Ok(());
+                        };
+                        let name = alias.name;
+                        let message = format!("{name} is made of aliases that are made of {name}");
+                        return Err(SqlError::new(&alias.expr.span, message));
+                    }
+                    Some(part) => way.push((*part, 0)),
                 }
             }
         }
