@@ -47,7 +47,7 @@ pub(super) fn fuel(bound: &BoundRule) -> Result<String, Failure> {
     };
     Ok(match FuelBound::of(&wasm, rule.limits.emission_bytes) {
         Some(most) => format!("at most {most} {calls}; {granted} are granted"),
-        None => format!("at most the {granted} {calls} that are granted"),
+        None => format!("at most {granted} {calls}, as granted"),
     })
 }
 
