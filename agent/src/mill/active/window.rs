@@ -33,11 +33,11 @@ impl Active {
             return self.collect(window, moment, key, frame, step);
         }
         self.open_panes(window, moment, frame, step);
-        let panes = self.panes.iter().filter(|pane| pane.holds(moment.at));
-        let fate = match &*panes.copied().collect::<Vec<_>>() {
-            [] => return Ok(Fate::Filtered),
-            [pane] => self.fold(pane, key, frame, step)?,
-            panes => self.fold_all(panes, key, frame, step)?,
+        let mut panes = self.panes.iter().filter(|pane| pane.holds(moment.at));
+        let fate = match (panes.next().copied(), panes.next()) {
+            (None, _) => return Ok(Fate::Filtered),
+            (Some(pane), None) => self.fold(&pane, key, frame, step)?,
+            (Some(_), Some(_)) => self.fold_all(moment, key, frame, step)?,
         };
         self.fire_late(moment, key, frame, step);
         Ok(fate)
@@ -46,15 +46,18 @@ impl Active {
     /// Folds the event into several panes of its key: into all of them, or with a fault into none.
     fn fold_all(
         &mut self,
-        panes: &[OpenPane],
+        moment: Moment,
         key: &Key,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Result<Fate, Fault> {
         let before = (frame.state.clone(), self.ledger.emissions, step.out.len());
         let mut fate = Fate::Filtered;
-        for pane in panes {
-            match self.fold(pane, key, frame, step) {
+        for at in 0..self.panes.len() {
+            let Some(pane) = self.panes.get(at).copied().filter(|p| p.holds(moment.at)) else {
+                continue;
+            };
+            match self.fold(&pane, key, frame, step) {
                 Ok(Fate::Emitting) => fate = Fate::Emitting,
                 Ok(folded) if fate == Fate::Filtered => fate = folded,
                 Ok(_) => {}
