@@ -124,20 +124,26 @@ impl Plan {
 }
 
 /// Whether a payload that was found to be JSON is an object.
-///
-/// # Errors
-/// When it is something else, in words.
-pub fn check_is_object(payload: &[u8]) -> Result<(), String> {
-    let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());
-    let found = match first {
-        Some(b'{') => return Ok(()),
+#[inline]
+pub fn is_object(payload: &[u8]) -> bool {
+    first_byte(payload) == Some(b'{')
+}
+
+/// What a payload is that is JSON and no object, in words.
+pub fn not_an_object(payload: &[u8]) -> String {
+    let found = match first_byte(payload) {
         Some(b'[') => "a list",
         Some(b'"') => "a string",
         Some(b't' | b'f') => "a truth value",
         Some(b'n') => "null",
         _ => "a number",
     };
-    Err(format!("payload is {found}, not an object"))
+    format!("payload is {found}, not an object")
+}
+
+fn first_byte(payload: &[u8]) -> Option<u8> {
+    let mut bytes = payload.iter().copied();
+    bytes.find(|byte| !byte.is_ascii_whitespace())
 }
 
 impl Node {

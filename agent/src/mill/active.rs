@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::clock::Now;
-use crate::decode::{DecodeError, check_is_object};
+use crate::decode::{DecodeError, is_object, not_an_object};
 use crate::frame::Frame;
 use crate::function::{Function, Handler, Module};
 use crate::input::{absent_or_wrong, present};
@@ -217,8 +217,8 @@ impl Active {
         }
         if !stop.inputs.is_empty() || matches!(stop.key, StopKey::Payload(_) | StopKey::Column(_)) {
             decoded.map_err(|error| Fault::Other(error.to_string()))?;
-            if stop.takes_rows {
-                check_is_object(&frame.event.payload).map_err(Fault::Other)?;
+            if stop.takes_rows && !is_object(&frame.event.payload) {
+                return Err(Fault::Other(not_an_object(&frame.event.payload)));
             }
         }
         let key = self.key_of(&stop.key, frame)?;

@@ -2,40 +2,14 @@
 
 use assert_cmd::Command;
 
-const START: i64 = 1_541_152_480_000;
+use super::sql_rules::{rule_test, told};
 
 /// What comes out of a rule, a line each without the moment: rows as JSON, or the reason of a dead letter.
-/// An event is so many milliseconds after the start, its topic and its payload.
 fn run(file: &str, rule: &str, events: &[(i64, &str, &str)]) -> Vec<String> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(file);
-    std::fs::write(&path, rule).unwrap();
-    let lines: String = events
-        .iter()
-        .map(|(at, topic, payload)| {
-            let at = START + at;
-            format!("{{\"at\": {at}, \"topic\": \"{topic}\", \"payload\": {payload}}}\n")
-        })
-        .collect();
-    let events = dir.path().join("events.jsonl");
-    std::fs::write(&events, lines).unwrap();
-    let mut command = Command::cargo_bin("tidemill").unwrap();
-    command.args(["rule", "test"]).arg(&path);
-    let output = command.arg("--events").arg(&events).output().unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
+    let output = rule_test(file, rule, events, &[]);
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    let told = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        match line.get("dead_letter").and_then(serde_json::Value::as_str) {
-            Some(reason) => format!("dead: {reason}"),
-            None => line["payload"].to_string(),
-        }
-    };
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(told)
-        .collect()
+    told(output, "dead: ")
 }
 
 fn statement(sql: &str, events: &[(i64, &str, &str)]) -> Vec<String> {

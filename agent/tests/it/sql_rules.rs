@@ -1,39 +1,58 @@
 //! What statements make of events, through `tidemill rule test`: where the language leaves room for
 //! doubt, eKuiper's code decides. Each table is statements on the same events.
 
+use std::process::Output;
+
 use assert_cmd::Command;
 use serde_json::Value;
 
 const START: i64 = 1_541_152_480_000;
 
-/// What goes out: rows that belong together as one line, a dead letter as its reason.
-fn sent(sql: &str, events: &[(i64, &str, &str)]) -> Vec<String> {
+/// Runs `rule test` on a file with this text. An event is so many milliseconds after the start, its topic and
+/// its payload.
+pub(crate) fn rule_test(
+    file: &str,
+    text: &str,
+    events: &[(i64, &str, &str)],
+    options: &[&str],
+) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let events = events.iter().map(|(after, topic, payload)| {
         let at = START + after;
         format!("{{\"at\":{at},\"topic\":\"{topic}\",\"payload\":{payload}}}\n")
     });
-    std::fs::write(dir.path().join("rule.sql"), sql).unwrap();
+    std::fs::write(dir.path().join(file), text).unwrap();
     std::fs::write(dir.path().join("events.jsonl"), events.collect::<String>()).unwrap();
-    let output = Command::cargo_bin("tidemill")
+    Command::cargo_bin("tidemill")
         .unwrap()
         .current_dir(dir.path())
-        .args(["rule", "test", "rule.sql", "--events", "events.jsonl"])
-        .args(["--array", "--until", &(START + 60_000).to_string()])
+        .args(["rule", "test", file, "--events", "events.jsonl"])
+        .args(options)
         .output()
-        .unwrap();
-    if !output.status.success() {
-        return vec![String::from_utf8(output.stderr).unwrap()];
-    }
-    let text = String::from_utf8(output.stdout).unwrap();
+        .unwrap()
+}
+
+/// The lines of a run: payloads, and with `dead` in front the reasons of dead letters.
+pub(crate) fn told(output: Output, dead: &str) -> Vec<String> {
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
         match line.get("dead_letter") {
-            Some(reason) => reason.as_str().unwrap().to_owned(),
+            Some(reason) => format!("{dead}{}", reason.as_str().unwrap()),
             None => line["payload"].to_string(),
         }
     };
+    let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(line).collect()
+}
+
+/// What goes out: rows that belong together as one line, a dead letter as its reason.
+fn sent(sql: &str, events: &[(i64, &str, &str)]) -> Vec<String> {
+    let until = (START + 60_000).to_string();
+    let output = rule_test("rule.sql", sql, events, &["--array", "--until", &until]);
+    if !output.status.success() {
+        return vec![String::from_utf8(output.stderr).unwrap()];
+    }
+    told(output, "")
 }
 
 /// Events of the topic `demo`, 10 ms apart.

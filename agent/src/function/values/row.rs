@@ -8,7 +8,7 @@ use tidemill_abi::value::ANY_STREAM;
 use tidemill_values::{Map, Value, convert, decode, encode, from_json};
 
 use super::{ROWS_MAX, STREAMS_MAX, Values, data};
-use crate::decode::check_is_object;
+use crate::decode::not_an_object;
 use crate::frame::Frame;
 use crate::function::guest::GuestFault;
 use crate::manifest::SqlStream;
@@ -59,9 +59,8 @@ impl Row {
     ) -> Result<Self, GuestFault> {
         let payload = &frame.event.payload;
         let value = from_json(payload).map_err(|error| data(format!("payload is {error}")))?;
-        check_is_object(payload).map_err(data)?;
         let Value::Map(columns) = value else {
-            return Err(data("payload is not an object"));
+            return Err(data(not_an_object(payload)));
         };
         let mut columns = Arc::unwrap_or_clone(columns);
         if let Some(declared) = declared {
