@@ -38,6 +38,12 @@ const ACKNOWLEDGEMENTS_AT_ONCE: usize = 4_096;
 /// So many packets are taken from the connection at once.
 const HEARD_AT_ONCE: usize = 16;
 
+/// After so long without a pause the loop lets the runtime look at its timers and at the socket.
+const YIELD_EVERY: Duration = Duration::from_millis(20);
+
+/// So often the socket is read before the loop looks at everything else: it may bring no event at all.
+const READS_AT_ONCE: usize = 256;
+
 /// How long saying good-bye may take.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
@@ -65,6 +71,8 @@ pub(super) struct Intake<R> {
     renew_by: Option<Instant>,
     /// The good-bye is said: what the broker still sends, it will send again.
     leaving: bool,
+    /// When the runtime last looked at its timers, at the earliest.
+    yielded: Instant,
 }
 
 /// How a connection ended.
@@ -105,6 +113,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             watch: Watch::new(None),
             renew_by: None,
             leaving: false,
+            yielded: Instant::now(),
             settings,
         }
     }
@@ -173,12 +182,25 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             // The whole thread rests: nothing else lives here, and nothing may wake it.
             std::thread::sleep(self.settings.coalesce);
         }
+        self.yield_now_and_then().await;
         self.wait(connection).await
+    }
+
+    /// Nothing makes this task pause while the socket always has something to read, and a runtime whose
+    /// task does not pause never looks at its timers: no ping would leave, and no stop be in time.
+    async fn yield_now_and_then(&mut self) {
+        if self.yielded.elapsed() >= YIELD_EVERY {
+            tokio::task::yield_now().await;
+            self.yielded = Instant::now();
+        }
     }
 
     /// Reads until there is nothing more, or the batch is full; returns whether there was nothing.
     async fn drain(&mut self, connection: &mut Connection) -> Result<bool, End> {
-        while self.reports.is_empty() && !self.reports.batch_is_full() {
+        for _ in 0..READS_AT_ONCE {
+            if !self.reports.is_empty() || self.reports.batch_is_full() {
+                return Ok(false);
+            }
             let turn = once(pin!(connection.turn(true))).await;
             match turn {
                 None => return Ok(true),
