@@ -25,7 +25,7 @@ use crate::emission::{LaneReport, Priority, Row};
 use crate::source::mqtt::Version;
 use crate::topic::Topic;
 
-pub use configured::configured;
+pub use configured::{client_id, configured};
 pub use names::Identity;
 use queue::Queue;
 use reports::Reports;

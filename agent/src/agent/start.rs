@@ -196,6 +196,7 @@ fn start_source(
     let mut settings = source::SourceSettings::of(broker, client_id, clock.clone());
     settings.qos = config.intake.qos;
     settings.coalesce = config.intake.coalesce;
+    settings.session_expiry = config.intake.session_expiry;
     let end = SayEnd(waker.clone());
     source::spawn(settings, held, wanted, move |report| {
         let SayEnd(waker) = &end;
