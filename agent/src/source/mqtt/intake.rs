@@ -25,6 +25,7 @@ use super::topics::Topics;
 use super::trouble::Trouble;
 use super::waiting::Waiting;
 use super::{Flow, SourceReport, SourceSettings, Wishes};
+use crate::heartbeat::{Pulse, WORK_WITHIN};
 use crate::tls::Watch;
 
 /// A batch this large of QoS 1 messages may be all that the broker sends before it wants
@@ -73,6 +74,7 @@ pub(super) struct Intake<R> {
     leaving: bool,
     /// When the runtime last looked at its timers, at the earliest.
     yielded: Instant,
+    pulse: Arc<Pulse>,
 }
 
 /// How a connection ended.
@@ -94,6 +96,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         settings: SourceSettings,
         held: Vec<super::Subscription>,
         (wishes, waiting): (watch::Receiver<Wishes>, Arc<Waiting>),
+        pulse: Arc<Pulse>,
         report: R,
     ) -> Self {
         Self {
@@ -114,12 +117,14 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             renew_by: None,
             leaving: false,
             yielded: Instant::now(),
+            pulse,
             settings,
         }
     }
 
     pub(super) async fn run(mut self) {
         loop {
+            self.turns(WORK_WITHIN);
             let peer = self.settings.peer();
             self.watch = Watch::new(self.settings.tls.clone());
             let end = self.connect(&peer).await;
@@ -186,6 +191,11 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         self.wait(connection).await
     }
 
+    /// The loop will turn again within this time, whatever happens.
+    pub(super) fn turns(&self, within: Duration) {
+        self.pulse.turns(within);
+    }
+
     /// Nothing makes this task pause while the socket always has something to read, and a runtime whose
     /// task does not pause never looks at its timers: no ping would leave, and no stop be in time.
     async fn yield_now_and_then(&mut self) {
@@ -216,6 +226,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     async fn hand_on(&mut self, connection: &mut Connection) -> Result<(), End> {
         let mut stall = Stall::default();
         loop {
+            self.turns(WORK_WITHIN);
             match self.reports.offer() {
                 Offer::Taken => return Ok(()),
                 Offer::Gone => return Err(End::Stopped),
@@ -235,6 +246,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     /// Waits until something was read.
     async fn wait(&mut self, connection: &mut Connection) -> Result<(), End> {
         loop {
+            // Once a ping is due the loop turns, whatever the broker does.
+            self.turns(self.settings.keep_alive.saturating_add(WORK_WITHIN));
             self.acknowledge(connection)?;
             let stop_by = self.stop_by;
             let renewal = self.renew_by.or(self.watch.next_look());
