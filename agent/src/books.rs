@@ -139,6 +139,9 @@ fn dead_letter(row: &Row) -> Value {
             if let Ok(properties) = serde_json::from_slice(&dead.properties) {
                 put("properties", properties);
             }
+            if dead.missing > 0 {
+                put("missing_bytes", json!(dead.missing));
+            }
             match std::str::from_utf8(&dead.payload) {
                 Ok(text) => put("payload", json!(text)),
                 Err(_) => put(

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::limits::FunctionLimits;
+use crate::limits::{EFFECT_BYTES_MAX, FunctionLimits};
 use crate::text::{FileError, Source};
 
 use broker::BrokerTable;
@@ -119,13 +119,13 @@ struct RecorderTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
-    module_bytes: Option<usize>,
-    memory_pages: Option<u32>,
-    fuel: Option<u64>,
-    emissions: Option<usize>,
-    emission_bytes: Option<usize>,
-    state_bytes: Option<usize>,
-    keys: Option<usize>,
+    module_bytes: Option<Spanned<usize>>,
+    memory_pages: Option<Spanned<u32>>,
+    fuel: Option<Spanned<u64>>,
+    emissions: Option<Spanned<usize>>,
+    emission_bytes: Option<Spanned<usize>>,
+    state_bytes: Option<Spanned<usize>>,
+    keys: Option<Spanned<usize>>,
 }
 
 impl Config {
@@ -226,7 +226,7 @@ fn checked(source: &Source, file: File) -> Result<Config, FileError> {
             8 << 20,
         )?,
         recorder: checked_recorder(source, &file.recorder)?,
-        limits: file.limits.over(FunctionLimits::default()),
+        limits: file.limits.checked(&table(source, "limits"))?,
         warnings,
     })
 }
@@ -290,17 +290,41 @@ fn checked_recorder(source: &Source, given: &RecorderTable) -> Result<Recorder, 
 }
 
 impl LimitsTable {
-    fn over(&self, limits: FunctionLimits) -> FunctionLimits {
-        FunctionLimits {
-            module_bytes: self.module_bytes.unwrap_or(limits.module_bytes),
-            memory_pages: self.memory_pages.unwrap_or(limits.memory_pages),
-            fuel: self.fuel.unwrap_or(limits.fuel),
-            emissions: self.emissions.unwrap_or(limits.emissions),
-            emission_bytes: self.emission_bytes.unwrap_or(limits.emission_bytes),
-            state_bytes: self.state_bytes.unwrap_or(limits.state_bytes),
-            keys: self.keys.unwrap_or(limits.keys),
+    /// Ceilings between bounds: none is so high that one rule could take the memory of a gateway, or
+    /// that an event could cost more than all rules together may ask for because of it.
+    fn checked(&self, table: &Table<'_>) -> Result<FunctionLimits, FileError> {
+        let limits = FunctionLimits::default();
+        let size = |key, given: &Option<Spanned<usize>>, bounds, default| {
+            table.number(key, given.as_ref(), bounds, default)
+        };
+        let module = &self.module_bytes;
+        let emission = &self.emission_bytes;
+        let (pages, fuel) = (self.memory_pages.as_ref(), self.fuel.as_ref());
+        Ok(FunctionLimits {
+            module_bytes: size(
+                "module_bytes",
+                module,
+                1_024..=16 << 20,
+                limits.module_bytes,
+            )?,
+            memory_pages: table.number("memory_pages", pages, 1..=1_024, limits.memory_pages)?,
+            fuel: table.number("fuel", fuel, 1..=100_000_000, limits.fuel)?,
+            emissions: size("emissions", &self.emissions, 1..=4_096, limits.emissions)?,
+            emission_bytes: size(
+                "emission_bytes",
+                emission,
+                1..=EFFECT_BYTES_MAX,
+                limits.emission_bytes,
+            )?,
+            state_bytes: size(
+                "state_bytes",
+                &self.state_bytes,
+                1_024..=64 << 20,
+                limits.state_bytes,
+            )?,
+            keys: size("keys", &self.keys, 1..=1_000_000, limits.keys)?,
             ..limits
-        }
+        })
     }
 }
 
@@ -454,6 +478,14 @@ mod tests {
             ),
             ("event_id = \"eid\"", "broker.event_id: \"eid\" is neither"),
             ("in_flight = 0", "broker.in_flight lies between 1 and 4096"),
+            (
+                "[limits]\nemission_bytes = 4194305",
+                "agent.toml:6:18: limits.emission_bytes lies between 1 and 4194304",
+            ),
+            (
+                "[limits]\nkeys = 0",
+                "agent.toml:6:8: limits.keys lies between 1 and 1000000",
+            ),
             (
                 "ca_file = \"p\"",
                 "broker.ca_file: the connection is not encrypted",

@@ -10,6 +10,7 @@ use crate::event_ids::EventIds;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
 use crate::receipts::{Receipt, Receipts};
+use crate::record;
 use crate::record::entries::{self, Entry, Saved};
 use crate::record::{
     AgentRecord, Boot, Commit, KeyChange, LaneRecord, RecordError, RuleDelta, RuleRecord,
@@ -64,6 +65,9 @@ pub struct Image {
     pub subscriptions: String,
     /// Where the journal has to be read from for rows that wait.
     oldest_lsn: Option<u64>,
+    /// The last record that was read; that of a commit which was not written to its end counts too.
+    read_lsn: u64,
+    parts: record::Parts,
 }
 
 impl Image {
@@ -143,23 +147,32 @@ impl Image {
     /// # Errors
     /// When the commit is of another format or damaged.
     pub fn replay(&mut self, lsn: u64, bytes: &[u8]) -> Result<(), RecordError> {
-        self.take_up(lsn, Commit::decode(bytes)?);
+        self.read_lsn = lsn;
+        if let Some((first_lsn, commit)) = self.parts.push(lsn, bytes)? {
+            self.take_up((first_lsn, lsn), commit);
+        }
         Ok(())
     }
 
-    /// As [`Image::replay`], where the commit was read already.
-    pub fn take_up(&mut self, lsn: u64, commit: Commit) {
-        if lsn > self.lsn {
-            self.apply(lsn, commit);
+    /// The last record of the journal that this goes on from.
+    pub fn last_lsn(&self) -> u64 {
+        self.lsn.max(self.read_lsn)
+    }
+
+    /// As [`Image::replay`], where the commit was read already: from its first and last record.
+    pub fn take_up(&mut self, (first_lsn, last_lsn): (u64, u64), commit: Commit) {
+        if last_lsn > self.lsn {
+            self.lsn = last_lsn;
+            self.apply(first_lsn, commit);
         } else {
             for delta in commit.lanes {
-                self.outbox.restore_rows(delta, lsn);
+                self.outbox.restore_rows(delta, first_lsn);
             }
         }
     }
 
+    /// Takes up what changed in the commit that begins in the record `lsn`.
     fn apply(&mut self, lsn: u64, commit: Commit) {
-        self.lsn = lsn;
         if let Some(boot) = &commit.boot {
             self.rebase(boot);
             self.agent.boot_id.clone_from(&boot.id);

@@ -232,9 +232,13 @@ impl<D: Disk> Journal<D> {
         pieces.map(|piece| piece.bytes).sum::<u64>() + last * u64::from(self.active.is_some())
     }
 
-    /// The longest payload of a record.
+    /// The longest payload of a record: what fits into a new segment, and into one of another length that
+    /// is in use and has none yet.
     pub fn record_bytes_max(&self) -> usize {
-        let bytes = usize::try_from(self.settings.segment_bytes).unwrap_or(usize::MAX);
+        let is_empty = self.shared.lock().offset == HEADER_BYTES as u64;
+        let active = self.active.as_ref().filter(|_| is_empty);
+        let bytes = active.map_or(u64::MAX, |active| active.bytes);
+        let bytes = usize::try_from(bytes.min(self.settings.segment_bytes)).unwrap_or(usize::MAX);
         bytes.saturating_sub(HEADER_BYTES + HEAD_BYTES) / 8 * 8
     }
 

@@ -7,7 +7,6 @@
 pub mod backoff;
 pub mod clock;
 pub mod event;
-pub mod heartbeat;
 pub mod sabotage;
 pub mod secret;
 pub mod text;

@@ -45,6 +45,10 @@ impl Default for FunctionLimits {
 /// poisoned events comes back by itself.
 pub const QUARANTINE_MS: u64 = 300_000;
 
+/// Bytes that all rules together may ask for because of one event, so that none fills memory and disk;
+/// beyond it the event is a dead letter of each further rule.
+pub const EFFECT_BYTES_MAX: usize = 4 << 20;
+
 /// Longest key of an event, in bytes; a longer one is a dead letter.
 pub const KEY_BYTES_MAX: usize = 256;
 

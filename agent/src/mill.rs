@@ -38,6 +38,7 @@ use crate::event::Event;
 use crate::frame::Frame;
 use crate::image::{Image, SavedRule};
 use crate::ledger::{Fate, Ledger};
+use crate::limits::EFFECT_BYTES_MAX;
 use crate::outbox::Outbox;
 use crate::record::IntakeCounts;
 use crate::router::Router;
@@ -50,9 +51,6 @@ use due::{DueQueue, What};
 use durable::Durable;
 use power::PowerGap;
 use route::Route;
-
-/// What all rules together may ask for because of one event: so that a commit fits into a segment.
-const EFFECT_BYTES_MAX: usize = 4 << 20;
 
 /// The state machine.
 pub struct Mill {
@@ -302,6 +300,10 @@ impl Mill {
                 worked.effects |= fate != Fate::Filtered;
             }
         }
+        let asked = EFFECT_BYTES_MAX - step.effect_bytes_free;
+        if let Some(durable) = durable {
+            durable.batch.effect_bytes += asked;
+        }
         self.keep(first, now, out);
         worked
     }
@@ -352,9 +354,11 @@ impl Mill {
                 What::Timer(_, key, id) => active.fire_timer(key, *id, frame, &mut step),
                 What::Schedule(..) => {}
             }
+            let asked = EFFECT_BYTES_MAX - step.effect_bytes_free;
             if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {
                 durable.touch(active.index);
                 durable.batch.open(now);
+                durable.batch.effect_bytes += asked;
             }
             self.keep(first, now, out);
             self.commit_if_full(now, out);

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use bounds::Bounds;
-pub use gap::topic as gap_topic;
 pub use lane::{Lane, Outlet, Wanted};
 pub use store::row_bytes;
 
@@ -243,19 +242,22 @@ impl Outbox {
                 qos: row.qos,
                 payload: row.payload,
                 properties: Bytes::new(),
+                missing: 0,
             };
+            let dead = dead.within(usize::MAX);
             self.bury(row.rule, row.topic, row.at_ms, &dead, lsn);
         }
         count
     }
 
     /// What to hand to destinations now that everything up to `durable_lsn` is durable. Rows of
-    /// destinations that were given up become dead letters of the commit `lsn` instead.
-    pub fn hand_out(&mut self, durable_lsn: u64, lsn: u64) -> Vec<Shipment> {
+    /// destinations that were given up become dead letters of the commit `lsn` instead, some at a time,
+    /// if `may_give_up`.
+    pub fn hand_out(&mut self, durable_lsn: u64, lsn: u64, may_give_up: bool) -> Vec<Shipment> {
         let mut shipments = Vec::new();
         let mut given_up = Vec::new();
         for lane in &mut self.lanes {
-            if lane.outlet == Outlet::Shelf {
+            if lane.outlet == Outlet::Shelf || (lane.outlet == Outlet::Discarded && !may_give_up) {
                 continue;
             }
             let rows = lane.hand_out(durable_lsn);
@@ -324,7 +326,7 @@ impl Outbox {
             if lane.delta == LaneDelta::default() {
                 continue;
             }
-            let mut delta = std::mem::take(&mut lane.delta);
+            let mut delta = lane.take_delta();
             delta.lane = Some(lane.id.clone());
             deltas.push(delta);
         }
@@ -335,6 +337,11 @@ impl Outbox {
     pub fn is_changed(&self) -> bool {
         let none = LaneDelta::default();
         self.lanes.iter().any(|lane| lane.delta != none)
+    }
+
+    /// Bytes of what changed since the last commit, at most.
+    pub fn delta_bytes(&self) -> usize {
+        self.lanes.iter().map(Lane::delta_bytes).sum()
     }
 
     /// Takes up what a commit says of a lane.

@@ -8,6 +8,7 @@ mod commit;
 mod dead;
 pub mod entries;
 mod lane;
+mod parts;
 mod state;
 mod waiting;
 
@@ -15,9 +16,10 @@ pub use agent::{AgentRecord, EventIdsRecord, IntakeCounts, decode_receipts, enco
 pub use codec::RecordError;
 pub use commit::{
     Boot, COMMIT_FORMAT, Commit, EntryChange, EventId, KeyChange, LaneDelta, Receipt, RuleDelta,
-    Settled, Settlement,
+    SETTLED_BYTES_MAX, Settled, Settlement, row_bytes_max,
 };
 pub use dead::Dead;
 pub use lane::{LaneCounts, LaneRecord};
+pub use parts::{Parts, RECORD_BYTES_MIN, cut, part_of, summary};
 pub use state::{RuleRecord, decode_state, encode_state};
 pub use waiting::Waiting;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::image::{Image, Written};
 use crate::journal::{self, DirectoryDisk, Journal, JournalError, Repaired, Seen, SegmentState};
 use crate::pond::{Ponds, PondsError, Which};
-use crate::record::{Commit, RecordError};
+use crate::record::{self, RecordError};
 
 /// Name of the journal's folder in the data directory.
 pub const JOURNAL: &str = "journal";
@@ -158,7 +158,7 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
             "segment": segment,
             "offset": offset,
             "bytes": payload.len(),
-            "holds": summary(payload),
+            "holds": record::summary(payload).unwrap_or_else(|error| error.to_string()),
         })),
         Seen::End {
             segment,
@@ -183,20 +183,6 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
         "segments": segments,
         "records": records,
     }))
-}
-
-/// What a record holds, in a few words.
-fn summary(payload: &[u8]) -> String {
-    match Commit::decode(payload) {
-        Ok(commit) => {
-            let rows: usize = commit.lanes.iter().map(|lane| lane.rows.len()).sum();
-            let settled: usize = commit.lanes.iter().map(|lane| lane.settled.len()).sum();
-            let keys: usize = commit.rules.iter().map(|rule| rule.keys.len()).sum();
-            let receipts = commit.receipts.len();
-            format!("{receipts} receipts, {keys} keys, {rows} rows, {settled} settled")
-        }
-        Err(error) => error.to_string(),
-    }
 }
 
 /// Mends a damaged journal; `None` if nothing is wrong with it.

@@ -34,6 +34,8 @@ pub enum Sabotage {
     SyncErrorIgnored,
     /// A batch is not committed whole.
     HalfBatch,
+    /// Item 10: a commit is one record, however long.
+    CommitNotCut,
 }
 
 #[cfg(feature = "sabotage")]

@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 
 use super::Agent;
 use super::control::{Asked, Question};
-use super::health::Health;
 use crate::books;
-use crate::destination::DestinationStatus;
 use crate::mill::{self, Mill};
 use crate::recorder::Recorded;
 
@@ -42,45 +40,37 @@ impl Agent {
         match is_there(&self.mill) {
             false => json!({ "done": true }),
             true => {
-                json!({ "done": false, "reason": "its rule or destination is not there any more" })
+                let reason = "it was cut, or its rule or destination is not there any more";
+                json!({ "done": false, "reason": reason })
             }
         }
     }
 
     fn health(&self) -> Value {
-        let mut health = Health::of_threads(&self.heartbeats);
-        if !self.broker.connected {
-            health.ails("no connection to the broker that sensors publish to");
-        }
+        let destinations: serde_json::Map<String, Value> = self
+            .outputs
+            .status()
+            .map(|(name, status)| {
+                let told = json!({
+                    "connected": status.connected,
+                    "trouble": status.trouble,
+                    "stalled": status.stalled,
+                });
+                (name.to_owned(), told)
+            })
+            .collect();
         let stalled = self.storage.is_stalled();
-        if stalled {
-            health.ails("the disk is full");
-        }
-        if self.unbalanced > 0 {
-            health.ails("a ledger does not balance");
-        }
-        let broker = json!({ "connected": self.broker.connected, "trouble": self.broker.trouble });
-        health.says("broker", broker);
-        health.says("destinations", self.destinations());
-        health.says("disk_full", stalled);
-        health.says("taking_in", !self.is_full());
-        health.says("unbalanced", self.unbalanced);
-        health.says("commits", self.mill.lsns().0);
-        health.says("durable", self.mill.lsns().1);
-        health.says("journal_bytes", self.storage.journal_bytes());
-        health.into_value()
-    }
-
-    /// How each destination does.
-    fn destinations(&self) -> Value {
-        let told = |(name, status): (&str, DestinationStatus)| {
-            let told = json!({
-                "connected": status.connected,
-                "trouble": status.trouble,
-                "stalled": status.stalled,
-            });
-            (name.to_owned(), told)
-        };
-        Value::Object(self.outputs.status().map(told).collect())
+        let well = self.broker.connected && !stalled && self.unbalanced == 0;
+        json!({
+            "well": well,
+            "broker": { "connected": self.broker.connected, "trouble": self.broker.trouble },
+            "destinations": destinations,
+            "disk_full": stalled,
+            "taking_in": !self.is_full(),
+            "unbalanced": self.unbalanced,
+            "commits": self.mill.lsns().0,
+            "durable": self.mill.lsns().1,
+            "journal_bytes": self.storage.journal_bytes(),
+        })
     }
 }

@@ -11,7 +11,6 @@ use super::wake::Waker;
 use super::{Agent, AgentError, INBOX_MAX, Link, REPORTS_WAITING_MAX, Remote, control};
 use crate::clock::{Clock, EARLIEST_WALL_MS, boot_id};
 use crate::config::{Config, Endpoint};
-use crate::heartbeat::Heartbeats;
 use crate::image::Image;
 use crate::install::{destination_names, subscriptions};
 use crate::mill::{BoundRule, Deployment, Keeping, Mill};
@@ -52,6 +51,7 @@ impl Agent {
             journal: (journal.first_lsn(), journal.bytes()),
             first_pond,
             newest_pond,
+            record_bytes_max: journal.record_bytes_max(),
         };
         let mut mill = Mill::keeping(image, keeping, now);
         let held = held_by(&mill, &config);
@@ -67,21 +67,18 @@ impl Agent {
         let waker = Waker::new(sender);
         let controls = Remote::new(waker.clone());
         remote(controls.clone());
-        let heartbeats = Heartbeats::default();
-        let pulse = heartbeats.pulse("agent");
-        let storage = Storage::start(journal, ponds, &heartbeats, &waker)?;
-        let outputs = Outputs::start(&config, &incarnation, &heartbeats, &waker)?;
+        let storage = Storage::start(journal, ponds, &waker)?;
+        let outputs = Outputs::start(&config, &incarnation, &waker)?;
         let (reports_sender, reports) = sync_channel(REPORTS_WAITING_MAX);
-        let mut settings = source_settings(&config, &clock);
-        settings.heartbeats = heartbeats.clone();
         let source = start_source(
-            settings,
+            &config,
+            &clock,
             held.clone(),
             wanted.clone(),
             reports_sender,
             &waker,
         )?;
-        control::listen(&config.data_dir, &heartbeats, &waker);
+        control::listen(&config.data_dir, &waker);
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
         let mut interval_us = 0;
         let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)
@@ -106,9 +103,6 @@ impl Agent {
             held,
             wanted,
             broker: Link::default(),
-            heartbeats,
-            pulse,
-            said_stuck: Vec::new(),
             watchdog,
             fed_watchdog_mono_ms: 0,
             told_ledgers_mono_ms: 0,
@@ -191,22 +185,18 @@ fn held_by(mill: &Mill, config: &Config) -> Vec<Subscription> {
         .collect()
 }
 
-fn source_settings(config: &Config, clock: &Clock) -> source::SourceSettings {
-    let (broker, client_id) = (&config.broker, &config.gateway_id);
-    let mut settings = source::SourceSettings::of(broker, client_id, clock.clone());
-    settings.qos = config.intake.qos;
-    settings.coalesce = config.intake.coalesce;
-    settings.session_expiry = config.intake.session_expiry;
-    settings
-}
-
 fn start_source(
-    settings: source::SourceSettings,
+    config: &Config,
+    clock: &Clock,
     held: Vec<Subscription>,
     wanted: Vec<Subscription>,
     sender: SyncSender<source::SourceReport>,
     waker: &Waker,
 ) -> Result<source::SourceHandle, std::io::Error> {
+    let (broker, client_id) = (&config.broker, &config.gateway_id);
+    let mut settings = source::SourceSettings::of(broker, client_id, clock.clone());
+    settings.qos = config.intake.qos;
+    settings.coalesce = config.intake.coalesce;
     let end = SayEnd(waker.clone());
     source::spawn(settings, held, wanted, move |report| {
         let SayEnd(waker) = &end;

@@ -6,15 +6,13 @@ use crate::record::{Commit, Dead, Receipt, entries};
 use crate::sabotage::{self, Sabotage};
 
 use super::Mill;
-use super::durable::Due;
+use super::durable::{DEAD_LETTERS_MAX, Due};
 use super::output::{DeadLetter, Emitted, Output};
 
 /// How often rows are looked at that may have become too old.
 const AGE_CHECK_MS: u64 = 10_000;
 
-/// Dead letters of one batch: beyond it they are counted and logged, no more.
-const DEAD_LETTERS_MAX: usize = 256;
-/// Bytes of dead letters of one batch: beyond it they are kept without their payloads.
+/// Bytes of dead letters of one batch: beyond it they are kept without their content.
 const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
 
 impl Mill {
@@ -48,7 +46,6 @@ impl Mill {
         };
         let lsn = durable.lsn();
         let priority = sent.port.priority;
-        durable.batch.bytes += sent.topic.as_str().len() + sent.payload.len() + 16;
         durable.batch.urgent |= priority == crate::emission::Priority::High;
         durable.batch.open(now);
         let row = crate::emission::Row {
@@ -75,22 +72,19 @@ impl Mill {
         if batch.dead_letters > DEAD_LETTERS_MAX {
             return;
         }
-        let mut payload = dead.payload.clone();
-        if batch.dead_letter_bytes + payload.len() > DEAD_LETTER_BYTES_MAX {
-            payload.clear();
-        }
-        batch.dead_letter_bytes += payload.len();
-        batch.bytes += payload.len() + dead.reason.len() + dead.topic.as_str().len() + 32;
-        let lsn = durable.lsn();
         let kept = Dead {
             version: dead.version,
             reason: dead.reason.clone(),
             fuel: dead.fuel,
             lane: None,
             qos: 0,
-            payload,
+            payload: dead.payload.clone(),
             properties: dead.properties.clone(),
+            missing: 0,
         };
+        let kept = kept.within(DEAD_LETTER_BYTES_MAX.saturating_sub(batch.dead_letter_bytes));
+        batch.dead_letter_bytes += kept.payload.len() + kept.properties.len();
+        let lsn = durable.lsn();
         durable.outbox.bury(
             dead.rule.clone(),
             dead.topic.clone(),
@@ -136,6 +130,25 @@ impl Mill {
         }
         self.make_checkpoint(now, out);
         self.let_go(now, out);
+        while self.commit_what_moved(now, out) {
+            self.let_go(now, out);
+        }
+    }
+
+    /// Commits the rows that were given up or written anew by letting go, some at a time: there may be
+    /// many. Returns whether there may be more.
+    fn commit_what_moved(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
+        let Some(durable) = &mut self.durable else {
+            return false;
+        };
+        if durable.outbox.is_changed() {
+            durable.batch.open_lazily(now);
+        }
+        let is_full = durable.is_due(now) == Some(Due::Full);
+        if is_full {
+            self.commit(now, out);
+        }
+        is_full
     }
 
     /// Commits what gathered since the last commit, if anything did.
@@ -281,7 +294,8 @@ impl Mill {
             }
         }
         let lsn = durable.lsn();
-        for shipment in durable.outbox.hand_out(durable_lsn, lsn) {
+        let has_patience = durable.has_patience();
+        for shipment in durable.outbox.hand_out(durable_lsn, lsn, has_patience) {
             out.push(Output::Ship(shipment));
         }
         for (lane, wanted) in durable.outbox.wants(durable_lsn) {
@@ -301,6 +315,7 @@ impl Mill {
         if let Some(floor) = durable
             .checkpoints
             .relocate_before(oldest, waiting, pinned_max)
+            && has_patience
             && let Some((lane, wanted)) = durable.outbox.relocate(floor, lsn, durable_lsn)
         {
             out.push(Output::ReadBack {
@@ -350,14 +365,6 @@ impl super::durable::Durable {
         if let Some(text) = &commit.subscriptions {
             self.subscriptions.clone_from(text);
         }
-    }
-
-    fn append(&mut self, commit: &Commit, out: &mut Vec<Output>) {
-        let bytes = commit.encode();
-        let lsn = self.next_lsn;
-        self.next_lsn += 1;
-        self.appended(lsn, bytes.len());
-        out.push(Output::Append { lsn, bytes });
     }
 
     /// Adds everything besides the rules to a checkpoint.

@@ -11,15 +11,29 @@ use crate::event_ids::EventIds;
 use crate::image::{Image, Written};
 use crate::outbox::Outbox;
 use crate::receipts::{Receipt, Receipts};
-use crate::record::{AgentRecord, Boot, EventId, IntakeCounts};
+use crate::record::{self, AgentRecord, Boot, Commit, EventId, IntakeCounts};
 use crate::router::RuleIndex;
+use crate::sabotage::{self, Sabotage};
 
 use super::acks::Acks;
+use super::output::Output;
 use super::ponds::Checkpoints;
 use super::stall::Stall;
 
-/// A batch is committed at the latest with this many bytes.
+/// A batch is committed at the latest with this many bytes of receipts, names, rows and settled ranges.
 const BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// A batch is committed at the latest when its calls have asked for so many bytes. Of state that is
+/// written again and again only the last stands in the commit, so this is more.
+const BATCH_EFFECT_BYTES_MAX: usize = 1 << 20;
+
+/// Dead letters of one batch: it is committed with so many. Beyond it, where a single event makes more,
+/// they are counted and logged, no more.
+pub(super) const DEAD_LETTERS_MAX: usize = 256;
+
+/// What can wait (rows that are given up, or written anew) waits while so many bytes of commits are
+/// under way.
+const PATIENT_BYTES_MAX: usize = 1 << 20;
 
 /// What changed of counts and cursors only is committed after this time, if nothing else is before.
 pub(super) const LAZY_MS: u64 = 5_000;
@@ -49,6 +63,8 @@ pub struct Keeping {
     pub first_pond: usize,
     /// What the other one holds, if it was written.
     pub newest_pond: Option<Written>,
+    /// The longest record that the journal takes; a commit that is longer is several.
+    pub record_bytes_max: usize,
 }
 
 /// What is kept besides the rules.
@@ -65,6 +81,8 @@ pub(super) struct Durable {
     pub(super) next_lsn: u64,
     pub(super) durable_lsn: u64,
     unsynced: VecDeque<(u64, usize)>,
+    /// Commits of several records that are not whole on stable storage: their first and last.
+    in_parts: VecDeque<(u64, u64)>,
     unsynced_bytes: usize,
     /// The connection to the broker that sensors publish to.
     pub(super) epoch: Option<u64>,
@@ -91,7 +109,10 @@ pub(super) struct Batch {
     /// Rules at work since the last commit.
     pub(super) touched: Vec<RuleIndex>,
     pub(super) events: usize,
+    /// Of receipts and names.
     pub(super) bytes: usize,
+    /// What its calls asked for.
+    pub(super) effect_bytes: usize,
     /// Dead letters made; beyond a bound they are only counted.
     pub(super) dead_letters: usize,
     pub(super) dead_letter_bytes: usize,
@@ -145,8 +166,9 @@ impl Durable {
             batch.open_lazily(now);
         }
         let (from_lsn, bytes) = keeping.journal;
+        let last_lsn = image.last_lsn();
         let mut checkpoints =
-            Checkpoints::new(keeping.checkpoint_bytes, from_lsn, image.lsn, bytes, now);
+            Checkpoints::new(keeping.checkpoint_bytes, from_lsn, last_lsn, bytes, now);
         checkpoints.begin_with(keeping.first_pond, keeping.newest_pond);
         Self {
             checkpoints,
@@ -156,9 +178,10 @@ impl Durable {
             outbox: image.outbox,
             subscriptions: image.subscriptions,
             boot,
-            next_lsn: image.lsn + 1,
-            durable_lsn: image.lsn,
+            next_lsn: last_lsn + 1,
+            durable_lsn: last_lsn,
             unsynced: VecDeque::new(),
+            in_parts: VecDeque::new(),
             unsynced_bytes: 0,
             epoch: None,
             proceed_at: None,
@@ -176,7 +199,9 @@ impl Durable {
         let batch = &self.batch;
         let full = batch.urgent
             || batch.events >= self.keeping.commit_events
-            || batch.bytes >= BATCH_BYTES_MAX
+            || batch.bytes + self.outbox.delta_bytes() >= BATCH_BYTES_MAX
+            || batch.effect_bytes >= BATCH_EFFECT_BYTES_MAX
+            || batch.dead_letters >= DEAD_LETTERS_MAX
             || self.stall.is_near(batch.receipts.len()) && !batch.receipts.is_empty();
         if full {
             return Some(Due::Full);
@@ -205,23 +230,54 @@ impl Durable {
             .min()
     }
 
-    /// A commit was handed to the journal.
-    pub(super) fn appended(&mut self, lsn: u64, bytes: usize) {
-        self.unsynced.push_back((lsn, bytes));
-        self.unsynced_bytes += bytes;
-        self.checkpoints.appended(bytes);
+    /// Hands a commit to the journal, in as many records as it takes. Its number is that of the first.
+    pub(super) fn append(&mut self, commit: &Commit, out: &mut Vec<Output>) {
+        let first = self.next_lsn;
+        let bytes = commit.encode();
+        let records = match sabotage::is(Sabotage::CommitNotCut) {
+            true => vec![bytes],
+            false => record::cut(bytes, self.keeping.record_bytes_max),
+        };
+        for bytes in records {
+            let lsn = self.next_lsn;
+            self.next_lsn += 1;
+            self.unsynced.push_back((lsn, bytes.len()));
+            self.unsynced_bytes += bytes.len();
+            self.checkpoints.appended(bytes.len());
+            out.push(Output::Append { lsn, bytes });
+        }
+        let last = self.next_lsn - 1;
+        if last > first {
+            self.in_parts.push_back((first, last));
+        }
     }
 
-    /// The journal has everything up to this commit on stable storage.
+    /// The journal has everything up to this record on stable storage. A commit of several is there with
+    /// its last one.
     pub(super) fn durable(&mut self, lsn: u64) {
-        self.durable_lsn = self.durable_lsn.max(lsn);
         while let Some((at, bytes)) = self.unsynced.front() {
-            if *at > self.durable_lsn {
+            if *at > lsn {
                 break;
             }
             self.unsynced_bytes -= bytes;
             self.unsynced.pop_front();
         }
+        while self
+            .in_parts
+            .pop_front_if(|(_, last)| *last <= lsn)
+            .is_some()
+        {}
+        let whole = match self.in_parts.front() {
+            Some((first, _)) => lsn.min(first - 1),
+            None => lsn,
+        };
+        self.durable_lsn = self.durable_lsn.max(whole);
+    }
+
+    /// Whether more may be committed that can as well wait, so that however much of it there is, little
+    /// is in memory.
+    pub(super) fn has_patience(&self) -> bool {
+        self.unsynced_bytes < PATIENT_BYTES_MAX
     }
 
     /// Whether nothing more should be taken in: the journal lags behind, or a lane that blocks is

@@ -4,6 +4,7 @@ mod durable;
 mod event_time;
 mod nights;
 mod reboot;
+mod sizes;
 mod windows;
 
 use std::fmt::Write as _;

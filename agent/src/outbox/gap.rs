@@ -28,13 +28,8 @@ struct Named<T> {
     gap: Gap,
 }
 
-/// How the topic of gap records ends; in a build before it was `tidemill/v1/<gateway>/gap`.
+/// How the topic of gap records ends.
 const LEVEL: &str = "/gap";
-
-/// The topic of a gateway's gap records.
-pub fn topic(gateway: &str) -> String {
-    format!("tidemill/v1/gateway/{gateway}{LEVEL}")
-}
 
 impl Gap {
     /// Both together.
@@ -55,7 +50,7 @@ impl Gap {
         Some(Row {
             seq: 0,
             rule: "".into(),
-            topic: Topic::new(&topic(gateway)).ok()?,
+            topic: Topic::new(&format!("tidemill/v1/{gateway}{LEVEL}")).ok()?,
             payload: serde_json::to_vec(&told).ok()?.into(),
             at_ms,
             qos: 1,
@@ -89,11 +84,9 @@ mod tests {
         let text = r#"{"gap":{"lane":"cloud/high","from":3,"to":9,"count":5}}"#;
         assert_eq!(
             (&*row.payload, row.topic.as_str()),
-            (text.as_bytes(), "tidemill/v1/gateway/gw/gap")
+            (text.as_bytes(), "tidemill/v1/gw/gap")
         );
         assert_eq!(Gap::of(&row), Some(gap));
-        row.topic = Topic::new("tidemill/v1/gw/gap").unwrap();
-        assert_eq!(Gap::of(&row), Some(gap), "written by the build before");
         row.rule = "a-rule".into();
         assert_eq!(Gap::of(&row), None);
     }

@@ -10,7 +10,9 @@ use super::ranges::Ranges;
 use super::store::{Store, row_bytes};
 use crate::config::{OutboxLimits, WhenFull};
 use crate::emission::{LaneId, Row};
-use crate::record::{LaneCounts, LaneDelta, LaneRecord, Settled, Settlement};
+use crate::record::{
+    LaneCounts, LaneDelta, LaneRecord, SETTLED_BYTES_MAX, Settled, Settlement, row_bytes_max,
+};
 use crate::sabotage::{self, Sabotage};
 
 /// A full lane is given room for this part of what it may hold.
@@ -49,6 +51,8 @@ pub struct Lane {
     request_rows: usize,
     bounds: Bounds,
     pub(super) delta: LaneDelta,
+    /// Bytes of it, at most.
+    delta_bytes: usize,
     /// Dropped since the last commit, for one gap record.
     gap: Option<Gap>,
     /// The first row of the last gap that was told, and the commit that tells it.
@@ -91,6 +95,7 @@ impl Lane {
             request_rows: usize::MAX,
             bounds: Bounds::default(),
             delta: LaneDelta::default(),
+            delta_bytes: 0,
             gap: None,
             told: None,
             dropped_before: record.counts.dropped,
@@ -204,8 +209,20 @@ impl Lane {
     fn enqueue(&mut self, mut row: Row, lsn: u64) {
         self.last_seq += 1;
         row.seq = self.last_seq;
+        self.delta_bytes += row_bytes_max(&row);
         self.delta.rows.push(row.clone());
         self.store_row(row, lsn);
+    }
+
+    /// Bytes of what changed since the last commit, at most.
+    pub(super) fn delta_bytes(&self) -> usize {
+        self.delta_bytes
+    }
+
+    /// What changed since the last commit.
+    pub(super) fn take_delta(&mut self) -> LaneDelta {
+        self.delta_bytes = 0;
+        std::mem::take(&mut self.delta)
     }
 
     /// Tells in the commit `lsn` what it drops, however full the lane is. Returns how many rows.
@@ -298,7 +315,7 @@ impl Lane {
         };
         let (new, removed) = self.enter(settled);
         if new > 0 {
-            self.delta.settled.push(settled);
+            self.note_settled(settled);
         }
         let done = |(_, end): (u64, u64)| end <= self.settled.cursor();
         if self.batch.is_some_and(done) {
@@ -306,6 +323,19 @@ impl Lane {
             self.delta.batch = Some(None);
         }
         removed
+    }
+
+    /// What follows on the range before, and ended like it, is one range with it.
+    fn note_settled(&mut self, settled: Settled) {
+        match self.delta.settled.last_mut() {
+            Some(last) if last.how == settled.how && last.last + 1 == settled.first => {
+                last.last = settled.last;
+            }
+            _ => {
+                self.delta_bytes += SETTLED_BYTES_MAX;
+                self.delta.settled.push(settled);
+            }
+        }
     }
 
     /// Counts settled rows and takes them out; returns how many there were, and those in memory.

@@ -58,7 +58,7 @@ impl Bench {
     fn hand_out(&mut self) -> Vec<u64> {
         let durable = self.lsn() - 1;
         let lsn = self.lsn();
-        let shipped = self.outbox.hand_out(durable, lsn);
+        let shipped = self.outbox.hand_out(durable, lsn, true);
         shipped
             .iter()
             .flat_map(|shipment| shipment.rows.iter().map(|row| row.seq))
@@ -149,7 +149,7 @@ fn the_oldest_make_room_and_one_gap_record_says_which() {
         &*gap.payload,
         br#"{"gap":{"lane":"cloud/normal","from":1,"to":7,"count":7}}"#
     );
-    assert_eq!(gap.topic.as_str(), "tidemill/v1/gateway/gw/gap");
+    assert_eq!(gap.topic.as_str(), "tidemill/v1/gw/gap");
     assert!(lane.balances());
     bench.restart();
 }
@@ -290,7 +290,7 @@ fn nothing_overtakes_rows_that_were_dropped_and_may_come_back() {
     );
     let lsn = bench.lsn();
     bench.commit();
-    let shipped = bench.outbox.hand_out(lsn - 1, lsn + 1);
+    let shipped = bench.outbox.hand_out(lsn - 1, lsn + 1, true);
     assert!(shipped.is_empty(), "nor is it durable");
     assert_eq!(bench.hand_out(), [2, 3, 4, 5]);
 }

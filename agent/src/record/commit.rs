@@ -410,6 +410,17 @@ pub(super) fn ledger(reader: &mut Reader<'_>) -> Result<Ledger, RecordError> {
     Ok(ledger)
 }
 
+/// Longest length, count or number.
+const VAR_BYTES_MAX: usize = 10;
+
+/// Bytes of a settled range in a commit, at most.
+pub const SETTLED_BYTES_MAX: usize = 2 * VAR_BYTES_MAX + 1;
+
+/// Bytes of a row in a commit, at most.
+pub fn row_bytes_max(row: &Row) -> usize {
+    1 + 5 * VAR_BYTES_MAX + row.rule.len() + row.topic.as_str().len() + row.payload.len()
+}
+
 /// Writes rows so that what several of them share stands there once: the name of the rule, the
 /// payload that was passed on, the time.
 struct RowWriter {

@@ -9,6 +9,16 @@ use crate::emission::LaneId;
 /// Version of the format below.
 const FORMAT: u8 = 1;
 
+/// The same with the number of bytes that are missing behind it.
+const CUT_FORMAT: u8 = 2;
+
+/// Bytes of payload and user properties that a dead letter keeps: what a sensor may send at once where
+/// nothing else is configured.
+const CONTENT_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a reason that are kept.
+const REASON_BYTES_MAX: usize = 1_024;
+
 /// An event that a rule could not digest, or a row that a receiver will never take. Rule, topic and
 /// time stand in the row around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +37,34 @@ pub struct Dead {
     pub payload: Bytes,
     /// MQTT 5 user properties of the event, as one JSON object; empty when there were none.
     pub properties: Bytes,
+    /// Bytes of payload and properties that were not kept because there were too many; 0 where all is
+    /// there.
+    pub missing: u64,
 }
 
 impl Dead {
+    /// The same with so much of its content as a dead letter may keep, and at most `bytes_max`.
+    /// Properties that are too long go whole: half of a JSON object says nothing.
+    pub fn within(mut self, bytes_max: usize) -> Self {
+        let bytes_max = bytes_max.min(CONTENT_BYTES_MAX);
+        if self.reason.len() > REASON_BYTES_MAX {
+            let end = self.reason.floor_char_boundary(REASON_BYTES_MAX);
+            self.reason.truncate(end);
+            self.reason.push('…');
+        }
+        let before = self.payload.len() + self.properties.len();
+        if before > bytes_max && self.properties.len() > bytes_max / 2 {
+            self.properties = Bytes::new();
+        }
+        let left = bytes_max.saturating_sub(self.properties.len());
+        self.payload.truncate(left);
+        self.missing += (before - self.payload.len() - self.properties.len()) as u64;
+        self
+    }
+
     /// Writes the record.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = vec![if self.missing > 0 { CUT_FORMAT } else { FORMAT }];
         put_var(&mut out, self.version);
         put_text(&mut out, self.reason.as_bytes());
         put_var(&mut out, self.fuel);
@@ -41,6 +73,9 @@ impl Dead {
         out.push(self.qos);
         put_text(&mut out, &self.properties);
         put_text(&mut out, &self.payload);
+        if self.missing > 0 {
+            put_var(&mut out, self.missing);
+        }
         out
     }
 
@@ -49,7 +84,9 @@ impl Dead {
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut reader = Reader::of_format(bytes, FORMAT)?;
+        let is_cut = bytes.first() == Some(&CUT_FORMAT);
+        let format = if is_cut { CUT_FORMAT } else { FORMAT };
+        let mut reader = Reader::of_format(bytes, format)?;
         let version = reader.var()?;
         let reason = reader.short_text()?.to_string();
         let fuel = reader.var()?;
@@ -65,8 +102,75 @@ impl Dead {
             qos: reader.u8()?,
             properties: Bytes::copy_from_slice(reader.short_bytes()?),
             payload: Bytes::copy_from_slice(reader.short_bytes()?),
+            missing: if is_cut { reader.var()? } else { 0 },
         };
         reader.end()?;
         Ok(dead)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dead(payload: usize, properties: usize, reason: usize) -> Dead {
+        Dead {
+            version: 3,
+            reason: "ä".repeat(reason),
+            fuel: 4,
+            lane: Some("c/high".parse().unwrap()),
+            qos: 1,
+            payload: vec![b'p'; payload].into(),
+            properties: vec![b'q'; properties].into(),
+            missing: 0,
+        }
+    }
+
+    #[test]
+    fn bytes_on_disk_are_stable() {
+        #[rustfmt::skip]
+        let expected: &[u8] = &[
+            1,                                   // format
+            3,                                   // version of the rule
+            2, 0xc3, 0xa4,                       // reason
+            4,                                   // fuel
+            6, b'c', b'/', b'h', b'i', b'g', b'h', // lane
+            1,                                   // QoS
+            1, b'q',                             // properties
+            2, b'p', b'p',                       // payload
+        ];
+        let mut letter = dead(2, 1, 1);
+        assert_eq!(letter.encode(), expected);
+        assert_eq!(Dead::decode(expected).as_ref(), Ok(&letter));
+        letter.missing = 200;
+        let mut cut = expected.to_vec();
+        cut[0] = 2; // format
+        cut.extend([200, 1]); // bytes that are missing
+        assert_eq!(letter.encode(), cut);
+        assert_eq!(Dead::decode(&cut), Ok(letter));
+    }
+
+    #[test]
+    fn a_dead_letter_has_a_longest_and_says_what_is_missing() {
+        let check = |letter: Dead, max: usize, expected: (usize, usize, u64)| {
+            let kept = letter.within(max);
+            assert_eq!(
+                (kept.payload.len(), kept.properties.len(), kept.missing),
+                expected
+            );
+            assert_eq!(Dead::decode(&kept.encode()), Ok(kept));
+        };
+        check(dead(600, 400, 1), 1_000, (600, 400, 0));
+        check(dead(601, 400, 1), 1_000, (600, 400, 1));
+        check(dead(400, 601, 1), 1_000, (400, 0, 601));
+        check(dead(3_000, 601, 1), 1_000, (1_000, 0, 2_601));
+        check(dead(9, 9, 1), 0, (0, 0, 18));
+        check(
+            dead(3 << 20, 9, 1),
+            usize::MAX,
+            ((1 << 20) - 9, 9, (2 << 20) + 9),
+        );
+        let long = dead(0, 0, 5_000).within(10).reason;
+        assert_eq!((long.len(), long.ends_with("ä…")), (1_027, true));
     }
 }

@@ -248,6 +248,7 @@ impl Sim<'_> {
             journal: (journal.first_lsn(), journal.bytes()),
             first_pond: 0,
             newest_pond: None,
+            record_bytes_max: journal.record_bytes_max(),
         }
     }
 }

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use tidemill::emission::{LaneId, Row};
 use tidemill::image::Image;
 use tidemill::outbox::{Bounds, Lane, Outbox};
-use tidemill::record::{Commit, LaneRecord};
+use tidemill::record::{Commit, LaneRecord, Parts};
 
 /// A second gateway, made of nothing but the commits of the first.
 pub(crate) struct Shadow {
     image: Image,
-    /// All commits, as bytes and as they were read.
-    commits: BTreeMap<u64, (Vec<u8>, Commit)>,
+    /// All records, as bytes and as they were read.
+    commits: BTreeMap<u64, Record>,
+    parts: Parts,
     /// Where each row was committed first, by lane.
     rows: HashMap<LaneId, BTreeMap<u64, u64>>,
     /// Where the receipt of each message was committed first.
@@ -26,6 +27,9 @@ pub(crate) struct Shadow {
     compared: u64,
 }
 
+/// A record, and the commit that is whole with it, with the first record of that.
+type Record = (Vec<u8>, Option<(u64, Commit)>);
+
 impl Shadow {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let mut image = Image::default();
@@ -38,6 +42,7 @@ impl Shadow {
         Self {
             image,
             commits: BTreeMap::new(),
+            parts: Parts::default(),
             rows: HashMap::new(),
             receipts: HashMap::new(),
             hashes: VecDeque::new(),
@@ -49,7 +54,11 @@ impl Shadow {
 
     /// The mill handed a commit to the journal.
     pub(crate) fn appended(&mut self, lsn: u64, bytes: &[u8]) -> Result<(), String> {
-        let commit = Commit::decode(bytes).map_err(|error| format!("commit {lsn}: {error}"))?;
+        let read = self.parts.push(lsn, bytes);
+        let Some((first, commit)) = read.map_err(|error| format!("commit {lsn}: {error}"))? else {
+            self.commits.insert(lsn, (bytes.to_vec(), None));
+            return Ok(());
+        };
         for receipt in &commit.receipts {
             self.receipts.entry(receipt.hash).or_insert(lsn);
         }
@@ -62,15 +71,16 @@ impl Shadow {
                 rows.entry(row.seq).or_insert(lsn);
             }
         }
+        let commit = Some((first, commit));
         self.commits.insert(lsn, (bytes.to_vec(), commit));
         Ok(())
     }
 
-    /// A commit as it was found in the journal.
-    pub(crate) fn read(&self, lsn: u64, bytes: &[u8]) -> Result<&Commit, String> {
+    /// A commit as it was found in the journal, with its first record; `None` where it has more.
+    pub(crate) fn read(&self, lsn: u64, bytes: &[u8]) -> Result<Option<(u64, &Commit)>, String> {
         let (written, commit) = self.commits.get(&lsn).ok_or("no such commit")?;
         match written == bytes {
-            true => Ok(commit),
+            true => Ok(commit.as_ref().map(|(first, commit)| (*first, commit))),
             false => Err(format!("commit {lsn} is not what was written")),
         }
     }
@@ -123,13 +133,15 @@ impl Shadow {
     pub(crate) fn recovered(&mut self, image: &Image) -> Result<(), String> {
         let lsn = image.lsn;
         let needed = self.needed.max(self.durable);
-        if lsn < needed {
+        // What was durable of a commit that is not whole counts for nothing.
+        if image.last_lsn() < needed || lsn < self.needed {
             return Err(format!(
                 "recovered up to commit {lsn}, but {needed} was durable, and {} let out",
                 self.needed
             ));
         }
         self.commits.split_off(&(lsn + 1));
+        self.parts = Parts::default();
         self.hashes.retain(|(at, ..)| *at <= lsn);
         self.receipts.retain(|_, at| *at <= lsn);
         for rows in self.rows.values_mut() {
@@ -148,7 +160,7 @@ impl Shadow {
                 "what was recovered at commit {lsn} is not what stood there\n{differs}"
             ));
         }
-        self.durable = lsn;
+        self.durable = image.last_lsn();
         Ok(())
     }
 
@@ -159,7 +171,9 @@ impl Shadow {
             if *at > lsn {
                 break;
             }
-            self.image.take_up(*at, commit.clone());
+            if let Some((first, commit)) = commit {
+                self.image.take_up((*first, *at), commit.clone());
+            }
             if let Some((_, hash, told)) = self.hashes.pop_front_if(|(stood, ..)| stood == at) {
                 self.compared += 1;
                 if hash != self.image.state_hash() {

@@ -262,14 +262,19 @@ fn rows_of(
 ) -> Result<Vec<(u64, Row)>, Box<dyn std::error::Error>> {
     let mut rows = Vec::new();
     let mut from_lsn = wanted.from_lsn;
-    while from_lsn <= wanted.to_lsn {
+    let mut is_open = false;
+    while from_lsn <= wanted.to_lsn || is_open {
         let records = journal.read(from_lsn, READ_BYTES)?;
         let Some((last, _)) = records.last() else {
             break;
         };
         from_lsn = last + 1;
         for (lsn, bytes) in records {
-            let commit = shadow.read(lsn, &bytes)?;
+            let Some((lsn, commit)) = shadow.read(lsn, &bytes)? else {
+                is_open = true;
+                continue;
+            };
+            is_open = false;
             let of_it = |delta: &&LaneDelta| delta.lane.as_ref() == Some(lane);
             let deltas = commit.lanes.iter().filter(of_it);
             let found = deltas.flat_map(|delta| delta.rows.iter().chain(&delta.relocated));

@@ -1,13 +1,14 @@
 //! A mill that keeps a journal: what is held back until when, and what comes back after a crash. The
 //! journal is a list here, and the ponds are maps; real ones have tests of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
 use crate::config::{EventIdSource, OutboxLimits};
-use crate::emission::{LaneReport, Priority};
+use crate::emission::{LaneId, LaneReport, Priority, Row};
 use crate::event::Delivery;
-use crate::outbox::{Destination, Outlet};
+use crate::outbox::{Bounds, Destination, Outlet, Wanted};
+use crate::record::Parts;
 
 type Pond = (u64, BTreeMap<Vec<u8>, Vec<u8>>);
 
@@ -27,6 +28,14 @@ pub(super) struct Gateway {
     pub(super) resumed: String,
     outlet: Outlet,
     pub(super) boot: &'static str,
+    pub(super) record_bytes_max: usize,
+    pub(super) bounds: Bounds,
+    /// Destinations that are configured no more.
+    pub(super) discard: Vec<String>,
+    /// Rows that the mill wants back.
+    reads: VecDeque<(LaneId, Wanted, bool)>,
+    /// The most bytes that were on their way to stable storage at once.
+    pub(super) most_unsynced: usize,
 }
 
 impl Gateway {
@@ -47,6 +56,11 @@ impl Gateway {
             resumed: String::new(),
             outlet: Outlet::Messages,
             boot: "boot",
+            record_bytes_max: 8 << 20,
+            bounds: Bounds::default(),
+            discard: Vec::new(),
+            reads: VecDeque::new(),
+            most_unsynced: 0,
         };
         gateway.start();
         gateway
@@ -63,6 +77,7 @@ impl Gateway {
             journal: (0, 0),
             first_pond: 0,
             newest_pond: None,
+            record_bytes_max: self.record_bytes_max,
         }
     }
 
@@ -72,7 +87,9 @@ impl Gateway {
             outlet: self.outlet,
             limits: OutboxLimits::DESTINATION,
         };
-        vec![destination("local"), destination("cloud")]
+        let configured = |name: &&str| !self.discard.iter().any(|gone| gone == name);
+        let names = ["local", "cloud"].into_iter().filter(configured);
+        names.map(destination).collect()
     }
 
     /// Starts from what is durable.
@@ -84,9 +101,10 @@ impl Gateway {
             image.replay(*lsn, bytes).unwrap();
         }
         let hash = (image.agent.boot_id == self.boot).then(|| image.state_hash());
+        image.outbox.set_bounds(self.bounds);
         let homeless = image
             .outbox
-            .set_destinations("gw", self.destinations(), &[]);
+            .set_destinations("gw", self.destinations(), &self.discard);
         assert!(homeless.is_empty());
         self.mill = Mill::keeping(image, self.keeping(), self.now);
         let rules = bind(&self.rules);
@@ -97,7 +115,8 @@ impl Gateway {
         };
         let mut out = Vec::new();
         self.mill.deploy(self.now, deployment, &mut out).unwrap();
-        if let (Some(hash), false) = (hash, self.journal.is_empty()) {
+        let is_same = !self.journal.is_empty() && self.discard.is_empty();
+        if let (Some(hash), true) = (hash, is_same) {
             assert_eq!(
                 self.mill.state_hash(),
                 hash,
@@ -138,7 +157,14 @@ impl Gateway {
         for output in out {
             let line = match output {
                 Output::Append { lsn, bytes, .. } => {
+                    let (len, max) = (bytes.len(), self.record_bytes_max);
+                    assert!(
+                        len <= max,
+                        "record {lsn} of {len} bytes, and {max} are room"
+                    );
                     self.unsynced.push((lsn, bytes));
+                    let unsynced = self.unsynced.iter().map(|(_, bytes)| bytes.len()).sum();
+                    self.most_unsynced = self.most_unsynced.max(unsynced);
                     format!("commit {lsn}")
                 }
                 Output::Acknowledge { packets, .. } => format!("ack {packets:?}"),
@@ -174,6 +200,14 @@ impl Gateway {
                     self.journal.retain(|(lsn, _)| *lsn >= below_lsn);
                     continue;
                 }
+                Output::ReadBack {
+                    lane,
+                    wanted,
+                    relocate,
+                } => {
+                    self.reads.push_back((lane, wanted, relocate));
+                    continue;
+                }
                 Output::DeadLetter(dead) => format!("dead {}", dead.reason),
                 Output::Proceed { .. } => "proceed".to_owned(),
                 Output::Refused { lane, count, .. } => format!("refused {lane} {count}"),
@@ -190,9 +224,66 @@ impl Gateway {
         self.step(Input::Durable(lsn))
     }
 
+    /// The sync returns for the first so many records.
+    pub(super) fn sync_some(&mut self, count: usize) -> &mut Self {
+        self.journal.extend(self.unsynced.drain(..count));
+        let lsn = self.journal.last().map_or(0, |(lsn, _)| *lsn);
+        self.step(Input::Durable(lsn))
+    }
+
+    /// Records on their way to stable storage.
+    pub(super) fn unsynced(&self) -> &[(u64, Vec<u8>)] {
+        &self.unsynced
+    }
+
+    /// The first record that a start would need, where all before it is given up.
+    pub(super) fn journal_begins(&self) -> u64 {
+        self.journal.first().map_or(0, |(lsn, _)| *lsn)
+    }
+
+    /// Syncs and reads back until nothing more is asked for.
+    pub(super) fn settle(&mut self) -> &mut Self {
+        loop {
+            if !self.unsynced.is_empty() {
+                self.sync();
+            } else if let Some((lane, wanted, relocate)) = self.reads.pop_front() {
+                let rows = self.rows_of(&lane, &wanted);
+                self.step(Input::RowsRead {
+                    lane,
+                    rows,
+                    relocate,
+                });
+            } else {
+                return self;
+            }
+        }
+    }
+
+    fn rows_of(&self, lane: &LaneId, wanted: &Wanted) -> Vec<(u64, Row)> {
+        let (mut rows, mut parts) = (BTreeMap::new(), Parts::default());
+        for (lsn, bytes) in self
+            .journal
+            .iter()
+            .filter(|(lsn, _)| *lsn >= wanted.from_lsn)
+        {
+            let Some((lsn, commit)) = parts.push(*lsn, bytes).unwrap() else {
+                continue;
+            };
+            let deltas = commit.lanes.into_iter();
+            let deltas = deltas.filter(|delta| delta.lane.as_ref() == Some(lane));
+            for row in deltas.flat_map(|delta| delta.rows.into_iter().chain(delta.relocated)) {
+                if lsn <= wanted.to_lsn && (wanted.first..=wanted.last).contains(&row.seq) {
+                    rows.insert(row.seq, (lsn, row));
+                }
+            }
+        }
+        rows.into_values().collect()
+    }
+
     /// A power cut: what was not durable is gone.
     pub(super) fn crash(&mut self) -> &mut Self {
         self.unsynced.clear();
+        self.reads.clear();
         self.start();
         self
     }
@@ -227,7 +318,7 @@ impl Gateway {
         self.step(Input::Events(vec![event]))
     }
 
-    fn acknowledge(&mut self, destination: usize, first: u64, last: u64) -> &mut Self {
+    pub(super) fn acknowledge(&mut self, destination: usize, first: u64, last: u64) -> &mut Self {
         self.step(Input::Lane(LaneReport::Acknowledged {
             destination,
             priority: Priority::Normal,

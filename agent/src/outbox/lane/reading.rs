@@ -4,6 +4,7 @@
 use super::{Lane, Wanted};
 use crate::emission::Row;
 use crate::outbox::store::row_bytes;
+use crate::record::row_bytes_max;
 
 impl Lane {
     /// The rows that have to be read back next.
@@ -78,6 +79,7 @@ impl Lane {
             }
             bytes += row_bytes(&held.row);
             held.lsn = lsn;
+            self.delta_bytes += row_bytes_max(&held.row);
             self.delta.relocated.push(held.row.clone());
         }
         bytes
@@ -100,9 +102,10 @@ impl Lane {
         self.reading = false;
         let settled = &self.settled;
         let rows = rows.into_iter().map(|(_, row)| row);
-        self.delta
-            .relocated
-            .extend(rows.filter(|row| !settled.contains(row.seq)));
+        for row in rows.filter(|row| !settled.contains(row.seq)) {
+            self.delta_bytes += row_bytes_max(&row);
+            self.delta.relocated.push(row);
+        }
         self.store.moved(lsn);
     }
 }
