@@ -4,6 +4,7 @@
 
 mod answers;
 pub mod control;
+mod health;
 mod outputs;
 mod remote;
 mod start;
@@ -23,6 +24,7 @@ pub use start::check_destinations;
 
 use crate::clock::{Clock, Now, Quality};
 use crate::config::Config;
+use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN};
 use crate::install::{install_all, subscriptions};
 use crate::journal::JournalError;
 use crate::mill::{self, DeployError, Deployment, Mill, Output};
@@ -136,6 +138,10 @@ struct Agent {
     /// What the source was asked for last.
     wanted: Vec<Subscription>,
     broker: Link,
+    heartbeats: Heartbeats,
+    pulse: Pulse,
+    /// Threads that were last said not to turn.
+    said_stuck: Vec<String>,
     /// How often systemd wants to hear from us.
     watchdog: Option<Duration>,
     fed_watchdog_mono_ms: u64,
@@ -158,6 +164,7 @@ impl Agent {
     /// Works until somebody wishes the end.
     fn work(&mut self) -> Result<(), AgentError> {
         loop {
+            self.pulse.works(WORK_WITHIN);
             match self.remote.take_wish() {
                 Some(Wish::Stop) => return Ok(()),
                 Some(Wish::Reload) => self.reload(),
@@ -206,7 +213,11 @@ impl Agent {
 
     /// Waits until something happens, or is due.
     fn wait(&mut self) -> Result<(), AgentError> {
-        match self.inbox.recv_timeout(self.rest()) {
+        let rest = self.rest();
+        self.pulse.rests();
+        let input = self.inbox.recv_timeout(rest);
+        self.pulse.works(WORK_WITHIN);
+        match input {
             Ok(Input::Woken) => {}
             Ok(Input::Asked(asked)) => self.answer(asked),
             Err(RecvTimeoutError::Timeout) => self.turn(mill::Input::Tick),
@@ -237,11 +248,14 @@ impl Agent {
             .unwrap_or(longest)
     }
 
-    /// Tells systemd that the loop turns, twice as often as it wants to hear it.
+    /// Tells systemd that all threads turn, twice as often as it wants to hear it.
     fn feed_watchdog(&mut self, now: Now) {
         let Some(every) = self.watchdog else { return };
         if u128::from(now.mono_ms - self.fed_watchdog_mono_ms) >= every.as_millis() {
             self.fed_watchdog_mono_ms = now.mono_ms;
+            if !self.all_threads_turn() {
+                return;
+            }
             let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
         }
     }

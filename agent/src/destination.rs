@@ -13,19 +13,23 @@ mod names;
 mod queue;
 mod reports;
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
+use tokio::task::LocalSet;
 
 use crate::emission::{LaneReport, Priority, Row};
+use crate::heartbeat::{Heartbeats, WORK_WITHIN};
 use crate::source::mqtt::Version;
 use crate::topic::Topic;
 
-pub use configured::configured;
+pub use configured::{client_id, configured};
 pub use names::Identity;
 use queue::Queue;
 use reports::Reports;
@@ -52,6 +56,13 @@ impl From<mqtt::DestinationSettings> for Settings {
 }
 
 impl Settings {
+    fn name(&self) -> &str {
+        match self {
+            Self::Mqtt(settings) => &settings.name,
+            Self::Http(settings) => &settings.name,
+        }
+    }
+
     fn queue(&self) -> Queue {
         match self {
             Self::Mqtt(settings) => {
@@ -336,13 +347,26 @@ impl DestinationsHandle {
     }
 }
 
-/// Starts the thread for all destinations. `report` and `wake` are called on it and must not block;
-/// `wake` says that there are lane reports to take.
+/// As [`spawn_watched`], with heartbeats that nobody listens to.
 ///
 /// # Errors
 /// When the thread or its runtime cannot be started.
 pub fn spawn(
     destinations: Vec<Settings>,
+    report: impl FnMut(DestinationReport) + Send + 'static,
+    wake: impl Fn() + Send + Sync + 'static,
+) -> Result<DestinationsHandle, io::Error> {
+    spawn_watched(destinations, &Heartbeats::default(), report, wake)
+}
+
+/// Starts the thread for all destinations. `report` and `wake` are called on it and must not block;
+/// `wake` says that there are lane reports to take.
+///
+/// # Errors
+/// When the thread or its runtime cannot be started.
+pub fn spawn_watched(
+    destinations: Vec<Settings>,
+    heartbeats: &Heartbeats,
     report: impl FnMut(DestinationReport) + Send + 'static,
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Result<DestinationsHandle, io::Error> {
@@ -367,9 +391,14 @@ pub fn spawn(
     });
     let seats = Arc::clone(&shared);
     let desk_there = Arc::clone(&desk);
+    let heartbeats = heartbeats.clone();
     let thread = std::thread::Builder::new()
         .name("out".to_owned())
-        .spawn(move || run_all(&runtime, destinations, &seats, &desk_there, &stop_seen))?;
+        .spawn(move || {
+            let tasks = all_tasks(destinations, &heartbeats, &seats, &desk_there, &stop_seen);
+            let pulse = Arc::new(heartbeats.pulse("out"));
+            runtime.block_on(pulse.watch(WORK_WITHIN, tasks));
+        })?;
     Ok(DestinationsHandle {
         shared,
         desk,
@@ -392,29 +421,29 @@ impl Seat {
     }
 }
 
-/// Runs all destinations to their ends.
-fn run_all(
-    runtime: &tokio::runtime::Runtime,
+/// A task for each destination. Each has a heartbeat of its own, so that one that does not yield is
+/// known by its name.
+fn all_tasks(
     destinations: Vec<Settings>,
+    heartbeats: &Heartbeats,
     all: &Arc<[Shared]>,
     desk: &Arc<Desk>,
     stop_seen: &watch::Receiver<Option<Instant>>,
-) {
-    let tasks = tokio::task::LocalSet::new();
+) -> LocalSet {
+    let tasks = LocalSet::new();
     for (place, settings) in destinations.into_iter().enumerate() {
         let seat = Seat {
             place,
             all: Arc::clone(all),
             desk: Arc::clone(desk),
         };
-        match settings {
-            Settings::Mqtt(settings) => {
-                tasks.spawn_local(mqtt::run(settings, seat, stop_seen.clone()))
-            }
-            Settings::Http(settings) => {
-                tasks.spawn_local(http::run(settings, seat, stop_seen.clone()))
-            }
+        let pulse = Arc::new(heartbeats.pulse(&format!("out/{}", settings.name())));
+        let stop_seen = stop_seen.clone();
+        let task: Pin<Box<dyn Future<Output = ()>>> = match settings {
+            Settings::Mqtt(settings) => Box::pin(mqtt::run(settings, seat, stop_seen)),
+            Settings::Http(settings) => Box::pin(http::run(settings, seat, stop_seen)),
         };
+        tasks.spawn_local(pulse.watch(WORK_WITHIN, task));
     }
-    runtime.block_on(tasks);
+    tasks
 }

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod event;
+pub mod heartbeat;
 pub mod sabotage;
 pub mod secret;
 pub mod text;

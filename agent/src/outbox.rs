@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use bounds::Bounds;
+pub use gap::topic as gap_topic;
 pub use lane::{Lane, Outlet, Wanted};
 pub use store::row_bytes;
 

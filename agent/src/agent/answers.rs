@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::Agent;
 use super::control::{Asked, Question};
+use super::health::Health;
 use crate::books;
+use crate::destination::DestinationStatus;
 use crate::mill::{self, Mill};
 use crate::recorder::Recorded;
 
@@ -47,30 +49,39 @@ impl Agent {
     }
 
     fn health(&self) -> Value {
-        let destinations: serde_json::Map<String, Value> = self
-            .outputs
-            .status()
-            .map(|(name, status)| {
-                let told = json!({
-                    "connected": status.connected,
-                    "trouble": status.trouble,
-                    "stalled": status.stalled,
-                });
-                (name.to_owned(), told)
-            })
-            .collect();
+        let mut health = Health::of_threads(&self.heartbeats);
+        if !self.broker.connected {
+            health.ails("no connection to the broker that sensors publish to");
+        }
         let stalled = self.storage.is_stalled();
-        let well = self.broker.connected && !stalled && self.unbalanced == 0;
-        json!({
-            "well": well,
-            "broker": { "connected": self.broker.connected, "trouble": self.broker.trouble },
-            "destinations": destinations,
-            "disk_full": stalled,
-            "taking_in": !self.is_full(),
-            "unbalanced": self.unbalanced,
-            "commits": self.mill.lsns().0,
-            "durable": self.mill.lsns().1,
-            "journal_bytes": self.storage.journal_bytes(),
-        })
+        if stalled {
+            health.ails("the disk is full");
+        }
+        if self.unbalanced > 0 {
+            health.ails("a ledger does not balance");
+        }
+        let broker = json!({ "connected": self.broker.connected, "trouble": self.broker.trouble });
+        health.says("broker", broker);
+        health.says("destinations", self.destinations());
+        health.says("disk_full", stalled);
+        health.says("taking_in", !self.is_full());
+        health.says("unbalanced", self.unbalanced);
+        health.says("commits", self.mill.lsns().0);
+        health.says("durable", self.mill.lsns().1);
+        health.says("journal_bytes", self.storage.journal_bytes());
+        health.into_value()
+    }
+
+    /// How each destination does.
+    fn destinations(&self) -> Value {
+        let told = |(name, status): (&str, DestinationStatus)| {
+            let told = json!({
+                "connected": status.connected,
+                "trouble": status.trouble,
+                "stalled": status.stalled,
+            });
+            (name.to_owned(), told)
+        };
+        Value::Object(self.outputs.status().map(told).collect())
     }
 }

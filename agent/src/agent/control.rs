@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::Input;
+use super::health::Health;
 use super::wake::Waker;
+use crate::heartbeat::{Heartbeats, WORK_WITHIN};
 
 /// Name of the socket in the data directory.
 const NAME: &str = "control";
@@ -79,15 +81,15 @@ pub fn ask(data_dir: &Path, question: &Question) -> std::io::Result<Value> {
 }
 
 /// Answers questions until the process ends.
-pub(super) fn listen(data_dir: &Path, waker: &Waker) {
+pub(super) fn listen(data_dir: &Path, heartbeats: &Heartbeats, waker: &Waker) {
     let path = data_dir.join(NAME);
     // One that an earlier agent left; ours is the directory, or we would not be here.
     let _ = std::fs::remove_file(&path);
-    let waker = waker.clone();
+    let (waker, heartbeats) = (waker.clone(), heartbeats.clone());
     let started = bind(path).and_then(|listener| {
         std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || serve(&listener, &waker))
+            .spawn(move || serve(&listener, &heartbeats, &waker))
     });
     if let Err(error) = started {
         warn!("`tidemill inspect` and `dead-letters` will not work while this agent runs: {error}");
@@ -100,26 +102,45 @@ fn bind(path: PathBuf) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn serve(listener: &UnixListener, waker: &Waker) {
+fn serve(listener: &UnixListener, heartbeats: &Heartbeats, waker: &Waker) {
+    let pulse = heartbeats.pulse("control");
     for stream in listener.incoming().flatten() {
+        pulse.works(WORK_WITHIN);
         let _ = stream.set_read_timeout(Some(PATIENCE));
-        let _ = answer(stream, waker);
+        let _ = stream.set_write_timeout(Some(PATIENCE));
+        let _ = answer(stream, heartbeats, waker);
+        pulse.rests();
     }
 }
 
-fn answer(mut stream: UnixStream, waker: &Waker) -> std::io::Result<()> {
+fn answer(mut stream: UnixStream, heartbeats: &Heartbeats, waker: &Waker) -> std::io::Result<()> {
     let mut line = String::new();
     BufReader::new((&stream).take(QUESTION_BYTES_MAX)).read_line(&mut line)?;
     let answer = match serde_json::from_str(&line) {
         Ok(question) => {
             let (answer, answered) = sync_channel(1);
-            waker.send(Input::Asked(Asked { question, answer }));
-            let silence = json!({ "error": "the agent does not answer" });
-            answered.recv_timeout(PATIENCE).unwrap_or(silence)
+            let of_threads = matches!(question, Question::Health);
+            let asked = waker.try_send(Input::Asked(Asked { question, answer }));
+            match asked.then(|| answered.recv_timeout(PATIENCE)) {
+                Some(Ok(answer)) => answer,
+                // The other threads can be told of without the loop.
+                _ if of_threads => health_without_the_loop(heartbeats),
+                _ => json!({ "error": "the agent does not answer" }),
+            }
         }
         Err(error) => json!({ "error": error.to_string() }),
     };
     let mut text = answer.to_string();
     text.push('\n');
     stream.write_all(text.as_bytes())
+}
+
+/// Health where the loop does not answer, which is what ails then.
+fn health_without_the_loop(heartbeats: &Heartbeats) -> Value {
+    let mut health = Health::of_threads(heartbeats);
+    let seconds = PATIENCE.as_secs();
+    health.ails(&format!(
+        "the agent's loop has not answered for {seconds} s"
+    ));
+    health.into_value()
 }

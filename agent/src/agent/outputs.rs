@@ -17,6 +17,7 @@ use crate::destination::{
 };
 use crate::effects::LogLine;
 use crate::emission::LaneReport;
+use crate::heartbeat::Heartbeats;
 use crate::install::destination_names;
 use crate::mill::{DeadLetter, Output};
 
@@ -67,6 +68,7 @@ impl Outputs {
     pub(super) fn start(
         config: &Config,
         incarnation: &str,
+        heartbeats: &Heartbeats,
         waker: &Waker,
     ) -> Result<Self, std::io::Error> {
         let names: Vec<String> = destination_names(config)
@@ -77,12 +79,13 @@ impl Outputs {
         let traffic = Arc::new(Traffic::default());
         let (shared, known) = (Arc::clone(&traffic), names.clone());
         let waker = waker.clone();
-        let wake = waker.clone();
+        let heard = waker.clone();
         let hear = move |report| {
             hear(&report, &known, &shared);
-            wake.wake();
+            heard.wake();
         };
-        let destinations = destination::spawn(settings, hear, move || waker.wake())?;
+        let wake = move || waker.wake();
+        let destinations = destination::spawn_watched(settings, heartbeats, hear, wake)?;
         Ok(Self {
             batch: Vec::new(),
             destinations: Some(destinations),

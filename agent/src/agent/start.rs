@@ -11,6 +11,7 @@ use super::wake::Waker;
 use super::{Agent, AgentError, INBOX_MAX, Link, REPORTS_WAITING_MAX, Remote, control};
 use crate::clock::{Clock, EARLIEST_WALL_MS, boot_id};
 use crate::config::{Config, Endpoint};
+use crate::heartbeat::Heartbeats;
 use crate::image::Image;
 use crate::install::{destination_names, subscriptions};
 use crate::mill::{BoundRule, Deployment, Keeping, Mill};
@@ -67,18 +68,21 @@ impl Agent {
         let waker = Waker::new(sender);
         let controls = Remote::new(waker.clone());
         remote(controls.clone());
-        let storage = Storage::start(journal, ponds, &waker)?;
-        let outputs = Outputs::start(&config, &incarnation, &waker)?;
+        let heartbeats = Heartbeats::default();
+        let pulse = heartbeats.pulse("agent");
+        let storage = Storage::start(journal, ponds, &heartbeats, &waker)?;
+        let outputs = Outputs::start(&config, &incarnation, &heartbeats, &waker)?;
         let (reports_sender, reports) = sync_channel(REPORTS_WAITING_MAX);
+        let mut settings = source_settings(&config, &clock);
+        settings.heartbeats = heartbeats.clone();
         let source = start_source(
-            &config,
-            &clock,
+            settings,
             held.clone(),
             wanted.clone(),
             reports_sender,
             &waker,
         )?;
-        control::listen(&config.data_dir, &waker);
+        control::listen(&config.data_dir, &heartbeats, &waker);
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
         let mut interval_us = 0;
         let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)
@@ -103,6 +107,9 @@ impl Agent {
             held,
             wanted,
             broker: Link::default(),
+            heartbeats,
+            pulse,
+            said_stuck: Vec::new(),
             watchdog,
             fed_watchdog_mono_ms: 0,
             told_ledgers_mono_ms: 0,
@@ -185,18 +192,22 @@ fn held_by(mill: &Mill, config: &Config) -> Vec<Subscription> {
         .collect()
 }
 
+fn source_settings(config: &Config, clock: &Clock) -> source::SourceSettings {
+    let (broker, client_id) = (&config.broker, &config.gateway_id);
+    let mut settings = source::SourceSettings::of(broker, client_id, clock.clone());
+    settings.qos = config.intake.qos;
+    settings.coalesce = config.intake.coalesce;
+    settings.session_expiry = config.intake.session_expiry;
+    settings
+}
+
 fn start_source(
-    config: &Config,
-    clock: &Clock,
+    settings: source::SourceSettings,
     held: Vec<Subscription>,
     wanted: Vec<Subscription>,
     sender: SyncSender<source::SourceReport>,
     waker: &Waker,
 ) -> Result<source::SourceHandle, std::io::Error> {
-    let (broker, client_id) = (&config.broker, &config.gateway_id);
-    let mut settings = source::SourceSettings::of(broker, client_id, clock.clone());
-    settings.qos = config.intake.qos;
-    settings.coalesce = config.intake.coalesce;
     let end = SayEnd(waker.clone());
     source::spawn(settings, held, wanted, move |report| {
         let SayEnd(waker) = &end;

@@ -2,7 +2,7 @@
 //! one reads rows back. None of them ever waits for the loop, which they wake when they are done.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tracing::{debug, error, info};
 use super::AgentError;
 use super::wake::Waker;
 use crate::emission::{LaneId, Row};
+use crate::heartbeat::{CHECKPOINT_WITHIN, Heartbeats, Pulse, WORK_WITHIN};
 use crate::journal::{Appended, DirectoryDisk, Journal, JournalError, Reader, Writer, WriterState};
 use crate::mill::{Checkpoint, Input};
 use crate::outbox::Wanted;
@@ -55,13 +56,14 @@ impl Storage {
     pub(super) fn start(
         journal: Journal<DirectoryDisk>,
         ponds: Ponds,
+        heartbeats: &Heartbeats,
         waker: &Waker,
     ) -> Result<Self, AgentError> {
         let done = Done::default();
         let reader = journal.reader();
         let durable_lsn = journal.durable_lsn();
         let wake = waker.clone();
-        let writer = Writer::start(journal, move || wake.wake())?;
+        let writer = Writer::start(journal, heartbeats.pulse("journal"), move || wake.wake())?;
         let (pond_sender, checkpoints) = sync_channel(WAITING_MAX);
         let (read_sender, reads) = sync_channel(WAITING_MAX);
         let tell = |done: &Done| {
@@ -75,9 +77,10 @@ impl Storage {
         };
         let (tell_pond, tell_read) = (tell(&done), tell(&done));
         let spawn = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let (pond, readback) = (heartbeats.pulse("pond"), heartbeats.pulse("readback"));
         let threads = vec![
-            spawn("pond").spawn(move || write_ponds(ponds, &checkpoints, tell_pond))?,
-            spawn("readback").spawn(move || read_back(reader, &reads, tell_read))?,
+            spawn("pond").spawn(move || write_ponds(ponds, &checkpoints, &pond, tell_pond))?,
+            spawn("readback").spawn(move || read_back(reader, &reads, &readback, tell_read))?,
         ];
         Ok(Self {
             state: writer.state(),
@@ -191,8 +194,13 @@ impl Storage {
     }
 }
 
-fn write_ponds(mut ponds: Ponds, checkpoints: &Receiver<Checkpoint>, tell: impl Fn(Input)) {
-    while let Ok(checkpoint) = checkpoints.recv() {
+fn write_ponds(
+    mut ponds: Ponds,
+    checkpoints: &Receiver<Checkpoint>,
+    pulse: &Pulse,
+    tell: impl Fn(Input),
+) {
+    while let Ok(checkpoint) = next(checkpoints, pulse, CHECKPOINT_WITHIN) {
         let Checkpoint {
             pond,
             lsn,
@@ -217,8 +225,13 @@ fn write_ponds(mut ponds: Ponds, checkpoints: &Receiver<Checkpoint>, tell: impl 
     }
 }
 
-fn read_back(mut reader: Reader<DirectoryDisk>, reads: &Receiver<Read>, tell: impl Fn(Input)) {
-    while let Ok(read) = reads.recv() {
+fn read_back(
+    mut reader: Reader<DirectoryDisk>,
+    reads: &Receiver<Read>,
+    pulse: &Pulse,
+    tell: impl Fn(Input),
+) {
+    while let Ok(read) = next(reads, pulse, WORK_WITHIN) {
         let Read {
             lane,
             wanted,
@@ -237,6 +250,14 @@ fn read_back(mut reader: Reader<DirectoryDisk>, reads: &Receiver<Read>, tell: im
             }
         }
     }
+}
+
+/// Waits for the next piece of work, which is done within this time.
+fn next<T>(work: &Receiver<T>, pulse: &Pulse, within: Duration) -> Result<T, RecvError> {
+    pulse.rests();
+    let next = work.recv()?;
+    pulse.works(within);
+    Ok(next)
 }
 
 /// The rows of a lane that are wanted, with the commits that they stand in.

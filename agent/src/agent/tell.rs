@@ -2,7 +2,7 @@
 
 use tracing::{error, info, warn};
 
-use super::Agent;
+use super::{Agent, health};
 use crate::clock::{Now, Quality};
 
 /// How often both ledgers are checked.
@@ -21,6 +21,23 @@ impl Agent {
         self.mill.check_ledgers(&mut self.asked);
         self.carry_out(now);
         self.say_of_the_clock(now);
+        self.all_threads_turn();
+    }
+
+    /// Looks at the heartbeats; says which threads do not turn, when those are others than before.
+    pub(super) fn all_threads_turn(&mut self) -> bool {
+        let stuck = self.heartbeats.stuck();
+        let names: Vec<String> = stuck.iter().map(|(name, _)| name.clone()).collect();
+        if names != self.said_stuck {
+            for (name, state) in &stuck {
+                error!("thread {name} does not turn: {}", health::word(*state));
+            }
+            if stuck.is_empty() {
+                info!("all threads turn again");
+            }
+            self.said_stuck = names;
+        }
+        stuck.is_empty()
     }
 
     /// Says how far the clock can be believed, when that changes.

@@ -30,9 +30,10 @@ impl Waker {
         }
     }
 
-    /// Sends the loop something; waits while the inbox is full.
-    pub(super) fn send(&self, input: Input) {
-        let _ = self.inbox.send(input);
+    /// Sends the loop something; tells whether there was room. Few send, one at a time: an inbox that
+    /// is full is one that the loop does not look into.
+    pub(super) fn try_send(&self, input: Input) -> bool {
+        self.inbox.try_send(input).is_ok()
     }
 
     /// The loop is about to look around: from now on it has to be woken again.

@@ -1,10 +1,13 @@
-//! `tidemill check`: reads everything that `run` would read, and says what is wrong.
+//! `tidemill check`: reads everything that `run` would read, says what is wrong, and which topics the
+//! access lists of brokers have to allow.
+
+mod access;
 
 use std::io::Write as _;
 
 use super::{ConfigOption, Failure};
 use crate::agent::check_destinations;
-use crate::config::Config;
+use crate::config::{Config, Endpoint, LOCAL};
 use crate::install::install_all;
 use crate::recovery::{self, RecoveryError};
 
@@ -27,14 +30,16 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     for warning in &config.warnings {
         writeln!(out, "warning: {warning}")?;
     }
-    let broker = &config.broker;
-    writeln!(
-        out,
-        "gateway {}: listens to {}:{}",
-        config.gateway_id, broker.host, broker.port
-    )?;
+    let (broker, gateway) = (&config.broker, &config.gateway_id);
+    let (host, port) = (&broker.host, broker.port);
+    writeln!(out, "gateway {gateway}: listens to {host}:{port}")?;
+    access::subscribes(gateway, &rules, &mut out)?;
+    access::publishes(gateway, LOCAL, &rules, &mut out)?;
     for (name, destination) in &config.destinations {
         writeln!(out, "destination {name}: {}", destination.endpoint)?;
+        if matches!(destination.endpoint, Endpoint::Mqtt(_)) {
+            access::publishes(gateway, name, &rules, &mut out)?;
+        }
     }
     if rules.is_empty() {
         writeln!(

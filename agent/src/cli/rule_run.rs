@@ -144,8 +144,8 @@ fn again(options: &Options) -> String {
     command
 }
 
-/// A name that no other client has, short enough for every broker.
+/// A name that no other client has: no gateway's id has a colon. Short enough for every broker.
 fn client_id() -> String {
     let random = RandomState::new().hash_one(std::process::id());
-    format!("tidemill-run-{:08x}", random as u32)
+    format!("tidemill:run-{:08x}", random as u32)
 }

@@ -1,5 +1,6 @@
 //! How to reach a broker, and how events are taken from the one that sensors publish to.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ const PACKET_BYTES_MAX: u32 = 1 << 20;
 
 /// How many messages may be unacknowledged, where nothing is said.
 const IN_FLIGHT: u16 = 100;
+
+/// How long a broker keeps the session, in milliseconds, where nothing is said: a week.
+const SESSION_EXPIRY: u64 = 7 * DAY_MS;
+const SESSION_EXPIRY_MS: RangeInclusive<u64> = 60_000..=3_650 * DAY_MS;
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// How to reach a broker.
 #[derive(Debug, Clone)]
@@ -56,6 +62,8 @@ pub struct Intake {
     pub commit_events: usize,
     /// Where an event's own identity stands.
     pub event_id: EventIdSource,
+    /// How long the broker is asked to keep the session while the agent is away; MQTT 5 only.
+    pub session_expiry: Duration,
 }
 
 /// Where an event's own identity stands, by which it is known when a broker sends it twice.
@@ -102,6 +110,7 @@ pub(super) struct BrokerTable {
     commit_interval: Option<Spanned<String>>,
     commit_events: Option<Spanned<usize>>,
     event_id: Option<Spanned<String>>,
+    session_expiry: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) outbox: OutboxTable,
 }
@@ -178,6 +187,15 @@ impl BrokerTable {
         let late = "is at most 1s: events wait that long";
         let coalesce = table.duration("coalesce", self.coalesce.as_ref(), 0..=1_000, 5, late)?;
         let late = "is at most 10s: sensors wait that long for their acknowledgements";
+        let short = "lies between 1m and 3650d: what sensors publish while the agent is away is lost after it";
+        let expiry = self.session_expiry.as_ref();
+        let session_expiry = table.duration(
+            "session_expiry",
+            expiry,
+            SESSION_EXPIRY_MS,
+            SESSION_EXPIRY,
+            short,
+        )?;
         let interval = self.commit_interval.as_ref();
         let events = self.commit_events.as_ref();
         Ok(Intake {
@@ -190,6 +208,7 @@ impl BrokerTable {
                 Some(text) => event_id(text.get_ref())
                     .map_err(|why| table.error("event_id", text, format!(": {why}")))?,
             },
+            session_expiry,
         })
     }
 }

@@ -27,9 +27,14 @@ pub fn configured(config: &Config, incarnation: &str) -> Vec<Settings> {
     std::iter::once(local.into()).chain(others).collect()
 }
 
-/// Client ids: the gateway's id for taking in, `<id>-<destination>` for sending.
+/// The client id of a destination's connection. No gateway's id has a colon, so no connection that sends
+/// can end the session in which another gateway takes in.
+pub fn client_id(gateway: &str, destination: &str) -> String {
+    format!("{gateway}:{destination}")
+}
+
 fn mqtt(name: &str, broker: &Broker, identity: &Identity) -> DestinationSettings {
-    let client_id = format!("{}-{name}", identity.gateway);
+    let client_id = client_id(&identity.gateway, name);
     let mut settings = DestinationSettings::new(name, &broker.host, broker.port, &client_id);
     settings.username.clone_from(&broker.username);
     settings.password.clone_from(&broker.password);
@@ -41,4 +46,21 @@ fn mqtt(name: &str, broker: &Broker, identity: &Identity) -> DestinationSettings
     settings.envelope = broker.envelope;
     settings.identity = identity.clone();
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Source;
+
+    #[test]
+    fn the_client_id_of_a_destination_is_no_gateways_id() {
+        let id = client_id("gw", "cloud");
+        let source = Source {
+            path: "agent.toml".into(),
+            text: format!("[gateway]\nid = {id:?}\n[broker]\nurl = \"mqtt://h\"\n"),
+        };
+        let error = Config::parse(&source, []).unwrap_err().to_string();
+        assert!(error.contains("gateway.id has"), "{error}");
+    }
 }

@@ -16,6 +16,7 @@ use super::disk::Disk;
 use super::error::JournalError;
 use super::latency::Latencies;
 use super::{Journal, Reader};
+use crate::heartbeat::{Pulse, WORK_WITHIN};
 
 /// Records that may wait for the thread; beyond that, [`Writer::append`] gives them back.
 const RECORDS_MAX: usize = 64;
@@ -123,12 +124,16 @@ where
     D: Disk + Send + 'static,
     D::File: Send,
 {
-    /// Starts the thread. `wake` is called, there, whenever the state says something new; it must not
-    /// wait for anything.
+    /// Starts the thread, which `pulse` is the heartbeat of. `wake` is called, there, whenever the state
+    /// says something new; it must not wait for anything.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(journal: Journal<D>, wake: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+    pub fn start(
+        journal: Journal<D>,
+        pulse: Pulse,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let (commands, receiver) = sync_channel(RECORDS_MAX);
         let state = Arc::new(WriterState::default());
         let reader = journal.reader();
@@ -140,6 +145,7 @@ where
             written: Vec::new(),
             said: None,
             spare_failed: None,
+            pulse,
             wake: Arc::new(wake),
         };
         thread.publish();
@@ -229,6 +235,7 @@ struct WriterThread<D: Disk> {
     said: Option<Instant>,
     /// When it last failed to make a segment ahead.
     spare_failed: Option<Instant>,
+    pulse: Pulse,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -288,11 +295,14 @@ impl<D: Disk> WriterThread<D> {
     /// more. While there is no room nothing is taken: the channel fills, and its sender notices.
     fn take(&mut self) -> bool {
         if !self.pending.is_empty() {
+            self.pulse.works(WORK_WITHIN);
             return true;
         }
+        self.pulse.rests();
         let Ok(first) = self.receiver.recv() else {
             return false;
         };
+        self.pulse.works(WORK_WITHIN);
         let waiting = std::iter::once(first).chain(self.receiver.try_iter());
         // A sender that is quick must not keep the sync waiting for ever.
         for command in waiting.take(RECORDS_MAX) {

@@ -28,8 +28,13 @@ struct Named<T> {
     gap: Gap,
 }
 
-/// How the topic of gap records ends.
+/// How the topic of gap records ends; in a build before it was `tidemill/v1/<gateway>/gap`.
 const LEVEL: &str = "/gap";
+
+/// The topic of a gateway's gap records.
+pub fn topic(gateway: &str) -> String {
+    format!("tidemill/v1/gateway/{gateway}{LEVEL}")
+}
 
 impl Gap {
     /// Both together.
@@ -50,7 +55,7 @@ impl Gap {
         Some(Row {
             seq: 0,
             rule: "".into(),
-            topic: Topic::new(&format!("tidemill/v1/{gateway}{LEVEL}")).ok()?,
+            topic: Topic::new(&topic(gateway)).ok()?,
             payload: serde_json::to_vec(&told).ok()?.into(),
             at_ms,
             qos: 1,
@@ -84,9 +89,11 @@ mod tests {
         let text = r#"{"gap":{"lane":"cloud/high","from":3,"to":9,"count":5}}"#;
         assert_eq!(
             (&*row.payload, row.topic.as_str()),
-            (text.as_bytes(), "tidemill/v1/gw/gap")
+            (text.as_bytes(), "tidemill/v1/gateway/gw/gap")
         );
         assert_eq!(Gap::of(&row), Some(gap));
+        row.topic = Topic::new("tidemill/v1/gw/gap").unwrap();
+        assert_eq!(Gap::of(&row), Some(gap), "written by the build before");
         row.rule = "a-rule".into();
         assert_eq!(Gap::of(&row), None);
     }

@@ -149,7 +149,7 @@ fn the_oldest_make_room_and_one_gap_record_says_which() {
         &*gap.payload,
         br#"{"gap":{"lane":"cloud/normal","from":1,"to":7,"count":7}}"#
     );
-    assert_eq!(gap.topic.as_str(), "tidemill/v1/gw/gap");
+    assert_eq!(gap.topic.as_str(), "tidemill/v1/gateway/gw/gap");
     assert!(lane.balances());
     bench.restart();
 }

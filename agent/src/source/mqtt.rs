@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Broker;
 use crate::event::Event;
+use crate::heartbeat::{Heartbeats, WORK_WITHIN};
 use crate::secret::Secret;
 use crate::tls::TlsFiles;
 use crate::topic::{Topic, TopicFilter};
@@ -90,6 +91,8 @@ pub struct SourceSettings {
     pub receive_buffer_bytes: Option<u32>,
     /// Tells the time of arrival.
     pub clock: Clock,
+    /// Where the thread's heartbeat is heard.
+    pub heartbeats: Heartbeats,
 }
 
 impl SourceSettings {
@@ -113,6 +116,7 @@ impl SourceSettings {
             session_expiry: Duration::from_secs(7 * 24 * 3_600),
             receive_buffer_bytes: None,
             clock,
+            heartbeats: Heartbeats::default(),
         }
     }
 
@@ -326,11 +330,14 @@ pub fn spawn(
         stop: false,
     });
     let waiting = Arc::<Waiting>::default();
-    let intake = intake::Intake::new(settings, held, (receiver, Arc::clone(&waiting)), report);
+    let pulse = Arc::new(settings.heartbeats.pulse("mqtt-in"));
+    let commands = (receiver, Arc::clone(&waiting));
+    let intake = intake::Intake::new(settings, held, commands, Arc::clone(&pulse), report);
+    // The budget of cooperative scheduling would cut a drain short; nobody shares this thread.
+    let all = tokio::task::unconstrained(pulse.watch(WORK_WITHIN, intake.run()));
     let thread = std::thread::Builder::new()
         .name("mqtt-in".to_owned())
-        // The budget of cooperative scheduling would cut a drain short; nobody shares this thread.
-        .spawn(move || runtime.block_on(tokio::task::unconstrained(intake.run())))?;
+        .spawn(move || runtime.block_on(all))?;
     let control = SourceControl { wishes, waiting };
     Ok(SourceHandle { control, thread })
 }

@@ -6,7 +6,16 @@ use std::path::{Path, PathBuf};
 
 const FLOORS: &[&[&str]] = &[
     &[
-        "backoff", "clock", "event", "sabotage", "secret", "text", "topic", "value", "zone",
+        "backoff",
+        "clock",
+        "event",
+        "heartbeat",
+        "sabotage",
+        "secret",
+        "text",
+        "topic",
+        "value",
+        "zone",
     ],
     &[
         "config", "effects", "emission", "frame", "ledger", "limits", "record", "schedule",

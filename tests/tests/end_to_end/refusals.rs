@@ -38,7 +38,8 @@ fn a_gateway_in_order_is_described() {
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert_eq!(checked.err, "");
     for text in [
-        "gateway gw: listens to 127.0.0.1:1\n",
+        "gateway gw: listens to 127.0.0.1:1\n  gw subscribes to sensors/+/env\n  \
+         gw:local publishes to out/+, tidemill/v1/gateway/gw/gap\n",
         "rule rule version 1: ",
         "all is well\n",
     ] {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
+use crate::heartbeat::Heartbeats;
 use crate::journal::{Appended, Writer, WriterState};
 
 /// A thread over `disk`, and a channel that hears every wake-up.
 fn writer(disk: &ModelDisk) -> (Writer<ModelDisk>, Arc<WriterState>, Receiver<()>) {
     let (journal, _) = open(disk, 1, 0).unwrap();
     let (sender, woken) = sync_channel(1);
-    let writer = Writer::start(journal, move || {
+    let writer = Writer::start(journal, Heartbeats::default().pulse("journal"), move || {
         let _ = sender.try_send(());
     })
     .unwrap();

@@ -163,6 +163,7 @@ impl Connection {
                     };
                 }
             }
+            // No ping is sent before the answer: the time for that is bounded by itself.
             self.turn(true).await?;
         }
     }
@@ -180,6 +181,8 @@ impl Connection {
             self.outgoing.clear();
             self.unflushed = false;
         } else if self.ping_due.as_mut().poll(context).is_ready() {
+            // Moved on here, so that no caller that does not ping is told the same again at once.
+            self.rest_until_ping();
             return Poll::Ready(Ok(Turn::PingDue));
         }
         let read = match reads {
@@ -322,7 +325,6 @@ impl Connection {
         if std::mem::replace(&mut self.silent, true) {
             return Err(Trouble::Silent);
         }
-        self.rest_until_ping();
         self.ping()
     }
 

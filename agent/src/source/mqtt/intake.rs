@@ -25,6 +25,7 @@ use super::topics::Topics;
 use super::trouble::Trouble;
 use super::waiting::Waiting;
 use super::{Flow, SourceReport, SourceSettings, Wishes};
+use crate::heartbeat::{Pulse, WORK_WITHIN};
 use crate::tls::Watch;
 
 /// A batch this large of QoS 1 messages may be all that the broker sends before it wants
@@ -37,6 +38,12 @@ const ACKNOWLEDGEMENTS_AT_ONCE: usize = 4_096;
 
 /// So many packets are taken from the connection at once.
 const HEARD_AT_ONCE: usize = 16;
+
+/// After so long without a pause the loop lets the runtime look at its timers and at the socket.
+const YIELD_EVERY: Duration = Duration::from_millis(20);
+
+/// So often the socket is read before the loop looks at everything else: it may bring no event at all.
+const READS_AT_ONCE: usize = 256;
 
 /// How long saying good-bye may take.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
@@ -65,6 +72,9 @@ pub(super) struct Intake<R> {
     renew_by: Option<Instant>,
     /// The good-bye is said: what the broker still sends, it will send again.
     leaving: bool,
+    /// When the runtime last looked at its timers, at the earliest.
+    yielded: Instant,
+    pulse: Arc<Pulse>,
 }
 
 /// How a connection ended.
@@ -86,6 +96,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         settings: SourceSettings,
         held: Vec<super::Subscription>,
         (wishes, waiting): (watch::Receiver<Wishes>, Arc<Waiting>),
+        pulse: Arc<Pulse>,
         report: R,
     ) -> Self {
         Self {
@@ -105,12 +116,15 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             watch: Watch::new(None),
             renew_by: None,
             leaving: false,
+            yielded: Instant::now(),
+            pulse,
             settings,
         }
     }
 
     pub(super) async fn run(mut self) {
         loop {
+            self.turns(WORK_WITHIN);
             let peer = self.settings.peer();
             self.watch = Watch::new(self.settings.tls.clone());
             let end = self.connect(&peer).await;
@@ -173,12 +187,30 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             // The whole thread rests: nothing else lives here, and nothing may wake it.
             std::thread::sleep(self.settings.coalesce);
         }
+        self.yield_now_and_then().await;
         self.wait(connection).await
+    }
+
+    /// The loop will turn again within this time, whatever happens.
+    pub(super) fn turns(&self, within: Duration) {
+        self.pulse.turns(within);
+    }
+
+    /// Nothing makes this task pause while the socket always has something to read, and a runtime whose
+    /// task does not pause never looks at its timers: no ping would leave, and no stop be in time.
+    async fn yield_now_and_then(&mut self) {
+        if self.yielded.elapsed() >= YIELD_EVERY {
+            tokio::task::yield_now().await;
+            self.yielded = Instant::now();
+        }
     }
 
     /// Reads until there is nothing more, or the batch is full; returns whether there was nothing.
     async fn drain(&mut self, connection: &mut Connection) -> Result<bool, End> {
-        while self.reports.is_empty() && !self.reports.batch_is_full() {
+        for _ in 0..READS_AT_ONCE {
+            if !self.reports.is_empty() || self.reports.batch_is_full() {
+                return Ok(false);
+            }
             let turn = once(pin!(connection.turn(true))).await;
             match turn {
                 None => return Ok(true),
@@ -194,6 +226,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     async fn hand_on(&mut self, connection: &mut Connection) -> Result<(), End> {
         let mut stall = Stall::default();
         loop {
+            self.turns(WORK_WITHIN);
             match self.reports.offer() {
                 Offer::Taken => return Ok(()),
                 Offer::Gone => return Err(End::Stopped),
@@ -213,6 +246,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     /// Waits until something was read.
     async fn wait(&mut self, connection: &mut Connection) -> Result<(), End> {
         loop {
+            // Once a ping is due the loop turns, whatever the broker does.
+            self.turns(self.settings.keep_alive.saturating_add(WORK_WITHIN));
             self.acknowledge(connection)?;
             let stop_by = self.stop_by;
             let renewal = self.renew_by.or(self.watch.next_look());

@@ -178,6 +178,41 @@ fn a_broker_that_answers_nothing_any_more_is_given_up() {
 }
 
 #[test]
+fn a_silent_broker_does_not_pin_the_intake() {
+    for protocol in BOTH {
+        // The kernel takes connections for it.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut settings = settings(port, protocol);
+        // Due before, and at the same moment as, the time for connecting is up.
+        settings.keep_alive = Duration::from_secs(1);
+        let source = Source::with(settings, &[], &[], 1_000);
+        let reason = source.until_disconnected();
+        assert!(reason.contains("does not answer"), "{reason}");
+        source.stop();
+    }
+}
+
+#[test]
+fn a_broker_that_never_pauses_does_not_hold_up_pings_and_the_stop() {
+    let script = Script::new(Protocol::V311);
+    let mut settings = settings(script.port(), Protocol::V311);
+    settings.keep_alive = Duration::from_secs(1);
+    let source = Source::with(settings, &[], &[], 1_000);
+    let mut line = script.accept(true);
+    // Answers that nobody asked for: no event comes of them.
+    let mut flooding = line.another();
+    let flood = std::thread::spawn(move || {
+        let answers = [0xd0_u8, 0].repeat(32 << 10);
+        while flooding.write_all(&answers).is_ok() {}
+    });
+    assert_eq!(line.read().0, 0xc0, "a ping");
+    source.stop();
+    drop(line);
+    flood.join().unwrap();
+}
+
+#[test]
 fn messages_are_life_enough_where_the_answer_to_a_ping_waits_behind_them() {
     let script = Script::new(Protocol::V311);
     let mut settings = settings(script.port(), Protocol::V311);

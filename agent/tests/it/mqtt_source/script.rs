@@ -51,6 +51,11 @@ impl Script {
 }
 
 impl Line {
+    /// Writes to the same connection from elsewhere.
+    pub(crate) fn another(&self) -> TcpStream {
+        self.stream.try_clone().unwrap()
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }

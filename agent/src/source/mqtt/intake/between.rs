@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::{End, Intake, STOP_WITHIN};
+use crate::heartbeat::WORK_WITHIN;
 use crate::source::mqtt::connection::{Accepted, Connection};
 use crate::source::mqtt::link::Version;
 use crate::source::mqtt::reconnect::Lost;
@@ -59,6 +60,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     pub(super) async fn deliver(&mut self) -> Option<()> {
         let mut stall = Stall::default();
         loop {
+            self.turns(WORK_WITHIN);
             match self.reports.offer() {
                 Offer::Taken => return Some(()),
                 Offer::Gone => return None,

@@ -1,0 +1,41 @@
+//! The topics that an agent needs at its brokers, for those who write their access lists.
+
+use std::collections::BTreeSet;
+use std::io::{Result, Write};
+
+use crate::destination::client_id;
+use crate::mill::BoundRule;
+use crate::outbox::gap_topic;
+
+/// What rules listen to.
+pub(super) fn subscribes(gateway: &str, rules: &[BoundRule], out: &mut impl Write) -> Result<()> {
+    let filters = rules.iter().flat_map(|bound| &bound.rule().triggers.mqtt);
+    let filters: BTreeSet<_> = filters.map(ToString::to_string).collect();
+    list(gateway, "subscribes to", filters, out)
+}
+
+/// What rules send to a destination, and the gap records that go there after a long outage.
+pub(super) fn publishes(
+    gateway: &str,
+    destination: &str,
+    rules: &[BoundRule],
+    out: &mut impl Write,
+) -> Result<()> {
+    let ports = rules.iter().flat_map(|bound| bound.rule().ports.values());
+    let ports = ports.filter(|port| port.value.to == destination);
+    let filters = ports.filter_map(|port| port.value.topic.as_filter());
+    let mut topics: BTreeSet<_> = filters.map(|filter| filter.to_string()).collect();
+    if !topics.is_empty() {
+        topics.insert(gap_topic(gateway));
+    }
+    let client_id = client_id(gateway, destination);
+    list(&client_id, "publishes to", topics, out)
+}
+
+fn list(client_id: &str, does: &str, topics: BTreeSet<String>, out: &mut impl Write) -> Result<()> {
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let topics: Vec<_> = topics.into_iter().collect();
+    writeln!(out, "  {client_id} {does} {}", topics.join(", "))
+}
