@@ -8,10 +8,10 @@ use crate::mqtt_source::{PATIENCE, Source, payloads};
 #[test]
 fn source_and_destination_meet_at_the_embedded_broker() {
     let port = tidemill::demo::broker::start(None).unwrap().port();
-    // It speaks 3.1.1 only, which the source finds out.
-    let source = Source::start(port, Protocol::Auto, &[], &[(1, "out")]);
+    // It speaks 3.1.1 only, and does not say so.
+    let source = Source::start(port, Protocol::V311, &[], &[(1, "out")]);
     source.until_held(1);
-    let destinations = Destinations::start(vec![upstream(port, Protocol::Auto)]);
+    let destinations = Destinations::start(vec![upstream(port, Protocol::V311)]);
     destinations.handle.send(numbered(0..500, 1));
     let events = source.events_until("499");
     let expected: Vec<_> = (0..499).map(|number: u32| number.to_string()).collect();

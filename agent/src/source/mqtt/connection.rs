@@ -158,7 +158,9 @@ impl Connection {
                 if self.incoming.len() >= frame.length() {
                     let packet = self.incoming.split_to(frame.length());
                     return match self.version {
-                        Version::V5 => v5::accepted(packet),
+                        // A broker of 3.1.1 refuses in its own words, which are shorter.
+                        Version::V5 if frame.rest > 2 => v5::accepted(packet),
+                        Version::V5 => v311::accepted(packet),
                         Version::V311 => v311::accepted(packet),
                     };
                 }

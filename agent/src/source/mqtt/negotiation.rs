@@ -1,20 +1,27 @@
-//! Which version of MQTT to try next. Pure.
+//! The version of MQTT to try next. Pure.
+//!
+//! Only a broker's own word lowers it, and only for the connection that follows: a broker that restarts
+//! closes connections, or is silent, as one does that does not know a version. A session that went on in
+//! another version by mistake would bring messages without the properties that they were known by.
 
 use super::link::Version;
 use super::trouble::Trouble;
 
 pub use crate::config::Protocol;
 
-/// A broker that does not know a version may just close the connection. So does one that restarts:
-/// only so many closed connections in a row are taken for an answer.
-const HINTS_MAX: u32 = 2;
+/// After so many connections in a row that ended without a word, the version may be why.
+const HINT_AFTER: u32 = 3;
 
-/// Remembers what worked and what did not.
+/// Remembers what the broker said of versions.
 #[derive(Debug)]
 pub(crate) struct Negotiation {
+    /// Tried first with each connection.
+    preferred: Version,
     version: Version,
+    /// The configuration leaves no choice.
     fixed: bool,
-    hints: u32,
+    /// Connections in a row that ended before the broker had said a word.
+    wordless: u32,
 }
 
 impl Negotiation {
@@ -26,48 +33,60 @@ impl Negotiation {
             Protocol::V311 => (Version::V311, true),
         };
         Self {
+            preferred: version,
             version,
             fixed,
-            hints: 0,
+            wordless: 0,
         }
     }
 
-    /// The version to connect with.
+    /// The version to connect with, or that the broker took.
     pub(crate) fn version(&self) -> Version {
         self.version
     }
 
-    /// The broker took the connection: this version is kept from now on.
+    /// The broker took the connection in this version.
     pub(crate) fn accepted(&mut self) {
-        self.fixed = true;
+        self.wordless = 0;
+    }
+
+    /// A connection that the broker had taken is gone.
+    pub(crate) fn ended(&mut self) {
+        self.version = self.preferred;
     }
 
     /// The broker did not get as far as taking the connection. Returns whether the other version is
     /// to be tried now.
     pub(crate) fn failed(&mut self, trouble: &Trouble) -> bool {
-        if self.fixed {
-            return false;
-        }
-        if *trouble == Trouble::VersionRefused {
-            self.hints = HINTS_MAX;
-        } else if trouble.may_be_version() {
-            self.hints += 1;
-        }
-        let switch = self.hints >= HINTS_MAX;
-        if switch {
-            self.hints = 0;
-            self.version = match self.version {
-                Version::V5 => Version::V311,
-                Version::V311 => Version::V5,
-            };
-        }
-        switch
+        self.wordless = match trouble.may_be_version() {
+            true => self.wordless.saturating_add(1),
+            false => 0,
+        };
+        let refused = !self.fixed && *trouble == Trouble::VersionRefused;
+        let other = refused && self.version == self.preferred;
+        self.version = match (other, self.preferred) {
+            (false, preferred) => preferred,
+            (true, Version::V5) => Version::V311,
+            (true, Version::V311) => Version::V5,
+        };
+        other
+    }
+
+    /// Whether it is worth saying that the broker may not know MQTT 5, and does not say so.
+    pub(crate) fn may_be_version(&self) -> bool {
+        self.version == Version::V5 && self.wordless >= HINT_AFTER
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use Trouble::{Closed, Credentials, Silent, VersionRefused};
+
     use super::*;
+
+    fn away() -> Trouble {
+        Trouble::Unreachable("connection refused".to_owned())
+    }
 
     fn check(protocol: Protocol, troubles: &[Trouble], expected: Version) {
         let mut negotiation = Negotiation::new(protocol, Version::V5);
@@ -78,29 +97,49 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_silence_lead_to_the_other_version() {
-        use Trouble::{Closed, Credentials, VersionRefused};
-        let away = || Trouble::Unreachable("connection refused".to_owned());
+    fn only_the_brokers_word_lowers_the_version() {
         check(Protocol::Auto, &[], Version::V5);
         check(Protocol::Auto, &[VersionRefused], Version::V311);
-        check(Protocol::Auto, &[Closed], Version::V5);
-        check(Protocol::Auto, &[Closed, Closed], Version::V311);
-        check(
-            Protocol::Auto,
-            &[Closed, Closed, Closed, Closed],
-            Version::V5,
-        );
+        check(Protocol::Auto, &[Closed, Closed, Closed], Version::V5);
+        check(Protocol::Auto, &[Silent, Silent, Silent], Version::V5);
+        check(Protocol::Auto, &[Closed, VersionRefused], Version::V311);
         check(Protocol::Auto, &[away(), away(), away()], Version::V5);
         check(Protocol::Auto, &[Credentials, Credentials], Version::V5);
         check(Protocol::V5, &[VersionRefused, VersionRefused], Version::V5);
-        check(Protocol::V311, &[Closed, Closed], Version::V311);
+        check(Protocol::V311, &[Closed, VersionRefused], Version::V311);
     }
 
     #[test]
-    fn what_worked_is_kept() {
+    fn the_next_connection_asks_for_5_again() {
         let mut negotiation = Negotiation::new(Protocol::Auto, Version::V5);
+        assert!(negotiation.failed(&VersionRefused), "now");
         negotiation.accepted();
-        assert!(!negotiation.failed(&Trouble::VersionRefused));
+        assert_eq!(negotiation.version(), Version::V311);
+        negotiation.ended();
         assert_eq!(negotiation.version(), Version::V5);
+        // The lower version failed too: for another reason, or for the same.
+        for trouble in [Closed, VersionRefused] {
+            assert!(negotiation.failed(&VersionRefused));
+            assert!(!negotiation.failed(&trouble), "that would be a tight loop");
+            assert_eq!(negotiation.version(), Version::V5);
+        }
+    }
+
+    #[test]
+    fn a_broker_that_only_hangs_up_is_a_reason_to_speak_of_versions() {
+        let mut negotiation = Negotiation::new(Protocol::Auto, Version::V5);
+        let mut said = |trouble| {
+            negotiation.failed(&trouble);
+            negotiation.may_be_version()
+        };
+        assert!(!said(Closed) && !said(Silent) && said(Closed));
+        assert!(!said(away()) && !said(Closed));
+        negotiation.accepted();
+        assert!(!negotiation.may_be_version());
+        let mut old = Negotiation::new(Protocol::V311, Version::V5);
+        for _ in 0..9 {
+            old.failed(&Closed);
+        }
+        assert!(!old.may_be_version());
     }
 }

@@ -57,13 +57,18 @@ impl Reconnect {
     /// The connection was ended by us, to be made again at once.
     pub(crate) fn renewed(&mut self) {
         self.connected_since = None;
+        self.negotiation.ended();
     }
 
     /// The connection ended, or never came to be. `at_once`: its owner knows a remedy.
     pub(crate) fn lost(&mut self, trouble: &Trouble, at_once: bool) -> Lost {
         let mut at_once = at_once;
         let mut reason = trouble.to_string();
-        match self.connected_since.take() {
+        let connected_since = self.connected_since.take();
+        if connected_since.is_some() {
+            self.negotiation.ended();
+        }
+        match connected_since {
             None => at_once |= self.negotiation.failed(trouble),
             Some(since) if since.elapsed() >= DELAY_MAX => {
                 self.backoff.reset();
@@ -73,6 +78,12 @@ impl Reconnect {
         }
         if *trouble == Trouble::Closed && self.short_connections >= SHORT_CONNECTIONS_MAX {
             reason.push_str("; if this goes on, another client may be using the same client id");
+        }
+        if self.negotiation.may_be_version() {
+            reason.push_str(
+                "; a broker that knows MQTT 3.1.1 only may do that without a word: \
+                 put protocol = \"3.1.1\" if this is one",
+            );
         }
         let retry_in = match at_once {
             true => Duration::ZERO,

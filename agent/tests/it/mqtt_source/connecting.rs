@@ -60,22 +60,34 @@ fn a_broker_that_names_the_reason_of_a_takeover_is_quoted() {
 }
 
 #[test]
-fn a_broker_that_only_speaks_3_1_1_is_met() {
+fn a_broker_that_only_speaks_3_1_1_is_met_and_asked_for_5_the_next_time() {
     let taken: Answers = vec![&[0x20, 2, 0, 0]];
-    let scripts: [Vec<Answers>; 2] = [
-        // It refuses the version in the words of 3.1.1, or hangs up.
-        vec![
-            vec![&[0x20, 2, 0, 1]],
-            vec![&[0x20, 2, 0, 1]],
-            taken.clone(),
-        ],
-        vec![vec![], vec![], taken],
-    ];
-    for script in scripts {
+    // It refuses the version in the words of 3.1.1, or in those of 5.
+    for refused in [&[0x20, 2, 0, 1][..], &[0x20, 3, 0, 0x84, 0]] {
+        let script = vec![vec![refused], taken.clone(), vec![refused], taken.clone()];
         let source = Source::start(scripted(script), Protocol::Auto, &[], &[]);
+        assert_eq!(source.until_connected(), (Version::V311, false));
         assert_eq!(source.until_connected(), (Version::V311, false));
         source.stop();
     }
+}
+
+#[test]
+fn a_broker_that_hangs_up_is_not_taken_for_an_old_one() {
+    let taken: Answers = vec![&[0x20, 3, 0, 0, 0]];
+    let script = vec![vec![], vec![], vec![], vec![], taken];
+    let source = Source::start(scripted(script), Protocol::Auto, &[], &[]);
+    let mut hinted = false;
+    let version = source.until(|report| match report {
+        SourceReport::Disconnected { reason, .. } => {
+            hinted |= reason.contains("protocol = \"3.1.1\"");
+            None
+        }
+        SourceReport::Connected { protocol, .. } => Some(protocol),
+        _ => None,
+    });
+    assert_eq!((version, hinted), (Version::V5, true));
+    source.stop();
 }
 
 /// What a scripted broker writes on one connection before it closes it.
