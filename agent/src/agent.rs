@@ -288,9 +288,9 @@ impl Agent {
             }
             Report::Connected {
                 epoch,
+                protocol,
                 session_present,
                 window,
-                ..
             } => {
                 self.broker = Link {
                     connected: true,
@@ -298,6 +298,7 @@ impl Agent {
                 };
                 self.turn(mill::Input::Connected {
                     epoch,
+                    protocol,
                     session_present,
                     window,
                 });

@@ -1,6 +1,8 @@
 //! An event: a fact received, never changed afterwards. Knows nothing of where it came from beyond
 //! what a function or the router may ask for.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::topic::Topic;
@@ -35,8 +37,36 @@ pub struct Delivery {
     pub packet: u16,
     /// The broker may have sent it before.
     pub dup: bool,
-    /// Hash of topic, payload and user properties: packet identifiers are used again.
+    /// What it says, as hashes: packet identifiers are used again.
+    pub fingerprint: Fingerprint,
+}
+
+/// What a message is known by besides its packet identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fingerprint {
+    /// Hash of topic, payload and user properties, and of the subscriptions that a copy names.
     pub hash: u128,
+    /// Hash of topic and payload alone: all that is left of a message that is sent again over
+    /// another version of MQTT.
+    pub content: u64,
+}
+
+/// A version of MQTT, decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// MQTT 5.
+    V5,
+    /// MQTT 3.1.1.
+    V311,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V5 => "MQTT 5",
+            Self::V311 => "MQTT 3.1.1",
+        })
+    }
 }
 
 /// Why a message is no event for any rule.

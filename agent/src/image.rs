@@ -119,12 +119,7 @@ impl Image {
             let state = entries::whole_state(&bytes.copied().collect::<Vec<u8>>())?;
             image.rules.entry(rule).or_default().keys.insert(key, state);
         }
-        let AgentRecord {
-            generation,
-            confirmed,
-            ..
-        } = image.agent;
-        image.receipts = Receipts::restore(generation, confirmed, receipts);
+        image.receipts = Receipts::restore(image.agent.generation, receipts);
         Ok(image)
     }
 
@@ -185,12 +180,13 @@ impl Image {
         if commit.generation != agent.generation {
             self.receipts.renew(commit.generation);
         }
-        commit
-            .receipts
-            .into_iter()
-            .for_each(|receipt| self.receipts.insert(receipt));
-        self.receipts.confirm(commit.confirmed);
-        (agent.generation, agent.confirmed) = (commit.generation, commit.confirmed);
+        agent.generation = commit.generation;
+        for receipt in commit.receipts {
+            self.receipts.take_up(receipt);
+        }
+        for voided in commit.voided {
+            self.receipts.void(voided);
+        }
         commit
             .event_ids
             .iter()

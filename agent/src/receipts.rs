@@ -3,14 +3,24 @@
 //! says only that the broker tried before; so a receipt holds a hash of the content as well, and is
 //! void once the broker has shown that it read the acknowledgement.
 //!
+//! The receipts stand in the order in which the broker would send their messages again: first those
+//! that it sent again on this connection, then those that it has yet to, then new ones. That is the
+//! order of the acknowledgements too, so what one answer confirms is always a run from the start. It
+//! is not the order of the events: a message that had no receipt gets one when it comes again.
+//!
 //! There are brokers that send far more ahead than they were allowed: mosquitto 2.0.11 sends all that
 //! it has queued upon the first acknowledgement. Beyond 65,535 messages it then gives out identifiers
 //! that are still in use, and sends both messages again on the next connection.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod unseen;
 
-pub use crate::record::Receipt;
+use std::collections::{HashMap, VecDeque};
+
+use crate::event::{Delivery, Fingerprint, Version};
+pub use crate::record::{Receipt, Voided};
 use crate::sabotage::{self, Sabotage};
+
+use unseen::Unseen;
 
 /// So many events lie between two messages with the same identifier, of which neither is confirmed,
 /// only where the broker has given out all that there are. Else the first one has been settled.
@@ -21,35 +31,41 @@ const ROUND_EVENTS: u64 = 32_768;
 pub struct Receipts {
     /// Counts sessions; the broker may use identifiers as it likes in a new one.
     generation: u64,
-    /// Everything up to this event is void.
-    confirmed: u64,
-    /// In the order of their events.
-    kept: VecDeque<Receipt>,
-    /// The latest receipt of each packet identifier: content and event.
-    latest: HashMap<u16, (u128, u64)>,
-    /// Receipts of an identifier that was given out again too early: identifier and event to content.
-    older: BTreeMap<(u16, u64), u128>,
-    /// The last event that the broker sent again on this connection: it does so in order.
-    matched: u64,
-    /// The last event of an earlier connection, until it is clear where on this one the broker began.
-    earlier: Option<u64>,
+    /// Of messages that came again on this connection, or that the broker passed over.
+    seen: VecDeque<Receipt>,
+    /// Of messages of earlier connections that may still come again on this one.
+    unseen: Unseen,
+    /// Of messages that came after them.
+    fresh: VecDeque<Receipt>,
+    /// The latest receipt made on this connection of each packet identifier: content and event.
+    latest: HashMap<u16, (Fingerprint, u64)>,
+    /// The version of MQTT that this connection speaks.
+    spoken: Option<Version>,
+    /// The broker may still be sending what it holds from earlier connections.
+    is_repeating: bool,
+    /// No message of this connection has told where the broker began.
+    is_undecided: bool,
+}
+
+/// A message, compared with the receipts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Which event it was, where it was applied.
+    pub applied: Option<u64>,
+    /// Receipts that are void, because the broker has passed over their messages.
+    pub voided: Option<Voided>,
+    /// The receipt that has another place from now on.
+    pub moved: Option<Receipt>,
 }
 
 impl Receipts {
-    /// What was kept, to go on with.
-    pub fn restore(
-        generation: u64,
-        confirmed: u64,
-        kept: impl IntoIterator<Item = Receipt>,
-    ) -> Self {
-        let mut receipts = Self {
+    /// What was kept, to go on with, in its order.
+    pub fn restore(generation: u64, kept: impl IntoIterator<Item = Receipt>) -> Self {
+        Self {
             generation,
-            confirmed,
+            unseen: kept.into_iter().collect(),
             ..Self::default()
-        };
-        kept.into_iter()
-            .for_each(|receipt| receipts.insert(receipt));
-        receipts
+        }
     }
 
     /// Counts the broker's sessions.
@@ -57,101 +73,209 @@ impl Receipts {
         self.generation
     }
 
-    /// Everything up to this event is void.
-    pub fn confirmed(&self) -> u64 {
-        self.confirmed
-    }
-
-    /// The receipts, in the order of their events.
+    /// The receipts, in the order in which the broker would send their messages again.
     pub fn iter(&self) -> impl Iterator<Item = &Receipt> {
-        self.kept.iter()
+        let unseen = self.unseen.iter();
+        self.seen.iter().chain(unseen).chain(&self.fresh)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.kept.len()
+        self.seen.len() + self.unseen.len() + self.fresh.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        self.len() == 0
     }
 
-    /// A message was applied.
-    pub fn insert(&mut self, receipt: Receipt) {
-        if receipt.in_seq <= self.confirmed || sabotage::is(Sabotage::NoReceipt) {
-            return;
+    /// A connection began, which speaks this version: the broker sends again what it holds, in its
+    /// order.
+    pub fn reconnected(&mut self, spoken: Version) {
+        let mut kept = std::mem::take(&mut self.seen);
+        kept.extend(self.unseen.take());
+        kept.append(&mut self.fresh);
+        if sabotage::is(Sabotage::ReceiptDroppedById) {
+            kept.retain(|receipt| self.latest.contains_key(&receipt.packet));
         }
-        let Receipt {
+        self.unseen = kept.into_iter().collect();
+        self.unseen.look_up(ROUND_EVENTS);
+        self.latest.clear();
+        self.spoken = Some(spoken);
+        (self.is_repeating, self.is_undecided) = (true, true);
+    }
+
+    /// A message was applied. Returns its receipt with its place, to be written down.
+    pub fn insert(
+        &mut self,
+        packet: u16,
+        Fingerprint { hash, content }: Fingerprint,
+        in_seq: u64,
+    ) -> Receipt {
+        let mut receipt = Receipt {
             packet,
             hash,
+            content,
+            spoken: self.spoken,
             in_seq,
-        } = receipt;
-        if let Some((known, of)) = self.latest.insert(packet, (hash, in_seq))
-            && in_seq - of >= ROUND_EVENTS
-        {
-            self.older.insert((packet, of), known);
-        }
-        self.kept.push_back(receipt);
-    }
-
-    /// A message came that the broker may have sent before: which event it was, if it was applied.
-    pub fn repeats(&mut self, packet: u16, hash: u128) -> Option<u64> {
-        let latest = self.latest.get(&packet)?;
-        let older = self.older.range((packet, 0)..=(packet, u64::MAX));
-        let older = older.map(|((_, in_seq), hash)| (*hash, *in_seq));
-        let is_it = |(known, in_seq): &(u128, u64)| {
-            let same = *known == hash || sabotage::is(Sabotage::ReceiptWithoutHash);
-            same && *in_seq > self.matched
+            before: 0,
         };
-        let (_, in_seq) = older.chain([*latest]).find(is_it)?;
-        self.matched = in_seq;
-        Some(in_seq)
+        if sabotage::is(Sabotage::NoReceipt) {
+            return receipt;
+        }
+        let next = self.unseen.first().map(|next| next.in_seq);
+        let in_turn = self.is_repeating && !sabotage::is(Sabotage::RepeatedWithoutReceiptLast);
+        match next.filter(|_| in_turn) {
+            Some(before) => {
+                self.seen.push_back(receipt);
+                receipt.before = before;
+            }
+            None => self.fresh.push_back(receipt),
+        }
+        self.latest
+            .insert(packet, (receipt.fingerprint(), receipt.in_seq));
+        receipt
     }
 
-    /// A connection began: the broker sends again from the start of what it holds.
-    pub fn reconnected(&mut self) {
-        self.matched = 0;
-        self.earlier = self.kept.back().map(|receipt| receipt.in_seq);
-    }
-
-    /// A message came that is sent for the first time (`again` is `None`), or `again` because of this
-    /// event. What a broker holds from earlier connections it sends first, and in order: where that
-    /// begins is clear now, and everything up to the event returned was settled before. That matters
-    /// where the session was lost and the process ended before it had taken note: its receipts would
-    /// be taken for some of the new session.
-    pub fn begins(&mut self, again: Option<u64>) -> Option<u64> {
-        let earlier = self.earlier.take()?;
-        Some(again.map_or(earlier, |in_seq| in_seq - 1))
-    }
-
-    /// The broker has read the acknowledgements of all events up to this one.
-    pub fn confirm(&mut self, in_seq: u64) {
-        if in_seq <= self.confirmed {
+    /// Takes up a receipt as it was written down.
+    pub fn take_up(&mut self, receipt: Receipt) {
+        if sabotage::is(Sabotage::NoReceipt) {
             return;
         }
-        self.confirmed = in_seq;
-        while self
-            .kept
-            .front()
-            .is_some_and(|receipt| receipt.in_seq <= in_seq)
-        {
-            if let Some(old) = self.kept.pop_front() {
-                self.forget(old.packet, old.in_seq);
+        self.unseen.take_up(receipt);
+    }
+
+    /// A message came: whether it was applied before, and what that tells of others.
+    ///
+    /// What a broker holds from earlier connections it sends first, and in order. So the first message
+    /// that is new, or known, tells where that began: everything before was settled. That matters
+    /// where the session was lost and the process ended before it had taken note: its receipts would
+    /// be taken for some of the new session.
+    pub fn meets(&mut self, delivery: &Delivery) -> Met {
+        if !delivery.dup {
+            self.is_repeating = false;
+            let first = std::mem::take(&mut self.is_undecided);
+            let count = if first { self.unseen.len() } else { 0 };
+            return Met {
+                voided: self.pass_over(count),
+                ..Met::default()
+            };
+        }
+        let Some(place) = self.find(delivery) else {
+            return Met {
+                applied: self.retried(delivery),
+                ..Met::default()
+            };
+        };
+        let mut met = Met::default();
+        let known = if self.is_repeating {
+            match std::mem::take(&mut self.is_undecided) {
+                true => met.voided = self.pass_over(place),
+                false => self.seen.extend(self.unseen.pop(place)),
             }
+            let known = self.unseen.pop(1).next();
+            self.seen.extend(known);
+            known
+        } else {
+            // It comes out of turn, so its acknowledgement leaves behind those of new ones.
+            let known = self.unseen.remove(place);
+            self.fresh.extend(known);
+            met.moved = known.map(|known| Receipt {
+                before: known.in_seq,
+                ..known
+            });
+            known
+        };
+        met.applied = known.map(|known| known.in_seq);
+        met
+    }
+
+    /// The first receipt that a message of an earlier connection may be known by.
+    fn find(&self, delivery: &Delivery) -> Option<usize> {
+        let Delivery {
+            packet,
+            fingerprint,
+            ..
+        } = delivery;
+        let latest = self.latest.get(packet).map(|(_, in_seq)| *in_seq);
+        self.unseen.find(*packet, |receipt| {
+            let used_again = |latest: u64| latest.abs_diff(receipt.in_seq) < ROUND_EVENTS;
+            !latest.is_some_and(used_again) && self.is_of(receipt, *fingerprint)
+        })
+    }
+
+    /// Across a change of version only topic and payload are left to compare. Elsewhere they would
+    /// let two events pass for each other that differ in their user properties.
+    fn is_of(&self, receipt: &Receipt, fingerprint: Fingerprint) -> bool {
+        if sabotage::is(Sabotage::ReceiptWithoutHash) {
+            return true;
+        }
+        match (receipt.spoken, self.spoken) {
+            (Some(then), Some(now)) if then != now && !sabotage::is(Sabotage::OneHash) => {
+                receipt.content == fingerprint.content
+            }
+            _ => receipt.hash == fingerprint.hash,
         }
     }
 
-    fn forget(&mut self, packet: u16, in_seq: u64) {
-        if self
-            .latest
-            .get(&packet)
-            .is_some_and(|(_, of)| *of == in_seq)
-        {
-            self.latest.remove(&packet);
+    /// The event that came first on this very connection, where the broker is impatient.
+    fn retried(&self, delivery: &Delivery) -> Option<u64> {
+        let (known, in_seq) = self.latest.get(&delivery.packet)?;
+        let same = *known == delivery.fingerprint || sabotage::is(Sabotage::ReceiptWithoutHash);
+        same.then_some(*in_seq)
+    }
+
+    /// The broker has settled the first `count` that have not come again.
+    fn pass_over(&mut self, count: usize) -> Option<Voided> {
+        let before = !self.seen.is_empty();
+        let first = self.unseen.first()?.in_seq;
+        let last = self.unseen.pop(count).last()?.in_seq;
+        Some(Voided {
+            first: if before { first } else { 0 },
+            last,
+        })
+    }
+
+    /// The broker has read the acknowledgement of this event, and so those of all before it: their
+    /// receipts are void. Returns which those are; `None` where it has none any more.
+    pub fn confirm(&mut self, in_seq: u64) -> Option<Voided> {
+        let place = |some: &VecDeque<Receipt>| some.iter().position(|one| one.in_seq == in_seq);
+        let mut void: Vec<Receipt> = if sabotage::is(Sabotage::ConfirmedByNumber) {
+            self.confirm_by_number(in_seq)
+        } else if let Some(last) = place(&self.seen) {
+            self.seen.drain(..=last).collect()
         } else {
-            self.older.remove(&(packet, in_seq));
+            let last = place(&self.fresh)?;
+            self.unseen.take().for_each(drop);
+            let seen = self.seen.drain(..);
+            seen.chain(self.fresh.drain(..=last)).collect()
+        };
+        for Receipt { packet, in_seq, .. } in void.drain(..) {
+            let is_latest = |(_, of): &(Fingerprint, u64)| *of == in_seq;
+            if self.latest.get(&packet).is_some_and(is_latest) {
+                self.latest.remove(&packet);
+            }
         }
+        Some(Voided {
+            first: 0,
+            last: in_seq,
+        })
+    }
+
+    /// What a test does to show that not every lower number was acknowledged.
+    fn confirm_by_number(&mut self, in_seq: u64) -> Vec<Receipt> {
+        let (void, kept): (Vec<_>, Vec<_>) = self.unseen.take().partition(|r| r.in_seq <= in_seq);
+        self.unseen = kept.into_iter().collect();
+        self.unseen.look_up(ROUND_EVENTS);
+        for some in [&mut self.seen, &mut self.fresh] {
+            some.retain(|receipt| receipt.in_seq > in_seq);
+        }
+        void
+    }
+
+    /// Takes up what was written down of receipts that are void.
+    pub fn void(&mut self, voided: Voided) {
+        self.unseen.void(voided);
     }
 
     /// An acknowledgement is on its way; of no consequence, except where a test breaks this.
@@ -165,103 +289,11 @@ impl Receipts {
     pub fn renew(&mut self, generation: u64) {
         *self = Self {
             generation,
-            confirmed: self.confirmed,
+            spoken: self.spoken,
             ..Self::default()
         };
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn receipt(packet: u16, hash: u128, in_seq: u64) -> Receipt {
-        Receipt {
-            packet,
-            hash,
-            in_seq,
-        }
-    }
-
-    #[test]
-    fn only_the_same_content_under_the_same_identifier_was_applied() {
-        let mut receipts = Receipts::restore(1, 0, [receipt(5, 77, 1), receipt(6, 78, 2)]);
-        assert_eq!(receipts.repeats(5, 78), None);
-        assert_eq!(receipts.repeats(7, 77), None);
-        assert_eq!(receipts.repeats(5, 77), Some(1));
-        assert_eq!(receipts.repeats(6, 78), Some(2));
-    }
-
-    #[test]
-    fn what_is_sent_again_comes_in_order_and_once_a_connection() {
-        let mut receipts = Receipts::restore(1, 0, [receipt(5, 7, 1), receipt(6, 8, 2)]);
-        assert_eq!(receipts.repeats(6, 8), Some(2));
-        assert_eq!(
-            receipts.repeats(5, 7),
-            None,
-            "it was confirmed by its successor"
-        );
-        assert_eq!(receipts.repeats(6, 8), None);
-        receipts.reconnected();
-        assert_eq!(receipts.repeats(5, 7), Some(1));
-    }
-
-    #[test]
-    fn a_later_message_takes_the_identifier_over() {
-        let mut receipts = Receipts::default();
-        receipts.insert(receipt(5, 7, 1));
-        receipts.insert(receipt(5, 9, 3));
-        receipts.confirm(1);
-        assert_eq!(receipts.repeats(5, 7), None);
-        assert_eq!(receipts.repeats(5, 9), Some(3));
-        receipts.confirm(3);
-        receipts.reconnected();
-        assert_eq!((receipts.repeats(5, 9), receipts.len()), (None, 0));
-    }
-
-    #[test]
-    fn identifiers_that_were_given_out_twice_are_told_apart() {
-        let mut receipts = Receipts::default();
-        let first = (1..=70_000).map(|n| receipt((n % 65_535) as u16, u128::from(n % 3), n));
-        first.for_each(|receipt| receipts.insert(receipt));
-        // The broker has read the acknowledgements of the first six.
-        for n in 7..=70_000 {
-            let (packet, hash) = ((n % 65_535) as u16, u128::from(n % 3));
-            assert_eq!(receipts.repeats(packet, hash), Some(n));
-        }
-        assert_eq!(receipts.repeats((70_001 % 65_535) as u16, 2), None);
-        receipts.confirm(69_999);
-        assert!(receipts.older.is_empty() && receipts.latest.len() == 1);
-    }
-
-    #[test]
-    fn an_identifier_that_comes_back_soon_was_settled_and_one_that_comes_late_was_not() {
-        for (events, known) in [(ROUND_EVENTS - 1, None), (ROUND_EVENTS, Some(1))] {
-            let mut receipts = Receipts::default();
-            receipts.insert(receipt(5, 7, 1));
-            receipts.insert(receipt(5, 9, 1 + events));
-            assert_eq!(receipts.repeats(5, 7), known, "{events} events later");
-        }
-    }
-
-    #[test]
-    fn where_the_broker_begins_tells_what_was_settled() {
-        let kept = || Receipts::restore(1, 0, [receipt(5, 7, 1), receipt(6, 8, 2)]);
-        let mut receipts = kept();
-        assert_eq!(receipts.begins(None), None, "nothing is from before");
-        receipts.reconnected();
-        assert_eq!(receipts.begins(None), Some(2));
-        assert_eq!(receipts.begins(None), None);
-        let mut receipts = kept();
-        receipts.reconnected();
-        let again = receipts.repeats(6, 8);
-        assert_eq!((again, receipts.begins(again)), (Some(2), Some(1)));
-    }
-
-    #[test]
-    fn a_new_session_knows_nothing() {
-        let mut receipts = Receipts::restore(1, 0, [receipt(5, 77, 9)]);
-        receipts.renew(2);
-        assert_eq!((receipts.repeats(5, 77), receipts.generation()), (None, 2));
-    }
-}
+mod tests;

@@ -9,17 +9,19 @@ mod dead;
 pub mod entries;
 mod lane;
 mod parts;
+mod receipt;
 mod state;
 mod waiting;
 
-pub use agent::{AgentRecord, EventIdsRecord, IntakeCounts, decode_receipts, encode_receipts};
+pub use agent::{AgentRecord, EventIdsRecord, IntakeCounts};
 pub use codec::RecordError;
 pub use commit::{
-    Boot, COMMIT_FORMAT, Commit, EntryChange, EventId, KeyChange, LaneDelta, Receipt, RuleDelta,
-    SETTLED_BYTES_MAX, Settled, Settlement, row_bytes_max,
+    Boot, COMMIT_FORMAT, Commit, EntryChange, EventId, KeyChange, LaneDelta, RuleDelta,
+    SETTLED_BYTES_MAX, Settled, Settlement, Voided, row_bytes_max,
 };
 pub use dead::Dead;
 pub use lane::{LaneCounts, LaneRecord};
 pub use parts::{Parts, RECORD_BYTES_MIN, cut, part_of, summary};
+pub use receipt::{Receipt, decode_receipts, encode_receipts};
 pub use state::{RuleRecord, decode_state, encode_state};
 pub use waiting::Waiting;

@@ -36,6 +36,12 @@ pub enum Sabotage {
     HalfBatch,
     /// Item 10: a commit is one record, however long.
     CommitNotCut,
+    /// Item 8: what is confirmed voids all receipts of lower events, acknowledged or not.
+    ConfirmedByNumber,
+    /// Item 8: a message that had no receipt when it came first gets one behind all others.
+    RepeatedWithoutReceiptLast,
+    /// Item 14: a receipt knows one hash, so it is void where the version of MQTT changes.
+    OneHash,
 }
 
 #[cfg(feature = "sabotage")]

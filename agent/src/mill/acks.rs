@@ -17,14 +17,16 @@ struct Waiting {
     packet: u16,
     /// The commit that has to be durable first.
     lsn: u64,
-    in_seq: u64,
+    /// The event of its receipt; 0 where it has none.
+    receipt: u64,
 }
 
 /// The acknowledgements of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     waiting: VecDeque<Waiting>,
-    /// Events whose acknowledgements went out and are not confirmed, oldest first.
+    /// What went out and is not confirmed, oldest first: the events of the receipts, 0 where there is
+    /// none.
     sent: VecDeque<u64>,
     /// How many were confirmed on this connection.
     confirmed: u64,
@@ -39,14 +41,15 @@ impl Acks {
         *self = Self::default();
     }
 
-    /// A message is to be acknowledged once the commit `lsn` is durable.
-    pub(super) fn push(&mut self, packet: u16, lsn: u64, in_seq: u64) {
+    /// A message is to be acknowledged once the commit `lsn` is durable. `receipt` is the event of its
+    /// receipt, where it has one.
+    pub(super) fn push(&mut self, packet: u16, lsn: u64, receipt: Option<u64>) {
         // One that needs no commit waits for those before it.
         let before = self.waiting.back().map_or(0, |waiting| waiting.lsn);
         self.waiting.push_back(Waiting {
             packet,
             lsn: lsn.max(before),
-            in_seq,
+            receipt: receipt.unwrap_or(0),
         });
     }
 
@@ -64,19 +67,24 @@ impl Acks {
         let sent = &mut self.sent;
         released
             .map(|waiting| {
-                sent.push_back(waiting.in_seq);
+                sent.push_back(waiting.receipt);
                 waiting.packet
             })
             .collect()
     }
 
-    /// The broker has read the first `count` acknowledgements of this connection: returns the last
-    /// event among them.
+    /// The broker has read the first `count` acknowledgements of this connection: returns the event of
+    /// the last receipt among them. A message without one confirms none: others may have come before
+    /// it on an earlier connection, and be acknowledged after it on this one.
     pub(super) fn confirm(&mut self, count: u64) -> Option<u64> {
         let new = usize::try_from(count.saturating_sub(self.confirmed)).unwrap_or(usize::MAX);
         let new = new.min(self.sent.len());
         self.confirmed += new as u64;
-        self.sent.drain(..new).max()
+        let confirmed = self.sent.drain(..new).filter(|event| *event > 0);
+        match sabotage::is(Sabotage::ConfirmedByNumber) {
+            true => confirmed.max(),
+            false => confirmed.last(),
+        }
     }
 }
 
@@ -87,16 +95,16 @@ mod tests {
     #[test]
     fn nothing_overtakes_a_message_that_waits_for_its_commit() {
         let mut acks = Acks::default();
-        acks.push(1, 5, 10);
-        acks.push(2, 0, 11);
-        acks.push(3, 6, 12);
+        acks.push(1, 5, Some(10));
+        acks.push(2, 0, None);
+        acks.push(3, 6, Some(12));
         assert!(acks.release(4).is_empty());
         assert_eq!(acks.release(5), [1, 2]);
         assert_eq!(acks.confirm(1), Some(10));
         assert_eq!(acks.confirm(1), None);
         assert_eq!(acks.release(9), [3]);
         assert_eq!(acks.confirm(3), Some(12));
-        acks.push(4, 0, 13);
+        acks.push(4, 0, None);
         assert_eq!(
             acks.release(9),
             [4],
@@ -107,7 +115,7 @@ mod tests {
     #[test]
     fn no_more_leave_unconfirmed_than_can_be_told_apart() {
         let mut acks = Acks::default();
-        (1..=60_000).for_each(|n| acks.push(n, 1, u64::from(n)));
+        (1..=60_000).for_each(|n| acks.push(n, 1, Some(u64::from(n))));
         assert_eq!(acks.release(1).len(), SENT_MAX);
         assert!(acks.release(1).is_empty());
         assert_eq!(acks.confirm(100), Some(100));
@@ -115,9 +123,20 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_receipt_confirms_none() {
+        let mut acks = Acks::default();
+        acks.push(1, 0, None);
+        acks.push(2, 0, Some(2));
+        acks.push(1, 0, Some(1));
+        assert_eq!(acks.release(9), [1, 2, 1]);
+        assert_eq!(acks.confirm(1), None);
+        assert_eq!(acks.confirm(3), Some(1), "the last, not the highest");
+    }
+
+    #[test]
     fn a_new_connection_starts_with_nothing() {
         let mut acks = Acks::default();
-        acks.push(1, 1, 1);
+        acks.push(1, 1, Some(1));
         acks.reset();
         assert_eq!((acks.release(9), acks.confirm(5)), (vec![], None));
     }

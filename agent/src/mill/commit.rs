@@ -172,22 +172,20 @@ impl Mill {
             .iter()
             .filter_map(|rule| rules.get_mut(*rule as usize)?.take_delta());
         let deltas = deltas.collect();
-        durable.receipts.confirm(batch.confirmed);
         let boot = durable.boot.take();
         let commit = Commit {
             in_seq,
             now,
             boot,
             generation: durable.receipts.generation(),
-            confirmed: durable.receipts.confirmed(),
             counts: batch.counts,
             receipts: batch.receipts,
+            voided: batch.voided,
             event_ids: batch.event_ids,
             rules: deltas,
             lanes: durable.outbox.take_deltas(),
             subscriptions: batch.subscriptions,
         };
-        durable.batch.confirmed = commit.confirmed;
         durable.remember(&commit);
         if sabotage::is(Sabotage::HalfBatch) && !commit.receipts.is_empty() {
             self.commit_by_halves(commit, out);
@@ -209,6 +207,7 @@ impl Mill {
         durable.append(&receipts, out);
         let effects = Commit {
             receipts: Vec::new(),
+            voided: Vec::new(),
             event_ids: Vec::new(),
             counts: Default::default(),
             boot: None,
@@ -360,7 +359,6 @@ impl super::durable::Durable {
             record.boot_id.clone_from(&boot.id);
         }
         record.generation = commit.generation;
-        record.confirmed = commit.confirmed;
         record.counts.add(&commit.counts);
         if let Some(text) = &commit.subscriptions {
             self.subscriptions.clone_from(text);

@@ -10,7 +10,7 @@ use crate::decode::Plan;
 use crate::event_ids::EventIds;
 use crate::image::{Image, Written};
 use crate::outbox::Outbox;
-use crate::receipts::{Receipt, Receipts};
+use crate::receipts::{Receipt, Receipts, Voided};
 use crate::record::{self, AgentRecord, Boot, Commit, EventId, IntakeCounts};
 use crate::router::RuleIndex;
 use crate::sabotage::{self, Sabotage};
@@ -103,8 +103,8 @@ pub(super) struct Batch {
     pub(super) counts: IntakeCounts,
     pub(super) receipts: Vec<Receipt>,
     pub(super) event_ids: Vec<EventId>,
-    /// The broker has read the acknowledgements up to this event.
-    pub(super) confirmed: u64,
+    /// Receipts that are void from now on.
+    pub(super) voided: Vec<Voided>,
     pub(super) subscriptions: Option<String>,
     /// Rules at work since the last commit.
     pub(super) touched: Vec<RuleIndex>,
@@ -158,10 +158,7 @@ impl Durable {
             }
             EventIdSource::UserProperty(_) | EventIdSource::None => None,
         };
-        let mut batch = Batch {
-            confirmed: image.receipts.confirmed(),
-            ..Batch::default()
-        };
+        let mut batch = Batch::default();
         if boot.is_some() {
             batch.open_lazily(now);
         }
@@ -192,6 +189,18 @@ impl Durable {
             age_checked_mono_ms: now.mono_ms,
             keeping,
         }
+    }
+
+    /// Receipts are void; that is told with the next commit.
+    pub(super) fn voids(&mut self, now: Now, voided: Option<Voided>) {
+        let Some(voided) = voided else { return };
+        let told = &mut self.batch.voided;
+        if voided.first == 0 {
+            // It holds all that was void from the start before.
+            told.retain(|before| before.first != 0);
+        }
+        told.push(voided);
+        self.batch.open_lazily(now);
     }
 
     /// Whether the batch is to be committed now.

@@ -8,7 +8,6 @@ use crate::config::EventIdSource;
 use crate::event::{Delivery, Event, EventFault, SubscriptionIds, hash_bytes};
 use crate::event_ids::{self, EventId};
 use crate::outbox;
-use crate::receipts::Receipt;
 use crate::sabotage::{self, Sabotage};
 use crate::topic::Subscription;
 use crate::value::{Decoded, Scalar};
@@ -18,7 +17,7 @@ use super::output::{DeadLetter, Input, Output};
 use super::{Mill, Worked};
 
 /// What a receipt takes of a commit.
-const RECEIPT_BYTES: usize = 20;
+const RECEIPT_BYTES: usize = 30;
 
 impl Mill {
     /// Takes an event in.
@@ -49,7 +48,7 @@ impl Mill {
             durable.remember_event(now, in_seq, delivery, id, worked.effects);
         } else if let Some(Delivery { packet, .. }) = delivery {
             // Nothing of it has to last: its turn comes after those before it.
-            durable.acks.push(packet, 0, in_seq);
+            durable.acks.push(packet, 0, None);
         }
         if delivery.is_some() {
             durable
@@ -69,19 +68,20 @@ impl Mill {
                 // The broker sends it again on this connection.
                 return None;
             }
-            let applied = durable.applied(delivery);
-            if applied.is_some() || !delivery.dup {
-                let settled = durable.receipts.begins(applied).unwrap_or(0);
-                durable.batch.confirmed = durable.batch.confirmed.max(settled);
+            let met = durable.receipts.meets(delivery);
+            durable.voids(now, met.voided);
+            if let Some(moved) = met.moved {
+                durable.batch.receipts.push(moved);
+                durable.batch.open_lazily(now);
             }
-            if let Some(applied) = applied {
+            if let Some(applied) = met.applied {
                 durable.count(|counts| &mut counts.repeated);
                 // Its commit is the last one or the next one.
                 let lsn = match applied > durable.record.in_seq {
                     true => durable.next_lsn,
                     false => durable.next_lsn - 1,
                 };
-                durable.acks.push(delivery.packet, lsn, applied);
+                durable.acks.push(delivery.packet, lsn, Some(applied));
                 return None;
             }
         }
@@ -180,9 +180,14 @@ impl Mill {
             Input::Durable(lsn) => durable.durable(lsn),
             Input::Connected {
                 epoch,
+                protocol,
                 session_present,
                 window,
-            } => durable.connected(now, epoch, session_present, window),
+            } => {
+                durable.epoch = Some(epoch);
+                durable.receipts.reconnected(protocol);
+                durable.connected(now, session_present, window);
+            }
             Input::Disconnected => {
                 durable.epoch = None;
                 durable.proceed_at = None;
@@ -195,10 +200,8 @@ impl Mill {
                 if durable.epoch == Some(epoch)
                     && let Some(in_seq) = durable.acks.confirm(acknowledged)
                 {
-                    durable.batch.confirmed = durable.batch.confirmed.max(in_seq);
-                    if !durable.receipts.is_empty() {
-                        durable.batch.open_lazily(now);
-                    }
+                    let voided = durable.receipts.confirm(in_seq);
+                    durable.voids(now, voided);
                 }
             }
             Input::Subscribed(held) => durable.subscribed(now, &held),
@@ -248,14 +251,6 @@ impl Mill {
 }
 
 impl Durable {
-    /// The event that a message is a copy of, if that was applied.
-    fn applied(&mut self, delivery: &Delivery) -> Option<u64> {
-        if !delivery.dup {
-            return None;
-        }
-        self.receipts.repeats(delivery.packet, delivery.hash)
-    }
-
     /// Counts a message. That alone is no reason for a commit: it goes along with the next one.
     fn count(&mut self, column: impl FnOnce(&mut crate::record::IntakeCounts) -> &mut u64) {
         let counts = &mut self.batch.counts;
@@ -275,16 +270,16 @@ impl Durable {
         let lsn = self.lsn();
         let batch = &mut self.batch;
         batch.events += 1;
-        if let Some(Delivery { packet, hash, .. }) = delivery {
-            let receipt = Receipt {
-                packet,
-                hash,
-                in_seq,
-            };
-            self.receipts.insert(receipt);
+        if let Some(Delivery {
+            packet,
+            fingerprint,
+            ..
+        }) = delivery
+        {
+            let receipt = self.receipts.insert(packet, fingerprint, in_seq);
             batch.receipts.push(receipt);
             batch.bytes += RECEIPT_BYTES;
-            self.acks.push(packet, lsn, in_seq);
+            self.acks.push(packet, lsn, Some(in_seq));
         }
         if let Some(id) = id {
             self.event_ids.insert(&id);
@@ -333,17 +328,16 @@ impl Durable {
         self.record.generation > 0 && !self.subscriptions.is_empty()
     }
 
-    fn connected(&mut self, now: Now, epoch: u64, session_present: bool, window: Option<u16>) {
-        self.epoch = Some(epoch);
+    fn connected(&mut self, now: Now, session_present: bool, window: Option<u16>) {
         self.acks.reset();
         self.stall.connected(window);
-        self.receipts.reconnected();
         self.proceed_at = None;
         if !session_present {
             let generation = self.receipts.generation() + 1;
             self.receipts.renew(generation);
             // What of the batch was received in the old session is applied all the same.
             self.batch.receipts.clear();
+            self.batch.voided.clear();
             self.batch.open(now);
             self.batch.urgent = true;
             self.proceed_at = Some(self.lsn());

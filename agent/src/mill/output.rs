@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::effects::LogLine;
 use crate::emission::{LaneId, LaneReport, Row};
-use crate::event::Event;
+use crate::event::{Event, Version};
 use crate::outbox::{Shipment, Wanted};
 use crate::rule::{Priority, TopicTemplate};
 use crate::state::Key;
@@ -25,6 +25,8 @@ pub enum Input {
     Connected {
         /// Counts connections.
         epoch: u64,
+        /// What is spoken on it.
+        protocol: Version,
         /// Whether the broker kept the session.
         session_present: bool,
         /// How many messages it may send ahead of acknowledgements, where that is known.

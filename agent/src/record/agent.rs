@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::codec::{
     FORMAT, Reader, RecordError, put_bytes, put_len, put_quality, put_text, put_var,
 };
-use super::commit::Receipt;
 use crate::clock::Quality;
+
+/// Version of the agent's record; [`FORMAT`] is that of the build before, which is read too.
+const AGENT_FORMAT: u8 = 3;
 
 /// What became of messages before any rule saw them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,8 +92,6 @@ pub struct AgentRecord {
     pub quality: Quality,
     /// Counts the broker's sessions.
     pub generation: u64,
-    /// Receipts up to this event are void.
-    pub confirmed: u64,
     /// What became of messages before any rule saw them.
     pub counts: IntakeCounts,
 }
@@ -99,14 +99,13 @@ pub struct AgentRecord {
 impl AgentRecord {
     /// Writes the record.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = vec![AGENT_FORMAT];
         out.extend(self.in_seq.to_le_bytes());
         put_bytes(&mut out, self.boot_id.as_bytes());
         out.extend(self.mono_ms.to_le_bytes());
         out.extend(self.wall_ms.to_le_bytes());
         put_quality(&mut out, self.quality);
         put_var(&mut out, self.generation);
-        put_var(&mut out, self.confirmed);
         self.counts.put(&mut out);
         out
     }
@@ -116,50 +115,24 @@ impl AgentRecord {
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut reader = Reader::of_format(bytes, FORMAT)?;
-        let record = Self {
+        let (mut reader, format) = Reader::of_formats(bytes, [FORMAT, AGENT_FORMAT])?;
+        let mut record = Self {
             in_seq: reader.u64()?,
             boot_id: reader.text()?,
             mono_ms: reader.u64()?,
             wall_ms: reader.i64()?,
             quality: reader.quality()?,
             generation: reader.var()?,
-            confirmed: reader.var()?,
-            counts: IntakeCounts::read(&mut reader)?,
+            counts: IntakeCounts::default(),
         };
+        if format == FORMAT {
+            // Up to which event receipts were void: of those there is none any more.
+            reader.var()?;
+        }
+        record.counts = IntakeCounts::read(&mut reader)?;
         reader.end()?;
         Ok(record)
     }
-}
-
-/// Writes receipts.
-pub fn encode_receipts(receipts: &[Receipt]) -> Vec<u8> {
-    let mut out = vec![FORMAT];
-    put_len(&mut out, receipts.len());
-    for receipt in receipts {
-        out.extend(receipt.packet.to_le_bytes());
-        out.extend(receipt.hash.to_le_bytes());
-        put_var(&mut out, receipt.in_seq);
-    }
-    out
-}
-
-/// Reads what [`encode_receipts`] wrote.
-///
-/// # Errors
-/// When the record is of another format or damaged.
-pub fn decode_receipts(bytes: &[u8]) -> Result<Vec<Receipt>, RecordError> {
-    let mut reader = Reader::of_format(bytes, FORMAT)?;
-    let mut receipts = Vec::new();
-    for _ in 0..reader.count()? {
-        receipts.push(Receipt {
-            packet: reader.u16()?,
-            hash: reader.u128()?,
-            in_seq: reader.var()?,
-        });
-    }
-    reader.end()?;
-    Ok(receipts)
 }
 
 /// Some of the event ids that were applied.

@@ -86,6 +86,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// As [`Reader::of_format`], where the format before is read too; returns which it is.
+    pub(super) fn of_formats(
+        bytes: &'a [u8],
+        [before, known]: [u8; 2],
+    ) -> Result<(Self, u8), RecordError> {
+        let mut reader = Self(bytes);
+        match reader.u8()? {
+            found if found == known || found == before => Ok((reader, found)),
+            found => Err(RecordError::Format { found, known }),
+        }
+    }
+
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
         let (head, tail) = self.0.split_at_checked(len).ok_or(RecordError::Damaged)?;
         self.0 = tail;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::agent::IntakeCounts;
 use super::codec::{Reader, RecordError, put_len, put_quality, put_signed, put_text, put_var};
+use super::receipt::Receipt;
 use super::state::{RuleRecord, decode_state, encode_state};
 use crate::clock::Now;
 use crate::emission::{LaneId, Row};
@@ -15,7 +16,10 @@ use crate::state::{Key, KeyState};
 use crate::topic::Topic;
 
 /// Version of the format below.
-pub const COMMIT_FORMAT: u8 = 2;
+pub const COMMIT_FORMAT: u8 = 4;
+
+/// The format of the build before, which is read too.
+const FORMAT_BEFORE: u8 = 2;
 
 /// What a batch changed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,12 +32,12 @@ pub struct Commit {
     pub boot: Option<Boot>,
     /// Counts the broker's sessions: receipts of an earlier one are void.
     pub generation: u64,
-    /// Receipts up to this event are void: the broker has read their acknowledgements.
-    pub confirmed: u64,
     /// What became of messages before any rule saw them, since the last commit.
     pub counts: IntakeCounts,
-    /// Messages that were applied.
+    /// Messages that were applied, or whose receipts have another place.
     pub receipts: Vec<Receipt>,
+    /// Receipts that are void, once those above are there.
+    pub voided: Vec<Voided>,
     /// Their own names, where they have one.
     pub event_ids: Vec<EventId>,
     /// Changed rules.
@@ -55,15 +59,13 @@ pub struct Boot {
     pub off_ms: u64,
 }
 
-/// A message that was applied, as the broker knows it.
+/// What receipts are void: those from one to another, in the order in which they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its packet identifier.
-    pub packet: u16,
-    /// Hash of its content.
-    pub hash: u128,
-    /// Which event it was.
-    pub in_seq: u64,
+pub struct Voided {
+    /// The event of the first one; 0: from the start.
+    pub first: u64,
+    /// The event of the last one. Where it has none, all of events up to it are meant.
+    pub last: u64,
 }
 
 /// What a sender calls its event.
@@ -160,13 +162,15 @@ impl Commit {
             put_var(&mut out, boot.off_ms);
         }
         put_var(&mut out, self.generation);
-        put_var(&mut out, self.confirmed);
         self.counts.put(&mut out);
         put_len(&mut out, self.receipts.len());
         for receipt in &self.receipts {
-            out.extend(receipt.packet.to_le_bytes());
-            out.extend(receipt.hash.to_le_bytes());
-            put_var(&mut out, self.in_seq.saturating_sub(receipt.in_seq));
+            receipt.put(&mut out, self.in_seq.saturating_sub(receipt.in_seq));
+        }
+        put_len(&mut out, self.voided.len());
+        for voided in &self.voided {
+            put_var(&mut out, voided.first);
+            put_var(&mut out, voided.last);
         }
         put_len(&mut out, self.event_ids.len());
         for id in &self.event_ids {
@@ -217,7 +221,8 @@ impl Commit {
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut reader = Reader::of_format(bytes, COMMIT_FORMAT)?;
+        let (mut reader, format) = Reader::of_formats(bytes, [FORMAT_BEFORE, COMMIT_FORMAT])?;
+        let is_old = format == FORMAT_BEFORE;
         let r = &mut reader;
         let in_seq = r.var()?;
         let now = Now {
@@ -230,16 +235,22 @@ impl Commit {
             now,
             boot: boot(r)?,
             generation: r.var()?,
-            confirmed: r.var()?,
-            counts: IntakeCounts::read(r)?,
             ..Self::default()
         };
+        if is_old {
+            let (first, last) = (0, r.var()?);
+            commit.voided.push(Voided { first, last });
+        }
+        commit.counts = IntakeCounts::read(r)?;
         for _ in 0..r.count()? {
-            commit.receipts.push(Receipt {
-                packet: r.u16()?,
-                hash: r.u128()?,
-                in_seq: in_seq.saturating_sub(r.var()?),
-            });
+            let receipt = Receipt::read(r, is_old, |n| in_seq.saturating_sub(n))?;
+            commit.receipts.push(receipt);
+        }
+        if !is_old {
+            for _ in 0..r.count()? {
+                let (first, last) = (r.var()?, r.var()?);
+                commit.voided.push(Voided { first, last });
+            }
         }
         for _ in 0..r.count()? {
             commit.event_ids.push(event_id(r)?);

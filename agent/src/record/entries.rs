@@ -1,10 +1,11 @@
 //! What a pond holds: keys and values, each value shorter than 64 KiB. A state that is longer is cut
 //! into pieces.
 
-use super::agent::{AgentRecord, EventIdsRecord, decode_receipts, encode_receipts};
+use super::agent::{AgentRecord, EventIdsRecord};
 use super::codec::{FORMAT, Reader, RecordError, put_text};
-use super::commit::{Receipt, ledger, put_ledger};
+use super::commit::{ledger, put_ledger};
 use super::lane::LaneRecord;
+use super::receipt::{Receipt, decode_receipts, encode_receipts};
 use super::state::{RuleRecord, decode_state, encode_state};
 use crate::emission::LaneId;
 use crate::ledger::Ledger;
@@ -26,7 +27,7 @@ const STATE_PIECE: u8 = b't';
 const PIECE_BYTES_MAX: usize = 60_000;
 
 /// Receipts of one entry, and event ids of one entry.
-pub const RECEIPTS_EACH: usize = 2_000;
+pub const RECEIPTS_EACH: usize = 1_600;
 /// Event ids of one entry.
 pub const EVENT_IDS_EACH: usize = 300;
 

@@ -135,6 +135,7 @@ impl Sim<'_> {
         Message {
             uid,
             hash: hash_bytes(&[topic.as_bytes(), payload.as_bytes(), properties.as_bytes()]),
+            content: hash_bytes(&[topic.as_bytes(), payload.as_bytes()]) as u64,
             topic: Topic::new(&topic).unwrap(),
             payload: Bytes::from(payload),
             properties: Bytes::from(properties),

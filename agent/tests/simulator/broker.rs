@@ -24,6 +24,8 @@ pub(crate) struct Message {
     pub(crate) payload: Bytes,
     pub(crate) properties: Bytes,
     pub(crate) hash: u128,
+    /// Of topic and payload alone.
+    pub(crate) content: u64,
     pub(crate) acknowledged: bool,
     pub(crate) oversized: bool,
     pub(crate) kept: bool,

@@ -72,7 +72,12 @@ impl Process {
             && self.source.wanted.iter().filter(is_base).any(|base| {
                 base.filter.matches(event.topic.as_str()) && event.subscriptions.answers(base.id)
             });
-        let waits = (delivery.epoch, delivery.packet, delivery.hash, changes);
+        let waits = (
+            delivery.epoch,
+            delivery.packet,
+            delivery.fingerprint.hash,
+            changes,
+        );
         self.waiting.push_back(waits);
     }
 }

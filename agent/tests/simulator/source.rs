@@ -7,7 +7,7 @@ mod filters;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use tidemill::event::{Event, EventFault};
+use tidemill::event::{Event, EventFault, Fingerprint, Version};
 use tidemill::mill::Input;
 use tidemill::source::mqtt::Confirmation;
 use tidemill::source::mqtt::epochs::Epochs;
@@ -106,8 +106,11 @@ impl Source {
         let message = &copy.message;
         let delivery = match message.acknowledged {
             true => {
-                let hash = of_copy(message.hash, &copy.ids);
-                Some(self.epochs.stamp(packet, dup, hash)?)
+                let fingerprint = Fingerprint {
+                    hash: of_copy(message.hash, &copy.ids),
+                    content: message.content,
+                };
+                Some(self.epochs.stamp(packet, dup, fingerprint)?)
             }
             false => None,
         };
@@ -248,9 +251,9 @@ impl Sim<'_> {
     }
 
     fn welcome(&mut self, session_present: bool) {
-        let window = match self.setup.copies {
-            Copies::Unnamed => None,
-            _ => Some(u16::MAX),
+        let (protocol, window) = match self.setup.copies {
+            Copies::Unnamed => (Version::V311, None),
+            _ => (Version::V5, Some(u16::MAX)),
         };
         let Some(source) = self.source() else {
             return;
@@ -269,6 +272,7 @@ impl Sim<'_> {
         ));
         self.report(Input::Connected {
             epoch,
+            protocol,
             session_present,
             window,
         });

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::*;
 use crate::config::{EventIdSource, OutboxLimits};
 use crate::emission::{LaneId, LaneReport, Priority, Row};
-use crate::event::Delivery;
+use crate::event::{Delivery, Fingerprint, Version, hash_bytes};
 use crate::outbox::{Bounds, Destination, Outlet, Wanted};
 use crate::record::Parts;
 
@@ -125,11 +125,8 @@ impl Gateway {
         }
         self.carry_out(out);
         self.deployed = self.said.clone();
-        self.step(Input::Connected {
-            epoch: 1,
-            session_present: !self.journal.is_empty(),
-            window: None,
-        });
+        let session_present = !self.journal.is_empty();
+        self.connect(Version::V5, session_present);
         self.resumed = std::mem::take(&mut self.said);
     }
 
@@ -297,6 +294,27 @@ impl Gateway {
         self.step(Input::Tick)
     }
 
+    fn connect(&mut self, protocol: Version, session_present: bool) -> &mut Self {
+        self.step(Input::Connected {
+            epoch: 1,
+            protocol,
+            session_present,
+            window: None,
+        })
+    }
+
+    /// The line is cut, and the broker keeps the session.
+    fn cut(&mut self) -> &mut Self {
+        self.step(Input::Disconnected).connect(Version::V5, true)
+    }
+
+    fn confirm(&mut self, acknowledged: u64) -> &mut Self {
+        self.step(Input::Confirmed {
+            epoch: 1,
+            acknowledged,
+        })
+    }
+
     pub(super) fn event(
         &mut self,
         packet: u16,
@@ -313,7 +331,7 @@ impl Gateway {
             epoch: 1,
             packet,
             dup,
-            hash: crate::event::hash_bytes(&[topic.as_bytes(), payload.as_bytes()]),
+            fingerprint: fingerprint(topic, payload, ""),
         });
         self.step(Input::Events(vec![event]))
     }
@@ -335,6 +353,15 @@ impl Gateway {
         self.mill.check_ledgers(&mut out);
         assert!(out.is_empty(), "{out:?}");
         self
+    }
+}
+
+fn fingerprint(topic: &str, payload: &str, properties: &str) -> Fingerprint {
+    let [topic, payload, properties] = [topic, payload, properties].map(str::as_bytes);
+    let [content, ..] = hash_bytes(&[topic, payload]).to_le_bytes();
+    Fingerprint {
+        hash: hash_bytes(&[topic, payload, properties]),
+        content: content.into(),
     }
 }
 
@@ -398,6 +425,104 @@ fn receipts_are_void_once_the_broker_has_read_their_acknowledgements() {
     gateway.after(5_000).sync().said.clear();
     gateway.crash().event(1, true, "s/a", "x").after(50).sync();
     gateway.expect(&["commit 5", "ack [1]", "ship 0 Normal 2=2"]);
+}
+
+fn volatile(name: &str, on: &str) -> (String, &'static str) {
+    let manifest = rule(name, on).replace("[on]", "durability = \"volatile\"\n[on]");
+    (manifest, COUNTER)
+}
+
+#[test]
+fn a_message_without_receipt_that_comes_again_confirms_no_receipt() {
+    let mut gateway = Gateway::new(&[counter(), volatile("fast", "mqtt = [\"v/+\"]")]);
+    gateway
+        .sync()
+        .event(1, false, "v/a", "x")
+        .event(2, false, "s/a", "y")
+        .after(50)
+        .sync();
+    // The broker got neither acknowledgement, and only the first one the next time.
+    gateway.cut().event(1, true, "v/a", "x");
+    gateway.confirm(1).after(5_000).sync().said.clear();
+    gateway.cut().event(2, true, "s/a", "y");
+    gateway.expect(&["ack [2]"]);
+    gateway.confirm(1).after(5_000).sync();
+    gateway.crash().said.clear();
+    // Now it is confirmed, and the identifier stands for something new.
+    gateway.event(2, true, "s/a", "y").after(50).sync();
+    assert!(gateway.said.contains("ship 0 Normal 2=2"));
+}
+
+#[test]
+fn a_message_that_gets_its_receipt_late_stands_where_it_came() {
+    for crash in [false, true] {
+        let mut gateway = Gateway::new(&[counter()]);
+        gateway
+            .sync()
+            .event(1, false, "u/a", "x")
+            .event(2, false, "s/a", "y")
+            .event(3, false, "s/a", "z")
+            .after(50)
+            .sync();
+        // From now on there is a rule for the first one, and so it gets a receipt.
+        gateway.deploy(&[counter(), (rule("more", "mqtt = [\"u/+\"]"), COUNTER)]);
+        for _ in 0..2 {
+            gateway.cut();
+            for (packet, topic, payload) in [(1, "u/a", "x"), (2, "s/a", "y"), (3, "s/a", "z")] {
+                gateway.event(packet, true, topic, payload);
+            }
+            gateway.after(50).sync();
+            if crash {
+                gateway.step(Input::Flush).sync().crash();
+            }
+        }
+        let counts = gateway.mill.ledgers();
+        let counts: Vec<u64> = counts.map(|(_, ledger)| ledger.received).collect();
+        assert_eq!(counts, [2, 1], "crash: {crash}");
+        // The first two are confirmed: the third is still known.
+        gateway.cut();
+        gateway
+            .event(1, true, "u/a", "x")
+            .event(2, true, "s/a", "y")
+            .confirm(2)
+            .after(5_000)
+            .sync();
+        gateway.crash().event(3, true, "s/a", "z").after(50).sync();
+        let counts = gateway.mill.ledgers();
+        let counts: Vec<u64> = counts.map(|(_, ledger)| ledger.received).collect();
+        assert_eq!(counts, [2, 1], "crash: {crash}");
+    }
+}
+
+#[test]
+fn receipts_hold_across_a_change_of_version_and_tell_properties_apart_within_one() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.sync();
+    let message = |packet, dup, properties: &str| {
+        let mut event = Event::new(Topic::new("s/a").unwrap(), "x", 0);
+        event.delivery = Some(Delivery {
+            epoch: 1,
+            packet,
+            dup,
+            fingerprint: fingerprint("s/a", "x", properties),
+        });
+        Input::Events(vec![event])
+    };
+    gateway.step(message(1, false, "eid 1")).after(50).sync();
+    gateway.crash().step(Input::Disconnected);
+    gateway
+        .connect(Version::V311, true)
+        .step(message(1, true, ""));
+    assert_eq!(gateway.mill.intake_counts().repeated, 1);
+    gateway.step(Input::Disconnected);
+    gateway.connect(Version::V5, true);
+    gateway.step(message(1, true, "eid 2")).after(50).sync();
+    assert_eq!(
+        gateway.mill.intake_counts().repeated,
+        1,
+        "it is another one"
+    );
+    assert_eq!(gateway.mill.ledgers().next().unwrap().1.received, 2);
 }
 
 #[test]
@@ -663,11 +788,9 @@ fn a_lost_session_is_told_and_its_receipts_are_void() {
         .sync()
         .said
         .clear();
-    gateway.step(Input::Disconnected).step(Input::Connected {
-        epoch: 1,
-        session_present: false,
-        window: None,
-    });
+    gateway
+        .step(Input::Disconnected)
+        .connect(Version::V5, false);
     gateway
         .expect(&["SessionLost", "commit 5"])
         .sync()
@@ -723,7 +846,7 @@ fn one_copy_of_an_event_with_a_name_is_for_all_rules() {
             epoch: 1,
             packet,
             dup: false,
-            hash: 7,
+            fingerprint: fingerprint("s/a", "x", ""),
         });
         gateway.step(Input::Events(vec![event]));
     }
@@ -742,7 +865,7 @@ fn a_copy_for_nobody_gets_a_receipt_and_is_nothing_new_after_a_deployment() {
             epoch: 1,
             packet: 5,
             dup,
-            hash: 7,
+            fingerprint: fingerprint("s/a", "x", ""),
         });
         event
     };

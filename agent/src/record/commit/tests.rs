@@ -1,6 +1,7 @@
 use super::*;
 use crate::clock::Quality;
 use crate::emission::Priority;
+use crate::event::Version;
 use crate::state::Due;
 
 fn row(seq: u64, payload: &Bytes) -> Row {
@@ -35,7 +36,6 @@ fn commit() -> Commit {
             off_ms: 5,
         }),
         generation: 2,
-        confirmed: 290,
         counts: IntakeCounts {
             received: 1,
             routed: 1,
@@ -44,7 +44,14 @@ fn commit() -> Commit {
         receipts: vec![Receipt {
             packet: 0x0102,
             hash: 0x0f,
+            content: 0x0e,
+            spoken: Some(Version::V5),
             in_seq: 299,
+            before: 290,
+        }],
+        voided: vec![Voided {
+            first: 0,
+            last: 290,
         }],
         event_ids: vec![
             EventId::Opaque(1),
@@ -100,18 +107,20 @@ fn bytes_on_disk_are_stable() {
     let mut expected: Vec<u8> = Vec::new();
     #[rustfmt::skip]
     let parts: &[&[u8]] = &[
-        &[2],                                     // format
+        &[4],                                     // format
         &[0xac, 0x02],                            // events taken in: 300
         &[7],                                     // monotonic time
         &[0xd0, 0x0f, 1],                         // wall time: 1000, signed; restored
         &[1, 1, b'b', 6, 5],                      // boot id, when it began to count, 5 ms without power
         &[2],                                     // generation
-        &[0xa2, 0x02],                            // confirmed: 290
         &[1, 1, 0, 0, 0, 0],                      // received, routed, unrouted, repeated, surplus, dead
         &[1],                                     // one receipt
-        &[0x02, 0x01],                            // its packet identifier
+        &[0x02, 0x01, 2 | 4 | 8],                 // its packet identifier; MQTT 5, with a second hash and a place
         &[0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // its hash
         &[1],                                     // its event: 1 before the last
+        &[0x0e, 0, 0, 0, 0, 0, 0, 0],             // the hash of its content
+        &[9],                                     // it stands before the receipt of event 299 - 9
+        &[1, 0, 0xa2, 0x02],                      // one run is void: from the start to that of event 290
         &[2],                                     // two event ids
         &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // opaque
         &[1, 1, b'p', 5],                         // p:5
@@ -149,6 +158,42 @@ fn bytes_on_disk_are_stable() {
 }
 
 #[test]
+fn what_the_build_before_wrote_is_read() {
+    #[rustfmt::skip]
+    let parts: &[&[u8]] = &[
+        &[2],                // format
+        &[0xac, 0x02],       // events taken in: 300
+        &[7],                // monotonic time
+        &[0xd0, 0x0f, 1],    // wall time: 1000, signed; restored
+        &[0],                // no boot
+        &[2],                // generation
+        &[0xa2, 0x02],       // receipts up to event 290 are void
+        &[1, 1, 0, 0, 0, 0], // received, routed, unrouted, repeated, surplus, dead
+        &[1],                // one receipt
+        &[0x02, 0x01],       // its packet identifier
+        &[0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // its hash
+        &[1],                // its event: 1 before the last
+        &[0, 0, 0, 0],       // no event ids, rules, lanes; subscriptions as before
+    ];
+    let read = Commit::decode(&parts.concat()).unwrap();
+    let receipt = Receipt {
+        packet: 0x0102,
+        hash: 0x0f,
+        content: 0x0f,
+        spoken: None,
+        in_seq: 299,
+        before: 0,
+    };
+    let (first, last) = (0, 290);
+    assert_eq!(read.receipts, [receipt]);
+    assert_eq!(read.voided, [Voided { first, last }]);
+    assert_eq!(
+        (read.in_seq, read.generation, read.counts.routed),
+        (300, 2, 1)
+    );
+}
+
+#[test]
 fn what_was_cut_is_refused_and_another_format_is_named() {
     let bytes = commit().encode();
     for len in 0..bytes.len() {
@@ -161,7 +206,7 @@ fn what_was_cut_is_refused_and_another_format_is_named() {
     let mut newer = bytes.clone();
     newer[0] = 9;
     let error = Commit::decode(&newer).unwrap_err().to_string();
-    assert_eq!(error, "record has format 9, this version reads format 2");
+    assert_eq!(error, "record has format 9, this version reads format 4");
     let longer = [&bytes[..], &[0]].concat();
     assert_eq!(Commit::decode(&longer), Err(RecordError::Damaged));
 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::Delivery;
+use crate::event::{Delivery, Fingerprint};
 use crate::limits::CONFIRM_EVERY;
 use crate::sabotage::{self, Sabotage};
 
@@ -59,12 +59,12 @@ impl Epochs {
     }
 
     /// How a message came; `None` when there is no connection that it can have come on.
-    pub fn stamp(&self, packet: u16, dup: bool, hash: u128) -> Option<Delivery> {
+    pub fn stamp(&self, packet: u16, dup: bool, fingerprint: Fingerprint) -> Option<Delivery> {
         Some(Delivery {
             epoch: self.current()?,
             packet,
             dup,
-            hash,
+            fingerprint,
         })
     }
 
@@ -159,7 +159,7 @@ mod tests {
     fn what_a_dead_connection_left_is_dropped_and_cannot_be_stamped() {
         let mut epochs = Epochs::default();
         epochs.connected();
-        let delivery = epochs.stamp(7, true, 9).unwrap();
+        let delivery = epochs.stamp(7, true, Fingerprint::default()).unwrap();
         assert_eq!(
             (delivery.epoch, delivery.packet, delivery.dup),
             (1, 7, true)
@@ -167,7 +167,7 @@ mod tests {
         let mut held = VecDeque::from([1, 2]);
         epochs.lost(&mut held);
         assert!(held.is_empty());
-        assert_eq!(epochs.stamp(7, true, 9), None);
+        assert_eq!(epochs.stamp(7, true, Fingerprint::default()), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::event::SubscriptionIds;
+use crate::event::{Fingerprint, SubscriptionIds};
 
 /// The number of one copy of a message: over MQTT 5 each subscription gets one, and an identifier that
 /// was free again may stand for another copy of the same message. Where a copy names no subscription
@@ -23,6 +23,14 @@ pub fn of_copy(message: u128, subscriptions: &SubscriptionIds) -> u128 {
     hash.digest128()
 }
 
+/// What a copy is known by: the subscriptions it names are not in the hash of its content alone.
+pub(super) fn of(message: Fingerprint, subscriptions: &SubscriptionIds) -> Fingerprint {
+    Fingerprint {
+        hash: of_copy(message.hash, subscriptions),
+        ..message
+    }
+}
+
 /// Computes fingerprints; kept, because setting up the hash costs more than a small message does.
 #[derive(Default)]
 pub(super) struct Fingerprints {
@@ -31,13 +39,14 @@ pub(super) struct Fingerprints {
 
 impl Fingerprints {
     /// XXH3 with 128 bits of topic, payload and user properties in their order, name before value.
-    /// Before each stands its length as four little-endian bytes.
+    /// Before each stands its length as four little-endian bytes. That of the content alone is the
+    /// lower half of the same over topic and payload.
     pub(super) fn of(
         &mut self,
         topic: &[u8],
         payload: &[u8],
         properties: &[(String, String)],
-    ) -> u128 {
+    ) -> Fingerprint {
         self.begin(topic, payload.len());
         self.more(payload);
         self.end(properties)
@@ -57,15 +66,26 @@ impl Fingerprints {
         self.hash.update(piece);
     }
 
-    /// The user properties, and the number.
-    pub(super) fn end(&mut self, properties: &[(String, String)]) -> u128 {
+    /// The user properties, and the numbers.
+    pub(super) fn end(&mut self, properties: &[(String, String)]) -> Fingerprint {
+        let bare = self.hash.digest128();
+        let content = lower_half(bare);
+        if properties.is_empty() {
+            return Fingerprint {
+                hash: bare,
+                content,
+            };
+        }
         for (name, value) in properties {
             self.length(name.len());
             self.more(name.as_bytes());
             self.length(value.len());
             self.more(value.as_bytes());
         }
-        self.hash.digest128()
+        Fingerprint {
+            hash: self.hash.digest128(),
+            content,
+        }
     }
 
     fn length(&mut self, bytes: usize) {
@@ -73,6 +93,12 @@ impl Fingerprints {
         let length = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.hash.update(&length.to_le_bytes());
     }
+}
+
+/// The lower 64 bits.
+fn lower_half(hash: u128) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash.to_le_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 #[cfg(test)]
@@ -85,10 +111,13 @@ mod tests {
         let mut fingerprints = Fingerprints::default();
         fingerprints.of(b"another", b"message", &[]);
         let found = fingerprints.of(topic.as_bytes(), payload, &properties);
-        assert_eq!(found, expected, "{topic} {properties:?}: {found:#034x}");
+        let hash = found.hash;
+        assert_eq!(hash, expected, "{topic} {properties:?}: {hash:#034x}");
         fingerprints.begin(topic.as_bytes(), payload.len());
         payload.chunks(7).for_each(|piece| fingerprints.more(piece));
-        assert_eq!(fingerprints.end(&properties), expected, "in pieces");
+        assert_eq!(fingerprints.end(&properties), found, "in pieces");
+        let bare = fingerprints.of(topic.as_bytes(), payload, &[]);
+        assert_eq!(found.content, lower_half(bare.hash));
     }
 
     #[test]

@@ -14,23 +14,7 @@ use super::{v5, v311};
 use crate::secret::Secret;
 use crate::tls::TlsFiles;
 
-/// A version of MQTT, decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// MQTT 5.
-    V5,
-    /// MQTT 3.1.1.
-    V311,
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::V5 => "MQTT 5",
-            Self::V311 => "MQTT 3.1.1",
-        })
-    }
-}
+pub use crate::event::Version;
 
 /// Where and how to connect.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use bytes::{Buf, BytesMut};
 
 use super::frame::{Frame, Head, LENGTH_BYTES_MAX, complete, length};
 use super::{Incoming, Received, decode};
+use crate::event::Fingerprint;
 use crate::source::mqtt::fingerprint::Fingerprints;
 use crate::source::mqtt::link::Version;
 use crate::source::mqtt::trouble::Trouble;
@@ -21,7 +22,7 @@ const NO_PROPERTIES: &[u8] = &[0];
 pub(in crate::source::mqtt) struct Skipped {
     pub(in crate::source::mqtt) payload_bytes: usize,
     /// The message's, as if the payload had been kept.
-    pub(in crate::source::mqtt) hash: u128,
+    pub(in crate::source::mqtt) fingerprint: Fingerprint,
 }
 
 pub(super) struct Skip {
@@ -86,7 +87,7 @@ impl Skip {
     pub(super) fn end(mut self) -> Received {
         self.received.skipped = Some(Skipped {
             payload_bytes: self.payload_bytes,
-            hash: self.hash.end(&self.received.properties),
+            fingerprint: self.hash.end(&self.received.properties),
         });
         self.received
     }
@@ -127,8 +128,11 @@ mod tests {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let properties: Vec<_> = properties.iter().map(own).collect();
         let skipped = received.skipped.unwrap();
-        let hash = Fingerprints::default().of(b"a/b", payload, &properties);
-        assert_eq!((skipped.payload_bytes, skipped.hash), (payload.len(), hash));
+        let fingerprint = Fingerprints::default().of(b"a/b", payload, &properties);
+        assert_eq!(
+            (skipped.payload_bytes, skipped.fingerprint),
+            (payload.len(), fingerprint)
+        );
         assert_eq!(
             (received.topic.as_ref(), received.retained),
             (&b"a/b"[..], true)

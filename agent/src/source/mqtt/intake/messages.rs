@@ -6,8 +6,7 @@ use tracing::warn;
 use super::Intake;
 use crate::event::{Event, EventFault};
 use crate::source::mqtt::connection::Received;
-use crate::source::mqtt::fingerprint::of_copy;
-use crate::source::mqtt::{Flow, SourceReport};
+use crate::source::mqtt::{Flow, SourceReport, fingerprint};
 use crate::topic::Topic;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
@@ -16,14 +15,14 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         let delivery = match received.handshake {
             None => None,
             Some(handshake) => {
-                let hash = match &received.skipped {
-                    Some(skipped) => skipped.hash,
+                let message = match &received.skipped {
+                    Some(skipped) => skipped.fingerprint,
                     None => self
                         .fingerprints
                         .of(name, &received.payload, &received.properties),
                 };
-                let hash = of_copy(hash, &received.subscriptions);
-                let stamp = self.epochs.stamp(handshake.packet, handshake.dup, hash);
+                let copy = fingerprint::of(message, &received.subscriptions);
+                let stamp = self.epochs.stamp(handshake.packet, handshake.dup, copy);
                 if stamp.is_none() {
                     return;
                 }
