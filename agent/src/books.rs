@@ -6,6 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::emission::Row;
+use crate::event_ids::EventIds;
 use crate::image::Image;
 use crate::ledger::Ledger;
 use crate::mill::Mill;
@@ -60,6 +61,7 @@ fn ledger(lsn: u64, intake: &IntakeCounts, rules: &[(&str, &Ledger)], outbox: &O
             "repeated": intake.repeated,
             "surplus": intake.surplus,
             "dead": intake.dead,
+            "too_old": intake.too_old,
         },
         "all_rules": rule(&events),
         "rules": rules.iter().map(|(name, counts)| {
@@ -153,6 +155,23 @@ fn dead_letter(row: &Row) -> Value {
         Err(error) => put("reason", json!(error.to_string())),
     }
     Value::Object(all)
+}
+
+/// Producers that number their events, by name, and how many opaque names are remembered.
+pub fn event_ids(ids: &EventIds) -> Value {
+    let producers = ids.producers().map(|producer| {
+        json!({
+            "producer": &*producer.name,
+            "mark": producer.mark,
+            "apart": producer.apart,
+            "too_old": producer.refused.map_or(0, |refused| refused.too_old),
+            "repeated": producer.refused.map_or(0, |refused| refused.repeated),
+        })
+    });
+    json!({
+        "producers": producers.collect::<Vec<Value>>(),
+        "opaque": ids.opaque_len(),
+    })
 }
 
 /// Bytes as hexadecimal digits.

@@ -4,6 +4,7 @@
 mod check;
 mod dead_letters;
 mod demo;
+mod event_ids;
 mod events;
 mod inspect;
 mod repair;
@@ -64,6 +65,9 @@ enum Command {
     /// What could not be digested or delivered: list it, show it, try it once more
     #[command(after_help = dead_letters::HELP)]
     DeadLetters(dead_letters::Options),
+    /// Producers that number their events: list them, let one begin anew
+    #[command(after_help = event_ids::HELP)]
+    EventIds(event_ids::Options),
     /// Mend a journal that is damaged beyond what a crash does, and keep what is cut
     #[command(after_help = repair::HELP)]
     Repair(repair::Options),
@@ -147,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::EventIds(options) => event_ids::run(&options),
         Command::Repair(options) => repair::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),

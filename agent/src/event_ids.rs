@@ -1,16 +1,29 @@
 //! Names that senders give their events, so that one counts once even where the broker has
-//! forgotten what it delivered. `producer:n` is kept as the highest number and which of the 255 below
-//! it were seen; anything else as one of the last names, by hash. Both are bounded, and the promise
-//! ends at the bound.
+//! forgotten what it delivered. Of a producer that numbers its events the mark is kept, the highest
+//! number that is believed, with the 255 below it that were seen; any other name is opaque, and kept
+//! as one of the last, by hash. Both are bounded, and the promise ends at the bound.
+//!
+//! A number may be wrong. One that is far above the mark, or the first of its producer, is an opaque
+//! name until the next number is near it. One below the window is never applied: a broker that went
+//! back sends such numbers, and so does a counter that starts anew. Only people can tell these two
+//! apart, so the producer is named to them.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+mod producer;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-pub use crate::record::EventId;
-use crate::record::EventIdsRecord;
+use crate::event::hash_bytes;
+pub use crate::record::{EventId, EventIdChange};
+use crate::record::{EventIdsRecord, ProducerRecord};
+pub use producer::Refused;
+use producer::{Place, Producer};
 
-/// Opaque names remembered.
-pub const OPAQUE_MAX: usize = 4_096;
+/// Opaque names remembered where nothing else is said.
+pub const OPAQUE_DEFAULT: usize = 4_096;
+
+/// Most opaque names that can be remembered.
+pub const OPAQUE_MAX: usize = 65_536;
 
 /// Producers remembered; beyond it the one not heard of for longest is forgotten.
 pub const PRODUCERS_MAX: usize = 10_000;
@@ -18,107 +31,219 @@ pub const PRODUCERS_MAX: usize = 10_000;
 /// Longest name of a producer; an id with a longer one is opaque.
 const PRODUCER_BYTES_MAX: usize = 128;
 
-/// Numbers below and with the highest that are told apart.
-const WINDOW: u64 = 256;
-
 /// Event ids that were applied.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct EventIds {
-    opaque: VecDeque<u128>,
-    known: HashSet<u128>,
+    opaque_max: usize,
+    /// Hashes with the order in which they came; one that came again has its later place.
+    opaque: VecDeque<(u64, u128)>,
+    known: HashMap<u128, u64>,
     producers: BTreeMap<Arc<str>, Producer>,
     /// Producers by when they were last heard of.
     heard: BTreeMap<u64, Arc<str>>,
     clock: u64,
 }
 
-#[derive(Debug, Clone)]
-struct Producer {
-    high: u64,
-    /// Bit 0 of the first word is the highest number.
-    seen: [u64; 4],
-    heard: u64,
+impl Default for EventIds {
+    /// Remembers as many as any configuration may ask for: what is replayed is cut to size later.
+    fn default() -> Self {
+        Self {
+            opaque_max: OPAQUE_MAX,
+            opaque: VecDeque::new(),
+            known: HashMap::new(),
+            producers: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            clock: 0,
+        }
+    }
 }
 
-/// Reads an id as its sender wrote it; `hash` is for names that are no `producer:n`.
-pub fn parse(text: &str, hash: impl FnOnce(&[u8]) -> u128) -> EventId {
-    if let Some((producer, digits)) = text.rsplit_once(':')
-        && (1..=PRODUCER_BYTES_MAX).contains(&producer.len())
-        && digits.bytes().all(|digit| digit.is_ascii_digit())
-        && let Ok(n) = digits.parse()
-    {
-        let producer = producer.into();
-        return EventId::Numbered { producer, n };
-    }
-    EventId::Opaque(hash(text.as_bytes()))
+/// What is known of an event by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: it is to be applied.
+    New,
+    /// It was applied.
+    Repeated,
+    /// Its number is too old to tell.
+    TooOld,
+}
+
+/// A producer, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its highest number that is believed.
+    pub mark: Option<u64>,
+    /// A number far from it that waits for another one near it.
+    pub apart: Option<u64>,
+    /// Numbers that were not applied since one was.
+    pub refused: Option<Refused>,
+}
+
+/// Splits `producer:n`.
+fn numbered(text: &str) -> Option<(&str, u64)> {
+    let (producer, digits) = text.rsplit_once(':')?;
+    let fits = (1..=PRODUCER_BYTES_MAX).contains(&producer.len());
+    let counts = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    Some((producer, digits.parse().ok().filter(|_| fits && counts)?))
+}
+
+/// Whether a text has the form `producer:n`.
+pub fn may_be_number(text: &str) -> bool {
+    numbered(text).is_some()
+}
+
+fn opaque_hash(text: &str) -> u128 {
+    hash_bytes(&[text.as_bytes()])
 }
 
 impl EventIds {
-    /// Whether an event of this name was applied, or is too old to tell.
-    pub fn knows(&self, id: &EventId) -> bool {
-        match id {
-            EventId::Opaque(hash) => self.known.contains(hash),
-            EventId::Numbered { producer, n } => self
-                .producers
-                .get(producer)
-                .is_some_and(|known| known.saw(*n)),
+    /// Remembers so many opaque names from now on.
+    pub fn set_opaque_max(&mut self, opaque_max: usize) {
+        self.opaque_max = opaque_max.clamp(1, OPAQUE_MAX);
+        self.forget_oldest();
+    }
+
+    /// Reads an id as its sender wrote it. `producer:n` is a number where its sender or the
+    /// configuration says so, or where an earlier version took it for one; else it is opaque.
+    pub fn read(&self, text: &str, is_number: bool) -> EventId {
+        if let Some((producer, n)) = numbered(text) {
+            let is_old = || self.producers.get(producer).is_some_and(|p| p.is_old);
+            if is_number || is_old() {
+                let producer = producer.into();
+                return EventId::Numbered { producer, n };
+            }
+        }
+        EventId::Opaque(opaque_hash(text))
+    }
+
+    /// What is known of an event of this name.
+    pub fn standing(&self, id: &EventId) -> Standing {
+        let known = |hash: u128| match self.known.contains_key(&hash) {
+            true => Standing::Repeated,
+            false => Standing::New,
+        };
+        let (name, n) = match id {
+            EventId::Opaque(hash) => return known(*hash),
+            EventId::Numbered { producer, n } => (producer, *n),
+        };
+        let by_name = || known(opaque_hash(&format!("{name}:{n}")));
+        let Some(producer) = self.producers.get(name) else {
+            return by_name();
+        };
+        match producer.place(n) {
+            Place::Next if n > producer.apart_max => Standing::New,
+            Place::Next | Place::Apart => by_name(),
+            Place::Seen => Standing::Repeated,
+            Place::TooOld => Standing::TooOld,
+        }
+    }
+
+    /// Takes up a change, as it is written down.
+    pub fn take_up(&mut self, change: &EventIdChange) {
+        match change {
+            EventIdChange::Applied(id) => self.insert(id),
+            EventIdChange::AppliedBefore(EventId::Numbered { producer, n }) => {
+                let known = self.hear(producer);
+                known.is_old = true;
+                known.see(*n);
+            }
+            EventIdChange::AppliedBefore(id) => self.insert(id),
+            EventIdChange::Forgotten(producer) => drop(self.forget(producer)),
         }
     }
 
     /// An event of this name was applied.
     pub fn insert(&mut self, id: &EventId) {
         match id {
-            EventId::Opaque(hash) => {
-                if self.known.insert(*hash) {
-                    self.opaque.push_back(*hash);
-                }
-                while self.opaque.len() > OPAQUE_MAX {
-                    if let Some(old) = self.opaque.pop_front() {
-                        self.known.remove(&old);
-                    }
+            EventId::Opaque(hash) => self.insert_opaque(*hash),
+            EventId::Numbered { producer, n } => {
+                if !self.hear(producer).count(*n) {
+                    self.insert_opaque(opaque_hash(&format!("{producer}:{n}")));
                 }
             }
-            EventId::Numbered { producer, n } => self.count(producer, *n),
         }
     }
 
-    fn count(&mut self, name: &Arc<str>, n: u64) {
+    fn insert_opaque(&mut self, hash: u128) {
         self.clock += 1;
-        let heard = self.clock;
-        match self.producers.get_mut(name) {
-            Some(known) => {
-                self.heard.remove(&known.heard);
-                known.heard = heard;
-                known.see(n);
-            }
-            None => {
-                let seen = [1, 0, 0, 0];
-                let producer = Producer {
-                    high: n,
-                    seen,
-                    heard,
-                };
-                self.producers.insert(Arc::clone(name), producer);
+        self.known.insert(hash, self.clock);
+        self.opaque.push_back((self.clock, hash));
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.known.len() > self.opaque_max {
+            let Some((at, old)) = self.opaque.pop_front() else {
+                return;
+            };
+            if self.known.get(&old) == Some(&at) {
+                self.known.remove(&old);
             }
         }
+    }
+
+    /// A producer was heard of, for the first time maybe.
+    fn hear(&mut self, name: &Arc<str>) -> &mut Producer {
+        self.clock += 1;
+        let heard = self.clock;
+        let known = self.producers.entry(Arc::clone(name)).or_default();
+        let before = std::mem::replace(&mut known.heard, heard);
+        self.heard.remove(&before);
         self.heard.insert(heard, Arc::clone(name));
         if self.producers.len() > PRODUCERS_MAX
             && let Some((_, oldest)) = self.heard.pop_first()
         {
             self.producers.remove(&oldest);
         }
+        self.producers.entry(Arc::clone(name)).or_default()
+    }
+
+    /// An event of this name was not applied. Returns the mark of its producer when that begins to look
+    /// as if it counted anew.
+    pub fn refuse(&mut self, id: &EventId, is_too_old: bool, mono_ms: u64) -> Option<u64> {
+        let EventId::Numbered { producer, n } = id else {
+            return None;
+        };
+        let known = self.producers.get_mut(producer)?;
+        let suspicious = known.refuse(*n, is_too_old, mono_ms);
+        known.mark.filter(|_| suspicious)
+    }
+
+    /// Forgets a producer, which begins anew with its next number. Returns whether it was known.
+    pub fn forget(&mut self, producer: &str) -> bool {
+        let known = self.producers.remove(producer);
+        if let Some(known) = &known {
+            self.heard.remove(&known.heard);
+        }
+        known.is_some()
+    }
+
+    /// How many opaque names are remembered.
+    pub fn opaque_len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// The producers, in the order of their names.
+    pub fn producers(&self) -> impl Iterator<Item = ProducerStatus> {
+        self.producers.iter().map(|(name, known)| ProducerStatus {
+            name: Arc::clone(name),
+            mark: known.mark,
+            apart: known.apart,
+            refused: known.refused,
+        })
     }
 
     /// Everything, in pieces of at most `each` ids.
     pub fn records(&self, each: usize) -> Vec<EventIdsRecord> {
-        let opaque: Vec<u128> = self.opaque.iter().copied().collect();
-        let producers: Vec<_> = self
-            .heard
-            .values()
-            .filter_map(|name| {
-                let known = self.producers.get(name)?;
-                Some((Arc::clone(name), known.high, known.seen))
-            })
+        let latest = |(at, hash): &(u64, u128)| self.known.get(hash) == Some(at);
+        let opaque = self.opaque.iter().filter(|entry| latest(entry));
+        let opaque: Vec<u128> = opaque.map(|(_, hash)| *hash).collect();
+        let producers = self.heard.values();
+        let producers: Vec<ProducerRecord> = producers
+            .filter_map(|name| Some(self.producers.get(name)?.record(name)))
             .collect();
         let opaque = opaque.chunks(each).map(|piece| EventIdsRecord {
             opaque: piece.to_vec(),
@@ -134,157 +259,13 @@ impl EventIds {
     /// Takes up what [`EventIds::records`] told, in its order.
     pub fn restore(&mut self, record: EventIdsRecord) {
         for hash in record.opaque {
-            self.insert(&EventId::Opaque(hash));
+            self.insert_opaque(hash);
         }
-        for (name, high, seen) in record.producers {
-            self.count(&name, high);
-            if let Some(known) = self.producers.get_mut(&name) {
-                known.seen = seen;
-            }
+        for producer in record.producers {
+            self.hear(&producer.name).restore(&producer);
         }
     }
-}
-
-impl Producer {
-    fn saw(&self, n: u64) -> bool {
-        match self.high.checked_sub(n) {
-            None => false,
-            Some(below) if below >= WINDOW => true,
-            Some(below) => {
-                let (word, bit) = place(below);
-                self.seen.get(word).is_some_and(|word| word >> bit & 1 == 1)
-            }
-        }
-    }
-
-    fn see(&mut self, n: u64) {
-        if n > self.high {
-            self.shift(n - self.high);
-            self.high = n;
-        }
-        let below = self.high - n;
-        if below < WINDOW {
-            let (word, bit) = place(below);
-            if let Some(word) = self.seen.get_mut(word) {
-                *word |= 1 << bit;
-            }
-        }
-    }
-
-    fn shift(&mut self, by: u64) {
-        if by >= WINDOW {
-            self.seen = [0; 4];
-            return;
-        }
-        for _ in 0..by / 64 {
-            self.seen.rotate_right(1);
-            if let Some(first) = self.seen.first_mut() {
-                *first = 0;
-            }
-        }
-        let bits = by % 64;
-        if bits > 0 {
-            let mut carried = 0;
-            for word in &mut self.seen {
-                let out = *word >> (64 - bits);
-                *word = *word << bits | carried;
-                carried = out;
-            }
-        }
-    }
-}
-
-/// Word and bit of the number so far below the highest.
-fn place(below: u64) -> (usize, u64) {
-    let word = usize::try_from(below / 64).unwrap_or(usize::MAX);
-    (word, below % 64)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(text: &str) -> EventId {
-        parse(text, |bytes| bytes.iter().map(|b| u128::from(*b)).sum())
-    }
-
-    #[test]
-    fn ids_are_numbered_where_they_look_like_it() {
-        let numbered = |producer: &str, n| EventId::Numbered {
-            producer: producer.into(),
-            n,
-        };
-        assert_eq!(id("d1:7"), numbered("d1", 7));
-        assert_eq!(id("a:b:7"), numbered("a:b", 7));
-        for text in ["7", ":7", "d1:", "d1:x", "d1:99999999999999999999999"] {
-            assert!(matches!(id(text), EventId::Opaque(_)), "{text}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_known_once_seen_in_any_order() {
-        let mut ids = EventIds::default();
-        let mut model = HashSet::new();
-        let mut n: u64 = 1_000;
-        for step in 0..5_000_u64 {
-            n = n.wrapping_add(step * step % 7).wrapping_sub(step % 3);
-            let numbered = id(&format!("d:{n}"));
-            let high = model.iter().max().copied().unwrap_or(0);
-            let expected = model.contains(&n) || (!model.is_empty() && n + 256 <= high);
-            assert_eq!(ids.knows(&numbered), expected, "{n}");
-            ids.insert(&numbered);
-            model.insert(n);
-        }
-    }
-
-    #[test]
-    fn opaque_names_are_remembered_up_to_the_bound() {
-        let mut ids = EventIds::default();
-        for n in 0..=OPAQUE_MAX {
-            ids.insert(&EventId::Opaque(n as u128));
-        }
-        assert!(!ids.knows(&EventId::Opaque(0)) && ids.knows(&EventId::Opaque(1)));
-        assert_eq!(
-            (ids.opaque.len(), ids.known.len()),
-            (OPAQUE_MAX, OPAQUE_MAX)
-        );
-    }
-
-    #[test]
-    fn the_producer_not_heard_of_for_longest_is_forgotten() {
-        let mut ids = EventIds::default();
-        for n in 0..PRODUCERS_MAX {
-            ids.insert(&id(&format!("p{n}:1")));
-        }
-        ids.insert(&id("p0:2"));
-        ids.insert(&id("new:1"));
-        assert!(ids.knows(&id("p0:1")) && !ids.knows(&id("p1:1")));
-        assert_eq!(
-            (ids.producers.len(), ids.heard.len()),
-            (PRODUCERS_MAX, PRODUCERS_MAX)
-        );
-    }
-
-    #[test]
-    fn what_was_written_down_is_known_again() {
-        let mut ids = EventIds::default();
-        for text in ["a:1", "a:3", "b:700", "x", "y"] {
-            ids.insert(&id(text));
-        }
-        let mut again = EventIds::default();
-        for record in ids.records(1) {
-            let record = EventIdsRecord::decode(&record.encode()).unwrap();
-            again.restore(record);
-        }
-        for (text, known) in [
-            ("a:1", true),
-            ("a:2", false),
-            ("a:3", true),
-            ("b:700", true),
-            ("x", true),
-            ("z", false),
-        ] {
-            assert_eq!(again.knows(&id(text)), known, "{text}");
-        }
-    }
-}
+mod tests;

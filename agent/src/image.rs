@@ -190,7 +190,7 @@ impl Image {
         commit
             .event_ids
             .iter()
-            .for_each(|id| self.event_ids.insert(id));
+            .for_each(|change| self.event_ids.take_up(change));
         for delta in commit.rules {
             self.apply_rule(delta);
         }

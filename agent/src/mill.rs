@@ -35,6 +35,7 @@ pub use prove::prove;
 
 use crate::clock::{Now, signed};
 use crate::event::Event;
+use crate::event_ids::EventIds;
 use crate::frame::Frame;
 use crate::image::{Image, SavedRule};
 use crate::ledger::{Fate, Ledger};
@@ -221,6 +222,11 @@ impl Mill {
             counts.add(&durable.batch.counts);
         }
         counts
+    }
+
+    /// The names of events that were applied.
+    pub fn event_ids(&self) -> Option<&EventIds> {
+        self.durable.as_ref().map(|durable| &durable.event_ids)
     }
 
     /// What waits for destinations.

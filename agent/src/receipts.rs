@@ -95,11 +95,13 @@ impl Receipts {
         let mut kept = std::mem::take(&mut self.seen);
         kept.extend(self.unseen.take());
         kept.append(&mut self.fresh);
-        if sabotage::is(Sabotage::ReceiptDroppedById) {
-            kept.retain(|receipt| self.latest.contains_key(&receipt.packet));
-        }
         self.unseen = kept.into_iter().collect();
         self.unseen.look_up(ROUND_EVENTS);
+        if sabotage::is(Sabotage::ReceiptDroppedById) {
+            let latest = &self.latest;
+            self.unseen
+                .drop_packets(|packet| !latest.contains_key(&packet));
+        }
         self.latest.clear();
         self.spoken = Some(spoken);
         (self.is_repeating, self.is_undecided) = (true, true);

@@ -13,11 +13,11 @@ mod receipt;
 mod state;
 mod waiting;
 
-pub use agent::{AgentRecord, EventIdsRecord, IntakeCounts};
+pub use agent::{AgentRecord, EventIdsRecord, IntakeCounts, ProducerRecord};
 pub use codec::RecordError;
 pub use commit::{
-    Boot, COMMIT_FORMAT, Commit, EntryChange, EventId, KeyChange, LaneDelta, RuleDelta,
-    SETTLED_BYTES_MAX, Settled, Settlement, Voided, row_bytes_max,
+    Boot, COMMIT_FORMAT, Commit, EntryChange, EventId, EventIdChange, KeyChange, LaneDelta,
+    RuleDelta, SETTLED_BYTES_MAX, Settled, Settlement, Voided, row_bytes_max,
 };
 pub use dead::Dead;
 pub use lane::{LaneCounts, LaneRecord};

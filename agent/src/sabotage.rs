@@ -42,6 +42,8 @@ pub enum Sabotage {
     RepeatedWithoutReceiptLast,
     /// Item 14: a receipt knows one hash, so it is void where the version of MQTT changes.
     OneHash,
+    /// Item 15: any number of a producer moves its mark, and the first one is its mark at once.
+    AnyNumberMoves,
 }
 
 #[cfg(feature = "sabotage")]

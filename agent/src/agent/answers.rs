@@ -7,8 +7,15 @@ use super::control::{Asked, Question};
 use super::health::Health;
 use crate::books;
 use crate::destination::DestinationStatus;
+use crate::event_ids::{EventIds, Refused};
 use crate::mill::{self, Mill};
 use crate::recorder::Recorded;
+
+/// A producer all of whose numbers were old for so long is named.
+const SILENCED_MS: u64 = 30_000;
+
+/// So many of them are named.
+const SILENCED_MAX: usize = 20;
 
 impl Agent {
     /// Answers a question between two turns.
@@ -23,6 +30,16 @@ impl Agent {
             Question::DeadLetters { only } => books::dead_letters(&outbox(&self.mill), only),
             Question::Redrive { seq } => self.take_dead_letter(seq, mill::Input::Redrive(seq)),
             Question::Drop { seq } => self.take_dead_letter(seq, mill::Input::DropDeadLetter(seq)),
+            Question::EventIds => {
+                let ids = self.mill.event_ids();
+                ids.map_or(Value::Null, books::event_ids)
+            }
+            Question::ForgetProducer { producer } => {
+                let knows = |ids: &EventIds| ids.producers().any(|p| *p.name == *producer);
+                let known = self.mill.event_ids().is_some_and(knows);
+                self.turn(mill::Input::ForgetProducer(producer.into()));
+                json!({ "done": known })
+            }
             Question::Events { last } => self.recorder.last(last).map(Recorded::to_line).collect(),
             Question::Health => self.health(),
         };
@@ -66,6 +83,16 @@ impl Agent {
         health.says("disk_full", stalled);
         health.says("taking_in", !self.is_full());
         health.says("unbalanced", self.unbalanced);
+        let silenced = self.silenced();
+        for name in silenced
+            .iter()
+            .filter_map(|of| of.get("producer")?.as_str())
+        {
+            health.ails(&format!(
+                "events of producer {name} are not applied, their numbers are old"
+            ));
+        }
+        health.says("silenced_producers", silenced);
         health.says("commits", self.mill.lsns().0);
         health.says("durable", self.mill.lsns().1);
         health.says("journal_bytes", self.storage.journal_bytes());
@@ -83,5 +110,26 @@ impl Agent {
             (name.to_owned(), told)
         };
         Value::Object(self.outputs.status().map(told).collect())
+    }
+
+    /// Producers whose events are not applied, because their counters seem to have started anew. A
+    /// broker that went back sends old numbers too, but not for long.
+    fn silenced(&self) -> Vec<Value> {
+        let now = self.clock.now().mono_ms;
+        let ids = self.mill.event_ids().into_iter();
+        let silenced = ids.flat_map(EventIds::producers).filter_map(|producer| {
+            let refused = producer.refused.filter(Refused::is_suspicious)?;
+            let lasts = now.saturating_sub(refused.since_mono_ms) >= SILENCED_MS;
+            lasts.then(|| {
+                json!({
+                    "producer": &*producer.name,
+                    "too_old": refused.too_old,
+                    "repeated": refused.repeated,
+                    "last": refused.last,
+                    "mark": producer.mark,
+                })
+            })
+        });
+        silenced.take(SILENCED_MAX).collect()
     }
 }

@@ -49,6 +49,13 @@ pub enum Question {
         /// Which one.
         seq: u64,
     },
+    /// Producers that number their events.
+    EventIds,
+    /// Forget a producer.
+    ForgetProducer {
+        /// Which one.
+        producer: String,
+    },
     /// The latest events that the recorder has.
     Events {
         /// How many.

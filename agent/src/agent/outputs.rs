@@ -128,6 +128,7 @@ impl Outputs {
                 lines,
                 dropped,
             } => self.tell_lines(&rule, &lines, dropped, now),
+            Output::Silenced { producer, n, mark } => self.tell_silenced(&producer, n, mark, now),
             Output::Quarantined { rule, for_ms } => {
                 error!(%rule, "too many faults: the rule rests for {} s", for_ms / 1_000);
             }
@@ -201,6 +202,18 @@ impl Outputs {
             warn!(
                 rule = %dead.rule, version = dead.version, topic = %dead.topic, fuel = dead.fuel,
                 payload = %String::from_utf8_lossy(start).escape_debug(), "dead letter: {}", dead.reason
+            );
+        }
+    }
+
+    fn tell_silenced(&mut self, producer: &str, n: u64, mark: u64, now: Now) {
+        if self.may_tell(&"event ids".into(), now) {
+            warn!(
+                producer,
+                n,
+                mark,
+                "its events are not applied, their numbers are old: if it counts anew, run \
+                 `tidemill event-ids forget`"
             );
         }
     }

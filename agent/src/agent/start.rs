@@ -47,6 +47,8 @@ impl Agent {
             commit_interval_ms: millis(config.intake.commit_interval),
             commit_events: config.intake.commit_events,
             event_id: config.intake.event_id.clone(),
+            event_id_numbers: config.intake.event_id_numbers,
+            event_ids_remembered: config.intake.event_ids_remembered,
             checkpoint_bytes: config.segment_bytes * CHECKPOINT_SEGMENTS,
             boot_id: boot_id(),
             journal: (journal.first_lsn(), journal.bytes()),

@@ -64,6 +64,11 @@ pub struct Intake {
     pub event_id: EventIdSource,
     /// How long the broker is asked to keep the session while the agent is away; MQTT 5 only.
     pub session_expiry: Duration,
+    /// Whether an identity of the form `producer:n` is a number that rises, though its sender does
+    /// not say so.
+    pub event_id_numbers: bool,
+    /// How many identities that are no numbers are remembered.
+    pub event_ids_remembered: usize,
 }
 
 /// Where an event's own identity stands, by which it is known when a broker sends it twice.
@@ -111,6 +116,8 @@ pub(super) struct BrokerTable {
     commit_events: Option<Spanned<usize>>,
     event_id: Option<Spanned<String>>,
     session_expiry: Option<Spanned<String>>,
+    event_id_numbers: Option<bool>,
+    event_ids_remembered: Option<Spanned<usize>>,
     #[serde(default)]
     pub(super) outbox: OutboxTable,
 }
@@ -209,6 +216,13 @@ impl BrokerTable {
                     .map_err(|why| table.error("event_id", text, format!(": {why}")))?,
             },
             session_expiry,
+            event_id_numbers: self.event_id_numbers.unwrap_or(false),
+            event_ids_remembered: table.number(
+                "event_ids_remembered",
+                self.event_ids_remembered.as_ref(),
+                256..=65_536,
+                4_096,
+            )?,
         })
     }
 }

@@ -80,10 +80,10 @@ impl Acks {
         let new = usize::try_from(count.saturating_sub(self.confirmed)).unwrap_or(usize::MAX);
         let new = new.min(self.sent.len());
         self.confirmed += new as u64;
-        let confirmed = self.sent.drain(..new).filter(|event| *event > 0);
+        let mut confirmed = self.sent.drain(..new).filter(|event| *event > 0);
         match sabotage::is(Sabotage::ConfirmedByNumber) {
             true => confirmed.max(),
-            false => confirmed.last(),
+            false => confirmed.next_back(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::event_ids::EventIds;
 use crate::image::{Image, Written};
 use crate::outbox::Outbox;
 use crate::receipts::{Receipt, Receipts, Voided};
-use crate::record::{self, AgentRecord, Boot, Commit, EventId, IntakeCounts};
+use crate::record::{self, AgentRecord, Boot, Commit, EventIdChange, IntakeCounts};
 use crate::router::RuleIndex;
 use crate::sabotage::{self, Sabotage};
 
@@ -53,6 +53,10 @@ pub struct Keeping {
     pub commit_events: usize,
     /// Where an event has its own name.
     pub event_id: EventIdSource,
+    /// Whether `producer:n` is a number without its sender's saying so.
+    pub event_id_numbers: bool,
+    /// How many names that are no numbers are remembered.
+    pub event_ids_remembered: usize,
     /// Bytes of journal between two checkpoints, at least.
     pub checkpoint_bytes: u64,
     /// The boot that monotonic times belong to.
@@ -102,7 +106,7 @@ pub(super) struct Durable {
 pub(super) struct Batch {
     pub(super) counts: IntakeCounts,
     pub(super) receipts: Vec<Receipt>,
-    pub(super) event_ids: Vec<EventId>,
+    pub(super) event_ids: Vec<EventIdChange>,
     /// Receipts that are void from now on.
     pub(super) voided: Vec<Voided>,
     pub(super) subscriptions: Option<String>,
@@ -149,7 +153,8 @@ pub(super) enum Due {
 }
 
 impl Durable {
-    pub(super) fn new(keeping: Keeping, image: Image, boot: Option<Boot>, now: Now) -> Self {
+    pub(super) fn new(keeping: Keeping, mut image: Image, boot: Option<Boot>, now: Now) -> Self {
+        image.event_ids.set_opaque_max(keeping.event_ids_remembered);
         let event_id_plan = match &keeping.event_id {
             EventIdSource::Pointer(pointer) => {
                 let mut plan = Plan::default();

@@ -2,11 +2,12 @@
 //! it, and what its acknowledgement waits for.
 
 use std::str;
+use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::config::EventIdSource;
-use crate::event::{Delivery, Event, EventFault, SubscriptionIds, hash_bytes};
-use crate::event_ids::{self, EventId};
+use crate::event::{Delivery, Event, EventFault, SubscriptionIds};
+use crate::event_ids::{self, EventId, EventIdChange, Standing};
 use crate::outbox;
 use crate::sabotage::{self, Sabotage};
 use crate::topic::Subscription;
@@ -19,6 +20,10 @@ use super::{Mill, Worked};
 /// What a receipt takes of a commit.
 const RECEIPT_BYTES: usize = 30;
 
+/// The user property that says what an event's name is, and what it says of a number.
+const KIND: &str = "eid-kind";
+const NUMBER: &str = "number";
+
 impl Mill {
     /// Takes an event in.
     pub(super) fn take_in(&mut self, now: Now, mut event: Event, out: &mut Vec<Output>) {
@@ -28,7 +33,7 @@ impl Mill {
             return;
         }
         let delivery = event.delivery;
-        let Some(id) = self.first_time(now, &event) else {
+        let Some(id) = self.first_time(now, &event, out) else {
             return;
         };
         if id.is_some() {
@@ -59,7 +64,12 @@ impl Mill {
 
     /// Counts an event that comes for the first time and returns its own name, where it has one;
     /// `None` where it was applied before, or is left over from another connection.
-    fn first_time(&mut self, now: Now, event: &Event) -> Option<Option<EventId>> {
+    fn first_time(
+        &mut self,
+        now: Now,
+        event: &Event,
+        out: &mut Vec<Output>,
+    ) -> Option<Option<EventId>> {
         let in_seq = self.in_seq;
         let durable = self.durable.as_deref_mut()?;
         if let Some(delivery) = &event.delivery {
@@ -86,15 +96,31 @@ impl Mill {
             }
         }
         let id = durable.event_id(event);
-        if id.as_ref().is_some_and(|id| durable.event_ids.knows(id)) {
-            durable.count(|counts| &mut counts.repeated);
-            if let Some(delivery) = event.delivery {
-                self.in_seq = in_seq + 1;
-                durable.remember_event(now, in_seq + 1, Some(delivery), None, false);
-            }
-            return None;
+        let Some(known) = &id else {
+            return Some(None);
+        };
+        let is_too_old = match durable.event_ids.standing(known) {
+            Standing::New => return Some(id),
+            Standing::Repeated => false,
+            Standing::TooOld => true,
+        };
+        durable.count(|counts| match is_too_old {
+            true => &mut counts.too_old,
+            false => &mut counts.repeated,
+        });
+        let mark = durable.event_ids.refuse(known, is_too_old, now.mono_ms);
+        if let (EventId::Numbered { producer, n }, Some(mark)) = (known, mark) {
+            out.push(Output::Silenced {
+                producer: Arc::clone(producer),
+                n: *n,
+                mark,
+            });
         }
-        Some(id)
+        if let Some(delivery) = event.delivery {
+            self.in_seq = in_seq + 1;
+            durable.remember_event(now, in_seq + 1, Some(delivery), None, false);
+        }
+        None
     }
 
     /// Runs the rules that want an event.
@@ -242,6 +268,13 @@ impl Mill {
                 durable.checkpoints.want();
             }
             Input::ReadFailed { lane } => durable.outbox.read_failed(&lane),
+            Input::ForgetProducer(producer) => {
+                if durable.event_ids.forget(&producer) {
+                    let change = EventIdChange::Forgotten(producer);
+                    durable.batch.event_ids.push(change);
+                    durable.batch.open(now);
+                }
+            }
             Input::DropDeadLetter(seq) => {
                 durable.outbox.take_dead_letter(seq);
                 durable.batch.open(now);
@@ -283,7 +316,7 @@ impl Durable {
         }
         if let Some(id) = id {
             self.event_ids.insert(&id);
-            batch.event_ids.push(id);
+            batch.event_ids.push(EventIdChange::Applied(id));
             batch.bytes += RECEIPT_BYTES;
         }
         match delivery.is_some() || effects {
@@ -298,29 +331,38 @@ impl Durable {
         if event.retained {
             return None;
         }
-        let hash = |bytes: &[u8]| hash_bytes(&[bytes]);
         match &self.keeping.event_id {
             EventIdSource::None => None,
             EventIdSource::UserProperty(_) if event.properties.is_empty() => None,
             EventIdSource::UserProperty(name) => {
                 let all: serde_json::Value = serde_json::from_slice(&event.properties).ok()?;
-                let id = all.get(name)?.as_str()?;
-                Some(event_ids::parse(id, hash))
+                let is_number = || is_number(&all);
+                Some(self.read_id(all.get(name)?.as_str()?, is_number))
             }
             EventIdSource::Pointer(_) => {
                 let mut decoded = Decoded::default();
                 let plan = self.event_id_plan.as_ref()?;
                 plan.decode(&event.payload, &mut decoded).ok()?;
+                let is_number = || {
+                    let all = serde_json::from_slice(&event.properties);
+                    all.is_ok_and(|all| is_number(&all))
+                };
                 match decoded.scalars.first()? {
                     Scalar::Text(span) => {
                         let id = str::from_utf8(decoded.bytes(*span)).ok()?;
-                        Some(event_ids::parse(id, hash))
+                        Some(self.read_id(id, is_number))
                     }
-                    Scalar::Int(number) => Some(event_ids::parse(&number.to_string(), hash)),
+                    Scalar::Int(number) => Some(self.read_id(&number.to_string(), is_number)),
                     _ => None,
                 }
             }
         }
+    }
+
+    fn read_id(&self, text: &str, is_number: impl FnOnce() -> bool) -> EventId {
+        let is_number =
+            event_ids::may_be_number(text) && (self.keeping.event_id_numbers || is_number());
+        self.event_ids.read(text, is_number)
     }
 
     /// Whether the broker held something for this gateway.
@@ -356,6 +398,11 @@ impl Durable {
             self.batch.urgent = true;
         }
     }
+}
+
+/// Whether the sender of these user properties calls its event's name a number.
+fn is_number(properties: &serde_json::Value) -> bool {
+    properties.get(KIND).is_some_and(|kind| kind == NUMBER)
 }
 
 /// The lane of a dead letter's row.

@@ -74,6 +74,8 @@ pub enum Input {
     Redrive(u64),
     /// Forget a dead letter.
     DropDeadLetter(u64),
+    /// Forget a producer of event ids: its next number begins anew.
+    ForgetProducer(Arc<str>),
 }
 
 /// One thing that the mill asks for, or tells.
@@ -118,6 +120,15 @@ pub enum Output {
     },
     /// The broker has lost the session, and with it what was queued there.
     SessionLost,
+    /// A producer's events are not applied any more, because their numbers are old.
+    Silenced {
+        /// The producer.
+        producer: Arc<str>,
+        /// The last such number.
+        n: u64,
+        /// Its highest number.
+        mark: u64,
+    },
     /// Rows were dropped because a lane had no room, or they became too old.
     Dropped {
         /// Which lane.

@@ -57,6 +57,11 @@ impl Unseen {
         (self.places, self.gone) = (found, 0);
     }
 
+    /// Makes receipts with these packet identifiers impossible to find, as a test wants it.
+    pub(super) fn drop_packets(&mut self, dropped: impl Fn(u16) -> bool) {
+        self.places.retain(|(packet, _)| !dropped(*packet));
+    }
+
     /// The place of the first receipt with this packet identifier that fits.
     pub(super) fn find(&self, packet: u16, fits: impl Fn(&Receipt) -> bool) -> Option<usize> {
         let from = self.places.partition_point(|(of, _)| *of < packet);

@@ -38,8 +38,8 @@ pub struct Commit {
     pub receipts: Vec<Receipt>,
     /// Receipts that are void, once those above are there.
     pub voided: Vec<Voided>,
-    /// Their own names, where they have one.
-    pub event_ids: Vec<EventId>,
+    /// Their own names, where they have one, and producers that were forgotten.
+    pub event_ids: Vec<EventIdChange>,
     /// Changed rules.
     pub rules: Vec<RuleDelta>,
     /// Changed lanes.
@@ -80,6 +80,17 @@ pub enum EventId {
         /// The number.
         n: u64,
     },
+}
+
+/// What changed of the names that are remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventIdChange {
+    /// An event of this name was applied.
+    Applied(EventId),
+    /// The same, by the build before: a producer's ids are numbers, whatever its sender says.
+    AppliedBefore(EventId),
+    /// This producer was forgotten.
+    Forgotten(Arc<str>),
 }
 
 /// What changed of a rule.
@@ -173,8 +184,8 @@ impl Commit {
             put_var(&mut out, voided.last);
         }
         put_len(&mut out, self.event_ids.len());
-        for id in &self.event_ids {
-            put_event_id(&mut out, id);
+        for change in &self.event_ids {
+            put_event_id(&mut out, change);
         }
         put_len(&mut out, self.rules.len());
         for rule in &self.rules {
@@ -241,7 +252,7 @@ impl Commit {
             let (first, last) = (0, r.var()?);
             commit.voided.push(Voided { first, last });
         }
-        commit.counts = IntakeCounts::read(r)?;
+        commit.counts = IntakeCounts::read(r, is_old)?;
         for _ in 0..r.count()? {
             let receipt = Receipt::read(r, is_old, |n| in_seq.saturating_sub(n))?;
             commit.receipts.push(receipt);
@@ -253,7 +264,7 @@ impl Commit {
             }
         }
         for _ in 0..r.count()? {
-            commit.event_ids.push(event_id(r)?);
+            commit.event_ids.push(event_id(r, is_old)?);
         }
         for _ in 0..r.count()? {
             commit.rules.push(rule(r)?);
@@ -301,29 +312,40 @@ fn boot(reader: &mut Reader<'_>) -> Result<Option<Boot>, RecordError> {
     }
 }
 
-fn put_event_id(out: &mut Vec<u8>, id: &EventId) {
-    match id {
-        EventId::Opaque(hash) => {
+fn put_event_id(out: &mut Vec<u8>, change: &EventIdChange) {
+    match change {
+        EventIdChange::Applied(EventId::Opaque(hash))
+        | EventIdChange::AppliedBefore(EventId::Opaque(hash)) => {
             out.push(0);
             out.extend(hash.to_le_bytes());
         }
-        EventId::Numbered { producer, n } => {
+        EventIdChange::Applied(EventId::Numbered { producer, n })
+        | EventIdChange::AppliedBefore(EventId::Numbered { producer, n }) => {
             out.push(1);
             put_text(out, producer.as_bytes());
             put_var(out, *n);
         }
+        EventIdChange::Forgotten(producer) => {
+            out.push(2);
+            put_text(out, producer.as_bytes());
+        }
     }
 }
 
-fn event_id(reader: &mut Reader<'_>) -> Result<EventId, RecordError> {
-    match reader.u8()? {
-        0 => Ok(EventId::Opaque(reader.u128()?)),
-        1 => Ok(EventId::Numbered {
+fn event_id(reader: &mut Reader<'_>, is_old: bool) -> Result<EventIdChange, RecordError> {
+    let id = match reader.u8()? {
+        0 => EventId::Opaque(reader.u128()?),
+        1 => EventId::Numbered {
             producer: reader.short_text()?,
             n: reader.var()?,
-        }),
-        _ => Err(RecordError::Damaged),
-    }
+        },
+        2 if !is_old => return Ok(EventIdChange::Forgotten(reader.short_text()?)),
+        _ => return Err(RecordError::Damaged),
+    };
+    Ok(match is_old {
+        true => EventIdChange::AppliedBefore(id),
+        false => EventIdChange::Applied(id),
+    })
 }
 
 fn put_rule(out: &mut Vec<u8>, rule: &RuleDelta) {

@@ -243,6 +243,8 @@ impl Sim<'_> {
                 Names::Property => EventIdSource::UserProperty("eid".into()),
                 Names::Pointer => EventIdSource::Pointer("/id".into()),
             },
+            event_id_numbers: true,
+            event_ids_remembered: 4_096,
             checkpoint_bytes: setup.checkpoint_bytes,
             boot_id: format!("boot {}", self.boot),
             journal: (journal.first_lsn(), journal.bytes()),

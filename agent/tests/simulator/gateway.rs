@@ -212,6 +212,7 @@ impl Sim<'_> {
             Output::Refused { lane, count, .. } => {
                 self.say(format_args!("{count} rows of {lane} are refused"));
             }
+            Output::Silenced { producer, .. } => self.say(format_args!("{producer} is silenced")),
             Output::Quarantined { rule, .. } => self.say(format_args!("{rule} is quarantined")),
             Output::Emission(_) | Output::Logs { .. } => {}
         }

@@ -72,6 +72,8 @@ impl Gateway {
             commit_interval_ms: 50,
             commit_events: 256,
             event_id: EventIdSource::Pointer("/id".into()),
+            event_id_numbers: true,
+            event_ids_remembered: 4_096,
             checkpoint_bytes: 1 << 20,
             boot_id: self.boot.into(),
             journal: (0, 0),
@@ -540,6 +542,57 @@ fn an_event_with_a_name_counts_once_whatever_the_broker_forgets() {
         .after(50)
         .sync();
     gateway.expect(&["commit 4", "ack [9, 10]", "ship 0 Normal 2=2"]);
+}
+
+#[test]
+fn a_number_is_one_where_its_sender_or_the_configuration_says_so() {
+    for (numbers, kind, is_number) in [
+        (true, "", true),
+        (false, r#"{"eid-kind":"number"}"#, true),
+        (false, r#"{"eid-kind":"name"}"#, false),
+        (false, "", false),
+    ] {
+        let mut gateway = Gateway::new(&[counter()]);
+        gateway.sync();
+        let durable = gateway.mill.durable.as_mut().unwrap();
+        durable.keeping.event_id_numbers = numbers;
+        for n in (1..400).chain([1]) {
+            let topic = Topic::new("s/a").unwrap();
+            let mut event = Event::new(topic, format!(r#"{{"id":"d:{n}"}}"#), 0);
+            event.properties = kind.into();
+            gateway.step(Input::Events(vec![event]));
+        }
+        let counts = gateway.mill.intake_counts();
+        let (too_old, repeated) = (u64::from(is_number), u64::from(!is_number));
+        assert_eq!(
+            (counts.routed, counts.too_old, counts.repeated),
+            (399, too_old, repeated),
+            "{numbers} {kind}"
+        );
+        assert_eq!(gateway.said.contains("Silenced"), is_number);
+    }
+}
+
+#[test]
+fn a_counter_that_starts_anew_counts_on_once_its_producer_is_forgotten() {
+    let mut gateway = Gateway::new(&[counter()]);
+    let mut packet = 0;
+    let mut count = |gateway: &mut Gateway, n: u64| {
+        packet += 1;
+        gateway.event(packet, false, "s/a", &format!(r#"{{"id":"d:{n}"}}"#));
+    };
+    (1_000..1_300).for_each(|n| count(&mut gateway, n));
+    gateway.after(50).sync();
+    (1..=40).for_each(|n| count(&mut gateway, n));
+    assert_eq!(gateway.mill.intake_counts().too_old, 40);
+    gateway.step(Input::ForgetProducer("d".into()));
+    gateway.after(50).sync().crash();
+    (41..=43).for_each(|n| count(&mut gateway, n));
+    gateway.step(Input::Flush).sync().crash();
+    (43..=45).for_each(|n| count(&mut gateway, n));
+    gateway.said.clear();
+    gateway.expect(&[]);
+    assert_eq!(gateway.mill.ledgers().next().unwrap().1.received, 305);
 }
 
 #[test]

@@ -36,7 +36,10 @@ fn message(packet: u16, bytes: usize) -> Event {
         epoch: 1,
         packet,
         dup: false,
-        hash: packet.into(),
+        fingerprint: crate::event::Fingerprint {
+            hash: packet.into(),
+            content: packet.into(),
+        },
     });
     event
 }

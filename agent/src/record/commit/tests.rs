@@ -54,11 +54,12 @@ fn commit() -> Commit {
             last: 290,
         }],
         event_ids: vec![
-            EventId::Opaque(1),
-            EventId::Numbered {
+            EventIdChange::Applied(EventId::Opaque(1)),
+            EventIdChange::Applied(EventId::Numbered {
                 producer: "p".into(),
                 n: 5,
-            },
+            }),
+            EventIdChange::Forgotten("q".into()),
         ],
         rules: vec![RuleDelta {
             name: "r".into(),
@@ -113,7 +114,7 @@ fn bytes_on_disk_are_stable() {
         &[0xd0, 0x0f, 1],                         // wall time: 1000, signed; restored
         &[1, 1, b'b', 6, 5],                      // boot id, when it began to count, 5 ms without power
         &[2],                                     // generation
-        &[1, 1, 0, 0, 0, 0],                      // received, routed, unrouted, repeated, surplus, dead
+        &[1, 1, 0, 0, 0, 0, 0],                   // received, routed, unrouted, repeated, surplus, dead, too old
         &[1],                                     // one receipt
         &[0x02, 0x01, 2 | 4 | 8],                 // its packet identifier; MQTT 5, with a second hash and a place
         &[0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // its hash
@@ -121,9 +122,10 @@ fn bytes_on_disk_are_stable() {
         &[0x0e, 0, 0, 0, 0, 0, 0, 0],             // the hash of its content
         &[9],                                     // it stands before the receipt of event 299 - 9
         &[1, 0, 0xa2, 0x02],                      // one run is void: from the start to that of event 290
-        &[2],                                     // two event ids
+        &[3],                                     // three changes of event ids
         &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // opaque
         &[1, 1, b'p', 5],                         // p:5
+        &[2, 1, b'q'],                            // q is forgotten
         &[1],                                     // one rule
         &[1, b'r'],                               // its name
         &[1, 1],                                  // columns that are not 0: received, 1
@@ -173,7 +175,8 @@ fn what_the_build_before_wrote_is_read() {
         &[0x02, 0x01],       // its packet identifier
         &[0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // its hash
         &[1],                // its event: 1 before the last
-        &[0, 0, 0, 0],       // no event ids, rules, lanes; subscriptions as before
+        &[1, 1, 1, b'p', 5], // one event id: p:5
+        &[0, 0, 0],          // no rules, lanes; subscriptions as before
     ];
     let read = Commit::decode(&parts.concat()).unwrap();
     let receipt = Receipt {
@@ -184,6 +187,9 @@ fn what_the_build_before_wrote_is_read() {
         in_seq: 299,
         before: 0,
     };
+    let producer = "p".into();
+    let id = EventId::Numbered { producer, n: 5 };
+    assert_eq!(read.event_ids, [EventIdChange::AppliedBefore(id)]);
     let (first, last) = (0, 290);
     assert_eq!(read.receipts, [receipt]);
     assert_eq!(read.voided, [Voided { first, last }]);

@@ -51,7 +51,7 @@ fn deliveries(events: &[Event]) -> Vec<Delivery> {
 
 /// What stays the same when a message comes again.
 fn identities(events: &[Event]) -> Vec<(u16, u128)> {
-    let identity = |delivery: Delivery| (delivery.packet, delivery.hash);
+    let identity = |delivery: Delivery| (delivery.packet, delivery.fingerprint.hash);
     deliveries(events).into_iter().map(identity).collect()
 }
 

@@ -97,7 +97,10 @@ fn one_that_is_not_acknowledged_comes_again_under_the_same_hash() {
         broker.stop();
         broker.run();
         let again = source.events(1).remove(0).delivery.unwrap();
-        assert_eq!((again.packet, again.hash), (first.packet, first.hash));
+        assert_eq!(
+            (again.packet, again.fingerprint),
+            (first.packet, first.fingerprint)
+        );
         assert!(again.dup && !first.dup, "{protocol:?}");
         source.stop();
     }

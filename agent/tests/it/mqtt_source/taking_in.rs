@@ -65,7 +65,7 @@ fn the_same_message_has_the_same_hash_and_another_has_not() {
         line.publish(3, false, "y");
         line.publish(0, false, "x");
         let events = source.events(4);
-        let hash = |place: usize| events[place].delivery.map(|delivery| delivery.hash);
+        let hash = |place: usize| events[place].delivery.map(|delivery| delivery.fingerprint);
         assert_eq!(hash(0), hash(1), "{protocol:?}");
         assert_ne!(hash(0), hash(2), "{protocol:?}");
         assert_eq!(hash(3), None, "QoS 0 is not acknowledged");
