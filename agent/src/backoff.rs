@@ -35,9 +35,14 @@ impl Backoff {
     /// The delay after one more failure: anywhere between [`DELAY_MIN`] and a bound that doubles
     /// with each failure, so that many gateways do not come back to a broker at the same moment.
     pub fn after_failure(&mut self, random: u64) -> Duration {
+        self.after_failure_up_to(self.delay_max, random)
+    }
+
+    /// As [`Backoff::after_failure`], with another longest delay for this time.
+    pub fn after_failure_up_to(&mut self, delay_max: Duration, random: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        let bound = DELAY_MIN.saturating_mul(doubled).min(self.delay_max);
+        let bound = DELAY_MIN.saturating_mul(doubled).min(delay_max);
         let spread = millis(bound.saturating_sub(DELAY_MIN));
         DELAY_MIN + Duration::from_millis(random % (spread + 1))
     }

@@ -152,21 +152,30 @@ pub struct Leftovers {
 /// Rows on their way from the mill to a destination.
 #[derive(Debug, Default)]
 struct Inbox {
-    high: Shipped,
-    normal: Shipped,
+    high: InLane,
+    normal: InLane,
 }
 
-/// Batches of a lane as they were shipped.
+/// What came for a lane.
 #[derive(Debug, Default)]
-struct Shipped {
-    /// Each with the number of refusals that the mill knew of.
-    batches: Vec<(Vec<Row>, u64)>,
+struct InLane {
+    batches: Vec<Shipped>,
     /// How many refusals of this lane the mill was told.
     refusals: u64,
 }
 
+/// A batch of a lane as it was shipped.
+#[derive(Debug)]
+struct Shipped {
+    rows: Vec<Row>,
+    /// How many refusals the mill knew of.
+    refusals: u64,
+    /// Every row was refused at the last try.
+    stands_still: bool,
+}
+
 impl Inbox {
-    fn lane(&mut self, priority: Priority) -> &mut Shipped {
+    fn lane(&mut self, priority: Priority) -> &mut InLane {
         match priority {
             Priority::High => &mut self.high,
             Priority::Normal => &mut self.normal,
@@ -174,7 +183,7 @@ impl Inbox {
     }
 }
 
-impl Shipped {
+impl InLane {
     fn take(&mut self) -> Self {
         Self {
             batches: std::mem::take(&mut self.batches),
@@ -184,7 +193,7 @@ impl Shipped {
 
     /// The rows, whatever batches they came in.
     fn rows(self) -> impl Iterator<Item = Vec<Row>> {
-        self.batches.into_iter().map(|(rows, _)| rows)
+        self.batches.into_iter().map(|batch| batch.rows)
     }
 }
 
@@ -275,12 +284,25 @@ impl DestinationsHandle {
     /// unchanged until it is settled; one that is refused may be handed over again in pieces. They are sent, and sent again, until
     /// a [`LaneReport`] settles them. Who calls bounds how many are on their way.
     pub fn ship(&self, destination: usize, priority: Priority, rows: Vec<Row>) {
-        let Some(shared) = self.shared.get(destination).filter(|_| !rows.is_empty()) else {
+        self.put_into_inbox(destination, priority, rows, false);
+    }
+
+    /// As [`DestinationsHandle::ship`], after a rest: the endpoint refused every row at the last try.
+    pub fn ship_after_rest(&self, destination: usize, priority: Priority, rows: Vec<Row>) {
+        self.put_into_inbox(destination, priority, rows, true);
+    }
+
+    fn put_into_inbox(&self, place: usize, priority: Priority, rows: Vec<Row>, rest: bool) {
+        let Some(shared) = self.shared.get(place).filter(|_| !rows.is_empty()) else {
             return;
         };
         let mut inbox = lock(&shared.inbox);
         let lane = inbox.lane(priority);
-        lane.batches.push((rows, lane.refusals));
+        lane.batches.push(Shipped {
+            rows,
+            refusals: lane.refusals,
+            stands_still: rest,
+        });
         drop(inbox);
         shared.woken.notify_one();
     }

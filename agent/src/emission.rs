@@ -92,7 +92,7 @@ pub enum LaneReport {
         /// The last row.
         last: u64,
     },
-    /// The receiver will never take these rows, which were sent together.
+    /// The receiver will not take these rows, which were sent together, as they are.
     Refused {
         /// Number of the destination.
         destination: usize,
@@ -104,6 +104,16 @@ pub enum LaneReport {
         last: u64,
         /// What it gave as reason.
         reason: String,
+    },
+    /// A request to it has at most so many bytes of rows from now on: as many as the link carries in
+    /// a time that can be waited for.
+    RequestBytes {
+        /// Number of the destination.
+        destination: usize,
+        /// Which of its lanes.
+        priority: Priority,
+        /// How many; a single row may have more.
+        bytes: usize,
     },
 }
 

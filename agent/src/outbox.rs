@@ -5,6 +5,7 @@ mod bounds;
 mod gap;
 mod lane;
 mod ranges;
+mod shelf;
 mod store;
 
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ pub struct Shipment {
     pub priority: Priority,
     /// The rows, in order.
     pub rows: Vec<Row>,
+    /// The endpoint refused every row at the last try: it is to be asked after a rest.
+    pub stands_still: bool,
 }
 
 impl Outbox {
@@ -213,9 +216,10 @@ impl Outbox {
                 first,
                 last,
             } => {
-                self.lane_of(destination, priority)?
-                    .acknowledged(first, last);
-                None
+                self.witness(destination, priority);
+                let lane = self.lane_of(destination, priority)?;
+                let (id, dead) = (lane.id.clone(), lane.acknowledged(first, last));
+                self.bury_refused(id, dead, lsn)
             }
             LaneReport::Refused {
                 destination,
@@ -225,30 +229,59 @@ impl Outbox {
                 reason,
             } => {
                 let lane = self.lane_of(destination, priority)?;
-                let (id, rows) = (lane.id.clone(), lane.refused(first, last));
-                let count = self.bury_rows(&id, rows, &reason, lsn);
-                (count > 0).then_some((id, count, reason))
+                let (id, dead) = (lane.id.clone(), lane.refused(first, last, &reason));
+                self.bury_refused(id, dead, lsn)
+            }
+            LaneReport::RequestBytes {
+                destination,
+                priority,
+                bytes,
+            } => {
+                self.lane_of(destination, priority)?
+                    .set_request_bytes(bytes);
+                None
             }
         }
     }
 
-    fn bury_rows(&mut self, id: &LaneId, rows: Vec<Row>, reason: &str, lsn: u64) -> u64 {
-        let count = rows.len() as u64;
-        for row in rows {
-            let dead = Dead {
-                version: 0,
-                reason: reason.to_owned(),
-                fuel: 0,
-                lane: Some(id.clone()),
-                qos: row.qos,
-                payload: row.payload,
-                properties: Bytes::new(),
-                missing: 0,
-            };
-            let dead = dead.within(usize::MAX);
-            self.bury(row.rule, row.topic, row.at_ms, &dead, lsn);
+    /// A row of one lane was taken: its destination is at work, for the other lane too.
+    fn witness(&mut self, destination: usize, priority: Priority) {
+        let Some(destination) = self.destinations.get(destination) else {
+            return;
+        };
+        let name = &destination.name;
+        let others = self.lanes.iter_mut();
+        others
+            .filter(|lane| lane.id.destination == *name && lane.id.priority != priority)
+            .for_each(Lane::witness);
+    }
+
+    fn bury_refused(
+        &mut self,
+        id: LaneId,
+        dead: Vec<(Row, String)>,
+        lsn: u64,
+    ) -> Option<(LaneId, u64, String)> {
+        let (count, reason) = (dead.len() as u64, dead.first()?.1.clone());
+        for (row, reason) in dead {
+            self.bury_row(&id, row, reason, lsn);
         }
-        count
+        Some((id, count, reason))
+    }
+
+    fn bury_row(&mut self, id: &LaneId, row: Row, reason: String, lsn: u64) {
+        let dead = Dead {
+            version: 0,
+            reason,
+            fuel: 0,
+            lane: Some(id.clone()),
+            qos: row.qos,
+            payload: row.payload,
+            properties: Bytes::new(),
+            missing: 0,
+        };
+        let dead = dead.within(usize::MAX);
+        self.bury(row.rule, row.topic, row.at_ms, &dead, lsn);
     }
 
     /// What to hand to destinations now that everything up to `durable_lsn` is durable. Rows of
@@ -276,16 +309,15 @@ impl Outbox {
                     destination,
                     priority: lane.id.priority,
                     rows,
+                    stands_still: lane.take_stands_still(),
                 });
             }
         }
         for (id, rows) in given_up {
-            self.bury_rows(
-                &id,
-                rows,
-                "its destination was taken out of the configuration",
-                lsn,
-            );
+            for row in rows {
+                let reason = "its destination was taken out of the configuration".to_owned();
+                self.bury_row(&id, row, reason, lsn);
+            }
         }
         shipments
     }

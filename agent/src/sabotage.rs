@@ -44,6 +44,10 @@ pub enum Sabotage {
     OneHash,
     /// Item 15: any number of a producer moves its mark, and the first one is its mark at once.
     AnyNumberMoves,
+    /// Item 18: a row that an HTTP endpoint refuses alone is dead at once, though it refuses all.
+    RefusalIsVerdict,
+    /// Item 18: the oldest dead letter makes room, whatever its cause.
+    ShelfWithoutShares,
 }
 
 #[cfg(feature = "sabotage")]

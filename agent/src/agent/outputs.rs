@@ -108,7 +108,12 @@ impl Outputs {
             }),
             Output::Ship(shipment) => {
                 if let Some(destinations) = &self.destinations {
-                    destinations.ship(shipment.destination, shipment.priority, shipment.rows);
+                    let (to, lane) = (shipment.destination, shipment.priority);
+                    if shipment.stands_still {
+                        destinations.ship_after_rest(to, lane, shipment.rows);
+                    } else {
+                        destinations.ship(to, lane, shipment.rows);
+                    }
                 }
             }
             // A lane that is full drops with every commit.

@@ -7,6 +7,7 @@ mod board;
 mod body;
 mod carrier;
 mod exchange;
+mod rest;
 
 use std::time::{Duration, Instant};
 
@@ -115,7 +116,7 @@ async fn sort(board: &Board, high: &LaneBox, normal: &LaneBox, queue: &Notify) {
         for (lane, came) in [(high, inbox.high.batches), (normal, inbox.normal.batches)] {
             if !came.is_empty() {
                 came.into_iter()
-                    .for_each(|(batch, known)| lane.batches.borrow_mut().push(batch, known));
+                    .for_each(|batch| lane.batches.borrow_mut().push(batch));
                 lane.woken.notify_one();
             }
         }

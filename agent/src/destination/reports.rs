@@ -47,6 +47,11 @@ fn lane(report: &LaneReport) -> (usize, Priority) {
             destination,
             priority,
             ..
+        }
+        | LaneReport::RequestBytes {
+            destination,
+            priority,
+            ..
         } => (*destination, *priority),
     }
 }

@@ -3,10 +3,12 @@
 
 mod leaving;
 mod reading;
+mod refusals;
 
 use super::bounds::Bounds;
 use super::gap::Gap;
 use super::ranges::Ranges;
+use super::shelf::Shares;
 use super::store::{Store, row_bytes};
 use crate::config::{OutboxLimits, WhenFull};
 use crate::emission::{LaneId, Row};
@@ -14,6 +16,8 @@ use crate::record::{
     LaneCounts, LaneDelta, LaneRecord, SETTLED_BYTES_MAX, Settled, Settlement, row_bytes_max,
 };
 use crate::sabotage::{self, Sabotage};
+
+use refusals::Refusals;
 
 /// A full lane is given room for this part of what it may hold.
 const ROOM_PART: u64 = 64;
@@ -49,6 +53,9 @@ pub struct Lane {
     batch_lsn: u64,
     /// Rows of the next request: fewer after one was refused, to find the row to blame.
     request_rows: usize,
+    /// Bytes of the next request, as the destination's link allows.
+    request_bytes: usize,
+    refusals: Refusals,
     bounds: Bounds,
     pub(super) delta: LaneDelta,
     /// Bytes of it, at most.
@@ -93,6 +100,8 @@ impl Lane {
             batch,
             batch_lsn: 0,
             request_rows: usize::MAX,
+            request_bytes: usize::MAX,
+            refusals: Refusals::default(),
             bounds: Bounds::default(),
             delta: LaneDelta::default(),
             delta_bytes: 0,
@@ -201,9 +210,33 @@ impl Lane {
         }
         self.enqueue(row, lsn);
         if self.limits.when_full == WhenFull::DropOldest && self.is_over(0) {
-            while self.is_nearly_over() && self.drop_oldest() {}
+            self.make_room();
         }
         true
+    }
+
+    fn make_room(&mut self) {
+        let by_shares = self.is_shelf() && !sabotage::is(Sabotage::ShelfWithoutShares);
+        let mut shares = by_shares.then(|| Shares::of(self.store.after(0).map(|held| &held.row)));
+        while self.is_nearly_over() {
+            let dropped = match &mut shares {
+                None => self.drop_oldest(),
+                Some(shares) => match shares.take_next() {
+                    None => false,
+                    Some(seq) => {
+                        self.drop_rows(seq, seq, None);
+                        true
+                    }
+                },
+            };
+            if !dropped {
+                return;
+            }
+        }
+    }
+
+    fn is_shelf(&self) -> bool {
+        &*self.id.destination == super::DEAD_LETTERS
     }
 
     fn enqueue(&mut self, mut row: Row, lsn: u64) {
@@ -354,27 +387,33 @@ impl Lane {
         (new, self.store.remove(first, last))
     }
 
-    /// The destination has these rows.
-    pub(super) fn acknowledged(&mut self, first: u64, last: u64) {
+    /// The destination has these rows. Returns those that are dead now, because it refused them and
+    /// took these, and why.
+    pub(super) fn acknowledged(&mut self, first: u64, last: u64) -> Vec<(Row, String)> {
         self.request_rows = self.request_rows.saturating_mul(2);
         self.settle(first, last, Settlement::Acknowledged);
+        match self.outlet {
+            Outlet::Requests => self.condemn_before(first, last),
+            Outlet::Messages | Outlet::Shelf | Outlet::Discarded => Vec::new(),
+        }
     }
 
-    /// The destination will never take these rows, which were sent together. Returns those that are
-    /// dead now; of several the one to blame is looked for first.
-    pub(super) fn refused(&mut self, first: u64, last: u64) -> Vec<Row> {
-        let together = self
-            .store
-            .after(first.saturating_sub(1))
-            .take_while(|held| held.row.seq <= last)
-            .count();
-        if self.outlet == Outlet::Requests && together > 1 {
-            self.request_rows = (together / 2).max(1);
-            self.batch = None;
-            self.delta.batch = Some(None);
-            return Vec::new();
+    /// The destination will not take these rows, which were sent together, as they are. Returns those
+    /// that are dead now, and why; of several the one to blame is looked for first.
+    pub(super) fn refused(&mut self, first: u64, last: u64, reason: &str) -> Vec<(Row, String)> {
+        let is_verdict = first == last && sabotage::is(Sabotage::RefusalIsVerdict);
+        if self.outlet == Outlet::Requests && !is_verdict {
+            return self.refused_request(first, last, reason);
         }
-        self.settle(first, last, Settlement::Dead)
+        let dead = self.settle(first, last, Settlement::Dead);
+        dead.into_iter()
+            .map(|row| (row, reason.to_owned()))
+            .collect()
+    }
+
+    /// The link allows requests of so many bytes from now on.
+    pub(super) fn set_request_bytes(&mut self, bytes: usize) {
+        self.request_bytes = bytes;
     }
 
     /// The waiting rows that are in memory, oldest first.

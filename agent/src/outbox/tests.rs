@@ -6,6 +6,8 @@ struct Bench {
     journal: Vec<(u64, Vec<LaneDelta>)>,
     limits: OutboxLimits,
     outlet: Outlet,
+    /// A request that is to go out after a rest.
+    rests: Option<Vec<u64>>,
 }
 
 impl Bench {
@@ -15,6 +17,7 @@ impl Bench {
             journal: Vec::new(),
             limits,
             outlet: Outlet::Messages,
+            rests: None,
         };
         bench.equip();
         bench
@@ -293,4 +296,263 @@ fn nothing_overtakes_rows_that_were_dropped_and_may_come_back() {
     let shipped = bench.outbox.hand_out(lsn - 1, lsn + 1, true);
     assert!(shipped.is_empty(), "nor is it durable");
     assert_eq!(bench.hand_out(), [2, 3, 4, 5]);
+}
+
+/// Endpoints that refuse.
+mod refusals {
+    use super::*;
+
+    impl Bench {
+        /// A lane of requests with so many rows.
+        fn of_requests(rows: u64) -> Self {
+            let mut bench = Self::new(OutboxLimits::DESTINATION);
+            bench.outlet = Outlet::Requests;
+            bench.equip();
+            for n in 0..rows {
+                bench.push(&n.to_string(), 0);
+            }
+            bench.commit();
+            bench
+        }
+
+        /// The next request: its rows, and whether it is sent after a rest.
+        fn request(&mut self) -> Option<(Vec<u64>, bool)> {
+            if self.outbox.cut_requests(self.lsn(), self.lsn() - 1) {
+                self.commit();
+            }
+            let (durable, lsn) = (self.lsn() - 1, self.lsn());
+            let shipment = self.outbox.hand_out(durable, lsn, true).pop()?;
+            let rows = shipment.rows.iter().map(|row| row.seq).collect();
+            Some((rows, shipment.stands_still))
+        }
+
+        fn refuse(&mut self, first: u64, last: u64) {
+            let report = LaneReport::Refused {
+                destination: 0,
+                priority: Priority::Normal,
+                first,
+                last,
+                reason: format!("no {first}"),
+            };
+            let lsn = self.lsn();
+            self.outbox.hear(report, lsn);
+        }
+
+        /// Answers requests until none leaves or one waits for a rest; returns them.
+        fn answer(&mut self, good: impl Fn(u64) -> bool) -> Vec<Vec<u64>> {
+            let mut sent = Vec::new();
+            let mut next = self.rests.take().map(|rows| (rows, false));
+            for _ in 0..5_000 {
+                let Some((rows, after_rest)) = next.take().or_else(|| self.request()) else {
+                    break;
+                };
+                if after_rest {
+                    self.rests = Some(rows);
+                    break;
+                }
+                let (first, last) = (rows[0], rows[rows.len() - 1]);
+                match rows.iter().all(|seq| good(*seq)) {
+                    true => self.acknowledge(first, last),
+                    false => self.refuse(first, last),
+                }
+                self.commit();
+                sent.push(rows);
+            }
+            assert!(self.lane().balances());
+            sent
+        }
+
+        fn dead(&self) -> Vec<(String, String)> {
+            let letters = self.outbox.dead_letters().into_iter().flat_map(Lane::rows);
+            let read = |row: &Row| {
+                let dead = Dead::decode(&row.payload).unwrap();
+                let payload = String::from_utf8(dead.payload.to_vec()).unwrap();
+                (payload, dead.reason)
+            };
+            letters.map(read).collect()
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_refuses_everything_gets_no_row_of_the_lane() {
+        let mut bench = Bench::of_requests(600);
+        for round in 0..50 {
+            let sent = bench.answer(|_| false);
+            assert!(sent.len() < 150, "round {round}: {} requests", sent.len());
+            assert_eq!(bench.lane().counts().dead, 0, "round {round}");
+        }
+        let sent = bench.answer(|_| true);
+        assert_eq!(sent[0].len(), 1, "first one row is tried");
+        bench.answer(|_| true);
+        let counts = bench.lane().counts();
+        assert_eq!((counts.acknowledged, counts.dead), (600, 0));
+        bench.restart();
+    }
+
+    #[test]
+    fn a_cure_in_the_middle_of_a_round_costs_no_row() {
+        for cured_after in 1..40 {
+            let mut bench = Bench::of_requests(20);
+            let mut asked = 0;
+            for _ in 0..1_000 {
+                if bench.lane().waiting() == 0 {
+                    break;
+                }
+                let (rows, _) = bench.request().unwrap();
+                let (first, last) = (rows[0], rows[rows.len() - 1]);
+                asked += 1;
+                // The cure is not between the question to the first row and that to the next.
+                let first_row = asked > cured_after && first == 1 || bench.lane().cursor() > 0;
+                match first_row {
+                    true => bench.acknowledge(first, last),
+                    false => bench.refuse(first, last),
+                }
+                bench.commit();
+            }
+            assert_eq!(bench.lane().counts().dead, 0, "cured after {cured_after}");
+        }
+    }
+
+    #[test]
+    fn rows_to_blame_are_found_and_only_they_are_dead() {
+        for bad in [vec![0], vec![0, 1, 2], vec![99], vec![40, 41, 80, 99]] {
+            let mut bench = Bench::of_requests(100);
+            bench.answer(|seq| !bad.contains(&(seq - 1)));
+            bench.push("more", 0);
+            bench.commit();
+            for _ in 0..3 {
+                bench.answer(|seq| !bad.contains(&(seq - 1)));
+            }
+            let expected = bad.iter().map(|n| (n.to_string(), format!("no {}", n + 1)));
+            assert_eq!(bench.dead(), expected.collect::<Vec<_>>());
+            let counts = bench.lane().counts();
+            let dead = bad.len() as u64;
+            assert_eq!((counts.acknowledged, counts.dead), (101 - dead, dead));
+            bench.restart();
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_refused_alone_waits_until_another_one_is_taken() {
+        let mut bench = Bench::of_requests(1);
+        assert_eq!(bench.answer(|_| false), [[1]]);
+        assert_eq!(bench.answer(|_| false), [[1]]);
+        assert_eq!((bench.lane().waiting(), bench.dead().len()), (1, 0));
+        bench.push("next", 0);
+        bench.commit();
+        bench.answer(|seq| seq > 1);
+        bench.answer(|seq| seq > 1);
+        assert_eq!(bench.dead(), [("0".to_owned(), "no 1".to_owned())]);
+    }
+
+    #[test]
+    fn a_row_taken_on_the_other_lane_shows_which_one_is_to_blame() {
+        let mut bench = Bench::of_requests(1);
+        bench.answer(|_| false);
+        let report = LaneReport::Acknowledged {
+            destination: 0,
+            priority: Priority::High,
+            first: 1,
+            last: 1,
+        };
+        bench.outbox.hear(report, bench.lsn());
+        assert_eq!(bench.dead(), [], "it is asked once more");
+        bench.answer(|_| false);
+        assert_eq!(bench.dead().len(), 1);
+    }
+
+    #[test]
+    fn after_a_restart_what_waits_before_a_row_that_was_taken_is_dead() {
+        let mut bench = Bench::of_requests(4);
+        for rows in [vec![1, 2, 3, 4], vec![1, 2], vec![1]] {
+            assert_eq!(bench.request(), Some((rows.clone(), false)));
+            bench.refuse(rows[0], rows[rows.len() - 1]);
+            bench.commit();
+        }
+        assert_eq!(bench.request(), Some((vec![2], false)));
+        bench.restart();
+        assert_eq!(bench.request(), Some((vec![2], false)));
+        bench.acknowledge(2, 2);
+        bench.commit();
+        let reason = "refused before a restart".to_owned();
+        assert_eq!(bench.dead(), [("0".to_owned(), reason)]);
+        bench.answer(|_| true);
+        bench.restart();
+        assert_eq!(bench.lane().waiting(), 0);
+    }
+
+    #[test]
+    fn rows_on_disk_are_read_back_to_find_one_that_is_taken() {
+        let mut bench = Bench::of_requests(0);
+        let limits = Bounds {
+            head_rows: 4,
+            ..Bounds::default()
+        };
+        bench.outbox.set_bounds(limits);
+        for n in 0..30 {
+            bench.push(&n.to_string(), 0);
+            bench.commit();
+        }
+        for _ in 0..40 {
+            bench.answer(|seq| seq > 10);
+            while bench.read_back() {}
+        }
+        let counts = bench.lane().counts();
+        assert_eq!((counts.acknowledged, counts.dead), (20, 10));
+    }
+
+    #[test]
+    fn a_link_that_is_slow_gets_smaller_requests_and_never_less_than_a_row() {
+        let mut bench = Bench::of_requests(10);
+        let report = |bytes| LaneReport::RequestBytes {
+            destination: 0,
+            priority: Priority::Normal,
+            bytes,
+        };
+        let lsn = bench.lsn();
+        bench.outbox.hear(report(200), lsn);
+        assert_eq!(bench.request().unwrap().0, [1, 2, 3]);
+        bench.outbox.hear(report(1), lsn);
+        assert_eq!(bench.request(), None, "what is out stays as it is");
+        bench.acknowledge(1, 3);
+        assert_eq!(bench.request().unwrap().0, [4]);
+    }
+
+    #[test]
+    fn mass_refusals_leave_what_a_rule_could_not_digest() {
+        let mut bench = Bench::of_requests(0);
+        let letter = Dead {
+            version: 1,
+            reason: "trap".to_owned(),
+            fuel: 0,
+            lane: None,
+            qos: 0,
+            payload: Bytes::from_static(b"poison"),
+            properties: Bytes::new(),
+            missing: 0,
+        };
+        let topic = Topic::new("t").unwrap();
+        for _ in 0..3 {
+            bench
+                .outbox
+                .bury("odd".into(), topic.clone(), 0, &letter, 1);
+        }
+        for n in 0..5_000 {
+            bench.push(&n.to_string(), 0);
+        }
+        bench.commit();
+        bench
+            .outbox
+            .set_destinations("gw", Vec::new(), &["cloud".to_owned()]);
+        for _ in 0..1_000 {
+            bench.read_back();
+            bench.hand_out();
+            bench.commit();
+        }
+        assert_eq!(bench.lane().waiting(), 0);
+        let shelf = bench.outbox.dead_letters().unwrap();
+        assert!(shelf.waiting() <= DEAD_LETTERS_MAX && shelf.balances());
+        assert_eq!(shelf.rows().filter(|row| &*row.rule == "odd").count(), 3);
+        assert_eq!(shelf.rows().last().unwrap().seq, 5_003);
+    }
 }

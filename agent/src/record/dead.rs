@@ -79,21 +79,29 @@ impl Dead {
         out
     }
 
+    /// The lane that a row was in, without reading the rest of the record.
+    ///
+    /// # Errors
+    /// As [`Dead::decode`].
+    pub fn lane_of(bytes: &[u8]) -> Result<Option<LaneId>, RecordError> {
+        let mut reader = reader_of(bytes)?;
+        reader.var()?;
+        reader.short_text()?;
+        reader.var()?;
+        read_lane(&mut reader)
+    }
+
     /// Reads what [`Dead::encode`] wrote.
     ///
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let is_cut = bytes.first() == Some(&CUT_FORMAT);
-        let format = if is_cut { CUT_FORMAT } else { FORMAT };
-        let mut reader = Reader::of_format(bytes, format)?;
+        let mut reader = reader_of(bytes)?;
         let version = reader.var()?;
         let reason = reader.short_text()?.to_string();
         let fuel = reader.var()?;
-        let lane = match reader.short_text()? {
-            none if none.is_empty() => None,
-            text => Some(text.parse().map_err(|_| RecordError::Damaged)?),
-        };
+        let lane = read_lane(&mut reader)?;
         let dead = Self {
             version,
             reason,
@@ -107,6 +115,19 @@ impl Dead {
         reader.end()?;
         Ok(dead)
     }
+}
+
+fn reader_of(bytes: &[u8]) -> Result<Reader<'_>, RecordError> {
+    let is_cut = bytes.first() == Some(&CUT_FORMAT);
+    Reader::of_format(bytes, if is_cut { CUT_FORMAT } else { FORMAT })
+}
+
+fn read_lane(reader: &mut Reader<'_>) -> Result<Option<LaneId>, RecordError> {
+    let text = reader.short_text()?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| RecordError::Damaged)
 }
 
 #[cfg(test)]

@@ -351,6 +351,9 @@ fn what_its_owner_must_mend_stalls_a_lane_and_loses_nothing() {
         ("HTTP/1.1 401 No\r\n", "check username, password or token"),
         ("HTTP/1.1 403 No\r\n", "may not send there"),
         ("HTTP/1.1 404 No\r\n", "check the path"),
+        ("HTTP/1.1 405 No\r\n", "under maintenance"),
+        ("HTTP/1.1 410 No\r\n", "under maintenance"),
+        ("HTTP/1.1 101 Other\r\n", "no answer to a POST"),
         ("HTTP/1.1 301 No\r\nlocation: /\r\n", "write its address"),
     ] {
         let server = Server::start(move |_| Reply(head, ""));
@@ -363,6 +366,41 @@ fn what_its_owner_must_mend_stalls_a_lane_and_loses_nothing() {
         let left = sending.handle.stop(PATIENCE);
         assert_eq!(left.lanes, [], "a stop does not wait for it");
     }
+}
+
+#[test]
+fn a_web_page_on_an_open_connection_takes_nothing() {
+    let server = Server::start(|_| Reply("HTTP/1.1 200 OK\r\n", "<!doctype html><title>Pay"));
+    let sending = Sending::to(server.port);
+    sending.ship(1..=3);
+    let why = sending.until_stalled();
+    assert!(why.contains("captive portal"), "{why}");
+    let left = sending.handle.stop(PATIENCE);
+    assert_eq!(left.lanes, []);
+}
+
+#[test]
+fn rows_that_are_all_refused_are_sent_again_after_a_rest_and_told_as_a_stall() {
+    let mut first = true;
+    let server = Server::start(move |_| match std::mem::take(&mut first) {
+        true => Reply("HTTP/1.1 422 No\r\n", "new version"),
+        false => OK,
+    });
+    let sending = Sending::to(server.port);
+    sending.ship(1..=1);
+    assert!(matches!(
+        sending.settled()[..],
+        [LaneReport::Refused { .. }]
+    ));
+    let refused = server.next();
+    let again = rows(1..=1);
+    sending.handle.ship_after_rest(0, Priority::Normal, again);
+    let why = sending.until_stalled();
+    assert!(why.contains("new version; all rows are refused"), "{why}");
+    assert_eq!(sending.settled(), [taken(1, 1)]);
+    assert!(server.next().at - refused.at >= Duration::from_secs(5));
+    assert_eq!(sending.handle.status().remove(0).stalled, None);
+    sending.handle.stop(PATIENCE);
 }
 
 #[test]

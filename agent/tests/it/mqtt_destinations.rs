@@ -67,7 +67,9 @@ impl Destinations {
                     next = last + 1;
                 }
                 LaneReport::Acknowledged { .. } => {}
-                LaneReport::Refused { .. } => panic!("{report:?}"),
+                LaneReport::Refused { .. } | LaneReport::RequestBytes { .. } => {
+                    panic!("{report:?}")
+                }
             }
         }
     }
@@ -446,6 +448,7 @@ fn check_refused(reports: &[LaneReport], seq: u64, why: &str) {
                 assert!(reason.contains(why), "{reports:?}");
                 settled.push(seq);
             }
+            LaneReport::RequestBytes { .. } => panic!("{reports:?}"),
         }
     }
     settled.sort_unstable();

@@ -29,6 +29,8 @@ struct OutLane {
     next: usize,
     /// A request is out: its number.
     request: Option<u64>,
+    /// Every row was refused: it rests.
+    rests: bool,
 }
 
 /// Number of a priority.
@@ -74,6 +76,7 @@ impl Sim<'_> {
             destination,
             priority,
             rows,
+            stands_still,
         } = shipment;
         let lane = place(priority);
         let max = self.setup.bounds.handed_rows;
@@ -86,6 +89,15 @@ impl Sim<'_> {
             return self.fail("4: HTTP batches", what);
         }
         out.rows.extend(rows.into_iter().map(|row| (row, false)));
+        out.rests = stands_still;
+        if stands_still {
+            let process = self.process.as_ref().map_or(0, |p| p.id);
+            let again = Happening::RequestAgain(process, lane);
+            self.agenda.after(500_000, again);
+        }
+        let Some(adapter) = self.adapter(destination) else {
+            return;
+        };
         let open = adapter.open_rows(lane);
         if destination != HUB && open > max {
             let what = format!("{open} rows of lane {destination}/{lane} are on their way");
@@ -127,7 +139,7 @@ impl Sim<'_> {
             return;
         };
         let out = &mut adapter.lanes[lane];
-        if out.request.is_some() {
+        if out.request.is_some() || out.rests {
             return;
         }
         let rows: Vec<Row> = out
@@ -233,9 +245,13 @@ impl Sim<'_> {
     }
 
     pub(crate) fn request_again(&mut self, process: u64, lane: usize) {
-        if self.process.as_ref().is_some_and(|p| p.id == process) {
-            self.send_request(lane);
+        if self.process.as_ref().is_none_or(|p| p.id != process) {
+            return;
         }
+        if let Some(adapter) = self.adapter(HUB) {
+            adapter.lanes[lane].rests = false;
+        }
+        self.send_request(lane);
     }
 
     fn report_lane(&mut self, destination: usize, lane: usize, first: u64, last: u64, how: Answer) {

@@ -116,7 +116,7 @@ impl Sim<'_> {
         self.agenda.after(delay_us, answered);
     }
 
-    fn judge(&self, destination: usize, lane: usize, seq: u64) -> Answer {
+    pub(crate) fn judge(&self, destination: usize, lane: usize, seq: u64) -> Answer {
         // Always the same of the same row.
         let bad = |every: u64| (seq + lane as u64 + destination as u64).is_multiple_of(every);
         match self.setup.refuses.is_some_and(bad) {

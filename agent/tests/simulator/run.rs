@@ -8,6 +8,7 @@ use tidemill::journal::model::ModelDisk;
 use tidemill::mill::Output;
 use tidemill::outbox::Wanted;
 
+use crate::adapter::place;
 use crate::broker::Broker;
 use crate::coverage::Coverage;
 use crate::gateway::Process;
@@ -16,7 +17,7 @@ use crate::link::Link;
 use crate::plan::{Act, Kind, Moment, Plan, Setup};
 use crate::pond::Ponds;
 use crate::receiver::{Answer, Receiver};
-use crate::rules::{DESTINATIONS, Workshop};
+use crate::rules::{DESTINATIONS, HUB, Workshop};
 use crate::truth::Truth;
 use crate::world::{Agenda, Random, Trace};
 
@@ -330,7 +331,8 @@ impl<'a> Sim<'a> {
         }
         let lanes = process.mill.outbox().into_iter().flat_map(|o| o.lanes());
         let waits = |lane: &&tidemill::outbox::Lane| {
-            lane.waiting() > 0 && &*lane.id().destination != tidemill::outbox::DEAD_LETTERS
+            let kept = &*lane.id().destination == tidemill::outbox::DEAD_LETTERS;
+            lane.waiting() > 0 && !kept && !self.stands_still(lane)
         };
         if let Some(lane) = lanes.into_iter().find(waits) {
             return Some(format!("{} rows of {} wait", lane.waiting(), lane.id()));
@@ -339,6 +341,16 @@ impl<'a> Sim<'a> {
             return Some(SOMETHING_TO_COMMIT.to_owned());
         }
         None
+    }
+
+    /// Whether a lane has only rows that its endpoint refuses: they are no dead letters before it has
+    /// taken another one.
+    fn stands_still(&self, lane: &tidemill::outbox::Lane) -> bool {
+        let id = lane.id();
+        let refused = |seq| self.judge(HUB, place(id.priority), seq) == Answer::Refused;
+        &*id.destination == DESTINATIONS[HUB]
+            && lane.rows().count() as u64 == lane.waiting()
+            && lane.rows().all(|row| refused(row.seq))
     }
 
     fn check_end(&mut self) {

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
+use super::rest::Vain;
+
 /// How long a receiver can put us off at most.
 pub(super) const REST_MAX: Duration = Duration::from_secs(300);
 
 /// Characters of an answer's body that its reason shows.
 const REASON_CHARS: usize = 200;
+
+/// Bytes of an answer's body that show whether it is a web page.
+const PAGE_BYTES: usize = 256;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +21,13 @@ pub(super) enum Answer {
     /// The receiver has the batch.
     Taken,
     /// It may take it later, at the earliest after this rest where it named one.
-    NotNow(String, Option<Duration>),
-    /// It takes it only after the owner has done something.
+    Busy(String, Option<Duration>),
+    /// It takes nothing until somebody has done something.
     Stalled(String),
-    /// It will never take it as it is.
+    /// It does not take it as it is.
     Refused(String),
+    /// None came.
+    None(String, Vain),
 }
 
 /// An answer as it came.
@@ -31,22 +38,42 @@ pub(super) struct Reply<'a> {
     /// When the receiver sent it, by its own clock.
     pub(super) date: Option<&'a str>,
     pub(super) body: &'a [u8],
+    /// Whether only the endpoint itself can have sent it.
+    pub(super) encrypted: bool,
 }
 
 impl Reply<'_> {
+    /// Only 400, 413, 415 and 422 speak of the rows; any other 4xx speaks of whoever runs the
+    /// endpoint, a maintenance page or a captive portal.
     pub(super) fn answer(&self) -> Answer {
         let why = self.reason();
         match self.status {
+            200..=299 if self.is_forged_page() => {
+                let hint = "a web page answers, and http:// cannot tell whose: a captive portal, a \
+                            proxy? Only https:// can";
+                Answer::Stalled(format!("{why}; {hint}"))
+            }
             200..=299 => Answer::Taken,
             401 => Answer::Stalled(format!("{why}; check username, password or token")),
             403 => Answer::Stalled(format!("{why}; this user or token may not send there")),
             404 => Answer::Stalled(format!("{why}; check the path in url")),
             300..=399 => Answer::Stalled(format!("{why}; it has moved: write its address in url")),
-            408 | 500..=599 => Answer::NotNow(why, self.rest()),
-            429 => Answer::NotNow(why, self.rest()),
-            400..=499 => Answer::Refused(why),
-            _ => Answer::NotNow(format!("{why}; that is no answer"), None),
+            408 | 429 | 500..=599 => Answer::Busy(why, self.rest()),
+            400 | 413 | 415 | 422 => Answer::Refused(why),
+            400..=499 => {
+                let hint = "nothing is taken there now: is it under maintenance, is url right?";
+                Answer::Stalled(format!("{why}; {hint}"))
+            }
+            _ => Answer::Stalled(format!("{why}; that is no answer to a POST")),
         }
+    }
+
+    /// Whether a whole web page came over a connection on which anybody can answer.
+    fn is_forged_page(&self) -> bool {
+        let start = self.body.get(..PAGE_BYTES).unwrap_or(self.body);
+        let start = String::from_utf8_lossy(start).to_ascii_lowercase();
+        let start = start.trim_start_matches('\u{feff}').trim_start();
+        !self.encrypted && (start.starts_with("<!doctype html") || start.starts_with("<html"))
     }
 
     fn reason(&self) -> String {
@@ -92,23 +119,40 @@ mod tests {
         for status in [200, 201, 202, 204, 299] {
             assert_eq!(answer(status, b"thanks"), Answer::Taken);
         }
-        for status in [408, 429, 500, 502, 503, 504, 599, 600] {
+        for status in [408, 429, 500, 502, 503, 504, 511, 599] {
+            assert!(matches!(answer(status, b""), Answer::Busy(..)), "{status}");
+        }
+        for status in [400, 413, 415, 422] {
             assert!(
-                matches!(answer(status, b""), Answer::NotNow(..)),
+                matches!(answer(status, b""), Answer::Refused(_)),
                 "{status}"
             );
         }
-        for status in [301, 302, 307, 308, 401, 403, 404] {
+        let verdicts = [400, 408, 413, 415, 422, 429];
+        let others = (300..500).filter(|status| !verdicts.contains(status));
+        for status in others.chain([100, 101, 103, 199, 600, 999]) {
             assert!(
                 matches!(answer(status, b""), Answer::Stalled(_)),
                 "{status}"
             );
         }
-        for status in [400, 402, 405, 409, 410, 413, 415, 422, 499] {
-            assert!(
-                matches!(answer(status, b""), Answer::Refused(_)),
-                "{status}"
-            );
+    }
+
+    #[test]
+    fn a_web_page_takes_no_rows_unless_the_endpoint_itself_sent_it() {
+        let page = b"\xef\xbb\xbf\n<!DOCTYPE html><title>Sign in</title>".as_slice();
+        for body in [page, b"  <HTML lang=en>"] {
+            assert!(matches!(answer(200, body), Answer::Stalled(_)));
+            let encrypted = Reply {
+                status: 200,
+                body,
+                encrypted: true,
+                ..Reply::default()
+            };
+            assert_eq!(encrypted.answer(), Answer::Taken);
+        }
+        for body in [b"{\"html\": \"<html>\"}".as_slice(), b"ok <html>", b""] {
+            assert_eq!(answer(200, body), Answer::Taken);
         }
     }
 
@@ -120,7 +164,7 @@ mod tests {
         };
         assert!(why.starts_with("HTTP 400: bad row x"), "{why}");
         assert_eq!(why.len(), "HTTP 400: ".len() + 200);
-        assert_eq!(answer(410, b"\r\n"), Answer::Refused("HTTP 410".to_owned()));
+        assert_eq!(answer(422, b"\r\n"), Answer::Refused("HTTP 422".to_owned()));
     }
 
     #[test]
@@ -130,10 +174,10 @@ mod tests {
                 status: 429,
                 retry_after: Some(retry_after),
                 date,
-                body: b"",
+                ..Reply::default()
             };
             match reply.answer() {
-                Answer::NotNow(_, rest) => rest.map(|rest| rest.as_secs()),
+                Answer::Busy(_, rest) => rest.map(|rest| rest.as_secs()),
                 other => panic!("{other:?}"),
             }
         };

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::super::Shipped;
 use crate::emission::Row;
 
 #[derive(Debug, Default)]
 pub(super) struct Batches {
     /// By the number of their first row.
-    waiting: BTreeMap<u64, Vec<Row>>,
+    waiting: BTreeMap<u64, Waiting>,
     rows: usize,
     /// The last row of a batch that was refused and has not come back whole.
     refused: Option<u64>,
@@ -16,10 +17,23 @@ pub(super) struct Batches {
     refusals: u64,
 }
 
+/// A batch that is not settled.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) rows: Vec<Row>,
+    /// Every row was refused at the last try.
+    pub(super) stands_still: bool,
+}
+
 impl Batches {
-    /// A batch that the mill shipped when it knew of so many refusals.
-    pub(super) fn push(&mut self, batch: Vec<Row>, known: u64) {
-        let Some(first) = batch.first().map(|row| row.seq) else {
+    /// A batch that the mill shipped.
+    pub(super) fn push(&mut self, batch: Shipped) {
+        let Shipped {
+            rows,
+            refusals: known,
+            stands_still,
+        } = batch;
+        let Some(first) = rows.first().map(|row| row.seq) else {
             return;
         };
         // The mill knows of the refusal, and goes on behind it: it has dealt with it.
@@ -27,17 +41,18 @@ impl Batches {
         if behind && known >= self.refusals {
             self.refused = None;
         }
-        self.rows += batch.len();
+        self.rows += rows.len();
+        let batch = Waiting { rows, stands_still };
         if let Some(before) = self.waiting.insert(first, batch) {
-            self.rows -= before.len();
+            self.rows -= before.rows.len();
         }
     }
 
     /// The next batch that may leave. It stays until it is settled.
-    pub(super) fn peek(&self) -> Option<&[Row]> {
+    pub(super) fn peek(&self) -> Option<&Waiting> {
         let (first, batch) = self.waiting.first_key_value()?;
         let held = self.refused.is_some_and(|refused| *first > refused);
-        (!held).then_some(batch.as_slice())
+        (!held).then_some(batch)
     }
 
     /// The batch that begins with this row was taken.
@@ -64,8 +79,8 @@ impl Batches {
 
     fn remove(&mut self, first: u64) -> Option<u64> {
         let batch = self.waiting.remove(&first)?;
-        self.rows -= batch.len();
-        batch.last().map(|row| row.seq)
+        self.rows -= batch.rows.len();
+        batch.rows.last().map(|row| row.seq)
     }
 
     /// Rows that are not settled.
@@ -79,7 +94,7 @@ mod tests {
     use super::*;
     use crate::topic::Topic;
 
-    fn batch(numbers: std::ops::RangeInclusive<u64>) -> Vec<Row> {
+    fn batch(numbers: std::ops::RangeInclusive<u64>, refusals: u64) -> Shipped {
         let row = |seq| Row {
             seq,
             rule: "r".into(),
@@ -89,32 +104,36 @@ mod tests {
             qos: 1,
             retain: false,
         };
-        numbers.map(row).collect()
+        Shipped {
+            rows: numbers.map(row).collect(),
+            refusals,
+            stands_still: false,
+        }
     }
 
     fn next(batches: &Batches) -> Option<(u64, u64)> {
-        let batch = batches.peek()?;
+        let batch = &batches.peek()?.rows;
         Some((batch.first()?.seq, batch.last()?.seq))
     }
 
     #[test]
     fn what_is_behind_a_refused_batch_waits_for_its_pieces() {
         let mut batches = Batches::default();
-        batches.push(batch(1..=4), 0);
-        batches.push(batch(5..=6), 0);
+        batches.push(batch(1..=4, 0));
+        batches.push(batch(5..=6, 0));
         assert_eq!(batches.refused(1), Some(4));
         // Shipped before the mill heard of it.
-        batches.push(batch(7..=7), 0);
+        batches.push(batch(7..=7, 0));
         assert_eq!((next(&batches), batches.rows()), (None, 3));
-        batches.push(batch(1..=2), 1);
+        batches.push(batch(1..=2, 1));
         assert_eq!(batches.taken(1), Some(2));
         assert_eq!(next(&batches), None);
-        batches.push(batch(3..=4), 1);
+        batches.push(batch(3..=4, 1));
         assert_eq!(batches.refused(3), Some(4));
-        batches.push(batch(3..=3), 2);
+        batches.push(batch(3..=3, 2));
         assert_eq!(batches.refused(3), Some(3));
         assert_eq!(next(&batches), None);
-        batches.push(batch(4..=4), 3);
+        batches.push(batch(4..=4, 3));
         assert_eq!(batches.taken(4), Some(4));
         assert_eq!(next(&batches), Some((5, 6)));
     }
@@ -122,17 +141,17 @@ mod tests {
     #[test]
     fn a_later_batch_shows_that_the_refused_one_was_dealt_with() {
         let mut batches = Batches::default();
-        batches.push(batch(1..=4), 0);
+        batches.push(batch(1..=4, 0));
         batches.refused(1);
-        batches.push(batch(5..=6), 1);
+        batches.push(batch(5..=6, 1));
         assert_eq!(next(&batches), Some((5, 6)));
     }
 
     #[test]
     fn a_batch_that_comes_before_one_on_its_way_is_not_taken_for_it() {
         let mut batches = Batches::default();
-        batches.push(batch(5..=6), 0);
-        batches.push(batch(1..=1), 0);
+        batches.push(batch(5..=6, 0));
+        batches.push(batch(1..=1, 0));
         assert_eq!(batches.taken(5), Some(6));
         assert_eq!(next(&batches), Some((1, 1)));
     }

@@ -49,7 +49,12 @@ impl Board {
         self.note(carrier, None, |note| note.rows = rows);
     }
 
-    /// A carrier's batch was taken, or refused for good.
+    /// A carrier's batch was refused: an answer, but no sign that anything is taken.
+    pub(super) fn judged(&self, carrier: usize, why: &str) {
+        self.note(carrier, None, |note| note.trouble = Some(why.to_owned()));
+    }
+
+    /// A carrier's batch was taken.
     pub(super) fn fine(&self, carrier: usize) {
         let before = self.note(carrier, Some(true), |note| {
             note.stalled = None;
@@ -66,7 +71,7 @@ impl Board {
         }
     }
 
-    /// A carrier tries again after a rest; `stalled`: unless its owner does something, in vain.
+    /// A carrier tries again after a rest; `stalled`: in vain, unless somebody does something.
     pub(super) fn waits(&self, carrier: usize, why: String, rest: Duration, stalled: bool) {
         let mut news = false;
         self.note(carrier, Some(false), |note| {

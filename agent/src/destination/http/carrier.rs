@@ -3,22 +3,19 @@
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::answer::{Answer, REST_MAX};
+use super::answer::Answer;
 use super::batches::Batches;
 use super::board::Board;
 use super::exchange::Exchange;
+use super::rest::{Rests, Vain};
 use super::{HttpSettings, body};
-use crate::backoff::Backoff;
 use crate::emission::{LaneReport, Priority};
 use crate::source::mqtt::link::until;
-
-/// How long a carrier rests before it asks again for what its owner has to mend.
-const STALL_REST: Duration = Duration::from_secs(60);
 
 /// Messages of the queue in one request at most.
 const QUEUE_BATCH_MAX: usize = 256;
@@ -30,7 +27,9 @@ pub(super) struct Carrier<'a> {
     /// Its place on the board.
     number: usize,
     exchange: Exchange,
-    backoff: Backoff,
+    rests: Rests,
+    /// Why the last batch was refused.
+    refusal: String,
     stop_seen: watch::Receiver<Option<Instant>>,
 }
 
@@ -52,8 +51,9 @@ impl<'a> Carrier<'a> {
             settings,
             board,
             number,
-            exchange: Exchange::new(),
-            backoff: Backoff::up_to(REST_MAX),
+            exchange: Exchange::new(settings.tls.is_some()),
+            rests: Rests::default(),
+            refusal: String::new(),
             stop_seen,
         }
     }
@@ -63,25 +63,42 @@ impl<'a> Carrier<'a> {
         loop {
             let next = {
                 let batches = lane.batches.borrow();
-                batches.peek().map(|rows| {
-                    let (first, last) = (rows.first(), rows.last());
+                batches.peek().map(|batch| {
+                    let (first, last) = (batch.rows.first(), batch.rows.last());
                     let (first, last) = (first.map_or(0, |r| r.seq), last.map_or(0, |r| r.seq));
                     let key = body::key(&self.board.names, priority, first, last);
-                    (first, key, body::rows(&self.board.names, priority, rows))
+                    let body = body::rows(&self.board.names, priority, &batch.rows);
+                    (first, key, body, batch.stands_still)
                 })
             };
             self.board.rows(self.number, lane.batches.borrow().rows());
-            let Some((first, key, body)) = next else {
+            let Some((first, key, body, stands_still)) = next else {
                 tokio::select! {
                     biased; // What was shipped before the stop is still tried.
                     () = lane.woken.notified() => continue,
                     () = stopping(self.stop_seen.clone()) => return,
                 }
             };
+            if stands_still && self.rest_from_refusals().await.is_none() {
+                return;
+            }
             let Some(settled) = self.deliver(Some(&key), body, false).await else {
                 return;
             };
             self.settle(priority, lane, first, settled);
+        }
+    }
+
+    /// Waits, where every row was refused, for somebody to mend the endpoint. `None`: it is time to
+    /// stop.
+    async fn rest_from_refusals(&mut self) -> Option<()> {
+        let now = Instant::now();
+        let rest = self.rests.after(Vain::Stalled, now, now, 0);
+        let why = format!("{}; all rows are refused: has it changed?", self.refusal);
+        self.board.waits(self.number, why, rest, true);
+        tokio::select! {
+            () = tokio::time::sleep(rest) => Some(()),
+            () = stopping(self.stop_seen.clone()) => None,
         }
     }
 
@@ -146,37 +163,33 @@ impl<'a> Carrier<'a> {
         to_the_end: bool,
     ) -> Option<Result<(), String>> {
         loop {
+            let began = Instant::now();
             let posted = self.exchange.post(self.settings, key, body.clone());
             let answer = tokio::select! {
                 biased;
                 answer = posted => answer,
                 () = stopped(self.stop_seen.clone()) => return None,
             };
-            let rest = match answer {
+            let (why, vain) = match answer {
                 Answer::Taken => {
-                    self.backoff.reset();
+                    self.rests.taken();
                     self.board.fine(self.number);
                     return Some(Ok(()));
                 }
                 Answer::Refused(why) => {
-                    self.backoff.reset();
-                    self.board.fine(self.number);
+                    self.rests.answered();
+                    self.board.judged(self.number, &why);
+                    self.refusal.clone_from(&why);
                     return Some(Err(why));
                 }
-                Answer::NotNow(why, rest) => {
-                    let random = RandomState::new().hash_one(());
-                    let rest = self
-                        .backoff
-                        .after_failure(random)
-                        .max(rest.unwrap_or_default());
-                    self.board.waits(self.number, why, rest, false);
-                    rest
-                }
-                Answer::Stalled(why) => {
-                    self.board.waits(self.number, why, STALL_REST, true);
-                    STALL_REST
-                }
+                Answer::Busy(why, rest) => (why, Vain::Busy(rest)),
+                Answer::Stalled(why) => (why, Vain::Stalled),
+                Answer::None(why, vain) => (why, vain),
             };
+            let random = RandomState::new().hash_one(());
+            let rest = self.rests.after(vain, began, Instant::now(), random);
+            self.board
+                .waits(self.number, why, rest, vain == Vain::Stalled);
             let again = tokio::time::sleep(rest);
             let stop_seen = self.stop_seen.clone();
             match to_the_end {

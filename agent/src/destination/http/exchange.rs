@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::HttpSettings;
 use super::answer::{Answer, Reply};
+use super::rest::Vain;
 use crate::config::HttpLogin;
 use crate::tls::{self, Watch};
 
@@ -33,6 +34,7 @@ pub(super) struct Exchange {
     connection: Option<SendRequest<Full<Bytes>>>,
     /// Looks at the certificates of the connection.
     watch: Watch,
+    encrypted: bool,
 }
 
 /// Why there was no answer.
@@ -46,10 +48,11 @@ enum Failure {
 }
 
 impl Exchange {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(encrypted: bool) -> Self {
         Self {
             connection: None,
             watch: Watch::new(None),
+            encrypted,
         }
     }
 
@@ -64,14 +67,12 @@ impl Exchange {
         match tokio::time::timeout(settings.timeout, posted).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(Failure::Wrong(why))) => Answer::Stalled(why),
-            Ok(Err(Failure::Broken(why) | Failure::Unreachable(why))) => {
-                self.connection = None;
-                Answer::NotNow(why, None)
-            }
+            Ok(Err(Failure::Broken(why))) => Answer::None(why, Vain::NoAnswer),
+            Ok(Err(Failure::Unreachable(why))) => Answer::None(why, Vain::NoConnection),
             Err(_) => {
                 // Its answer would be taken for the next request's.
                 self.connection = None;
-                Answer::NotNow(silence(settings.timeout), None)
+                Answer::None(silence(settings.timeout), Vain::NoAnswer)
             }
         }
     }
@@ -111,7 +112,7 @@ impl Exchange {
     ) -> Result<Answer, Failure> {
         connection.ready().await.map_err(broken)?;
         let response = connection.send_request(request).await.map_err(broken)?;
-        let (answer, whole) = read(response).await.map_err(broken)?;
+        let (answer, whole) = read(response, self.encrypted).await.map_err(broken)?;
         if whole {
             self.connection = Some(connection);
         }
@@ -197,7 +198,10 @@ fn authorization(login: &HttpLogin) -> Result<HeaderValue, Failure> {
 }
 
 /// Reads an answer; says whether its connection can be used again.
-async fn read(response: Response<Incoming>) -> Result<(Answer, bool), hyper::Error> {
+async fn read(
+    response: Response<Incoming>,
+    encrypted: bool,
+) -> Result<(Answer, bool), hyper::Error> {
     let (head, mut body) = response.into_parts();
     let mut bytes = Vec::new();
     let mut whole = true;
@@ -215,6 +219,7 @@ async fn read(response: Response<Incoming>) -> Result<(Answer, bool), hyper::Err
         retry_after: text(&head.headers, header::RETRY_AFTER),
         date: text(&head.headers, header::DATE),
         body: &bytes,
+        encrypted,
     };
     Ok((reply.answer(), whole))
 }

@@ -72,12 +72,19 @@ impl Lane {
         if self.outlet != Outlet::Requests || self.batch.is_some() {
             return false;
         }
+        let Some(cut) = self.next_cut() else {
+            return false;
+        };
+        let (rows_max, bytes_max) = (
+            cut.rows_max.min(self.bounds.request_rows),
+            self.request_bytes.min(self.bounds.request_bytes),
+        );
         let (mut last, mut rows, mut bytes) = (None, 0, 0);
         let mut first = None;
-        for Held { row, lsn } in self.store.after(self.settled.cursor()) {
+        for Held { row, lsn } in self.store.after(cut.after) {
             if *lsn > durable_lsn
-                || rows >= self.request_rows.min(self.bounds.request_rows)
-                || (rows > 0 && bytes + row_bytes(row) > self.bounds.request_bytes)
+                || rows >= rows_max
+                || (rows > 0 && bytes + row_bytes(row) > bytes_max)
             {
                 break;
             }

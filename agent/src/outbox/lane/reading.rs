@@ -9,7 +9,7 @@ use crate::record::row_bytes_max;
 impl Lane {
     /// The rows that have to be read back next.
     pub(in crate::outbox) fn wants(&mut self, durable_lsn: u64) -> Option<Wanted> {
-        let asked = self.store.wants_more() || self.lacks_request();
+        let asked = self.store.wants_more() || self.lacks_request() || self.lacks_next_to_try();
         if self.reading || !asked {
             return None;
         }
@@ -21,6 +21,13 @@ impl Lane {
         let last = self.store.last_in_memory().unwrap_or(0);
         self.batch
             .is_some_and(|(_, end)| self.handed < end && last < end)
+    }
+
+    /// Whether all rows in memory were refused, and one behind them is to be tried.
+    fn lacks_next_to_try(&self) -> bool {
+        let last = self.store.last_in_memory();
+        let refused = self.refusals.last_suspect();
+        self.batch.is_none() && refused.is_some() && last <= refused
     }
 
     fn begin_reading(&mut self, floor_lsn: Option<u64>, durable_lsn: u64) -> Option<Wanted> {

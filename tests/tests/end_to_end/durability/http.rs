@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidemill_tests::{Broker, Endpoint, Gateway, Random, Request, setting};
+use tidemill_tests::{Broker, Endpoint, Gateway, Random, Request, setting, wait_until};
 
-use super::{broker, counts, dead_letters, events, pass, seed, topic};
+use super::{broker, counts, dead_letters, events, json, pass, seed, topic};
 use crate::support::{COUNTER, rule, sensor};
 
 /// The lane of what is sent to the destination `web` in turn.
@@ -22,47 +22,38 @@ fn has_bad_row(request: &Request) -> bool {
 }
 
 #[test]
-fn an_endpoint_that_refuses_for_ever_gets_each_row_alone_and_the_lane_goes_on() {
-    const EVENTS: u64 = 10;
-    let local = broker();
-    let refuses = Arc::new(AtomicBool::new(true));
-    let switch = Arc::clone(&refuses);
-    let endpoint = Endpoint::start(move |_| match switch.load(Ordering::Acquire) {
-        true => 400,
-        false => 200,
-    });
-    let mut gateway = gateway(&local, &endpoint);
-    pass(&gateway, "web");
-    gateway.start();
-    let mut sensor = sensor(&local);
-    let event = |n: u64| (topic(n), n.to_string().into_bytes());
-    sensor.publish_all((0..EVENTS).map(event));
-    endpoint.until(
-        |requests| {
-            (1..=EVENTS).all(|seq| {
-                requests.iter().any(|request| {
-                    request
-                        .rows()
-                        .is_ok_and(|rows| rows.len() == 1 && rows[0].0.seq == seq)
-                })
-            })
-        },
-        "was each row sent alone",
-    );
-    refuses.store(false, Ordering::Release);
-    sensor.publish_all([event(EVENTS)]);
-    let accepted = |requests: &[Request]| requests.iter().any(|request| request.status == 200);
-    endpoint.until(accepted, "did the lane go on after rows that were refused");
-    gateway.stop();
-    let requests = endpoint.requests();
-    let last = requests.iter().rfind(|request| request.status == 200);
-    let rows = last.unwrap().rows().unwrap();
-    assert_eq!(rows.last().unwrap().0.seq, EVENTS + 1);
-    assert_eq!(
-        dead_letters(&gateway, "400"),
-        EVENTS,
-        "LOST: rows are neither sent nor dead letters"
-    );
+fn an_endpoint_that_refuses_everything_costs_no_row() {
+    const EVENTS: u64 = 2_000;
+    for status in [400, 405, 413, 422, 410, 302] {
+        let local = broker();
+        let refuses = Arc::new(AtomicBool::new(true));
+        let switch = Arc::clone(&refuses);
+        let endpoint = Endpoint::start(move |_| match switch.load(Ordering::Acquire) {
+            true => status,
+            false => 200,
+        });
+        let mut gateway = gateway(&local, &endpoint);
+        pass(&gateway, "web");
+        gateway.start();
+        let mut sensor = sensor(&local);
+        let event = |n: u64| (topic(n), n.to_string().into_bytes());
+        sensor.publish_all((0..EVENTS).map(event));
+        endpoint.until(|requests| !requests.is_empty(), "was a batch sent");
+        let stalled = || {
+            let health = json(&gateway, "inspect health");
+            health["destinations"]["web"]["stalled"].to_string()
+        };
+        let why = format!("HTTP {status}");
+        wait_until(|| stalled().contains(&why), stalled);
+        refuses.store(false, Ordering::Release);
+        endpoint.until(
+            |requests| all_rows(requests) >= EVENTS,
+            "did the lane go on after the cure",
+        );
+        gateway.stop();
+        assert_eq!(endpoint.received().count() as u64, EVENTS, "{status}");
+        assert_eq!(dead_letters(&gateway, "HTTP"), 0, "{status}");
+    }
 }
 
 #[test]
