@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the release build of the agent, end to end with a private mosquitto. Reads the
 //! options, repeats each case, prints medians. Generator, processes and workloads stand below this module.
 
+mod against;
 mod agent;
 mod broker;
 mod event;
@@ -22,6 +23,7 @@ use publish::Plan;
 use report::{Figures, Row};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use workload::Work;
 
@@ -48,14 +50,19 @@ Without a workload: w1 durable w2 sql rules startup idle.
   --runs N           repetitions; medians are shown, but the worst of lost, duplicates, strange, max_ms
                      (default 3)
   --agent FILE       measure this binary (default: build target/release/tidemill)
+  --against OTHER    compare with another binary, or a git revision, which is built first: both run in
+                     turn, and the median of the ratios of their CPU time is shown with its 95 %
+                     interval; pairs are added until that is 0.04 wide, at least 15 and at most 60.
+                     Without a workload: w1 and w2 at QoS 0 and 1 over MQTT 5 and 3.1.1, sql, durable;
+                     without --rate: in floods
   --json             one line of JSON instead of the table
 
   cpu_s_per_m is the agent's CPU seconds (user and system) per million events: the figure to trust on
   a busy machine. Where sender_late_ms is large, a run measured the generator.
 ";
 
-const VALUES: [&str; 7] = [
-    "rate", "count", "qos", "protocol", "coalesce", "runs", "agent",
+const VALUES: [&str; 8] = [
+    "rate", "count", "qos", "protocol", "coalesce", "runs", "agent", "against",
 ];
 
 /// How many rules the workload `rules` loads; as many devices have one each.
@@ -68,6 +75,8 @@ struct Options {
     qos: u8,
     runs: usize,
     setting: Setting,
+    /// The binary to compare with.
+    against: Option<PathBuf>,
 }
 
 /// Measures what `words` name.
@@ -78,14 +87,15 @@ pub(crate) fn bench(workspace: &Workspace, words: &[String]) -> Result<()> {
         return become_release_build(workspace, "bench", words, args.text("agent").is_none());
     }
     setup::for_benches()?;
-    let mut workloads: Vec<&str> = args.words.iter().map(String::as_str).collect();
-    if workloads.is_empty() {
-        workloads = vec!["w1", "durable", "w2", "sql", "rules", "startup", "idle"];
-    }
+    let workloads: Vec<&str> = args.words.iter().map(String::as_str).collect();
     let rows = Vec::new();
     let mut bench = Bench { options, rows };
-    for workload in workloads {
-        bench.measure(workload)?;
+    match (workloads.is_empty(), bench.options.against.is_some()) {
+        (false, _) => bench.all(&workloads)?,
+        (true, false) => {
+            bench.all(&["w1", "durable", "w2", "sql", "rules", "startup", "idle"])?;
+        }
+        (true, true) => bench.all_floods(&args)?,
     }
     let text = match args.flag("json") {
         true => report::json(&bench.rows, bench.options.runs) + "\n",
@@ -108,8 +118,12 @@ fn options(workspace: &Workspace, args: &Args) -> Result<Options> {
         Some(path) => path.into(),
         None => workspace.target.join("release/tidemill"),
     };
+    let against = args.text("against");
+    let against = against.map(|other| against::binary(workspace, other));
+    let against = against.transpose()?;
+    let paces = args.number("rate")?;
     Ok(Options {
-        rate: args.number("rate")?,
+        rate: paces.or(against.as_ref().map(|_| 0)),
         count: args.number("count")?,
         qos,
         runs,
@@ -120,6 +134,7 @@ fn options(workspace: &Workspace, args: &Args) -> Result<Options> {
             commit_events: None,
             durability: Durability::Volatile,
         },
+        against,
     })
 }
 
@@ -147,6 +162,31 @@ struct Bench {
 }
 
 impl Bench {
+    fn all(&mut self, workloads: &[&str]) -> Result<()> {
+        workloads
+            .iter()
+            .try_for_each(|workload| self.measure(workload))
+    }
+
+    /// What performance.md speaks of, at each QoS and over each protocol that was not chosen.
+    fn all_floods(&mut self, args: &Args) -> Result<()> {
+        let qos = args.number("qos")?.map_or(vec![0, 1], |qos| vec![qos]);
+        let protocols = args
+            .text("protocol")
+            .map_or(vec!["5", "3.1.1"], |protocol| vec![protocol]);
+        for protocol in protocols {
+            protocol.clone_into(&mut self.options.setting.protocol);
+            for &qos in &qos {
+                self.options.qos = qos;
+                self.all(&["w1", "w2"])?;
+            }
+        }
+        self.options.qos = args.number("qos")?.unwrap_or(0);
+        let protocol = args.text("protocol").unwrap_or("auto");
+        protocol.clone_into(&mut self.options.setting.protocol);
+        self.all(&["sql", "durable"])
+    }
+
     fn measure(&mut self, workload: &str) -> Result<()> {
         match workload {
             "w1" => self.loaded("w1", Work::Filter, 100, &[0, 5_000, 1_000]),
@@ -221,6 +261,17 @@ impl Bench {
 
     fn repeat(&mut self, name: String, once: impl Fn(&Setting) -> Result<Figures>) -> Result<()> {
         let Options { runs, setting, .. } = &self.options;
+        if let Some(other) = &self.options.against {
+            let (qos, protocol) = (self.options.qos, &setting.protocol);
+            let name = format!("{name}, QoS {qos}, {protocol}");
+            let other = Setting {
+                program: other.clone(),
+                ..setting.clone()
+            };
+            let figures = against::compare(&name, setting, &other, once)?;
+            self.rows.push(Row { name, figures });
+            return Ok(());
+        }
         let mut figures = Vec::new();
         for number in 1..=*runs {
             say(format!("{name}: run {number} of {runs}"));
@@ -236,6 +287,9 @@ impl Bench {
         let [.., one, many] = self.rows.as_slice() else {
             return;
         };
+        if self.options.against.is_some() {
+            return;
+        }
         let of = |row: &Row, name| {
             let mut figures = row.figures.iter();
             figures

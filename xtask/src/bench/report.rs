@@ -38,6 +38,18 @@ pub(super) fn medians(runs: &[Figures]) -> Figures {
         .collect()
 }
 
+/// The middle of these values; of an even number the mean of the two.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        0 => (at(middle.wrapping_sub(1)) + at(middle)) / 2.0,
+        _ => at(middle),
+    }
+}
+
 /// The rows as tables: a new one wherever the figures change.
 pub(super) fn table(rows: &[Row]) -> String {
     let same = |a: &Row, b: &Row| names(a).eq(names(b));
