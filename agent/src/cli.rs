@@ -7,6 +7,7 @@ mod demo;
 mod event_ids;
 mod events;
 mod inspect;
+mod probe_pond;
 mod repair;
 mod results;
 mod rule_build;
@@ -71,6 +72,9 @@ enum Command {
     /// Mend a journal that is damaged beyond what a crash does, and keep what is cut
     #[command(after_help = repair::HELP)]
     Repair(repair::Options),
+    /// Look at a state database, for a process that must not end over it
+    #[command(hide = true, name = PROBE)]
+    ProbePond(probe_pond::Options),
     /// Build and try rules on this machine
     #[command(subcommand)]
     Rule(RuleCommand),
@@ -115,6 +119,9 @@ enum LogFormat {
     Json,
 }
 
+/// The command by which this program looks at a state database in a process of its own.
+const PROBE: &str = "probe-pond";
+
 /// Why a command did not end well.
 enum Failure {
     /// It ran and was refused or failed: exit code 1.
@@ -145,6 +152,9 @@ impl From<std::io::Error> for Failure {
 
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
+    if let Ok(program) = std::env::current_exe() {
+        crate::pond::probe_with(program, vec![PROBE.to_owned()]);
+    }
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),
@@ -153,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::EventIds(options) => event_ids::run(&options),
         Command::Repair(options) => repair::run(&options),
+        Command::ProbePond(options) => probe_pond::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
         Command::Rule(RuleCommand::Run(options)) => rule_run::run(&options),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::image::{Image, Written};
 use crate::journal::{self, DirectoryDisk, Journal, JournalError, Repaired, Seen, SegmentState};
-use crate::pond::{Ponds, PondsError, Which};
+use crate::pond::{self, Ponds, PondsError, Which};
 use crate::record::{self, RecordError};
 
 /// Name of the journal's folder in the data directory.
@@ -185,14 +185,33 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
     }))
 }
 
-/// Mends a damaged journal; `None` if nothing is wrong with it.
+/// What a repair did.
+#[derive(Debug, Default)]
+pub struct Mended {
+    /// What it did to the journal; `None` if nothing was wrong with that.
+    pub journal: Option<Repaired>,
+    /// Where the state databases are, if no state could be read.
+    pub ponds: Vec<PathBuf>,
+}
+
+/// Mends a damaged journal. Where no state can be read, what there is of it is put aside, and with it
+/// the journal, which does not reach back to the beginning.
 ///
 /// # Errors
 /// When another agent uses the directory, or it cannot be mended.
-pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Option<Repaired>, RecoveryError> {
-    let mut ponds = open_existing(dir)?;
-    let image = newest(dir, &mut ponds)?;
-    Ok(journal::repair(dir, segment_bytes, image.lsn)?)
+pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Mended, RecoveryError> {
+    let mut mended = Mended::default();
+    let lsn = match open_existing(dir).and_then(|mut ponds| newest(dir, &mut ponds)) {
+        Ok(image) => image.lsn,
+        Err(RecoveryError::Pond(PondsError::Lost { .. })) => {
+            mended.ponds = Ponds::abandon(dir)?;
+            0
+        }
+        Err(error) => return Err(error),
+    };
+    let _lock = pond::lock(dir)?;
+    mended.journal = journal::repair(dir, segment_bytes, lsn)?;
+    Ok(mended)
 }
 
 /// What the ponds hold, for people who debug.
@@ -202,9 +221,9 @@ pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Option<Repaired>, Recove
 pub fn inspect_ponds(dir: &Path) -> Result<Value, RecoveryError> {
     let mut ponds = open_existing(dir)?;
     let newest = ponds.newest()?;
-    let pond = |which| {
+    let shown = |which| {
         let content = newest.as_ref().filter(|content| content.which == which);
-        let bytes = |content: &crate::pond::PondContent| {
+        let bytes = |content: &pond::PondContent| {
             let entries = content.entries.iter();
             entries
                 .map(|(key, value)| key.len() + value.len())
@@ -218,7 +237,7 @@ pub fn inspect_ponds(dir: &Path) -> Result<Value, RecoveryError> {
             "bytes": content.map(bytes),
         })
     };
-    Ok(Value::Array(Which::BOTH.map(pond).to_vec()))
+    Ok(Value::Array(Which::BOTH.map(shown).to_vec()))
 }
 
 /// Opens the ponds of a directory that is there.

@@ -48,6 +48,9 @@ pub enum Sabotage {
     RefusalIsVerdict,
     /// Item 18: the oldest dead letter makes room, whatever its cause.
     ShelfWithoutShares,
+    /// Item 7: state databases keep long values, sync only sled's log before their mark is set, and are
+    /// believed whatever they hold.
+    PondNotDurable,
 }
 
 #[cfg(feature = "sabotage")]

@@ -35,7 +35,7 @@ pub use program::{Ran, example, run, run_with_input, tidemill};
 pub use proxy::{Cut, Link, Proxy};
 pub use random::{Random, setting};
 pub use received::{Received, RowName};
-pub use trace::{Trace, Witnessed};
+pub use trace::{FileTrace, Loss, Trace, Tree, Witnessed};
 
 /// A test that waits longer than this for one thing has failed. Far above what is needed, for
 /// machines that are busy with other tests.

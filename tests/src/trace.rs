@@ -3,11 +3,18 @@
 //! covers it has returned. Events are told apart by marks in their payloads, such as `wit-000017`.
 
 mod calls;
+mod disk;
+mod files;
 mod packets;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use crate::Random;
 use calls::Call;
+use disk::Disk;
+pub use disk::{Loss, Tree};
+use files::{Change, FileCall};
 use packets::{Packet, Packets};
 
 /// The system calls of one run, in the order in which the kernel was entered.
@@ -118,6 +125,122 @@ impl Trace {
             }
         }
         durable
+    }
+}
+
+/// The changes to files below one folder, in the order in which they returned.
+pub struct FileTrace<'a> {
+    root: &'a Path,
+    /// What was in the folder, synced, before the first change.
+    begins: &'a Tree,
+    calls: Vec<FileCall>,
+}
+
+impl<'a> FileTrace<'a> {
+    /// How strace has to be called for this, besides `-o FILE`.
+    pub const STRACE: [&'static str; 9] = [
+        "strace",
+        "-D",
+        "-f",
+        "--seccomp-bpf",
+        "-tt",
+        "-xx",
+        "-yy",
+        "-s1048576",
+        "--trace=openat,lseek,write,pwrite64,ftruncate,fallocate,mkdir,rename,renameat,renameat2,unlink,unlinkat,rmdir,fsync,fdatasync",
+    ];
+
+    /// Reads what strace wrote about a process that worked in the folder `root`, given by its whole path.
+    pub fn read(text: &str, root: &'a Path, begins: &'a Tree) -> Self {
+        let calls = files::read(text);
+        Self {
+            root,
+            begins,
+            calls,
+        }
+    }
+
+    /// How many changes there were.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether there was no change.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// The folder after a power cut behind the first `count` changes.
+    pub fn after_power_cut(&self, count: usize, loss: Loss, random: &mut Random) -> Tree {
+        self.disk(count).after_power_cut(loss, random)
+    }
+
+    /// The changes that write these bytes to a file whose path ends like this.
+    pub fn writes_of(&self, ending: &str, wanted: &[u8]) -> Vec<usize> {
+        let calls = self.calls.iter().enumerate();
+        let wanted = calls.filter(|(_, call)| call.writes(ending, wanted));
+        wanted.map(|(at, _)| at).collect()
+    }
+
+    /// The changes that remove a file whose path ends like this.
+    pub fn removals_of(&self, ending: &str) -> Vec<usize> {
+        let calls = self.calls.iter().enumerate();
+        let removals = calls.filter(|(_, call)| match &call.change {
+            Change::Remove { path } => path.ends_with(ending),
+            _ => false,
+        });
+        removals.map(|(at, _)| at).collect()
+    }
+
+    /// The last change before another one that writes these bytes to a file whose path ends like this.
+    /// Of its writes only so many are looked at.
+    pub fn last_write_before(
+        &self,
+        change: usize,
+        ending: &str,
+        wanted: &[u8],
+        looked_at: usize,
+    ) -> Option<usize> {
+        let calls = self.calls.iter().enumerate().take(change);
+        let writes = calls.rev().filter(|(_, call)| call.writes(ending, b""));
+        let mut found = writes.take(looked_at);
+        found.find_map(|(at, call)| call.writes(ending, wanted).then_some(at))
+    }
+
+    /// The last change before another one that makes this file or folder durable.
+    pub fn last_sync_before(&self, change: usize, path: &Path) -> Option<usize> {
+        let calls = self.calls.iter().take(change);
+        calls
+            .rev()
+            .position(|call| match &call.change {
+                Change::Sync { path: synced } => Path::new(synced) == path,
+                _ => false,
+            })
+            .map(|back| change - 1 - back)
+    }
+
+    /// How many changes wrote to files below a folder.
+    pub fn writes_below(&self, folder: &Path) -> usize {
+        let below = |call: &&FileCall| match &call.change {
+            Change::Write { path, .. } => Path::new(path).starts_with(folder),
+            _ => false,
+        };
+        self.calls.iter().filter(below).count()
+    }
+
+    /// Files and folders below one that were not all on the medium when this change began.
+    pub fn unsynced_before(&self, change: usize, below: &str) -> Vec<String> {
+        let began = self.calls[change].entered;
+        let count = self.calls.iter().take_while(|call| call.returned < began);
+        let below = self.root.join(below).display().to_string();
+        self.disk(count.count()).unsynced(&below)
+    }
+
+    fn disk(&self, count: usize) -> Disk {
+        let mut disk = Disk::new(self.root, self.begins);
+        let calls = self.calls.iter().take(count);
+        calls.for_each(|call| disk.take_up(call));
+        disk
     }
 }
 

@@ -1,4 +1,4 @@
-//! `tidemill repair`: cuts a damaged journal where it is damaged.
+//! `tidemill repair`: cuts a damaged journal where it is damaged, and puts aside state that nobody can read.
 
 use std::io::Write as _;
 
@@ -9,7 +9,8 @@ use crate::recovery;
 pub(super) const HELP: &str = "Keeps the longest run of whole records that continues the state, puts the old segments aside in the data
 directory, and gives the gateway a new incarnation, so that receivers do not take new emissions for old ones.
 What stood behind the damage is lost: events that were acknowledged may be missing from the state, and emissions may
-never be sent. No agent may be running.
+never be sent. Where neither state database can be read and the journal does not reach back to the beginning, both are
+put aside, and the gateway begins without state. No agent may be running.
 
 Example:
   tidemill repair --config agent.toml
@@ -24,29 +25,33 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = Config::read(&options.file.config)?;
-    let repaired = recovery::repair(&config.data_dir, config.segment_bytes)
+    let mended = recovery::repair(&config.data_dir, config.segment_bytes)
         .map_err(|error| Failure::Failed(error.into()))?;
     let mut out = std::io::stdout().lock();
-    match repaired {
-        None => writeln!(out, "nothing is wrong with the journal")?,
-        Some(repaired) => {
-            let (first, last) = (repaired.first_lsn, repaired.next_lsn - 1);
-            match last < first {
-                true => writeln!(
-                    out,
-                    "no record could be kept: the journal begins anew at {first}"
-                )?,
-                false => writeln!(out, "records {first} to {last} are kept")?,
-            }
-            writeln!(
-                out,
-                "the gateway is incarnation {} now",
-                repaired.incarnation
-            )?;
-            if let Some(aside) = repaired.put_aside {
-                writeln!(out, "the old segments are in {}", aside.display())?;
-            }
-        }
+    for pond in &mended.ponds {
+        let pond = pond.display();
+        writeln!(out, "a state database that cannot be read is in {pond}")?;
+    }
+    if !mended.ponds.is_empty() {
+        writeln!(out, "the gateway begins without state")?;
+    }
+    let Some(repaired) = mended.journal else {
+        writeln!(out, "nothing is wrong with the journal")?;
+        return Ok(());
+    };
+    let (first, last) = (repaired.first_lsn, repaired.next_lsn - 1);
+    if last < first {
+        writeln!(
+            out,
+            "no record could be kept: the journal begins anew at {first}"
+        )?;
+    } else {
+        writeln!(out, "records {first} to {last} are kept")?;
+    }
+    let incarnation = repaired.incarnation;
+    writeln!(out, "the gateway is incarnation {incarnation} now")?;
+    if let Some(aside) = repaired.put_aside {
+        writeln!(out, "the old segments are in {}", aside.display())?;
     }
     Ok(())
 }

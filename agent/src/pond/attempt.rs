@@ -1,11 +1,17 @@
-//! Remembers that a pond is being opened. A release ends at a panic, so one that makes sled panic would
-//! end every start; after some starts that ended there the pond is taken for damaged instead.
+//! Remembers that a pond is being opened. sled can end the process over files that are damaged, so a
+//! start after one that ended there does not open that pond again before it knows better.
 
 use std::path::{Path, PathBuf};
 
-/// Starts that may end while a pond is being opened. More than one, because somebody may have killed
-/// them.
-const ATTEMPTS_MAX: u32 = 3;
+use tracing::warn;
+
+use super::database::Trouble;
+use super::error::Which;
+use super::probe;
+
+/// Starts that may end while a pond is being opened, where no other process can look at it. More than
+/// one, because somebody may have killed it.
+const ATTEMPTS_MAX: u32 = 2;
 
 /// A note beside a pond, for as long as it is being opened or read.
 pub(super) struct Attempt {
@@ -13,23 +19,46 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Makes the note; `None` where earlier ones were left too often. What cannot be noted is no reason
-    /// not to open the pond.
-    pub(super) fn begin(pond: &Path) -> Option<Self> {
-        let note = pond.with_extension("opening");
-        let text = std::fs::read_to_string(&note).unwrap_or_default();
-        let before: u32 = text.trim().parse().unwrap_or(0);
-        if before >= ATTEMPTS_MAX {
-            let _ = std::fs::remove_file(&note);
-            return None;
-        }
-        let _ = std::fs::write(&note, format!("{}\n", before + 1));
-        Some(Self { note })
+    /// Makes the note. What cannot be noted is no reason not to open the pond.
+    pub(super) fn begin(pond: &Path, before: u32) -> Self {
+        let note = note(pond);
+        let _ = std::fs::write(&note, format!("{}\n", before.saturating_add(1)));
+        Self { note }
+    }
+
+    /// Attempts that did not come to their end.
+    pub(super) fn left(pond: &Path) -> u32 {
+        let text = std::fs::read_to_string(note(pond)).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// Removes the note of a pond that is no more.
+    pub(super) fn forget(pond: &Path) {
+        let _ = std::fs::remove_file(note(pond));
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.note);
+    }
+}
+
+fn note(pond: &Path) -> PathBuf {
+    pond.with_extension("opening")
+}
+
+/// Finds out, after starts that ended while a pond was being opened, whether this one may open it.
+pub(super) fn check_after(attempts: u32, pond: &Path, which: Which) -> Result<(), Trouble> {
+    warn!(
+        "the last {attempts} starts ended while {which} was being opened; a process of its own looks at it now"
+    );
+    match probe::in_process(pond) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(what)) => Err(Trouble::Damaged(what)),
+        None if attempts < ATTEMPTS_MAX => Ok(()),
+        None => Err(Trouble::Damaged(format!(
+            "{attempts} starts ended while it was being opened"
+        ))),
     }
 }

@@ -35,8 +35,8 @@ pub enum PondsError {
     Older(PathBuf),
     /// No pond can be used, and the journal does not reach back to the beginning.
     #[error(
-        "no state can be read: {what}; and {journal}. Put a copy of {dir} back, or move it away to \
-         start without state"
+        "no state can be read: {what}; and {journal}. Put a copy of {dir} back, or let `tidemill \
+         repair` put aside what is there, to start without state"
     )]
     Lost {
         /// What is wrong with the ponds.

@@ -1,13 +1,15 @@
 //! One of the two ponds: what is known of it, and how it is written, read and given up.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use super::attempt::Attempt;
-use super::database::{Database, Trouble};
+use super::attempt::{Attempt, check_after};
+use super::database::{Database, Mark, Trouble};
 use super::error::{PondsError, Which, outside};
+use super::pieces::Contents;
 use super::ponds::{PondCheckpoint, PondContent};
 use crate::journal::sync_directory;
 
@@ -22,10 +24,8 @@ pub(super) enum State {
     Empty,
     /// Nobody knows what it holds: a checkpoint was interrupted, in this life or in another one.
     Incomplete,
-    /// A checkpoint that was to be added failed in this life. It may be added again.
-    Interrupted,
-    /// It holds everything up to this LSN.
-    Complete(u64),
+    /// It holds everything up to the LSN of its mark.
+    Complete(Mark),
     /// It cannot be used.
     Damaged(String),
 }
@@ -49,11 +49,30 @@ impl OnePond {
         }
     }
 
-    pub(super) fn lsn(&self) -> Option<u64> {
+    fn mark(&self) -> Option<Mark> {
         match self.state {
-            State::Complete(lsn) => Some(lsn),
+            State::Complete(mark) => Some(mark),
             _ => None,
         }
+    }
+
+    pub(super) fn lsn(&self) -> Option<u64> {
+        self.mark().map(|mark| mark.lsn)
+    }
+
+    /// Its contents, where changes can be added to them.
+    pub(super) fn contents(&self) -> Option<Contents> {
+        self.mark()?.contents
+    }
+
+    /// The note that stands beside it while it is being written.
+    fn writing(&self) -> PathBuf {
+        self.path.with_extension("writing")
+    }
+
+    /// Where it lies while it is being removed.
+    fn removed(&self) -> PathBuf {
+        self.path.with_extension("removed")
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -72,16 +91,30 @@ impl OnePond {
         Ok(self.database.insert(database))
     }
 
-    /// Finds out what there is.
+    /// Finds out what there is, and makes it durable: what an agent that was killed has left in memory
+    /// may be gone after the next power cut, and so may be what sled does when it opens a database.
     pub(super) fn look(&mut self, dir: &Path) -> Result<(), PondsError> {
+        remove(&self.removed()).map_err(|error| outside(dir, error))?;
         if !self.path.exists() {
+            return Ok(());
+        }
+        if self.writing().exists() {
+            // sled is not let near it: what it finds there may end the process.
+            self.state = State::Incomplete;
             return Ok(());
         }
         // sled writes when it opens, and damages what it cannot write to its end.
         refuse_without(dir, ROOM_BYTES / 2)?;
-        let mark = self.attempt(|pond| pond.open()?.mark());
+        let mark = self.attempt(|pond| {
+            let database = pond.open()?;
+            let mark = database.mark()?;
+            if mark.is_some() {
+                database.sync()?;
+            }
+            Ok(mark)
+        });
         self.state = match mark {
-            Ok(Some(lsn)) => State::Complete(lsn),
+            Ok(Some(mark)) => State::Complete(mark),
             Ok(None) => State::Incomplete,
             Err(trouble) => State::Damaged(self.damage(dir, trouble)?),
         };
@@ -90,10 +123,13 @@ impl OnePond {
 
     /// What it holds; `None` where it turns out to be damaged.
     pub(super) fn read(&mut self, dir: &Path) -> Result<Option<PondContent>, PondsError> {
-        match self.attempt(|pond| pond.open()?.entries()) {
+        let Some(mark) = self.mark() else {
+            return Ok(None);
+        };
+        match self.attempt(|pond| pond.open()?.entries(&mark)) {
             Ok(entries) => Ok(Some(PondContent {
                 which: self.which,
-                lsn: self.lsn().unwrap_or(0),
+                lsn: mark.lsn,
                 entries,
             })),
             Err(trouble) => {
@@ -107,10 +143,11 @@ impl OnePond {
         &mut self,
         act: impl FnOnce(&mut Self) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let Some(_attempt) = Attempt::begin(&self.path) else {
-            let what = "several starts ended while it was being opened";
-            return Err(Trouble::Damaged(what.to_owned()));
-        };
+        let before = Attempt::left(&self.path);
+        if before > 0 {
+            check_after(before, &self.path, self.which)?;
+        }
+        let _attempt = Attempt::begin(&self.path, before);
         act(self)
     }
 
@@ -126,10 +163,11 @@ impl OnePond {
         }
     }
 
-    /// Moves a damaged pond away. The last one that was is kept for those who want to look at it.
-    pub(super) fn put_aside(&mut self, dir: &Path) -> Result<(), PondsError> {
+    /// Moves a damaged pond away; returns where to. The last one that was is kept for those who want to
+    /// look at it.
+    pub(super) fn put_aside(&mut self, dir: &Path) -> Result<Option<PathBuf>, PondsError> {
         let State::Damaged(what) = &self.state else {
-            return Ok(());
+            return Ok(None);
         };
         if let Some(database) = self.database.take() {
             database.close();
@@ -139,12 +177,23 @@ impl OnePond {
             .and_then(|aside| sync_directory(dir).map(|()| aside))
             .map_err(|error| outside(dir, error))?;
         warn!(
-            "{} is damaged and not needed: it was moved to {}: {what}",
+            "{} is damaged and was moved to {}: {what}",
             self.which,
             aside.display()
         );
+        Attempt::forget(&self.path);
+        let _ = std::fs::remove_file(self.writing());
         self.state = State::Empty;
-        Ok(())
+        Ok(Some(aside))
+    }
+
+    /// Moves it away, whatever is in it.
+    pub(super) fn abandon(&mut self, dir: &Path) -> Result<Option<PathBuf>, PondsError> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        self.state = State::Damaged("the state cannot be read without the other one".to_owned());
+        self.put_aside(dir)
     }
 
     /// Refuses before anything is touched, because a pond is not complete while it is written.
@@ -166,35 +215,40 @@ impl OnePond {
     }
 
     pub(super) fn write(&mut self, dir: &Path, checkpoint: &PondCheckpoint) -> Result<(), Trouble> {
+        let before = self.contents().filter(|_| !checkpoint.full);
+        if matches!(self.state, State::Incomplete) {
+            info!("{} was not complete and is written anew", self.which);
+        }
+        self.state = State::Incomplete;
+        File::create(self.writing())?.sync_all()?;
+        sync_directory(dir)?;
         if checkpoint.full {
             self.empty(dir)?;
         }
         let PondCheckpoint {
             lsn, puts, removes, ..
         } = checkpoint;
-        let begun = match checkpoint.full {
-            true => State::Incomplete,
-            false => State::Interrupted,
-        };
-        self.state = begun;
-        self.open()?.write(*lsn, puts, removes)?;
-        self.state = State::Complete(*lsn);
+        let before = before.unwrap_or_default();
+        let mark = self.open()?.write(before, *lsn, puts, removes)?;
+        std::fs::remove_file(self.writing())?;
+        sync_directory(dir)?;
+        self.state = State::Complete(mark);
         Ok(())
     }
 
     /// A new database is quicker than one from which everything was removed, and free of what may be
-    /// wrong with it.
+    /// wrong with it. The old one goes at once, by its name: one of which a power cut has taken a part
+    /// could pass for whole.
     fn empty(&mut self, dir: &Path) -> Result<(), Trouble> {
         if let Some(database) = self.database.take() {
             database.close();
         }
+        let removed = self.removed();
+        remove(&removed)?;
         if self.path.exists() {
-            if matches!(self.state, State::Incomplete) {
-                info!("{} was not complete and is written anew", self.which);
-            }
-            self.state = State::Incomplete;
-            std::fs::remove_dir_all(&self.path)?;
+            std::fs::rename(&self.path, &removed)?;
             sync_directory(dir)?;
+            remove(&removed)?;
         }
         Ok(())
     }
@@ -214,6 +268,13 @@ impl OnePond {
         let pond = self.which;
         PondsError::Write { pond, what }
     }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        std::fs::remove_dir_all(path)?;
+    }
+    Ok(())
 }
 
 /// Where to move a damaged pond; an earlier one is removed.

@@ -18,9 +18,9 @@ pub struct PondCheckpoint {
     pub lsn: u64,
     /// `puts` is all there is; else it is what changed since the pond was written.
     pub full: bool,
-    /// Keys with their values, each below 64 KiB. No key begins with a zero byte.
+    /// Keys, each once, with their values. No key begins with a zero byte.
     pub puts: Vec<Entry>,
-    /// Keys that are no more.
+    /// Keys that are no more, none of `puts` among them.
     pub removes: Vec<Vec<u8>>,
 }
 
@@ -52,6 +52,25 @@ impl Ponds {
     /// When the directory cannot be used, another agent uses it, a pond is of another format, or state
     /// was lost. Nothing was changed then.
     pub fn open(dir: &Path, journal_begins: Option<u64>) -> Result<Self, PondsError> {
+        let mut ponds = Self::look(dir, journal_begins)?;
+        ponds.give_up()?;
+        Ok(ponds)
+    }
+
+    /// Puts both ponds aside, whatever is in them; returns where they are. Afterwards there is no state.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or another agent uses it.
+    pub fn abandon(dir: &Path) -> Result<Vec<PathBuf>, PondsError> {
+        let _lock = lock(dir)?;
+        let mut aside = Vec::new();
+        for which in Which::BOTH {
+            aside.extend(OnePond::new(dir, which).abandon(dir)?);
+        }
+        Ok(aside)
+    }
+
+    fn look(dir: &Path, journal_begins: Option<u64>) -> Result<Self, PondsError> {
         let lock = lock(dir)?;
         let ponds = Which::BOTH.map(|which| OnePond::new(dir, which));
         let mut ponds = Self {
@@ -67,7 +86,6 @@ impl Ponds {
         for pond in &mut ponds.ponds {
             pond.look(dir)?;
         }
-        ponds.give_up()?;
         Ok(ponds)
     }
 
@@ -96,10 +114,7 @@ impl Ponds {
 
     /// Whether the next checkpoint of a pond has to be a full one.
     pub fn needs_full(&self, which: Which) -> bool {
-        !matches!(
-            self.pond(which).state,
-            State::Complete(_) | State::Interrupted
-        )
+        self.pond(which).contents().is_none()
     }
 
     /// The pond to be written next: the one that is not complete, or is the older one.
@@ -115,7 +130,7 @@ impl Ponds {
     ///
     /// # Errors
     /// When there is no room, the database fails, or there is nothing to which changes could be added.
-    /// The same checkpoint may be written again, or a later one that contains its changes.
+    /// Unless nothing was touched, the pond has to be written whole then.
     pub fn write(&mut self, which: Which, checkpoint: &PondCheckpoint) -> Result<(), PondsError> {
         if !checkpoint.full && self.needs_full(which) {
             return Err(PondsError::NeedsFull(which));

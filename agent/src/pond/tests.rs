@@ -5,6 +5,9 @@ use std::process::Command;
 
 use super::*;
 
+mod contents;
+mod power;
+
 fn entry(key: &str, value: &str) -> Entry {
     (key.as_bytes().to_vec(), value.as_bytes().to_vec())
 }
@@ -226,7 +229,7 @@ fn state_that_would_be_lost_is_refused_and_nothing_moved() {
     assert!(
         text.contains("pond-b is damaged")
             && text.contains("begins with record 12")
-            && text.contains("move it away"),
+            && text.contains("tidemill repair"),
         "{text}"
     );
     // There is no journal at all.
@@ -250,10 +253,10 @@ fn a_pond_at_which_starts_end_is_put_aside() {
     let dir = tempfile::tempdir().unwrap();
     both(dir.path());
     let note = dir.path().join("pond-b.opening");
-    std::fs::write(&note, "2\n").unwrap();
+    std::fs::write(&note, "1\n").unwrap();
     assert_eq!(newest(dir.path(), Some(11)).unwrap().0, 20);
     assert!(!note.exists());
-    std::fs::write(&note, "3\n").unwrap();
+    std::fs::write(&note, "2\n").unwrap();
     assert_eq!(newest(dir.path(), Some(11)).unwrap().0, 10);
     assert!(!note.exists());
 }
@@ -270,7 +273,7 @@ fn another_format_is_refused_and_not_taken_for_damage() {
     drop(database);
     let error = newest(dir.path(), Some(1)).unwrap_err().to_string();
     assert!(
-        error.ends_with("pond-b has format 9, this version reads format 1"),
+        error.ends_with("pond-b has format 9, this version reads format 2"),
         "{error}"
     );
     let older = tempfile::tempdir().unwrap();
@@ -280,7 +283,7 @@ fn another_format_is_refused_and_not_taken_for_damage() {
 }
 
 #[test]
-fn a_mark_is_a_format_and_an_lsn() {
+fn a_mark_is_a_format_an_lsn_and_the_contents() {
     let dir = tempfile::tempdir().unwrap();
     both(dir.path());
     let database = sled::Config::new()
@@ -289,8 +292,11 @@ fn a_mark_is_a_format_and_an_lsn() {
         .unwrap();
     #[rustfmt::skip]
     let expected: &[u8] = &[
-        1,                       // format
+        2,                       // format
         20, 0, 0, 0, 0, 0, 0, 0, // LSN
+        1, 0, 0, 0, 0, 0, 0, 0,  // count of pieces
+        40, 114, 63, 198, 148, 158, 154, 44, // sum of their hashes
+        11, 17, 151, 251, 23, 145, 116, 7,
     ];
     assert_eq!(database.get([0]).unwrap().unwrap(), expected);
 }

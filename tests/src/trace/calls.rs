@@ -39,8 +39,27 @@ impl Call {
 
 /// All calls that succeeded, in the order in which they began.
 pub(super) fn read(text: &str) -> Vec<Call> {
+    let mut calls: Vec<Call> = lines(text)
+        .iter()
+        .filter_map(|line| call(&line.text, line.entered, line.returned))
+        .collect();
+    calls.sort_by_key(|call| call.entered);
+    calls
+}
+
+/// A call as strace shows it, on one line.
+pub(super) struct Line {
+    pub(super) text: String,
+    /// The line at which it began.
+    pub(super) entered: usize,
+    /// The line at which it was over.
+    pub(super) returned: usize,
+}
+
+/// All calls that returned, in the order in which they did.
+pub(super) fn lines(text: &str) -> Vec<Line> {
     let mut begun: BTreeMap<&str, (usize, String)> = BTreeMap::new();
-    let mut calls = Vec::new();
+    let mut lines = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let mut words = line.trim_start().splitn(2, ' ');
         let (Some(thread), Some(rest)) = (words.next(), words.next()) else {
@@ -54,7 +73,7 @@ pub(super) fn read(text: &str) -> Vec<Call> {
             begun.insert(thread, (number, first.trim_end().to_owned()));
             continue;
         }
-        let (entered, whole) = match rest.strip_prefix("<... ") {
+        let (entered, text) = match rest.strip_prefix("<... ") {
             Some(resumed) => {
                 let begun = begun.remove(thread);
                 let behind = resumed.split_once(" resumed>").map(|(_, behind)| behind);
@@ -65,10 +84,13 @@ pub(super) fn read(text: &str) -> Vec<Call> {
             }
             None => (number, rest.to_owned()),
         };
-        calls.extend(call(&whole, entered, number));
+        lines.push(Line {
+            text,
+            entered,
+            returned: number,
+        });
     }
-    calls.sort_by_key(|call| call.entered);
-    calls
+    lines
 }
 
 /// `name(3<file>, "bytes", …) = 5`; nothing for what failed or is no such call.
@@ -101,7 +123,7 @@ fn call(line: &str, entered: usize, returned: usize) -> Option<Call> {
 }
 
 /// `\x41` and plain characters to bytes.
-fn unescape(text: &str) -> Vec<u8> {
+pub(super) fn unescape(text: &str) -> Vec<u8> {
     let text = text.as_bytes();
     let digit = |at: usize| (*text.get(at)? as char).to_digit(16);
     let mut bytes = Vec::with_capacity(text.len() / 4);
