@@ -207,17 +207,20 @@ pub fn subscriptions(rules: &[BoundRule], held: &[Subscription]) -> Vec<Subscrip
         .collect();
     wanted.sort();
     wanted.dedup();
-    wanted.sort_by_cached_key(|filter| {
-        let place = held.iter().position(|known| known.filter == **filter);
-        place.unwrap_or(usize::MAX)
-    });
+    let (mut places, mut numbered) = (HashMap::new(), HashMap::new());
+    for (place, known) in held.iter().enumerate() {
+        places.entry(&known.filter).or_insert(place);
+        if known.id != 0 {
+            numbered.entry(&known.filter).or_insert(known);
+        }
+    }
+    wanted.sort_by_cached_key(|filter| places.get(filter).copied().unwrap_or(usize::MAX));
     let mut taken: BTreeSet<u32> = held.iter().map(|subscription| subscription.id).collect();
     wanted
         .into_iter()
         .filter_map(|filter| {
-            let known = |known: &&Subscription| known.id != 0 && known.filter == *filter;
-            if let Some(known) = held.iter().find(known) {
-                return Some(known.clone());
+            if let Some(known) = numbered.get(filter) {
+                return Some(Subscription::clone(known));
             }
             let own = hash_bytes(&[filter.as_str().as_bytes()]) % IDENTIFIERS;
             let tries = (0..IDENTIFIERS).map(|more| 1 + (own + more) % IDENTIFIERS);

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::topic::TopicFilter;
+use crate::topic::{FilterTree, TopicFilter};
 
 /// Topics whose routes are remembered, in each of two generations. Beyond that the topics not seen
 /// for longest are worked out anew: slower, never wrong.
@@ -26,21 +26,10 @@ pub struct Hit {
     pub rank: u32,
 }
 
-/// Topic filters of all rules as a tree of levels.
-#[derive(Debug, Default)]
-struct Tree {
-    /// Children by name, in order: smaller than a hash map where there is one child, and a topic
-    /// is looked up in here only when it is not remembered.
-    literal: Vec<(Box<str>, Tree)>,
-    any_level: Option<Box<Tree>>,
-    ends_here: Vec<Hit>,
-    takes_rest: Vec<Hit>,
-}
-
 /// Finds the rules of a topic, and remembers a `R` for each topic, made of what was found.
 #[derive(Debug)]
 pub struct Router<R> {
-    tree: Tree,
+    tree: FilterTree<Hit>,
     recent: HashMap<Box<str>, Arc<R>>,
     older: HashMap<Box<str>, Arc<R>>,
 }
@@ -48,12 +37,9 @@ pub struct Router<R> {
 impl<R> Router<R> {
     /// A router over the filters of all rules, with what is found where they match.
     pub fn new<'a>(filters: impl IntoIterator<Item = (Hit, &'a TopicFilter)>) -> Self {
-        let mut tree = Tree::default();
-        for (hit, filter) in filters {
-            tree.insert(filter, hit);
-        }
+        let filters = filters.into_iter().map(|(hit, filter)| (filter, hit));
         Self {
-            tree,
+            tree: FilterTree::new(filters),
             recent: HashMap::new(),
             older: HashMap::new(),
         }
@@ -78,82 +64,10 @@ impl<R> Router<R> {
 
     fn hits(&self, topic: &str) -> Vec<Hit> {
         let mut hits = Vec::new();
-        if let Some(rest) = topic
-            .split('/')
-            .next()
-            .and_then(|first| topic.strip_prefix(first))
-        {
-            let first = topic.strip_suffix(rest).unwrap_or(topic);
-            self.tree
-                .collect(first, rest, topic.starts_with('$'), &mut hits);
-        }
+        self.tree.each_match(topic, &mut |hit| hits.push(*hit));
         hits.sort_unstable_by_key(|hit| (hit.rule, hit.rank));
         hits.dedup_by_key(|hit| hit.rule);
         hits
-    }
-}
-
-impl Tree {
-    fn find(&self, level: &str) -> Result<usize, usize> {
-        self.literal
-            .binary_search_by(|(name, _)| (**name).cmp(level))
-    }
-
-    fn child(&mut self, level: &str) -> &mut Tree {
-        let place = match self.find(level) {
-            Ok(place) => place,
-            Err(place) => {
-                if self.literal.is_empty() {
-                    self.literal.reserve_exact(1);
-                }
-                self.literal.insert(place, (level.into(), Tree::default()));
-                place
-            }
-        };
-        let (_, tree) = self
-            .literal
-            .get_mut(place)
-            .expect("it was just found or put there");
-        tree
-    }
-
-    fn insert(&mut self, filter: &TopicFilter, hit: Hit) {
-        let mut tree = self;
-        for level in filter.levels() {
-            tree = match level {
-                "#" => return tree.takes_rest.push(hit),
-                "+" => tree.any_level.get_or_insert_default(),
-                literal => tree.child(literal),
-            };
-        }
-        tree.ends_here.push(hit);
-    }
-
-    /// Collects the hits of a topic whose next level is `level` and whose remainder, if any,
-    /// begins with a slash. Wildcards do not match a first level that begins with `$`.
-    fn collect(&self, level: &str, rest: &str, system: bool, hits: &mut Vec<Hit>) {
-        if !system {
-            hits.extend(&self.takes_rest);
-        }
-        let wild = self.any_level.as_deref().filter(|_| !system);
-        let literal = self
-            .find(level)
-            .ok()
-            .and_then(|place| self.literal.get(place));
-        let literal = literal.map(|(_, tree)| tree);
-        for tree in literal.into_iter().chain(wild) {
-            match rest.strip_prefix('/') {
-                None => {
-                    hits.extend(&tree.ends_here);
-                    hits.extend(&tree.takes_rest);
-                }
-                Some(after) => {
-                    let next = after.find('/').unwrap_or(after.len());
-                    let (level, rest) = after.split_at(next);
-                    tree.collect(level, rest, false, hits);
-                }
-            }
-        }
     }
 }
 

@@ -1,11 +1,18 @@
-//! MQTT topics and topic filters as checked values. Matching one topic against many filters at
-//! once is the router's job; here stand the rules of the names and the relations between two filters.
+//! MQTT topics and topic filters as checked values: the rules of the names and the relations between
+//! two filters, and many filters at once in a tree.
+
+mod tree;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use tree::FilterTree;
+
 /// MQTT's own bound on a topic, in bytes.
 const TOPIC_BYTES_MAX: usize = 65_535;
+
+/// Levels of a filter: more than any broker takes (mosquitto: 200), and few enough to go down into.
+const LEVELS_MAX: usize = 1_000;
 
 /// Why a text is no topic or no topic filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +32,9 @@ pub enum TopicError {
     /// `a+/b`.
     #[error("the wildcard + must fill a whole level, as in sensors/+/env")]
     PlusInLevel,
+    /// Deeper than any broker goes.
+    #[error("a topic filter has at most {LEVELS_MAX} levels, this one has {0}")]
+    TooDeep(usize),
     /// `a/#/b` or `a#`.
     #[error("the wildcard # must be the last level, alone, as in sensors/#")]
     HashNotLast,
@@ -83,9 +93,13 @@ impl TopicFilter {
     /// Checks a filter.
     ///
     /// # Errors
-    /// When it is empty, too long, has a NUL in it, or a wildcard where none may stand.
+    /// When it is empty, too long or too deep, has a NUL in it, or a wildcard where none may stand.
     pub fn new(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
+        let depth = text.split('/').count();
+        if depth > LEVELS_MAX {
+            return Err(TopicError::TooDeep(depth));
+        }
         let mut levels = text.split('/').peekable();
         while let Some(level) = levels.next() {
             if level.contains('#') && (level != "#" || levels.peek().is_some()) {
@@ -222,6 +236,8 @@ mod tests {
         for text in ["", "a/#/b", "a#", "a+/b", "a\0b"] {
             assert!(TopicFilter::new(text).is_err(), "{text:?}");
         }
+        assert!(TopicFilter::new(&"/".repeat(999)).is_ok());
+        assert!(TopicFilter::new(&"/".repeat(1_000)).is_err());
         for text in ["", "a/+", "#", "a\0"] {
             assert!(Topic::new(text).is_err(), "{text:?}");
         }

@@ -1,6 +1,7 @@
 //! A deployment: the set of rules that is active, replaced whole. State of a rule carries over when
 //! its schema is the same or the new function can migrate it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Now;
@@ -85,9 +86,13 @@ impl Mill {
             .zip(rules)
             .map(|(index, bound)| Active::new(index, bound, self.time_floor_ms, now))
             .collect();
+        let before: HashMap<&str, &Active> = self
+            .rules
+            .iter()
+            .map(|old| (&*old.rule.name, old))
+            .collect();
         for active in &mut actives {
-            let named = |old: &&Active| old.rule.name == active.rule.name;
-            match self.rules.iter().find(named) {
+            match before.get(&*active.rule.name) {
                 Some(old) => active.restore(old.save(), !old.is_volatile())?,
                 None => {
                     if let Some(saved) = self.dormant.get(&*active.rule.name) {
@@ -120,10 +125,11 @@ impl Mill {
     }
 
     fn activate(&mut self, mut rules: Vec<Active>, subscriptions: &[Subscription], now: Now) {
+        let ranked = (0..).zip(subscriptions);
+        let ranked: HashMap<&TopicFilter, (u32, u32)> =
+            ranked.map(|(rank, s)| (&s.filter, (rank, s.id))).collect();
         let hit = |rule, filter: &TopicFilter| {
-            let mut ranked = (0..).zip(subscriptions);
-            let found = ranked.find(|(_, subscription)| subscription.filter == *filter);
-            let (rank, subscription) = found.map_or((u32::MAX, 0), |(rank, s)| (rank, s.id));
+            let (rank, subscription) = ranked.get(filter).copied().unwrap_or((u32::MAX, 0));
             Hit {
                 rule,
                 subscription,

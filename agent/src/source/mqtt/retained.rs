@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::event::SubscriptionIds;
-use crate::topic::{Subscription, Topic, TopicFilter};
+use crate::topic::{FilterTree, Subscription, Topic, TopicFilter};
 
 /// How many topics are remembered as having brought their retained message; beyond it all are
 /// forgotten, and a message that another SUBSCRIBE brings again may count again.
@@ -20,6 +20,8 @@ pub(super) struct Retained {
     /// Counts the aims.
     round: u32,
     filters: BTreeMap<TopicFilter, Wanted>,
+    /// The same by what they match.
+    tree: FilterTree<TopicFilter>,
     /// In which round a topic's retained message came last: filters wanted by then have had it.
     had: HashMap<Topic, u32>,
 }
@@ -58,6 +60,7 @@ impl Retained {
             (filter.clone(), Wanted { id, since, asked })
         };
         self.filters = wanted.iter().map(enter).collect();
+        self.tree = FilterTree::new(self.filters.keys().map(|filter| (filter, filter.clone())));
     }
 
     /// This filter is being subscribed.
@@ -70,6 +73,7 @@ impl Retained {
     /// The broker kept no session: it sends everything to everyone anew.
     pub(super) fn forget(&mut self) {
         self.filters.clear();
+        self.tree = FilterTree::default();
         self.had.clear();
     }
 
@@ -79,19 +83,18 @@ impl Retained {
         if had == Some(self.round) {
             return None;
         }
-        let matching = || {
-            let matches = |(filter, _): &(&TopicFilter, &Wanted)| filter.matches(topic.as_str());
-            self.filters
-                .iter()
-                .filter(matches)
-                .map(|(_, wanted)| wanted)
-        };
-        if had.is_none() && !matching().any(|wanted| wanted.asked) {
+        let mut matching = Vec::new();
+        self.tree
+            .each_match(topic.as_str(), &mut |filter| matching.push(filter));
+        matching.sort_unstable();
+        let wanted = |filter: &&TopicFilter| self.filters.get(*filter);
+        let matching: Vec<&Wanted> = matching.iter().filter_map(wanted).collect();
+        if had.is_none() && !matching.iter().any(|wanted| wanted.asked) {
             // A copy that an earlier process asked for and left in the session.
             return Some(SubscriptionIds::Unknown);
         }
         let had = had.unwrap_or(0);
-        let new = matching().filter(|wanted| wanted.since > had);
+        let new = matching.iter().filter(|wanted| wanted.since > had);
         let ids: Vec<u32> = new.map(|wanted| wanted.id).collect();
         match ids.as_slice() {
             [] => None,
