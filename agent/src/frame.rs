@@ -1,6 +1,9 @@
 //! What a function can see and touch during one call. The mill fills it, lends it to the function,
 //! and reads the effects back; it travels as one box, so that lending costs a pointer swap.
 
+use std::cell::OnceCell;
+
+use bytes::Bytes;
 use tidemill_abi::flag;
 
 use crate::clock::Now;
@@ -44,9 +47,25 @@ pub struct Frame {
     pub log_lines_free: u32,
     /// What the call asked for.
     pub effects: Effects,
+    /// The payload by itself, once somebody keeps it: see [`Frame::kept_payload`].
+    pub kept: OnceCell<Bytes>,
 }
 
 impl Frame {
+    /// The next event.
+    pub fn set_event(&mut self, event: Event) {
+        self.event = event;
+        self.kept = OnceCell::new();
+    }
+
+    /// The event's payload for somebody who keeps it: a copy, because the payload itself may be a small
+    /// part of what was read from a socket at once, all of which it holds in memory. All who keep it
+    /// share one copy, so that a commit has it once.
+    pub fn kept_payload(&self) -> Bytes {
+        let copy = || Bytes::copy_from_slice(&self.event.payload);
+        self.kept.get_or_init(copy).clone()
+    }
+
     /// Whether the event came after its window had fired.
     pub fn is_late(&self) -> bool {
         i64::from(self.flags) & flag::LATE != 0
@@ -72,6 +91,28 @@ impl Default for Frame {
             state_bytes_free: 0,
             log_lines_free: 0,
             effects: Effects::default(),
+            kept: OnceCell::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_payload_keeps_nothing_of_its_buffer() {
+        let buffer = Bytes::from(vec![b'x'; 1 << 14]);
+        let mut frame = Frame::default();
+        let mut event = Event::none();
+        event.payload = buffer.slice(100..190);
+        frame.set_event(event);
+        let kept = [frame.kept_payload(), frame.kept_payload()];
+        assert_eq!(kept[0], frame.event.payload);
+        assert_eq!(kept[0].as_ptr(), kept[1].as_ptr(), "they share it");
+        frame.set_event(Event::none());
+        assert!(buffer.is_unique(), "nobody holds the buffer");
+        assert!(frame.kept_payload().is_empty());
+        assert_eq!(kept[0].len(), 90);
     }
 }

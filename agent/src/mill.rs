@@ -250,7 +250,7 @@ impl Mill {
             Route::new(hits, rules, &event.topic)
         });
         self.frame.event_ms = event.arrival_ms;
-        self.frame.event = event;
+        self.frame.set_event(event);
         self.work(&route, now, out)
     }
 
@@ -326,7 +326,8 @@ impl Mill {
                 self.run_schedule(rule as usize, number, now, out);
                 continue;
             }
-            self.frame.event = Event::new(self.nowhere.clone(), Bytes::new(), now.wall_ms);
+            let event = Event::new(self.nowhere.clone(), Bytes::new(), now.wall_ms);
+            self.frame.set_event(event);
             let first = out.len();
             let Self {
                 rules,

@@ -1,8 +1,6 @@
 //! Dead letters, worked on once more: an event by the one rule that could not digest it, a row by its
 //! destination.
 
-use bytes::Bytes;
-
 use crate::clock::Now;
 use crate::emission::Row;
 use crate::event::Event;
@@ -73,9 +71,9 @@ impl Mill {
         event.properties = dead.properties;
         self.in_seq += 1;
         self.frame.event_ms = row.at_ms;
-        self.frame.event = event;
+        self.frame.set_event(event);
         let worked = self.work(&route, now, out);
-        self.frame.event.payload = Bytes::new();
+        self.frame.set_event(Event::none());
         if let (true, Some(durable)) = (worked.kept, &mut self.durable) {
             durable.batch.open(now);
         }

@@ -39,7 +39,8 @@ impl Mill {
         self.place_schedule(rule, number, now);
         self.in_seq += 1;
         self.frame.event_ms = slot_ms;
-        self.frame.event = Event::new(self.nowhere.clone(), payload, now.wall_ms);
+        let event = Event::new(self.nowhere.clone(), payload, now.wall_ms);
+        self.frame.set_event(event);
         let worked = self.work(&route, now, out);
         if let (true, Some(durable)) = (worked.kept, &mut self.durable) {
             durable.batch.open(now);

@@ -2,6 +2,7 @@
 
 mod durable;
 mod event_time;
+mod memory;
 mod nights;
 mod reboot;
 mod sizes;

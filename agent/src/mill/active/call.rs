@@ -112,7 +112,7 @@ impl Active {
         step: &mut Step<'_>,
     ) -> Result<u64, Fault> {
         let first = step.out.len();
-        let passed = (verdict == Verdict::Pass).then(|| (0, frame.event.payload.clone(), 0));
+        let passed = (verdict == Verdict::Pass).then(|| (0, frame.kept_payload(), 0));
         let asked = frame
             .effects
             .emissions

@@ -221,7 +221,7 @@ impl Active {
                     port,
                     key,
                     topic,
-                    payload: frame.event.payload.clone(),
+                    payload: frame.kept_payload(),
                     at_ms: step.now.wall_ms,
                     together: (i64::MIN, 0),
                 }));
@@ -299,7 +299,7 @@ impl Active {
         frame.event_ms = waiting.event_ms;
         (frame.flags, frame.streams) = (waiting.flags, waiting.streams);
         frame.in_seq = waiting.in_seq;
-        frame.event = waiting.event;
+        frame.set_event(waiting.event);
         let route = self.route_of(&frame.event.topic);
         let Some(stop) = route.stops.first() else {
             return;
