@@ -42,6 +42,7 @@ pub(crate) fn ci(workspace: &Workspace) -> Result<()> {
 fn formatting(workspace: &Workspace) -> Result<()> {
     let folders = [
         ".",
+        "agent/fuzz",
         "rules/sdk",
         "rules/sql/fuzz",
         "rules/stock",
@@ -71,9 +72,10 @@ fn lints(workspace: &Workspace) -> Result<()> {
         run(clippy.args(deny))?;
     }
     if program("c++").is_some() {
-        run(workspace
-            .nested_cargo("rules/sql/fuzz", &["clippy", "--all-targets"])
-            .args(deny))?;
+        for folder in ["agent/fuzz", "rules/sql/fuzz"] {
+            let mut clippy = workspace.nested_cargo(folder, &["clippy", "--all-targets"]);
+            run(clippy.args(deny))?;
+        }
     } else {
         say("SKIPPED: the fuzz targets need a C++ compiler, for libFuzzer (apt-get install g++)");
     }

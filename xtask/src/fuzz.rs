@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: one of the compiler's fuzz targets under cargo-fuzz, for a time, from a corpus
-//! that starts with the statements of the public cases and of the documentation.
+//! `cargo xtask fuzz`: one of the fuzz targets under cargo-fuzz, for a time. Those of the compiler start
+//! from the statements of the public cases and of the documentation.
 
 use crate::args::Args;
 use crate::shell::{Workspace, program, run, say};
@@ -14,17 +14,30 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
   text               any bytes as a statement
   grammar            statements by the grammar, most of which compile
   functions          functions and operators on what a device may send
+  publish            messages of both versions of MQTT, written and read
+  stream             any bytes as what a broker sends, in pieces
+  answers            CONNACK, SUBACK and other answers of a broker
+  control            any bytes on the control socket
 
   --minutes N        how long (default 10)
 
-Corpus and findings are kept in rules/sql/fuzz, in corpus/TARGET and artifacts/TARGET. A finding is seen
-again, in rules/sql: cargo fuzz run TARGET fuzz/artifacts/TARGET/crash-…
+Corpus and findings are kept in rules/sql/fuzz for the first three and in agent/fuzz for the others, in
+corpus/TARGET and artifacts/TARGET. A finding is seen again, in rules/sql or agent: cargo fuzz run TARGET
+fuzz/artifacts/TARGET/crash-…
 ";
 
-const TARGETS: [&str; 3] = ["text", "grammar", "functions"];
+/// The targets, and where cargo-fuzz is started for each: it looks for `fuzz` below.
+const TARGETS: [(&str, &str); 7] = [
+    ("text", SQL),
+    ("grammar", SQL),
+    ("functions", SQL),
+    ("publish", "agent"),
+    ("stream", "agent"),
+    ("answers", "agent"),
+    ("control", "agent"),
+];
 
-/// Where cargo-fuzz is started: it looks for `fuzz` below.
-const FOLDER: &str = "rules/sql";
+const SQL: &str = "rules/sql";
 
 /// Seconds for one input: far above what any takes, also on a busy machine.
 const TIMEOUT: &str = "-timeout=10";
@@ -34,11 +47,11 @@ pub(crate) fn fuzz(workspace: &Workspace, words: &[String]) -> Result<()> {
     let args = Args::parse(words.iter().cloned(), &[], &["minutes"])?;
     let minutes: u64 = args.number("minutes")?.unwrap_or(10);
     let [target] = &*args.words else {
-        bail!("one of {}", TARGETS.join(", "));
+        bail!("one of {}", names().join(", "));
     };
-    if !TARGETS.contains(&target.as_str()) {
-        bail!("there is no target {target:?}, but {}", TARGETS.join(", "));
-    }
+    let Some((_, folder)) = TARGETS.iter().find(|(name, _)| name == target) else {
+        bail!("there is no target {target:?}, but {}", names().join(", "));
+    };
     if program("cargo-fuzz").is_none() {
         say("installing cargo-fuzz");
         run(&mut workspace.cargo(&["install", "cargo-fuzz", "--locked"]))?;
@@ -48,12 +61,16 @@ pub(crate) fn fuzz(workspace: &Workspace, words: &[String]) -> Result<()> {
     }
     let mut command = workspace.cargo(&["fuzz", "run", target, "--"]);
     command
-        .current_dir(workspace.root.join(FOLDER))
+        .current_dir(workspace.root.join(folder))
         // Coverage and the sanitizer are unstable options of the compiler: this lets the pinned release take them.
         .env("RUSTC_BOOTSTRAP", "1")
         .arg(format!("-max_total_time={}", minutes.saturating_mul(60)))
         .arg(TIMEOUT);
     run(&mut command)
+}
+
+fn names() -> Vec<&'static str> {
+    TARGETS.iter().map(|(name, _)| *name).collect()
 }
 
 /// Puts the statements that there are into the corpus, behind a byte that stands for no options.
@@ -68,7 +85,7 @@ fn seed(workspace: &Workspace) -> Result<()> {
         statements.extend(cases.lines().filter_map(of_case));
     }
     statements.extend(of_page(&read("docs/sql.md")?));
-    let corpus = workspace.root.join(FOLDER).join("fuzz/corpus/text");
+    let corpus = workspace.root.join(SQL).join("fuzz/corpus/text");
     fs::create_dir_all(&corpus)?;
     for (number, statement) in statements.iter().enumerate() {
         write(&corpus.join(format!("seed-{number:03}")), statement)?;

@@ -44,7 +44,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          cargo xtask journal --help
   simulate             the seeded simulator, over as many seeds as you like
                          cargo xtask simulate --help
-  fuzz TARGET          the SQL compiler, or the functions, on inputs that cargo-fuzz makes
+  fuzz TARGET          the SQL compiler, or what brokers send, on inputs that cargo-fuzz makes
                          cargo xtask fuzz --help
 ";
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,7 +24,10 @@ const NAME: &str = "control";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest question.
-const QUESTION_BYTES_MAX: u64 = 4_096;
+const QUESTION_BYTES_MAX: usize = 4_096;
+
+/// How long nobody is heard after a connection could not be taken.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +66,16 @@ pub enum Question {
     },
     /// Whether all is well.
     Health,
+}
+
+impl Question {
+    /// Reads a question.
+    ///
+    /// # Errors
+    /// When the line is none, in words.
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(line).map_err(|error| error.to_string())
+    }
 }
 
 /// A question with the place for its answer.
@@ -111,19 +124,20 @@ fn bind(path: PathBuf) -> std::io::Result<UnixListener> {
 
 fn serve(listener: &UnixListener, heartbeats: &Heartbeats, waker: &Waker) {
     let pulse = heartbeats.pulse("control");
-    for stream in listener.incoming().flatten() {
+    for stream in listener.incoming() {
         pulse.works(WORK_WITHIN);
-        let _ = stream.set_read_timeout(Some(PATIENCE));
-        let _ = stream.set_write_timeout(Some(PATIENCE));
-        let _ = answer(stream, heartbeats, waker);
+        match stream {
+            Ok(stream) => drop(answer(stream, heartbeats, waker)),
+            // There are no more descriptors: some may be free again in a while.
+            Err(_) => std::thread::sleep(PAUSE),
+        }
         pulse.rests();
     }
 }
 
 fn answer(mut stream: UnixStream, heartbeats: &Heartbeats, waker: &Waker) -> std::io::Result<()> {
-    let mut line = String::new();
-    BufReader::new((&stream).take(QUESTION_BYTES_MAX)).read_line(&mut line)?;
-    let answer = match serde_json::from_str(&line) {
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let answer = match Question::parse(&read_line(&stream)?) {
         Ok(question) => {
             let (answer, answered) = sync_channel(1);
             let of_threads = matches!(question, Question::Health);
@@ -135,7 +149,7 @@ fn answer(mut stream: UnixStream, heartbeats: &Heartbeats, waker: &Waker) -> std
                 _ => json!({ "error": "the agent does not answer" }),
             }
         }
-        Err(error) => json!({ "error": error.to_string() }),
+        Err(error) => json!({ "error": error }),
     };
     let mut text = answer.to_string();
     text.push('\n');
@@ -150,4 +164,55 @@ fn health_without_the_loop(heartbeats: &Heartbeats) -> Value {
         "the agent's loop has not answered for {seconds} s"
     ));
     health.into_value()
+}
+
+/// A line, or what there is of one: whoever asks has so long for all of it, because others wait.
+fn read_line(mut stream: &UnixStream) -> std::io::Result<Vec<u8>> {
+    let end = Instant::now() + PATIENCE;
+    let mut line = Vec::new();
+    let mut piece = [0; 512];
+    while line.len() < QUESTION_BYTES_MAX && !line.contains(&b'\n') {
+        let rest = end.saturating_duration_since(Instant::now());
+        // No time at all would be for ever.
+        stream.set_read_timeout(Some(rest.max(Duration::from_millis(1))))?;
+        match stream.read(&mut piece)? {
+            0 => break,
+            count => line.extend(piece.iter().take(count)),
+        }
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_no_question_is_answered_with_words() {
+        let lines: [&[u8]; 5] = [
+            b"",
+            b"\xff",
+            b"{}",
+            b"{\"ask\":\"all\"}",
+            b"{\"ask\":\"health\"} x",
+        ];
+        for line in lines {
+            assert!(Question::parse(line).is_err_and(|why| !why.is_empty()));
+        }
+        let health = Question::parse(b"{\"ask\":\"health\"}\n");
+        assert_eq!(health, Ok(Question::Health));
+    }
+
+    #[test]
+    fn a_line_is_read_up_to_its_end_or_its_limit() {
+        let read = |bytes: &'static [u8]| {
+            let (mut asks, answers) = UnixStream::pair().unwrap();
+            asks.write_all(bytes).unwrap();
+            drop(asks);
+            read_line(&answers).unwrap()
+        };
+        assert_eq!(read(b"{}\n"), b"{}\n");
+        assert_eq!(read(b"{}"), b"{}");
+        assert!(read(&[b'x'; 10_000]).len() < QUESTION_BYTES_MAX + 512);
+    }
 }
