@@ -11,6 +11,7 @@ mod start;
 mod stop;
 mod storage;
 mod tell;
+mod unusable;
 mod wake;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use control::Asked;
 use outputs::Outputs;
 use remote::Wish;
 use storage::Storage;
+use unusable::Unusable;
 use wake::Waker;
 
 /// Reports of the source that may wait for the mill. When it is full the source stops reading, which
@@ -151,6 +153,7 @@ struct Agent {
     said_floors_lowered: u64,
     said_quality: Option<Quality>,
     unbalanced: u64,
+    unusable: Unusable,
 }
 
 /// How the connection to the broker that sensors publish to does.
@@ -324,7 +327,9 @@ impl Agent {
                     bytes, "dropped a packet larger than broker.packet_bytes_max"
                 );
             }
-            Report::InvalidTopics { count } => warn!(count, "dropped messages with invalid topics"),
+            Report::Unusable { count, reason } => {
+                self.unusable.add(self.clock.now(), count, &reason);
+            }
         }
     }
 

@@ -1,9 +1,13 @@
 //! An event: a fact received, never changed afterwards. Knows nothing of where it came from beyond
 //! what a function or the router may ask for.
 
+mod malformed;
+
 use std::fmt;
 
 use bytes::Bytes;
+
+pub use malformed::{Malformed, Property};
 
 use crate::topic::Topic;
 
@@ -79,8 +83,24 @@ pub enum EventFault {
     },
     /// Its topic is none: invalid UTF-8, a NUL, a wildcard.
     InvalidTopic,
+    /// It breaks a rule of MQTT.
+    Malformed(Malformed),
     /// A copy of a retained message that all its filters have had.
     Surplus,
+}
+
+impl EventFault {
+    /// Why it is a dead letter; `None` where nothing is lost with it.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Surplus => None,
+            Self::TooLarge { bytes } => Some(format!(
+                "{bytes} bytes are more than broker.packet_bytes_max"
+            )),
+            Self::InvalidTopic => Some("its topic is not valid".to_owned()),
+            Self::Malformed(why) => Some(format!("malformed: {why}")),
+        }
+    }
 }
 
 impl Event {

@@ -4,6 +4,11 @@
 /// What can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
+    /// Item 2: the connection ends at a malformed message, which the broker sends again.
+    MalformedHangsUp,
+    /// Item 2: each subscription identifier of a copy counts a byte too many, so that properties behind
+    /// them are taken for the payload.
+    IdentifiersMiscounted,
     /// Messages are acknowledged before their batch is durable.
     AckBeforeSync,
     /// Emissions leave before their batch is durable.

@@ -93,6 +93,7 @@ impl Agent {
             ));
         }
         health.says("silenced_producers", silenced);
+        health.says("unusable_messages", self.unusable.count());
         health.says("commits", self.mill.lsns().0);
         health.says("durable", self.mill.lsns().1);
         health.says("journal_bytes", self.storage.journal_bytes());

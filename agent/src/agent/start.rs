@@ -120,6 +120,7 @@ impl Agent {
             said_floors_lowered: 0,
             said_quality: None,
             unbalanced: 0,
+            unusable: super::unusable::Unusable::default(),
         };
         agent.carry_out(now);
         Ok(agent)

@@ -150,13 +150,7 @@ impl Mill {
         fault: EventFault,
         out: &mut Vec<Output>,
     ) -> Worked {
-        let reason = match fault {
-            EventFault::Surplus => None,
-            EventFault::TooLarge { bytes } => Some(format!(
-                "{bytes} bytes are more than broker.packet_bytes_max"
-            )),
-            EventFault::InvalidTopic => Some("its topic is not valid".to_owned()),
-        };
+        let reason = fault.reason();
         if let Some(durable) = &mut self.durable {
             durable.count(|counts| match reason {
                 None => &mut counts.surplus,

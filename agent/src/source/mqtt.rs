@@ -8,6 +8,7 @@ pub mod fingerprint;
 mod intake;
 pub(crate) mod link;
 pub(crate) mod negotiation;
+pub mod packets;
 pub(crate) mod reconnect;
 mod reports;
 mod retained;
@@ -204,10 +205,13 @@ pub enum SourceReport {
         /// Its size.
         bytes: usize,
     },
-    /// Messages at QoS 0 were dropped because their topics are no topics.
-    InvalidTopics {
+    /// Messages were dropped that are of no use and that nobody has to acknowledge, or can: most came
+    /// at QoS 0.
+    Unusable {
         /// How many.
         count: usize,
+        /// Why, for the first of them.
+        reason: String,
     },
 }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use tidemill::event::SubscriptionIds;
-use tidemill::topic::{Topic, TopicFilter};
+use tidemill::topic::{Subscription, Topic, TopicFilter};
 
 use session::{Flight, Session};
 
@@ -60,12 +60,11 @@ pub(crate) enum ToBroker {
     Puback(u16),
     Subscribe {
         packet: u16,
-        filter: TopicFilter,
-        id: u32,
+        wanted: Vec<Subscription>,
     },
     Unsubscribe {
         packet: u16,
-        filter: TopicFilter,
+        filters: Vec<TopicFilter>,
     },
     Ping,
 }
@@ -236,13 +235,17 @@ impl Broker {
                 }
                 self.pump(out);
             }
-            ToBroker::Subscribe { packet, filter, id } => {
+            ToBroker::Subscribe { packet, wanted } => {
                 out.push(ToClient::Suback(packet));
-                self.subscribe(filter, id, out);
+                for Subscription { id, filter } in wanted {
+                    self.subscribe(filter, id, out);
+                }
             }
-            ToBroker::Unsubscribe { packet, filter } => {
-                if let Some(session) = &mut self.session {
-                    session.subscriptions.remove(&filter);
+            ToBroker::Unsubscribe { packet, filters } => {
+                for filter in &filters {
+                    if let Some(session) = &mut self.session {
+                        session.subscriptions.remove(filter);
+                    }
                 }
                 out.push(ToClient::Unsuback(packet));
             }

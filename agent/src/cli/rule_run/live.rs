@@ -234,8 +234,10 @@ impl Live {
                     "left out a message on {topic}: its {bytes} bytes are more than broker.packet_bytes_max"
                 ))?;
             }
-            Report::InvalidTopics { count } => {
-                say(&format!("left out {count} messages with invalid topics"))?;
+            Report::Unusable { count, reason } => {
+                say(&format!(
+                    "left out {count} messages that are of no use: {reason}"
+                ))?;
             }
             // Nothing is acknowledged at QoS 0.
             Report::Confirmed(_) => {}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::*;
 use crate::config::{EventIdSource, OutboxLimits};
 use crate::emission::{LaneId, LaneReport, Priority, Row};
-use crate::event::{Delivery, Fingerprint, Version, hash_bytes};
+use crate::event::{Delivery, EventFault, Fingerprint, Malformed, Version, hash_bytes};
 use crate::outbox::{Bounds, Destination, Outlet, Wanted};
 use crate::record::Parts;
 
@@ -767,6 +767,32 @@ fn a_dead_letter_is_kept_and_can_be_worked_on_once_more() {
     );
     gateway.said.clear();
     gateway.expect(&[]);
+}
+
+#[test]
+fn a_message_of_no_use_is_a_dead_letter_once_and_acknowledged() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.sync().said.clear();
+    let message = |dup| {
+        let mut event = Event::new(Topic::new("s/a").unwrap(), "x", 0);
+        event.fault = Some(EventFault::Malformed(Malformed::TopicAlias));
+        event.delivery = Some(Delivery {
+            epoch: 1,
+            packet: 7,
+            dup,
+            fingerprint: Fingerprint::default(),
+        });
+        Input::Events(vec![event])
+    };
+    gateway
+        .step(message(false))
+        .expect(&["dead malformed: it uses a topic alias, and none was offered"]);
+    gateway.after(50).sync().expect(&["commit 3", "ack [7]"]);
+    gateway.crash();
+    gateway.said.clear();
+    gateway.step(message(true)).expect(&["ack [7]"]);
+    let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
+    assert_eq!((shelf.waiting(), shelf.last_seq()), (1, 1));
 }
 
 #[test]

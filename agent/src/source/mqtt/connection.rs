@@ -1,73 +1,39 @@
-//! The source's connection to its broker, of either version of MQTT. The packets are rumqttc's, the
-//! loop is ours: only so are acknowledgements written in bulk over MQTT 5 too, does nothing have to be
+//! The source's connection to its broker, of either version of MQTT. What is written is rumqttc's, what
+//! is read and the loop are ours: only so are acknowledgements written in bulk over MQTT 5 too, does nothing have to be
 //! read in order to write, and can a message be read past that no memory would hold
 //! (docs/decisions/0007-acknowledgement.md).
 
-mod frame;
-mod skip;
 mod v311;
 mod v5;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::link::{Peer, Version};
+use super::packets::{Connack, Handshake, Inbox};
+pub(super) use super::packets::{Incoming, Received};
 use super::trouble::Trouble;
-use crate::event::SubscriptionIds;
 use crate::tls;
-use frame::Frame;
-use skip::{PROPERTIES_BYTES_MAX, Skip, Skipped};
+use crate::topic::{Subscription, TopicFilter};
+
+/// The answers to a message at QoS 2, and to the answer to that.
+const PUBREC: u8 = 0x50;
+const PUBCOMP: u8 = 0x70;
 
 /// A broker that has not taken the connection by then does not answer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How much is read at once. What is kept of a payload keeps its neighbours in memory, so not more.
 const READ_BYTES: usize = 16 << 10;
-
-/// What a PUBLISH within the limit may have besides topic and payload.
-const HEAD_BYTES_MAX: usize = 16 + PROPERTIES_BYTES_MAX;
-
-/// A message received.
-#[derive(Debug)]
-pub(super) struct Received {
-    pub(super) topic: Bytes,
-    pub(super) payload: Bytes,
-    pub(super) retained: bool,
-    pub(super) subscriptions: SubscriptionIds,
-    /// MQTT 5 user properties, in their order.
-    pub(super) properties: Vec<(String, String)>,
-    /// At QoS 1: what it is to be acknowledged by.
-    pub(super) handshake: Option<Handshake>,
-    /// Its payload was too long to be kept.
-    pub(super) skipped: Option<Skipped>,
-}
-
-/// How a message came that its broker wants acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Handshake {
-    pub(super) packet: u16,
-    pub(super) dup: bool,
-}
-
-/// What a broker says to the source.
-#[derive(Debug)]
-pub(super) enum Incoming {
-    Message(Received),
-    Subscribed {
-        packet: u16,
-        refused: Option<String>,
-    },
-    Unsubscribed(u16),
-    PingAnswered,
-}
 
 /// The broker took the connection.
 #[derive(Debug, Clone, Copy)]
@@ -93,13 +59,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     version: Version,
-    incoming: BytesMut,
+    incoming: Inbox,
+    /// Messages at QoS 2 that were not acknowledged yet: a session may hold some of an earlier client.
+    exactly_once: BTreeSet<u16>,
     /// Acknowledgements of what the broker's window lets it send, and few other packets.
     outgoing: BytesMut,
     /// What was written may rest in the stream, encrypted.
     unflushed: bool,
-    skip: Option<Skip>,
-    packet_bytes_max: usize,
     packet_ids: u16,
     packet: u16,
     ping_every: Duration,
@@ -121,11 +87,13 @@ impl Connection {
         let mut connection = Self {
             stream: reach(peer).await?,
             version,
-            incoming: BytesMut::new(),
+            incoming: Inbox::new(
+                version,
+                usize::try_from(peer.incoming_bytes_max).unwrap_or(usize::MAX),
+            ),
+            exactly_once: BTreeSet::new(),
             outgoing: BytesMut::new(),
             unflushed: false,
-            skip: None,
-            packet_bytes_max: usize::try_from(peer.incoming_bytes_max).unwrap_or(usize::MAX),
             packet_ids: peer.packet_ids,
             packet: 0,
             ping_every: peer.keep_alive,
@@ -150,24 +118,42 @@ impl Connection {
 
     async fn accepted(&mut self) -> Result<Accepted, Trouble> {
         loop {
-            if let Some(frame) = Frame::of(&self.incoming)? {
-                if frame.length() > READ_BYTES || frame.is_publish() {
-                    let what = "something else before its answer to the connection";
-                    return Err(Trouble::NoMqtt(what.to_owned()));
-                }
-                if self.incoming.len() >= frame.length() {
-                    let packet = self.incoming.split_to(frame.length());
-                    return match self.version {
-                        // A broker of 3.1.1 refuses in its own words, which are shorter.
-                        Version::V5 if frame.rest > 2 => v5::accepted(packet),
-                        Version::V5 => v311::accepted(packet),
-                        Version::V311 => v311::accepted(packet),
-                    };
-                }
+            let what = "something else before its answer to the connection";
+            if let Some(frame) = self.incoming.peek()?
+                && (frame.length() > READ_BYTES || frame.is_publish())
+            {
+                return Err(Trouble::NoMqtt(what.to_owned()));
+            }
+            match self.incoming.next()? {
+                Some(Incoming::Connack(connack)) => return self.welcomed(connack),
+                Some(_) => return Err(Trouble::NoMqtt(what.to_owned())),
+                None => {}
             }
             // No ping is sent before the answer: the time for that is bounded by itself.
             self.turn(true).await?;
         }
+    }
+
+    fn welcomed(&self, connack: Connack) -> Result<Accepted, Trouble> {
+        let Connack {
+            session_present,
+            code,
+            given,
+            is_short,
+        } = connack;
+        match (self.version, code) {
+            (Version::V5, 1..) => return Err(v5::refused(code, given.reason)),
+            (Version::V311, 1..) => return Err(v311::refused(code)),
+            // It took us for a client of 3.1.1.
+            (Version::V5, 0) if is_short => return Err(Trouble::VersionRefused),
+            (_, 0) => {}
+        }
+        let keep_alive = given.server_keep_alive;
+        Ok(Accepted {
+            session_present,
+            identifiers: self.version == Version::V5 && given.identifiers_available != Some(false),
+            keep_alive: keep_alive.map(|seconds| Duration::from_secs(seconds.into())),
+        })
     }
 
     /// Writes what is to be written and, if `reads`, waits for something to read; else it only comes
@@ -199,8 +185,9 @@ impl Connection {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Trouble>> {
-        self.incoming.reserve(READ_BYTES);
-        let mut room = (&mut self.incoming).limit(READ_BYTES);
+        let incoming = self.incoming.buffer();
+        incoming.reserve(READ_BYTES);
+        let mut room = incoming.limit(READ_BYTES);
         let read = pin!(self.stream.read_buf(&mut room)).poll(context);
         Poll::Ready(match ready!(read) {
             Ok(0) => Err(Trouble::Closed),
@@ -240,42 +227,39 @@ impl Connection {
     /// The next of what was read; `None` when there is nothing more.
     pub(super) fn next(&mut self) -> Result<Option<Incoming>, Trouble> {
         loop {
-            if let Some(skip) = &mut self.skip {
-                if !skip.drop_from(&mut self.incoming) {
-                    return Ok(None);
-                }
-                let received = self.skip.take().map(Skip::end);
-                return Ok(received.map(Incoming::Message));
-            }
-            let Some(frame) = Frame::of(&self.incoming)? else {
+            let Some(incoming) = self.incoming.next()? else {
                 return Ok(None);
             };
-            if frame.rest > self.packet_bytes_max.saturating_add(HEAD_BYTES_MAX) {
-                if !frame.is_publish() {
-                    let bytes = frame.length();
-                    return Err(Trouble::Oversized { bytes });
+            match &incoming {
+                Incoming::Message(received) => {
+                    if let Some(Handshake {
+                        packet,
+                        exactly_once: true,
+                        ..
+                    }) = received.handshake
+                    {
+                        self.exactly_once.insert(packet);
+                    }
                 }
-                self.skip = Skip::begin(self.version, &frame, &mut self.incoming)?;
-                if self.skip.is_none() {
-                    return Ok(None);
+                Incoming::Released(packet) => {
+                    put_two_bytes(PUBCOMP, *packet, &mut self.outgoing);
+                    continue;
                 }
-                continue;
+                Incoming::Disconnect(disconnect) => return Err(v5::hung_up(disconnect.clone())),
+                Incoming::Connack(_) | Incoming::Acknowledged { .. } | Incoming::Other => continue,
+                _ => {}
             }
-            if self.incoming.len() < frame.length() {
-                self.incoming.reserve(frame.length() - self.incoming.len());
-                return Ok(None);
-            }
-            let packet = self.incoming.split_to(frame.length());
-            let incoming = decode(self.version, &frame, packet)?;
-            if incoming.is_some() {
-                return Ok(incoming);
-            }
+            return Ok(Some(incoming));
         }
     }
 
     /// Acknowledges messages, in this order.
     pub(super) fn acknowledge(&mut self, packets: &[u16]) -> Result<(), Trouble> {
         for packet in packets {
+            if !self.exactly_once.is_empty() && self.exactly_once.remove(packet) {
+                put_two_bytes(PUBREC, *packet, &mut self.outgoing);
+                continue;
+            }
             match self.version {
                 Version::V5 => v5::acknowledge(*packet, &mut self.outgoing)?,
                 Version::V311 => v311::acknowledge(*packet, &mut self.outgoing)?,
@@ -284,27 +268,28 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks for a filter; returns what its answer is known by.
+    /// Asks for filters; returns what the answer is known by. `identified`: copies are to name the
+    /// subscription, which is a single one then.
     pub(super) fn subscribe(
         &mut self,
-        filter: &str,
+        wanted: &[Subscription],
         qos: u8,
-        identifier: Option<u32>,
+        identified: bool,
     ) -> Result<u16, Trouble> {
         let packet = self.next_packet();
         match self.version {
-            Version::V5 => v5::subscribe(packet, filter, qos, identifier, &mut self.outgoing)?,
-            Version::V311 => v311::subscribe(packet, filter, qos, &mut self.outgoing)?,
+            Version::V5 => v5::subscribe(packet, wanted, qos, identified, &mut self.outgoing)?,
+            Version::V311 => v311::subscribe(packet, wanted, qos, &mut self.outgoing)?,
         }
         Ok(packet)
     }
 
-    /// Drops a filter; returns what its answer is known by.
-    pub(super) fn unsubscribe(&mut self, filter: &str) -> Result<u16, Trouble> {
+    /// Drops filters; returns what the answer is known by.
+    pub(super) fn unsubscribe(&mut self, filters: &[TopicFilter]) -> Result<u16, Trouble> {
         let packet = self.next_packet();
         match self.version {
-            Version::V5 => v5::unsubscribe(packet, filter, &mut self.outgoing)?,
-            Version::V311 => v311::unsubscribe(packet, filter, &mut self.outgoing)?,
+            Version::V5 => v5::unsubscribe(packet, filters, &mut self.outgoing)?,
+            Version::V311 => v311::unsubscribe(packet, filters, &mut self.outgoing)?,
         }
         Ok(packet)
     }
@@ -349,12 +334,11 @@ impl Connection {
     }
 }
 
-/// What a packet says; `None` where that is nothing to the source.
-fn decode(version: Version, frame: &Frame, packet: BytesMut) -> Result<Option<Incoming>, Trouble> {
-    match version {
-        Version::V5 => v5::incoming(packet),
-        Version::V311 => v311::incoming(frame, packet),
-    }
+/// A packet that says no more than which message it is about; the same in both versions.
+fn put_two_bytes(first: u8, packet: u16, out: &mut BytesMut) {
+    out.put_u8(first);
+    out.put_u8(2);
+    out.put_u16(packet);
 }
 
 async fn reach(peer: &Peer) -> Result<Box<dyn Stream>, Trouble> {

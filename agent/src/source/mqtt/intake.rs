@@ -345,16 +345,23 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             // It comes again with the next connection; taken now, it would count twice.
             Incoming::Message(_) if self.leaving => {}
             Incoming::Message(received) => self.take(received),
-            Incoming::Subscribed { packet, refused } => {
-                return self.filter_answered(packet, refused, connection);
+            Incoming::Unusable { why, head } => self.drop_unusable(why, &head),
+            Incoming::Subscribed { packet, answers } => {
+                return self.filter_answered(packet, &answers, connection);
             }
             Incoming::Unsubscribed(packet) => {
-                return self.filter_answered(packet, None, connection);
+                return self.filter_answered(packet, &[], connection);
             }
             Incoming::PingAnswered => {
                 let confirmation = self.epochs.ping_answered();
                 self.confirmed(confirmation);
             }
+            // The connection's own business.
+            Incoming::Connack(_)
+            | Incoming::Acknowledged { .. }
+            | Incoming::Released(_)
+            | Incoming::Disconnect(_)
+            | Incoming::Other => {}
         }
         Ok(())
     }

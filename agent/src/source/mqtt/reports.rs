@@ -21,7 +21,8 @@ pub(super) struct Reports<R> {
     batch_events_max: usize,
     batch_events_last: usize,
     bytes_untaken: usize,
-    invalid_topics: usize,
+    /// Messages dropped that nobody has to acknowledge, and why the first of them was.
+    unusable: Option<(usize, String)>,
 }
 
 impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
@@ -33,7 +34,7 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
             batch_events_max,
             batch_events_last: 0,
             bytes_untaken: 0,
-            invalid_topics: 0,
+            unusable: None,
         }
     }
 
@@ -50,8 +51,12 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
         self.batch.push(event);
     }
 
-    pub(super) fn invalid_topic(&mut self) {
-        self.invalid_topics += 1;
+    /// A message was dropped that nobody has to acknowledge.
+    pub(super) fn unusable(&mut self, reason: impl FnOnce() -> String) {
+        match &mut self.unusable {
+            Some((count, _)) => *count += 1,
+            None => self.unusable = Some((1, reason())),
+        }
     }
 
     /// Queues a report behind the events that came before it.
@@ -66,9 +71,9 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
 
     /// Makes a report of what was gathered; returns how many events there were.
     pub(super) fn close_batch(&mut self) -> usize {
-        let count = std::mem::take(&mut self.invalid_topics);
-        if count > 0 {
-            self.queue.push_back(SourceReport::InvalidTopics { count });
+        if let Some((count, reason)) = self.unusable.take() {
+            self.queue
+                .push_back(SourceReport::Unusable { count, reason });
         }
         if self.batch.is_empty() {
             return 0;

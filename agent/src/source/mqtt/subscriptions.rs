@@ -1,11 +1,11 @@
 //! What a session holds, what it should hold, and the way between: which filters to subscribe and
 //! which to drop. Pure; sending and persisting are the owner's.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use super::retained::Retained;
 use crate::event::SubscriptionIds;
-use crate::topic::{Topic, TopicFilter};
+use crate::topic::{FilterTree, Topic, TopicFilter};
 
 /// How many SUBSCRIBE and UNSUBSCRIBE packets may wait for their acknowledgements: their packet
 /// identifiers must not meet.
@@ -13,13 +13,19 @@ pub(crate) const CHANGES_IN_FLIGHT_MAX: u16 = 32;
 
 pub use crate::topic::Subscription;
 
+/// Filters of one packet, where they need no identifiers: brokers in the cloud take no more at once.
+const FILTERS_IN_A_PACKET_MAX: usize = 8;
+
+/// And bytes of them, unless a single one has more.
+const FILTER_BYTES_IN_A_PACKET_MAX: usize = 4_096;
+
 /// One packet to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A filter to hold, under its identifier.
-    Subscribe(Subscription),
-    /// A filter to hold no more.
-    Unsubscribe(TopicFilter),
+    /// Filters to hold; one where it has an identifier, which is the whole packet's.
+    Subscribe(Vec<Subscription>),
+    /// Filters to hold no more.
+    Unsubscribe(Vec<TopicFilter>),
 }
 
 /// A filter that the broker did not take.
@@ -44,7 +50,12 @@ pub struct Subscriptions {
     order: Vec<TopicFilter>,
     /// Those that the broker took on this connection.
     taken: BTreeSet<TopicFilter>,
-    waiting: VecDeque<Change>,
+    /// To be asked for.
+    missing: VecDeque<Subscription>,
+    /// To be dropped after that.
+    unwanted: VecDeque<TopicFilter>,
+    /// How many filters may go into one SUBSCRIBE.
+    together_max: usize,
     /// Asked of the library, not yet on the wire: their packet identifiers are not known.
     asked: VecDeque<Change>,
     sent: Vec<(u16, Change)>,
@@ -79,7 +90,8 @@ impl Subscriptions {
     /// A connection ended: what was on its way counts for nothing. A filter whose fate is unknown
     /// is not held, so that it will be subscribed once more rather than be missing.
     pub fn interrupted(&mut self) {
-        self.waiting.clear();
+        self.missing.clear();
+        self.unwanted.clear();
         self.asked.clear();
         self.sent.clear();
         self.taken.clear();
@@ -97,16 +109,20 @@ impl Subscriptions {
     pub fn aim(&mut self, wanted: &[Subscription], identifiers: bool) -> bool {
         if !self.asked.is_empty() || !self.sent.is_empty() {
             self.deferred = true;
-            self.waiting.clear();
+            self.missing.clear();
+            self.unwanted.clear();
             return false;
         }
+        self.together_max = if identifiers {
+            1
+        } else {
+            FILTERS_IN_A_PACKET_MAX
+        };
         let wanted = if identifiers {
             wanted.to_vec()
         } else {
-            let was_covered = |filter: &TopicFilter| {
-                self.held.contains_key(filter) || self.held.keys().any(|held| held.covers(filter))
-            };
-            self.retained.aim(wanted, was_covered);
+            let held = FilterTree::new(self.held.keys().map(|filter| (filter, ())));
+            self.retained.aim(wanted, |filter| held.covers(filter));
             without_covered(wanted)
         };
         let is_held = |s: &Subscription| match self.held.get(&s.filter) {
@@ -114,23 +130,19 @@ impl Subscriptions {
             None => false,
         };
         self.order = wanted.iter().map(|s| s.filter.clone()).collect();
-        let missing = wanted.iter().filter(|s| !is_held(s)).cloned();
-        let unwanted: Vec<_> = self
-            .held
-            .keys()
-            .filter(|filter| wanted.iter().all(|s| s.filter != **filter))
+        // Subscribe first: where a filter takes another's place, nothing is missed in between.
+        self.missing = wanted.iter().filter(|s| !is_held(s)).cloned().collect();
+        let wanted: HashSet<_> = wanted.iter().map(|s| &s.filter).collect();
+        let held = self.held.keys();
+        self.unwanted = held
+            .filter(|filter| !wanted.contains(filter))
             .cloned()
             .collect();
-        // Subscribe first: where a filter takes another's place, nothing is missed in between.
-        self.waiting = missing.map(Change::Subscribe).collect();
-        for filter in &unwanted {
+        for filter in &self.unwanted {
             self.held.remove(filter);
             self.taken.remove(filter);
         }
-        let shrunk = !unwanted.is_empty();
-        self.waiting
-            .extend(unwanted.into_iter().map(Change::Unsubscribe));
-        shrunk
+        !self.unwanted.is_empty()
     }
 
     /// The next packet to ask the library for, once there is room for one more.
@@ -138,10 +150,17 @@ impl Subscriptions {
         if self.asked.len() + self.sent.len() >= usize::from(CHANGES_IN_FLIGHT_MAX) {
             return None;
         }
-        let change = self.waiting.pop_front()?;
-        if let Change::Subscribe(wanted) = &change {
-            self.retained.asked(&wanted.filter);
-        }
+        let change = if self.missing.is_empty() {
+            if self.unwanted.is_empty() {
+                return None;
+            }
+            let filters = take(&mut self.unwanted, FILTERS_IN_A_PACKET_MAX, |filter| filter);
+            Change::Unsubscribe(filters)
+        } else {
+            let wanted = take(&mut self.missing, self.together_max, |s| &s.filter);
+            wanted.iter().for_each(|s| self.retained.asked(&s.filter));
+            Change::Subscribe(wanted)
+        };
         self.asked.push_back(change.clone());
         Some(change)
     }
@@ -153,26 +172,34 @@ impl Subscriptions {
         }
     }
 
-    /// The broker answered a packet. `identifiers`: it has taken note of the subscription's id.
+    /// The broker answered a packet: for each of its filters why that was refused, `None` where it
+    /// was not. `identifiers`: it has taken note of the subscription's id.
     pub fn acknowledged(
         &mut self,
         packet: u16,
-        refused: Option<String>,
+        refused: impl IntoIterator<Item = Option<String>>,
         identifiers: bool,
-    ) -> Option<Refusal> {
-        let place = self.sent.iter().position(|(id, _)| *id == packet)?;
-        let (_, change) = self.sent.swap_remove(place);
-        let Change::Subscribe(Subscription { id, filter }) = change else {
-            return None;
+    ) -> Vec<Refusal> {
+        let place = self.sent.iter().position(|(id, _)| *id == packet);
+        let Some((_, change)) = place.map(|place| self.sent.swap_remove(place)) else {
+            return Vec::new();
         };
-        match refused {
-            Some(reason) => Some(Refusal { filter, reason }),
-            None => {
-                self.taken.insert(filter.clone());
-                self.held.insert(filter, if identifiers { id } else { 0 });
-                None
+        let Change::Subscribe(wanted) = change else {
+            return Vec::new();
+        };
+        let unanswered = || Some("the broker's answer does not say that it took it".to_owned());
+        let mut refused = refused.into_iter();
+        let mut refusals = Vec::new();
+        for Subscription { id, filter } in wanted {
+            match refused.next().unwrap_or_else(unanswered) {
+                Some(reason) => refusals.push(Refusal { filter, reason }),
+                None => {
+                    self.taken.insert(filter.clone());
+                    self.held.insert(filter, if identifiers { id } else { 0 });
+                }
             }
         }
+        refusals
     }
 
     /// A retained copy came that names no filter: which subscriptions it answers, `None` when all
@@ -183,7 +210,8 @@ impl Subscriptions {
 
     /// Whether nothing is on its way any more.
     pub fn settled(&self) -> bool {
-        self.waiting.is_empty() && self.asked.is_empty() && self.sent.is_empty()
+        let idle = self.missing.is_empty() && self.unwanted.is_empty();
+        idle && self.asked.is_empty() && self.sent.is_empty()
     }
 
     /// Whether a wish waited for the changes before it, which are done now.
@@ -195,14 +223,22 @@ impl Subscriptions {
 /// Over 3.1.1 a copy does not tell its subscription, so a filter that another covers would only
 /// bring copies that cannot be told apart.
 fn without_covered(wanted: &[Subscription]) -> Vec<Subscription> {
-    wanted
-        .iter()
-        .filter(|s| {
-            let covers = |o: &&Subscription| o.filter != s.filter && o.filter.covers(&s.filter);
-            !wanted.iter().any(|other| covers(&other))
-        })
-        .cloned()
-        .collect()
+    let tree = FilterTree::new(wanted.iter().map(|s| (&s.filter, ())));
+    let alone = |s: &&Subscription| !tree.another_covers(&s.filter);
+    wanted.iter().filter(alone).cloned().collect()
+}
+
+/// What fits into one packet, from the front.
+fn take<T>(all: &mut VecDeque<T>, count_max: usize, filter: impl Fn(&T) -> &TopicFilter) -> Vec<T> {
+    let mut bytes = 0;
+    let mut fits = |place: usize, next: &T| {
+        bytes += filter(next).as_str().len();
+        place == 0 || (place < count_max && bytes <= FILTER_BYTES_IN_A_PACKET_MAX)
+    };
+    let mut places = all.iter().enumerate();
+    let end = places.find(|(place, next)| !fits(*place, next));
+    let end = end.map_or(all.len(), |(place, _)| place);
+    all.drain(..end).collect()
 }
 
 #[cfg(test)]
@@ -222,8 +258,14 @@ mod tests {
     fn changes(subscriptions: &mut Subscriptions) -> Vec<String> {
         std::iter::from_fn(|| subscriptions.next_change())
             .map(|change| match change {
-                Change::Subscribe(s) => format!("+{} {}", s.id, s.filter),
-                Change::Unsubscribe(filter) => format!("-{filter}"),
+                Change::Subscribe(all) => {
+                    let all = all.iter().map(|s| format!("+{} {}", s.id, s.filter));
+                    all.collect::<Vec<_>>().join(" ")
+                }
+                Change::Unsubscribe(all) => {
+                    let all = all.iter().map(|filter| format!("-{filter}"));
+                    all.collect::<Vec<_>>().join(" ")
+                }
             })
             .collect()
     }
@@ -260,8 +302,8 @@ mod tests {
             assert_eq!(changes(&mut subscriptions), ["+1 a", "-b"]);
             subscriptions.sent(1);
             subscriptions.sent(2);
-            subscriptions.acknowledged(1, None, identifiers);
-            subscriptions.acknowledged(2, None, identifiers);
+            subscriptions.acknowledged(1, [None], identifiers);
+            subscriptions.acknowledged(2, [None], identifiers);
             subscriptions.aim(&list(&[(1, "a")]), identifiers);
             assert_eq!(changes(&mut subscriptions), Vec::<String>::new());
             subscriptions.interrupted();
@@ -277,7 +319,7 @@ mod tests {
         check(&[], &both, false, &["+1 a/+/c"]);
         check(&[(2, "a/b/c")], &both, false, &["+1 a/+/c", "-a/b/c"]);
         // Neither covers the other.
-        check(&[], &[(1, "a/+"), (2, "+/b")], false, &["+1 a/+", "+2 +/b"]);
+        check(&[], &[(1, "a/+"), (2, "+/b")], false, &["+1 a/+ +2 +/b"]);
     }
 
     #[test]
@@ -287,7 +329,7 @@ mod tests {
         assert_eq!(changes(&mut subscriptions).len(), 2);
         subscriptions.sent(11);
         subscriptions.sent(12);
-        assert_eq!(subscriptions.acknowledged(12, None, true), None);
+        assert_eq!(subscriptions.acknowledged(12, [None], true), []);
         subscriptions.interrupted();
         assert_eq!(subscriptions.held(), list(&[(2, "b")]));
         subscriptions.aim(&list(&[(1, "a"), (2, "b")]), true);
@@ -300,8 +342,8 @@ mod tests {
         subscriptions.aim(&list(&[(1, "a")]), true);
         changes(&mut subscriptions);
         subscriptions.sent(3);
-        let refusal = subscriptions.acknowledged(3, Some("no".to_owned()), true);
-        assert_eq!(refusal.unwrap().filter.as_str(), "a");
+        let refusals = subscriptions.acknowledged(3, [Some("no".to_owned())], true);
+        assert_eq!(refusals[0].filter.as_str(), "a");
         assert!(subscriptions.held().is_empty() && subscriptions.settled());
     }
 
@@ -314,7 +356,7 @@ mod tests {
         subscriptions.aim(&list(&[(2, "b")]), true);
         assert_eq!(changes(&mut subscriptions), Vec::<String>::new());
         assert!(!subscriptions.take_deferred());
-        subscriptions.acknowledged(1, None, true);
+        subscriptions.acknowledged(1, [None], true);
         assert!(subscriptions.take_deferred());
         assert!(
             subscriptions.aim(&list(&[(2, "b")]), true),
@@ -338,7 +380,35 @@ mod tests {
             usize::from(CHANGES_IN_FLIGHT_MAX)
         );
         subscriptions.sent(1);
-        subscriptions.acknowledged(1, None, true);
+        subscriptions.acknowledged(1, [None], true);
         assert_eq!(changes(&mut subscriptions).len(), 1);
+    }
+
+    #[test]
+    fn filters_without_identifiers_share_packets_and_have_answers_of_their_own() {
+        let wanted: Vec<_> = (1..=20).map(|id| (id, format!("t/{id}"))).collect();
+        let wanted: Vec<_> = wanted.iter().map(|(id, text)| (*id, &**text)).collect();
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.aim(&list(&wanted), false);
+        let packets = changes(&mut subscriptions);
+        let counts: Vec<_> = packets.iter().map(|p| p.matches('+').count()).collect();
+        assert_eq!(counts, [8, 8, 4]);
+        (1..=3).for_each(|packet| subscriptions.sent(packet));
+        let taken = || vec![None; 8];
+        let refused = Some("no".to_owned());
+        assert_eq!(subscriptions.acknowledged(2, taken(), false), []);
+        let mut answers = taken();
+        answers[7] = refused;
+        let refusals = subscriptions.acknowledged(1, answers, false);
+        assert_eq!(refusals[0].filter.as_str(), "t/8");
+        // An answer that is too short says nothing of the rest.
+        let refusals = subscriptions.acknowledged(3, [None], false);
+        assert_eq!(refusals.len(), 3);
+        assert_eq!(subscriptions.held().len(), 16);
+        // Long ones go alone.
+        let long = ["a", "b"].map(|level| level.repeat(4_000));
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.aim(&list(&[(1, &long[0]), (2, &long[1])]), false);
+        assert_eq!(changes(&mut subscriptions).len(), 2);
     }
 }

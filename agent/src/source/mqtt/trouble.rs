@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::packets::PacketError;
 use crate::tls;
 
 /// What went wrong, and the way out where there is one.
@@ -77,5 +78,14 @@ impl Trouble {
             self,
             Self::Closed | Self::Shunned | Self::Silent | Self::NoMqtt(_)
         )
+    }
+}
+
+impl From<PacketError> for Trouble {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::Unreadable { .. } => Self::NoMqtt(error.to_string()),
+            PacketError::Oversized { .. } => Self::Refused(error.to_string()),
+        }
     }
 }

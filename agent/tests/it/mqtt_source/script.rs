@@ -83,6 +83,12 @@ impl Line {
         self.write(&message);
     }
 
+    /// Writes a packet of this kind, with any body of less than 128 bytes.
+    pub(crate) fn packet(&mut self, first: u8, body: &[u8]) {
+        assert!(body.len() < 128, "one byte of length is enough here");
+        self.write(&[&[first, body.len() as u8], body].concat());
+    }
+
     /// The next packet: kind with flags, and body.
     pub(crate) fn read(&mut self) -> (u8, Vec<u8>) {
         let mut byte = [0];

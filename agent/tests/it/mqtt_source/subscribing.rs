@@ -42,11 +42,10 @@ fn a_kept_session_is_subscribed_anew_and_holds_no_more_than_that() {
             "{protocol:?}"
         );
         source.stop();
-        assert_eq!(
-            broker.log().matches("Received SUBSCRIBE").count(),
-            before + 2,
-            "{protocol:?}"
-        );
+        // Filters that need no identifiers share a packet.
+        let packets = if protocol == Protocol::V5 { 2 } else { 1 };
+        let asked = broker.log().matches("Received SUBSCRIBE").count() - before;
+        assert_eq!(asked, packets, "{protocol:?}");
     }
 }
 

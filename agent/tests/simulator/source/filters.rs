@@ -2,7 +2,6 @@
 
 use tidemill::mill::Input;
 use tidemill::source::mqtt::subscriptions::Change;
-use tidemill::topic::Subscription;
 
 use crate::broker::ToBroker;
 use crate::plan::Copies;
@@ -39,10 +38,8 @@ impl Sim<'_> {
             source.subscriptions.sent(packet);
             source.epochs.filter_sent(packet);
             let request = match change {
-                Change::Subscribe(Subscription { id, filter }) => {
-                    ToBroker::Subscribe { packet, filter, id }
-                }
-                Change::Unsubscribe(filter) => ToBroker::Unsubscribe { packet, filter },
+                Change::Subscribe(wanted) => ToBroker::Subscribe { packet, wanted },
+                Change::Unsubscribe(filters) => ToBroker::Unsubscribe { packet, filters },
             };
             self.send_to_broker(conn, request);
         }
@@ -54,7 +51,10 @@ impl Sim<'_> {
             return;
         };
         let confirmation = source.epochs.filter_answered(packet);
-        source.subscriptions.acknowledged(packet, None, identifiers);
+        let taken = std::iter::repeat(None);
+        source
+            .subscriptions
+            .acknowledged(packet, taken, identifiers);
         self.confirmed(confirmation);
         self.ask();
         let Some(source) = self.source() else {

@@ -1,17 +1,15 @@
-//! The source's packets in MQTT 3.1.1.
+//! The packets that a source sends in MQTT 3.1.1; those that it reads stand in [`super::packets`].
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
-    Connect, ConnectReturnCode, Login, Packet, PubAck, Subscribe, SubscribeReasonCode, Unsubscribe,
+    Connect, Login, Packet, PubAck, Subscribe, SubscribeFilter, Unsubscribe,
 };
 use rumqttc::mqttbytes::{self, QoS};
 
-use super::frame::{Frame, Head, part};
-use super::{Accepted, Incoming, Received};
-use crate::event::SubscriptionIds;
 use crate::source::mqtt::link::Peer;
 use crate::source::mqtt::trouble::Trouble;
-use crate::source::mqtt::v311::{malformed, refused};
+use crate::source::mqtt::v311::malformed;
+use crate::topic::{Subscription, TopicFilter};
 
 pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
     let mut connect = Connect::new(&peer.client_id);
@@ -23,21 +21,21 @@ pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
     write(&Packet::Connect(connect), out)
 }
 
-pub(super) fn accepted(packet: BytesMut) -> Result<Accepted, Trouble> {
-    match read(packet)? {
-        Packet::ConnAck(connack) if connack.code == ConnectReturnCode::Success => Ok(Accepted {
-            session_present: connack.session_present,
-            identifiers: false,
-            keep_alive: None,
-        }),
-        Packet::ConnAck(connack) => Err(refused(connack.code)),
-        other => Err(Trouble::NoMqtt(format!("{other:?}"))),
+/// Why the broker does not take the connection.
+pub(super) fn refused(code: u8) -> Trouble {
+    match code {
+        1 => Trouble::VersionRefused,
+        2 => Trouble::ClientIdRefused,
+        3 => Trouble::Refused("server unavailable".to_owned()),
+        4 => Trouble::Credentials,
+        5 => Trouble::NotAuthorized,
+        other => Trouble::Refused(format!("return code {other:#04x}")),
     }
 }
 
 pub(super) fn subscribe(
     packet: u16,
-    filter: &str,
+    wanted: &[Subscription],
     qos: u8,
     out: &mut BytesMut,
 ) -> Result<(), Trouble> {
@@ -45,14 +43,26 @@ pub(super) fn subscribe(
         0 => QoS::AtMostOnce,
         _ => QoS::AtLeastOnce,
     };
-    let mut subscribe = Subscribe::new(filter, qos);
-    subscribe.pkid = packet;
+    let filter = |wanted: &Subscription| SubscribeFilter {
+        path: wanted.filter.as_str().to_owned(),
+        qos,
+    };
+    let subscribe = Subscribe {
+        pkid: packet,
+        filters: wanted.iter().map(filter).collect(),
+    };
     write(&Packet::Subscribe(subscribe), out)
 }
 
-pub(super) fn unsubscribe(packet: u16, filter: &str, out: &mut BytesMut) -> Result<(), Trouble> {
-    let mut unsubscribe = Unsubscribe::new(filter);
-    unsubscribe.pkid = packet;
+pub(super) fn unsubscribe(
+    packet: u16,
+    filters: &[TopicFilter],
+    out: &mut BytesMut,
+) -> Result<(), Trouble> {
+    let unsubscribe = Unsubscribe {
+        pkid: packet,
+        topics: filters.iter().map(TopicFilter::to_string).collect(),
+    };
     write(&Packet::Unsubscribe(unsubscribe), out)
 }
 
@@ -66,44 +76,6 @@ pub(super) fn ping(out: &mut BytesMut) -> Result<(), Trouble> {
 
 pub(super) fn disconnect(out: &mut BytesMut) -> Result<(), Trouble> {
     write(&Packet::Disconnect, out)
-}
-
-pub(super) fn incoming(frame: &Frame, packet: BytesMut) -> Result<Option<Incoming>, Trouble> {
-    if frame.is_publish() {
-        return message(frame, packet.freeze()).map(Some);
-    }
-    Ok(Some(match read(packet)? {
-        Packet::SubAck(suback) => Incoming::Subscribed {
-            packet: suback.pkid,
-            refused: suback
-                .return_codes
-                .contains(&SubscribeReasonCode::Failure)
-                .then(|| "the broker refused it (may this user read it?)".to_owned()),
-        },
-        Packet::UnsubAck(unsuback) => Incoming::Unsubscribed(unsuback.pkid),
-        Packet::PingResp => Incoming::PingAnswered,
-        _ => return Ok(None),
-    }))
-}
-
-/// Not the library's reading: it gives up the connection for a topic that is no text, and a kept
-/// session would send it again for ever.
-fn message(frame: &Frame, packet: Bytes) -> Result<Incoming, Trouble> {
-    let head = Head::of(&packet, frame)?
-        .ok_or_else(|| Trouble::NoMqtt("a message cut short".to_owned()))?;
-    Ok(Incoming::Message(Received {
-        topic: part(&packet, head.topic),
-        payload: part(&packet, head.end..packet.len()),
-        retained: frame.retained(),
-        subscriptions: SubscriptionIds::Unknown,
-        properties: Vec::new(),
-        handshake: head.handshake,
-        skipped: None,
-    }))
-}
-
-fn read(mut packet: BytesMut) -> Result<Packet, Trouble> {
-    Packet::read(&mut packet, usize::MAX).map_err(malformed)
 }
 
 fn write(packet: &Packet, out: &mut BytesMut) -> Result<(), Trouble> {

@@ -1,20 +1,18 @@
-//! The source's packets in MQTT 5.
-
-use std::time::Duration;
+//! The packets that a source sends in MQTT 5; those that it reads stand in [`super::packets`].
 
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    Connect, ConnectProperties, ConnectReturnCode, Disconnect, DisconnectReasonCode, Filter, Login,
-    Packet, PingReq, PubAck, Publish, PublishProperties, RetainForwardRule, Subscribe,
-    SubscribeProperties, SubscribeReasonCode, Unsubscribe,
+    Connect, ConnectProperties, DisconnectReasonCode, Filter, Login, Packet, PingReq, PubAck,
+    RetainForwardRule, Subscribe, SubscribeProperties, Unsubscribe,
 };
 
-use super::{Accepted, Handshake, Incoming, Received};
-use crate::event::SubscriptionIds;
+use super::v311;
 use crate::source::mqtt::link::Peer;
+use crate::source::mqtt::packets::{Disconnect, reason_name};
 use crate::source::mqtt::trouble::Trouble;
-use crate::source::mqtt::v5::{hung_up, malformed, refused};
+use crate::source::mqtt::v5::malformed;
+use crate::topic::{Subscription, TopicFilter};
 
 pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
     let expiry = u32::try_from(peer.session_expiry.as_secs()).unwrap_or(u32::MAX);
@@ -37,50 +35,83 @@ pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
     write(&Packet::Connect(connect, None, login), out)
 }
 
-pub(super) fn accepted(packet: BytesMut) -> Result<Accepted, Trouble> {
-    let connack = match read(packet)? {
-        Packet::ConnAck(connack) => connack,
-        other => return Err(Trouble::NoMqtt(format!("{other:?}"))),
-    };
-    if connack.code != ConnectReturnCode::Success {
-        return Err(refused(connack.code));
+/// Why the broker does not take the connection.
+pub(super) fn refused(code: u8, reason: Option<String>) -> Trouble {
+    match code {
+        0x84 => Trouble::VersionRefused,
+        0x85 => Trouble::ClientIdRefused,
+        0x86 => Trouble::Credentials,
+        0x87 | 0x8a => Trouble::NotAuthorized,
+        // A broker of 3.1.1 answers as it can.
+        0x00..0x80 => v311::refused(code),
+        other => Trouble::Refused(named(other, reason)),
     }
-    let given = connack.properties.as_ref();
-    let available = given.and_then(|given| given.subscription_identifiers_available);
-    let keep_alive = given.and_then(|given| given.server_keep_alive);
-    Ok(Accepted {
-        session_present: connack.session_present,
-        identifiers: available != Some(0),
-        keep_alive: keep_alive.map(|seconds| Duration::from_secs(seconds.into())),
-    })
+}
+
+/// Why the broker hangs up.
+pub(super) fn hung_up(disconnect: Disconnect) -> Trouble {
+    let Disconnect { code, reason } = disconnect;
+    match code {
+        0x8e => Trouble::TakenOver,
+        0x8b => Trouble::ShuttingDown,
+        0x90 | 0x95 | 0x99 => Trouble::MessageRefused(named(code, reason)),
+        _ => Trouble::Refused(named(code, reason)),
+    }
+}
+
+/// The name of a reason code, and what the broker says besides.
+fn named(code: u8, reason: Option<String>) -> String {
+    let name = match reason_name(code) {
+        Some(name) => name.to_owned(),
+        None => format!("reason code {code:#04x}"),
+    };
+    match reason {
+        Some(reason) => format!("{name}: {reason}"),
+        None => name,
+    }
 }
 
 pub(super) fn subscribe(
     packet: u16,
-    filter: &str,
+    wanted: &[Subscription],
     qos: u8,
-    identifier: Option<u32>,
+    identified: bool,
     out: &mut BytesMut,
 ) -> Result<(), Trouble> {
     let qos = match qos {
         0 => QoS::AtMostOnce,
         _ => QoS::AtLeastOnce,
     };
-    let mut filter = Filter::new(filter, qos);
-    filter.retain_forward_rule = RetainForwardRule::OnNewSubscribe;
-    let identifier = identifier.and_then(|id| usize::try_from(id).ok());
-    let properties = identifier.map(|id| SubscribeProperties {
-        id: Some(id),
-        user_properties: Vec::new(),
-    });
-    let mut subscribe = Subscribe::new(filter, properties);
-    subscribe.pkid = packet;
+    let filter = |wanted: &Subscription| {
+        let mut filter = Filter::new(wanted.filter.as_str(), qos);
+        filter.retain_forward_rule = RetainForwardRule::OnNewSubscribe;
+        filter
+    };
+    let id = wanted
+        .first()
+        .filter(|_| identified)
+        .map(|wanted| wanted.id);
+    let subscribe = Subscribe {
+        pkid: packet,
+        filters: wanted.iter().map(filter).collect(),
+        properties: id.map(|id| SubscribeProperties {
+            id: usize::try_from(id).ok(),
+            user_properties: Vec::new(),
+        }),
+    };
     write(&Packet::Subscribe(subscribe), out)
 }
 
-pub(super) fn unsubscribe(packet: u16, filter: &str, out: &mut BytesMut) -> Result<(), Trouble> {
-    let mut unsubscribe = Unsubscribe::new(filter, None);
-    unsubscribe.pkid = packet;
+pub(super) fn unsubscribe(
+    packet: u16,
+    filters: &[TopicFilter],
+    out: &mut BytesMut,
+) -> Result<(), Trouble> {
+    let unsubscribe = Unsubscribe {
+        pkid: packet,
+        filters: filters.iter().map(TopicFilter::to_string).collect(),
+        properties: None,
+    };
     write(&Packet::Unsubscribe(unsubscribe), out)
 }
 
@@ -94,63 +125,8 @@ pub(super) fn ping(out: &mut BytesMut) -> Result<(), Trouble> {
 
 pub(super) fn disconnect(out: &mut BytesMut) -> Result<(), Trouble> {
     let reason = DisconnectReasonCode::NormalDisconnection;
-    write(&Packet::Disconnect(Disconnect::new(reason)), out)
-}
-
-pub(super) fn incoming(packet: BytesMut) -> Result<Option<Incoming>, Trouble> {
-    Ok(Some(match read(packet)? {
-        Packet::Publish(publish) => Incoming::Message(message(publish)),
-        Packet::SubAck(suback) => Incoming::Subscribed {
-            packet: suback.pkid,
-            refused: suback.return_codes.iter().find_map(refusal),
-        },
-        Packet::UnsubAck(unsuback) => Incoming::Unsubscribed(unsuback.pkid),
-        Packet::PingResp(_) => Incoming::PingAnswered,
-        Packet::Disconnect(disconnect) => return Err(hung_up(disconnect.reason_code)),
-        _ => return Ok(None),
-    }))
-}
-
-fn message(publish: Publish) -> Received {
-    let (subscriptions, properties) = match publish.properties {
-        Some(properties) => (named(&properties), properties.user_properties),
-        None => (SubscriptionIds::Unknown, Vec::new()),
-    };
-    Received {
-        topic: publish.topic,
-        payload: publish.payload,
-        retained: publish.retain,
-        subscriptions,
-        properties,
-        handshake: (publish.qos != QoS::AtMostOnce).then_some(Handshake {
-            packet: publish.pkid,
-            dup: publish.dup,
-        }),
-        skipped: None,
-    }
-}
-
-fn named(properties: &PublishProperties) -> SubscriptionIds {
-    let id = |id: &usize| u32::try_from(*id).unwrap_or_default();
-    match properties.subscription_identifiers.as_slice() {
-        [] => SubscriptionIds::Unknown,
-        [one] => SubscriptionIds::One(id(one)),
-        many => SubscriptionIds::Many(many.iter().map(id).collect()),
-    }
-}
-
-fn refusal(code: &SubscribeReasonCode) -> Option<String> {
-    match code {
-        SubscribeReasonCode::Success(_) => None,
-        SubscribeReasonCode::NotAuthorized => {
-            Some("not authorized (may this user read it?)".to_owned())
-        }
-        other => Some(format!("{other:?}")),
-    }
-}
-
-fn read(mut packet: BytesMut) -> Result<Packet, Trouble> {
-    Packet::read(&mut packet, None).map_err(malformed)
+    let disconnect = rumqttc::v5::mqttbytes::v5::Disconnect::new(reason);
+    write(&Packet::Disconnect(disconnect), out)
 }
 
 fn write(packet: &Packet, out: &mut BytesMut) -> Result<(), Trouble> {

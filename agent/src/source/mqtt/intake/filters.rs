@@ -6,7 +6,8 @@ use tracing::{debug, info, warn};
 use super::{End, Intake};
 use crate::event::SubscriptionIds;
 use crate::source::mqtt::connection::Connection;
-use crate::source::mqtt::subscriptions::Change;
+use crate::source::mqtt::packets::Answer;
+use crate::source::mqtt::subscriptions::{Change, Refusal};
 use crate::source::mqtt::{Flow, SourceReport};
 use crate::topic::Topic;
 
@@ -24,10 +25,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             debug!(?change, "changing a subscription");
             let packet = match &change {
                 Change::Subscribe(wanted) => {
-                    let id = self.identifiers.then_some(wanted.id);
-                    connection.subscribe(wanted.filter.as_str(), self.settings.qos, id)?
+                    connection.subscribe(wanted, self.settings.qos, self.identifiers)?
                 }
-                Change::Unsubscribe(filter) => connection.unsubscribe(filter.as_str())?,
+                Change::Unsubscribe(filters) => connection.unsubscribe(filters)?,
             };
             self.subscriptions.sent(packet);
             self.epochs.filter_sent(packet);
@@ -38,16 +38,17 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     pub(super) fn filter_answered(
         &mut self,
         packet: u16,
-        refused: Option<String>,
+        answers: &[Answer],
         connection: &mut Connection,
     ) -> Result<(), End> {
         let confirmation = self.epochs.filter_answered(packet);
         self.confirmed(confirmation);
-        let refusal = self
+        let version = self.reconnect.version();
+        let refused = answers.iter().map(|answer| answer.refusal(version));
+        let refusals = self
             .subscriptions
             .acknowledged(packet, refused, self.identifiers);
-        if let Some(refusal) = refusal {
-            let (filter, reason) = (refusal.filter, refusal.reason);
+        for Refusal { filter, reason } in refusals {
             warn!(%filter, reason, "the broker refused a subscription");
             self.reports.say(SourceReport::Refused { filter, reason });
         }

@@ -4,7 +4,7 @@
 use tracing::warn;
 
 use super::Intake;
-use crate::event::{Event, EventFault};
+use crate::event::{Event, EventFault, Malformed};
 use crate::source::mqtt::connection::Received;
 use crate::source::mqtt::{Flow, SourceReport, fingerprint};
 use crate::topic::Topic;
@@ -30,13 +30,12 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             }
         };
         let bytes = length(&received);
+        let is_too_large = received.skipped.is_some() || self.is_too_large(bytes);
         let known = self.topics.get(name);
-        let fault = match &known {
-            None => Some(EventFault::InvalidTopic),
-            Some(_) if received.skipped.is_some() || self.is_too_large(bytes) => {
-                Some(EventFault::TooLarge { bytes })
-            }
-            Some(_) => None,
+        let fault = match (received.malformed, &known) {
+            (Some(why), _) => Some(EventFault::Malformed(why)),
+            (None, None) => Some(EventFault::InvalidTopic),
+            (None, Some(_)) => is_too_large.then_some(EventFault::TooLarge { bytes }),
         };
         let topic = known.unwrap_or_else(Topic::none);
         if let (Some(fault), None) = (fault, delivery) {
@@ -59,12 +58,19 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         } else {
             event.subscriptions = received.subscriptions;
         }
-        if !matches!(fault, Some(EventFault::TooLarge { .. })) {
+        if !is_too_large {
             event.payload = received.payload;
             event.properties = as_json(received.properties);
         }
         let kept = event.payload.len() + event.properties.len() + event.topic.as_str().len();
         self.reports.event(event, kept);
+    }
+
+    /// A message that cannot be acknowledged even if its broker wants it to be.
+    pub(super) fn drop_unusable(&mut self, why: Malformed, head: &str) {
+        let reason = EventFault::Malformed(why).reason().unwrap_or_default();
+        self.reports
+            .unusable(|| format!("{reason} (it begins with {head})"));
     }
 
     fn is_too_large(&self, bytes: usize) -> bool {
@@ -78,8 +84,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
                 let topic = Some(topic);
                 self.reports.say(SourceReport::Oversized { topic, bytes });
             }
-            EventFault::InvalidTopic => self.reports.invalid_topic(),
-            EventFault::Surplus => {}
+            EventFault::InvalidTopic | EventFault::Malformed(_) | EventFault::Surplus => {
+                self.reports.unusable(|| fault.reason().unwrap_or_default())
+            }
         }
     }
 }
