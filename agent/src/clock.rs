@@ -2,10 +2,14 @@
 //! everything that waits; wall time only labels. What survives a restart is stored with the boot's
 //! identity, because monotonic time starts again at every boot.
 
+mod age;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use rustix::time::{ClockId, clock_gettime};
+
+pub use age::{Age, AgeClock, Ages, OFF_MAX_MS, Off, Synced};
 
 /// Before this moment (2026-01-01) no wall clock is believed.
 pub const EARLIEST_WALL_MS: i64 = 1_767_225_600_000;
@@ -66,6 +70,8 @@ struct Shared {
     /// Whether a time server keeps the clock, as it was asked last, and when that was.
     is_synced: AtomicBool,
     asked_mono_ms: AtomicU64,
+    /// Wall minus monotonic time as of then: whoever sets the clock takes it from the time server.
+    asked_offset_ms: AtomicI64,
 }
 
 /// How often the kernel is asked whether a time server keeps the clock.
@@ -86,6 +92,7 @@ impl Clock {
             floors_lowered: AtomicU64::new(0),
             is_synced: AtomicBool::new(is_synced),
             asked_mono_ms: AtomicU64::new(monotonic_ms()),
+            asked_offset_ms: AtomicI64::new(wall_ms().saturating_sub(signed(monotonic_ms()))),
         };
         Self {
             shared: Arc::new(shared),
@@ -94,19 +101,17 @@ impl Clock {
 
     /// The present moment.
     pub fn now(&self) -> Now {
-        let mono_ms = monotonic_ms();
+        let (mono_ms, wall_ms) = (monotonic_ms(), wall_ms());
         let shared = &self.shared;
         let asked = shared.asked_mono_ms.load(Ordering::Relaxed);
-        if mono_ms.saturating_sub(asked) >= ASK_EACH_MS {
+        let offset_ms = wall_ms.saturating_sub(signed(mono_ms));
+        let before_ms = shared.asked_offset_ms.load(Ordering::Relaxed);
+        if mono_ms.saturating_sub(asked) >= ASK_EACH_MS || offset_ms.abs_diff(before_ms) > STEP_MS {
             shared.asked_mono_ms.store(mono_ms, Ordering::Relaxed);
+            shared.asked_offset_ms.store(offset_ms, Ordering::Relaxed);
             let is_synced = tidemill_ntp::is_synced();
             shared.is_synced.store(is_synced, Ordering::Relaxed);
         }
-        let wall = clock_gettime(ClockId::Realtime);
-        let wall_ms = wall
-            .tv_sec
-            .saturating_mul(1_000)
-            .saturating_add(wall.tv_nsec / 1_000_000);
         self.at(mono_ms, wall_ms)
     }
 
@@ -152,6 +157,13 @@ fn monotonic_ms() -> u64 {
         .saturating_mul(1_000)
         .saturating_add(mono.tv_nsec / 1_000_000);
     u64::try_from(ms).unwrap_or(0)
+}
+
+fn wall_ms() -> i64 {
+    let wall = clock_gettime(ClockId::Realtime);
+    wall.tv_sec
+        .saturating_mul(1_000)
+        .saturating_add(wall.tv_nsec / 1_000_000)
 }
 
 /// What tells one boot of the machine from another; empty where the kernel does not say.

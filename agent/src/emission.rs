@@ -72,10 +72,21 @@ pub struct Row {
     pub payload: Bytes,
     /// Wall time of the call that made it, in milliseconds since 1970.
     pub at_ms: i64,
+    /// What the age clock showed then: how long it has waited is told by that.
+    pub made_ms: u64,
     /// Quality of service, 0 or 1.
     pub qos: u8,
     /// Whether the broker keeps it for later subscribers.
     pub retain: bool,
+}
+
+/// When a row is made that the agent itself has to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// Wall time, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What the age clock shows.
+    pub made_ms: u64,
 }
 
 /// What a destination has to say of rows that were handed to it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::clock::{Now, Quality, signed};
+use crate::clock::{Now, OFF_MAX_MS, Quality, signed};
 use crate::event_ids::EventIds;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
@@ -175,7 +175,10 @@ impl Image {
         let agent = &mut self.agent;
         agent.in_seq = commit.in_seq;
         (agent.mono_ms, agent.wall_ms) = (commit.now.mono_ms, commit.now.wall_ms);
-        agent.quality = commit.now.quality;
+        (agent.quality, agent.age) = (commit.now.quality, commit.age);
+        if let Some(offs) = commit.offs {
+            agent.offs = offs;
+        }
         agent.counts.add(&commit.counts);
         if commit.generation != agent.generation {
             self.receipts.renew(commit.generation);
@@ -246,7 +249,10 @@ impl Image {
         Some(Boot {
             id: id.to_owned(),
             mono_ms: now.mono_ms,
-            off_ms: u64::try_from(off_ms).ok().filter(|_| known).unwrap_or(0),
+            off_ms: u64::try_from(off_ms)
+                .ok()
+                .filter(|off_ms| known && *off_ms <= OFF_MAX_MS)
+                .unwrap_or(0),
         })
     }
 

@@ -141,6 +141,11 @@ impl Mill {
     /// Turns once: what is due by `now` happens before what `input` brings. Appends to `out`.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         self.notice_clock_step(now);
+        if let Some(durable) = &mut self.durable
+            && durable.age.advance(now)
+        {
+            durable.batch.open_lazily(now);
+        }
         self.close_power_gap(now);
         self.fall_due(now, out);
         match input {

@@ -18,8 +18,9 @@ pub use gap::topic as gap_topic;
 pub use lane::{Lane, Outlet, Wanted};
 pub use store::row_bytes;
 
+use crate::clock::Ages;
 use crate::config::{OutboxLimits, WhenFull};
-use crate::emission::{LaneId, LaneReport, Priority, Row};
+use crate::emission::{LaneId, LaneReport, Made, Priority, Row};
 use crate::record::{Dead, LaneDelta, LaneRecord, Settlement};
 use crate::sabotage::{self, Sabotage};
 use crate::topic::Topic;
@@ -194,6 +195,8 @@ impl Outbox {
             topic,
             payload: dead.encode().into(),
             at_ms,
+            // Dead letters have no age.
+            made_ms: 0,
             qos: 0,
             retain: false,
         };
@@ -331,16 +334,16 @@ impl Outbox {
         cut
     }
 
-    /// Drops what is older than its lane allows.
-    pub fn drop_old(&mut self, now_ms: i64) {
-        self.lanes.iter_mut().for_each(|lane| lane.drop_old(now_ms));
+    /// Drops what is older than its lane allows, by the age clock.
+    pub fn drop_old(&mut self, ages: Ages<'_>) {
+        self.lanes.iter_mut().for_each(|lane| lane.drop_old(ages));
     }
 
     /// Adds one gap record to each lane that dropped rows since the last commit, and says how many.
-    pub fn record_gaps(&mut self, at_ms: i64, lsn: u64) -> Vec<(LaneId, u64)> {
+    pub fn record_gaps(&mut self, made: Made, lsn: u64) -> Vec<(LaneId, u64)> {
         let mut told = Vec::new();
         for lane in &mut self.lanes {
-            if let Some(count) = lane.tell_gap(&self.gateway, at_ms, lsn) {
+            if let Some(count) = lane.tell_gap(&self.gateway, made, lsn) {
                 told.push((lane.id.clone(), count));
             }
         }

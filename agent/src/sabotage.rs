@@ -45,6 +45,8 @@ pub enum Sabotage {
     ConfirmedByNumber,
     /// Item 8: a message that had no receipt when it came first gets one behind all others.
     RepeatedWithoutReceiptLast,
+    /// Item 9: the broker is asked for an answer only in a flood, and by the keep-alive.
+    AskOnlyInFloods,
     /// Item 14: a receipt knows one hash, so it is void where the version of MQTT changes.
     OneHash,
     /// Item 15: any number of a producer moves its mark, and the first one is its mark at once.
@@ -56,6 +58,8 @@ pub enum Sabotage {
     /// Item 7: state databases keep long values, sync only sled's log before their mark is set, and are
     /// believed whatever they hold.
     PondNotDurable,
+    /// Item 13: rows age by the wall clock.
+    AgeByWallClock,
 }
 
 #[cfg(feature = "sabotage")]

@@ -143,6 +143,7 @@ mod tests {
             topic: Topic::new("t").unwrap(),
             payload: payload.into(),
             at_ms: 0,
+            made_ms: 0,
             qos: 1,
             retain: false,
         };

@@ -2,6 +2,7 @@
 //! of what waited for a commit, hands rows out, makes checkpoints.
 
 use crate::clock::Now;
+use crate::emission::Made;
 use crate::record::{Commit, Dead, Receipt, entries};
 use crate::sabotage::{self, Sabotage};
 
@@ -54,6 +55,7 @@ impl Mill {
             topic: sent.topic,
             payload: sent.payload,
             at_ms: sent.at_ms,
+            made_ms: durable.age.ms(now),
             qos: sent.port.qos,
             retain: sent.port.retain,
         };
@@ -107,9 +109,10 @@ impl Mill {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        if now.mono_ms.saturating_sub(durable.age_checked_mono_ms) >= AGE_CHECK_MS {
-            durable.age_checked_mono_ms = now.mono_ms;
-            durable.outbox.drop_old(now.wall_ms);
+        let checked = durable.age_checked_mono_ms;
+        if checked.is_none_or(|at| now.mono_ms.saturating_sub(at) >= AGE_CHECK_MS) {
+            durable.age_checked_mono_ms = Some(now.mono_ms);
+            durable.outbox.drop_old(durable.age.ages(now));
         }
         let (lsn, durable_lsn) = (durable.lsn(), durable.durable_lsn);
         if durable.outbox.cut_requests(lsn, durable_lsn) {
@@ -161,7 +164,11 @@ impl Mill {
             return;
         }
         let lsn = durable.lsn();
-        for (lane, count) in durable.outbox.record_gaps(now.wall_ms, lsn) {
+        let made = Made {
+            at_ms: now.wall_ms,
+            made_ms: durable.age.ms(now),
+        };
+        for (lane, count) in durable.outbox.record_gaps(made, lsn) {
             out.push(Output::Dropped { lane, count });
         }
         let mut batch = std::mem::take(&mut durable.batch);
@@ -176,6 +183,8 @@ impl Mill {
         let commit = Commit {
             in_seq,
             now,
+            age: durable.age.age(),
+            offs: durable.age.take_offs(),
             boot,
             generation: durable.receipts.generation(),
             counts: batch.counts,
@@ -354,7 +363,10 @@ impl super::durable::Durable {
         let record = &mut self.record;
         record.in_seq = commit.in_seq;
         (record.mono_ms, record.wall_ms) = (commit.now.mono_ms, commit.now.wall_ms);
-        record.quality = commit.now.quality;
+        (record.quality, record.age) = (commit.now.quality, commit.age);
+        if let Some(offs) = &commit.offs {
+            record.offs.clone_from(offs);
+        }
         if let Some(boot) = &commit.boot {
             record.boot_id.clone_from(&boot.id);
         }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::clock::Now;
+use crate::clock::{AgeClock, Now};
 use crate::config::EventIdSource;
 use crate::decode::Plan;
 use crate::event_ids::EventIds;
@@ -98,7 +98,10 @@ pub(super) struct Durable {
     pub(super) checkpoints: Checkpoints,
     /// Where the payload has the event's own name.
     pub(super) event_id_plan: Option<Plan>,
-    pub(super) age_checked_mono_ms: u64,
+    /// How long rows have waited.
+    pub(super) age: AgeClock,
+    /// When rows were looked at last that may be too old.
+    pub(super) age_checked_mono_ms: Option<u64>,
 }
 
 /// What happened since the last commit.
@@ -163,6 +166,9 @@ impl Durable {
             }
             EventIdSource::UserProperty(_) | EventIdSource::None => None,
         };
+        let AgentRecord { age, mono_ms, .. } = image.agent;
+        let mono_ms = boot.is_none().then_some(mono_ms);
+        let age = AgeClock::resume(age, image.agent.offs.clone(), mono_ms, now);
         let mut batch = Batch::default();
         if boot.is_some() {
             batch.open_lazily(now);
@@ -191,7 +197,8 @@ impl Durable {
             stall: Stall::default(),
             batch,
             event_id_plan,
-            age_checked_mono_ms: now.mono_ms,
+            age,
+            age_checked_mono_ms: None,
             keeping,
         }
     }

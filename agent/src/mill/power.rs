@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::clock::{Now, Quality, signed};
+use crate::clock::{Now, OFF_MAX_MS, Quality, signed};
 use crate::image::Image;
 use crate::state::time::RULE_KEY;
 use crate::state::{Key, KeyState, OpenPane};
@@ -44,13 +44,16 @@ impl PowerGap {
         })
     }
 
-    /// How long the power was off.
+    /// How long the power was off; not at all where that cannot be.
     fn off_ms(&self, now: Now) -> i64 {
         let since = signed(now.mono_ms).saturating_sub(signed(self.mono_ms));
         let off_ms = now
             .wall_ms
             .saturating_sub(self.wall_ms)
             .saturating_sub(since);
+        if off_ms > signed(OFF_MAX_MS) {
+            return 0;
+        }
         off_ms.max(0)
     }
 }

@@ -33,7 +33,7 @@ impl Mill {
             return;
         };
         let done = match dead.lane.clone() {
-            Some(_) => self.send_again(&row, dead),
+            Some(_) => self.send_again(now, &row, dead),
             None => self.work_again(now, &row, dead, out),
         };
         if let (true, Some(durable)) = (done, &mut self.durable) {
@@ -42,7 +42,7 @@ impl Mill {
         }
     }
 
-    fn send_again(&mut self, row: &Row, dead: Dead) -> bool {
+    fn send_again(&mut self, now: Now, row: &Row, dead: Dead) -> bool {
         let Some(durable) = &mut self.durable else {
             return false;
         };
@@ -50,6 +50,8 @@ impl Mill {
         let row = Row {
             payload: dead.payload,
             qos: dead.qos,
+            // It has been wanted since now: else it might be too old at once.
+            made_ms: durable.age.ms(now),
             ..row.clone()
         };
         dead.lane

@@ -64,7 +64,7 @@ impl Mill {
             // period that began before the rules were read again is waited for, no more.
             let gone_ms = state
                 .last_ms
-                .and_then(|last| u64::try_from(now.wall_ms - last).ok());
+                .and_then(|last| u64::try_from(now.wall_ms.saturating_sub(last)).ok());
             let left_ms = gone_ms.map_or(period_ms, |gone| period_ms.saturating_sub(gone));
             let mono_ms = now.mono_ms.saturating_add(left_ms);
             state.next_ms = Some(now.wall_at(mono_ms));
@@ -76,7 +76,9 @@ impl Mill {
         let recently = now.wall_ms.saturating_sub(CATCH_UP_MS);
         let after = match state.last_ms {
             // A slot far ahead was run by a clock that was wrong.
-            Some(last) if last >= recently && last - now.wall_ms <= CATCH_UP_MS => last,
+            Some(last) if last >= recently && last.saturating_sub(now.wall_ms) <= CATCH_UP_MS => {
+                last
+            }
             _ => now.wall_ms,
         };
         state.next_ms = match schedule.next_after(after) {

@@ -4,7 +4,7 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::emission::{LaneId, Row};
+use crate::emission::{LaneId, Made, Row};
 use crate::topic::Topic;
 
 /// Rows that were dropped.
@@ -47,7 +47,7 @@ impl Gap {
     }
 
     /// The row that tells it; `None` where the gateway's name makes no topic.
-    pub(super) fn row(self, lane: &LaneId, gateway: &str, at_ms: i64) -> Option<Row> {
+    pub(super) fn row(self, lane: &LaneId, gateway: &str, made: Made) -> Option<Row> {
         let lane = lane.to_string();
         let told = Told {
             gap: Named { lane, gap: self },
@@ -57,7 +57,8 @@ impl Gap {
             rule: "".into(),
             topic: Topic::new(&topic(gateway)).ok()?,
             payload: serde_json::to_vec(&told).ok()?.into(),
-            at_ms,
+            at_ms: made.at_ms,
+            made_ms: made.made_ms,
             qos: 1,
             retain: false,
         })
@@ -85,7 +86,9 @@ mod tests {
             count: 5,
         };
         let lane: LaneId = "cloud/high".parse().unwrap();
-        let mut row = gap.row(&lane, "gw", 7).unwrap();
+        let (at_ms, made_ms) = (7, 8);
+        let made = Made { at_ms, made_ms };
+        let mut row = gap.row(&lane, "gw", made).unwrap();
         let text = r#"{"gap":{"lane":"cloud/high","from":3,"to":9,"count":5}}"#;
         assert_eq!(
             (&*row.payload, row.topic.as_str()),

@@ -10,8 +10,9 @@ use super::gap::Gap;
 use super::ranges::Ranges;
 use super::shelf::Shares;
 use super::store::{Store, row_bytes};
+use crate::clock::Ages;
 use crate::config::{OutboxLimits, WhenFull};
-use crate::emission::{LaneId, Row};
+use crate::emission::{LaneId, Made, Row};
 use crate::record::{
     LaneCounts, LaneDelta, LaneRecord, SETTLED_BYTES_MAX, Settled, Settlement, row_bytes_max,
 };
@@ -259,14 +260,14 @@ impl Lane {
     }
 
     /// Tells in the commit `lsn` what it drops, however full the lane is. Returns how many rows.
-    pub(super) fn tell_gap(&mut self, gateway: &str, at_ms: i64, lsn: u64) -> Option<u64> {
+    pub(super) fn tell_gap(&mut self, gateway: &str, made: Made, lsn: u64) -> Option<u64> {
         let dropped = self.counts.dropped - self.dropped_before;
         self.dropped_before = self.counts.dropped;
         let gap = self.gap.take();
         self.told = gap.map(|gap| (gap.from, lsn)).or(self.told);
         if !matches!(self.outlet, Outlet::Shelf | Outlet::Discarded)
             && let Some(gap) = gap
-            && let Some(row) = gap.row(&self.id, gateway, at_ms)
+            && let Some(row) = gap.row(&self.id, gateway, made)
         {
             self.counts.made += 1;
             self.enqueue(row, lsn);
@@ -318,13 +319,14 @@ impl Lane {
         self.last_seq = self.last_seq.max(seq);
     }
 
-    /// Drops what became too old by `now_ms`, wall time.
-    pub(super) fn drop_old(&mut self, now_ms: i64) {
-        let before = now_ms.saturating_sub_unsigned(self.limits.age_ms);
+    /// Drops what became too old.
+    pub(super) fn drop_old(&mut self, ages: Ages<'_>) {
+        let limit_ms = self.limits.age_ms;
+        let is_old = |made_ms: u64| ages.of(made_ms) > limit_ms;
         loop {
             let oldest = self.store.after(self.kept_until()).next();
-            match oldest.map(|held| (held.row.seq, held.row.at_ms)) {
-                Some((seq, at_ms)) if at_ms < before => self.drop_rows(seq, seq, None),
+            match oldest.map(|held| (held.row.seq, held.row.made_ms)) {
+                Some((seq, made_ms)) if is_old(made_ms) => self.drop_rows(seq, seq, None),
                 Some(_) => return,
                 None => break,
             }
@@ -333,7 +335,7 @@ impl Lane {
             && self
                 .store
                 .first_chunk()
-                .is_some_and(|chunk| chunk.newest_ms < before)
+                .is_some_and(|chunk| is_old(chunk.newest_ms))
             && self.drop_oldest()
         {}
     }

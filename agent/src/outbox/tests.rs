@@ -43,6 +43,7 @@ impl Bench {
             topic: Topic::new("t").unwrap(),
             payload: payload.to_owned().into(),
             at_ms,
+            made_ms: at_ms.unsigned_abs(),
             qos: 1,
             retain: false,
         };
@@ -52,7 +53,8 @@ impl Bench {
 
     fn commit(&mut self) {
         let lsn = self.lsn();
-        self.outbox.record_gaps(0, lsn);
+        let (at_ms, made_ms) = (0, 0);
+        self.outbox.record_gaps(Made { at_ms, made_ms }, lsn);
         let deltas = self.outbox.take_deltas();
         self.journal.push((lsn, deltas));
     }
@@ -206,7 +208,7 @@ fn what_is_too_old_goes() {
         bench.push("x", n * 500);
     });
     bench.commit();
-    bench.outbox.drop_old(2_200);
+    bench.outbox.drop_old(crate::clock::Ages::at(2_200));
     bench.commit();
     assert_eq!(bench.lane().counts().dropped, 3);
     bench.restart();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::codec::{
-    FORMAT, Reader, RecordError, put_bytes, put_len, put_quality, put_text, put_var,
+    FORMAT, Reader, RecordError, put_age, put_bytes, put_len, put_offs, put_quality, put_text,
+    put_var,
 };
-use crate::clock::Quality;
+use crate::clock::{Age, Off, Quality};
 
 /// Version of the agent's record; [`FORMAT`] is that of the build before, which is read too.
 const AGENT_FORMAT: u8 = 3;
@@ -97,6 +98,10 @@ pub struct AgentRecord {
     pub wall_ms: i64,
     /// How far that could be believed.
     pub quality: Quality,
+    /// What the age clock showed then.
+    pub age: Age,
+    /// Times without power, in their order.
+    pub offs: Vec<Off>,
     /// Counts the broker's sessions.
     pub generation: u64,
     /// What became of messages before any rule saw them.
@@ -112,6 +117,8 @@ impl AgentRecord {
         out.extend(self.mono_ms.to_le_bytes());
         out.extend(self.wall_ms.to_le_bytes());
         put_quality(&mut out, self.quality);
+        put_age(&mut out, &self.age, None);
+        put_offs(&mut out, &self.offs);
         put_var(&mut out, self.generation);
         self.counts.put(&mut out);
         out
@@ -129,10 +136,14 @@ impl AgentRecord {
             mono_ms: reader.u64()?,
             wall_ms: reader.i64()?,
             quality: reader.quality()?,
-            generation: reader.var()?,
-            counts: IntakeCounts::default(),
+            ..Self::default()
         };
         let is_old = format == FORMAT;
+        if !is_old {
+            record.age = reader.age(None)?;
+            record.offs = reader.offs()?;
+        }
+        record.generation = reader.var()?;
         if is_old {
             // Up to which event receipts were void: of those there is none any more.
             reader.var()?;
@@ -264,6 +275,7 @@ impl ProducerRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Synced;
 
     fn agent() -> AgentRecord {
         AgentRecord {
@@ -272,6 +284,8 @@ mod tests {
             mono_ms: 2,
             wall_ms: 3,
             quality: Quality::Synced,
+            age: Age::default(),
+            offs: Vec::new(),
             generation: 4,
             counts: IntakeCounts {
                 received: 2,
@@ -287,17 +301,35 @@ mod tests {
         &[1, 0, 0, 0, b'b'],       // boot
         &[2, 0, 0, 0, 0, 0, 0, 0], // monotonic time
         &[3, 0, 0, 0, 0, 0, 0, 0], // wall time
-        &[2, 4],                   // synced; generation
+        &[2],                      // synced
     ];
 
     #[test]
     fn the_agents_bytes_on_disk_are_stable() {
         let counts: &[u8] = &[2, 1, 0, 0, 0, 1, 0];
-        let expected = [&[3][..], &AGENT.concat(), counts].concat();
-        assert_eq!(agent().encode(), expected);
-        assert_eq!(AgentRecord::decode(&expected), Ok(agent()));
-        // The build before said up to which event receipts were void, and knew nothing too old.
-        let before = [&[2][..], &AGENT.concat(), &[9], &counts[..6]].concat();
+        // Age, synced and open, wall time and age then, since when; a time without power.
+        let age: &[u8] = &[0xac, 2, 1 | 2, 8, 200, 1, 250, 1, 1, 5, 6];
+        let expected = [&[3][..], &AGENT.concat(), age, &[4], counts].concat();
+        let record = AgentRecord {
+            age: Age {
+                ms: 300,
+                synced: Some(Synced {
+                    wall_ms: 4,
+                    age_ms: 200,
+                }),
+                open_ms: Some(250),
+            },
+            offs: vec![Off {
+                at_ms: 5,
+                off_ms: 6,
+            }],
+            ..agent()
+        };
+        assert_eq!(record.encode(), expected);
+        assert_eq!(AgentRecord::decode(&expected), Ok(record));
+        // The build before said up to which event receipts were void, had no age clock and knew nothing
+        // too old.
+        let before = [&[2][..], &AGENT.concat(), &[4, 9], &counts[..6]].concat();
         assert_eq!(AgentRecord::decode(&before), Ok(agent()));
     }
 

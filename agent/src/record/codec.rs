@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::Quality;
+use crate::clock::{Age, Off, Quality, Synced};
 
 /// Version of the records of rules and keys.
 pub(super) const FORMAT: u8 = 2;
@@ -76,6 +76,44 @@ pub(super) fn put_quality(out: &mut Vec<u8>, quality: Quality) {
     out.push(quality as u8);
 }
 
+/// Bits of the byte that says what is known of the age clock.
+const AGE_SYNCED: u8 = 1;
+const AGE_OPEN: u8 = 2;
+const AGE_SYNCED_NOW: u8 = 4;
+
+/// Writes what is kept of the age clock. Where `wall_ms` is given, that is the wall time of the
+/// moment, which a time server mostly keeps.
+pub(super) fn put_age(out: &mut Vec<u8>, age: &Age, wall_ms: Option<i64>) {
+    let now = wall_ms.map(|wall_ms| Synced {
+        wall_ms,
+        age_ms: age.ms,
+    });
+    let known = match age.synced {
+        None => 0,
+        synced if synced == now => AGE_SYNCED_NOW,
+        Some(_) => AGE_SYNCED,
+    };
+    put_var(out, age.ms);
+    let open = if age.open_ms.is_some() { AGE_OPEN } else { 0 };
+    out.push(known | open);
+    if let (Some(synced), AGE_SYNCED) = (age.synced, known) {
+        put_signed(out, synced.wall_ms);
+        put_var(out, synced.age_ms);
+    }
+    if let Some(open_ms) = age.open_ms {
+        put_var(out, open_ms);
+    }
+}
+
+/// Writes times without power.
+pub(super) fn put_offs(out: &mut Vec<u8>, offs: &[Off]) {
+    put_len(out, offs.len());
+    for off in offs {
+        put_var(out, off.at_ms);
+        put_var(out, off.off_ms);
+    }
+}
+
 impl<'a> Reader<'a> {
     /// Reads a record that begins with the version of its format.
     pub(super) fn of_format(bytes: &'a [u8], known: u8) -> Result<Self, RecordError> {
@@ -127,6 +165,43 @@ impl<'a> Reader<'a> {
             2 => Ok(Quality::Synced),
             _ => Err(RecordError::Damaged),
         }
+    }
+
+    /// What [`put_age`] wrote.
+    pub(super) fn age(&mut self, wall_ms: Option<i64>) -> Result<Age, RecordError> {
+        let ms = self.var()?;
+        let bits = self.u8()?;
+        let synced = match (bits & !AGE_OPEN, wall_ms) {
+            (0, _) => None,
+            (AGE_SYNCED, _) => Some(Synced {
+                wall_ms: self.signed()?,
+                age_ms: self.var()?,
+            }),
+            (AGE_SYNCED_NOW, Some(wall_ms)) => Some(Synced {
+                wall_ms,
+                age_ms: ms,
+            }),
+            _ => return Err(RecordError::Damaged),
+        };
+        let open_ms = match bits & AGE_OPEN {
+            0 => None,
+            _ => Some(self.var()?),
+        };
+        Ok(Age {
+            ms,
+            synced,
+            open_ms,
+        })
+    }
+
+    /// What [`put_offs`] wrote.
+    pub(super) fn offs(&mut self) -> Result<Vec<Off>, RecordError> {
+        let mut offs = Vec::new();
+        for _ in 0..self.count()? {
+            let (at_ms, off_ms) = (self.var()?, self.var()?);
+            offs.push(Off { at_ms, off_ms });
+        }
+        Ok(offs)
     }
 
     pub(super) fn u16(&mut self) -> Result<u16, RecordError> {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::agent::IntakeCounts;
-use super::codec::{Reader, RecordError, put_len, put_quality, put_signed, put_text, put_var};
+use super::codec::{
+    Reader, RecordError, put_age, put_len, put_offs, put_quality, put_signed, put_text, put_var,
+};
 use super::receipt::Receipt;
 use super::state::{RuleRecord, decode_state, encode_state};
-use crate::clock::Now;
+use crate::clock::{Age, Now, Off};
 use crate::emission::{LaneId, Row};
 use crate::ledger::Ledger;
 use crate::state::{Key, KeyState};
@@ -28,6 +30,10 @@ pub struct Commit {
     pub in_seq: u64,
     /// When it was made.
     pub now: Now,
+    /// What the age clock showed then.
+    pub age: Age,
+    /// All times without power, where they are others than before.
+    pub offs: Option<Vec<Off>>,
     /// The boot that monotonic times belong to from here on, where that is another than before.
     pub boot: Option<Boot>,
     /// Counts the broker's sessions: receipts of an earlier one are void.
@@ -167,6 +173,9 @@ impl Commit {
         put_var(&mut out, self.now.mono_ms);
         put_signed(&mut out, self.now.wall_ms);
         put_quality(&mut out, self.now.quality);
+        put_age(&mut out, &self.age, Some(self.now.wall_ms));
+        out.push(u8::from(self.offs.is_some()));
+        self.offs.iter().for_each(|offs| put_offs(&mut out, offs));
         put_option(&mut out, self.boot.as_ref().map(|boot| boot.id.as_str()));
         if let Some(boot) = &self.boot {
             put_var(&mut out, boot.mono_ms);
@@ -198,7 +207,7 @@ impl Commit {
 
     fn put_lanes(&self, out: &mut Vec<u8>) {
         put_len(out, self.lanes.len());
-        let mut rows = RowWriter::new(self.now.wall_ms);
+        let mut rows = RowWriter::new(self.now.wall_ms, self.age.ms);
         for delta in &self.lanes {
             let lane = delta.lane.as_ref().map(ToString::to_string);
             put_text(out, lane.unwrap_or_default().as_bytes());
@@ -241,9 +250,16 @@ impl Commit {
             wall_ms: r.signed()?,
             quality: r.quality()?,
         };
+        let (mut age, mut offs) = (Age::default(), None);
+        if !is_old {
+            age = r.age(Some(now.wall_ms))?;
+            offs = r.bool()?.then(|| r.offs()).transpose()?;
+        }
         let mut commit = Self {
             in_seq,
             now,
+            age,
+            offs,
             boot: boot(r)?,
             generation: r.var()?,
             ..Self::default()
@@ -269,7 +285,7 @@ impl Commit {
         for _ in 0..r.count()? {
             commit.rules.push(rule(r)?);
         }
-        let mut rows = RowReader::new(now.wall_ms);
+        let mut rows = RowReader::new(now.wall_ms, age.ms);
         for _ in 0..r.count()? {
             commit.lanes.push(lane(r, &mut rows)?);
         }
@@ -451,13 +467,14 @@ pub const SETTLED_BYTES_MAX: usize = 2 * VAR_BYTES_MAX + 1;
 
 /// Bytes of a row in a commit, at most.
 pub fn row_bytes_max(row: &Row) -> usize {
-    1 + 5 * VAR_BYTES_MAX + row.rule.len() + row.topic.as_str().len() + row.payload.len()
+    1 + 6 * VAR_BYTES_MAX + row.rule.len() + row.topic.as_str().len() + row.payload.len()
 }
 
 /// Writes rows so that what several of them share stands there once: the name of the rule, the
 /// payload that was passed on, the time.
 struct RowWriter {
     wall_ms: i64,
+    age_ms: u64,
     /// The rule of the row before.
     rule: Option<Arc<str>>,
     /// Where payloads of this record lie in memory, with their numbers.
@@ -469,9 +486,10 @@ struct RowWriter {
 const SHARED_AMONG: usize = 16;
 
 impl RowWriter {
-    fn new(wall_ms: i64) -> Self {
+    fn new(wall_ms: i64, age_ms: u64) -> Self {
         Self {
             wall_ms,
+            age_ms,
             rule: None,
             payloads: Vec::new(),
             seq: 0,
@@ -494,7 +512,11 @@ impl RowWriter {
             | u8::from(row.retain) << 1
             | u8::from(same_rule) << 2
             | u8::from(shared.is_some()) << 3;
-        out.push(flags);
+        // Both clocks show the same span, unless the wall clock was set or the row is an old one.
+        let span_ms = self.wall_ms.wrapping_sub(row.at_ms);
+        let age_ms = self.age_ms.saturating_sub(row.made_ms);
+        let differs = u64::try_from(span_ms) != Ok(age_ms);
+        out.push(flags | u8::from(differs) << 4);
         put_signed(out, row.seq.wrapping_sub(self.seq).cast_signed());
         self.seq = row.seq;
         if !same_rule {
@@ -502,7 +524,10 @@ impl RowWriter {
             self.rule = Some(Arc::clone(&row.rule));
         }
         put_text(out, row.topic.as_str().as_bytes());
-        put_signed(out, self.wall_ms.wrapping_sub(row.at_ms));
+        put_signed(out, span_ms);
+        if differs {
+            put_var(out, age_ms);
+        }
         match shared {
             Some(back) => put_len(out, back),
             None => put_text(out, &row.payload),
@@ -513,15 +538,17 @@ impl RowWriter {
 
 struct RowReader {
     wall_ms: i64,
+    age_ms: u64,
     rule: Arc<str>,
     payloads: Vec<Bytes>,
     seq: u64,
 }
 
 impl RowReader {
-    fn new(wall_ms: i64) -> Self {
+    fn new(wall_ms: i64, age_ms: u64) -> Self {
         Self {
             wall_ms,
+            age_ms,
             rule: "".into(),
             payloads: Vec::new(),
             seq: 0,
@@ -538,7 +565,11 @@ impl RowReader {
             none if none.is_empty() => Topic::none(),
             name => Topic::new(&name).map_err(|_| RecordError::Damaged)?,
         };
-        let at_ms = self.wall_ms.wrapping_sub(reader.signed()?);
+        let span_ms = reader.signed()?;
+        let age_ms = match flags & 16 {
+            0 => u64::try_from(span_ms).unwrap_or(0),
+            _ => reader.var()?,
+        };
         let payload = if flags & 8 == 0 {
             Bytes::copy_from_slice(reader.short_bytes()?)
         } else {
@@ -552,7 +583,8 @@ impl RowReader {
             rule: Arc::clone(&self.rule),
             topic,
             payload,
-            at_ms,
+            at_ms: self.wall_ms.wrapping_sub(span_ms),
+            made_ms: self.age_ms.saturating_sub(age_ms),
             qos: flags & 1,
             retain: flags & 2 != 0,
         })

@@ -250,6 +250,7 @@ fn rows(numbers: RangeInclusive<u64>) -> Vec<Row> {
         topic: Topic::new("out").unwrap(),
         payload: format!("{{\"n\":{seq}}}").into(),
         at_ms: 1_700_000_000_000,
+        made_ms: 0,
         qos: 1,
         retain: false,
     };

@@ -233,6 +233,7 @@ pub(crate) fn rows(numbers: std::ops::RangeInclusive<u64>) -> Vec<Row> {
             topic: Topic::new("out").unwrap(),
             payload: seq.to_string().into(),
             at_ms: 0,
+            made_ms: 0,
             qos: 1,
             retain: false,
         })

@@ -101,6 +101,7 @@ mod tests {
             topic: Topic::new("t").unwrap(),
             payload: bytes::Bytes::new(),
             at_ms: 0,
+            made_ms: 0,
             qos: 1,
             retain: false,
         };

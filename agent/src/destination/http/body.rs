@@ -118,6 +118,7 @@ mod tests {
             topic: Topic::new("a/b").unwrap(),
             payload: payload.into(),
             at_ms: 1_700_000_000_123,
+            made_ms: 0,
             qos: 1,
             retain: false,
         };

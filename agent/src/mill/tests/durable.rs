@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
+use crate::clock::Quality;
 use crate::config::{EventIdSource, OutboxLimits};
 use crate::emission::{LaneId, LaneReport, Priority, Row};
 use crate::event::{Delivery, EventFault, Fingerprint, Malformed, Version, hash_bytes};
@@ -40,13 +41,18 @@ pub(super) struct Gateway {
 
 impl Gateway {
     pub(super) fn new(rules: &[(String, &'static str)]) -> Self {
+        Self::with(rules, Quality::Synced)
+    }
+
+    /// One whose clock can be believed so far.
+    pub(super) fn with(rules: &[(String, &'static str)], quality: Quality) -> Self {
         let mut gateway = Self {
             rules: rules.to_vec(),
             mill: Mill::new(),
             now: Now {
                 mono_ms: 10_000,
                 wall_ms: 1_700_000_000_000,
-                ..Now::default()
+                quality,
             },
             journal: Vec::new(),
             ponds: Default::default(),
@@ -102,6 +108,7 @@ impl Gateway {
         for (lsn, bytes) in self.journal.iter().filter(|(lsn, _)| *lsn >= from) {
             image.replay(*lsn, bytes).unwrap();
         }
+        let last_lsn = image.last_lsn();
         let hash = (image.agent.boot_id == self.boot).then(|| image.state_hash());
         image.outbox.set_bounds(self.bounds);
         let homeless = image

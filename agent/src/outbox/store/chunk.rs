@@ -16,8 +16,8 @@ pub(in crate::outbox) struct Chunk {
     pub(in crate::outbox) lsn: u64,
     /// The latest.
     pub(in crate::outbox) last_lsn: u64,
-    /// When the youngest was made.
-    pub(in crate::outbox) newest_ms: i64,
+    /// When the youngest was made, by the age clock.
+    pub(in crate::outbox) newest_ms: u64,
     /// What the gap records among them tell.
     pub(in crate::outbox) gap: Option<Gap>,
     /// Nothing more is added to it.
@@ -35,7 +35,7 @@ impl Chunk {
             bytes: row_bytes(row) as u64,
             lsn,
             last_lsn: lsn,
-            newest_ms: row.at_ms,
+            newest_ms: row.made_ms,
             gap: Gap::of(row),
             is_closed: false,
             is_reading: false,
@@ -52,7 +52,7 @@ impl Chunk {
         self.last = self.last.max(row.seq);
         self.count += 1;
         self.bytes += row_bytes(row) as u64;
-        self.newest_ms = self.newest_ms.max(row.at_ms);
+        self.newest_ms = self.newest_ms.max(row.made_ms);
         self.gap = Gap::of(row).map(|gap| gap.and(self.gap)).or(self.gap);
         self.stands_also_in(lsn);
     }

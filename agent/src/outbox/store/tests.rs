@@ -10,6 +10,7 @@ fn row(seq: u64) -> Row {
         topic: Topic::new("t").unwrap(),
         payload: vec![b'x'; (seq % 7) as usize].into(),
         at_ms: 0,
+        made_ms: 0,
         qos: 1,
         retain: false,
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::Quality;
+use crate::clock::{Off, Quality, Synced};
 use crate::emission::Priority;
 use crate::event::Version;
 use crate::state::Due;
@@ -11,6 +11,7 @@ fn row(seq: u64, payload: &Bytes) -> Row {
         topic: Topic::new("t").unwrap(),
         payload: payload.clone(),
         at_ms: 998,
+        made_ms: if seq == 9 { 115 } else { 118 },
         qos: 1,
         retain: false,
     }
@@ -28,8 +29,20 @@ fn commit() -> Commit {
         now: Now {
             mono_ms: 7,
             wall_ms: 1_000,
-            quality: Quality::Restored,
+            quality: Quality::Synced,
         },
+        age: Age {
+            ms: 120,
+            synced: Some(Synced {
+                wall_ms: 1_000,
+                age_ms: 120,
+            }),
+            open_ms: None,
+        },
+        offs: Some(vec![Off {
+            at_ms: 5,
+            off_ms: 6,
+        }]),
         boot: Some(Boot {
             id: "b".into(),
             mono_ms: 6,
@@ -111,7 +124,9 @@ fn bytes_on_disk_are_stable() {
         &[4],                                     // format
         &[0xac, 0x02],                            // events taken in: 300
         &[7],                                     // monotonic time
-        &[0xd0, 0x0f, 1],                         // wall time: 1000, signed; restored
+        &[0xd0, 0x0f, 2],                         // wall time: 1000, signed; synced
+        &[120, 4],                                // age clock; it is synced now
+        &[1, 1, 5, 6],                            // times without power changed: one, when and how long
         &[1, 1, b'b', 6, 5],                      // boot id, when it began to count, 5 ms without power
         &[2],                                     // generation
         &[1, 1, 0, 0, 0, 0, 0],                   // received, routed, unrouted, repeated, surplus, dead, too old
@@ -144,8 +159,8 @@ fn bytes_on_disk_are_stable() {
         &[1],                                     // one lane
         &[6, b'd', b'/', b'h', b'i', b'g', b'h'], // its name
         &[2],                                     // two rows
-        &[1, 18],                                 // QoS 1; number 9, signed
-        &[1, b'r', 1, b't', 4, 24],               // rule, topic, 2 ms before the commit, 24 bytes
+        &[1 | 16, 18],                            // QoS 1, an age of its own; number 9, signed
+        &[1, b'r', 1, b't', 4, 5, 24],            // rule, topic, 2 ms before the commit, 5 by the age clock, 24 bytes
         b"a payload that is shared",
         &[1 | 4 | 8, 2, 1, b't', 4, 0],           // same rule, the payload of the row before; number + 1
         &[0],                                     // none relocated
@@ -221,6 +236,7 @@ fn what_was_cut_is_refused_and_another_format_is_named() {
 fn a_payload_that_is_passed_on_to_many_stands_there_once() {
     let payload = Bytes::from(vec![b'x'; 10_000]);
     let mut commit = Commit::default();
+    commit.age.ms = 120;
     for destination in ["a", "b", "c"] {
         commit.lanes.push(LaneDelta {
             lane: Some(format!("{destination}/normal").parse().unwrap()),
