@@ -7,14 +7,21 @@ use crate::event::{Delivery, Fingerprint};
 use crate::limits::CONFIRM_EVERY;
 use crate::sabotage::{self, Sabotage};
 
+/// Time between two questions of a quiet line: two bytes each way, in packets of their own at the worst.
+const QUIET_APART_MS: u64 = 1_000;
+
 /// The connections of one process, counted from 1, of which at most one lives.
 #[derive(Debug, Default)]
 pub struct Epochs {
     epoch: u64,
     connected: bool,
+    /// Messages of this connection that want an acknowledgement.
+    received: u64,
     acknowledged: u64,
     /// What the latest question covers, even one that is not out yet.
     asked: u64,
+    /// When the latest one of a quiet line was asked.
+    asked_mono_ms: Option<u64>,
     /// Pings on their way, the oldest first: how many acknowledgements left before, and how many
     /// pings in a row share that number.
     pings: VecDeque<(u64, u64)>,
@@ -59,9 +66,11 @@ impl Epochs {
     }
 
     /// How a message came; `None` when there is no connection that it can have come on.
-    pub fn stamp(&self, packet: u16, dup: bool, fingerprint: Fingerprint) -> Option<Delivery> {
+    pub fn stamp(&mut self, packet: u16, dup: bool, fingerprint: Fingerprint) -> Option<Delivery> {
+        let epoch = self.current()?;
+        self.received += 1;
         Some(Delivery {
-            epoch: self.current()?,
+            epoch,
             packet,
             dup,
             fingerprint,
@@ -79,12 +88,31 @@ impl Epochs {
     }
 
     /// Whether the broker has to be asked for an answer now. Says so once.
-    pub fn ask(&mut self) -> bool {
-        let due = self.connected && self.acknowledged >= self.asked + CONFIRM_EVERY;
-        if due {
+    ///
+    /// Until it answers, it may have read the acknowledgements or not, and so may use their identifiers
+    /// again or send their messages again. So it is asked right behind the last of them, in the same
+    /// packet, as soon as nothing is left to be acknowledged: at most once a second, and in a flood only
+    /// in time for the identifiers not to come round.
+    pub fn ask(&mut self, mono_ms: u64) -> bool {
+        let many = self.connected && self.acknowledged >= self.asked + CONFIRM_EVERY;
+        let quiet = self.ask_at_mono_ms().is_some_and(|at| at <= mono_ms);
+        if quiet {
+            self.asked_mono_ms = Some(mono_ms);
+        }
+        if quiet || many {
             self.asked = self.acknowledged;
         }
-        due
+        quiet || many
+    }
+
+    /// When the broker is to be asked, if nothing comes before.
+    pub fn ask_at_mono_ms(&self) -> Option<u64> {
+        let is_quiet = self.connected
+            && self.acknowledged > self.asked
+            && self.acknowledged >= self.received
+            && !sabotage::is(Sabotage::AskOnlyInFloods);
+        let at = self.asked_mono_ms.map_or(0, |at| at + QUIET_APART_MS);
+        is_quiet.then_some(at)
     }
 
     /// A ping left.
@@ -201,19 +229,54 @@ mod tests {
         assert_eq!(epochs.filter_answered(1), None);
     }
 
+    /// So many messages come.
+    fn receive(epochs: &mut Epochs, count: u64) {
+        for _ in 0..count {
+            epochs.stamp(1, false, Fingerprint::default());
+        }
+    }
+
     #[test]
     fn a_question_is_due_long_before_identifiers_come_round() {
         let mut epochs = Epochs::default();
         epochs.connected();
+        receive(&mut epochs, 10 * CONFIRM_EVERY);
         epochs.acknowledged(CONFIRM_EVERY - 1);
-        assert!(!epochs.ask());
+        assert!(!epochs.ask(0));
         epochs.acknowledged(1);
-        assert!(epochs.ask());
-        assert!(!epochs.ask(), "it is on its way");
+        assert!(epochs.ask(0));
+        assert!(!epochs.ask(0), "it is on its way");
         epochs.acknowledged(CONFIRM_EVERY - 1);
         epochs.ping_sent();
         epochs.acknowledged(1);
-        assert!(!epochs.ask(), "the keep-alive's ping was one");
+        assert!(!epochs.ask(0), "the keep-alive's ping was one");
+    }
+
+    #[test]
+    fn a_quiet_line_is_asked_right_behind_its_acknowledgements() {
+        let mut epochs = Epochs::default();
+        epochs.connected();
+        assert!(!epochs.ask(100), "there is nothing to ask for");
+        receive(&mut epochs, 2);
+        epochs.acknowledged(1);
+        assert_eq!((epochs.ask(100), epochs.ask_at_mono_ms()), (false, None));
+        epochs.acknowledged(1);
+        assert!(epochs.ask(100));
+        epochs.ping_sent();
+        assert_eq!(epochs.ask_at_mono_ms(), None, "an idle line is not asked");
+        // At a trickle it is asked once a second, and the last time behind the last one.
+        let mut asked = Vec::new();
+        for ms in (110..=3_000).step_by(10) {
+            receive(&mut epochs, 1);
+            epochs.acknowledged(1);
+            if epochs.ask(ms) {
+                asked.push(ms);
+                epochs.ping_sent();
+            }
+        }
+        assert_eq!(asked, [1_100, 2_100]);
+        assert_eq!(epochs.ask_at_mono_ms(), Some(3_100));
+        assert!(epochs.ask(3_100) && !epochs.ask(9_000));
     }
 
     #[test]

@@ -251,10 +251,12 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             self.acknowledge(connection)?;
             let stop_by = self.stop_by;
             let renewal = self.renew_by.or(self.watch.next_look());
+            let ask_at = self.ask_at();
             tokio::select! {
                 biased; // Control before data, so that a flood of events cannot starve it.
                 () = until(stop_by) => return Err(End::Stopped),
                 () = until(renewal) => self.renew(connection)?,
+                () = until(ask_at) => self.ping_if_due(connection)?,
                 () = self.waiting.filled() => {}
                 changed = self.wishes.changed(), if stop_by.is_none() => {
                     self.obey(changed.is_err(), connection)?;
@@ -280,12 +282,25 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         for some in packets.chunks(ACKNOWLEDGEMENTS_AT_ONCE) {
             connection.acknowledge(some)?;
             self.epochs.acknowledged(some.len() as u64);
-            if self.epochs.ask() {
-                connection.ping()?;
-                self.epochs.ping_sent();
-            }
+            self.ping_if_due(connection)?;
         }
         Ok(())
+    }
+
+    /// Asks the broker for an answer, where that is due.
+    fn ping_if_due(&mut self, connection: &mut Connection) -> Result<(), End> {
+        if self.epochs.ask(self.settings.clock.now().mono_ms) {
+            connection.ping()?;
+            self.epochs.ping_sent();
+        }
+        Ok(())
+    }
+
+    /// When it is to be asked, if nothing comes before.
+    fn ask_at(&self) -> Option<Instant> {
+        let at = self.epochs.ask_at_mono_ms()?;
+        let wait_ms = at.saturating_sub(self.settings.clock.now().mono_ms);
+        Some(Instant::now() + Duration::from_millis(wait_ms))
     }
 
     /// Takes up the latest wishes.
