@@ -136,6 +136,8 @@ pub struct DestinationStatus {
     pub trouble: Option<String>,
     /// Why a lane stands still though there is a connection: its owner has to do something.
     pub stalled: Option<String>,
+    /// Why what is sent there may get lost, where the broker does not acknowledge.
+    pub unconfirmed: Option<String>,
     /// Rows handed out and not settled, of both lanes.
     pub rows: usize,
 }

@@ -80,6 +80,13 @@ pub struct Row {
     pub retain: bool,
 }
 
+impl Row {
+    /// Whether it is the agent's own word that rows before it were dropped.
+    pub fn is_gap(&self) -> bool {
+        self.rule.is_empty()
+    }
+}
+
 /// When a row is made that the agent itself has to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Made {

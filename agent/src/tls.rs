@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::warn;
@@ -188,11 +188,11 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 ///
 /// # Errors
 /// When the other side is not who it should be, or no encryption comes to be; [`explain_handshake`] says why.
-pub async fn connect(
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     credentials: Credentials,
     host: &str,
-    stream: TcpStream,
-) -> io::Result<TlsStream<TcpStream>> {
+    stream: S,
+) -> io::Result<TlsStream<S>> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     TlsConnector::from(credentials).connect(name, stream).await

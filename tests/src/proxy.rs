@@ -1,5 +1,5 @@
 //! A TCP link that fails to order. It stands between an agent and a broker, and can cut connections,
-//! refuse them, swallow what is sent, be slow, or break at a random byte. All of it is one thread, so
+//! refuse them, swallow what is sent, be late or slow, or break at a random byte. All of it is one thread, so
 //! that an order has been carried out when its call returns.
 
 mod carrier;
@@ -41,6 +41,7 @@ enum Order {
     Link(Link),
     Cut(Cut),
     Delay(Duration),
+    Rate(u64),
     CutAtRandom { seed: u64, bytes: Range<u64> },
     Heal,
     End,
@@ -104,13 +105,19 @@ impl Proxy {
         self.order(Order::Delay(delay));
     }
 
+    /// Carries so many bytes in a second at most, in each direction of each connection; what comes faster
+    /// waits, up to 1 MiB.
+    pub fn rate(&self, bytes_per_second: u64) {
+        self.order(Order::Rate(bytes_per_second));
+    }
+
     /// Ends each connection, those that are there as well, once it has carried a random number of
     /// bytes from `bytes`, by reset or by close, until [`Proxy::heal`].
     pub fn cut_at_random(&self, seed: u64, bytes: Range<u64>) {
         self.order(Order::CutAtRandom { seed, bytes });
     }
 
-    /// The link carries everything again, without delay.
+    /// The link carries everything again, without delay, as fast as it can.
     pub fn heal(&self) {
         self.order(Order::Heal);
     }

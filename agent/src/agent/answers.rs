@@ -79,6 +79,11 @@ impl Agent {
         }
         let broker = json!({ "connected": self.broker.connected, "trouble": self.broker.trouble });
         health.says("broker", broker);
+        for (name, status) in self.outputs.status() {
+            if let Some(why) = status.unconfirmed {
+                health.ails(&format!("destination {name}: {why}"));
+            }
+        }
         health.says("destinations", self.destinations());
         health.says("disk_full", stalled);
         health.says("taking_in", !self.is_full());
@@ -107,6 +112,7 @@ impl Agent {
                 "connected": status.connected,
                 "trouble": status.trouble,
                 "stalled": status.stalled,
+                "unconfirmed": status.unconfirmed,
             });
             (name.to_owned(), told)
         };

@@ -26,6 +26,17 @@ const SESSION_EXPIRY: u64 = 7 * DAY_MS;
 const SESSION_EXPIRY_MS: RangeInclusive<u64> = 60_000..=3_650 * DAY_MS;
 const DAY_MS: u64 = 24 * 3_600_000;
 
+/// How often the broker that sensors publish to is pinged, in milliseconds, where nothing is said: its
+/// answers also tell which acknowledgements it has read. Destinations may stand behind metered links.
+const KEEP_ALIVE_LOCAL: u64 = 5_000;
+pub(super) const KEEP_ALIVE: u64 = 30_000;
+
+/// How long a broker may be silent that owes an answer, in milliseconds, where nothing is said.
+const TIMEOUT: u64 = 10_000;
+
+/// What either may be.
+const SPAN_MS: RangeInclusive<u64> = 1_000..=3_600_000;
+
 /// How to reach a broker.
 #[derive(Debug, Clone)]
 pub struct Broker {
@@ -47,6 +58,10 @@ pub struct Broker {
     pub in_flight: u16,
     /// Whether rows are sent in a JSON envelope that bears their names.
     pub envelope: bool,
+    /// A ping goes out this often.
+    pub keep_alive: Duration,
+    /// So long a broker that owes an answer may be silent, with no byte moving.
+    pub timeout: Duration,
 }
 
 /// How events are taken in and committed.
@@ -118,6 +133,8 @@ pub(super) struct BrokerTable {
     session_expiry: Option<Spanned<String>>,
     event_id_numbers: Option<bool>,
     event_ids_remembered: Option<Spanned<usize>>,
+    keep_alive: Option<Spanned<String>>,
+    timeout: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) outbox: OutboxTable,
 }
@@ -146,6 +163,8 @@ impl Broker {
             packet_bytes_max: PACKET_BYTES_MAX,
             in_flight: IN_FLIGHT,
             envelope: false,
+            keep_alive: Duration::from_millis(KEEP_ALIVE_LOCAL),
+            timeout: Duration::from_millis(TIMEOUT),
         })
     }
 }
@@ -159,6 +178,10 @@ pub(super) struct Keys<'a> {
     pub(super) packet_bytes_max: Option<&'a Spanned<u32>>,
     pub(super) in_flight: Option<&'a Spanned<u16>>,
     pub(super) envelope: Option<bool>,
+    pub(super) keep_alive: Option<&'a Spanned<String>>,
+    /// In milliseconds, where nothing is said.
+    pub(super) keep_alive_default: u64,
+    pub(super) timeout: Option<&'a Spanned<String>>,
 }
 
 impl BrokerTable {
@@ -179,6 +202,9 @@ impl BrokerTable {
             packet_bytes_max: self.packet_bytes_max.as_ref(),
             in_flight: self.in_flight.as_ref(),
             envelope: self.envelope,
+            keep_alive: self.keep_alive.as_ref(),
+            keep_alive_default: KEEP_ALIVE_LOCAL,
+            timeout: self.timeout.as_ref(),
         };
         keys.checked(table, address)
     }
@@ -231,6 +257,7 @@ impl Keys<'_> {
     /// Checks the keys for the broker at `address`.
     pub(super) fn checked(&self, table: &Table<'_>, address: Address) -> Result<Broker, FileError> {
         let bytes = self.packet_bytes_max;
+        let outside = "lies between 1s and 1h";
         Ok(Broker {
             tls: self.tls.checked(table, &address)?,
             host: address.host,
@@ -244,9 +271,16 @@ impl Keys<'_> {
                 1_024..=8 << 20,
                 PACKET_BYTES_MAX,
             )?,
-            // The library numbers eight times as many packets, in 16 bits.
             in_flight: table.number("in_flight", self.in_flight, 1..=4_096, IN_FLIGHT)?,
             envelope: self.envelope.unwrap_or(false),
+            keep_alive: table.duration(
+                "keep_alive",
+                self.keep_alive,
+                SPAN_MS,
+                self.keep_alive_default,
+                outside,
+            )?,
+            timeout: table.duration("timeout", self.timeout, SPAN_MS, TIMEOUT, outside)?,
         })
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::address::{Address, address};
-use super::broker::{Broker, Keys, Protocol};
+use super::broker::{Broker, KEEP_ALIVE, Keys, Protocol};
 use super::check::Table;
 use super::outbox::{OutboxLimits, OutboxTable};
 use super::tls::TlsKeys;
@@ -107,6 +107,8 @@ pub(super) struct DestinationTable {
     packet_bytes_max: Option<Spanned<u32>>,
     in_flight: Option<Spanned<u16>>,
     envelope: Option<Spanned<bool>>,
+    keep_alive: Option<Spanned<String>>,
+    timeout: Option<Spanned<String>>,
     #[serde(default)]
     outbox: OutboxTable,
 }
@@ -148,6 +150,9 @@ impl DestinationTable {
             packet_bytes_max: self.packet_bytes_max.as_ref(),
             in_flight: self.in_flight.as_ref(),
             envelope: self.envelope.as_ref().map(|wanted| *wanted.get_ref()),
+            keep_alive: self.keep_alive.as_ref(),
+            keep_alive_default: KEEP_ALIVE,
+            timeout: self.timeout.as_ref(),
         };
         keys.checked(table, address)
     }
@@ -165,6 +170,12 @@ impl DestinationTable {
         }
         if let Some(value) = &self.envelope {
             return Err(table.error("envelope", value, only));
+        }
+        if let Some(value) = &self.keep_alive {
+            return Err(table.error("keep_alive", value, only));
+        }
+        if let Some(value) = &self.timeout {
+            return Err(table.error("timeout", value, only));
         }
         Ok(HttpEndpoint {
             tls: self.tls().checked(table, &address)?,

@@ -44,6 +44,8 @@ fn mqtt(name: &str, broker: &Broker, identity: &Identity) -> DestinationSettings
     settings.packet_bytes_max = broker.packet_bytes_max.saturating_add(ROW_NAME_BYTES);
     settings.inflight_max = broker.in_flight;
     settings.envelope = broker.envelope;
+    settings.keep_alive = broker.keep_alive;
+    settings.timeout = broker.timeout;
     settings.identity = identity.clone();
     settings
 }

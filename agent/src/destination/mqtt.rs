@@ -11,15 +11,15 @@ use tokio::sync::watch;
 use super::{Identity, Seat};
 use crate::secret::Secret;
 use crate::source::mqtt::link::Peer;
-use crate::source::mqtt::{KEEP_ALIVE_MIN, Protocol};
+use crate::source::mqtt::{Protocol, TIMEOUT};
 use crate::tls::TlsFiles;
 
 /// A broker sends a destination nothing longer than a CONNACK or a DISCONNECT with its reasons.
 const CONTROL_BYTES_MAX: u32 = 1 << 16;
 
-/// The library numbers packets round robin; with this many times the window a number is never
-/// needed again before its acknowledgement has come.
-const PACKET_IDS_PER_INFLIGHT: u16 = 8;
+/// What a broker is told of keep-alive at least: one that counts whole packets only would hang up while
+/// a large one is under way on a slow link.
+const TOLD_KEEP_ALIVE_MIN: Duration = Duration::from_secs(300);
 
 /// Where emissions go.
 #[derive(Debug, Clone)]
@@ -52,8 +52,11 @@ pub struct DestinationSettings {
     pub identity: Identity,
     /// Whether rows are sent in a JSON envelope that bears their names, over either MQTT.
     pub envelope: bool,
-    /// A ping goes out this often, at least every 5 s over MQTT 5.
+    /// A ping goes out this often; at least a second.
     pub keep_alive: Duration,
+    /// So long a broker that owes an answer may be silent, with no byte moving; longer where much is on
+    /// its way to it.
+    pub timeout: Duration,
 }
 
 impl DestinationSettings {
@@ -74,11 +77,13 @@ impl DestinationSettings {
             packet_bytes_max: 1 << 20,
             identity: Identity::default(),
             envelope: false,
-            keep_alive: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(30),
+            timeout: TIMEOUT,
         }
     }
 
     fn peer(&self) -> Peer {
+        let ping_every = self.keep_alive.max(Duration::from_secs(1));
         Peer {
             host: self.host.clone(),
             port: self.port,
@@ -86,12 +91,13 @@ impl DestinationSettings {
             username: self.username.clone(),
             password: self.password.clone(),
             tls: self.tls.clone(),
-            keep_alive: self.keep_alive.max(KEEP_ALIVE_MIN),
+            keep_alive: ping_every.max(TOLD_KEEP_ALIVE_MIN),
+            ping_every,
+            timeout: self.timeout,
             clean: true,
             session_expiry: Duration::ZERO,
             incoming_bytes_max: CONTROL_BYTES_MAX,
-            outgoing_bytes_max: self.packet_bytes_max,
-            packet_ids: self.inflight_max.saturating_mul(PACKET_IDS_PER_INFLIGHT),
+            packet_ids: 1,
             receive_maximum: None,
             receive_buffer_bytes: None,
         }

@@ -2,7 +2,7 @@
 //! keeps the session's subscriptions as wanted, hands events on in batches and acknowledges them when
 //! told to. What becomes of an event, and when it may be acknowledged, is the mill's business.
 
-mod connection;
+pub(crate) mod connection;
 pub mod epochs;
 pub mod fingerprint;
 mod intake;
@@ -15,8 +15,6 @@ mod retained;
 pub mod subscriptions;
 mod topics;
 pub(crate) mod trouble;
-pub(crate) mod v311;
-mod v5;
 mod waiting;
 
 use std::io;
@@ -41,18 +39,15 @@ pub use negotiation::Protocol;
 pub use subscriptions::Subscription;
 use waiting::Waiting;
 
-/// The library, which destinations leave it to, takes no less over MQTT 5.
-pub(crate) const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
-
-/// A source sends nothing longer than a SUBSCRIBE of one filter of at most 65,535 bytes.
-const CONTROL_BYTES_MAX: u32 = 1 << 17;
-
 /// Well above what is on its way at once, so that no packet identifier is used twice.
 const PACKET_IDS: u16 = 2 * subscriptions::CHANGES_IN_FLIGHT_MAX;
 
 /// Messages that an MQTT 5 broker may send ahead of acknowledgements: enough for 20,000 a second on a
 /// card that takes 100 ms for a sync, and a bound for what a broken connection brings again.
 const RECEIVE_MAXIMUM: u16 = 2_000;
+
+/// A broker that owes an answer is taken for dead after so long without any byte that moves.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where events come from.
 #[derive(Debug, Clone)]
@@ -79,6 +74,8 @@ pub struct SourceSettings {
     pub coalesce: Duration,
     /// A ping goes out this often; at least a second.
     pub keep_alive: Duration,
+    /// So long a broker that owes an answer may be silent, with no byte moving.
+    pub timeout: Duration,
     /// A batch is handed on at the latest when it has this many events.
     pub batch_events_max: usize,
     /// MQTT 5: how many unacknowledged messages the broker may send; its default when `None`.
@@ -111,6 +108,7 @@ impl SourceSettings {
             packet_bytes_max: 1 << 20,
             coalesce: Duration::from_millis(5),
             keep_alive: Duration::from_secs(5),
+            timeout: TIMEOUT,
             batch_events_max: 1_024,
             receive_maximum: Some(RECEIVE_MAXIMUM),
             kept: true,
@@ -129,6 +127,8 @@ impl SourceSettings {
             tls: broker.tls.clone(),
             protocol: broker.protocol,
             packet_bytes_max: broker.packet_bytes_max,
+            keep_alive: broker.keep_alive,
+            timeout: broker.timeout,
             ..Self::new(&broker.host, broker.port, client_id, clock)
         }
     }
@@ -143,13 +143,14 @@ impl SourceSettings {
             password: self.password.clone(),
             tls: self.tls.clone(),
             keep_alive: self.keep_alive.max(Duration::from_secs(1)),
+            ping_every: self.keep_alive.max(Duration::from_secs(1)),
+            timeout: self.timeout,
             clean: !self.kept,
             session_expiry: match self.kept {
                 true => self.session_expiry,
                 false => Duration::ZERO,
             },
             incoming_bytes_max: self.packet_bytes_max,
-            outgoing_bytes_max: CONTROL_BYTES_MAX,
             packet_ids: PACKET_IDS,
             receive_maximum: self.receive_maximum,
             receive_buffer_bytes: self.receive_buffer_bytes,

@@ -1,5 +1,8 @@
 //! MQTT destinations against a real mosquitto: queue, lanes, and what a broker may answer.
 
+mod silence;
+mod verdicts;
+
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;

@@ -5,7 +5,7 @@ mod acknowledging;
 mod confirming;
 mod connecting;
 mod large;
-mod script;
+pub(crate) mod script;
 mod subscribing;
 mod taking_in;
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_linger;
 
-use super::way::Way;
+use super::way::{Pace, Way};
 use super::{Counts, Cut, Link, Order, Ordered};
 use crate::Random;
 
@@ -23,7 +23,7 @@ pub(super) struct Carrier {
     orders: Receiver<Ordered>,
     counts: Arc<Counts>,
     link: Link,
-    delay: Duration,
+    pace: Pace,
     /// Where connections break at random.
     breaks: Option<(Random, Range<u64>)>,
     pairs: Vec<Pair>,
@@ -63,7 +63,7 @@ impl Carrier {
             orders,
             counts,
             link: Link::Up,
-            delay: Duration::ZERO,
+            pace: Pace::default(),
             breaks: None,
             pairs: Vec::new(),
         }
@@ -136,7 +136,8 @@ impl Carrier {
     fn carry_out(&mut self, order: Order) -> usize {
         match order {
             Order::Link(link) => self.link = link,
-            Order::Delay(delay) => self.delay = delay,
+            Order::Delay(delay) => self.pace.delay = delay,
+            Order::Rate(rate) => self.pace.bytes_per_second = Some(rate),
             Order::CutAtRandom { seed, bytes } => {
                 self.breaks = Some((Random::new(seed), bytes));
                 for pair in &mut self.pairs {
@@ -144,7 +145,7 @@ impl Carrier {
                 }
             }
             Order::Heal => {
-                (self.link, self.delay, self.breaks) = (Link::Up, Duration::ZERO, None);
+                (self.link, self.pace, self.breaks) = (Link::Up, Pace::default(), None);
                 for pair in &mut self.pairs {
                     pair.breaks_after = None;
                 }
@@ -193,7 +194,7 @@ impl Carrier {
         for (number, mut pair) in pairs.into_iter().enumerate() {
             // One that has just been accepted is read at the next turn.
             let ready = ready.get(number).copied().unwrap_or_default();
-            match pair.carry(ready, self.delay, &self.counts) {
+            match pair.carry(ready, self.pace, &self.counts) {
                 Fate::GoesOn => self.pairs.push(pair),
                 Fate::Over => {}
                 Fate::Broken(how) => {
@@ -206,10 +207,10 @@ impl Carrier {
 }
 
 impl Pair {
-    fn carry(&mut self, ready: (bool, bool), delay: Duration, counts: &Counts) -> Fate {
-        let lost = ready.0 && self.up.wants_to_read() && !self.up.read(&mut self.client, delay);
-        let lost = lost
-            || ready.1 && self.down.wants_to_read() && !self.down.read(&mut self.server, delay);
+    fn carry(&mut self, ready: (bool, bool), pace: Pace, counts: &Counts) -> Fate {
+        let lost = ready.0 && self.up.wants_to_read() && !self.up.read(&mut self.client, pace);
+        let lost =
+            lost || ready.1 && self.down.wants_to_read() && !self.down.read(&mut self.server, pace);
         if lost {
             // What one side did, the other side sees.
             return Fate::Broken(Cut::Reset);

@@ -129,3 +129,16 @@ fn random_cuts_fall_on_the_same_byte_for_the_same_seed() {
     assert_eq!(first, carried(5));
     assert_ne!(first, carried(6));
 }
+
+#[test]
+fn a_slow_link_takes_its_time() {
+    let (proxy, _target, mut client, mut server) = connected();
+    proxy.rate(100_000);
+    let began = std::time::Instant::now();
+    client.write_all(&[7; 50_000]).unwrap();
+    assert!(read(&mut server, 50_000).iter().all(|byte| *byte == 7));
+    assert!(began.elapsed() >= Duration::from_millis(490));
+    proxy.heal();
+    client.write_all(b"fast").unwrap();
+    assert_eq!(read(&mut server, 4), b"fast");
+}

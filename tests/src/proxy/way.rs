@@ -9,9 +9,21 @@ use std::time::{Duration, Instant};
 /// At most so much waits; beyond it the sender is not read, as by a slow receiver.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
+/// A slow link carries so many bytes at once, and then rests.
+const SLOW_BYTES: usize = 1_400;
+
+/// How fast bytes are carried.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pace {
+    pub(super) delay: Duration,
+    pub(super) bytes_per_second: Option<u64>,
+}
+
 /// Bytes under way in one direction.
 #[derive(Default)]
 pub(super) struct Way {
+    /// When the last of them are through.
+    busy_until: Option<Instant>,
     waiting: VecDeque<(Instant, Vec<u8>)>,
     bytes: usize,
     /// The sender has said all.
@@ -43,14 +55,25 @@ impl Way {
     }
 
     /// Reads once. `false`: the socket failed.
-    pub(super) fn read(&mut self, from: &mut TcpStream, delay: Duration) -> bool {
+    pub(super) fn read(&mut self, from: &mut TcpStream, pace: Pace) -> bool {
         let mut chunk = vec![0; 64 * 1024];
         match from.read(&mut chunk) {
             Ok(0) => self.ended = true,
             Ok(count) => {
                 chunk.truncate(count);
                 self.bytes += count;
-                self.waiting.push_back((Instant::now() + delay, chunk));
+                let now = Instant::now();
+                let Some(rate) = pace.bytes_per_second else {
+                    self.waiting.push_back((now + pace.delay, chunk));
+                    return true;
+                };
+                for piece in chunk.chunks(SLOW_BYTES) {
+                    let begins = self.busy_until.map_or(now, |until| until.max(now));
+                    let takes = Duration::from_secs_f64(piece.len() as f64 / rate as f64);
+                    self.busy_until = Some(begins + takes);
+                    let due = begins + takes + pace.delay;
+                    self.waiting.push_back((due, piece.to_vec()));
+                }
             }
             Err(error) => return is_for_later(error.kind()),
         }

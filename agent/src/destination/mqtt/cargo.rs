@@ -1,10 +1,12 @@
 //! What a destination sends over MQTT: the next messages of lanes and queue, and what is on its way.
 //! What becomes of them stands in `verdict`. Knows no connection; the loop in `outlet` does.
 
+mod ids;
+mod pace;
 mod verdict;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::lane::{Lane, Ticket};
 use super::super::names::Names;
@@ -12,23 +14,55 @@ use super::super::{Outgoing, Seat, queue};
 use crate::backoff::DELAY_MAX;
 use crate::emission::{Priority, Row};
 use crate::source::mqtt::link::{Limits, Sending};
+use ids::PacketIds;
+use pace::{Leg, Pace};
 
-/// Bytes written with one flush at most, beyond the first message.
-const BATCH_BYTES_MAX: usize = 1 << 20;
+/// So many messages are taken from the queue at once.
+const QUEUE_AT_ONCE: usize = 64;
 
 /// One message, ready for the wire.
 #[derive(Debug)]
 pub(super) struct Parcel {
     message: Outgoing,
     origin: Origin,
+    /// Bytes on the wire, at most.
+    size: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+impl Parcel {
+    /// The row's lane and number; messages of the queue have no names.
+    fn name(&self) -> Option<(Priority, u64)> {
+        let row = self.origin.row();
+        row.map(|(priority, ticket)| (priority, ticket.seq))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     /// Lives in memory only.
     Queue,
     /// A row of a lane.
     Lane(Priority, Ticket),
+    /// A gap record, which is a row of a lane that the agent itself has made.
+    Gap(Priority, Ticket),
+}
+
+impl Origin {
+    /// The row's lane and number, where it is one.
+    fn row(self) -> Option<(Priority, Ticket)> {
+        match self {
+            Self::Queue => None,
+            Self::Lane(priority, ticket) | Self::Gap(priority, ticket) => Some((priority, ticket)),
+        }
+    }
+}
+
+/// A message that waits for its acknowledgement.
+#[derive(Debug)]
+struct Flight {
+    id: u16,
+    parcel: Parcel,
+    leg: Leg,
 }
 
 /// What a destination has to send.
@@ -46,14 +80,27 @@ pub(super) struct Cargo {
     properties: bool,
     high: Lane,
     normal: Lane,
-    /// Handed to the library, not yet on the wire.
-    asked: VecDeque<Parcel>,
-    /// On the wire, not yet acknowledged, by packet identifier.
-    in_flight: VecDeque<(u16, Parcel)>,
+    /// Of the queue, not yet sent.
+    taken: VecDeque<Outgoing>,
+    ids: PacketIds,
+    /// Not yet acknowledged, in the order in which they left.
+    in_flight: VecDeque<Flight>,
+    /// At QoS 0, with the place in the stream where each ends: done when that was written.
+    unwritten: VecDeque<(u64, Parcel)>,
+    pace: Pace,
+    /// A message whose acknowledgement is missing though the broker answered a later packet, and when
+    /// it did.
+    owed: Option<(u16, Instant)>,
+    /// How long an acknowledgement may be missing then.
+    owed_for: Duration,
     /// So many messages go one by one, because the broker ended the connection over one of them.
     suspects: usize,
-    /// Connections in a row that ended without a reason before anything was taken.
+    /// Connections in a row that ended before anything was taken.
     breaks: u32,
+    /// The message that ends connections, and how many it did.
+    accused: Option<(Option<(Priority, u64)>, u32)>,
+    /// A gap record that the broker does not take for a reason that it does not tell, and how often.
+    unsaid: Option<(Priority, u64, u32)>,
     /// Of the queue, not told yet.
     acknowledged: usize,
 }
@@ -71,10 +118,17 @@ impl Cargo {
             properties: false,
             high: Lane::new(DELAY_MAX),
             normal: Lane::new(DELAY_MAX),
-            asked: VecDeque::new(),
+            taken: VecDeque::new(),
+            ids: PacketIds::new(),
             in_flight: VecDeque::new(),
+            unwritten: VecDeque::new(),
+            pace: Pace::new(),
+            owed: None,
+            owed_for: settings.timeout,
             suspects: 0,
             breaks: 0,
+            accused: None,
+            unsaid: None,
             acknowledged: 0,
         }
     }
@@ -93,13 +147,7 @@ impl Cargo {
         normal.for_each(|rows| self.normal.push(rows));
     }
 
-    /// What waits in the library's channel goes first. Beyond that nothing is held back so that
-    /// more could share a flush: while we are silent the kernel delays its acknowledgements, and a
-    /// broker without TCP_NODELAY then waits 40 ms with its own (measured: a fifth of the speed).
-    pub(super) fn may_write(&self) -> bool {
-        self.asked.is_empty() && self.room() > 0
-    }
-
+    /// How many more may wait for acknowledgements.
     fn room(&self) -> usize {
         let window = match self.suspects {
             0 => self.inflight_max.min(self.limits.in_flight),
@@ -114,9 +162,14 @@ impl Cargo {
         lanes.into_iter().filter_map(Lane::wakes_at).min()
     }
 
+    /// Whether messages are done with once they are written.
+    pub(super) fn is_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
     /// Whether nothing is on its way.
     pub(super) fn is_settled(&self) -> bool {
-        self.in_flight.is_empty() && self.asked.is_empty()
+        self.in_flight.is_empty() && self.unwritten.is_empty()
     }
 
     /// Whether nothing is on its way and nothing can leave now.
@@ -132,17 +185,20 @@ impl Cargo {
         self.seat.shared().queue().len()
     }
 
-    /// Loads the next messages for the wire, at most `max`: what `asked` gives is to be sent.
-    pub(super) fn load(&mut self, max: usize, now: Instant) {
-        let mut room = self.room();
-        let max = match self.suspects {
-            0 => max,
-            _ => 1,
-        };
-        let mut bytes = 0;
-        self.load_lane(Priority::High, max, &mut room, &mut bytes, now);
-        self.load_lane(Priority::Normal, max, &mut room, &mut bytes, now);
-        self.load_queue(max, room);
+    /// How long the broker may be silent besides, because so much is on its way to it; `None` where it
+    /// owes no acknowledgement.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (!self.in_flight.is_empty()).then(|| self.pace.patience())
+    }
+
+    /// The next message that may leave now.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Parcel> {
+        if !self.pace.has_room() {
+            return None;
+        }
+        let of_lanes = [Priority::High, Priority::Normal];
+        let row = of_lanes.into_iter().find_map(|p| self.next_row(p, now));
+        row.or_else(|| self.next_queued())
     }
 
     fn lane(&mut self, priority: Priority) -> &mut Lane {
@@ -152,80 +208,77 @@ impl Cargo {
         }
     }
 
-    fn load_lane(
-        &mut self,
-        priority: Priority,
-        max: usize,
-        room: &mut usize,
-        bytes: &mut usize,
-        now: Instant,
-    ) {
-        while self.asked.len() < max && *bytes < BATCH_BYTES_MAX {
-            let Some(row) = self.lane(priority).peek(now).cloned() else {
-                return;
-            };
-            let awaited = row.qos.min(self.limits.qos) > 0;
-            if awaited && *room == 0 {
-                return;
+    fn next_row(&mut self, priority: Priority, now: Instant) -> Option<Parcel> {
+        loop {
+            let has_room = self.room() > 0;
+            let qos_max = self.limits.qos;
+            let lane = self.lane(priority);
+            let row = lane.peek(now)?;
+            if row.qos.min(qos_max) > 0 && !has_room {
+                return None;
             }
-            let Some(ticket) = self.lane(priority).advance() else {
-                return;
-            };
+            let row = row.clone();
+            let ticket = lane.advance()?;
             let parcel = self.pack(priority, ticket, row);
-            let size = self.size(&parcel);
-            if size > self.limit() {
-                let why = format!(
-                    "{size} bytes are more than the {} of a packet",
-                    self.limit()
-                );
-                self.refuse_row(priority, ticket, why);
-                continue;
+            if parcel.size <= self.limit() {
+                return Some(parcel);
             }
-            *bytes += size;
-            *room -= usize::from(awaited);
-            self.asked.push_back(parcel);
+            let (size, limit) = (parcel.size, self.limit());
+            let why = format!("{size} bytes are more than the {limit} of a packet");
+            self.refuse_row(priority, ticket, why);
         }
     }
 
     fn pack(&self, priority: Priority, ticket: Ticket, row: Row) -> Parcel {
-        Parcel {
-            message: Outgoing {
-                destination: self.seat.place,
-                payload: match self.envelope {
-                    true => self.names.envelope(priority, &row),
-                    false => row.payload,
-                },
-                topic: row.topic,
-                qos: row.qos,
-                retain: row.retain,
+        let origin = match row.is_gap() {
+            true => Origin::Gap(priority, ticket),
+            false => Origin::Lane(priority, ticket),
+        };
+        let message = Outgoing {
+            destination: self.seat.place,
+            payload: match self.envelope {
+                true => self.names.envelope(priority, &row),
+                false => row.payload,
             },
-            origin: Origin::Lane(priority, ticket),
+            topic: row.topic,
+            qos: row.qos,
+            retain: row.retain,
+        };
+        self.parcel(message, origin)
+    }
+
+    fn parcel(&self, message: Outgoing, origin: Origin) -> Parcel {
+        Parcel {
+            size: self.size(&message, origin),
+            message,
+            origin,
         }
     }
 
-    /// The next messages of the queue; those that no packet can hold are dropped.
-    fn load_queue(&mut self, max: usize, room: usize) {
-        let max = max.saturating_sub(self.asked.len());
+    /// The next message of the queue; those that no packet can hold are dropped.
+    fn next_queued(&mut self) -> Option<Parcel> {
         let mut too_large = 0;
-        let mut taken = self.seat.shared().queue().take(max, room);
-        while !taken.is_empty() {
-            for message in std::mem::take(&mut taken) {
-                let origin = Origin::Queue;
-                let parcel = Parcel { message, origin };
-                if self.size(&parcel) > self.limit() {
-                    too_large += 1;
-                    self.seat.shared().queue().settled(&parcel.message);
-                } else {
-                    self.asked.push_back(parcel);
-                }
+        let found = loop {
+            if self.taken.is_empty() {
+                let taken = self.seat.shared().queue().take(QUEUE_AT_ONCE, usize::MAX);
+                self.taken = taken.into();
             }
-            if self.asked.is_empty() {
-                taken = self.seat.shared().queue().take(max, room);
+            let has_room = self.room() > 0;
+            let may_leave = |next: &mut Outgoing| next.qos.min(self.limits.qos) == 0 || has_room;
+            let Some(message) = self.taken.pop_front_if(may_leave) else {
+                break None;
+            };
+            let parcel = self.parcel(message, Origin::Queue);
+            if parcel.size <= self.limit() {
+                break Some(parcel);
             }
-        }
+            too_large += 1;
+            self.seat.shared().queue().settled(&parcel.message);
+        };
         if too_large > 0 {
             self.tell_dropped(too_large, format!("larger than {} bytes", self.limit()));
         }
+        found
     }
 
     /// Ours, or the broker's where that is less.
@@ -234,37 +287,45 @@ impl Cargo {
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
-    /// The packet's length on the wire, at most: lengths take four bytes.
-    fn size(&self, parcel: &Parcel) -> usize {
-        let properties: usize = match (self.properties, parcel.origin) {
+    /// A packet's length on the wire, at most: lengths take four bytes.
+    fn size(&self, message: &Outgoing, origin: Origin) -> usize {
+        let properties: usize = match (self.properties, origin.row()) {
             (false, _) => 0,
-            (true, Origin::Queue) => 1,
-            (true, Origin::Lane(priority, ticket)) => {
+            (true, None) => 1,
+            (true, Some((priority, ticket))) => {
                 4 + self.names.properties_bytes(priority, ticket.seq)
             }
         };
         let fixed = 1 + 4 + 2 + 2;
-        fixed + properties + queue::size(&parcel.message)
+        fixed + properties + queue::size(message)
     }
 
-    /// Whether something was loaded and has not left.
-    pub(super) fn is_loaded(&self) -> bool {
-        !self.asked.is_empty()
-    }
-
-    /// What was loaded.
-    pub(super) fn loaded(&self) -> impl Iterator<Item = Sending<'_>> {
-        self.asked.iter().map(|parcel| Sending {
-            topic: parcel.message.topic.as_str(),
-            payload: &parcel.message.payload,
-            qos: parcel.message.qos.min(self.limits.qos),
-            retain: parcel.message.retain && self.limits.retains,
-            properties: match parcel.origin {
-                Origin::Lane(priority, ticket) if self.properties => {
-                    self.names.properties(priority, ticket.seq)
-                }
-                _ => Vec::new(),
+    /// The message as it is sent, and the identifier to send it under; 0 at QoS 0.
+    pub(super) fn sending<'a>(&mut self, parcel: &'a Parcel) -> (u16, Sending<'a>) {
+        let message = &parcel.message;
+        let qos = message.qos.min(self.limits.qos);
+        let id = if qos == 0 { 0 } else { self.ids.take() };
+        let row = parcel.origin.row().filter(|_| self.properties);
+        let sending = Sending {
+            topic: message.topic.as_str(),
+            payload: &message.payload,
+            qos,
+            retain: message.retain && self.limits.retains,
+            properties: match row {
+                Some((priority, ticket)) => self.names.properties(priority, ticket.seq),
+                None => Vec::new(),
             },
-        })
+        };
+        (id, sending)
+    }
+
+    /// The message is on its way, or in the stream up to this place.
+    pub(super) fn sent(&mut self, id: u16, parcel: Parcel, end: u64, now: Instant) {
+        if id == 0 {
+            self.unwritten.push_back((end, parcel));
+        } else {
+            let leg = self.pace.left(parcel.size, now);
+            self.in_flight.push_back(Flight { id, parcel, leg });
+        }
     }
 }

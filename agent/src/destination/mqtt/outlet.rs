@@ -1,8 +1,6 @@
-//! The loop of one broker: connects and connects again, writes what is loaded in bulk, hears what
+//! The loop of one broker: connects and connects again, writes what may leave in bulk, hears what
 //! became of it, sends again what a dead connection left open.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -12,17 +10,17 @@ use super::super::{DestinationReport, Seat};
 use super::DestinationSettings;
 use super::cargo::Cargo;
 use crate::source::mqtt::Version;
-use crate::source::mqtt::link::{self, Line, Requests, Signal, until};
+use crate::source::mqtt::connection::{Accepted, Connection, Incoming, Turn, refusal};
+use crate::source::mqtt::link::{Peer, Refusal, until};
 use crate::source::mqtt::reconnect::{Lost, Reconnect};
 use crate::source::mqtt::trouble::Trouble;
 use crate::tls::Watch;
 
-/// How many messages are written with one flush at most, and wait in the library's channel where
-/// it can only be written to message by message.
-const BATCH_MESSAGES_MAX: usize = 256;
-
 /// How long a connection whose certificates changed waits for acknowledgements at most.
 const RENEW_WITHIN: Duration = Duration::from_secs(5);
+
+/// The next attempt comes at the earliest so long after one that took long itself.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
 
 pub(super) struct Outlet {
     settings: DestinationSettings,
@@ -35,6 +33,8 @@ pub(super) struct Outlet {
     /// They changed: nothing more is written, and the connection is made anew when what was written
     /// is settled, at the latest then.
     renew_by: Option<Instant>,
+    /// The good-bye was said.
+    parting: bool,
 }
 
 /// How a connection ended.
@@ -42,6 +42,22 @@ enum End {
     Stopped,
     Renewed,
     Lost(Trouble),
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        Self::Lost(trouble)
+    }
+}
+
+/// What a destination waits for.
+enum Happened {
+    Turn(Turn),
+    Stop {
+        abandoned: bool,
+    },
+    /// There is more to send, or something is due.
+    Look,
 }
 
 impl Outlet {
@@ -55,6 +71,7 @@ impl Outlet {
             reconnect: Reconnect::new(settings.protocol, Version::V5),
             watch: Watch::new(None),
             renew_by: None,
+            parting: false,
             settings,
             stop_seen,
             stop_by: None,
@@ -63,26 +80,29 @@ impl Outlet {
 
     pub(super) async fn run(mut self) {
         loop {
-            let version = self.reconnect.version();
             let peer = self.settings.peer();
             self.watch = Watch::new(self.settings.tls.clone());
             self.renew_by = None;
-            let (requests, mut line) = link::open(&peer, version, BATCH_MESSAGES_MAX + 1);
-            let end = self.serve(&requests, &mut line).await;
-            drop(line);
-            match &end {
-                End::Lost(Trouble::MessageRefused(why)) => self.cargo.suspect(why),
-                End::Lost(Trouble::Closed) => self.cargo.broke(),
-                End::Lost(_) | End::Stopped | End::Renewed => {}
-            }
-            self.cargo.lost();
+            self.parting = false;
+            let began = Instant::now();
+            let end = match self.open(&peer).await {
+                Ok((mut connection, accepted)) => {
+                    self.welcome(&accepted);
+                    let Err(end) = self.serve(&mut connection).await;
+                    self.judge(&end);
+                    end
+                }
+                Err(end) => end,
+            };
+            let silent = matches!(end, End::Lost(Trouble::Silent));
+            self.cargo.lost(silent);
             let wait = match end {
                 End::Stopped => return,
                 End::Renewed => {
                     self.reconnect.renewed();
                     Duration::ZERO
                 }
-                End::Lost(trouble) => self.lost(&peer.address(), &trouble),
+                End::Lost(trouble) => self.lost(&peer.address(), &trouble, began),
             };
             if self.stop_during(wait).await {
                 return;
@@ -90,96 +110,128 @@ impl Outlet {
         }
     }
 
-    async fn serve(&mut self, requests: &Requests, line: &mut Line) -> End {
+    /// Connects, unless it is time to stop.
+    async fn open(&mut self, peer: &Peer) -> Result<(Connection, Accepted), End> {
+        let opened = Connection::open(peer, self.reconnect.version());
+        let mut opened = std::pin::pin!(opened);
         loop {
-            let step = {
-                let poll = pin!(line.poll());
-                self.step(poll, requests).await
-            };
-            match step {
-                Ok(()) => {}
-                Err(End::Lost(trouble)) => {
-                    // What was written last may not have left: only acknowledgements count.
-                    line.drain(|signal| {
-                        if let Signal::Acknowledged { id, refused } = signal {
-                            self.cargo.acknowledge(id, refused);
-                        }
-                    });
-                    return End::Lost(trouble);
-                }
-                Err(end) => return end,
-            }
-            if let Some(end) = self.take_in(line) {
-                return end;
-            }
-            if let Err(end) = self.write(requests, line).await {
-                return end;
-            }
-            self.cargo.tell();
-            self.part_when_done(requests);
-        }
-    }
-
-    /// Waits for the library, for messages and for the stop. `poll` is never dropped half-way: the
-    /// first message of a batch goes through the library's channel, which makes it return.
-    async fn step(
-        &mut self,
-        mut poll: Pin<&mut impl Future<Output = Result<(), Trouble>>>,
-        requests: &Requests,
-    ) -> Result<(), End> {
-        let seat = self.cargo.seat.clone();
-        loop {
-            let listens = self.may_write();
-            let wakes_at = self.cargo.wakes_at().filter(|_| listens);
             tokio::select! {
                 biased; // Control before data.
                 () = until(self.stop_by) => return Err(End::Stopped),
                 changed = self.stop_seen.changed(), if self.stop_by.is_none() => {
                     self.see_stop(changed.is_err());
-                    if !self.reconnect.is_connected() && self.cargo.queued() == 0 {
+                    if self.cargo.queued() == 0 {
                         return Err(End::Stopped);
                     }
-                    self.part_when_done(requests);
                 }
-                polled = &mut poll => return polled.map_err(End::Lost),
-                () = seat.shared().woken.notified(), if listens => {
-                    self.cargo.unload();
-                    self.ask(requests, 1);
-                }
-                () = until(wakes_at) => {
-                    self.ask(requests, 1);
-                }
-                () = until(self.renew_by.or(self.watch.next_look())) => {
-                    if self.renew() {
-                        return Err(End::Renewed);
-                    }
-                    self.part_when_done(requests);
-                }
+                opened = &mut opened => return Ok(opened?),
             }
         }
     }
 
-    /// Asks the library to send the next messages, at most `max`; says whether it had room.
-    fn ask(&mut self, requests: &Requests, max: usize) -> bool {
-        self.cargo.load(max, Instant::now());
-        let asked = self.cargo.loaded().all(|sending| requests.publish(sending));
-        self.cargo.tell();
-        asked
+    /// Serves a connection to its end.
+    async fn serve(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<std::convert::Infallible, End> {
+        // What came along with the answer is read already.
+        self.hear(connection)?;
+        loop {
+            let looked = self.write(connection)?;
+            self.cargo.tell();
+            self.part_when_done(connection)?;
+            match self.wait(looked, connection).await? {
+                Happened::Turn(Turn::Read) => self.hear(connection)?,
+                Happened::Turn(Turn::PingDue) => connection.ping()?,
+                Happened::Stop { abandoned } => self.see_stop(abandoned),
+                Happened::Look => {}
+            }
+        }
+    }
+
+    /// Puts what may leave now behind what waits to be written; says when that was.
+    fn write(&mut self, connection: &mut Connection) -> Result<Instant, End> {
+        let now = Instant::now();
+        self.cargo.written(connection.written());
+        self.cargo.unload();
+        if self.renew_by.is_none() && !self.parting {
+            while connection.has_room()
+                && let Some(parcel) = self.cargo.next(now)
+            {
+                let (id, sending) = self.cargo.sending(&parcel);
+                let end = connection.publish(id, sending)?;
+                self.cargo.sent(id, parcel, end, now);
+            }
+        }
+        connection.awaits(self.cargo.patience());
+        Ok(now)
+    }
+
+    /// Waits for the broker, for messages and for the stop, and writes meanwhile.
+    async fn wait(
+        &mut self,
+        looked: Instant,
+        connection: &mut Connection,
+    ) -> Result<Happened, End> {
+        let shared = self.cargo.seat.shared();
+        // One that could have gone on already waits for room, and so for acknowledgements.
+        let wakes_at = self.cargo.wakes_at().filter(|at| *at > looked);
+        let owed_until = self.cargo.owed_until();
+        let writes = !connection.has_room() || self.cargo.is_unwritten() || self.parting;
+        tokio::select! {
+            biased; // Control before data.
+            () = until(self.stop_by) => Err(End::Stopped),
+            changed = self.stop_seen.changed(), if self.stop_by.is_none() => {
+                let abandoned = changed.is_err();
+                Ok(Happened::Stop { abandoned })
+            }
+            turn = connection.turn_or_written(writes) => {
+                Ok(turn?.map_or(Happened::Look, Happened::Turn))
+            }
+            () = shared.woken.notified() => Ok(Happened::Look),
+            () = until(wakes_at) => Ok(Happened::Look),
+            () = until(owed_until) => {
+                self.cargo.gave_up_waiting();
+                Err(End::Lost(Trouble::Unacknowledged))
+            }
+            () = until(self.renew_by.or(self.watch.next_look())) => self.renew(),
+        }
+    }
+
+    /// Takes up all that was read.
+    fn hear(&mut self, connection: &mut Connection) -> Result<(), End> {
+        while let Some(incoming) = connection.next()? {
+            match incoming {
+                Incoming::Acknowledged {
+                    packet,
+                    code,
+                    reason,
+                } => self.cargo.acknowledge(packet, refusal(code, reason)),
+                Incoming::PingAnswered => {
+                    if let Some(sent) = connection.answered_ping() {
+                        self.cargo.answered(sent, Instant::now());
+                    }
+                }
+                // Nobody has subscribed here.
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Looks whether the certificates are others than those of this connection; whether it is time
     /// to end it.
-    fn renew(&mut self) -> bool {
+    fn renew(&mut self) -> Result<Happened, End> {
         let now = Instant::now();
         if self.renew_by.is_some() {
-            return true;
+            return Err(End::Renewed);
         }
-        if self.watch.has_changed(now) && self.reconnect.is_connected() {
+        if self.watch.has_changed(now) {
             let destination = &self.settings.name;
             info!(destination, "certificates changed: connecting anew");
             self.renew_by = Some(now + RENEW_WITHIN);
         }
-        false
+        Ok(Happened::Look)
     }
 
     fn see_stop(&mut self, abandoned: bool) {
@@ -187,43 +239,30 @@ impl Outlet {
         self.stop_by = stop_by.or_else(|| abandoned.then(Instant::now));
     }
 
-    /// Says good-bye once nothing is left to do; the library's word that it left ends the loop.
-    fn part_when_done(&mut self, requests: &Requests) {
+    /// Says good-bye once nothing is left to do, and ends the connection once that was written.
+    fn part_when_done(&mut self, connection: &mut Connection) -> Result<(), End> {
         let stops = self.stop_by.is_some() && self.cargo.is_done(Instant::now());
         let renews = self.renew_by.is_some() && self.cargo.is_settled();
-        if self.reconnect.is_connected() && (stops || renews) {
-            requests.disconnect();
+        if !self.parting && (stops || renews) {
+            self.parting = true;
+            connection.disconnect()?;
+        } else if self.parting && connection.is_flushed() {
+            return Err(match self.stop_by {
+                Some(_) => End::Stopped,
+                None => End::Renewed,
+            });
         }
+        Ok(())
     }
 
-    fn take_in(&mut self, line: &mut Line) -> Option<End> {
-        let mut end = None;
-        let mut came = false;
-        line.drain(|signal| match signal {
-            Signal::Connected => came = true,
-            Signal::PublishSent(id) => self.cargo.sent(id),
-            Signal::Acknowledged { id, refused } => self.cargo.acknowledge(id, refused),
-            Signal::PublishStuck => {
-                let reason = "an acknowledgement did not come in its turn".to_owned();
-                end = Some(End::Lost(Trouble::Library(reason)));
-            }
-            Signal::DisconnectSent if self.stop_by.is_none() => end = Some(End::Renewed),
-            Signal::DisconnectSent => end = Some(End::Stopped),
-        });
-        if came {
-            self.welcome(line);
-        }
-        end
-    }
-
-    fn welcome(&mut self, line: &Line) {
+    fn welcome(&mut self, accepted: &Accepted) {
         self.reconnect.connected();
-        let limits = line.limits();
-        if limits.qos == 0 {
-            warn!(
-                destination = self.settings.name,
-                "this broker acknowledges nothing (QoS 0 only): what it loses is lost"
-            );
+        let limits = accepted.limits;
+        let unconfirmed = (limits.qos == 0).then(|| {
+            "this broker acknowledges nothing (QoS 0 only): what it loses is lost".to_owned()
+        });
+        if let Some(why) = &unconfirmed {
+            warn!(destination = self.settings.name, "{why}");
         }
         let protocol = self.reconnect.version();
         let (host, port) = (&self.settings.host, self.settings.port);
@@ -237,6 +276,7 @@ impl Outlet {
         self.cargo.seat.shared().set_status(|status| {
             status.connected = true;
             status.trouble = None;
+            status.unconfirmed = unconfirmed;
         });
         let destination = self.cargo.seat.place;
         self.cargo.seat.desk.tell(DestinationReport::Connected {
@@ -245,43 +285,31 @@ impl Outlet {
         });
     }
 
-    /// Writes what waits, as far as the window allows.
-    async fn write(&mut self, requests: &Requests, line: &mut Line) -> Result<(), End> {
-        self.cargo.unload();
-        while self.may_write() {
-            match line.bulk() {
-                Some(bulk) => {
-                    self.cargo.load(BATCH_MESSAGES_MAX, Instant::now());
-                    if !self.cargo.is_loaded() {
-                        break;
-                    }
-                    let written = bulk.publish_all(self.cargo.loaded()).await;
-                    written.map_err(End::Lost)?;
-                }
-                None => {
-                    if !self.ask(requests, BATCH_MESSAGES_MAX) {
-                        let reason = "the request channel is full".to_owned();
-                        return Err(End::Lost(Trouble::Library(reason)));
-                    }
-                    if !self.cargo.is_loaded() {
-                        break;
-                    }
-                }
+    /// Looks whether a message is to blame for the end of a connection that stood.
+    fn judge(&mut self, end: &End) {
+        match end {
+            End::Lost(Trouble::MessageRefused(why)) => {
+                self.cargo.suspect(Refusal::Never(why.clone()));
             }
-            if let Some(end) = self.take_in(line) {
-                return Err(end);
+            End::Lost(Trouble::Denied(why)) => {
+                self.cargo.suspect(Refusal::NotAuthorized(why.clone()));
             }
+            End::Lost(trouble @ (Trouble::Closed | Trouble::Refused(_))) => {
+                self.cargo.broke(&trouble.to_string());
+            }
+            End::Lost(_) | End::Stopped | End::Renewed => {}
         }
-        Ok(())
-    }
-
-    fn may_write(&self) -> bool {
-        self.reconnect.is_connected() && self.renew_by.is_none() && self.cargo.may_write()
     }
 
     /// Says why the connection is gone and how long to wait before the next.
-    fn lost(&mut self, broker: &str, trouble: &Trouble) -> Duration {
+    fn lost(&mut self, broker: &str, trouble: &Trouble, began: Instant) -> Duration {
+        let was_connected = self.reconnect.is_connected();
         let Lost { reason, retry_in } = self.reconnect.lost(trouble, false);
+        let retry_in = match was_connected {
+            true => retry_in,
+            // An attempt that nobody answered was a wait by itself.
+            false => retry_in.min(PAUSE_MIN.max(retry_in.saturating_sub(began.elapsed()))),
+        };
         warn!(
             destination = self.settings.name,
             broker,

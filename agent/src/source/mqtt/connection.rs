@@ -1,118 +1,111 @@
-//! The source's connection to its broker, of either version of MQTT. What is written is rumqttc's, what
+//! A connection to a broker, of either version of MQTT, for the source as well as for destinations. What is written is rumqttc's, what
 //! is read and the loop are ours: only so are acknowledgements written in bulk over MQTT 5 too, does nothing have to be
 //! read in order to write, and can a message be read past that no memory would hold
 //! (docs/decisions/0007-acknowledgement.md).
 
+mod accepted;
+mod dial;
+mod liveness;
+mod publish;
 mod v311;
 mod v5;
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::{Sleep, sleep_until};
 
-use super::link::{Peer, Version};
-use super::packets::{Connack, Handshake, Inbox};
-pub(super) use super::packets::{Incoming, Received};
+use super::link::{Peer, Refusal, Sending, Version};
+use super::packets::{Handshake, Inbox};
+pub(crate) use super::packets::{Incoming, Received};
 use super::trouble::Trouble;
-use crate::tls;
 use crate::topic::{Subscription, TopicFilter};
+pub(crate) use accepted::Accepted;
+use dial::{Moved, Stream};
+use liveness::{Due, Liveness};
 
 /// The answers to a message at QoS 2, and to the answer to that.
 const PUBREC: u8 = 0x50;
 const PUBCOMP: u8 = 0x70;
 
-/// A broker that has not taken the connection by then does not answer.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-
 /// How much is read at once. What is kept of a payload keeps its neighbours in memory, so not more.
 const READ_BYTES: usize = 16 << 10;
 
-/// The broker took the connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Accepted {
-    pub(super) session_present: bool,
-    /// Copies will name their subscriptions.
-    pub(super) identifiers: bool,
-    keep_alive: Option<Duration>,
-}
+/// Nothing more is put behind so much that waits to be written.
+const OUTGOING_BYTES_MAX: usize = 256 << 10;
+
+/// A buffer that has grown beyond this is given back once it is empty.
+const OUTGOING_KEPT_MAX: usize = 512 << 10;
 
 /// What a turn came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// Something was read.
     Read,
     /// It is time for a ping.
     PingDue,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: Box<dyn Stream>,
+    /// Tells when bytes moved last.
+    moved: Arc<Moved>,
     version: Version,
     incoming: Inbox,
     /// Messages at QoS 2 that were not acknowledged yet: a session may hold some of an earlier client.
     exactly_once: BTreeSet<u16>,
-    /// Acknowledgements of what the broker's window lets it send, and few other packets.
+    /// Acknowledgements of what the broker's window lets it send, messages within [`OUTGOING_BYTES_MAX`],
+    /// and few other packets.
     outgoing: BytesMut,
+    /// Bytes that left it.
+    written: u64,
     /// What was written may rest in the stream, encrypted.
     unflushed: bool,
     packet_ids: u16,
     packet: u16,
-    ping_every: Duration,
-    ping_due: Pin<Box<Sleep>>,
-    /// Nothing has come since the last ping.
-    silent: bool,
+    liveness: Liveness,
+    /// Wakes us for what is due, or earlier.
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Connection {
     /// Connects and waits until the broker takes the connection.
-    pub(super) async fn open(peer: &Peer, version: Version) -> Result<(Self, Accepted), Trouble> {
-        match timeout(CONNECT_WITHIN, Self::try_open(peer, version)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(Trouble::Silent),
-        }
-    }
-
-    async fn try_open(peer: &Peer, version: Version) -> Result<(Self, Accepted), Trouble> {
+    pub(crate) async fn open(peer: &Peer, version: Version) -> Result<(Self, Accepted), Trouble> {
+        let (stream, moved) = dial::reach(peer).await?;
+        let now = Instant::now();
+        let bytes_max = usize::try_from(peer.incoming_bytes_max).unwrap_or(usize::MAX);
         let mut connection = Self {
-            stream: reach(peer).await?,
+            stream,
+            moved: Arc::clone(&moved),
             version,
-            incoming: Inbox::new(
-                version,
-                usize::try_from(peer.incoming_bytes_max).unwrap_or(usize::MAX),
-            ),
+            incoming: Inbox::new(version, bytes_max),
             exactly_once: BTreeSet::new(),
             outgoing: BytesMut::new(),
+            written: 0,
             unflushed: false,
             packet_ids: peer.packet_ids,
             packet: 0,
-            ping_every: peer.keep_alive,
-            ping_due: Box::pin(sleep(peer.keep_alive)),
-            silent: false,
+            liveness: Liveness::new(peer.timeout, peer.ping_every, now),
+            timer: Box::pin(sleep_until((now + peer.ping_every).into())),
         };
         match version {
             Version::V5 => v5::connect(peer, &mut connection.outgoing)?,
             Version::V311 => v311::connect(peer, &mut connection.outgoing)?,
         }
-        let accepted = match connection.accepted().await {
+        let answer = moved.meanwhile(peer.timeout, connection.accepted()).await;
+        let accepted = match answer {
             // Encryption was the last that the broker said yes to.
             Err(Trouble::Closed) if peer.tls.is_some() => return Err(Trouble::Shunned),
-            accepted => accepted?,
+            answer => answer?,
         };
-        if let Some(keep_alive) = accepted.keep_alive.filter(|time| !time.is_zero()) {
-            connection.ping_every = keep_alive.min(peer.keep_alive);
-        }
-        connection.rest_until_ping();
+        let keep_alive = accepted.keep_alive;
+        connection.liveness.accepted(keep_alive, Instant::now());
         Ok((connection, accepted))
     }
 
@@ -125,7 +118,7 @@ impl Connection {
                 return Err(Trouble::NoMqtt(what.to_owned()));
             }
             match self.incoming.next()? {
-                Some(Incoming::Connack(connack)) => return self.welcomed(connack),
+                Some(Incoming::Connack(connack)) => return Accepted::of(self.version, connack),
                 Some(_) => return Err(Trouble::NoMqtt(what.to_owned())),
                 None => {}
             }
@@ -134,32 +127,25 @@ impl Connection {
         }
     }
 
-    fn welcomed(&self, connack: Connack) -> Result<Accepted, Trouble> {
-        let Connack {
-            session_present,
-            code,
-            given,
-            is_short,
-        } = connack;
-        match (self.version, code) {
-            (Version::V5, 1..) => return Err(v5::refused(code, given.reason)),
-            (Version::V311, 1..) => return Err(v311::refused(code)),
-            // It took us for a client of 3.1.1.
-            (Version::V5, 0) if is_short => return Err(Trouble::VersionRefused),
-            (_, 0) => {}
-        }
-        let keep_alive = given.server_keep_alive;
-        Ok(Accepted {
-            session_present,
-            identifiers: self.version == Version::V5 && given.identifiers_available != Some(false),
-            keep_alive: keep_alive.map(|seconds| Duration::from_secs(seconds.into())),
-        })
-    }
-
     /// Writes what is to be written and, if `reads`, waits for something to read; else it only comes
     /// back when a ping is due. May be dropped at any time.
-    pub(super) async fn turn(&mut self, reads: bool) -> Result<Turn, Trouble> {
+    pub(crate) async fn turn(&mut self, reads: bool) -> Result<Turn, Trouble> {
         std::future::poll_fn(|context| self.poll_turn(context, reads)).await
+    }
+
+    /// The same for one who reads; it also comes back, with nothing, when something was written and that
+    /// is `wanted`.
+    pub(crate) async fn turn_or_written(&mut self, wanted: bool) -> Result<Option<Turn>, Trouble> {
+        std::future::poll_fn(|context| {
+            let before = (self.written, self.is_flushed());
+            match self.poll_turn(context, true) {
+                Poll::Pending if wanted && before != (self.written, self.is_flushed()) => {
+                    Poll::Ready(Ok(None))
+                }
+                turn => turn.map_ok(Some),
+            }
+        })
+        .await
     }
 
     fn poll_turn(&mut self, context: &mut Context<'_>, reads: bool) -> Poll<Result<Turn, Trouble>> {
@@ -168,9 +154,15 @@ impl Connection {
         if written.is_err() {
             self.outgoing.clear();
             self.unflushed = false;
-        } else if self.ping_due.as_mut().poll(context).is_ready() {
+        }
+        let now = Instant::now();
+        if !reads {
+            self.liveness.excuse(now);
+        }
+        let (at, due) = self.liveness.due(self.moved.at());
+        if written.is_ok() && due == Due::Ping && now >= at {
             // Moved on here, so that no caller that does not ping is told the same again at once.
-            self.rest_until_ping();
+            self.liveness.put_off(now);
             return Poll::Ready(Ok(Turn::PingDue));
         }
         let read = match reads {
@@ -180,7 +172,25 @@ impl Connection {
         match (read, written) {
             (Poll::Ready(Ok(())), _) => Poll::Ready(Ok(Turn::Read)),
             (_, Err(trouble)) | (Poll::Ready(Err(trouble)), Ok(())) => Poll::Ready(Err(trouble)),
-            (Poll::Pending, Ok(())) => Poll::Pending,
+            (Poll::Pending, Ok(())) if now >= at => Poll::Ready(Err(Trouble::Silent)),
+            (Poll::Pending, Ok(())) => {
+                self.wake_at(at, context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Lets the timer wake us at this moment, or at an earlier one: it is not set anew for each packet.
+    fn wake_at(&mut self, at: Instant, context: &mut Context<'_>) {
+        if self.timer.deadline().into_std() > at {
+            self.timer.as_mut().reset(at.into());
+        }
+        while self.timer.as_mut().poll(context).is_ready() {
+            self.timer.as_mut().reset(at.into());
+            if Instant::now() >= at {
+                context.waker().wake_by_ref();
+                return;
+            }
         }
     }
 
@@ -192,7 +202,7 @@ impl Connection {
         Poll::Ready(match ready!(read) {
             Ok(0) => Err(Trouble::Closed),
             Ok(_) => {
-                self.silent = false;
+                self.liveness.heard(Instant::now());
                 Ok(())
             }
             Err(error) => Err(Trouble::from_io(&error)),
@@ -208,11 +218,15 @@ impl Connection {
                 Poll::Ready(Ok(0)) => return Err(Trouble::Closed),
                 Poll::Ready(Ok(count)) => {
                     self.outgoing.advance(count);
+                    self.written += count as u64;
                     self.unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Err(Trouble::from_io(&error)),
                 Poll::Pending => return Ok(()),
             }
+        }
+        if self.outgoing.capacity() > OUTGOING_KEPT_MAX {
+            self.outgoing = BytesMut::new();
         }
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Ready(Err(error)) => Err(Trouble::from_io(&error)),
@@ -225,7 +239,7 @@ impl Connection {
     }
 
     /// The next of what was read; `None` when there is nothing more.
-    pub(super) fn next(&mut self) -> Result<Option<Incoming>, Trouble> {
+    pub(crate) fn next(&mut self) -> Result<Option<Incoming>, Trouble> {
         loop {
             let Some(incoming) = self.incoming.next()? else {
                 return Ok(None);
@@ -246,7 +260,8 @@ impl Connection {
                     continue;
                 }
                 Incoming::Disconnect(disconnect) => return Err(v5::hung_up(disconnect.clone())),
-                Incoming::Connack(_) | Incoming::Acknowledged { .. } | Incoming::Other => continue,
+                Incoming::PingAnswered => self.liveness.answered(),
+                Incoming::Connack(_) | Incoming::Other => continue,
                 _ => {}
             }
             return Ok(Some(incoming));
@@ -300,33 +315,54 @@ impl Connection {
     }
 
     /// Asks for an answer.
-    pub(super) fn ping(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn ping(&mut self) -> Result<(), Trouble> {
+        self.liveness.pinged(Instant::now());
         match self.version {
             Version::V5 => v5::ping(&mut self.outgoing),
             Version::V311 => v311::ping(&mut self.outgoing),
         }
     }
 
-    /// The ping that is due.
-    pub(super) fn keep_alive(&mut self) -> Result<(), Trouble> {
-        if std::mem::replace(&mut self.silent, true) {
-            return Err(Trouble::Silent);
-        }
-        self.ping()
-    }
-
-    fn rest_until_ping(&mut self) {
-        let due = Instant::now() + self.ping_every;
-        self.ping_due.as_mut().reset(due);
+    /// When that was asked for last, where the answer came.
+    pub(crate) fn answered_ping(&self) -> Option<Instant> {
+        self.liveness.answered_ping()
     }
 
     /// Nothing was read because there was no room for it: no sign of a dead broker.
     pub(super) fn excuse_silence(&mut self) {
-        self.silent = false;
+        self.liveness.excuse(Instant::now());
+    }
+
+    /// Whether the broker owes acknowledgements of what was published, and how much longer than the
+    /// time limit it may be silent for that.
+    pub(crate) fn awaits(&mut self, patience: Option<Duration>) {
+        self.liveness.owes(patience, Instant::now());
+    }
+
+    /// Whether another message may be put behind those that wait to be written.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outgoing.len() < OUTGOING_BYTES_MAX
+    }
+
+    /// Publishes a message under this packet identifier, which is 0 at QoS 0; returns the place in the
+    /// stream where it ends.
+    pub(crate) fn publish(&mut self, packet: u16, sending: Sending<'_>) -> Result<u64, Trouble> {
+        publish::write(self.version, packet, sending, &mut self.outgoing)?;
+        Ok(self.written + self.outgoing.len() as u64)
+    }
+
+    /// The place in the stream up to which everything was written.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.outgoing.is_empty() && !self.unflushed
     }
 
     /// Says good-bye.
-    pub(super) fn disconnect(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn disconnect(&mut self) -> Result<(), Trouble> {
         match self.version {
             Version::V5 => v5::disconnect(&mut self.outgoing),
             Version::V311 => v311::disconnect(&mut self.outgoing),
@@ -341,33 +377,7 @@ fn put_two_bytes(first: u8, packet: u16, out: &mut BytesMut) {
     out.put_u16(packet);
 }
 
-async fn reach(peer: &Peer) -> Result<Box<dyn Stream>, Trouble> {
-    let stream = dial(peer).await.map_err(|error| Trouble::from_io(&error))?;
-    let Some(files) = &peer.tls else {
-        return Ok(Box::new(stream));
-    };
-    let credentials = files
-        .read()
-        .map_err(|error| Trouble::Tls(error.to_string()))?;
-    let stream = tls::connect(credentials, &peer.host, stream).await;
-    Ok(Box::new(stream.map_err(|e| Trouble::from_handshake(&e))?))
-}
-
-async fn dial(peer: &Peer) -> std::io::Result<TcpStream> {
-    let mut error = std::io::Error::new(std::io::ErrorKind::NotFound, "that name has no address");
-    for address in lookup_host((peer.host.as_str(), peer.port)).await? {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        socket.set_nodelay(true)?;
-        if let Some(bytes) = peer.receive_buffer_bytes {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(failed) => error = failed,
-        }
-    }
-    Err(error)
+/// Why the broker did not take a message, where it did not, from what it answered.
+pub(crate) fn refusal(code: u8, reason: Option<String>) -> Option<Refusal> {
+    publish::refusal(code, reason)
 }

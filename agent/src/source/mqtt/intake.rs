@@ -329,7 +329,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         match turn {
             Turn::Read => self.hear(connection),
             Turn::PingDue => {
-                connection.keep_alive()?;
+                connection.ping()?;
                 self.epochs.ping_sent();
                 Ok(())
             }

@@ -1,7 +1,5 @@
-//! One MQTT connection of a destination, the same to its owner whether it speaks 5 or 3.1.1: opens,
-//! polls, and turns the library's events into [`Signal`]s and its errors into [`Trouble`]. A link
-//! serves one connection; after an error its owner opens another, so that nothing of a dead one is
-//! left. The source has a loop of its own, [`super::connection`].
+//! What connections of source and destinations have in common: whom to connect to, and what a broker
+//! says of messages. The connection itself is [`super::connection`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,8 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::trouble::Trouble;
-use super::{v5, v311};
 use crate::secret::Secret;
 use crate::tls::TlsFiles;
 
@@ -26,16 +22,19 @@ pub(crate) struct Peer {
     pub(crate) password: Option<Secret>,
     /// Where the connection is encrypted: certificates, read anew for each connection.
     pub(crate) tls: Option<TlsFiles>,
+    /// What the broker is told: after one and a half times as long without a packet of ours it may hang
+    /// up.
     pub(crate) keep_alive: Duration,
+    /// A ping goes out this often.
+    pub(crate) ping_every: Duration,
+    /// So long a broker that owes an answer may be silent, with no byte moving.
+    pub(crate) timeout: Duration,
     /// Whether the broker forgets what an earlier connection of this client left with it.
     pub(crate) clean: bool,
     /// How long the broker keeps an MQTT 5 session after the connection ends.
     pub(crate) session_expiry: Duration,
-    /// Longer packets end a destination's connection with [`Trouble::Oversized`]; the source reads
-    /// past messages that are.
+    /// Longer messages are read past.
     pub(crate) incoming_bytes_max: u32,
-    /// No packet longer than this may be sent.
-    pub(crate) outgoing_bytes_max: u32,
     /// Packet identifiers in use at once for what is sent; owners stay well below.
     pub(crate) packet_ids: u16,
     /// MQTT 5: how many QoS 1 messages the broker may send ahead of acknowledgements.
@@ -53,43 +52,6 @@ impl Peer {
     pub(super) fn password(&self) -> &str {
         self.password.as_ref().map_or("", Secret::expose)
     }
-
-    /// What carries the connection.
-    pub(super) fn transport(&self) -> Result<rumqttc::Transport, Trouble> {
-        let Some(files) = &self.tls else {
-            return Ok(rumqttc::Transport::Tcp);
-        };
-        let credentials = files
-            .read()
-            .map_err(|error| Trouble::Tls(error.to_string()))?;
-        let config = rumqttc::TlsConfiguration::Rustls(credentials);
-        Ok(rumqttc::Transport::tls_with_config(config))
-    }
-
-    pub(super) fn network(&self) -> rumqttc::NetworkOptions {
-        let mut network = rumqttc::NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        if let Some(bytes) = self.receive_buffer_bytes {
-            network.set_tcp_recv_buffer_size(bytes);
-        }
-        network
-    }
-}
-
-/// What happened on a connection, as far as its owners care.
-#[derive(Debug)]
-pub(crate) enum Signal {
-    /// The broker took the connection.
-    Connected,
-    /// A PUBLISH left, in the order they were asked for; 0 at QoS 0.
-    PublishSent(u16),
-    /// The library keeps a PUBLISH back because its packet identifier is still in use.
-    PublishStuck,
-    Acknowledged {
-        id: u16,
-        refused: Option<Refusal>,
-    },
-    DisconnectSent,
 }
 
 /// Why a broker did not take a message.
@@ -97,6 +59,8 @@ pub(crate) enum Signal {
 pub(crate) enum Refusal {
     /// It may take it later.
     NotNow(String),
+    /// It does not tell why.
+    Unsaid(String),
     /// It does not take it from this client.
     NotAuthorized(String),
     /// It will never take it.
@@ -135,85 +99,6 @@ pub(crate) struct Sending<'a> {
     pub(crate) retain: bool,
     /// MQTT 5 user properties; lost over 3.1.1.
     pub(crate) properties: Vec<(String, String)>,
-}
-
-/// Asks a [`Line`] for things while it is being polled. Nothing here ever waits: the task that polls
-/// would wait for itself.
-pub(crate) enum Requests {
-    V5(rumqttc::v5::AsyncClient),
-    V311(rumqttc::AsyncClient),
-}
-
-/// The connection itself.
-pub(crate) enum Line {
-    V5(Box<v5::Loop>),
-    V311(Box<v311::Loop>),
-}
-
-/// Prepares a connection; the first [`Line::poll`] establishes it. `requests_max` bounds what can
-/// be asked for at once.
-pub(crate) fn open(peer: &Peer, version: Version, requests_max: usize) -> (Requests, Line) {
-    match version {
-        Version::V5 => {
-            let (client, line) = v5::open(peer, requests_max);
-            (Requests::V5(client), Line::V5(Box::new(line)))
-        }
-        Version::V311 => {
-            let (client, line) = v311::open(peer, requests_max);
-            (Requests::V311(client), Line::V311(Box::new(line)))
-        }
-    }
-}
-
-impl Requests {
-    /// Whether the request found room, as for the other below.
-    pub(crate) fn publish(&self, sending: Sending<'_>) -> bool {
-        match self {
-            Self::V5(client) => v5::publish(client, sending),
-            Self::V311(client) => v311::publish(client, &sending),
-        }
-    }
-
-    pub(crate) fn disconnect(&self) -> bool {
-        match self {
-            Self::V5(client) => client.try_disconnect().is_ok(),
-            Self::V311(client) => client.try_disconnect().is_ok(),
-        }
-    }
-}
-
-impl Line {
-    /// Connects, reads, writes, pings; returns when there is something to [`Line::drain`].
-    pub(crate) async fn poll(&mut self) -> Result<(), Trouble> {
-        match self {
-            Self::V5(line) => line.poll().await,
-            Self::V311(line) => line.poll().await,
-        }
-    }
-
-    /// Hands out everything that has been read and written, in order.
-    pub(crate) fn drain(&mut self, mut sink: impl FnMut(Signal)) {
-        match self {
-            Self::V5(line) => line.drain(&mut sink),
-            Self::V311(line) => line.drain(&mut sink),
-        }
-    }
-
-    /// What the broker said of its limits.
-    pub(crate) fn limits(&self) -> Limits {
-        match self {
-            Self::V5(line) => line.limits(),
-            Self::V311(_) => Limits::NONE,
-        }
-    }
-
-    /// The connection for writing in bulk, where the library lets us at it: 3.1.1 only.
-    pub(crate) fn bulk(&mut self) -> Option<&mut v311::Loop> {
-        match self {
-            Self::V5(_) => None,
-            Self::V311(line) => Some(line),
-        }
-    }
 }
 
 /// Polls once, without waiting.

@@ -29,10 +29,12 @@ pub(crate) enum Trouble {
     Refused(String),
     #[error("the broker does not take a message: {0}")]
     MessageRefused(String),
-    #[error("a packet of {bytes} bytes came, more than allowed")]
-    Oversized { bytes: usize },
-    #[error("a packet of {bytes} bytes is more than the {max} that may be sent")]
-    OutgoingTooLarge { bytes: usize, max: usize },
+    #[error("the broker does not allow something that this client did: {0}")]
+    Denied(String),
+    #[error("the broker answers, but an acknowledgement is missing")]
+    Unacknowledged,
+    #[error("the name {0} has no address, or nobody tells it in time")]
+    NoAddress(String),
     #[error("the connection was closed without a reason")]
     Closed,
     #[error(
@@ -68,6 +70,7 @@ impl Trouble {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof => Self::Closed,
+            io::ErrorKind::TimedOut => Self::Silent,
             _ => Self::Unreachable(error.to_string()),
         }
     }

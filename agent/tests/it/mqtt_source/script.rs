@@ -38,6 +38,18 @@ impl Script {
         line
     }
 
+    /// Answers a CONNECT with these bytes; `None` when nobody comes any more.
+    pub(crate) fn try_accept(&self, answer: &[u8]) -> Option<Line> {
+        let (stream, _) = self.listener.accept().ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let protocol = self.protocol;
+        let mut line = Line { stream, protocol };
+        line.try_read()?;
+        line.write(answer);
+        Some(line)
+    }
+
     /// Waits for a CONNECT and leaves it unanswered.
     pub(crate) fn silent(&self) -> Line {
         let (stream, _) = self.listener.accept().unwrap();
@@ -105,6 +117,14 @@ impl Line {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).unwrap();
         (kind, body)
+    }
+
+    /// The next packet; `None` when the other side is gone.
+    pub(crate) fn try_read(&mut self) -> Option<(u8, Vec<u8>)> {
+        match self.stream.peek(&mut [0]) {
+            Ok(1) => Some(self.read()),
+            _ => None,
+        }
     }
 
     /// The next packet that is no ping.

@@ -8,52 +8,76 @@ use tracing::{info, warn};
 
 use super::super::super::DestinationReport;
 use super::super::super::lane::Ticket;
-use super::{Cargo, Origin, Parcel};
+use super::{Cargo, Flight, Origin, Parcel};
 use crate::emission::{LaneReport, Priority};
 use crate::source::mqtt::link::{Limits, Refusal};
 
 /// How long a lane rests that the broker does not let us publish.
 const STALL_REST: Duration = Duration::from_secs(30);
 
+/// One whose row ends connections rests for so long, times the number of those, up to that.
+const BREAK_REST: Duration = Duration::from_secs(2);
+
 /// So many connections that end without a reason make one of the messages suspect.
 const BREAKS_MAX: u32 = 3;
 
+/// After so many over a message that was alone on its way it is given up, where it may be: a gap record,
+/// or what lives in memory only.
+const BREAKS_ALONE_MAX: u32 = 3;
+
+/// So often the broker may put a gap record off without saying why.
+const UNSAID_MAX: u32 = 6;
+
+/// An acknowledgement may be missing for at most so long behind a packet that was answered.
+const OWED_MAX: Duration = Duration::from_secs(300);
+
 impl Cargo {
-    /// The next loaded message left; 0 at QoS 0.
-    pub(crate) fn sent(&mut self, id: u16) {
-        let Some(parcel) = self.asked.pop_front() else {
-            return;
-        };
-        if id == 0 {
+    /// The stream was written up to this place.
+    pub(crate) fn written(&mut self, place: u64) {
+        while let Some((_, parcel)) = self.unwritten.pop_front_if(|(end, _)| *end <= place) {
             self.taken(&parcel);
-        } else {
-            self.in_flight.push_back((id, parcel));
         }
     }
 
-    /// The broker's word on a message.
+    /// The broker's word on a message, in whatever order it comes.
     pub(crate) fn acknowledge(&mut self, id: u16, refused: Option<Refusal>) {
-        let place = self.in_flight.iter().position(|(other, _)| *other == id);
-        let Some((_, parcel)) = place.and_then(|place| self.in_flight.remove(place)) else {
+        let place = self.in_flight.iter().position(|flight| flight.id == id);
+        let Some(flight) = place.and_then(|place| self.in_flight.remove(place)) else {
             return;
         };
-        self.suspects = self.suspects.saturating_sub(1);
-        let Some(refusal) = refused else {
-            return self.taken(&parcel);
-        };
         let now = Instant::now();
+        self.ids.free(id);
+        self.pace.arrived(flight.leg, now);
+        self.suspects = self.suspects.saturating_sub(1);
+        match refused {
+            None => self.taken(&flight.parcel),
+            Some(refusal) => self.refused(&flight.parcel, refusal, now),
+        }
+    }
+
+    fn refused(&mut self, parcel: &Parcel, refusal: Refusal, now: Instant) {
+        let why = match &refusal {
+            Refusal::NotNow(why)
+            | Refusal::Unsaid(why)
+            | Refusal::NotAuthorized(why)
+            | Refusal::Never(why) => format!("the broker refused it: {why}"),
+        };
         match (parcel.origin, refusal) {
-            (Origin::Queue, refusal) => {
-                self.seat.shared().queue().settled(&parcel.message);
-                let (Refusal::NotNow(why) | Refusal::NotAuthorized(why) | Refusal::Never(why)) =
-                    refusal;
-                self.tell_dropped(1, format!("the broker refused it: {why}"));
+            (Origin::Queue, _) => self.give_up(parcel, why),
+            (Origin::Lane(priority, ticket), Refusal::NotNow(why) | Refusal::Unsaid(why))
+            | (Origin::Gap(priority, ticket), Refusal::NotNow(why)) => {
+                self.put_off(priority, ticket, now, &why);
             }
-            (Origin::Lane(priority, ticket), Refusal::NotNow(why)) => {
-                let random = RandomState::new().hash_one(());
-                let lane = self.names.lane(priority);
-                let why = format!("lane {lane} waits: the broker takes nothing now ({why})");
-                self.lane(priority).put_off(ticket, now, random, why);
+            (Origin::Gap(priority, ticket), Refusal::Unsaid(unsaid)) => {
+                let times = match self.unsaid {
+                    Some((lane, seq, times)) if (lane, seq) == (priority, ticket.seq) => times + 1,
+                    _ => 1,
+                };
+                self.unsaid = Some((priority, ticket.seq, times));
+                match times < UNSAID_MAX {
+                    true => self.put_off(priority, ticket, now, &unsaid),
+                    false => self.give_up(parcel, why),
+                }
             }
             (Origin::Lane(priority, ticket), Refusal::NotAuthorized(why)) => {
                 let lane = self.names.lane(priority);
@@ -64,20 +88,30 @@ impl Cargo {
                 );
                 self.lane(priority).stall(ticket, now + STALL_REST, why);
             }
-            (Origin::Lane(priority, ticket), Refusal::Never(why)) => {
-                self.refuse_row(priority, ticket, format!("the broker refused it: {why}"));
+            (Origin::Lane(priority, ticket), Refusal::Never(_)) => {
+                self.refuse_row(priority, ticket, why);
+            }
+            (Origin::Gap(..), Refusal::NotAuthorized(_) | Refusal::Never(_)) => {
+                self.give_up(parcel, why);
             }
         }
     }
 
+    fn put_off(&mut self, priority: Priority, ticket: Ticket, now: Instant, why: &str) {
+        let random = RandomState::new().hash_one(());
+        let lane = self.names.lane(priority);
+        let why = format!("lane {lane} waits: the broker takes nothing now ({why})");
+        self.lane(priority).put_off(ticket, now, random, why);
+    }
+
     fn taken(&mut self, parcel: &Parcel) {
         self.breaks = 0;
-        match parcel.origin {
-            Origin::Queue => {
+        match parcel.origin.row() {
+            None => {
                 self.acknowledged += 1;
                 self.seat.shared().queue().settled(&parcel.message);
             }
-            Origin::Lane(priority, ticket) => {
+            Some((priority, ticket)) => {
                 if self.lane(priority).settle(ticket) {
                     self.seat.desk.tell_lane(LaneReport::Acknowledged {
                         destination: self.seat.place,
@@ -86,6 +120,25 @@ impl Cargo {
                         last: ticket.seq,
                     });
                 }
+            }
+        }
+    }
+
+    /// Whatever the broker makes of it, this message is done with. What an owner cannot mend at a rule
+    /// must not hold up what is behind it: a gap record becomes a dead letter.
+    fn give_up(&mut self, parcel: &Parcel, why: String) {
+        match parcel.origin.row() {
+            None => {
+                self.seat.shared().queue().settled(&parcel.message);
+                self.tell_dropped(1, why);
+            }
+            Some((priority, ticket)) => {
+                let (destination, topic) = (&self.name, parcel.message.topic.as_str());
+                warn!(
+                    destination,
+                    topic, "a gap record cannot be delivered: {why}"
+                );
+                self.refuse_row(priority, ticket, why);
             }
         }
     }
@@ -104,52 +157,114 @@ impl Cargo {
 
     /// The broker ended the connection because of a message. Where only one was on its way, that
     /// was it; else they go one by one until it is found.
-    pub(crate) fn suspect(&mut self, why: &str) {
+    pub(crate) fn suspect(&mut self, refusal: Refusal) {
         if self.in_flight.len() > 1 {
             self.suspects = self.in_flight.len();
             return;
         }
         self.suspects = 0;
-        if let Some((id, _)) = self.in_flight.front() {
-            let refused = Refusal::Never(why.to_owned());
-            self.acknowledge(*id, Some(refused));
+        if let Some(id) = self.in_flight.front().map(|flight| flight.id) {
+            self.acknowledge(id, Some(refusal));
         }
     }
 
-    /// The connection ended without a reason. If that goes on it may be because of a message: then
-    /// they go one by one, and the owner is told of the first.
-    pub(crate) fn broke(&mut self) {
-        let Some((_, first)) = self.in_flight.front() else {
-            return;
-        };
-        self.breaks += 1;
-        if self.breaks < BREAKS_MAX {
+    /// The connection ended, and the broker did not say that it was because of a message. If that goes
+    /// on it may be: then they go one by one until it is found. A row is never given up for that, but
+    /// its lane stands still.
+    pub(crate) fn broke(&mut self, how: &str) {
+        if self.in_flight.is_empty() {
             return;
         }
-        self.suspects = self.in_flight.len();
-        let why = format!(
-            "the connection ends whenever a message of {} bytes to {} is sent: if the broker takes \
-             none so large, lower packet_bytes_max",
-            first.message.payload.len(),
-            first.message.topic
-        );
-        self.seat.shared().set_status(|status| {
-            if status.stalled.as_ref() != Some(&why) {
-                warn!(destination = self.name, "{why}");
-                status.stalled = Some(why);
-            }
+        self.breaks += 1;
+        let known = self.accused.and_then(|accused| {
+            let is_known = |flight: &Flight| flight.parcel.name() == accused.0;
+            self.in_flight.iter().position(is_known)
         });
+        let is_alone = self.in_flight.len() == 1;
+        let is_suspect = self.suspects > 0 || self.breaks >= BREAKS_MAX;
+        match known {
+            Some(place) if is_alone || place == 0 => self.accuse(place, how),
+            _ if is_suspect && is_alone => self.accuse(0, how),
+            _ if is_suspect => self.suspects = self.in_flight.len(),
+            _ => {}
+        }
+    }
+
+    /// The message at this place ends connections.
+    fn accuse(&mut self, place: usize, how: &str) {
+        let Some(flight) = self.in_flight.remove(place) else {
+            return;
+        };
+        let parcel = &flight.parcel;
+        let times = match &self.accused {
+            Some((name, times)) if *name == parcel.name() => times + 1,
+            _ => 1,
+        };
+        self.accused = Some((parcel.name(), times));
+        let (topic, bytes) = (&parcel.message.topic, parcel.message.payload.len());
+        let what = format!("whenever a message of {bytes} bytes to {topic} is sent");
+        match parcel.origin {
+            Origin::Lane(priority, ticket) => {
+                let why = format!(
+                    "lane {} stands still: the connection ends {what} ({how}): if the broker takes \
+                     none so large, lower packet_bytes_max; if it does not let us publish there, \
+                     mend its access list",
+                    self.names.lane(priority)
+                );
+                let rest = STALL_REST.min(BREAK_REST * times);
+                self.lane(priority)
+                    .stall(ticket, Instant::now() + rest, why);
+            }
+            // It goes again with what else the connection left open.
+            Origin::Queue | Origin::Gap(..) if times < BREAKS_ALONE_MAX => {
+                self.in_flight.insert(place, flight);
+            }
+            Origin::Queue | Origin::Gap(..) => {
+                self.give_up(parcel, format!("the connection ends {what} ({how})"));
+            }
+        }
+    }
+
+    /// The broker answered a packet that was sent at this moment: acknowledgements of what left before
+    /// it should be here.
+    pub(crate) fn answered(&mut self, sent: Instant, now: Instant) {
+        let oldest = self.in_flight.front();
+        let owes = oldest.filter(|oldest| oldest.leg.left() < sent);
+        match (owes, self.owed) {
+            (Some(oldest), Some((id, _))) if id == oldest.id => {}
+            (owes, _) => self.owed = owes.map(|oldest| (oldest.id, now)),
+        }
+    }
+
+    /// When the connection is given up because an acknowledgement did not come that should have: what
+    /// was sent was lost on the way, or the broker forgot it.
+    pub(crate) fn owed_until(&self) -> Option<Instant> {
+        let (id, since) = self.owed?;
+        let oldest = self.in_flight.front();
+        oldest.filter(|oldest| oldest.id == id)?;
+        Some(since + self.owed_for)
+    }
+
+    /// The connection is given up for a missing acknowledgement. A broker that takes so long is given
+    /// more time from now on.
+    pub(crate) fn gave_up_waiting(&mut self) {
+        self.owed_for = (self.owed_for * 2).min(OWED_MAX);
     }
 
     /// The connection is gone. The session is clean, so for the broker what goes again is new.
-    pub(crate) fn lost(&mut self) {
-        let again = self.in_flight.drain(..).map(|(_, parcel)| parcel);
-        let again = again.chain(self.asked.drain(..));
-        let queued = again.filter(|parcel| matches!(parcel.origin, Origin::Queue));
-        let messages: Vec<_> = queued.map(|parcel| parcel.message).collect();
+    /// `silent`: it was given up because the broker gave no sign of life.
+    pub(crate) fn lost(&mut self, silent: bool) {
+        let again = self.in_flight.drain(..).map(|flight| flight.parcel);
+        let again = again.chain(self.unwritten.drain(..).map(|(_, parcel)| parcel));
+        let queued = again.filter(|parcel| parcel.origin == Origin::Queue);
+        let queued = queued.map(|parcel| parcel.message);
+        let messages: Vec<_> = queued.chain(self.taken.drain(..)).collect();
         self.seat.shared().queue().put_back(messages.into_iter());
         self.high.lost();
         self.normal.lost();
+        self.ids.free_all();
+        self.pace.lost(silent);
+        self.owed = None;
         self.limits = Limits::NONE;
         self.tell();
     }
@@ -168,10 +283,9 @@ impl Cargo {
         }
         let rows = self.high.len() + self.normal.len();
         let stalled = self.high.stalled().or(self.normal.stalled());
-        let breaks = self.breaks >= BREAKS_MAX;
         self.seat.shared().set_status(|status| {
             status.rows = rows;
-            if status.stalled.as_deref() != stalled && !breaks {
+            if status.stalled.as_deref() != stalled {
                 match stalled {
                     Some(why) => warn!(destination = self.name, "{why}"),
                     None => info!(destination = self.name, "goes on"),

@@ -8,7 +8,6 @@ use rumqttc::mqttbytes::{self, QoS};
 
 use crate::source::mqtt::link::Peer;
 use crate::source::mqtt::trouble::Trouble;
-use crate::source::mqtt::v311::malformed;
 use crate::topic::{Subscription, TopicFilter};
 
 pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
@@ -80,5 +79,7 @@ pub(super) fn disconnect(out: &mut BytesMut) -> Result<(), Trouble> {
 
 fn write(packet: &Packet, out: &mut BytesMut) -> Result<(), Trouble> {
     let written: Result<usize, mqttbytes::Error> = packet.write(out, usize::MAX);
-    written.map(|_| ()).map_err(malformed)
+    written
+        .map(|_| ())
+        .map_err(|error| Trouble::Library(error.to_string()))
 }

@@ -11,7 +11,6 @@ use super::v311;
 use crate::source::mqtt::link::Peer;
 use crate::source::mqtt::packets::{Disconnect, reason_name};
 use crate::source::mqtt::trouble::Trouble;
-use crate::source::mqtt::v5::malformed;
 use crate::topic::{Subscription, TopicFilter};
 
 pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
@@ -54,6 +53,7 @@ pub(super) fn hung_up(disconnect: Disconnect) -> Trouble {
     match code {
         0x8e => Trouble::TakenOver,
         0x8b => Trouble::ShuttingDown,
+        0x87 => Trouble::Denied(named(code, reason)),
         0x90 | 0x95 | 0x99 => Trouble::MessageRefused(named(code, reason)),
         _ => Trouble::Refused(named(code, reason)),
     }
@@ -130,5 +130,8 @@ pub(super) fn disconnect(out: &mut BytesMut) -> Result<(), Trouble> {
 }
 
 fn write(packet: &Packet, out: &mut BytesMut) -> Result<(), Trouble> {
-    packet.write(out, None).map(|_| ()).map_err(malformed)
+    packet
+        .write(out, None)
+        .map(|_| ())
+        .map_err(|error| Trouble::Library(error.to_string()))
 }

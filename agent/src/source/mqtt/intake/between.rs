@@ -23,6 +23,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         let Accepted {
             session_present,
             identifiers,
+            session_expiry,
             ..
         } = accepted;
         let protocol = self.reconnect.version();
@@ -32,6 +33,15 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         let epoch = self.epochs.connected();
         let (host, port) = (&self.settings.host, self.settings.port);
         info!(broker = %format_args!("{host}:{port}"), %protocol, session_present, "connected");
+        let asked = self.settings.peer().session_expiry;
+        if let Some(given) = session_expiry.filter(|given| *given < asked) {
+            warn!(
+                "the broker keeps the session for {} s only, {} s were asked for: what sensors publish \
+                 while the agent is away for longer is lost",
+                given.as_secs(),
+                asked.as_secs()
+            );
+        }
         self.reports.say(SourceReport::Connected {
             epoch,
             protocol,
