@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::emission::{LaneReport, Priority, Row};
-use crate::heartbeat::{Heartbeats, WORK_WITHIN};
+use crate::heartbeat::{Heartbeats, WORK_WITHIN, join_by};
 use crate::source::mqtt::Version;
 use crate::topic::Topic;
 
@@ -33,6 +33,9 @@ pub use configured::{client_id, configured};
 pub use names::Identity;
 use queue::Queue;
 use reports::Reports;
+
+/// A thread whose time is up needs so long to notice.
+const STOP_MARGIN: Duration = Duration::from_millis(100);
 
 /// How to reach a destination.
 #[derive(Debug, Clone)]
@@ -361,9 +364,10 @@ impl DestinationsHandle {
     /// Sends what is queued and what was shipped, waits for its acknowledgements, says good-bye; at
     /// most for `grace`. Rows do not make it wait for a receiver that is away: they are kept.
     pub fn stop(self, grace: Duration) -> Leftovers {
-        self.stop_by.send_replace(Some(Instant::now() + grace));
-        // A thread that panicked has sent nothing more: the queues tell.
-        let _ = self.thread.join();
+        let stop_by = Instant::now() + grace;
+        self.stop_by.send_replace(Some(stop_by));
+        // A thread that panicked, or hangs, has sent nothing more: the queues tell.
+        let _ = join_by(self.thread, stop_by + STOP_MARGIN);
         Leftovers {
             unsent: self.shared.iter().map(|s| s.queue().len()).collect(),
             lanes: self.desk.lanes.take(),
@@ -422,6 +426,8 @@ pub fn spawn_watched(
             let tasks = all_tasks(destinations, &heartbeats, &seats, &desk_there, &stop_seen);
             let pulse = Arc::new(heartbeats.pulse("out"));
             runtime.block_on(pulse.watch(WORK_WITHIN, tasks));
+            // The library looks names up on threads that cannot be stopped.
+            runtime.shutdown_background();
         })?;
     Ok(DestinationsHandle {
         shared,

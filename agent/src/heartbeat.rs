@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longest time that a piece of work may take before its thread counts as stuck. A worn SD card takes
@@ -15,6 +16,9 @@ pub const WORK_WITHIN: Duration = Duration::from_secs(60);
 
 /// The same for a checkpoint, which writes all that changed since the one before it.
 pub const CHECKPOINT_WITHIN: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether a thread has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Nothing is owed: the thread waits for work.
 const NEVER: u64 = u64::MAX;
@@ -201,6 +205,18 @@ impl Drop for Pulse {
     }
 }
 
+/// Waits for a thread to end, but no longer than until a moment; `None` where it still runs then.
+pub fn join_by<T>(thread: JoinHandle<T>, deadline: Instant) -> Option<std::thread::Result<T>> {
+    while !thread.is_finished() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        std::thread::sleep(left.min(LOOK_EVERY));
+    }
+    Some(thread.join())
+}
+
 /// A future whose polls have to return.
 pub struct Watched<F> {
     pulse: Arc<Pulse>,
@@ -279,6 +295,21 @@ mod tests {
         panicked.works(WORK_WITHIN);
         drop((orderly, panicked));
         assert_eq!(beats.stuck(), [("panicked".to_owned(), State::Gone)]);
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_is_not_waited_for_beyond_the_deadline() {
+        let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
+        let hangs = std::thread::spawn(move || {
+            let _ = released.recv();
+        });
+        let deadline = Instant::now() + Duration::from_millis(10);
+        assert!(join_by(hangs, deadline).is_none());
+        assert!(Instant::now() >= deadline);
+        drop(release);
+        let ends = std::thread::spawn(|| 7);
+        let later = Instant::now() + Duration::from_secs(20);
+        assert_eq!(join_by(ends, later).unwrap().unwrap(), 7);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod frame;
 pub mod ledger;
 pub mod limits;
 pub mod record;
+pub mod resolve;
 pub mod schedule;
 pub mod state;
 pub mod tls;

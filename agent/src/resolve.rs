@@ -118,10 +118,8 @@ fn finish(host: &str, answer: Answer) {
         return;
     }
     let askers = std::mem::take(&mut name.askers).into_iter();
-    let heard = askers.fold(false, |heard, asker| {
-        asker.send(answer.clone()).is_ok() || heard
-    });
-    if !heard {
+    let told = askers.map(|asker| asker.send(answer.clone()));
+    if told.filter(Result::is_ok).count() == 0 {
         name.unheard = answer.ok().map(|found| (Instant::now(), found));
     }
     if name.running == 0 && name.unheard.is_none() {
@@ -168,9 +166,8 @@ mod tests {
             let _ = released.recv();
             Ok(vec![FOUND])
         };
-        let given_up = async {
-            tokio::time::timeout(Duration::from_millis(1), ask("late.test", slow)).await
-        };
+        let given_up =
+            async { tokio::time::timeout(Duration::from_millis(1), ask("late.test", slow)).await };
         assert!(run(given_up).is_err());
         // It is told no earlier than it is there.
         let again = |_: &str| panic!("the first lookup has the answer");
@@ -190,9 +187,8 @@ mod tests {
             let _ = released.recv();
             Ok(vec![FOUND])
         };
-        let given_up = async {
-            tokio::time::timeout(Duration::from_millis(1), ask("kept.test", slow)).await
-        };
+        let given_up =
+            async { tokio::time::timeout(Duration::from_millis(1), ask("kept.test", slow)).await };
         assert!(run(given_up).is_err());
         drop(release);
         while names().get("kept.test").unwrap().running > 0 {

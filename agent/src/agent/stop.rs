@@ -2,40 +2,55 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Agent, AgentError};
 use crate::books;
 use crate::mill;
 use crate::source::mqtt as source;
 
+/// Share of the grace that is left for the last checkpoint: a third, and no more than this. Receivers
+/// that are slow get the rest.
+const CHECKPOINT_RESERVE_MAX: Duration = Duration::from_secs(2);
+
+/// What ends only then was in the midst of something: the last of the grace, for threads to notice.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+
 impl Agent {
     /// Takes no more events, commits those that are here, acknowledges them, sends what waits as far
-    /// as receivers are there, writes a checkpoint.
+    /// as receivers are there, writes a checkpoint. All of it within the grace; what does not fit in is
+    /// left for the next start, which has the journal.
     pub(super) fn stop(mut self, outcome: Result<(), AgentError>) -> Result<(), AgentError> {
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-        let deadline = Instant::now() + self.remote.grace();
+        let grace = self.remote.grace();
+        let deadline = Instant::now() + grace;
+        let send_by = deadline - CHECKPOINT_RESERVE_MAX.min(grace / 3);
         info!("stopping");
         if outcome.is_ok() {
-            self.finish(deadline)?;
+            self.finish(send_by)?;
         }
         self.source.command(source::SourceCommand::Stop);
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = send_by.saturating_duration_since(Instant::now());
         for report in self.outputs.stop(left) {
             self.turn(mill::Input::Lane(report));
         }
         if outcome.is_ok() {
             // A checkpoint makes the next start quick; without it the journal is enough.
             self.turn(mill::Input::Flush);
-            self.until(deadline + self.remote.grace(), |agent| {
-                agent.mill.is_flushed()
-            })?;
+            self.until(deadline, |agent| agent.mill.is_flushed())?;
+            if !self.mill.is_flushed() {
+                warn!(
+                    "stopped before the last checkpoint was written: the next start replays the journal"
+                );
+            }
         }
         self.told_ledgers_mono_ms = 0;
         let now = self.clock.now();
         self.tell_ledgers(now);
         self.tell_the_end();
-        self.storage.stop();
+        let deadline = deadline.max(Instant::now() + LAST_MOMENT);
+        self.storage.stop(deadline);
+        self.source.join_by(deadline);
         outcome
     }
 

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::AgentError;
 use super::wake::Waker;
 use crate::emission::{LaneId, Row};
-use crate::heartbeat::{CHECKPOINT_WITHIN, Heartbeats, Pulse, WORK_WITHIN};
+use crate::heartbeat::{CHECKPOINT_WITHIN, Heartbeats, Pulse, WORK_WITHIN, join_by};
 use crate::journal::{Appended, DirectoryDisk, Journal, JournalError, Reader, Writer, WriterState};
 use crate::mill::{Checkpoint, Input};
 use crate::outbox::Wanted;
@@ -166,8 +166,10 @@ impl Storage {
         self.state.bytes()
     }
 
-    /// Lets the threads finish.
-    pub(super) fn stop(self) {
+    /// Lets the threads finish, until a moment. What is not done by then was never relied on: the next
+    /// start replays the journal from the checkpoint before, and what was not durable was not
+    /// acknowledged.
+    pub(super) fn stop(self, deadline: Instant) {
         let Self {
             writer,
             ponds,
@@ -177,11 +179,16 @@ impl Storage {
             ..
         } = self;
         drop((ponds, reads));
-        for thread in threads {
-            let _ = thread.join();
+        match writer.stop_by(deadline) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => error!("the journal could not be finished: {error}"),
+            None => warn!("stopped before the journal was on stable storage"),
         }
-        if let Err(error) = writer.stop() {
-            error!("the journal could not be finished: {error}");
+        for thread in threads {
+            let name = thread.thread().name().unwrap_or("?").to_owned();
+            if join_by(thread, deadline).is_none() {
+                warn!(thread = name, "stopped in the midst of its work");
+            }
         }
         let latencies = state.latencies();
         info!(

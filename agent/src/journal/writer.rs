@@ -16,7 +16,7 @@ use super::disk::Disk;
 use super::error::JournalError;
 use super::latency::Latencies;
 use super::{Journal, Reader};
-use crate::heartbeat::{Pulse, WORK_WITHIN};
+use crate::heartbeat::{Pulse, WORK_WITHIN, join_by};
 
 /// Records that may wait for the thread; beyond that, [`Writer::append`] gives them back.
 const RECORDS_MAX: usize = 64;
@@ -207,6 +207,25 @@ where
     /// # Errors
     /// When the journal failed.
     pub fn stop(self) -> Result<u64, Arc<JournalError>> {
+        let state = self.state();
+        if let Err(panic) = self.end().join() {
+            std::panic::resume_unwind(panic);
+        }
+        state.failure().map_or(Ok(state.durable_lsn()), Err)
+    }
+
+    /// As [`Writer::stop`], but waits no longer than until a moment: `None` where the card has not taken
+    /// everything by then.
+    pub fn stop_by(self, deadline: Instant) -> Option<Result<u64, Arc<JournalError>>> {
+        let state = self.state();
+        if let Err(panic) = join_by(self.end(), deadline)? {
+            std::panic::resume_unwind(panic);
+        }
+        Some(state.failure().map_or(Ok(state.durable_lsn()), Err))
+    }
+
+    /// Lets the thread end.
+    fn end(self) -> JoinHandle<()> {
         let Self {
             commands,
             state,
@@ -216,10 +235,7 @@ where
         state.is_stopping.store(true, Ordering::Release);
         drop(commands);
         thread.thread().unpark();
-        if let Err(panic) = thread.join() {
-            std::panic::resume_unwind(panic);
-        }
-        state.failure().map_or(Ok(state.durable_lsn()), Err)
+        thread
     }
 }
 

@@ -20,14 +20,14 @@ mod waiting;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::Broker;
 use crate::event::Event;
-use crate::heartbeat::{Heartbeats, WORK_WITHIN};
+use crate::heartbeat::{Heartbeats, WORK_WITHIN, join_by};
 use crate::secret::Secret;
 use crate::tls::TlsFiles;
 use crate::topic::{Topic, TopicFilter};
@@ -303,6 +303,11 @@ impl SourceHandle {
     /// As [`SourceControl::proceed`].
     pub fn proceed(&self, epoch: u64) {
         self.control.proceed(epoch);
+    }
+
+    /// Waits for the thread to end, but no longer than until a moment.
+    pub fn join_by(self, deadline: Instant) {
+        let _ = join_by(self.thread, deadline);
     }
 
     /// Waits for the thread to end, which it does within about a second of

@@ -18,8 +18,8 @@ const FLOORS: &[&[&str]] = &[
         "zone",
     ],
     &[
-        "config", "effects", "emission", "frame", "ledger", "limits", "record", "schedule",
-        "state", "tls",
+        "config", "effects", "emission", "frame", "ledger", "limits", "record", "resolve",
+        "schedule", "state", "tls",
     ],
     &["manifest", "rule", "stock"],
     &[

@@ -19,6 +19,7 @@ use super::HttpSettings;
 use super::answer::{Answer, Reply};
 use super::rest::Vain;
 use crate::config::HttpLogin;
+use crate::resolve;
 use crate::tls::{self, Watch};
 
 /// So much of an answer is read; a connection with a longer one is given up.
@@ -121,8 +122,11 @@ impl Exchange {
 }
 
 async fn connect(settings: &HttpSettings) -> Result<SendRequest<Full<Bytes>>, Failure> {
-    let address = (settings.host.as_str(), settings.port);
-    let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+    let addresses = resolve::addresses(&settings.host, settings.port).await;
+    let addresses = addresses.map_err(unreachable)?;
+    let stream = TcpStream::connect(addresses.as_slice())
+        .await
+        .map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     let Some(files) = &settings.tls else {
         return speak(stream).await;

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep_until, timeout};
 
 use crate::source::mqtt::link::Peer;
 use crate::source::mqtt::trouble::Trouble;
-use crate::tls;
+use crate::{resolve, tls};
 
 /// Longer nobody waits for an address or for an answer from one: a lost packet is sent again at ever
 /// longer intervals, a new attempt begins anew.
@@ -146,7 +146,7 @@ pub(super) async fn reach(peer: &Peer) -> Result<(Box<dyn Stream>, Arc<Moved>), 
 
 async fn dial(peer: &Peer) -> Result<TcpStream, Trouble> {
     let step = peer.timeout.min(STEP_MAX);
-    let addresses = timeout(step, lookup_host((peer.host.as_str(), peer.port))).await;
+    let addresses = timeout(step, resolve::addresses(&peer.host, peer.port)).await;
     let addresses = addresses
         .map_err(|_| Trouble::NoAddress(peer.host.clone()))?
         .map_err(|error| Trouble::from_io(&error))?;
