@@ -95,6 +95,11 @@ impl Broker {
         }
     }
 
+    /// Sends it a signal, by its name without SIG: STOP makes it hang, CONT go on.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.as_ref().expect("the broker runs"), name);
+    }
+
     fn try_run(&mut self) -> bool {
         let config = self.path("mosquitto.conf");
         fs::write(&config, &self.config).unwrap();

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::{LOOK_EVERY, PATIENCE, Ran, run, signal, tidemill, wait_until};
+use crate::{LOOK_EVERY, PATIENCE, Ran, busy_threads, run, signal, tidemill, wait_until};
 
 /// A gateway, running or not. A running agent is killed when this is dropped.
 pub struct Gateway {
@@ -105,6 +105,13 @@ impl Gateway {
         fs::write(path, format!("{config}{lines}\n")).unwrap();
     }
 
+    /// Puts one text in place of another throughout the configuration, for the next start.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let path = self.path("agent.toml");
+        let config = fs::read_to_string(&path).unwrap();
+        fs::write(path, config.replace(from, to)).unwrap();
+    }
+
     /// Starts the agent and waits until the broker holds its subscriptions. The rules have at least
     /// one topic filter.
     pub fn start(&mut self) {
@@ -188,6 +195,13 @@ impl Gateway {
             peak: of("VmHWM:"),
             program: of("RssFile:"),
         }
+    }
+
+    /// The threads of the agent that use more than `percent` of a core over a time in which nothing
+    /// happens.
+    pub fn busy_threads(&self, span: Duration, percent: f64) -> Vec<(String, f64)> {
+        let agent = self.agent.as_ref().expect("the agent was started");
+        busy_threads(agent.child.id(), span, percent)
     }
 
     /// Whether the agent that was started still runs.

@@ -12,12 +12,14 @@ mod collector;
 mod endpoint;
 mod gateway;
 mod loop_disk;
+mod name_server;
 mod peer;
 mod peer5;
 mod program;
 mod proxy;
 mod random;
 mod received;
+mod threads;
 mod trace;
 mod wire;
 
@@ -29,12 +31,14 @@ pub use collector::Collector;
 pub use endpoint::{Endpoint, Request};
 pub use gateway::{Gateway, Memory};
 pub use loop_disk::LoopDisk;
+pub use name_server::NameServer;
 pub use peer::Peer;
 pub use peer5::{Message, Peer5};
 pub use program::{Ran, example, run, run_with_input, tidemill};
 pub use proxy::{Cut, Link, Proxy};
 pub use random::{Random, setting};
 pub use received::{Received, RowName};
+pub use threads::{ThreadTimes, busy_threads};
 pub use trace::{FileTrace, Loss, Trace, Tree, Witnessed};
 
 /// A test that waits longer than this for one thing has failed. Far above what is needed, for

@@ -22,6 +22,7 @@ mod rule_run;
 mod rule_test;
 mod secrets;
 mod service;
+mod silence;
 mod state;
 mod stock;
 mod support;
