@@ -22,7 +22,7 @@ use check::{Size, Table, beside};
 use destination::DestinationTable;
 
 pub use crate::tls::{ClientFiles, TlsFiles};
-pub use broker::{Broker, EventIdSource, Intake, Protocol};
+pub use broker::{Broker, Coalesce, EventIdSource, Intake, Protocol};
 pub use destination::{Destination, Endpoint, HttpEndpoint, HttpLogin};
 pub use outbox::{OutboxLimits, WhenFull};
 
@@ -356,7 +356,7 @@ mod tests {
     fn little_has_to_be_said() {
         let config = parse(SMALL, &[]).unwrap();
         assert_eq!((config.broker.port, config.intake.qos), (1883, 1));
-        assert_eq!(config.intake.coalesce, Duration::from_millis(5));
+        assert_eq!(config.intake.coalesce, Coalesce::Auto);
         assert_eq!(config.intake.commit_interval, Duration::from_millis(50));
         assert_eq!(config.intake.commit_events, 256);
         let by_property = EventIdSource::UserProperty("eid".to_owned());

@@ -70,7 +70,7 @@ pub struct Intake {
     /// Quality of service asked for when subscribing, 0 or 1.
     pub qos: u8,
     /// How long the socket rests after a batch.
-    pub coalesce: Duration,
+    pub coalesce: Coalesce,
     /// How long an event waits at most for its commit; zero commits each batch at once.
     pub commit_interval: Duration,
     /// A commit comes at the latest with this many events.
@@ -84,6 +84,15 @@ pub struct Intake {
     pub event_id_numbers: bool,
     /// How many identities that are no numbers are remembered.
     pub event_ids_remembered: usize,
+}
+
+/// How long the socket rests after a batch, so that many events share a wake-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coalesce {
+    /// Not at all on a quiet line, up to 5 ms on a busy one.
+    Auto,
+    /// Always so long.
+    Fixed(Duration),
 }
 
 /// Where an event's own identity stands, by which it is known when a broker sends it twice.
@@ -218,7 +227,12 @@ impl BrokerTable {
             given => given.as_ref().map_or(1, |qos| *qos.get_ref()),
         };
         let late = "is at most 1s: events wait that long";
-        let coalesce = table.duration("coalesce", self.coalesce.as_ref(), 0..=1_000, 5, late)?;
+        let coalesce = match &self.coalesce {
+            Some(text) if text.get_ref() != "auto" => {
+                Coalesce::Fixed(table.duration("coalesce", Some(text), 0..=1_000, 0, late)?)
+            }
+            Some(_) | None => Coalesce::Auto,
+        };
         let late = "is at most 10s: sensors wait that long for their acknowledgements";
         let short = "lies between 1m and 3650d: what sensors publish while the agent is away is lost after it";
         let expiry = self.session_expiry.as_ref();

@@ -12,8 +12,8 @@ use super::latency::{Latencies, Latency};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::source::mqtt::{
-    self as source, Flow, Protocol, SourceCommand, SourceControl, SourceHandle, SourceReport,
-    SourceSettings,
+    self as source, Coalesce, Flow, Protocol, SourceCommand, SourceControl, SourceHandle,
+    SourceReport, SourceSettings,
 };
 use crate::topic::{Subscription, TopicFilter};
 
@@ -69,7 +69,7 @@ impl Cloud {
         let settings = SourceSettings {
             protocol: Protocol::V311,
             // What rests in the socket would be counted as latency.
-            coalesce: Duration::ZERO,
+            coalesce: Coalesce::Fixed(Duration::ZERO),
             ..SourceSettings::new("127.0.0.1", port, "listener", clock)
         };
         let everything = Subscription {

@@ -11,6 +11,7 @@ pub(crate) mod negotiation;
 pub mod packets;
 pub(crate) mod reconnect;
 mod reports;
+mod rest;
 mod retained;
 pub mod subscriptions;
 mod topics;
@@ -36,6 +37,7 @@ pub use epochs::Confirmation;
 use link::Peer;
 pub use link::Version;
 pub use negotiation::Protocol;
+pub use rest::Coalesce;
 pub use subscriptions::Subscription;
 use waiting::Waiting;
 
@@ -71,7 +73,7 @@ pub struct SourceSettings {
     /// Of longer messages the payload is not kept, however long they are.
     pub packet_bytes_max: u32,
     /// How long the socket rests after a batch, so that many events share a wake-up.
-    pub coalesce: Duration,
+    pub coalesce: Coalesce,
     /// A ping goes out this often; at least a second.
     pub keep_alive: Duration,
     /// So long a broker that owes an answer may be silent, with no byte moving.
@@ -106,7 +108,7 @@ impl SourceSettings {
             protocol: Protocol::Auto,
             qos: 1,
             packet_bytes_max: 1 << 20,
-            coalesce: Duration::from_millis(5),
+            coalesce: Coalesce::Auto,
             keep_alive: Duration::from_secs(5),
             timeout: TIMEOUT,
             batch_events_max: 1_024,

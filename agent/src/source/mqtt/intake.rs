@@ -20,6 +20,7 @@ use super::fingerprint::Fingerprints;
 use super::link::{Peer, Version, once, until};
 use super::reconnect::Reconnect;
 use super::reports::{Offer, Reports, Stall};
+use super::rest::Rest;
 use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use super::trouble::Trouble;
@@ -75,6 +76,7 @@ pub(super) struct Intake<R> {
     /// When the runtime last looked at its timers, at the earliest.
     yielded: Instant,
     pulse: Arc<Pulse>,
+    rest: Rest,
 }
 
 /// How a connection ended.
@@ -118,6 +120,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             leaving: false,
             yielded: Instant::now(),
             pulse,
+            rest: Rest::new(settings.coalesce),
             settings,
         }
     }
@@ -183,9 +186,12 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         self.hand_on(connection).await?;
         let held_back = self.settings.qos > 0 && gathered >= WINDOW_MIN;
         let rests = gathered > 0 && !held_back && drained && self.stop_by.is_none();
-        if rests && !self.settings.coalesce.is_zero() {
-            // The whole thread rests: nothing else lives here, and nothing may wake it.
-            std::thread::sleep(self.settings.coalesce);
+        if gathered > 0 {
+            let rest = self.rest.after(gathered, Instant::now());
+            if rests && !rest.is_zero() {
+                // The whole thread rests: nothing else lives here, and nothing may wake it.
+                std::thread::sleep(rest);
+            }
         }
         self.yield_now_and_then().await;
         self.wait(connection).await
