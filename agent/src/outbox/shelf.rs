@@ -120,6 +120,7 @@ mod tests {
             topic: Topic::new("t").unwrap(),
             payload: dead.encode().into(),
             at_ms: 0,
+            made_ms: 0,
             qos: 0,
             retain: false,
         }

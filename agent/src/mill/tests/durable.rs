@@ -108,7 +108,6 @@ impl Gateway {
         for (lsn, bytes) in self.journal.iter().filter(|(lsn, _)| *lsn >= from) {
             image.replay(*lsn, bytes).unwrap();
         }
-        let last_lsn = image.last_lsn();
         let hash = (image.agent.boot_id == self.boot).then(|| image.state_hash());
         image.outbox.set_bounds(self.bounds);
         let homeless = image
