@@ -299,6 +299,14 @@ impl Agent {
                     connected: true,
                     trouble: None,
                 };
+                let before = self.mill.version_of(&start::session_name(&self.config));
+                if session_present && before.is_some_and(|before| before != protocol) {
+                    info!(
+                        %protocol,
+                        "the session goes on in another version than before: messages on their way \
+                         are known by topic and payload alone"
+                    );
+                }
                 self.turn(mill::Input::Connected {
                     epoch,
                     protocol,

@@ -64,12 +64,25 @@ pub enum Version {
     V311,
 }
 
+impl Version {
+    /// Its number, as the configuration and files have it.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::V5 => "5",
+            Self::V311 => "3.1.1",
+        }
+    }
+
+    /// The version of this number.
+    pub fn of_number(number: &str) -> Option<Self> {
+        let all = [Self::V5, Self::V311];
+        all.into_iter().find(|version| version.number() == number)
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V5 => "MQTT 5",
-            Self::V311 => "MQTT 3.1.1",
-        })
+        write!(f, "MQTT {}", self.number())
     }
 }
 

@@ -34,7 +34,7 @@ pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding};
 pub use prove::prove;
 
 use crate::clock::{Now, signed};
-use crate::event::Event;
+use crate::event::{Event, Version};
 use crate::event_ids::EventIds;
 use crate::frame::Frame;
 use crate::image::{Image, SavedRule};
@@ -246,6 +246,11 @@ impl Mill {
             .flat_map(|durable| durable.subscriptions_of(session))
             .map(|(id, filter)| (id, filter.to_owned()))
             .collect()
+    }
+
+    /// The version of MQTT in which the session of this name was spoken last.
+    pub fn version_of(&self, session: &str) -> Option<Version> {
+        self.durable.as_ref()?.version_of(session)
     }
 
     /// What became of an event, seen over all its rules.

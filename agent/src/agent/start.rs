@@ -175,7 +175,7 @@ fn destinations(config: &Config) -> Vec<Destination> {
 }
 
 /// What the broker knows this gateway's session by.
-fn session_name(config: &Config) -> String {
+pub(super) fn session_name(config: &Config) -> String {
     format!(
         "{}:{} {}",
         config.broker.host, config.broker.port, config.gateway_id

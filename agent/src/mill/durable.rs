@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::clock::{AgeClock, Now};
 use crate::config::EventIdSource;
 use crate::decode::Plan;
+use crate::event::Version;
 use crate::event_ids::EventIds;
 use crate::image::{Image, Written};
 use crate::outbox::Outbox;
@@ -41,6 +42,10 @@ pub(super) const LAZY_MS: u64 = 5_000;
 /// So many commits, or bytes of commits, may be under way to stable storage; then nothing is taken in.
 const UNSYNCED_MAX: usize = 1_024;
 const UNSYNCED_BYTES_MAX: usize = 16 << 20;
+
+/// Begins the line of the session's version. Builds that do not know it pass over it, as over any line
+/// that begins with no number.
+pub(super) const PROTOCOL: &str = "protocol ";
 
 /// How the mill keeps a journal.
 #[derive(Debug, Clone)]
@@ -90,6 +95,8 @@ pub(super) struct Durable {
     unsynced_bytes: usize,
     /// The connection to the broker that sensors publish to.
     pub(super) epoch: Option<u64>,
+    /// The version that the latest connection speaks.
+    pub(super) spoken: Option<Version>,
     /// The source may subscribe once this commit is durable.
     pub(super) proceed_at: Option<u64>,
     pub(super) acks: Acks,
@@ -192,6 +199,7 @@ impl Durable {
             in_parts: VecDeque::new(),
             unsynced_bytes: 0,
             epoch: None,
+            spoken: None,
             proceed_at: None,
             acks: Acks::default(),
             stall: Stall::default(),
@@ -328,6 +336,15 @@ impl Durable {
             let (id, filter) = line.split_once(' ')?;
             Some((id.parse().ok()?, filter))
         })
+    }
+
+    /// The version of MQTT in which the session was spoken last, as it is written down.
+    pub(super) fn version_of(&self, session: &str) -> Option<Version> {
+        let mut lines = self.subscriptions.lines();
+        if lines.next() != Some(session) {
+            return None;
+        }
+        Version::of_number(lines.next()?.strip_prefix(PROTOCOL)?)
     }
 
     /// The next number of a commit.

@@ -13,7 +13,7 @@ use crate::sabotage::{self, Sabotage};
 use crate::topic::Subscription;
 use crate::value::{Decoded, Scalar};
 
-use super::durable::{Durable, nobody};
+use super::durable::{Durable, PROTOCOL, nobody};
 use super::output::{DeadLetter, Input, Output};
 use super::{Mill, Worked};
 
@@ -205,6 +205,7 @@ impl Mill {
                 window,
             } => {
                 durable.epoch = Some(epoch);
+                durable.spoken = Some(protocol);
                 durable.receipts.reconnected(protocol);
                 durable.connected(now, session_present, window);
             }
@@ -383,7 +384,10 @@ impl Durable {
     fn subscribed(&mut self, now: Now, held: &[Subscription]) {
         let session = self.keeping.session.as_str();
         let lines = held.iter().map(|s| format!("{} {}\n", s.id, s.filter));
+        let spoken = self.spoken.iter();
+        let spoken = spoken.map(|version| format!("{PROTOCOL}{}\n", version.number()));
         let text: String = std::iter::once(format!("{session}\n"))
+            .chain(spoken)
             .chain(lines)
             .collect();
         if text != self.subscriptions {

@@ -889,6 +889,25 @@ fn a_lost_session_is_told_and_its_receipts_are_void() {
 }
 
 #[test]
+fn the_version_of_a_session_is_kept_with_its_subscriptions() {
+    let mut gateway = Gateway::new(&[counter()]);
+    let held = [crate::topic::Subscription {
+        id: 1,
+        filter: crate::topic::TopicFilter::new("s/+").unwrap(),
+    }];
+    for version in [Version::V5, Version::V311, Version::V5] {
+        gateway.step(Input::Disconnected).connect(version, true);
+        gateway.step(Input::Subscribed(held.to_vec())).sync();
+        // Another connection of this process does not change what is written down.
+        gateway.crash();
+        assert_eq!(gateway.mill.version_of("h:1 gw"), Some(version));
+        assert_eq!(gateway.mill.version_of("h:2 gw"), None);
+        let known = gateway.mill.subscriptions_of("h:1 gw");
+        assert_eq!(known, [(1, "s/+".to_owned())]);
+    }
+}
+
+#[test]
 fn deadlines_of_an_earlier_boot_stay_where_the_first_start_put_them() {
     let mut gateway = Gateway::new(&[(rule("timer", "mqtt = [\"s/+\"]"), TIMER)]);
     gateway.event(1, false, "s/a", "x").after(50).sync();
