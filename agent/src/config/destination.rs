@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -46,9 +47,16 @@ pub struct HttpEndpoint {
     pub tls: Option<TlsFiles>,
     /// How we say who we are.
     pub login: Option<HttpLogin>,
+    /// How long bytes may neither go out nor come in.
+    pub timeout: Duration,
+    /// How long an answer may take to begin, once the whole request has left.
+    pub answer_timeout: Duration,
 }
 
 impl HttpEndpoint {
+    /// How long is waited where nothing is said.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+
     /// The path without its query, in which some endpoints want a token.
     pub fn shown_path(&self) -> &str {
         self.path.split('?').next().unwrap_or_default()
@@ -109,6 +117,7 @@ pub(super) struct DestinationTable {
     envelope: Option<Spanned<bool>>,
     keep_alive: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
+    answer_timeout: Option<Spanned<String>>,
     #[serde(default)]
     outbox: OutboxTable,
 }
@@ -142,6 +151,10 @@ impl DestinationTable {
             let why = ": MQTT knows no tokens, it has username and password_file";
             return Err(table.error("token_file", token, why));
         }
+        if let Some(value) = &self.answer_timeout {
+            let why = ": only HTTP knows that; leave it out for a broker";
+            return Err(table.error("answer_timeout", value, why));
+        }
         let keys = Keys {
             protocol: self.protocol.as_ref().map(|protocol| *protocol.get_ref()),
             username: self.username.as_ref(),
@@ -174,10 +187,15 @@ impl DestinationTable {
         if let Some(value) = &self.keep_alive {
             return Err(table.error("keep_alive", value, only));
         }
-        if let Some(value) = &self.timeout {
-            return Err(table.error("timeout", value, only));
-        }
+        let (bounds, outside) = (1_000..=3_600_000, "lies between 1s and 1h");
+        let default = 10_000;
+        let timeout = self.timeout.as_ref();
+        let timeout = table.duration("timeout", timeout, bounds.clone(), default, outside)?;
+        let answer = self.answer_timeout.as_ref();
+        let answer = table.duration("answer_timeout", answer, bounds, default, outside)?;
         Ok(HttpEndpoint {
+            timeout,
+            answer_timeout: answer,
             tls: self.tls().checked(table, &address)?,
             login: self.login(table)?,
             host: address.host,

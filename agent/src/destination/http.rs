@@ -7,6 +7,8 @@ mod board;
 mod body;
 mod carrier;
 mod exchange;
+mod meter;
+mod pace;
 mod rest;
 
 use std::time::{Duration, Instant};
@@ -39,8 +41,10 @@ pub struct HttpSettings {
     pub login: Option<HttpLogin>,
     /// Whose rows these are.
     pub identity: Identity,
-    /// An answer that takes longer counts as none.
+    /// How long bytes may neither go out nor come in.
     pub timeout: Duration,
+    /// How long an answer may take to begin, once the whole request has left.
+    pub answer_timeout: Duration,
     /// How many messages wait at most, those on their way included; rows are not counted.
     pub queue_messages_max: usize,
     /// How many bytes of topic and payload wait at most.
@@ -58,7 +62,8 @@ impl HttpSettings {
             tls: endpoint.tls.clone(),
             login: endpoint.login.clone(),
             identity,
-            timeout: Duration::from_secs(30),
+            timeout: endpoint.timeout,
+            answer_timeout: endpoint.answer_timeout,
             queue_messages_max: 10_000,
             queue_bytes_max: 8 << 20,
         }

@@ -67,6 +67,18 @@ impl Queue {
         self.waiting.drain(..count).collect()
     }
 
+    /// The next messages for the wire, oldest first: at most `max`, and of so many bytes, or one.
+    pub(super) fn take_bytes(&mut self, max: usize, bytes_max: usize) -> Vec<Outgoing> {
+        let mut bytes = 0;
+        let fits = self.waiting.iter().take(max).take_while(|message| {
+            let first = bytes == 0;
+            bytes += size(message);
+            first || bytes <= bytes_max
+        });
+        let count = fits.count();
+        self.waiting.drain(..count).collect()
+    }
+
     /// Messages that were taken and have to be taken again, oldest first.
     pub(super) fn put_back(&mut self, messages: impl DoubleEndedIterator<Item = Outgoing>) {
         for message in messages.rev() {

@@ -20,6 +20,9 @@ use crate::sabotage::{self, Sabotage};
 
 use refusals::Refusals;
 
+/// Bytes of a request before the link has shown what it carries.
+const REQUEST_BYTES_FIRST: usize = 64 << 10;
+
 /// A full lane is given room for this part of what it may hold.
 const ROOM_PART: u64 = 64;
 
@@ -101,7 +104,7 @@ impl Lane {
             batch,
             batch_lsn: 0,
             request_rows: usize::MAX,
-            request_bytes: usize::MAX,
+            request_bytes: REQUEST_BYTES_FIRST,
             refusals: Refusals::default(),
             bounds: Bounds::default(),
             delta: LaneDelta::default(),

@@ -2,7 +2,7 @@
 //! each test says.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tidemill::destination::{self, DestinationReport, DestinationsHandle, Identit
 use tidemill::emission::{LaneReport, Priority, Row};
 use tidemill::secret::SecretFile;
 use tidemill::topic::Topic;
-use tidemill_tests::{free_port, wait_until};
+use tidemill_tests::{Proxy, free_port, wait_until};
 
 use crate::certificates::Authority;
 
@@ -188,6 +188,8 @@ pub(crate) fn settings(port: u16) -> HttpSettings {
         path: "/in?a=b".to_owned(),
         tls: None,
         login: None,
+        timeout: HttpEndpoint::TIMEOUT,
+        answer_timeout: HttpEndpoint::TIMEOUT,
     };
     let identity = Identity {
         gateway: "gw".to_owned(),
@@ -220,8 +222,18 @@ impl Sending {
         self.handle.ship(0, Priority::Normal, rows(numbers));
     }
 
-    /// The next lane reports.
+    /// The next reports of what became of rows.
     pub(crate) fn settled(&self) -> Vec<LaneReport> {
+        loop {
+            let mut reports = self.reports_of_lanes();
+            reports.retain(|report| !matches!(report, LaneReport::RequestBytes { .. }));
+            if !reports.is_empty() {
+                return reports;
+            }
+        }
+    }
+
+    fn reports_of_lanes(&self) -> Vec<LaneReport> {
         self.woken.recv_timeout(PATIENCE).unwrap();
         self.handle.take_lane_reports()
     }
@@ -404,6 +416,172 @@ fn rows_that_are_all_refused_are_sent_again_after_a_rest_and_told_as_a_stall() {
     sending.handle.stop(PATIENCE);
 }
 
+/// A server that does as `serve` says with each connection, counted from 0; its port.
+fn raw(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || serve(number, stream));
+        }
+    });
+    port
+}
+
+/// Reads up to the end of a request's head, and perhaps a little of its body.
+fn read_head(stream: &mut TcpStream) {
+    let mut seen = Vec::new();
+    while !seen.windows(4).any(|four| four == b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return;
+        }
+        seen.push(byte[0]);
+    }
+}
+
+fn large_row(seq: u64, bytes: usize) -> Vec<Row> {
+    let mut rows = rows(seq..=seq);
+    rows[0].payload = format!("\"{}\"", "x".repeat(bytes)).into();
+    rows
+}
+
+#[test]
+fn a_slow_link_carries_large_rows_once() {
+    const BYTES: usize = 120_000;
+    let server = Server::start(|_| OK);
+    let link = Proxy::to(server.port);
+    link.rate(50_000);
+    let mut settings = settings(link.port());
+    (settings.timeout, settings.answer_timeout) =
+        (Duration::from_millis(500), Duration::from_millis(500));
+    let sending = Sending::with(settings);
+    for seq in 1..=3 {
+        let row = large_row(seq, BYTES);
+        sending.handle.ship(0, Priority::Normal, row);
+    }
+    let mut settled = Vec::new();
+    while !settled
+        .iter()
+        .any(|report| matches!(report, LaneReport::Acknowledged { last: 3, .. }))
+    {
+        settled.extend(sending.reports_of_lanes());
+    }
+    let smaller = |report: &LaneReport| matches!(report, LaneReport::RequestBytes { bytes, .. } if *bytes < 64 << 10);
+    assert!(
+        settled.iter().any(smaller),
+        "the next ones are: {settled:?}"
+    );
+    let carried = link.bytes_up();
+    assert!(
+        carried < 3 * BYTES as u64 * 12 / 10,
+        "{carried} bytes were sent"
+    );
+    assert_eq!(link.connections(), 1);
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn an_answer_may_come_before_the_batch_was_read() {
+    let port = raw(|_, mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 413 Large\r\ncontent-length: 0\r\n\r\n");
+    });
+    let sending = Sending::to(port);
+    let row = large_row(1, 4 << 20);
+    sending.handle.ship(0, Priority::Normal, row);
+    let settled = sending.settled();
+    assert!(
+        matches!(settled[..], [LaneReport::Refused { .. }]),
+        "{settled:?}"
+    );
+    sending.handle.stop(Duration::ZERO);
+}
+
+#[test]
+fn nobody_has_taken_what_was_not_sent_to_its_end() {
+    let port = raw(|number, mut stream| {
+        read_head(&mut stream);
+        if number == 0 {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let sending = Sending::to(port);
+    let row = large_row(1, 16 << 20);
+    sending.handle.ship(0, Priority::Normal, row);
+    let why = sending.until_trouble();
+    assert!(why.contains("before the whole batch was sent"), "{why}");
+    let left = sending.handle.stop(Duration::ZERO);
+    assert_eq!(left.lanes, []);
+}
+
+#[test]
+fn answers_that_never_end_are_taken_by_their_head() {
+    let port = raw(|number, mut stream| {
+        read_head(&mut stream);
+        let head = match number {
+            0 => "HTTP/1.1 200 OK\r\n\r\n",
+            1 => "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n",
+            _ => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        };
+        let _ = stream.write_all(head.as_bytes());
+        // The first one babbles, the second falls silent, the third speaks nonsense.
+        while number == 0 && stream.write_all(&[b'x'; 1_000]).is_ok() {}
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let mut settings = settings(port);
+    settings.timeout = Duration::from_millis(300);
+    let sending = Sending::with(settings);
+    for number in 1..=3 {
+        sending.ship(number..=number);
+        assert_eq!(sending.settled(), [taken(number, number)]);
+    }
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn an_answer_that_comes_byte_by_byte_is_waited_for() {
+    let port = raw(|number, mut stream| {
+        read_head(&mut stream);
+        assert_eq!(number, 0, "it was sent again");
+        let early = "HTTP/1.1 100 Continue\r\n\r\n".repeat(20);
+        let _ = stream.write_all(early.as_bytes());
+        for byte in b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n" {
+            std::thread::sleep(Duration::from_millis(40));
+            let _ = stream.write_all(&[*byte]);
+        }
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let mut settings = settings(port);
+    (settings.timeout, settings.answer_timeout) =
+        (Duration::from_millis(900), Duration::from_millis(900));
+    let sending = Sending::with(settings);
+    sending.ship(1..=1);
+    assert_eq!(sending.settled(), [taken(1, 1)]);
+    sending.handle.stop(PATIENCE);
+}
+
+#[test]
+fn a_flood_of_headers_is_no_answer() {
+    let port = raw(|_, mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
+        while stream
+            .write_all(b"x-more: and more and more and more\r\n")
+            .is_ok()
+        {}
+    });
+    let sending = Sending::to(port);
+    sending.ship(1..=1);
+    let why = sending.until_trouble();
+    assert!(why.contains("the connection broke"), "{why}");
+    let left = sending.handle.stop(Duration::ZERO);
+    assert_eq!(left.lanes, []);
+}
+
 #[test]
 fn retry_after_is_kept() {
     let mut first = true;
@@ -428,11 +606,11 @@ fn silence_is_an_answer_that_did_not_come() {
         false => OK,
     });
     let mut impatient = settings(server.port);
-    impatient.timeout = Duration::from_millis(300);
+    impatient.answer_timeout = Duration::from_millis(300);
     let sending = Sending::with(impatient);
     sending.ship(1..=1);
     let why = sending.until_trouble();
-    assert_eq!(why, "no answer came within 0.3 s");
+    assert!(why.starts_with("no answer came within 0.3 s"), "{why}");
     let (before, after) = (server.next(), server.next());
     assert_eq!((before.key(), &before.body), (after.key(), &after.body));
     assert_ne!(before.connection, after.connection);

@@ -24,10 +24,17 @@ pub(super) enum Answer {
     Busy(String, Option<Duration>),
     /// It takes nothing until somebody has done something.
     Stalled(String),
-    /// It does not take it as it is.
-    Refused(String),
+    /// It does not take it as it is, perhaps because it is too large.
+    Refused { why: String, too_large: bool },
     /// None came.
     None(String, Vain),
+}
+
+impl Answer {
+    /// Whether it was given once the whole batch was there, so that it tells how fast the link is.
+    pub(super) fn is_of_the_whole_batch(&self) -> bool {
+        matches!(self, Self::Taken)
+    }
 }
 
 /// An answer as it came.
@@ -59,7 +66,10 @@ impl Reply<'_> {
             404 => Answer::Stalled(format!("{why}; check the path in url")),
             300..=399 => Answer::Stalled(format!("{why}; it has moved: write its address in url")),
             408 | 429 | 500..=599 => Answer::Busy(why, self.rest()),
-            400 | 413 | 415 | 422 => Answer::Refused(why),
+            400 | 413 | 415 | 422 => Answer::Refused {
+                why,
+                too_large: self.status == 413,
+            },
             400..=499 => {
                 let hint = "nothing is taken there now: is it under maintenance, is url right?";
                 Answer::Stalled(format!("{why}; {hint}"))
@@ -124,7 +134,7 @@ mod tests {
         }
         for status in [400, 413, 415, 422] {
             assert!(
-                matches!(answer(status, b""), Answer::Refused(_)),
+                matches!(answer(status, b""), Answer::Refused { .. }),
                 "{status}"
             );
         }
@@ -159,12 +169,18 @@ mod tests {
     #[test]
     fn a_refusal_quotes_the_start_of_the_body() {
         let long = [b" bad\nrow ".as_slice(), &[b'x'; 500]].concat();
-        let Answer::Refused(why) = answer(400, &long) else {
+        let Answer::Refused { why, .. } = answer(400, &long) else {
             panic!("not refused");
         };
         assert!(why.starts_with("HTTP 400: bad row x"), "{why}");
         assert_eq!(why.len(), "HTTP 400: ".len() + 200);
-        assert_eq!(answer(422, b"\r\n"), Answer::Refused("HTTP 422".to_owned()));
+        assert_eq!(
+            answer(422, b"\r\n"),
+            Answer::Refused {
+                why: "HTTP 422".to_owned(),
+                too_large: false
+            }
+        );
     }
 
     #[test]

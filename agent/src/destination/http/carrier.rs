@@ -11,7 +11,8 @@ use tokio::sync::{Notify, watch};
 use super::answer::Answer;
 use super::batches::Batches;
 use super::board::Board;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Parcel};
+use super::pace::Pace;
 use super::rest::{Rests, Vain};
 use super::{HttpSettings, body};
 use crate::emission::{LaneReport, Priority};
@@ -28,6 +29,7 @@ pub(super) struct Carrier<'a> {
     number: usize,
     exchange: Exchange,
     rests: Rests,
+    pace: Pace,
     /// Why the last batch was refused.
     refusal: String,
     stop_seen: watch::Receiver<Option<Instant>>,
@@ -53,6 +55,7 @@ impl<'a> Carrier<'a> {
             number,
             exchange: Exchange::new(settings.tls.is_some()),
             rests: Rests::default(),
+            pace: Pace::new(settings.answer_timeout),
             refusal: String::new(),
             stop_seen,
         }
@@ -85,6 +88,14 @@ impl<'a> Carrier<'a> {
             let Some(settled) = self.deliver(Some(&key), body, false).await else {
                 return;
             };
+            // First, because the next batch is cut when the mill hears of this one.
+            if let Some(bytes) = self.pace.take_news() {
+                self.board.seat.desk.tell_lane(LaneReport::RequestBytes {
+                    destination: self.board.seat.place,
+                    priority,
+                    bytes,
+                });
+            }
             self.settle(priority, lane, first, settled);
         }
     }
@@ -129,7 +140,8 @@ impl<'a> Carrier<'a> {
     pub(super) async fn carry_queue(mut self, woken: &Notify) {
         loop {
             let seat = &self.board.seat;
-            let batch = seat.shared().queue().take(QUEUE_BATCH_MAX, QUEUE_BATCH_MAX);
+            let bytes_max = self.pace.request_bytes();
+            let batch = seat.shared().queue().take_bytes(QUEUE_BATCH_MAX, bytes_max);
             self.board.dropped(seat.shared().queue().take_dropped());
             if batch.is_empty() {
                 tokio::select! {
@@ -164,19 +176,30 @@ impl<'a> Carrier<'a> {
     ) -> Option<Result<(), String>> {
         loop {
             let began = Instant::now();
-            let posted = self.exchange.post(self.settings, key, body.clone());
+            let parcel = Parcel {
+                key,
+                body: body.clone(),
+                rate: self.pace.trusted(body.len()),
+            };
+            let posted = self.exchange.post(self.settings, &parcel);
             let answer = tokio::select! {
                 biased;
                 answer = posted => answer,
                 () = stopped(self.stop_seen.clone()) => return None,
             };
+            if answer.is_of_the_whole_batch() {
+                self.pace.answered(body.len(), began.elapsed());
+            }
             let (why, vain) = match answer {
                 Answer::Taken => {
                     self.rests.taken();
                     self.board.fine(self.number);
                     return Some(Ok(()));
                 }
-                Answer::Refused(why) => {
+                Answer::Refused { why, too_large } => {
+                    if too_large {
+                        self.pace.too_large(body.len());
+                    }
                     self.rests.answered();
                     self.board.judged(self.number, &why);
                     self.refusal.clone_from(&why);
@@ -184,7 +207,12 @@ impl<'a> Carrier<'a> {
                 }
                 Answer::Busy(why, rest) => (why, Vain::Busy(rest)),
                 Answer::Stalled(why) => (why, Vain::Stalled),
-                Answer::None(why, vain) => (why, vain),
+                Answer::None(why, vain) => {
+                    if vain == Vain::NoAnswer {
+                        self.pace.silent();
+                    }
+                    (why, vain)
+                }
             };
             let random = RandomState::new().hash_one(());
             let rest = self.rests.after(vain, began, Instant::now(), random);

@@ -1,22 +1,24 @@
 //! One request and its answer over a connection that is kept for the next. HTTP/1.1, by hyper.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::HttpSettings;
 use super::answer::{Answer, Reply};
+use super::meter::{Meter, Metered, Patience, patiently};
 use super::rest::Vain;
 use crate::config::HttpLogin;
 use crate::resolve;
@@ -30,18 +32,39 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 
 const AGENT: &str = concat!("tidemill/", env!("CARGO_PKG_VERSION"));
 
+/// Bytes that the system takes over at once, or twice as many: those beyond have left, and what has not
+/// left is soon known.
+const SEND_BUFFER_BYTES: u32 = 64 << 10;
+
 /// Sends requests, one after the other.
 pub(super) struct Exchange {
-    connection: Option<SendRequest<Full<Bytes>>>,
+    connection: Option<Connection>,
     /// Looks at the certificates of the connection.
     watch: Watch,
     encrypted: bool,
+}
+
+/// A connection, and what passes on it.
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    meter: Meter,
+}
+
+/// What is sent.
+pub(super) struct Parcel<'a> {
+    /// The name of the batch.
+    pub(super) key: Option<&'a str>,
+    pub(super) body: Bytes,
+    /// Bytes in a second that the link is trusted to carry.
+    pub(super) rate: u64,
 }
 
 /// Why there was no answer.
 enum Failure {
     /// The connection broke: a kept one may have been closed at the other end long ago.
     Broken(String),
+    /// Nothing moved for too long.
+    Silent(String),
     /// None came to be.
     Unreachable(String),
     /// The configuration has to change.
@@ -57,45 +80,32 @@ impl Exchange {
         }
     }
 
-    /// Posts a batch; `key` is its name.
-    pub(super) async fn post(
-        &mut self,
-        settings: &HttpSettings,
-        key: Option<&str>,
-        body: Bytes,
-    ) -> Answer {
-        let posted = self.post_once_or_twice(settings, key, body);
-        match tokio::time::timeout(settings.timeout, posted).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(Failure::Wrong(why))) => Answer::Stalled(why),
-            Ok(Err(Failure::Broken(why))) => Answer::None(why, Vain::NoAnswer),
-            Ok(Err(Failure::Unreachable(why))) => Answer::None(why, Vain::NoConnection),
-            Err(_) => {
-                // Its answer would be taken for the next request's.
-                self.connection = None;
-                Answer::None(silence(settings.timeout), Vain::NoAnswer)
-            }
+    /// Posts a batch.
+    pub(super) async fn post(&mut self, settings: &HttpSettings, parcel: &Parcel<'_>) -> Answer {
+        match self.post_once_or_twice(settings, parcel).await {
+            Ok(answer) => answer,
+            Err(Failure::Wrong(why)) => Answer::Stalled(why),
+            Err(Failure::Broken(why) | Failure::Silent(why)) => Answer::None(why, Vain::NoAnswer),
+            Err(Failure::Unreachable(why)) => Answer::None(why, Vain::NoConnection),
         }
     }
 
     async fn post_once_or_twice(
         &mut self,
         settings: &HttpSettings,
-        key: Option<&str>,
-        body: Bytes,
+        parcel: &Parcel<'_>,
     ) -> Result<Answer, Failure> {
         let changed = self.watch.has_changed(Instant::now());
         let kept = self.connection.take();
-        if let Some(kept) = kept.filter(|kept| !kept.is_closed() && !changed) {
-            let request = request(settings, key, body.clone())?;
-            match self.send(kept, request).await {
+        if let Some(kept) = kept.filter(|kept| !kept.sender.is_closed() && !changed) {
+            match self.send(kept, settings, parcel).await {
                 Err(Failure::Broken(_)) => {}
                 other => return other,
             }
         }
         self.watch = Watch::new(settings.tls.clone());
         let fresh = connect(settings).await?;
-        let sent = self.send(fresh, request(settings, key, body)?).await;
+        let sent = self.send(fresh, settings, parcel).await;
         match sent {
             Err(Failure::Broken(why)) if settings.tls.is_some() => {
                 let hint = "a server may do that which does not take our certificate, or wants to \
@@ -106,40 +116,110 @@ impl Exchange {
         }
     }
 
+    /// Sends a request and reads its answer. What the answer says after its head is of interest only
+    /// as its reason: it is read while that does not take long.
     async fn send(
         &mut self,
-        mut connection: SendRequest<Full<Bytes>>,
-        request: Request<Full<Bytes>>,
+        mut connection: Connection,
+        settings: &HttpSettings,
+        parcel: &Parcel<'_>,
     ) -> Result<Answer, Failure> {
-        connection.ready().await.map_err(broken)?;
-        let response = connection.send_request(request).await.map_err(broken)?;
-        let (answer, whole) = read(response, self.encrypted).await.map_err(broken)?;
-        if whole {
+        let request = request(settings, parcel)?;
+        let body = parcel.body.len() as u64;
+        let patience = Patience {
+            progress: settings.timeout,
+            answer: settings.answer_timeout,
+            rate: parcel.rate,
+            body,
+        };
+        connection.meter.restart();
+        let exchange = async {
+            connection.sender.ready().await?;
+            connection.sender.send_request(request).await
+        };
+        let response = patiently(&connection.meter, patience, exchange).await;
+        let response = response.map_err(Failure::Silent)?.map_err(broken)?;
+        let in_full = connection.meter.passed().has_sent(body);
+        let (head, text) = response.into_parts();
+        let (text, ended) = read(text, settings.timeout).await;
+        if ended && in_full {
             self.connection = Some(connection);
         }
-        Ok(answer)
+        if head.status.is_success() && !in_full {
+            // Whoever says so cannot have the rows: a proxy, a captive portal.
+            let why = format!(
+                "HTTP {} before the whole batch was sent",
+                head.status.as_u16()
+            );
+            return Ok(Answer::Busy(why, None));
+        }
+        let reply = Reply {
+            status: head.status.as_u16(),
+            retry_after: header(&head.headers, header::RETRY_AFTER),
+            date: header(&head.headers, header::DATE),
+            body: &text,
+            encrypted: self.encrypted,
+        };
+        Ok(reply.answer())
     }
 }
 
-async fn connect(settings: &HttpSettings) -> Result<SendRequest<Full<Bytes>>, Failure> {
-    let addresses = resolve::addresses(&settings.host, settings.port).await;
-    let addresses = addresses.map_err(unreachable)?;
-    let stream = TcpStream::connect(addresses.as_slice())
-        .await
-        .map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
+async fn connect(settings: &HttpSettings) -> Result<Connection, Failure> {
+    let stream = in_time(settings, dial(settings)).await?;
     let Some(files) = &settings.tls else {
         return speak(stream).await;
     };
     let credentials = files
         .read()
         .map_err(|error| Failure::Unreachable(error.to_string()))?;
-    let stream = tls::connect(credentials, &settings.host, stream).await;
-    let stream = stream.map_err(|error| match tls::explain_handshake(&error) {
-        Some(why) => Failure::Unreachable(why),
-        None => unreachable(error),
-    })?;
-    speak(stream).await
+    let handshake = async {
+        let stream = tls::connect(credentials, &settings.host, stream).await;
+        stream.map_err(|error| match tls::explain_handshake(&error) {
+            Some(why) => Failure::Unreachable(why),
+            None => unreachable(error),
+        })
+    };
+    speak(in_time(settings, handshake).await?).await
+}
+
+async fn in_time<T>(
+    settings: &HttpSettings,
+    step: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Ok(done) = tokio::time::timeout(settings.timeout, step).await else {
+        let seconds = settings.timeout.as_secs_f32();
+        return Err(Failure::Unreachable(format!(
+            "no connection came to be within {seconds} s: is it running, are host and port right?"
+        )));
+    };
+    done
+}
+
+async fn dial(settings: &HttpSettings) -> Result<TcpStream, Failure> {
+    let addresses = resolve::addresses(&settings.host, settings.port).await;
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let addresses = addresses.map_err(unreachable)?;
+    // One that does not answer must not take the time of all.
+    let each = settings.timeout / u32::try_from(addresses.len()).unwrap_or(1).max(1);
+    for address in addresses {
+        match tokio::time::timeout(each, dial_one(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(unreachable(failed))
+}
+
+async fn dial_one(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn unreachable(error: io::Error) -> Failure {
@@ -150,7 +230,12 @@ fn unreachable(error: io::Error) -> Failure {
 
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-) -> Result<SendRequest<Full<Bytes>>, Failure> {
+) -> Result<Connection, Failure> {
+    let meter = Meter::new();
+    let stream = Metered {
+        stream,
+        meter: meter.clone(),
+    };
     let handshake = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream));
@@ -159,26 +244,22 @@ async fn speak(
     tokio::task::spawn_local(async move {
         let _ = connection.await;
     });
-    Ok(sender)
+    Ok(Connection { sender, meter })
 }
 
-fn request(
-    settings: &HttpSettings,
-    key: Option<&str>,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, Failure> {
+fn request(settings: &HttpSettings, parcel: &Parcel<'_>) -> Result<Request<Full<Bytes>>, Failure> {
     let mut request = Request::post(&settings.path)
         .header(header::HOST, settings.authority())
         .header(header::USER_AGENT, AGENT)
         .header(header::CONTENT_TYPE, "application/json");
-    if let Some(key) = key {
+    if let Some(key) = parcel.key {
         request = request.header("idempotency-key", key);
     }
     if let Some(login) = &settings.login {
         request = request.header(header::AUTHORIZATION, authorization(login)?);
     }
     request
-        .body(Full::new(body))
+        .body(Full::new(parcel.body.clone()))
         .map_err(|error| Failure::Wrong(format!("no request can be made of it: {error}")))
 }
 
@@ -201,34 +282,29 @@ fn authorization(login: &HttpLogin) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
-/// Reads an answer; says whether its connection can be used again.
-async fn read(
-    response: Response<Incoming>,
-    encrypted: bool,
-) -> Result<(Answer, bool), hyper::Error> {
-    let (head, mut body) = response.into_parts();
+/// Reads what an answer says, as far as it comes in time; says whether it came to its end, so that its
+/// connection can be used again.
+async fn read(mut body: Incoming, within: Duration) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
-    let mut whole = true;
-    while let Some(frame) = body.frame().await {
-        if let Some(data) = frame?.data_ref() {
-            bytes.extend_from_slice(data);
+    let all = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return false;
+            };
+            if let Some(data) = frame.data_ref() {
+                bytes.extend_from_slice(data);
+            }
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return false;
+            }
         }
-        if bytes.len() > ANSWER_BYTES_MAX {
-            whole = false;
-            break;
-        }
-    }
-    let reply = Reply {
-        status: head.status.as_u16(),
-        retry_after: text(&head.headers, header::RETRY_AFTER),
-        date: text(&head.headers, header::DATE),
-        body: &bytes,
-        encrypted,
+        true
     };
-    Ok((reply.answer(), whole))
+    let ended = tokio::time::timeout(within, all).await;
+    (bytes, ended.unwrap_or(false))
 }
 
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+fn header(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -243,8 +319,4 @@ fn broken(error: hyper::Error) -> Failure {
         "the connection broke ({error}{}): is that port an HTTP server's?",
         cause.unwrap_or_default()
     ))
-}
-
-fn silence(timeout: Duration) -> String {
-    format!("no answer came within {} s", timeout.as_secs_f32())
 }
