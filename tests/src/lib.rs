@@ -9,7 +9,9 @@
 
 mod broker;
 mod collector;
+mod counter;
 mod endpoint;
+mod false_clock;
 mod gateway;
 mod loop_disk;
 mod name_server;
@@ -28,7 +30,9 @@ use std::time::{Duration, Instant};
 
 pub use broker::{Broker, free_port};
 pub use collector::Collector;
+pub use counter::COUNTER;
 pub use endpoint::{Endpoint, Request};
+pub use false_clock::FalseClock;
 pub use gateway::{Gateway, Memory};
 pub use loop_disk::LoopDisk;
 pub use name_server::NameServer;

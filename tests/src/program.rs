@@ -23,6 +23,11 @@ pub fn tidemill() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/debug/deps/end_to_end-0123 stands beside target/debug/tidemill.
     let profile = test.parent().and_then(Path::parent).unwrap();
+    // A program of this crate stands beside it as well.
+    let beside = test.with_file_name("tidemill");
+    if beside.is_file() {
+        return beside;
+    }
     let program = profile.join("tidemill");
     assert!(
         program.is_file(),

@@ -11,6 +11,7 @@ mod nab;
 mod setup;
 mod shell;
 mod simulate;
+mod soak;
 mod stock;
 mod test;
 
@@ -44,6 +45,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          cargo xtask journal --help
   simulate             the seeded simulator, over as many seeds as you like
                          cargo xtask simulate --help
+  soak                 the agent between two brokers while everything around it fails
+                         cargo xtask soak --help
   fuzz TARGET          the SQL compiler, or what brokers send, on inputs that cargo-fuzz makes
                          cargo xtask fuzz --help
 ";
@@ -74,6 +77,8 @@ fn dispatch() -> Result<()> {
         "nab" => return nab::nab(&Workspace::find()?, &rest),
         "simulate" if asks_help(&rest) => return print(simulate::USAGE),
         "simulate" => return simulate::simulate(&Workspace::find()?, &rest),
+        "soak" if asks_help(&rest) => return print(soak::USAGE),
+        "soak" => return soak::soak(&Workspace::find()?, &rest),
         "fuzz" if asks_help(&rest) => return print(fuzz::USAGE),
         "fuzz" => return fuzz::fuzz(&Workspace::find()?, &rest),
         _ if asks_help(&rest) => return print(USAGE),

@@ -2,6 +2,8 @@
 
 use tidemill_tests::{Broker, Peer};
 
+pub(crate) use tidemill_tests::COUNTER;
+
 /// A broker that drops nothing of what it queues.
 pub(crate) fn broker() -> Broker {
     Broker::start("max_queued_messages 0\nmax_inflight_messages 1000")
@@ -32,18 +34,6 @@ pub(crate) fn threshold(filter: &str, topic: &str) -> String {
     let text = rule(&format!("{filter:?}"), "stock = \"threshold\"", topic);
     format!("{text}[inputs]\nvalue = \"\"\n[params]\nlimit = 50\n")
 }
-
-/// For each event of a key sends how many there were: a gap is a loss, a repeat an event that
-/// counted twice.
-pub(crate) const COUNTER: &str = r#"(module
-  (@custom "tidemill.manifest" "{\"abi\":1,\"state\":{\"slots\":1}}")
-  (import "tidemill1" "reg_get" (func $get (param i32) (result f64)))
-  (import "tidemill1" "reg_set" (func $set (param i32 f64)))
-  (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
-  (func (export "on_event") (result i32)
-    (call $set (i32.const 0) (f64.add (call $get (i32.const 0)) (f64.const 1)))
-    (drop (call $emit (i32.const 0) (call $get (i32.const 0))))
-    (i32.const 0)))"#;
 
 /// Passes every event on.
 pub(crate) const PASS: &str = r#"(module (func (export "on_event") (result i32) (i32.const 1)))"#;
