@@ -14,6 +14,7 @@ mod tell;
 mod unusable;
 mod wake;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
@@ -21,14 +22,16 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 pub use remote::Remote;
-pub use start::check_destinations;
+pub use start::{check_destinations, room_warning};
 
 use crate::clock::{Clock, Now, Quality};
 use crate::config::Config;
+use crate::event::Event;
 use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN};
 use crate::install::{install_all, subscriptions};
 use crate::journal::JournalError;
 use crate::mill::{self, DeployError, Deployment, Mill, Output};
+use crate::outbox::Outbox;
 use crate::recorder::Recorder;
 use crate::recovery::RecoveryError;
 use crate::source::mqtt as source;
@@ -55,6 +58,10 @@ const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How long the loop rests at most while something is full that nobody tells to be free again.
 const BACKED_UP_REST: Duration = Duration::from_millis(1);
+
+/// Events that the mill is given at once, and bytes after which no further one is added.
+const TAKEN_MAX: usize = 256;
+const TAKEN_BYTES: usize = 256 * 1024;
 
 /// How often ledgers are told to those who watch.
 const LEDGERS_EVERY_MS: u64 = 100;
@@ -128,6 +135,8 @@ struct Agent {
     clock: Clock,
     inbox: Receiver<Input>,
     reports: Receiver<source::SourceReport>,
+    /// Events that the source has handed over, and the mill was not given yet.
+    taken: VecDeque<Event>,
     waker: Waker,
     remote: Remote,
     source: source::SourceHandle,
@@ -200,6 +209,9 @@ impl Agent {
         if self.is_full() {
             return Ok(busy);
         }
+        if self.take_in_some() {
+            return Ok(true);
+        }
         match self.reports.try_recv() {
             Ok(report) => self.hear(report),
             Err(TryRecvError::Empty) => return Ok(busy),
@@ -211,7 +223,25 @@ impl Agent {
     /// Whether nothing more can be taken in: that holds the source back, and through it the broker
     /// that sensors publish to.
     fn is_full(&self) -> bool {
-        self.mill.is_full() || self.outputs.are_backed_up() || self.storage.is_backed_up()
+        self.mill.is_full()
+            || self.outputs.are_backed_up()
+            || self.storage.is_backed_up()
+            || !self.storage.may_take_in()
+    }
+
+    /// Why nothing more can be taken in, where that is so.
+    fn held_back_by(&self) -> Option<&'static str> {
+        let blocks = || self.mill.outbox().is_some_and(Outbox::blocks);
+        self.storage.lacks_room().or_else(|| {
+            if blocks() {
+                Some("an outbox with when_full = \"block\" is full")
+            } else if self.outputs.are_backed_up() {
+                Some("a destination takes less of volatile messages than is sent")
+            } else {
+                let is_full = self.is_full();
+                is_full.then_some("commits are on their way to the disk")
+            }
+        })
     }
 
     /// Waits until something happens, or is due.
@@ -283,7 +313,8 @@ impl Agent {
                 for event in events.iter().filter(|event| event.fault.is_none()) {
                     self.recorder.record(event);
                 }
-                self.turn(mill::Input::Events(events));
+                self.taken.extend(events);
+                self.take_in_some();
             }
             Report::Subscribed { held } => {
                 self.held.clone_from(&held);
@@ -339,6 +370,32 @@ impl Agent {
                 self.unusable.add(self.clock.now(), count, &reason);
             }
         }
+    }
+
+    /// Turns the mill on some of the events that the source has handed over: not more than what they may
+    /// cause finds room. Returns whether there were any.
+    fn take_in_some(&mut self) -> bool {
+        let mut bytes = 0;
+        let mut fits = |event: &Event| {
+            let before = bytes;
+            bytes += event.payload.len() + event.properties.len();
+            before < TAKEN_BYTES
+        };
+        let count = self
+            .taken
+            .iter()
+            .take(TAKEN_MAX)
+            .take_while(|event| fits(event))
+            .count();
+        if count == 0 {
+            return false;
+        }
+        let events = match count == self.taken.len() {
+            true => std::mem::take(&mut self.taken).into(),
+            false => self.taken.drain(..count).collect(),
+        };
+        self.turn(mill::Input::Events(events));
+        true
     }
 
     /// Turns the mill once and carries out what it asks for.

@@ -37,7 +37,7 @@ pub use format::FORMAT;
 pub use identity::Identity;
 pub use inspect::{Ending, Seen, SegmentState, Why, inspect};
 pub use latency::Latencies;
-pub use open::{begins, open_in};
+pub use open::{begins, give_up_spares, open_in};
 pub use reader::Reader;
 pub use repair::{Repaired, repair};
 pub use writer::{Appended, Writer, WriterState};
@@ -51,6 +51,15 @@ pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 /// Segments kept for use, unless told otherwise; more are removed.
 pub const SPARES_MAX: usize = 4;
 
+/// Bytes that the segments in reserve have together, at least: what is under way when the disk turns out to
+/// be full, and the settled rows of a backlog that drains.
+const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Segments in reserve, unless told otherwise.
+pub fn reserve_of(segment_bytes: u64) -> usize {
+    usize::try_from(RESERVE_BYTES.div_ceil(segment_bytes.max(1))).unwrap_or(1)
+}
+
 /// How a journal is kept.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -58,6 +67,9 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// Segments kept for use; more are removed.
     pub spares_max: usize,
+    /// So many of them are made before they are needed, for what has to be written when there is no room
+    /// for more: what makes room again.
+    pub reserve: usize,
     /// Whose journal it is; one of another identity is refused.
     pub identity: Identity,
     /// A random number, another one at every start.
@@ -230,6 +242,21 @@ impl<D: Disk> Journal<D> {
         let (last, full) = (positions.offset, positions.pieces.len().saturating_sub(1));
         let pieces = positions.pieces.iter().take(full);
         pieces.map(|piece| piece.bytes).sum::<u64>() + last * u64::from(self.active.is_some())
+    }
+
+    /// Bytes that can be written without asking the disk for another segment.
+    pub fn room(&self) -> u64 {
+        let offset = self.shared.lock().offset;
+        let active = self.active.as_ref();
+        let active = active.map_or(0, |active| active.bytes.saturating_sub(offset));
+        active + self.spares.iter().map(|spare| spare.bytes).sum::<u64>()
+    }
+
+    /// Bytes of the segments in reserve.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.settings
+            .segment_bytes
+            .saturating_mul(self.settings.reserve as u64)
     }
 
     /// The longest payload of a record: what fits into a new segment, and into one of another length that

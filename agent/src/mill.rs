@@ -30,7 +30,7 @@ use bytes::Bytes;
 pub use bind::BoundRule;
 pub use deploy::{DeployError, Deployment};
 pub use durable::Keeping;
-pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding};
+pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding, Room};
 pub use prove::prove;
 
 use crate::clock::{Now, signed};
@@ -147,7 +147,9 @@ impl Mill {
             durable.batch.open_lazily(now);
         }
         self.close_power_gap(now);
-        self.fall_due(now, out);
+        if !self.is_held() {
+            self.fall_due(now, out);
+        }
         match input {
             Input::Events(events) => {
                 for event in events {
@@ -166,10 +168,8 @@ impl Mill {
     /// When the mill has to turn again even if nothing comes in, in monotonic time.
     pub fn next_due_mono_ms(&self) -> Option<u64> {
         let durable = self.durable.as_ref().and_then(|d| d.next_due_mono_ms());
-        [self.due.next_mono_ms(), durable]
-            .into_iter()
-            .flatten()
-            .min()
+        let due = self.due.next_mono_ms().filter(|_| !self.is_held());
+        [due, durable].into_iter().flatten().min()
     }
 
     /// Whether something hangs on the wall clock, which may be set at any moment.
@@ -182,6 +182,14 @@ impl Mill {
         self.durable
             .as_ref()
             .is_some_and(|durable| durable.is_full())
+    }
+
+    /// Whether timers, windows and schedules wait like sensors do, because what they would make finds no
+    /// room: they are late then.
+    fn is_held(&self) -> bool {
+        self.durable
+            .as_ref()
+            .is_some_and(|durable| durable.is_held())
     }
 
     /// Whether everything that was asked for by [`Input::Flush`] is on stable storage.

@@ -1,14 +1,19 @@
 //! From what lies in the data directory to what stood after the last commit: the newest complete pond,
 //! and the journal from there on.
 
+mod reserve;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use tracing::warn;
 
 use crate::image::{Image, Written};
 use crate::journal::{self, DirectoryDisk, Journal, JournalError, Repaired, Seen, SegmentState};
 use crate::pond::{self, Ponds, PondsError, Which};
 use crate::record::{self, RecordError};
+
+pub(crate) use reserve::{Reserve, room_for};
 
 /// Name of the journal's folder in the data directory.
 pub const JOURNAL: &str = "journal";
@@ -66,7 +71,7 @@ pub struct Recovered {
 /// # Errors
 /// When another agent uses it, or when it is damaged beyond what a crash does.
 pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryError> {
-    let mut ponds = Ponds::open(dir, journal::begins(dir)?)?;
+    let mut ponds = open_for_good(dir)?;
     let mut image = newest(dir, &mut ponds)?;
     let newest_pond = image.written();
     let from = image.needs_from() - 1;
@@ -80,6 +85,27 @@ pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryErro
         newest_pond,
         ponds,
     })
+}
+
+/// Opens the ponds of an agent that starts. On a disk without room for that, what was kept for such a day
+/// is given up: without a start nothing makes room again.
+fn open_for_good(dir: &Path) -> Result<Ponds, RecoveryError> {
+    let begins = journal::begins(dir)?;
+    let opened = Ponds::open(dir, begins);
+    if !matches!(opened, Err(PondsError::Full(_))) {
+        return Ok(opened?);
+    }
+    if Reserve::find(dir).give_up() {
+        warn!("the disk is full: room that was kept for a checkpoint is given up");
+        let opened = Ponds::open(dir, begins);
+        if !matches!(opened, Err(PondsError::Full(_))) {
+            return Ok(opened?);
+        }
+    }
+    if journal::give_up_spares(dir)? {
+        warn!("the disk is full: segments that were kept for use are given up");
+    }
+    Ok(Ponds::open(dir, begins)?)
 }
 
 fn newest(dir: &Path, ponds: &mut Ponds) -> Result<Image, RecoveryError> {

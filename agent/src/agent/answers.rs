@@ -70,9 +70,14 @@ impl Agent {
         if !self.broker.connected {
             health.ails("no connection to the broker that sensors publish to");
         }
-        let stalled = self.storage.is_stalled();
-        if stalled {
+        let held_back_by = self.held_back_by();
+        let disk_full = self.storage.lacks_room().is_some();
+        if disk_full {
             health.ails("the disk is full");
+        }
+        let checkpoint = self.storage.checkpoint_trouble();
+        if let Some(why) = &checkpoint {
+            health.ails(&format!("a checkpoint cannot be written: {why}"));
         }
         if self.unbalanced > 0 {
             health.ails("a ledger does not balance");
@@ -85,8 +90,10 @@ impl Agent {
             }
         }
         health.says("destinations", self.destinations());
-        health.says("disk_full", stalled);
-        health.says("taking_in", !self.is_full());
+        health.says("disk_full", disk_full);
+        health.says("taking_in", held_back_by.is_none());
+        health.says("held_back_by", held_back_by);
+        health.says("checkpoint_trouble", checkpoint);
         health.says("unbalanced", self.unbalanced);
         let silenced = self.silenced();
         for name in silenced

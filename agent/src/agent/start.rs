@@ -1,5 +1,6 @@
 //! The agent's start: what lies on disk becomes the mill, then the adapters are let loose.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -10,10 +11,11 @@ use super::storage::Storage;
 use super::wake::Waker;
 use super::{Agent, AgentError, INBOX_MAX, Link, REPORTS_WAITING_MAX, Remote, control};
 use crate::clock::{Clock, EARLIEST_WALL_MS, boot_id};
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, OutboxLimits};
 use crate::heartbeat::Heartbeats;
 use crate::image::Image;
 use crate::install::{destination_names, subscriptions};
+use crate::journal::reserve_of;
 use crate::mill::{BoundRule, Deployment, Keeping, Mill};
 use crate::outbox::{Destination, Outlet};
 use crate::recorder::Recorder;
@@ -40,6 +42,9 @@ impl Agent {
         let incarnation = crate::books::hex(&journal.identity().incarnation);
         info!(commit = image.lsn, incarnation, "recovered");
         check_destinations(&mut image, &config)?;
+        if let Some(warning) = room_warning(&config) {
+            warn!("{warning}");
+        }
         let clock = Clock::new(image.agent.wall_ms.max(EARLIEST_WALL_MS));
         let now = clock.now();
         let keeping = Keeping {
@@ -72,7 +77,7 @@ impl Agent {
         remote(controls.clone());
         let heartbeats = Heartbeats::default();
         let pulse = heartbeats.pulse("agent");
-        let storage = Storage::start(journal, ponds, &heartbeats, &waker)?;
+        let storage = Storage::start(journal, ponds, &heartbeats, &config.data_dir, &waker)?;
         let outputs = Outputs::start(&config, &incarnation, &heartbeats, &waker)?;
         let (reports_sender, reports) = sync_channel(REPORTS_WAITING_MAX);
         let mut settings = source_settings(&config, &clock);
@@ -100,6 +105,7 @@ impl Agent {
             clock,
             inbox,
             reports,
+            taken: VecDeque::new(),
             waker,
             remote: controls,
             source,
@@ -150,6 +156,26 @@ pub fn check_destinations(image: &mut Image, config: &Config) -> Result<(), Agen
     Err(AgentError::Homeless {
         name: lane.destination.to_string(),
         rows: homeless.iter().filter(of_it).map(|(_, rows)| rows).sum(),
+    })
+}
+
+/// Holds what may wait for destinations against the disk; says where that is more than it has room for.
+pub fn room_warning(config: &Config) -> Option<String> {
+    let lanes = |limits: &OutboxLimits| limits.bytes.saturating_mul(2);
+    let others = config.destinations.values().map(|it| lanes(&it.outbox));
+    let outboxes = others.fold(lanes(&config.local_outbox), u64::saturating_add);
+    let segments = reserve_of(config.segment_bytes) as u64 + 3;
+    let kept = segments.saturating_mul(config.segment_bytes);
+    let room = recovery::room_for(&config.data_dir).ok()?;
+    let wanted = outboxes.saturating_add(kept);
+    (wanted > room).then(|| {
+        format!(
+            "up to {} MiB may wait for destinations, and {} has room for {} MiB besides what the journal \
+             keeps in reserve: once that is full, nothing is taken in until rows have left",
+            outboxes >> 20,
+            config.data_dir.display(),
+            room.saturating_sub(kept) >> 20,
+        )
     })
 }
 

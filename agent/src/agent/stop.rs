@@ -57,6 +57,9 @@ impl Agent {
     /// Works on what the source had handed over already, and commits it.
     fn finish(&mut self, deadline: Instant) -> Result<(), AgentError> {
         while !self.is_full() && Instant::now() < deadline {
+            if self.take_in_some() {
+                continue;
+            }
             match self.reports.try_recv() {
                 Ok(report) => self.hear(report),
                 Err(_) => break,

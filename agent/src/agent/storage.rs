@@ -1,7 +1,10 @@
 //! The threads that do the mill's disk work: one appends to the journal and syncs it, one writes ponds,
 //! one reads rows back. None of them ever waits for the loop, which they wake when they are done.
 
+mod checkpoints;
+
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -12,12 +15,15 @@ use tracing::{debug, error, info, warn};
 use super::AgentError;
 use super::wake::Waker;
 use crate::emission::{LaneId, Row};
-use crate::heartbeat::{CHECKPOINT_WITHIN, Heartbeats, Pulse, WORK_WITHIN, join_by};
+use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN, join_by};
 use crate::journal::{Appended, DirectoryDisk, Journal, JournalError, Reader, Writer, WriterState};
-use crate::mill::{Checkpoint, Input};
+use crate::mill::{Checkpoint, Input, Room};
 use crate::outbox::Wanted;
-use crate::pond::{PondCheckpoint, Ponds, Which};
+use crate::pond::Ponds;
 use crate::record::Parts;
+use crate::recovery::Reserve;
+
+use checkpoints::CheckpointState;
 
 /// Bytes of journal that are read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -39,6 +45,10 @@ pub(super) struct Storage {
     durable_lsn: u64,
     /// Commits that the journal's thread had no room for.
     unsent: VecDeque<(u64, Vec<u8>)>,
+    unsent_bytes: u64,
+    checkpoints: Arc<CheckpointState>,
+    /// What the mill was told last.
+    told_room: Room,
     ponds: SyncSender<Checkpoint>,
     reads: SyncSender<Read>,
     threads: Vec<JoinHandle<()>>,
@@ -57,6 +67,7 @@ impl Storage {
         journal: Journal<DirectoryDisk>,
         ponds: Ponds,
         heartbeats: &Heartbeats,
+        data_dir: &Path,
         waker: &Waker,
     ) -> Result<Self, AgentError> {
         let done = Done::default();
@@ -76,10 +87,13 @@ impl Storage {
             }
         };
         let (tell_pond, tell_read) = (tell(&done), tell(&done));
+        let state = Arc::<CheckpointState>::default();
+        let reserve = Reserve::find(data_dir);
+        let keeper = checkpoints::Keeper::new(ponds, reserve, Arc::clone(&state), tell_pond);
         let spawn = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let (pond, readback) = (heartbeats.pulse("pond"), heartbeats.pulse("readback"));
         let threads = vec![
-            spawn("pond").spawn(move || write_ponds(ponds, &checkpoints, &pond, tell_pond))?,
+            spawn("pond").spawn(move || keeper.run(&checkpoints, &pond))?,
             spawn("readback").spawn(move || read_back(reader, &reads, &readback, tell_read))?,
         ];
         Ok(Self {
@@ -87,6 +101,9 @@ impl Storage {
             writer,
             durable_lsn,
             unsent: VecDeque::new(),
+            unsent_bytes: 0,
+            checkpoints: state,
+            told_room: Room::default(),
             ponds: pond_sender,
             reads: read_sender,
             threads,
@@ -96,16 +113,19 @@ impl Storage {
 
     /// Hands a commit to the journal.
     pub(super) fn append(&mut self, lsn: u64, bytes: Vec<u8>) {
+        self.unsent_bytes += bytes.len() as u64;
         self.unsent.push_back((lsn, bytes));
         self.hand_over();
     }
 
     fn hand_over(&mut self) {
         while let Some((lsn, bytes)) = self.unsent.pop_front() {
+            let len = bytes.len() as u64;
             if let Appended::Full(bytes) = self.writer.append(lsn, bytes) {
                 self.unsent.push_front((lsn, bytes));
                 return;
             }
+            self.unsent_bytes -= len;
         }
     }
 
@@ -146,6 +166,8 @@ impl Storage {
             return Err(AgentError::Ended("journal"));
         }
         self.hand_over();
+        let room = self.room();
+        let told = std::mem::replace(&mut self.told_room, room);
         let mut news =
             std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
         let durable_lsn = self.state.durable_lsn();
@@ -153,12 +175,51 @@ impl Storage {
             self.durable_lsn = durable_lsn;
             news.push(Input::Durable(durable_lsn));
         }
+        if told != room {
+            news.push(Input::Room(room));
+        }
         Ok(news)
     }
 
-    /// Whether the journal waits for room on the disk.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.state.is_stalled()
+    /// What is left of the journal beyond what is on its way there.
+    fn left(&self) -> u64 {
+        self.state.room().saturating_sub(self.unsent_bytes)
+    }
+
+    fn room(&self) -> Room {
+        let (left, reserve) = (self.left(), self.state.reserve());
+        if self.state.is_stalled() || (self.state.lacks_spare() && left < reserve / 2) {
+            return Room::Last;
+        }
+        match self.lacks_room().is_some() {
+            true => Room::Short,
+            false => Room::Plenty,
+        }
+    }
+
+    /// Whether what is taken in could be written without touching what is kept for the time when the disk
+    /// is full.
+    pub(super) fn may_take_in(&self) -> bool {
+        self.lacks_room().is_none() && self.left() >= self.state.reserve()
+    }
+
+    /// Why the disk lets nothing more be taken in.
+    pub(super) fn lacks_room(&self) -> Option<&'static str> {
+        if self.state.is_stalled() {
+            return Some("the disk is full: the journal waits for room");
+        }
+        if self.checkpoints.lacks_room() {
+            return Some("the disk is full: there is no room in reserve for a checkpoint");
+        }
+        let is_short = self.state.lacks_spare() && self.left() < self.state.reserve();
+        is_short.then_some(
+            "the disk is full: what is left of the journal is kept for acknowledgements of destinations",
+        )
+    }
+
+    /// Why no checkpoint can be written, where that is so.
+    pub(super) fn checkpoint_trouble(&self) -> Option<String> {
+        self.checkpoints.trouble()
     }
 
     /// Bytes of journal that are kept.
@@ -198,37 +259,6 @@ impl Storage {
             max_us = latencies.max_us,
             "journal"
         );
-    }
-}
-
-fn write_ponds(
-    mut ponds: Ponds,
-    checkpoints: &Receiver<Checkpoint>,
-    pulse: &Pulse,
-    tell: impl Fn(Input),
-) {
-    while let Ok(checkpoint) = next(checkpoints, pulse, CHECKPOINT_WITHIN) {
-        let Checkpoint {
-            pond,
-            lsn,
-            full,
-            puts,
-            removes,
-        } = checkpoint;
-        let which = if pond == 0 { Which::A } else { Which::B };
-        let checkpoint = PondCheckpoint {
-            lsn,
-            full,
-            puts,
-            removes,
-        };
-        tell(match ponds.write(which, &checkpoint) {
-            Ok(()) => Input::PondWritten { pond },
-            Err(error) => {
-                error!("a checkpoint cannot be written, trying again soon: {error}");
-                Input::PondFailed
-            }
-        });
     }
 }
 

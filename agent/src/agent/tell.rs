@@ -64,18 +64,16 @@ impl Agent {
 
     /// Says that nothing is taken in, and why, as long as that is so.
     pub(super) fn say_when_stalled(&mut self, now: Now) {
-        if !self.storage.is_stalled() {
+        let Some(why) = self.storage.lacks_room() else {
             if self.said_stalled_mono_ms.take().is_some() {
                 info!("there is room on the disk again: taking in");
             }
             return;
-        }
+        };
         let said = self.said_stalled_mono_ms;
         if said.is_none_or(|at| now.mono_ms >= at + SAY_STALLED_EVERY_MS) {
             self.said_stalled_mono_ms = Some(now.mono_ms);
-            error!(
-                "the disk is full: nothing more is acknowledged to sensors or sent until there is room"
-            );
+            error!("{why}; nothing more is taken in until there is room");
         }
     }
 }

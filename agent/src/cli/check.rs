@@ -6,7 +6,7 @@ mod access;
 use std::io::Write as _;
 
 use super::{ConfigOption, Failure};
-use crate::agent::check_destinations;
+use crate::agent::{check_destinations, room_warning};
 use crate::config::{Config, Endpoint, LOCAL};
 use crate::install::install_all;
 use crate::recovery::{self, RecoveryError};
@@ -59,6 +59,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         )?;
     }
     check_rows(&config, &mut out)?;
+    if let Some(warning) = room_warning(&config) {
+        writeln!(out, "warning: {warning}")?;
+    }
     writeln!(out, "all is well")?;
     Ok(())
 }

@@ -62,6 +62,10 @@ struct World {
     failing_sync: Option<Random>,
     /// Writes that are left until one fails.
     until_bad_write: Option<u64>,
+    /// Even a write over what is there asks for room, and finds none.
+    full_for_overwriting: bool,
+    /// Sectors that cannot be read, by segment.
+    unreadable: BTreeSet<(String, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +117,17 @@ impl ModelDisk {
     /// Room for so many segments; none is made beyond.
     pub fn set_room(&self, segments: Option<usize>) {
         self.world().room = segments;
+    }
+
+    /// Whether even a write over what is there finds no room, as on a file system that never overwrites.
+    pub fn set_full_for_overwriting(&self, is_full: bool) {
+        self.world().full_for_overwriting = is_full;
+    }
+
+    /// The sector of a segment with this byte cannot be read any more.
+    pub fn lose_sector(&self, name: &str, offset: u64) {
+        let at = usize::try_from(offset).unwrap_or(usize::MAX) / SECTOR;
+        self.world().unreadable.insert((name.to_owned(), at));
     }
 
     /// The next sync fails: anything may have reached the medium, and all of it counts as clean.
@@ -296,6 +311,7 @@ impl Disk for ModelDisk {
         world.operate()?;
         world.segment(name)?;
         world.segments.remove(name);
+        world.unreadable.retain(|(of, _)| of != name);
         Ok(())
     }
 }
@@ -318,8 +334,13 @@ impl DiskFile for ModelFile {
 
     fn read_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
         self.on(|world, name| {
-            let cache = &world.segment(name)?.cache;
             let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            let sectors = offset / SECTOR..(offset + out.len()).div_ceil(SECTOR);
+            let is_bad = |(of, at): &(String, usize)| of == name && sectors.contains(at);
+            if world.unreadable.iter().any(is_bad) {
+                return Err(io::Error::other("an unreadable sector"));
+            }
+            let cache = &world.segment(name)?.cache;
             let mut skip = offset % SECTOR;
             let mut sectors = cache.iter().skip(offset / SECTOR);
             let mut left = out;
@@ -336,6 +357,9 @@ impl DiskFile for ModelFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.on(|world, name| {
+            if world.full_for_overwriting {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             let is_bad = world.until_bad_write == Some(0);
             world.until_bad_write = world.until_bad_write.and_then(|left| left.checked_sub(1));
             let offset = usize::try_from(offset).unwrap_or(usize::MAX);

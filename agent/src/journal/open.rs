@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{DirectoryDisk, Disk, make_directory};
 use super::error::JournalError;
+use super::format::Head;
 use super::identity::random;
 use super::repair;
-use super::{Identity, Journal, SPARES_MAX, Settings, survey};
+use super::{Identity, Journal, SPARES_MAX, Settings, reserve_of, survey};
 
 /// The folder of the segments in a data directory.
 pub(super) const FOLDER: &str = "journal";
@@ -61,11 +62,34 @@ pub fn begins(data_dir: &Path) -> Result<Option<u64>, JournalError> {
     Ok(first.map(|piece| piece.header.first_lsn))
 }
 
+/// Removes the segments that hold nothing, on a disk that has no room; returns whether there were any. The
+/// data directory has to be locked, or nobody at work in it.
+///
+/// # Errors
+/// When a header cannot be read, or is of another format, or a file cannot be removed.
+pub fn give_up_spares(data_dir: &Path) -> Result<bool, JournalError> {
+    let folder = data_dir.join(FOLDER);
+    if is_new(&folder)? {
+        return Ok(false);
+    }
+    let disk = DirectoryDisk::read_only(&folder);
+    let mut had_some = false;
+    for segment in survey::segments(&disk, None)? {
+        if let Head::Spare(_) = segment.head {
+            let failed = JournalError::failed("removing", &segment.name);
+            disk.remove(&segment.name).map_err(failed)?;
+            had_some = true;
+        }
+    }
+    Ok(had_some)
+}
+
 pub(super) fn settings(segment_bytes: u64, identity: Identity) -> Result<Settings, JournalError> {
     let salt = random().map_err(JournalError::failed("reading", "/dev/urandom"))?;
     Ok(Settings {
         segment_bytes,
         spares_max: SPARES_MAX,
+        reserve: reserve_of(segment_bytes),
         identity,
         salt: u64::from_le_bytes(salt),
     })

@@ -44,7 +44,7 @@ pub(super) fn mend<D: Disk>(
     let mut spares = Vec::new();
     for segment in survey.others() {
         let is_like_new = segment.bytes == settings.segment_bytes;
-        if !is_like_new || spares.len() >= settings.spares_max {
+        if !is_like_new || spares.len() >= settings.spares_max.max(settings.reserve) {
             let failed = JournalError::failed("removing", &segment.name);
             disk.remove(&segment.name).map_err(failed)?;
             continue;

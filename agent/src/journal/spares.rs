@@ -58,10 +58,17 @@ impl<D: Disk> Journal<D> {
         let failed = || JournalError::failed("recycling", name);
         let file = self.disk.open(name).map_err(failed())?;
         let spare = encode_spare(self.settings.identity);
-        file.write_at(&spare, 0).map_err(failed())?;
-        file.sync().map_err(failed())?;
+        match file.write_at(&spare, 0).and_then(|()| file.sync()) {
+            Ok(()) => {}
+            // Where each write asks for room, even over what is there, less is asked for by removing it.
+            Err(error) if disk::is_full(&error) => {
+                return self.disk.remove(name).map_err(failed());
+            }
+            Err(error) => return Err(failed()(error)),
+        }
         let is_like_new = piece.bytes == self.settings.segment_bytes;
-        if is_like_new && self.spares.len() < self.settings.spares_max {
+        let spares_max = self.settings.spares_max.max(self.settings.reserve + 1);
+        if is_like_new && self.spares.len() < spares_max {
             self.spares.push(OpenSegment {
                 name: Arc::clone(name),
                 bytes: piece.bytes,
@@ -72,11 +79,13 @@ impl<D: Disk> Journal<D> {
         self.disk.remove(name).map_err(failed())
     }
 
-    /// Whether it is time to make a spare: the segment in use is half full, and no other waits.
+    /// Whether it is time to make a spare: the segment in use is half full, and besides those in reserve no
+    /// other waits.
     pub fn wants_spare(&self) -> bool {
         let offset = self.shared.lock().offset;
         let active = self.active.as_ref();
-        self.spares.is_empty() && active.is_none_or(|active| offset > active.bytes / 2)
+        let is_half_full = active.is_none_or(|active| offset > active.bytes / 2);
+        self.spares.len() < self.settings.reserve + usize::from(is_half_full)
     }
 
     /// Makes a spare where one is wanted, so that no commit has to wait for it.

@@ -23,6 +23,7 @@ fn settings(salt: u64) -> Settings {
     Settings {
         segment_bytes: SEGMENT_BYTES,
         spares_max: 2,
+        reserve: 0,
         identity: IDENTITY,
         salt,
     }

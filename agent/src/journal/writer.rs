@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,6 +26,9 @@ const BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// How often room is looked for, where there was none.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How often a segment is tried to be made ahead that could not be.
+const SPARE_RETRY: Duration = Duration::from_secs(1);
 
 /// How often it is said that there is no room.
 const SAY_EVERY: Duration = Duration::from_secs(10);
@@ -49,6 +52,9 @@ pub struct WriterState {
     bytes: AtomicU64,
     bytes_waiting: AtomicU64,
     recycle_below: AtomicU64,
+    room: AtomicU64,
+    reserve: AtomicU64,
+    lacks_spare: AtomicBool,
     is_stalled: AtomicBool,
     is_stopping: AtomicBool,
     has_ended: AtomicBool,
@@ -70,6 +76,22 @@ impl WriterState {
     /// Bytes from the beginning of the journal to its end.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Bytes that can be written without asking the disk for more room, less those that wait to be.
+    pub fn room(&self) -> u64 {
+        let waiting = self.bytes_waiting.load(Ordering::Acquire);
+        self.room.load(Ordering::Acquire).saturating_sub(waiting)
+    }
+
+    /// So much of that is for what makes room again.
+    pub fn reserve(&self) -> u64 {
+        self.reserve.load(Ordering::Acquire)
+    }
+
+    /// Whether the disk has no room for a segment that should be there before it is needed.
+    pub fn lacks_spare(&self) -> bool {
+        self.lacks_spare.load(Ordering::Acquire)
     }
 
     /// Whether records wait because the disk is full.
@@ -146,6 +168,7 @@ where
             said: None,
             spare_failed: None,
             pulse,
+            said_spare: None,
             wake: Arc::new(wake),
         };
         thread.publish();
@@ -249,8 +272,9 @@ struct WriterThread<D: Disk> {
     written: Vec<Instant>,
     /// When it was last said that there is no room.
     said: Option<Instant>,
-    /// When it last failed to make a segment ahead.
+    /// When it last failed to make a segment ahead, and when that was said.
     spare_failed: Option<Instant>,
+    said_spare: Option<Instant>,
     pulse: Pulse,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
@@ -315,8 +339,20 @@ impl<D: Disk> WriterThread<D> {
             return true;
         }
         self.pulse.rests();
-        let Ok(first) = self.receiver.recv() else {
-            return false;
+        let first = match self.spare_is_due() {
+            None => self
+                .receiver
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+            Some(after) => self.receiver.recv_timeout(after),
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                self.pulse.works(WORK_WITHIN);
+                return true;
+            }
+            Err(RecvTimeoutError::Disconnected) => return false,
         };
         self.pulse.works(WORK_WITHIN);
         let waiting = std::iter::once(first).chain(self.receiver.try_iter());
@@ -334,6 +370,9 @@ impl<D: Disk> WriterThread<D> {
             self.journal.append(*lsn, bytes)?;
             self.written.push(*since);
             let len = bytes.len() as u64;
+            self.state
+                .room
+                .store(self.journal.room(), Ordering::Release);
             self.state.bytes_waiting.fetch_sub(len, Ordering::AcqRel);
             self.pending.pop_front();
         }
@@ -358,8 +397,13 @@ impl<D: Disk> WriterThread<D> {
     fn recycle(&mut self) -> Result<(), JournalError> {
         let below_lsn = self.state.recycle_below.load(Ordering::Acquire);
         // What is not durable yet was not given up: it is looked at after every commit.
+        let before = self.journal.first_lsn();
         self.journal.recycle(below_lsn)?;
         self.publish();
+        if self.journal.first_lsn() != before {
+            // There is more room than there was.
+            (self.wake)();
+        }
         Ok(())
     }
 
@@ -368,6 +412,11 @@ impl<D: Disk> WriterThread<D> {
         let order = Ordering::Release;
         state.first_lsn.store(self.journal.first_lsn(), order);
         state.bytes.store(self.journal.bytes(), order);
+        state.room.store(self.journal.room(), order);
+        state.reserve.store(self.journal.reserve_bytes(), order);
+        if !self.journal.wants_spare() {
+            state.lacks_spare.store(false, order);
+        }
         state.durable_lsn.store(self.journal.durable_lsn(), order);
     }
 
@@ -386,16 +435,30 @@ impl<D: Disk> WriterThread<D> {
         }
     }
 
+    /// After which time a segment is to be made ahead, where one is wanted.
+    fn spare_is_due(&self) -> Option<Duration> {
+        let since = self.spare_failed.map(|at| at.elapsed());
+        let after = since.map_or(Duration::ZERO, |since| SPARE_RETRY.saturating_sub(since));
+        self.journal.wants_spare().then_some(after)
+    }
+
     fn prepare_spare(&mut self) {
-        if self.spare_failed.is_some_and(|at| at.elapsed() < SAY_EVERY) {
+        if self.spare_is_due() != Some(Duration::ZERO) {
             return;
         }
-        self.spare_failed = match self.journal.prepare_spare() {
-            Ok(()) => None,
-            Err(error) => {
-                warn!("no segment could be made ahead, trying again: {error}");
-                Some(Instant::now())
-            }
-        };
+        let made = self.journal.prepare_spare();
+        self.spare_failed = made.is_err().then(Instant::now);
+        if let Err(error) = &made
+            && self.said_spare.is_none_or(|at| at.elapsed() >= SAY_EVERY)
+        {
+            self.said_spare = Some(Instant::now());
+            warn!("no segment could be made ahead, trying again: {error}");
+        }
+        let lacks = made.is_err();
+        let lacked = self.state.lacks_spare.swap(lacks, Ordering::AcqRel);
+        self.publish();
+        if lacks != lacked || !lacks {
+            (self.wake)();
+        }
     }
 }

@@ -313,16 +313,10 @@ impl Mill {
                 relocate: false,
             });
         }
-        let pinned_max = durable.outbox.bounds().pinned_bytes;
-        let (oldest, waiting) = (
-            durable
-                .outbox
-                .oldest_lsn_if(durable.checkpoints.is_relocating()),
-            durable.outbox.waiting_bytes(),
-        );
-        if let Some(floor) = durable
-            .checkpoints
-            .relocate_before(oldest, waiting, pinned_max)
+        let is_relocating = durable.checkpoints.is_relocating();
+        let oldest = durable.outbox.oldest_lsn_if(is_relocating);
+        if let Some(pinned_max) = durable.pinned_bytes_max()
+            && let Some(floor) = durable.checkpoints.relocate_before(oldest, pinned_max)
             && has_patience
             && let Some((lane, wanted)) = durable.outbox.relocate(floor, lsn, durable_lsn)
         {

@@ -17,7 +17,7 @@ use crate::router::RuleIndex;
 use crate::sabotage::{self, Sabotage};
 
 use super::acks::Acks;
-use super::output::Output;
+use super::output::{Output, Room};
 use super::ponds::Checkpoints;
 use super::stall::Stall;
 
@@ -109,6 +109,8 @@ pub(super) struct Durable {
     pub(super) age: AgeClock,
     /// When rows were looked at last that may be too old.
     pub(super) age_checked_mono_ms: Option<u64>,
+    /// What the disk has.
+    pub(super) room: Room,
 }
 
 /// What happened since the last commit.
@@ -207,6 +209,7 @@ impl Durable {
             event_id_plan,
             age,
             age_checked_mono_ms: None,
+            room: Room::Plenty,
             keeping,
         }
     }
@@ -306,15 +309,32 @@ impl Durable {
     /// Whether more may be committed that can as well wait, so that however much of it there is, little
     /// is in memory.
     pub(super) fn has_patience(&self) -> bool {
-        self.unsynced_bytes < PATIENT_BYTES_MAX
+        self.unsynced_bytes < PATIENT_BYTES_MAX && self.room != Room::Last
     }
 
     /// Whether nothing more should be taken in: the journal lags behind, or a lane that blocks is
     /// full.
     pub(super) fn is_full(&self) -> bool {
+        self.is_held() || self.outbox.blocks()
+    }
+
+    /// Whether nothing should be made that needs room: the journal lags behind, or the disk is full.
+    pub(super) fn is_held(&self) -> bool {
         self.unsynced_bytes > UNSYNCED_BYTES_MAX
             || self.unsynced.len() > UNSYNCED_MAX
-            || self.outbox.blocks()
+            || self.room != Room::Plenty
+    }
+
+    /// So much more of the journal than this may be kept for the sake of rows that wait, before they are
+    /// written again; `None` where there is no room for that.
+    pub(super) fn pinned_bytes_max(&self) -> Option<u64> {
+        let waiting = self.outbox.waiting_bytes();
+        let usual = self.outbox.bounds().pinned_bytes + 4 * waiting;
+        match self.room {
+            Room::Plenty => Some(usual),
+            Room::Short => Some(usual.min(self.keeping.checkpoint_bytes / 2 + 2 * waiting)),
+            Room::Last => None,
+        }
     }
 
     /// A rule is at work.

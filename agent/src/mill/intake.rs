@@ -14,7 +14,7 @@ use crate::topic::Subscription;
 use crate::value::{Decoded, Scalar};
 
 use super::durable::{Durable, PROTOCOL, nobody};
-use super::output::{DeadLetter, Input, Output};
+use super::output::{DeadLetter, Input, Output, Room};
 use super::{Mill, Worked};
 
 /// What a receipt takes of a commit.
@@ -256,6 +256,10 @@ impl Mill {
                 }
             }
             Input::PondFailed => durable.checkpoints.failed(now),
+            Input::Room(room) => {
+                durable.room = room;
+                durable.checkpoints.set_short(room != Room::Plenty);
+            }
             Input::Commit => durable.batch.urgent = durable.batch.is_open(),
             Input::Flush => {
                 durable.batch.open(now);

@@ -76,6 +76,20 @@ pub enum Input {
     DropDeadLetter(u64),
     /// Forget a producer of event ids: its next number begins anew.
     ForgetProducer(Arc<str>),
+    /// How much room the disk has for more than there is.
+    Room(Room),
+}
+
+/// How much room the disk has. Where there is little, nothing is taken in, and what makes room is done first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Room {
+    /// Nothing speaks against more.
+    #[default]
+    Plenty,
+    /// Only what was kept in reserve is left.
+    Short,
+    /// Even that is going: only what settles rows is written.
+    Last,
 }
 
 /// One thing that the mill asks for, or tells.

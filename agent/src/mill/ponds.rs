@@ -13,6 +13,9 @@ const INTERVAL_MS: u64 = 600_000;
 /// A checkpoint that failed is tried again after this time.
 const RETRY_MS: u64 = 5_000;
 
+/// Time between checkpoints while the disk has no room: only they make room again.
+const SHORT_INTERVAL_MS: u64 = 1_000;
+
 /// Most bytes of journal between two checkpoints, however much a checkpoint costs.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -43,6 +46,10 @@ pub(super) struct Checkpoints {
     marks: Vec<(u64, u64)>,
     /// Rows keep segments from being used anew that hold little else.
     relocating: bool,
+    /// The disk has no room.
+    short: bool,
+    /// Then the second of two checkpoints follows at once, and this says that it does.
+    is_second: bool,
     /// For each pond, how many numbered entries of each kind it has.
     numbered: [(u32, u32); 2],
 }
@@ -62,6 +69,8 @@ impl Checkpoints {
     pub(super) fn new(bytes_min: u64, from_lsn: u64, last_lsn: u64, bytes: u64, now: Now) -> Self {
         Self {
             relocating: false,
+            short: false,
+            is_second: false,
             numbered: [(0, 0); 2],
             bytes_min,
             // What earlier processes left counts: one that never lives long would else never make room.
@@ -100,6 +109,21 @@ impl Checkpoints {
         self.whole = [true; 2];
     }
 
+    /// Whether the disk has no room.
+    pub(super) fn set_short(&mut self, short: bool) {
+        // Rows may be worth writing again that were not while there was room.
+        self.relocating |= short && !self.short;
+        self.short = short;
+    }
+
+    fn interval_ms(&self) -> u64 {
+        if self.short {
+            SHORT_INTERVAL_MS
+        } else {
+            INTERVAL_MS
+        }
+    }
+
     /// A checkpoint is wanted now.
     pub(super) fn want(&mut self) {
         self.wanted = true;
@@ -113,7 +137,7 @@ impl Checkpoints {
     pub(super) fn next_due_mono_ms(&self) -> Option<u64> {
         let due = self
             .retry_mono_ms
-            .unwrap_or(self.began_mono_ms + INTERVAL_MS);
+            .unwrap_or(self.began_mono_ms + self.interval_ms());
         (self.changed && self.running.is_none()).then_some(due)
     }
 
@@ -128,7 +152,8 @@ impl Checkpoints {
             .clamp(self.bytes_min, BYTES_MAX.max(self.bytes_min));
         self.wanted
             || self.changed
-                && (self.appended >= bytes || now.mono_ms >= self.began_mono_ms + INTERVAL_MS)
+                && (self.appended >= bytes
+                    || now.mono_ms >= self.began_mono_ms + self.interval_ms())
     }
 
     /// An empty checkpoint for the pond whose turn it is.
@@ -213,6 +238,9 @@ impl Checkpoints {
         };
         let ponds = a.lsn.min(b.lsn) + 1;
         self.relocating = true;
+        // Room is made by the second of two: the journal is kept for the older one.
+        self.is_second = self.short && !self.is_second;
+        self.wanted |= self.is_second;
         Some(rows.map_or(ponds, |rows| rows.min(ponds)))
     }
 
@@ -221,7 +249,6 @@ impl Checkpoints {
     pub(super) fn relocate_before(
         &mut self,
         oldest_row: Option<u64>,
-        bytes: u64,
         pinned_max: u64,
     ) -> Option<u64> {
         let [Some(a), Some(b)] = self.written else {
@@ -237,7 +264,7 @@ impl Checkpoints {
             before.map_or(0, |(_, at)| *at)
         };
         let pinned = place(floor - 1).saturating_sub(place(needed));
-        self.relocating = needed < floor && pinned > pinned_max + 4 * bytes;
+        self.relocating = needed < floor && pinned > pinned_max;
         let first = self
             .marks
             .iter()
@@ -321,10 +348,7 @@ mod tests {
             checkpoints.appended(5 << 20);
             write(&mut checkpoints, lsn, Some(1));
         }
-        assert_eq!(
-            checkpoints.relocate_before(Some(1), 100, 16 << 20),
-            Some(10)
-        );
-        assert_eq!(checkpoints.relocate_before(Some(10), 100, 16 << 20), None);
+        assert_eq!(checkpoints.relocate_before(Some(1), 16 << 20), Some(10));
+        assert_eq!(checkpoints.relocate_before(Some(10), 16 << 20), None);
     }
 }

@@ -162,6 +162,7 @@ impl Sim<'_> {
         let settings = Settings {
             segment_bytes: self.setup.segment_bytes,
             spares_max: 2,
+            reserve: 0,
             identity: IDENTITY,
             salt: self.random.next(),
         };

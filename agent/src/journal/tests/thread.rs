@@ -148,3 +148,98 @@ fn a_sender_gets_back_what_is_too_much() {
     );
     assert_eq!(writer.append(2, vec![0; 8]), Appended::Taken);
 }
+
+/// A thread whose journal keeps so many segments in reserve.
+fn writer_with_reserve(
+    disk: &ModelDisk,
+    reserve: usize,
+) -> (Writer<ModelDisk>, Arc<WriterState>, Receiver<()>) {
+    let settings = Settings {
+        reserve,
+        ..settings(1)
+    };
+    let journal = Journal::open(disk.clone(), settings, 0, |_, _| Ok(())).unwrap();
+    let (sender, woken) = sync_channel(1);
+    let writer = Writer::start(journal, Heartbeats::default().pulse("journal"), move || {
+        let _ = sender.try_send(());
+    })
+    .unwrap();
+    let state = writer.state();
+    (writer, state, woken)
+}
+
+#[test]
+fn what_makes_room_again_finds_room_on_a_full_disk() {
+    let disk = ModelDisk::default();
+    disk.set_room(Some(4));
+    let (writer, state, woken) = writer_with_reserve(&disk, 2);
+    wait(&woken, || state.room() == 3 * SEGMENT_BYTES);
+    assert!(!state.lacks_spare());
+    // Whoever asks first, as the agent does, stops before the reserve is touched.
+    let mut lsn = 0;
+    while state.room() >= state.reserve() || !state.lacks_spare() {
+        lsn += 1;
+        append(&writer, lsn, vec![lsn as u8; 900]);
+        wait(&woken, || state.durable_lsn() == lsn);
+        if !state.lacks_spare() && state.room() < state.reserve() {
+            wait(&woken, || {
+                state.lacks_spare() || state.room() >= state.reserve()
+            });
+        }
+    }
+    assert!(
+        !state.is_stalled() && state.room() > SEGMENT_BYTES,
+        "{}",
+        state.room()
+    );
+    // What settles rows is written all the same, and makes room.
+    lsn += 1;
+    append(&writer, lsn, vec![0; 900]);
+    wait(&woken, || state.durable_lsn() == lsn);
+    writer.recycle(lsn);
+    wait(&woken, || {
+        !state.lacks_spare() && state.room() >= state.reserve()
+    });
+    for _ in 0..8 {
+        lsn += 1;
+        append(&writer, lsn, vec![0; 900]);
+        wait(&woken, || state.durable_lsn() == lsn);
+        writer.recycle(lsn);
+    }
+    assert_eq!(writer.stop().unwrap(), lsn);
+}
+
+#[test]
+fn a_disk_that_is_too_small_for_a_reserve_says_so_and_keeps_what_is_there() {
+    let disk = ModelDisk::default();
+    disk.set_room(Some(2));
+    let (writer, state, woken) = writer_with_reserve(&disk, 2);
+    wait(&woken, || state.lacks_spare());
+    append(&writer, 1, vec![1; 900]);
+    wait(&woken, || state.durable_lsn() == 1);
+    assert!(state.room() < state.reserve() && state.lacks_spare());
+    // Somebody makes room, and the thread notices by itself.
+    disk.set_room(None);
+    wait(&woken, || {
+        !state.lacks_spare() && state.room() >= state.reserve()
+    });
+    assert_eq!(writer.stop().unwrap(), 1);
+}
+
+#[test]
+fn a_disk_that_asks_for_room_to_overwrite_gives_segments_up_all_the_same() {
+    let disk = ModelDisk::default();
+    let (writer, state, woken) = writer_with_reserve(&disk, 1);
+    for lsn in 1..=40 {
+        append(&writer, lsn, vec![lsn as u8; 900]);
+    }
+    wait(&woken, || state.durable_lsn() == 40);
+    disk.set_full_for_overwriting(true);
+    writer.recycle(40);
+    wait(&woken, || state.first_lsn() > 30);
+    assert!(!state.has_ended());
+    disk.set_full_for_overwriting(false);
+    append(&writer, 41, vec![1; 900]);
+    wait(&woken, || state.durable_lsn() == 41);
+    assert_eq!(writer.stop().unwrap(), 41);
+}

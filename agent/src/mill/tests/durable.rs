@@ -243,7 +243,7 @@ impl Gateway {
 
     /// The first record that a start would need, where all before it is given up.
     pub(super) fn journal_begins(&self) -> u64 {
-        self.journal.first().map_or(0, |(lsn, _)| *lsn)
+        self.journal.first().map_or(u64::MAX, |(lsn, _)| *lsn)
     }
 
     /// Syncs and reads back until nothing more is asked for.

@@ -269,3 +269,32 @@ fn a_power_gap_that_is_closed_late_moves_any_number_of_timers_at_once() {
     // A replay comes to the same state as the mill: the harness compares.
     gateway.crash();
 }
+
+#[test]
+fn on_a_full_disk_nothing_is_made_and_what_makes_room_is_done_at_once() {
+    let window = windows::windowed(r#"{"length_ms":1000,"rows":true}"#);
+    let timer = rule("timer", "mqtt = [\"t/+\"]");
+    let mut gateway = gateway(&[window, (timer, TIMER)]);
+    for _ in 0..2 {
+        gateway.step(Input::Flush).settle();
+    }
+    gateway.event(1, false, "s/a", "!x").settle();
+    gateway.event(2, false, "t/a", "x").after(50).settle();
+    let before = gateway.journal_begins();
+    gateway.step(Input::Room(Room::Short)).settle().said.clear();
+    assert!(gateway.mill.is_full());
+    // Timers and windows wait, and nothing wakes the loop for them.
+    gateway.after(5_000).settle();
+    assert!(!gateway.said.contains("ship"), "{}", gateway.said);
+    assert!(gateway.unsynced().is_empty());
+    // Two checkpoints within seconds give the journal up to here back; usual is one in ten minutes.
+    gateway.after(1_000).settle().after(1_000).settle();
+    let begins = gateway.journal_begins();
+    assert!(begins > before, "{begins}");
+    gateway.step(Input::Room(Room::Plenty));
+    gateway.after(0).after(50).settle();
+    assert!(!gateway.mill.is_full());
+    assert!(gateway.said.contains("ship"), "{}", gateway.said);
+    balanced(&gateway);
+    gateway.crash();
+}

@@ -1,11 +1,15 @@
 //! A disk without room: the agent says so, stays alive, takes nothing in that it could not keep, and
 //! goes on when there is room again.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 
-use tidemill_tests::{Collector, Gateway, Link, LoopDisk, Proxy, skipped};
+use serde_json::Value;
+use tidemill_tests::{Collector, Gateway, Link, LoopDisk, Peer, Proxy, skipped, wait_until};
 
-use super::{NORMAL, broker, cloud, count, counts, topic};
+use super::{KEYS, NORMAL, broker, cloud, count, counts, pass, topic};
 use crate::support::sensor;
 
 /// Enough for what an agent makes at its start, little enough to be full soon.
@@ -64,4 +68,106 @@ fn a_full_disk_stalls_the_agent_and_loses_nothing() {
     gateway.stop();
     arrived.settle(upstream.port());
     arrived.received(|received| received.check_counted(NORMAL, &counts(sent)));
+}
+
+/// The size of a partition that an ordinary outage fills, with segments as they are by default.
+const PARTITION_MIB: u64 = 64;
+
+/// Events of which each fills a good part of a commit: their numbers, with zeros before them.
+const EVENT_BYTES: usize = 20_000;
+
+fn publish(sensor: &mut Peer, numbers: std::ops::Range<u64>) {
+    sensor.publish_all(numbers.map(|n| (topic(n), format!("{n:0EVENT_BYTES$}").into_bytes())));
+}
+
+/// What each topic has to have had of so many events.
+fn numbers(sent: u64) -> BTreeMap<String, Vec<u64>> {
+    let of = |key: u64| (0..sent).filter(|n| n % KEYS == key).collect();
+    (0..KEYS)
+        .map(|key| (format!("out/d{key}"), of(key)))
+        .collect()
+}
+
+/// What the agent says of itself.
+fn health(gateway: &Gateway) -> Option<Value> {
+    let mut stream = UnixStream::connect(gateway.path("data/control")).ok()?;
+    stream.write_all(b"{\"ask\":\"health\"}\n").ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    serde_json::from_str(&line).ok()
+}
+
+fn until_taking_in(gateway: &Gateway, is_taking_in: bool) {
+    let is_so = || health(gateway).is_some_and(|health| health["taking_in"] == is_taking_in);
+    wait_until(is_so, || {
+        format!("taking in should be {is_taking_in}: {:?}", health(gateway))
+    });
+}
+
+/// A gateway whose disk an outage fills, and somebody else to the last byte if `is_crowded`. Once the
+/// destination is back it drains, and takes in again, also if it is killed in the middle.
+fn fill_and_drain(is_crowded: bool) {
+    let (local, upstream) = (broker(), broker());
+    let outlet = Proxy::to(upstream.port());
+    let mut gateway = Gateway::new(local.port(), &cloud(outlet.port()));
+    let disk = match LoopDisk::mount(&gateway.path("data"), PARTITION_MIB) {
+        Ok(disk) => disk,
+        Err(why) => return skipped(&format!("no small file system to fill: {why}")),
+    };
+    pass(&gateway, "cloud");
+    let arrived = Collector::start(upstream.port(), "#");
+    outlet.set(Link::Refusing);
+    gateway.start();
+    until_taking_in(&gateway, true);
+    let (mut sensor, mut sent) = (sensor(&local), 0);
+    let is_full = || health(&gateway).is_some_and(|health| health["disk_full"] == true);
+    while !is_full() {
+        assert!(sent < 20_000, "{} MiB took {sent} events", PARTITION_MIB);
+        publish(&mut sensor, sent..sent + 100);
+        sent += 100;
+    }
+    until_taking_in(&gateway, false);
+    let why = health(&gateway).unwrap()["held_back_by"].to_string();
+    assert!(why.contains("the disk is full"), "{why}");
+    // Sensors go on; the broker keeps what they say.
+    publish(&mut sensor, sent..sent + 200);
+    sent += 200;
+    let ballast = is_crowded.then(|| disk.fill(0));
+    outlet.set(Link::Up);
+    arrived.until(300);
+    gateway.kill();
+    gateway.run();
+    if let Some(ballast) = ballast {
+        // All that waited has left before anybody else makes room.
+        let waited = |gateway: &Gateway| {
+            let ledger = gateway.tidemill("inspect ledger --json");
+            let ledger: Option<Value> = serde_json::from_str(&ledger.out).ok();
+            let lanes = ledger.and_then(|ledger| ledger["lanes"].as_array().cloned());
+            lanes
+                .unwrap_or_default()
+                .iter()
+                .all(|lane| lane["waiting"] == 0)
+        };
+        arrived.until(500);
+        wait_until(|| waited(&gateway), || "it does not drain".to_owned());
+        fs::remove_file(ballast).unwrap();
+    }
+    arrived.until(sent as usize);
+    until_taking_in(&gateway, true);
+    publish(&mut sensor, sent..sent + 100);
+    sent += 100;
+    arrived.until(sent as usize);
+    gateway.stop();
+    arrived.settle(upstream.port());
+    arrived.received(|received| received.check(NORMAL, &numbers(sent)));
+}
+
+#[test]
+fn a_small_disk_that_an_outage_filled_drains_by_itself_and_takes_in_again() {
+    fill_and_drain(false);
+}
+
+#[test]
+fn a_disk_that_others_filled_to_the_last_byte_drains_too() {
+    fill_and_drain(true);
 }
