@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::emission::{LaneReport, Priority, Row};
-use crate::heartbeat::{Heartbeats, WORK_WITHIN, join_by};
+use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN, join_by};
 use crate::source::mqtt::Version;
 use crate::topic::Topic;
 
@@ -443,9 +443,15 @@ struct Seat {
     place: usize,
     all: Arc<[Shared]>,
     desk: Arc<Desk>,
+    pulse: Arc<Pulse>,
 }
 
 impl Seat {
+    /// The task's loop turns, and will again within this time, whatever happens.
+    fn turns(&self, within: Duration) {
+        self.pulse.turns(within);
+    }
+
     fn shared(&self) -> &Shared {
         self.all.get(self.place).expect("each task has its seat")
     }
@@ -462,12 +468,13 @@ fn all_tasks(
 ) -> LocalSet {
     let tasks = LocalSet::new();
     for (place, settings) in destinations.into_iter().enumerate() {
+        let pulse = Arc::new(heartbeats.pulse(&format!("out/{}", settings.name())));
         let seat = Seat {
             place,
             all: Arc::clone(all),
             desk: Arc::clone(desk),
+            pulse: Arc::clone(&pulse),
         };
-        let pulse = Arc::new(heartbeats.pulse(&format!("out/{}", settings.name())));
         let stop_seen = stop_seen.clone();
         let task: Pin<Box<dyn Future<Output = ()>>> = match settings {
             Settings::Mqtt(settings) => Box::pin(mqtt::run(settings, seat, stop_seen)),

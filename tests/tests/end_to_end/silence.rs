@@ -97,11 +97,17 @@ impl Plant {
         );
     }
 
-    /// The gateway is well, and ends so.
-    fn end(mut self) {
+    fn health(&self) -> serde_json::Value {
         let ran = self.gateway.tidemill("inspect health --json");
-        let health: serde_json::Value = serde_json::from_str(&ran.out).expect(&ran.err);
-        assert_eq!(health["well"], true, "{health}");
+        serde_json::from_str(&ran.out).expect(&ran.err)
+    }
+
+    /// The gateway is well, and ends so. An attempt that was given up during the outage may be read only
+    /// now, and end the connection that stands: the broker takes both for one client.
+    fn end(mut self) {
+        let is_well = || self.health()["well"] == true;
+        wait_until(is_well, || self.health().to_string());
+        let health = self.health();
         for thread in ["agent", "mqtt-in", "out", "out/cloud", "journal", "pond"] {
             assert_eq!(health["threads"][thread]["turns"], true, "{health}");
         }

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::super::{DestinationReport, Seat};
 use super::DestinationSettings;
 use super::cargo::Cargo;
+use crate::heartbeat::WORK_WITHIN;
 use crate::source::mqtt::Version;
 use crate::source::mqtt::connection::{Accepted, Connection, Incoming, Turn, refusal};
 use crate::source::mqtt::link::{Peer, Refusal, until};
@@ -84,6 +85,7 @@ impl Outlet {
             self.watch = Watch::new(self.settings.tls.clone());
             self.renew_by = None;
             self.parting = false;
+            self.cargo.seat.turns(peer.open_within());
             let began = Instant::now();
             let end = match self.open(&peer).await {
                 Ok((mut connection, accepted)) => {
@@ -137,6 +139,9 @@ impl Outlet {
         // What came along with the answer is read already.
         self.hear(connection)?;
         loop {
+            // Once a ping is due the loop turns, whatever the broker does.
+            let ping = self.settings.keep_alive.saturating_add(WORK_WITHIN);
+            self.cargo.seat.turns(ping);
             let looked = self.write(connection)?;
             self.cargo.tell();
             self.part_when_done(connection)?;

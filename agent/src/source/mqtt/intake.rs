@@ -127,8 +127,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
 
     pub(super) async fn run(mut self) {
         loop {
-            self.turns(WORK_WITHIN);
             let peer = self.settings.peer();
+            self.turns(peer.open_within());
             self.watch = Watch::new(self.settings.tls.clone());
             let end = self.connect(&peer).await;
             self.epochs.lost(&mut self.heard);

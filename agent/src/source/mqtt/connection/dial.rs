@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep_until, timeout};
 
+use crate::heartbeat::WORK_WITHIN;
 use crate::source::mqtt::link::Peer;
 use crate::source::mqtt::trouble::Trouble;
 use crate::{resolve, tls};
@@ -27,6 +28,15 @@ const STEPS_MAX: u32 = 12;
 
 /// The kernel takes in no more than it has sent, and this: so what it took tells what the link took.
 const UNSENT_BYTES_MAX: u32 = 16 << 10;
+
+impl Peer {
+    /// An attempt to connect is over within this time, with the pause after it: the name and some
+    /// addresses, then a handshake and an answer, which may take as long as bytes move.
+    pub(crate) fn open_within(&self) -> Duration {
+        let (handshake, answer) = (self.timeout * STEPS_MAX, self.timeout * STEPS_MAX);
+        handshake + answer + WORK_WITHIN * 3
+    }
+}
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
