@@ -34,7 +34,7 @@ pub use counter::COUNTER;
 pub use endpoint::{Endpoint, Request};
 pub use false_clock::FalseClock;
 pub use gateway::{Gateway, Memory};
-pub use loop_disk::LoopDisk;
+pub use loop_disk::{FileSystem, LoopDisk};
 pub use name_server::NameServer;
 pub use peer::Peer;
 pub use peer5::{Message, Peer5};

@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,7 +15,21 @@ pub struct LoopDisk {
     /// What lies below the mount: a copy after each cut.
     image: PathBuf,
     cuts: u32,
+    /// Bytes that reach the device each second, where that is limited.
+    rate: Option<u64>,
 }
+
+/// A file system that is put on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    /// The one of most Linux machines.
+    Ext4,
+    /// One made for flash.
+    F2fs,
+}
+
+/// Where a kernel with the first version of control groups takes limits of devices.
+const RATES: &str = "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device";
 
 impl LoopDisk {
     /// Mounts a new ext4 of so many MiB at a folder, which is made.
@@ -22,14 +37,33 @@ impl LoopDisk {
     /// # Errors
     /// When this machine does not allow it, in words.
     pub fn mount(at: &Path, mib: u64) -> Result<Self, String> {
+        Self::mount_as(FileSystem::Ext4, at, mib)
+    }
+
+    /// Mounts a new file system of so many MiB at a folder, which is made.
+    ///
+    /// # Errors
+    /// When this machine does not allow it, in words.
+    pub fn mount_as(system: FileSystem, at: &Path, mib: u64) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let image = folder.path().join("image");
         File::create(&image)
             .and_then(|file| file.set_len(mib << 20))
             .map_err(|error| error.to_string())?;
-        // No blocks in reserve: what root may still write, a test for a full disk must not have.
-        let make = ["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,nodiscard"];
-        tool(Command::new("mkfs.ext4").args(make).arg(&image))?;
+        let mut make = match system {
+            FileSystem::Ext4 => {
+                // No blocks in reserve: what root may still write, a test for a full disk must not have.
+                let mut make = Command::new("mkfs.ext4");
+                make.args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,nodiscard"]);
+                make
+            }
+            FileSystem::F2fs => {
+                let mut make = Command::new("mkfs.f2fs");
+                make.args(["-q", "-f"]);
+                make
+            }
+        };
+        tool(make.arg(&image))?;
         fs::create_dir_all(at).map_err(|error| error.to_string())?;
         mount(&image, at)?;
         Ok(Self {
@@ -37,13 +71,35 @@ impl LoopDisk {
             folder,
             image,
             cuts: 0,
+            rate: None,
         })
     }
 
+    /// Lets so many bytes reach the device each second, as a slow card does, or as many as come.
+    ///
+    /// # Errors
+    /// When this machine does not allow it, in words.
+    pub fn limit(&mut self, bytes_a_second: Option<u64>) -> Result<(), String> {
+        self.rate = bytes_a_second;
+        self.set_rate(bytes_a_second.unwrap_or(0))
+    }
+
+    fn set_rate(&self, rate: u64) -> Result<(), String> {
+        let device = fs::metadata(&self.mounted_at).map_err(|error| error.to_string())?;
+        let (major, minor) = (device.dev() >> 8 & 0xfff, device.dev() & 0xff);
+        fs::write(RATES, format!("{major}:{minor} {rate}"))
+            .map_err(|error| format!("no limit of a device's rate: {RATES}: {error}"))
+    }
+
     /// What the device holds at this moment, as a machine would find it whose power failed: without
-    /// what the kernel has in memory and was not asked to sync. Nobody may be writing meanwhile.
+    /// what the kernel has in memory and was not asked to sync. Nobody may be writing meanwhile. A limit of
+    /// its rate is no more afterwards.
     pub fn as_the_power_fails(&mut self) -> Snapshot {
         self.cuts += 1;
+        if self.rate.is_some() {
+            // What has reached the device by now is all that ever will.
+            self.set_rate(1).unwrap();
+        }
         let copy = self.folder.path().join(format!("cut-{}", self.cuts));
         // The kernel writes by itself now and then: a copy that differs from the next may be torn.
         let same = |image: &Path| {
@@ -51,6 +107,10 @@ impl LoopDisk {
             fs::read(image).unwrap() == fs::read(&copy).unwrap()
         };
         while !same(&self.image) {}
+        if self.rate.take().is_some() {
+            // So that the processes that wait for it can end.
+            self.set_rate(0).unwrap();
+        }
         Snapshot(copy)
     }
 
@@ -91,6 +151,9 @@ fn mount(image: &Path, at: &Path) -> Result<(), String> {
 
 impl Drop for LoopDisk {
     fn drop(&mut self) {
+        if self.rate.is_some() {
+            let _ = self.set_rate(0);
+        }
         // An agent that was just killed may hold it for a moment; a lazy unmount waits for that.
         let _ = tool(Command::new("umount").arg("-l").arg(&self.mounted_at));
     }

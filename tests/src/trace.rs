@@ -6,6 +6,7 @@ mod calls;
 mod disk;
 mod files;
 mod packets;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +14,9 @@ use std::path::Path;
 use crate::Random;
 use calls::Call;
 use disk::Disk;
-pub use disk::{Loss, Tree};
 use files::{Change, FileCall};
 use packets::{Packet, Packets};
+pub use tree::{Loss, Tree};
 
 /// The system calls of one run, in the order in which the kernel was entered.
 pub struct Trace {

@@ -51,7 +51,7 @@ fn note(pond: &Path) -> PathBuf {
 /// Finds out, after starts that ended while a pond was being opened, whether this one may open it.
 pub(super) fn check_after(attempts: u32, pond: &Path, which: Which) -> Result<(), Trouble> {
     warn!(
-        "the last {attempts} starts ended while {which} was being opened; a process of its own looks at it now"
+        "a start ended while {which} was being opened, {attempts} in a row; a process of its own looks at it first"
     );
     match probe::in_process(pond) {
         Some(Ok(())) => Ok(()),

@@ -13,7 +13,7 @@ use super::pieces::Contents;
 use super::ponds::{PondCheckpoint, PondContent};
 use crate::journal::sync_directory;
 
-/// Room that there has to be, besides twice what is written: sled writes in steps of half a MiB, and
+/// Room that there has to be, besides three times what is written, which is what a new database takes: sled writes in steps of half a MiB, and
 /// where one fails it may leave a pond that it does not open any more.
 const ROOM_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -210,7 +210,7 @@ impl OnePond {
         };
         refuse_without(
             dir,
-            (ROOM_BYTES + 2 * bytes as u64).saturating_sub(given_back),
+            (ROOM_BYTES + 3 * bytes as u64).saturating_sub(given_back),
         )
     }
 

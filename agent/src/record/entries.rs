@@ -1,5 +1,5 @@
-//! What a pond holds: keys and values, each value shorter than 64 KiB. A state that is longer is cut
-//! into pieces.
+//! What a pond holds: keys and values, each value shorter than 64 KiB but for the subscriptions. A state
+//! that is longer is cut into pieces; the pond cuts all of them again, into what its database likes.
 
 use super::agent::{AgentRecord, EventIdsRecord};
 use super::codec::{FORMAT, Reader, RecordError, put_text};

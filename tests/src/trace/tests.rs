@@ -168,3 +168,97 @@ fn a_real_trace_is_read() {
     assert_eq!(witnessed.violations.len(), 1, "{witnessed:?}");
     assert!(witnessed.violations[0].starts_with("emission wit-1 left"));
 }
+
+/// A disk on which a file was written and renamed, and another one removed.
+fn renamed(synced: &[&str]) -> String {
+    let path = |name: &str| hex(format!("/d/{name}").as_bytes());
+    let sync = |name: &str| {
+        let path = hex(format!("/d{name}").as_bytes());
+        format!("1 15:31:26.5 fsync(5<{path}>) = 0")
+    };
+    let mut lines = vec![
+        format!(
+            "1 15:31:26.1 openat(AT_FDCWD<{}>, \"{}\", O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC, 0666) = 4<{}>",
+            hex(b"/"),
+            path("new"),
+            path("new")
+        ),
+        line(1, "write", &format!("4<{}>", path("new")), b"con"),
+        line(1, "write", &format!("4<{}>", path("new")), b"tents"),
+    ];
+    lines.extend(
+        synced
+            .iter()
+            .filter(|name| !name.is_empty())
+            .map(|name| sync(name)),
+    );
+    lines.push(format!(
+        "1 15:31:26.6 rename(\"{}\", \"{}\") = 0",
+        path("new"),
+        path("file")
+    ));
+    lines.push(format!("1 15:31:26.7 unlink(\"{}\") = 0", path("old")));
+    lines.extend(
+        synced
+            .iter()
+            .filter(|name| name.is_empty())
+            .map(|name| sync(name)),
+    );
+    lines.join("\n")
+}
+
+fn folder(files: &[(&str, &[u8])]) -> Tree {
+    let files = files
+        .iter()
+        .map(|(name, bytes)| ((*name).to_owned(), Tree::File(bytes.to_vec())));
+    Tree::Folder(files.collect())
+}
+
+#[test]
+fn a_power_cut_takes_contents_and_names_that_were_not_synced() {
+    let begins = folder(&[("old", b"1"), ("file", b"before")]);
+    let left = |synced: &[&str], loss| {
+        let text = renamed(synced);
+        let trace = FileTrace::read(&text, Path::new("/d"), &begins);
+        trace.after_power_cut(trace.len(), loss, &mut Random::new(1))
+    };
+    let after = folder(&[("file", b"contents")]);
+    let emptied = folder(&[("file", &[0; 8])]);
+    assert_eq!(left(&["/new", ""], Loss::Everything), after);
+    assert_eq!(left(&["/new"], Loss::Everything), begins);
+    assert_eq!(left(&[""], Loss::Everything), folder(&[("file", b"")]));
+    assert_eq!(left(&[""], Loss::Contents), emptied);
+    assert_eq!(left(&[], Loss::Contents), emptied);
+    assert_eq!(left(&[], Loss::Names), begins);
+}
+
+#[test]
+fn any_part_of_what_was_not_synced_may_survive() {
+    let begins = folder(&[("old", b"1"), ("file", b"before")]);
+    let text = renamed(&["/new"]);
+    let trace = FileTrace::read(&text, Path::new("/d"), &begins);
+    let mut random = Random::new(1);
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        let left = trace.after_power_cut(trace.len(), Loss::Any, &mut random);
+        if !seen.contains(&left) {
+            seen.push(left);
+        }
+    }
+    // The old file goes or stays, and beside it the new one is not there, not renamed or renamed.
+    let old: [&[(&str, &[u8])]; 2] = [&[], &[("old", b"1")]];
+    for old in old {
+        let files: [&[(&str, &[u8])]; 3] = [
+            &[("file", b"before")],
+            &[("file", b"before"), ("new", b"contents")],
+            &[("file", b"contents")],
+        ];
+        for files in files {
+            let one = folder(&[old, files].concat());
+            assert!(seen.contains(&one), "never seen: {one:?}");
+        }
+    }
+    assert_eq!(seen.len(), 6);
+    let unsynced = trace.unsynced_before(trace.len() - 1, "");
+    assert_eq!(unsynced, ["names in /d/"]);
+}

@@ -4,7 +4,9 @@
 //! `TIDEMILL_TEST_EVENTS`, `TIDEMILL_TEST_KILLS`, `TIDEMILL_TEST_ROUNDS` and `TIDEMILL_TEST_SEED`
 //! make these tests larger than an ordinary run has time for, or other.
 
+mod cuts;
 mod damage;
+mod databases;
 mod destinations;
 mod full_disk;
 mod http;
