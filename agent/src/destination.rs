@@ -12,11 +12,12 @@ pub mod mqtt;
 mod names;
 mod queue;
 mod reports;
+mod seat;
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::emission::{LaneReport, Priority, Row};
-use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN, join_by};
+use crate::heartbeat::{Heartbeats, WORK_WITHIN, join_by};
 use crate::source::mqtt::Version;
 use crate::topic::Topic;
 
@@ -33,6 +34,7 @@ pub use configured::{client_id, configured};
 pub use names::Identity;
 use queue::Queue;
 use reports::Reports;
+use seat::{Desk, Seat, Shared, Shipped, lock};
 
 /// A thread whose time is up needs so long to notice.
 const STOP_MARGIN: Duration = Duration::from_millis(100);
@@ -152,110 +154,6 @@ pub struct Leftovers {
     pub unsent: Vec<usize>,
     /// What became of rows since the last look.
     pub lanes: Vec<LaneReport>,
-}
-
-/// Rows on their way from the mill to a destination.
-#[derive(Debug, Default)]
-struct Inbox {
-    high: InLane,
-    normal: InLane,
-}
-
-/// What came for a lane.
-#[derive(Debug, Default)]
-struct InLane {
-    batches: Vec<Shipped>,
-    /// How many refusals of this lane the mill was told.
-    refusals: u64,
-}
-
-/// A batch of a lane as it was shipped.
-#[derive(Debug)]
-struct Shipped {
-    rows: Vec<Row>,
-    /// How many refusals the mill knew of.
-    refusals: u64,
-    /// Every row was refused at the last try.
-    stands_still: bool,
-}
-
-impl Inbox {
-    fn lane(&mut self, priority: Priority) -> &mut InLane {
-        match priority {
-            Priority::High => &mut self.high,
-            Priority::Normal => &mut self.normal,
-        }
-    }
-}
-
-impl InLane {
-    fn take(&mut self) -> Self {
-        Self {
-            batches: std::mem::take(&mut self.batches),
-            refusals: self.refusals,
-        }
-    }
-
-    /// The rows, whatever batches they came in.
-    fn rows(self) -> impl Iterator<Item = Vec<Row>> {
-        self.batches.into_iter().map(|batch| batch.rows)
-    }
-}
-
-/// What the two threads share about one destination.
-struct Shared {
-    queue: Mutex<Queue>,
-    inbox: Mutex<Inbox>,
-    status: Mutex<DestinationStatus>,
-    woken: Notify,
-}
-
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        lock(&self.queue)
-    }
-
-    /// The batches that were shipped since the last look, first of the high lane.
-    fn take_inbox(&self) -> Inbox {
-        let mut inbox = lock(&self.inbox);
-        Inbox {
-            high: inbox.high.take(),
-            normal: inbox.normal.take(),
-        }
-    }
-
-    fn inbox_is_empty(&self) -> bool {
-        let inbox = lock(&self.inbox);
-        inbox.high.batches.is_empty() && inbox.normal.batches.is_empty()
-    }
-
-    fn set_status(&self, change: impl FnOnce(&mut DestinationStatus)) {
-        change(&mut lock(&self.status));
-    }
-}
-
-/// A panic elsewhere leaves what is shared whole: each change of it is one call.
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What all destinations report to.
-struct Desk {
-    report: Mutex<Box<dyn FnMut(DestinationReport) + Send>>,
-    lanes: Reports,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-impl Desk {
-    fn tell(&self, report: DestinationReport) {
-        lock(&self.report)(report);
-    }
-
-    fn tell_lane(&self, report: LaneReport) {
-        if self.lanes.add(report) {
-            (self.wake)();
-        }
-    }
 }
 
 /// Holds the destinations' thread.
@@ -435,26 +333,6 @@ pub fn spawn_watched(
         stop_by,
         thread,
     })
-}
-
-/// Where a destination's task sits: what it shares with the mill's thread.
-#[derive(Clone)]
-struct Seat {
-    place: usize,
-    all: Arc<[Shared]>,
-    desk: Arc<Desk>,
-    pulse: Arc<Pulse>,
-}
-
-impl Seat {
-    /// The task's loop turns, and will again within this time, whatever happens.
-    fn turns(&self, within: Duration) {
-        self.pulse.turns(within);
-    }
-
-    fn shared(&self) -> &Shared {
-        self.all.get(self.place).expect("each task has its seat")
-    }
 }
 
 /// A task for each destination. Each has a heartbeat of its own, so that one that does not yield is
