@@ -55,6 +55,12 @@ pub struct Fingerprint {
     pub content: u64,
 }
 
+/// The lower 64 bits of a hash.
+pub fn lower_half(hash: u128) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash.to_le_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// A version of MQTT, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {

@@ -16,7 +16,7 @@ mod unseen;
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::event::{Delivery, Fingerprint, Version};
+use crate::event::{Delivery, Fingerprint, Version, lower_half};
 pub use crate::record::{Receipt, Voided};
 use crate::sabotage::{self, Sabotage};
 
@@ -37,8 +37,9 @@ pub struct Receipts {
     unseen: Unseen,
     /// Of messages that came after them.
     fresh: VecDeque<Receipt>,
-    /// The latest receipt made on this connection of each packet identifier: content and event.
-    latest: HashMap<u16, (Fingerprint, u64)>,
+    /// The latest receipt made on this connection of each packet identifier: half of its hash, which
+    /// is enough for a message that comes twice on one connection, and its event.
+    latest: HashMap<u16, (u64, u64)>,
     /// The version of MQTT that this connection speaks.
     spoken: Option<Version>,
     /// The broker may still be sending what it holds from earlier connections.
@@ -134,8 +135,7 @@ impl Receipts {
             }
             None => self.fresh.push_back(receipt),
         }
-        self.latest
-            .insert(packet, (receipt.fingerprint(), receipt.in_seq));
+        self.latest.insert(packet, (lower_half(hash), in_seq));
         receipt
     }
 
@@ -223,7 +223,8 @@ impl Receipts {
     /// The event that came first on this very connection, where the broker is impatient.
     fn retried(&self, delivery: &Delivery) -> Option<u64> {
         let (known, in_seq) = self.latest.get(&delivery.packet)?;
-        let same = *known == delivery.fingerprint || sabotage::is(Sabotage::ReceiptWithoutHash);
+        let hash = lower_half(delivery.fingerprint.hash);
+        let same = *known == hash || sabotage::is(Sabotage::ReceiptWithoutHash);
         same.then_some(*in_seq)
     }
 
@@ -253,7 +254,7 @@ impl Receipts {
             seen.chain(self.fresh.drain(..=last)).collect()
         };
         for Receipt { packet, in_seq, .. } in void.drain(..) {
-            let is_latest = |(_, of): &(Fingerprint, u64)| *of == in_seq;
+            let is_latest = |(_, of): &(u64, u64)| *of == in_seq;
             if self.latest.get(&packet).is_some_and(is_latest) {
                 self.latest.remove(&packet);
             }

@@ -1,7 +1,7 @@
 //! Receipts as bytes: in a commit as they were made, in a state database as they stand.
 
 use super::codec::{Reader, RecordError, put_len, put_var};
-use crate::event::{Fingerprint, Version};
+use crate::event::{Version, lower_half};
 
 /// Version of the format below.
 const FORMAT: u8 = 3;
@@ -35,14 +35,6 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// What the message is known by.
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint {
-            hash: self.hash,
-            content: self.content,
-        }
-    }
-
     /// Writes the receipt; `number` tells its event.
     pub(super) fn put(&self, out: &mut Vec<u8>, number: u64) {
         let version = match self.spoken {
@@ -100,11 +92,6 @@ impl Receipt {
             },
         })
     }
-}
-
-fn lower_half(hash: u128) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = hash.to_le_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Writes receipts, in their order.

@@ -3,7 +3,7 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::event::{Fingerprint, SubscriptionIds};
+use crate::event::{Fingerprint, SubscriptionIds, lower_half};
 
 /// The number of one copy of a message: over MQTT 5 each subscription gets one, and an identifier that
 /// was free again may stand for another copy of the same message. Where a copy names no subscription
@@ -93,12 +93,6 @@ impl Fingerprints {
         let length = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.hash.update(&length.to_le_bytes());
     }
-}
-
-/// The lower 64 bits.
-fn lower_half(hash: u128) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = hash.to_le_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 #[cfg(test)]
