@@ -56,8 +56,9 @@ const INBOX_MAX: usize = 16;
 /// says when it is set.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// How long the loop rests at most while something is full that nobody tells to be free again.
-const BACKED_UP_REST: Duration = Duration::from_millis(1);
+/// How long the loop rests at most while something is full that nobody tells to be free again: at first,
+/// and when that has lasted for a while.
+const BACKED_UP_REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(64));
 
 /// Events that the mill is given at once, and bytes after which no further one is added.
 const TAKEN_MAX: usize = 256;
@@ -151,6 +152,7 @@ struct Agent {
     broker: Link,
     heartbeats: Heartbeats,
     pulse: Pulse,
+    backed_up_rest: Duration,
     /// Threads that were last said not to turn.
     said_stuck: Vec<String>,
     /// How often systemd wants to hear from us.
@@ -250,6 +252,10 @@ impl Agent {
         self.pulse.rests();
         let input = self.inbox.recv_timeout(rest);
         self.pulse.works(WORK_WITHIN);
+        self.backed_up_rest = match &input {
+            Ok(_) => BACKED_UP_REST.0,
+            Err(_) => (self.backed_up_rest * 2).min(BACKED_UP_REST.1),
+        };
         match input {
             Ok(Input::Woken) => {}
             Ok(Input::Asked(asked)) => self.answer(asked),
@@ -261,9 +267,8 @@ impl Agent {
 
     /// How long the loop may wait for an input.
     fn rest(&self) -> Duration {
-        if self.outputs.are_backed_up() || self.storage.is_backed_up() {
-            return BACKED_UP_REST;
-        }
+        let is_backed_up = self.outputs.are_backed_up() || self.storage.is_backed_up();
+        let backed_up = is_backed_up.then_some(self.backed_up_rest);
         let now = self.clock.now().mono_ms;
         let due = self
             .mill
@@ -274,7 +279,7 @@ impl Agent {
         } else {
             Duration::from_secs(10)
         };
-        [due, self.watchdog, Some(longest)]
+        [due, self.watchdog, backed_up, Some(longest)]
             .into_iter()
             .flatten()
             .min()

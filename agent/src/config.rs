@@ -357,6 +357,13 @@ mod tests {
         let config = parse(SMALL, &[]).unwrap();
         assert_eq!((config.broker.port, config.intake.qos), (1883, 1));
         assert_eq!(config.intake.coalesce, Coalesce::Auto);
+        let coalesce = |text: &str| {
+            let config = parse(&format!("{SMALL}coalesce = {text:?}\n"), &[]);
+            config.unwrap().intake.coalesce
+        };
+        assert_eq!(coalesce("auto"), Coalesce::Auto);
+        assert_eq!(coalesce("0ms"), Coalesce::Fixed(Duration::ZERO));
+        assert_eq!(coalesce("7ms"), Coalesce::Fixed(Duration::from_millis(7)));
         assert_eq!(config.intake.commit_interval, Duration::from_millis(50));
         assert_eq!(config.intake.commit_events, 256);
         let by_property = EventIdSource::UserProperty("eid".to_owned());
@@ -411,6 +418,7 @@ mod tests {
             "agent.toml:5:1: unknown key `colaesce`",
         );
         refused(&format!("{SMALL}coalesce = \"1\"\n"), "is no duration");
+        refused(&format!("{SMALL}coalesce = \"Auto\"\n"), "is no duration");
         refused(&format!("{SMALL}coalesce = \"2s\"\n"), "at most 1s");
         refused(&format!("{SMALL}protocol = \"4\"\n"), "unknown variant `4`");
         refused(

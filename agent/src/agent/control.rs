@@ -135,8 +135,7 @@ fn serve(listener: &UnixListener, heartbeats: &Heartbeats, waker: &Waker) {
     }
 }
 
-fn answer(mut stream: UnixStream, heartbeats: &Heartbeats, waker: &Waker) -> std::io::Result<()> {
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn answer(stream: UnixStream, heartbeats: &Heartbeats, waker: &Waker) -> std::io::Result<()> {
     let answer = match Question::parse(&read_line(&stream)?) {
         Ok(question) => {
             let (answer, answered) = sync_channel(1);
@@ -153,7 +152,7 @@ fn answer(mut stream: UnixStream, heartbeats: &Heartbeats, waker: &Waker) -> std
     };
     let mut text = answer.to_string();
     text.push('\n');
-    stream.write_all(text.as_bytes())
+    write_all(&stream, text.as_bytes())
 }
 
 /// Health where the loop does not answer, which is what ails then.
@@ -181,6 +180,21 @@ fn read_line(mut stream: &UnixStream) -> std::io::Result<Vec<u8>> {
         }
     }
     Ok(line)
+}
+
+/// Writes an answer. Whoever asked has so long to read all of it, because others wait.
+fn write_all(mut stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    while !bytes.is_empty() {
+        let rest = end.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(rest))?;
+        let count = stream.write(bytes)?;
+        bytes = bytes.get(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

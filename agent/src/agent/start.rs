@@ -118,6 +118,7 @@ impl Agent {
             heartbeats,
             pulse,
             said_stuck: Vec::new(),
+            backed_up_rest: super::BACKED_UP_REST.0,
             watchdog,
             fed_watchdog_mono_ms: 0,
             told_ledgers_mono_ms: 0,
