@@ -1,15 +1,11 @@
 //! What the plan lets happen.
 
-use std::rc::Rc;
-
-use bytes::Bytes;
-use tidemill::event::hash_bytes;
 use tidemill::mill::Input;
-use tidemill::topic::Topic;
 
-use crate::broker::{Lost, Message};
+use crate::broker::Lost;
+use crate::coverage::Sight;
 use crate::crash::held;
-use crate::plan::{Act, Kind, Names};
+use crate::plan::{Act, Miscount};
 use crate::run::{Happening, Sim};
 
 impl Sim<'_> {
@@ -66,85 +62,25 @@ impl Sim<'_> {
             }
             Act::ReceiverCut { destination } => self.receiver_cut(destination),
             Act::Stop => self.stop(),
-            Act::StepClock { ms } => self.wall_step_ms += ms,
+            Act::StepClock { ms } => self.step_clock(ms),
+            Act::Sleep { ms } => self.sleep(ms),
+            Act::Off { ms } => self.power_off(ms),
+            Act::Miscounts { key, how } => self.miscounts(key, how),
+            Act::Forget { key } => self.forget_producer(key),
+            Act::Repeats { key } => self.publish_again(key),
             Act::Redrive => self.redrive(),
             Act::Heal => self.heal(),
         }
     }
 
-    /// A sensor publishes. Returns whether the broker has it for the rules that are checked.
-    pub(crate) fn publish(&mut self, key: u8, kind: Kind) -> bool {
-        if !self.broker.up {
-            return false;
-        }
-        let message = Rc::new(self.message(key, kind));
-        let uid = message.uid;
-        let mut out = Vec::new();
-        let accepted = self.broker.publish(&message, &mut out);
-        self.say(format_args!(
-            "message {uid} on {}, accepted {accepted}",
-            message.topic
-        ));
-        if accepted && message.base.is_some() {
-            self.truth.accepted(uid);
-        }
-        if message.topic.as_str().starts_with("r/") {
-            self.truth.kept_live(uid);
-        }
-        if let Some(conn) = self.broker.conn {
-            self.send_to_client(conn, out);
-        }
-        accepted && message.base.is_some()
-    }
-
-    fn message(&mut self, key: u8, kind: Kind) -> Message {
-        let level = match kind {
-            Kind::Alarm => "a",
-            Kind::Retained => "r",
-            Kind::Careless => "z",
-            Kind::Unwanted => "n",
-            _ => "s",
-        };
-        let base = match kind {
-            Kind::Alarm => Some("a/+"),
-            Kind::Reading | Kind::Poison | Kind::Garbage | Kind::KeptReading => Some("s/+"),
-            _ => None,
-        };
-        let v = self.random.below(10);
-        let odd = v % 2 == 1 && kind != Kind::Garbage;
-        let uid = self.truth.published(key, base, odd);
-        // Nearly all have a name, where names are used.
-        let named = self.setup.has_names() && !uid.is_multiple_of(16);
-        let named = named && !(self.setup.names == Names::Pointer && kind == Kind::Garbage);
-        let number = match self.setup.same_content {
-            true => String::new(),
-            false => format!("\"u\":{uid},"),
-        };
-        let name = match named && self.setup.names == Names::Pointer {
-            true => format!(",\"id\":\"{}\"", own_name(level, key, uid)),
-            false => String::new(),
-        };
-        let t = if kind == Kind::Poison { -1 } else { 20 };
-        let end = if kind == Kind::Garbage { "" } else { "}" };
-        let payload = format!("{{{number}\"v\":{v},\"t\":{t}{name}{end}");
-        let properties = match named && self.setup.names == Names::Property {
-            true => format!("{{\"eid\":\"{}\"}}", own_name(level, key, uid)),
-            false => String::new(),
-        };
-        let topic = format!("{level}/k{key}");
-        Message {
-            uid,
-            hash: hash_bytes(&[topic.as_bytes(), payload.as_bytes(), properties.as_bytes()]),
-            content: hash_bytes(&[topic.as_bytes(), payload.as_bytes()]) as u64,
-            topic: Topic::new(&topic).unwrap(),
-            payload: Bytes::from(payload),
-            properties: Bytes::from(properties),
-            acknowledged: kind != Kind::Careless,
-            oversized: kind == Kind::Oversized,
-            kept: matches!(kind, Kind::Retained | Kind::KeptReading),
-            named,
-            base,
-        }
+    /// A sensor counts wrongly from now on, or once.
+    fn miscounts(&mut self, key: u8, how: Miscount) {
+        self.coverage.see(match how {
+            Miscount::Wild => Sight::Wild,
+            Miscount::Ahead => Sight::Ahead,
+            Miscount::Anew => Sight::Anew,
+        });
+        self.sensors.miscount(key, how, self.truth.messages());
     }
 
     fn rewind(&mut self) {
@@ -248,7 +184,7 @@ impl Sim<'_> {
             self.disk.kill(0);
         }
         self.broker.up = true;
-        self.disk.set_room(None);
+        self.disk.set_room(self.setup.room());
         // Slow hardware is a fault, too.
         (self.setup.sync_us, self.setup.upstream_us) = ((500, 3_000), (300, 2_000));
         (self.setup.wire_us, self.setup.broker_us) = ((300, 2_000), (0, 500));
@@ -258,13 +194,5 @@ impl Sim<'_> {
         self.agenda.after(0, Happening::Starts);
         self.agenda.after(1_000_000, Happening::Probes);
         self.agenda.after(1_100_000, Happening::Looks);
-    }
-}
-
-/// A message's own name: numbered by its key, or a word.
-fn own_name(level: &str, key: u8, uid: usize) -> String {
-    match key % 2 {
-        0 => format!("{level}{key}:{uid}"),
-        _ => format!("x{uid}"),
     }
 }

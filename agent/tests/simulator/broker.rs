@@ -2,71 +2,30 @@
 //! their way, a queue behind it, packet identifiers that are used again, redelivery in order. It can
 //! lose its session, and go back to an older stand of everything.
 
+mod message;
 mod session;
+mod wire;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
-use bytes::Bytes;
 use tidemill::event::SubscriptionIds;
 use tidemill::topic::{Subscription, Topic, TopicFilter};
+
+pub(crate) use message::{Copy, Message, ToBroker, ToClient};
+pub(crate) use wire::{Flaw, encode};
 
 use session::{Flight, Session};
 
 use crate::plan::{Copies, Ids, Setup};
 
-/// A published message.
-#[derive(Debug)]
-pub(crate) struct Message {
-    /// Its number in the simulation's books.
-    pub(crate) uid: usize,
-    pub(crate) topic: Topic,
-    pub(crate) payload: Bytes,
-    pub(crate) properties: Bytes,
-    pub(crate) hash: u128,
-    /// Of topic and payload alone.
-    pub(crate) content: u64,
-    pub(crate) acknowledged: bool,
-    pub(crate) oversized: bool,
-    pub(crate) kept: bool,
-    /// Has a name of its own.
-    pub(crate) named: bool,
-    /// The filter of the rules whose values are checked.
-    pub(crate) base: Option<&'static str>,
-}
-
-/// A message on its way to the gateway.
-#[derive(Debug, Clone)]
-pub(crate) struct Copy {
-    pub(crate) message: Rc<Message>,
-    pub(crate) ids: SubscriptionIds,
-    pub(crate) retained: bool,
-}
-
-/// What the broker sends.
-#[derive(Debug, Clone)]
-pub(crate) enum ToClient {
-    Connack { session_present: bool },
-    Publish { packet: u16, dup: bool, copy: Copy },
-    Suback(u16),
-    Unsuback(u16),
-    Pong,
-}
-
-/// What it reads.
-#[derive(Debug, Clone)]
-pub(crate) enum ToBroker {
-    Connect,
-    Puback(u16),
-    Subscribe {
-        packet: u16,
-        wanted: Vec<Subscription>,
-    },
-    Unsubscribe {
-        packet: u16,
-        filters: Vec<TopicFilter>,
-    },
-    Ping,
+/// Whether the gateway gets a published message, for the rules that are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    No,
+    /// If it leaves on a connection that does not say which subscription it answers.
+    Perhaps,
+    Yes,
 }
 
 /// Messages that are kept, by topic.
@@ -81,6 +40,13 @@ pub(crate) struct Broker {
     snapshot: Option<(Option<Session>, Retained)>,
     pub(crate) up: bool,
     pub(crate) conn: Option<u64>,
+    /// The connection is of MQTT 5.
+    five: bool,
+    /// Versions change.
+    mixed: bool,
+    /// A session went on over another version, with messages that the gateway had read.
+    pub(crate) changed: bool,
+    pub(crate) crossed: bool,
     /// Sent on this connection and not acknowledged, in order.
     owed: VecDeque<u16>,
     /// What was acknowledged last under an identifier.
@@ -110,6 +76,10 @@ impl Broker {
             snapshot: None,
             up: true,
             conn: None,
+            five: setup.copies != Copies::Unnamed,
+            mixed: setup.learned.versions,
+            changed: false,
+            crossed: false,
             owed: VecDeque::new(),
             used: HashMap::new(),
             reused: false,
@@ -118,13 +88,13 @@ impl Broker {
     }
 
     /// A sensor publishes. Returns whether the gateway's base subscription gets a copy.
-    pub(crate) fn publish(&mut self, message: &Rc<Message>, out: &mut Vec<ToClient>) -> bool {
+    pub(crate) fn publish(&mut self, message: &Rc<Message>, out: &mut Vec<ToClient>) -> Accepted {
         if message.kept {
             self.retained
                 .insert(message.topic.clone(), Rc::clone(message));
         }
         let Some(session) = &mut self.session else {
-            return false;
+            return Accepted::No;
         };
         let hits: Vec<(&TopicFilter, u32)> = session
             .subscriptions
@@ -133,7 +103,7 @@ impl Broker {
             .map(|(filter, id)| (filter, *id))
             .collect();
         if hits.is_empty() {
-            return false;
+            return Accepted::No;
         }
         let is_base = |filter: &TopicFilter| message.base == Some(filter.as_str());
         let copy = |ids| Copy {
@@ -145,7 +115,13 @@ impl Broker {
             Copies::Unnamed => true,
             // Any copy of it is for all rules.
             _ if message.named => true,
-            _ => hits.iter().any(|(filter, _)| is_base(filter)),
+            // One that was subscribed over MQTT 3.1.1 has no identifier.
+            _ => hits.iter().any(|(filter, id)| is_base(filter) || *id == 0),
+        };
+        let accepted = match accepted {
+            true => Accepted::Yes,
+            false if self.mixed => Accepted::Perhaps,
+            false => Accepted::No,
         };
         let copies: Vec<Copy> = match self.copies {
             Copies::Each => hits
@@ -153,8 +129,15 @@ impl Broker {
                 .map(|(_, id)| copy(SubscriptionIds::One(*id)))
                 .collect(),
             Copies::Merged => {
-                let ids: Vec<u32> = hits.iter().map(|(_, id)| *id).collect();
+                let ids = hits.iter().map(|(_, id)| *id).filter(|id| *id > 0);
+                // Subscriptions of before, which nobody wants any more, are named as well.
+                let stale = (0..message.stale_ids).map(|n| 1 << (7 * n));
+                let ids: Vec<u32> = match hits.iter().all(|(_, id)| *id == 0) {
+                    true => Vec::new(),
+                    false => ids.chain(stale).collect(),
+                };
                 vec![copy(match ids.as_slice() {
+                    [] => SubscriptionIds::Unknown,
                     [one] => SubscriptionIds::One(*one),
                     _ => SubscriptionIds::Many(ids.into()),
                 })]
@@ -174,6 +157,7 @@ impl Broker {
             }
             self.pump(out);
         } else if self.conn.is_some() {
+            let copy = copy.over(self.five);
             out.push(ToClient::Publish {
                 packet: 0,
                 dup: false,
@@ -187,7 +171,7 @@ impl Broker {
         if self.conn.is_none() {
             return;
         }
-        let (ids, max) = (self.ids, self.max_inflight);
+        let (ids, max, five) = (self.ids, self.max_inflight, self.five);
         let Some(session) = &mut self.session else {
             return;
         };
@@ -198,7 +182,7 @@ impl Broker {
             out.push(ToClient::Publish {
                 packet,
                 dup: false,
-                copy: copy.clone(),
+                copy: copy.clone().over(five),
             });
             self.owed.push_back(packet);
             session.flights.push_back(Flight {
@@ -221,7 +205,7 @@ impl Broker {
         out: &mut Vec<ToClient>,
     ) -> Result<(), String> {
         match packet {
-            ToBroker::Connect => self.connect(conn, out),
+            ToBroker::Connect { five } => self.connect(conn, five, out),
             ToBroker::Puback(packet) => {
                 let owed = self.owed.pop_front();
                 if owed != Some(packet) {
@@ -236,7 +220,8 @@ impl Broker {
                 self.pump(out);
             }
             ToBroker::Subscribe { packet, wanted } => {
-                out.push(ToClient::Suback(packet));
+                let filters = wanted.len();
+                out.push(ToClient::Suback { packet, filters });
                 for Subscription { id, filter } in wanted {
                     self.subscribe(filter, id, out);
                 }
@@ -247,15 +232,19 @@ impl Broker {
                         session.subscriptions.remove(filter);
                     }
                 }
-                out.push(ToClient::Unsuback(packet));
+                let filters = filters.len();
+                out.push(ToClient::Unsuback { packet, filters });
             }
             ToBroker::Ping => out.push(ToClient::Pong),
         }
         Ok(())
     }
 
-    fn connect(&mut self, conn: u64, out: &mut Vec<ToClient>) {
-        self.conn = Some(conn);
+    fn connect(&mut self, conn: u64, five: bool, out: &mut Vec<ToClient>) {
+        let known = self.session.as_ref().filter(|_| self.five != five);
+        self.changed |= known.is_some();
+        self.crossed |= known.is_some_and(|s| s.flights.iter().any(|flight| flight.read));
+        (self.conn, self.five) = (Some(conn), five);
         self.owed.clear();
         out.push(ToClient::Connack {
             session_present: self.session.is_some(),
@@ -268,7 +257,7 @@ impl Broker {
             out.push(ToClient::Publish {
                 packet: flight.packet,
                 dup: flight.sent,
-                copy: flight.copy.clone(),
+                copy: flight.copy.clone().over(five),
             });
             flight.sent = true;
             self.owed.push_back(flight.packet);
@@ -278,9 +267,10 @@ impl Broker {
 
     fn subscribe(&mut self, filter: TopicFilter, id: u32, out: &mut Vec<ToClient>) {
         let session = self.session.get_or_insert_default();
+        let id = if self.five { id } else { 0 };
         let is_new = session.subscriptions.insert(filter.clone(), id).is_none();
         // Retain handling 1; MQTT 3.1.1 has none.
-        if !is_new && self.copies != Copies::Unnamed {
+        if !is_new && self.five {
             return;
         }
         let matching: Vec<_> = self
@@ -291,9 +281,9 @@ impl Broker {
             .collect();
         for message in matching {
             self.retained_sent.push(message.uid);
-            let ids = match self.copies {
-                Copies::Unnamed => SubscriptionIds::Unknown,
-                _ => SubscriptionIds::One(id),
+            let ids = match id {
+                0 => SubscriptionIds::Unknown,
+                id => SubscriptionIds::One(id),
             };
             let retained = true;
             self.send(

@@ -1,6 +1,8 @@
-//! Which of the crash points of the design were met.
+//! Which of the crash points of the design were met, and what of the world outside was seen.
 
 use std::fmt;
+
+use crate::plan::is_on;
 
 const NAMES: [&str; 13] = [
     "received, not in a commit",
@@ -18,10 +20,54 @@ const NAMES: [&str; 13] = [
     "redeployment, overlaps, retained",
 ];
 
-/// Counts of C1 to C13.
+/// Something that gateways meet in the field, and that a seed met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    Quick,
+    VersionChanged,
+    RepeatedAcrossVersions,
+    Wild,
+    Ahead,
+    Anew,
+    Forgotten,
+    Repeated,
+    SteppedByYears,
+    NeverSynced,
+    SyncedLate,
+    LongOff,
+    Large,
+    RoomByRecycling,
+    Unreadable5,
+    Unreadable311,
+    ManyIdentifiers,
+}
+
+#[rustfmt::skip]
+const SIGHTS: [(Sight, &str, &str); 17] = [
+    (Sight::Quick, "quick", "QoS 1 for a rule without durability"),
+    (Sight::VersionChanged, "versions", "another version of MQTT, the same session"),
+    (Sight::RepeatedAcrossVersions, "versions", "sent again over another version"),
+    (Sight::Wild, "miscounts", "one wrong number: 4294967295"),
+    (Sight::Ahead, "miscounts", "a counter jumps ahead"),
+    (Sight::Anew, "miscounts", "a counter starts anew"),
+    (Sight::Forgotten, "miscounts", "its owner lets it begin again"),
+    (Sight::Repeated, "miscounts", "a sensor repeats an event"),
+    (Sight::SteppedByYears, "steps", "the clock is set by years"),
+    (Sight::NeverSynced, "steps", "a clock that nobody keeps"),
+    (Sight::SyncedLate, "steps", "a clock that is right late"),
+    (Sight::LongOff, "steps", "hours or days without power"),
+    (Sight::Large, "large", "payloads up to the limit"),
+    (Sight::RoomByRecycling, "disk", "a full disk that only the gateway relieves"),
+    (Sight::Unreadable5, "flaws", "a message of MQTT 5 breaks its rules"),
+    (Sight::Unreadable311, "flaws", "a topic that is none"),
+    (Sight::ManyIdentifiers, "flaws", "a copy names five subscriptions or more"),
+];
+
+/// Counts of C1 to C13, and of what was seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Coverage {
     counts: [u64; 13],
+    sights: [u64; SIGHTS.len()],
 }
 
 impl Coverage {
@@ -30,20 +76,28 @@ impl Coverage {
         self.counts[number - 1] += 1;
     }
 
+    /// Something was met.
+    pub(crate) fn see(&mut self, sight: Sight) {
+        self.sights[sight as usize] += 1;
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+        let counts = self.counts.iter_mut().chain(&mut self.sights);
+        for (count, more) in counts.zip(other.counts.iter().chain(&other.sights)) {
             // Seeds are counted, not how often in each.
-            *count += more.min(1);
+            *count += more.min(&1);
         }
     }
 
-    /// Crash points that no seed met.
+    /// What no seed met.
     pub(crate) fn gaps(&self) -> Vec<String> {
-        let empty = |(_, count): &(usize, &u64)| **count == 0;
-        let counts = self.counts.iter().enumerate();
-        counts
-            .filter(empty)
-            .map(|(at, _)| format!("C{}", at + 1))
+        let points = self.counts.iter().enumerate();
+        let points = points.filter(|(_, count)| **count == 0);
+        let points = points.map(|(at, _)| format!("C{}", at + 1));
+        let sights = SIGHTS.iter().zip(self.sights);
+        let sights = sights.filter(|((_, of, _), count)| *count == 0 && is_on(of));
+        points
+            .chain(sights.map(|((.., name), _)| (*name).to_owned()))
             .collect()
     }
 }
@@ -51,7 +105,10 @@ impl Coverage {
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (name, count)) in NAMES.iter().zip(self.counts).enumerate() {
-            writeln!(f, "C{:<3}{name:<42}{count:>8} seeds", at + 1)?;
+            writeln!(f, "C{:<3}{name:<44}{count:>8} seeds", at + 1)?;
+        }
+        for ((.., name), count) in SIGHTS.iter().zip(self.sights) {
+            writeln!(f, "    {name:<44}{count:>8} seeds")?;
         }
         Ok(())
     }

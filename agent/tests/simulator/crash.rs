@@ -104,8 +104,8 @@ impl Sim<'_> {
             true => {
                 self.disk.crash(seed);
                 self.boot += 1;
-                self.boot_us = self.agenda.now_us;
-                self.boot_mono_ms = self.random.between(1_000, 90_000);
+                let mono_ms = self.random.between(1_000, 90_000);
+                self.boots(mono_ms);
                 if std::mem::take(&mut self.damage_pond) && self.ponds.damage() {
                     self.say(format_args!("the newest pond is damaged"));
                 }
@@ -220,7 +220,8 @@ impl Sim<'_> {
         self.processes += 1;
         let id = self.processes;
         let source = Source::new(held, wanted);
-        self.process = Some(Process::new(id, mill, journal, source));
+        let by_content = self.setup.learned.versions;
+        self.process = Some(Process::new(id, mill, journal, source, by_content));
         self.after_step(&mut out);
         self.outputs = out;
         self.connects(id);

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use tidemill::clock::Now;
 use tidemill::emission::LaneId;
 use tidemill::event::Event;
 use tidemill::journal::Journal;
@@ -41,10 +40,18 @@ pub(crate) struct Process {
     waiting: VecDeque<(u64, u16, u128, bool)>,
     /// An orderly stop is under way.
     pub(crate) stopping: bool,
+    /// Messages are told apart by topic and payload.
+    by_content: bool,
 }
 
 impl Process {
-    pub(crate) fn new(id: u64, mill: Mill, journal: Journal<ModelDisk>, source: Source) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        mill: Mill,
+        journal: Journal<ModelDisk>,
+        source: Source,
+        by_content: bool,
+    ) -> Self {
         Self {
             id,
             mill,
@@ -58,6 +65,7 @@ impl Process {
             open_reports: 0,
             waiting: VecDeque::new(),
             stopping: false,
+            by_content,
         }
     }
 
@@ -75,7 +83,10 @@ impl Process {
         let waits = (
             delivery.epoch,
             delivery.packet,
-            delivery.fingerprint.hash,
+            match self.by_content {
+                true => delivery.fingerprint.content.into(),
+                false => delivery.fingerprint.hash,
+            },
             changes,
         );
         self.waiting.push_back(waits);
@@ -83,16 +94,6 @@ impl Process {
 }
 
 impl Sim<'_> {
-    /// The time as the gateway's clocks show it.
-    pub(crate) fn now(&self) -> Now {
-        let us = self.agenda.now_us;
-        Now {
-            mono_ms: self.boot_mono_ms + us.saturating_sub(self.boot_us) / 1_000,
-            wall_ms: 1_800_000_000_000 + (us / 1_000) as i64 + self.wall_step_ms,
-            ..Now::default()
-        }
-    }
-
     /// The mill's loop gets round to the next report soon.
     pub(crate) fn turn_soon(&mut self) {
         let us = self.random.pick(&[0, 0, 300, 2_000]);
@@ -212,7 +213,10 @@ impl Sim<'_> {
             Output::Refused { lane, count, .. } => {
                 self.say(format_args!("{count} rows of {lane} are refused"));
             }
-            Output::Silenced { producer, .. } => self.say(format_args!("{producer} is silenced")),
+            Output::Silenced { producer, n, .. } => {
+                self.sensors.silenced(&producer);
+                self.say(format_args!("{producer} is silenced with {n}"));
+            }
             Output::Quarantined { rule, .. } => self.say(format_args!("{rule} is quarantined")),
             Output::Emission(_) | Output::Logs { .. } => {}
         }

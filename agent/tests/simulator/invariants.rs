@@ -25,6 +25,8 @@ pub(crate) struct Shadow {
     /// The last commit that the journal called durable.
     durable: u64,
     compared: u64,
+    /// Receipts are told apart by topic and payload: the rest changes with the version of MQTT.
+    pub(crate) by_content: bool,
 }
 
 /// A record, and the commit that is whole with it, with the first record of that.
@@ -49,6 +51,7 @@ impl Shadow {
             needed: 0,
             durable: 0,
             compared: 0,
+            by_content: false,
         }
     }
 
@@ -60,7 +63,11 @@ impl Shadow {
             return Ok(());
         };
         for receipt in &commit.receipts {
-            self.receipts.entry(receipt.hash).or_insert(lsn);
+            let known_by = match self.by_content {
+                true => receipt.content.into(),
+                false => receipt.hash,
+            };
+            self.receipts.entry(known_by).or_insert(lsn);
         }
         for delta in &commit.lanes {
             let Some(lane) = delta.lane.as_ref().filter(|_| !delta.rows.is_empty()) else {
@@ -140,7 +147,8 @@ impl Shadow {
                 self.needed
             ));
         }
-        self.commits.split_off(&(lsn + 1));
+        // The beginning of one stays where it is, and is read over.
+        self.commits.split_off(&(image.last_lsn() + 1));
         self.parts = Parts::default();
         self.hashes.retain(|(at, ..)| *at <= lsn);
         self.receipts.retain(|_, at| *at <= lsn);

@@ -9,6 +9,7 @@ use tidemill::mill::Input;
 use tidemill::outbox::Wanted;
 use tidemill::record::LaneDelta;
 
+use crate::coverage::Sight;
 use crate::invariants::Shadow;
 use crate::plan::Moment;
 use crate::run::{Happening, Sim};
@@ -111,6 +112,9 @@ impl Sim<'_> {
         if stalled {
             self.disk_failed = true;
             self.say(format_args!("the journal has no room"));
+            if self.setup.room().is_some() {
+                self.coverage.see(Sight::RoomByRecycling);
+            }
             self.agenda.after(200_000, Happening::JournalWrites(id));
         }
         if written > 0 {
@@ -203,7 +207,13 @@ impl Sim<'_> {
         let segments = 8 * setup.segment_bytes;
         // A checkpoint waits until four times its own size was appended.
         let checkpoints = 4 * (setup.checkpoint_bytes + 4 * self.checkpoint_cost);
-        let max = segments + checkpoints + setup.bounds.pinned_bytes + 16 * waiting;
+        // While a checkpoint is written, more is appended: of large messages, a lot.
+        let large = if setup.learned.large {
+            64 * setup.packet_bytes_max() as u64
+        } else {
+            0
+        };
+        let max = segments + checkpoints + setup.bounds.pinned_bytes + 16 * waiting + large;
         let bytes = process.journal.bytes();
         if bytes > max && self.pond_failures == 0 {
             let what = format!("the journal has {bytes} bytes, {waiting} bytes of rows wait");

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::broker::{ToBroker, ToClient};
+use crate::coverage::Sight;
+use crate::plan::Copies;
 use crate::run::{Happening, Sim};
 
 /// One direction.
@@ -40,7 +42,7 @@ pub(crate) struct Link {
 
 impl Sim<'_> {
     /// The gateway opens a connection.
-    pub(crate) fn open_link(&mut self) -> u64 {
+    pub(crate) fn open_link(&mut self) -> (u64, bool) {
         self.conns += 1;
         let conn = self.conns;
         self.links.push(Link {
@@ -50,8 +52,12 @@ impl Sim<'_> {
             client_gone: false,
             broker_gone: false,
         });
-        self.send_to_broker(conn, ToBroker::Connect);
-        conn
+        let five = match self.setup.copies {
+            Copies::Unnamed => false,
+            _ => !self.setup.learned.versions || self.random.one_in(2),
+        };
+        self.send_to_broker(conn, ToBroker::Connect { five });
+        (conn, five)
     }
 
     fn link(&mut self, conn: u64) -> Option<&mut Link> {
@@ -97,7 +103,7 @@ impl Sim<'_> {
         if !self.broker.up {
             return self.broker_gone(conn);
         }
-        if matches!(packet, ToBroker::Connect) {
+        if matches!(packet, ToBroker::Connect { .. }) {
             // Whoever had the session before is thrown out.
             let others = self.links.iter_mut().filter(|link| link.conn < conn);
             others.for_each(|link| link.broker_gone = true);
@@ -112,6 +118,12 @@ impl Sim<'_> {
         let mut out = Vec::new();
         if let Err(what) = self.broker.read(conn, packet, &mut out) {
             self.fail("3: acknowledged in order, on its connection", what);
+        }
+        if std::mem::take(&mut self.broker.changed) {
+            self.coverage.see(Sight::VersionChanged);
+        }
+        if std::mem::take(&mut self.broker.crossed) {
+            self.coverage.see(Sight::RepeatedAcrossVersions);
         }
         for uid in std::mem::take(&mut self.broker.retained_sent) {
             self.truth.kept_copy(uid);
@@ -132,7 +144,7 @@ impl Sim<'_> {
         {
             self.broker.note_read(*packet);
         }
-        self.library_reads(conn, packet);
+        self.library_reads(conn, &packet);
     }
 
     /// The connection breaks. One side notices at once, the other one later; what is on the wire until

@@ -13,8 +13,10 @@
 mod acts;
 mod adapter;
 mod broker;
+mod clock;
 mod coverage;
 mod crash;
+mod ending;
 mod gateway;
 mod invariants;
 mod journal;
@@ -24,6 +26,7 @@ mod pond;
 mod receiver;
 mod rules;
 mod run;
+mod sensor;
 mod source;
 mod truth;
 mod world;
@@ -44,12 +47,23 @@ const SEEDS: u64 = if cfg!(debug_assertions) { 120 } else { 2_000 };
 const SABOTAGE_SEEDS: u64 = 1_000;
 
 #[rustfmt::skip]
-const SABOTAGES: [Sabotage; 15] = [
+const SABOTAGES: [Sabotage; 21] = [
     Sabotage::AckBeforeSync, Sabotage::SendBeforeSync, Sabotage::AckAcrossEpochs,
     Sabotage::StaleEventsKept, Sabotage::NoReceipt, Sabotage::ReceiptWithoutHash,
     Sabotage::ReceiptDroppedById, Sabotage::CursorAhead, Sabotage::RecyclingOnVolatileCursor,
     Sabotage::CheckpointAheadOfDurable, Sabotage::OneSequenceOverLanes, Sabotage::BatchCutAnew,
     Sabotage::TailNotRewritten, Sabotage::SyncErrorIgnored, Sabotage::HalfBatch,
+    // The code as it was before its repair.
+    Sabotage::MalformedHangsUp, Sabotage::IdentifiersMiscounted, Sabotage::CommitNotCut,
+    Sabotage::AgeByWallClock, Sabotage::OneHash, Sabotage::AnyNumberMoves,
+];
+
+/// Faults of which no seed is known that notices them; other tests do.
+const NOT_SEEN: [Sabotage; 4] = [
+    Sabotage::ConfirmedByNumber,
+    Sabotage::RepeatedWithoutReceiptLast,
+    Sabotage::AskOnlyInFloods,
+    Sabotage::RefusalIsVerdict,
 ];
 
 fn number(name: &str) -> Option<u64> {
@@ -94,7 +108,8 @@ fn a_few_thousand_seeds_hold_every_invariant() {
     let only = std::env::var("TIDEMILL_SIM_SABOTAGE").ok();
     let only = only.map(|name| {
         let named = |s: &&Sabotage| format!("{s:?}") == name;
-        *SABOTAGES.iter().find(named).unwrap()
+        let found = SABOTAGES.iter().chain(&NOT_SEEN).find(named);
+        *found.unwrap_or_else(|| panic!("there is no fault {name}"))
     });
     let began = Instant::now();
     let mut coverage = Coverage::default();

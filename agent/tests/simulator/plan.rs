@@ -2,8 +2,11 @@
 //! strike when.
 
 mod faults;
+mod learned;
 
 use tidemill::outbox::Bounds;
+
+pub(crate) use learned::{Keeper, Learned, Medium, Miscount, is_on};
 
 use crate::world::{Random, Span};
 
@@ -56,6 +59,10 @@ pub(crate) enum Kind {
     Oversized,
     /// On `n/<key>`: no rule wants it, only an overlapping filter may.
     Unwanted,
+    /// On `s/<key>`, and it breaks the rules of MQTT.
+    Malformed,
+    /// On `q/<key>`: a rule without durability wants it.
+    Quick,
 }
 
 /// At what moment a crash that waits for its moment strikes.
@@ -138,6 +145,27 @@ pub(crate) enum Act {
     StepClock {
         ms: i64,
     },
+    /// The machine sleeps: its clocks go on, nothing else does.
+    Sleep {
+        ms: u64,
+    },
+    /// The power is off for so long.
+    Off {
+        ms: u64,
+    },
+    /// A sensor numbers its events wrongly from now on, or once.
+    Miscounts {
+        key: u8,
+        how: Miscount,
+    },
+    /// The owner lets a sensor's counter begin again.
+    Forget {
+        key: u8,
+    },
+    /// A sensor publishes its last named event again.
+    Repeats {
+        key: u8,
+    },
     Redrive,
     /// The faults end.
     Heal,
@@ -174,6 +202,7 @@ pub(crate) struct Setup {
     pub(crate) pond_us: Span,
     pub(crate) upstream_us: Span,
     pub(crate) ping_ms: u64,
+    pub(crate) learned: Learned,
 }
 
 /// All of it.
@@ -195,7 +224,9 @@ const VARIANTS: [&[&str]; 5] = [
 impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5eed);
-        let setup = setup(&mut random);
+        let mut more = Random::new(seed ^ 0x1ea2);
+        let mut setup = setup(&mut random, Learned::draw(&mut more));
+        setup.learned.shape(&mut setup);
         let events = random.between(200, 320);
         let span_us = random.between(4_000_000, 9_000_000);
         let mut acts = Vec::with_capacity(events as usize + 16);
@@ -205,6 +236,7 @@ impl Plan {
             let at_us = random.between(span_us / 20, span_us);
             faults::draw(&mut random, &setup, at_us, &mut acts);
         }
+        learned::acts(&mut more, &setup, span_us, &mut acts);
         acts.sort_by_key(|(at_us, _)| *at_us);
         let last_us = acts.last().map_or(0, |(at_us, _)| *at_us);
         let heal_us = last_us.max(span_us) + 200_000;
@@ -220,13 +252,38 @@ impl Setup {
         self.rules.iter().chain(more).copied().collect()
     }
 
+    /// Segments for which the disk has room.
+    pub(crate) fn room(&self) -> Option<usize> {
+        match self.learned.medium {
+            Medium::Large => None,
+            Medium::Segments(segments) => Some(segments),
+        }
+    }
+
+    /// What the gateway takes of a message.
+    pub(crate) fn packet_bytes_max(&self) -> usize {
+        self.payload_bytes_max() + 256
+    }
+
+    /// The longest payload of a sensor that keeps to it.
+    pub(crate) fn payload_bytes_max(&self) -> usize {
+        let bytes = match self.commit_events {
+            _ if !self.learned.large => 8 << 10,
+            // Several fit into a record of the journal; one does not; several records do not.
+            ..4 => self.segment_bytes + self.segment_bytes / 2,
+            4..16 => self.segment_bytes - 200,
+            _ => self.segment_bytes / 8,
+        };
+        bytes as usize
+    }
+
     /// Whether the broker may go back to an older stand without harm to the promise.
     pub(crate) fn has_names(&self) -> bool {
         self.names != Names::Nowhere
     }
 }
 
-fn setup(random: &mut Random) -> Setup {
+fn setup(random: &mut Random, learned: Learned) -> Setup {
     let copies = random.pick(&[Copies::Each, Copies::Each, Copies::Merged, Copies::Unnamed]);
     let max_inflight = random.pick(&[1, 2, 5, 10, 20, 40]);
     let ids = match random.below(3) {
@@ -282,6 +339,7 @@ fn setup(random: &mut Random) -> Setup {
         pond_us: random.pick(&[(2_000, 20_000), (20_000, 400_000)]),
         upstream_us: random.pick(&[quick, slow, (10_000, 200_000)]),
         ping_ms: random.pick(&[200, 1_000, 5_000]),
+        learned,
     }
 }
 

@@ -218,8 +218,8 @@ impl Sim<'_> {
         known.rows.insert(seq, hash);
         let payload = String::from_utf8_lossy(&row.payload);
         self.say(format_args!(
-            "{name}/{lane} takes {seq}: {} {payload}",
-            row.topic
+            "{name}/{lane} takes {seq}: {} {:.80}",
+            row.topic, payload
         ));
         if row.rule.is_empty() {
             let gap: serde_json::Value = serde_json::from_str(&payload).unwrap_or_default();

@@ -21,6 +21,9 @@ pub(crate) const THIN: usize = 3;
 /// Rows that the thin destination's lanes may keep.
 const THIN_ROWS: u64 = 24;
 
+/// How long they may be there.
+const THIN_AGE_MS: u64 = 86_400_000;
+
 /// The counter rule: emits state + 1.
 const COUNTER: &str = r#"(module
     (import "tidemill1" "reg_get" (func $get (param i32) (result f64)))
@@ -143,6 +146,7 @@ const RULES: &[Sketch] = &[
     Sketch { name: "sessions", wat: SESSIONS, ..PLAIN },
     Sketch { name: "entries", wat: ENTRIES, to: "hub", ..PLAIN },
     Sketch { name: "vol", to: "local", head: "durability = \"volatile\"\n", ..PLAIN },
+    Sketch { name: "quick", wat: PASS, filters: "\"q/+\"", to: "local", head: "durability = \"volatile\"\n", ..PLAIN },
     Sketch { name: "lossy", to: "thin", ..PLAIN },
     Sketch { name: "few", to: "thin", port: "priority = \"high\"\n", tail: "[limits]\nkeys = 2\n", ..PLAIN },
     Sketch { name: "zero", filters: "\"z/+\"", ..PLAIN },
@@ -237,6 +241,7 @@ pub(crate) fn destinations(block: Option<u64>, newest: bool) -> Vec<Destination>
     let limits = |name: &str| match name {
         "thin" => OutboxLimits {
             count: Some(THIN_ROWS),
+            age_ms: THIN_AGE_MS,
             when_full: match newest {
                 true => WhenFull::DropNewest,
                 false => WhenFull::DropOldest,

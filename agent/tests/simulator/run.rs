@@ -8,29 +8,19 @@ use tidemill::journal::model::ModelDisk;
 use tidemill::mill::Output;
 use tidemill::outbox::Wanted;
 
-use crate::adapter::place;
 use crate::broker::Broker;
-use crate::coverage::Coverage;
+use crate::clock::Clock;
+use crate::coverage::{Coverage, Sight};
 use crate::gateway::Process;
 use crate::invariants::Shadow;
 use crate::link::Link;
-use crate::plan::{Act, Kind, Moment, Plan, Setup};
+use crate::plan::{Act, Keeper, Moment, Plan, Setup};
 use crate::pond::Ponds;
 use crate::receiver::{Answer, Receiver};
-use crate::rules::{DESTINATIONS, HUB, Workshop};
+use crate::rules::{DESTINATIONS, Workshop};
+use crate::sensor::Sensors;
 use crate::truth::Truth;
 use crate::world::{Agenda, Random, Trace};
-
-/// After the last fault everything comes out within this time.
-const DRAIN_US: u64 = 20_000_000;
-
-/// Cursors are written down within this time.
-const LAZY_US: u64 = 60_000_000;
-
-const SOMETHING_TO_COMMIT: &str = "the mill has something to commit";
-
-/// Looks that find nothing to do until nothing more will come: timers and windows have to close.
-const QUIET_LOOKS: u32 = 10;
 
 /// What can happen next.
 pub(crate) enum Happening {
@@ -63,6 +53,7 @@ pub(crate) enum Happening {
     Crashes(u64, bool),
     Starts,
     Stopped(u64, u32),
+    ClockSynced(u64),
     Probes,
     Looks,
     LastStart,
@@ -100,9 +91,8 @@ pub(crate) struct Sim<'a> {
     /// The deployment that lies on disk.
     pub(crate) variant: u8,
     pub(crate) boot: u64,
-    pub(crate) boot_us: u64,
-    pub(crate) boot_mono_ms: u64,
-    pub(crate) wall_step_ms: i64,
+    pub(crate) clock: Clock,
+    pub(crate) sensors: Sensors,
     pub(crate) armed: Vec<(Moment, bool, u64)>,
     /// The disk is about to stop: whether because the power fails.
     pub(crate) dying: Option<bool>,
@@ -115,12 +105,12 @@ pub(crate) struct Sim<'a> {
     /// The gateway was told that its session is lost and has not subscribed since.
     pub(crate) connack_lost_session: bool,
     pub(crate) healed_us: Option<u64>,
-    quiet: u32,
+    pub(crate) quiet: u32,
     /// Which messages of each key the broker took after the last fault.
-    probed: Vec<u8>,
+    pub(crate) probed: Vec<u8>,
     /// Somebody watches: more is told.
     pub(crate) tells: bool,
-    done: bool,
+    pub(crate) done: bool,
 }
 
 /// What came of a seed.
@@ -179,9 +169,8 @@ impl<'a> Sim<'a> {
             outputs: Vec::new(),
             variant: 0,
             boot: 1,
-            boot_us: 0,
-            boot_mono_ms: 10_000,
-            wall_step_ms: 0,
+            clock: Clock::new(setup.learned.keeper),
+            sensors: Sensors::default(),
             armed: Vec::new(),
             dying: None,
             disk_failed: false,
@@ -197,7 +186,12 @@ impl<'a> Sim<'a> {
             done: false,
             setup,
         };
+        sim.shadow.by_content = sim.setup.learned.versions;
         sim.truth.nameless = sim.setup.same_content;
+        sim.disk.set_room(sim.setup.room());
+        if sim.setup.learned.keeper == Keeper::Nobody {
+            sim.coverage.see(Sight::NeverSynced);
+        }
         let setup = format!("{:?}", sim.setup);
         sim.say(format_args!("{setup}"));
         sim
@@ -235,7 +229,7 @@ impl<'a> Sim<'a> {
                 self.rows_come(process, lane, &wanted, relocate);
             }
             Happening::PondWritten(process) => self.pond_written(process),
-            Happening::RoomComes => self.disk.set_room(None),
+            Happening::RoomComes => self.disk.set_room(self.setup.room()),
             Happening::UpstreamConnects(process, at) => self.upstream_connects(process, at),
             Happening::UpstreamNotices(at, conn) => self.upstream_lost(at, conn),
             Happening::RowArrives(at, conn, lane, row) => self.row_arrives(at, conn, lane, row),
@@ -260,132 +254,10 @@ impl<'a> Sim<'a> {
             }
             Happening::Starts => self.start(),
             Happening::Stopped(process, patience) => self.stopped(process, patience),
+            Happening::ClockSynced(boot) => self.clock_synced(boot),
             Happening::Probes => self.probe(),
             Happening::Looks => self.look(),
             Happening::LastStart => self.last_start(),
         }
-    }
-
-    /// One more message of each key and kind, which has to pass. Where the broker has none to give
-    /// them to, the sensors try again: a gateway that forgot to subscribe never gets them.
-    fn probe(&mut self) {
-        for key in 0..self.setup.keys {
-            for (kind, done) in [(Kind::Reading, 1), (Kind::Alarm, 2)] {
-                let place = usize::from(key);
-                if self.probed[place] & done == 0 && self.publish(key, kind) {
-                    self.probed[place] |= done;
-                }
-            }
-        }
-        if self.probed.iter().any(|done| *done != 3) {
-            self.agenda.after(500_000, Happening::Probes);
-        }
-    }
-
-    /// Whether everything is done.
-    fn look(&mut self) {
-        let healed_us = self.healed_us.unwrap_or(0);
-        let unfinished = self.unfinished();
-        if let Some(what) = unfinished {
-            // What the mill writes down in its own time is nobody's loss.
-            let idle = what == SOMETHING_TO_COMMIT;
-            if self.agenda.now_us > healed_us + DRAIN_US + u64::from(idle) * LAZY_US {
-                return self.fail("8: everything comes out within 20 s", what);
-            }
-            self.quiet = 0;
-            return self.agenda.after(100_000, Happening::Looks);
-        }
-        self.quiet += 1;
-        if self.quiet < QUIET_LOOKS {
-            return self.agenda.after(100_000, Happening::Looks);
-        }
-        self.check_end();
-        if self.failure.is_none() {
-            // What stands now has to stand after a power cut as well.
-            self.crash(true);
-            self.agenda.after(400_000, Happening::LastStart);
-        }
-    }
-
-    /// What is not done yet.
-    fn unfinished(&self) -> Option<String> {
-        let Some(process) = &self.process else {
-            return Some("the gateway is down".to_owned());
-        };
-        if self.probed.iter().any(|done| *done != 3) {
-            let held = self.broker.subscriptions().len();
-            return Some(format!(
-                "a probe finds no subscriber; {held} filters are held"
-            ));
-        }
-        if !self.broker.is_empty() {
-            let held = self.broker.subscriptions().len();
-            return Some(format!("the broker has messages; it holds {held} filters"));
-        }
-        if !process.source.is_settled() || process.source.has_acks() {
-            let left = process.source.left();
-            return Some(format!("the source has something to say: {left}"));
-        }
-        if let Some(uid) = self.truth.missing().first() {
-            return Some(format!("message {uid} has not come out"));
-        }
-        let lanes = process.mill.outbox().into_iter().flat_map(|o| o.lanes());
-        let waits = |lane: &&tidemill::outbox::Lane| {
-            let kept = &*lane.id().destination == tidemill::outbox::DEAD_LETTERS;
-            lane.waiting() > 0 && !kept && !self.stands_still(lane)
-        };
-        if let Some(lane) = lanes.into_iter().find(waits) {
-            return Some(format!("{} rows of {} wait", lane.waiting(), lane.id()));
-        }
-        if !process.mill.is_settled() || !process.writer.is_idle() {
-            return Some(SOMETHING_TO_COMMIT.to_owned());
-        }
-        None
-    }
-
-    /// Whether a lane has only rows that its endpoint refuses: they are no dead letters before it has
-    /// taken another one.
-    fn stands_still(&self, lane: &tidemill::outbox::Lane) -> bool {
-        let id = lane.id();
-        let refused = |seq| self.judge(HUB, place(id.priority), seq) == Answer::Refused;
-        &*id.destination == DESTINATIONS[HUB]
-            && lane.rows().count() as u64 == lane.waiting()
-            && lane.rows().all(|row| refused(row.seq))
-    }
-
-    fn check_end(&mut self) {
-        let names = self.setup.variant(self.variant);
-        if let Err(what) = self.truth.check(&names, self.setup.keys) {
-            return self.fail("1: each message counts once", what);
-        }
-        let untold = self
-            .in_lanes()
-            .find_map(|(name, lane)| Some((name, lane.untold()?)));
-        if let Some((name, seq)) = untold {
-            let what = format!("row {seq} of {name} never came, and no gap record tells it");
-            return self.fail("4: gaps are told", what);
-        }
-        let Some(process) = &self.process else {
-            return;
-        };
-        let counted = self.truth.counted("s/+");
-        let ledgers = process.mill.ledgers();
-        let wrong = ledgers
-            .filter(|(rule, _)| ["seen", "count"].contains(&&***rule))
-            .find(|(_, ledger)| ledger.received != counted);
-        if let Some((rule, ledger)) = wrong {
-            let what = format!("{rule} received {}, {counted} passed", ledger.received);
-            return self.fail("5: ledgers balance", what);
-        }
-        let (lsn, _) = process.mill.lsns();
-        let hash = process.mill.state_hash();
-        if let Err(what) = self.shadow.compare(lsn, hash) {
-            self.fail("6: the mill stands as its commits say", what);
-        }
-    }
-
-    fn last_start(&mut self) {
-        self.start();
-        self.done = true;
     }
 }

@@ -3,20 +3,20 @@
 //! connection is gone.
 
 mod filters;
+mod reading;
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use tidemill::event::{Event, EventFault, Fingerprint, Version};
+use tidemill::event::{Event, Version};
 use tidemill::mill::Input;
 use tidemill::source::mqtt::Confirmation;
 use tidemill::source::mqtt::epochs::Epochs;
-use tidemill::source::mqtt::fingerprint::of_copy;
+use tidemill::source::mqtt::packets::{Inbox, Incoming};
 use tidemill::source::mqtt::subscriptions::Subscriptions;
 use tidemill::topic::Subscription;
 
-use crate::broker::{Copy, ToBroker, ToClient};
-use crate::plan::{Copies, Moment};
+use crate::broker::ToBroker;
+use crate::plan::Moment;
 use crate::run::{Happening, Sim};
 
 /// Reports that may wait for the mill.
@@ -28,11 +28,16 @@ const BATCH_MAX: usize = 24;
 /// The source of one process.
 pub(crate) struct Source {
     pub(crate) conn: Option<u64>,
+    /// The connection is of MQTT 5.
+    pub(crate) five: bool,
     epochs: Epochs,
     subscriptions: Subscriptions,
     pub(crate) wanted: Vec<Subscription>,
     /// Read from the socket and not taken.
-    library: VecDeque<ToClient>,
+    library: VecDeque<Incoming>,
+    /// What of the connection is not a whole packet.
+    inbox: Inbox,
+    packet_bytes_max: usize,
     reports: VecDeque<Input>,
     /// The mill may be waiting for reports.
     pub(crate) turn_due: bool,
@@ -50,10 +55,13 @@ impl Source {
     pub(crate) fn new(held: Vec<Subscription>, wanted: Vec<Subscription>) -> Self {
         Self {
             conn: None,
+            five: true,
             epochs: Epochs::default(),
             subscriptions: Subscriptions::new(held),
             wanted,
             library: VecDeque::new(),
+            inbox: Inbox::new(Version::V5, 0),
+            packet_bytes_max: 0,
             reports: VecDeque::new(),
             turn_due: false,
             poll_due: false,
@@ -83,7 +91,7 @@ impl Source {
         let only_pongs = self
             .library
             .iter()
-            .all(|packet| matches!(packet, ToClient::Pong));
+            .all(|packet| matches!(packet, Incoming::PingAnswered));
         only_pongs && self.reports.is_empty() && self.subscriptions.settled()
     }
 
@@ -101,56 +109,11 @@ impl Source {
                 .current()
                 .is_some_and(|epoch| epoch <= self.proceed)
     }
-
-    fn event(&mut self, copy: Copy, packet: u16, dup: bool, unnamed: bool) -> Option<Event> {
-        let message = &copy.message;
-        let delivery = match message.acknowledged {
-            true => {
-                let fingerprint = Fingerprint {
-                    hash: of_copy(message.hash, &copy.ids),
-                    content: message.content,
-                };
-                Some(self.epochs.stamp(packet, dup, fingerprint)?)
-            }
-            false => None,
-        };
-        let mut event = Event::new(message.topic.clone(), Bytes::new(), 0);
-        event.retained = copy.retained;
-        event.delivery = delivery;
-        if message.oversized {
-            let bytes = message.payload.len();
-            event.fault = Some(EventFault::TooLarge { bytes });
-            return Some(event);
-        }
-        event.payload = message.payload.clone();
-        event.properties = message.properties.clone();
-        event.subscriptions = copy.ids;
-        if copy.retained && unnamed {
-            match self.subscriptions.retained(&message.topic) {
-                Some(ids) => event.subscriptions = ids,
-                None => event.fault = Some(EventFault::Surplus),
-            }
-        }
-        Some(event)
-    }
 }
 
 impl Sim<'_> {
     fn source(&mut self) -> Option<&mut Source> {
         self.process.as_mut().map(|process| &mut process.source)
-    }
-
-    /// The library reads a packet.
-    pub(crate) fn library_reads(&mut self, conn: u64, packet: ToClient) {
-        let Some(source) = self.source().filter(|source| source.conn == Some(conn)) else {
-            return;
-        };
-        match packet {
-            // As the library does it: before what it still holds.
-            ToClient::Connack { .. } => source.library.push_front(packet),
-            packet => source.library.push_back(packet),
-        }
-        self.poll_soon();
     }
 
     pub(crate) fn poll_soon(&mut self) {
@@ -165,7 +128,6 @@ impl Sim<'_> {
 
     /// The thread looks around.
     pub(crate) fn source_polls(&mut self, process: u64) {
-        let unnamed = self.setup.copies == Copies::Unnamed;
         let Some(source) = self.source_of(process) else {
             return;
         };
@@ -179,13 +141,12 @@ impl Sim<'_> {
             // Without a connection the library says nothing; of what an earlier one left it speaks
             // after the broker's welcome.
             let welcomed = source.epochs.current().is_some();
-            let speaks =
-                |packet: &mut ToClient| welcomed || matches!(packet, ToClient::Connack { .. });
+            let speaks = |packet: &mut Incoming| welcomed || matches!(packet, Incoming::Connack(_));
             let Some(packet) = source.library.pop_front_if(speaks) else {
                 break;
             };
-            if let ToClient::Publish { packet, dup, copy } = packet {
-                batch.extend(source.event(copy, packet, dup, unnamed));
+            if let Incoming::Message(received) = packet {
+                batch.extend(source.event(received));
                 if batch.len() >= BATCH_MAX {
                     self.report_events(&mut batch);
                 }
@@ -223,17 +184,17 @@ impl Sim<'_> {
         self.turn_soon();
     }
 
-    fn signal(&mut self, packet: ToClient) {
+    fn signal(&mut self, packet: Incoming) {
         match packet {
-            ToClient::Connack { session_present } => self.welcome(session_present),
-            ToClient::Pong => {
+            Incoming::Connack(connack) => self.welcome(connack.session_present),
+            Incoming::PingAnswered => {
                 let confirmation = self.source().and_then(|s| s.epochs.ping_answered());
                 self.confirmed(confirmation);
             }
-            ToClient::Suback(packet) | ToClient::Unsuback(packet) => {
+            Incoming::Subscribed { packet, .. } | Incoming::Unsubscribed(packet) => {
                 self.filter_answered(packet);
             }
-            ToClient::Publish { .. } => {}
+            other => self.fail("2: packets are read", format!("{other:?}")),
         }
     }
 
@@ -251,12 +212,12 @@ impl Sim<'_> {
     }
 
     fn welcome(&mut self, session_present: bool) {
-        let (protocol, window) = match self.setup.copies {
-            Copies::Unnamed => (Version::V311, None),
-            _ => (Version::V5, Some(u16::MAX)),
-        };
         let Some(source) = self.source() else {
             return;
+        };
+        let (protocol, window) = match source.five {
+            false => (Version::V311, None),
+            true => (Version::V5, Some(u16::MAX)),
         };
         source.kept = session_present;
         let epoch = source.epochs.connected();
@@ -378,9 +339,10 @@ impl Sim<'_> {
             self.agenda.after(us, Happening::Connects(process));
             return;
         }
-        let conn = self.open_link();
+        let (conn, five) = self.open_link();
+        let packet_bytes_max = self.setup.packet_bytes_max();
         if let Some(source) = self.source() {
-            source.conn = Some(conn);
+            source.opens(conn, five, packet_bytes_max);
         }
     }
 }

@@ -18,6 +18,10 @@ struct Fact {
     at_most: u32,
     /// How often it passed.
     passed: u32,
+    /// Its number is an old one: it may be left out, if the gateway says so.
+    old: bool,
+    /// The broker has lost it.
+    gone: bool,
 }
 
 /// How the values of a rule are checked.
@@ -91,11 +95,23 @@ impl Truth {
         self.facts.len() - 1
     }
 
+    /// How many messages there were.
+    pub(crate) fn messages(&self) -> usize {
+        self.facts.len()
+    }
+
     /// The broker took it for the gateway.
     pub(crate) fn accepted(&mut self, uid: usize) {
         let fact = &mut self.facts[uid];
         fact.accepted = true;
-        (fact.at_least, fact.at_most) = (1, 1);
+        fact.at_least = 1;
+        // It may come again, if this is not the first time.
+        fact.at_most = fact.at_most.max(1);
+    }
+
+    /// The broker took it, and it may reach the rules that are checked.
+    pub(crate) fn perhaps(&mut self, uid: usize) {
+        self.facts[uid].at_most = 1;
     }
 
     /// A copy of a message that the broker keeps is on its way.
@@ -107,7 +123,29 @@ impl Truth {
 
     /// The broker has lost it; it may have been counted before.
     pub(crate) fn lost(&mut self, uid: usize) {
-        self.facts[uid].at_least = 0;
+        let fact = &mut self.facts[uid];
+        (fact.at_least, fact.gone) = (0, true);
+    }
+
+    /// Its sensor counts anew.
+    pub(crate) fn may_be_silenced(&mut self, uid: usize) {
+        let fact = &mut self.facts[uid];
+        (fact.at_least, fact.old) = (0, true);
+    }
+
+    /// The names of a key's messages are forgotten.
+    pub(crate) fn forgotten(&mut self, key: u8) {
+        self.rewound = true;
+        let facts = self.facts.iter_mut().filter(|fact| fact.key == key);
+        facts.for_each(|fact| fact.at_most = u32::MAX);
+    }
+
+    /// Filter and key of messages that were left out because of their numbers.
+    pub(crate) fn left_out(&self) -> impl Iterator<Item = (usize, &'static str, u8)> {
+        let facts = self.facts.iter().enumerate();
+        let left = facts.filter(|(_, fact)| fact.old && fact.accepted && !fact.gone);
+        let left = left.filter(|(_, fact)| fact.passed == 0);
+        left.filter_map(|(uid, fact)| Some((uid, fact.base?, fact.key)))
     }
 
     /// The broker sends it again though it was counted.

@@ -4,16 +4,15 @@ use tidemill::mill::Input;
 use tidemill::source::mqtt::subscriptions::Change;
 
 use crate::broker::ToBroker;
-use crate::plan::Copies;
 use crate::run::Sim;
 
 impl Sim<'_> {
     /// Goes from what is held to what is wanted.
     pub(crate) fn aim(&mut self) {
-        let identifiers = self.setup.copies != Copies::Unnamed;
         let Some(source) = self.source() else {
             return;
         };
+        let identifiers = source.five;
         if source.conn.is_none() || !source.may_subscribe() {
             return;
         }
@@ -46,10 +45,10 @@ impl Sim<'_> {
     }
 
     pub(super) fn filter_answered(&mut self, packet: u16) {
-        let identifiers = self.setup.copies != Copies::Unnamed;
         let Some(source) = self.source() else {
             return;
         };
+        let identifiers = source.five;
         let confirmation = source.epochs.filter_answered(packet);
         let taken = std::iter::repeat(None);
         source

@@ -1,0 +1,94 @@
+//! What the broker and the gateway say to each other.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tidemill::event::SubscriptionIds;
+use tidemill::topic::{Subscription, Topic, TopicFilter};
+
+use super::Flaw;
+
+/// A published message.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// Its number in the simulation's books.
+    pub(crate) uid: usize,
+    pub(crate) key: u8,
+    pub(crate) topic: Topic,
+    pub(crate) payload: Bytes,
+    /// Its own name, as a user property.
+    pub(crate) name_property: Option<String>,
+    /// Of all that it says.
+    pub(crate) hash: u128,
+    pub(crate) acknowledged: bool,
+    /// It breaks the rules of MQTT.
+    pub(crate) flaw: Option<Flaw>,
+    pub(crate) kept: bool,
+    /// Has a name of its own.
+    pub(crate) named: bool,
+    /// The name is a number.
+    pub(crate) counts: bool,
+    /// How many identifiers of other subscriptions a copy for several bears besides.
+    pub(crate) stale_ids: u32,
+    /// The filter of the rules whose values are checked.
+    pub(crate) base: Option<&'static str>,
+}
+
+/// A message on its way to the gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Copy {
+    pub(crate) message: Rc<Message>,
+    pub(crate) ids: SubscriptionIds,
+    pub(crate) retained: bool,
+}
+
+impl Copy {
+    /// How many subscriptions it names.
+    pub(crate) fn ids_named(&self) -> usize {
+        match &self.ids {
+            SubscriptionIds::Unknown => 0,
+            SubscriptionIds::One(_) => 1,
+            SubscriptionIds::Many(ids) => ids.len(),
+        }
+    }
+
+    /// What of it leaves on a connection of MQTT 5, or of 3.1.1: no identifiers, no properties.
+    pub(super) fn over(self, five: bool) -> Self {
+        match five {
+            true => self,
+            false => Self {
+                ids: SubscriptionIds::Unknown,
+                ..self
+            },
+        }
+    }
+}
+
+/// What the broker sends.
+#[derive(Debug, Clone)]
+pub(crate) enum ToClient {
+    Connack { session_present: bool },
+    Publish { packet: u16, dup: bool, copy: Copy },
+    Suback { packet: u16, filters: usize },
+    Unsuback { packet: u16, filters: usize },
+    Pong,
+}
+
+/// What it reads.
+#[derive(Debug, Clone)]
+pub(crate) enum ToBroker {
+    /// Of MQTT 5, or of 3.1.1.
+    Connect {
+        five: bool,
+    },
+    Puback(u16),
+    Subscribe {
+        packet: u16,
+        wanted: Vec<Subscription>,
+    },
+    Unsubscribe {
+        packet: u16,
+        filters: Vec<TopicFilter>,
+    },
+    Ping,
+}

@@ -1,0 +1,153 @@
+//! The end of a seed: after the last fault a probe passes, everything comes out, and what stands then
+//! stands after a power cut as well.
+
+use crate::adapter::place;
+use crate::plan::Kind;
+use crate::receiver::Answer;
+use crate::rules::{DESTINATIONS, HUB};
+use crate::run::{Happening, Sim};
+
+/// After the last fault everything comes out within this time.
+const DRAIN_US: u64 = 20_000_000;
+
+/// Cursors are written down within this time.
+const LAZY_US: u64 = 60_000_000;
+
+const SOMETHING_TO_COMMIT: &str = "the mill has something to commit";
+
+/// Looks that find nothing to do until nothing more will come: timers and windows have to close.
+const QUIET_LOOKS: u32 = 10;
+
+impl Sim<'_> {
+    /// One more message of each key and kind, which has to pass. Where the broker has none to give
+    /// them to, the sensors try again: a gateway that forgot to subscribe never gets them.
+    pub(crate) fn probe(&mut self) {
+        for key in 0..self.setup.keys {
+            for (kind, done) in [(Kind::Reading, 1), (Kind::Alarm, 2)] {
+                let place = usize::from(key);
+                if self.probed[place] & done == 0 && self.publish(key, kind) {
+                    self.probed[place] |= done;
+                }
+            }
+        }
+        if self.probed.iter().any(|done| *done != 3) {
+            self.agenda.after(500_000, Happening::Probes);
+        }
+    }
+
+    /// Whether everything is done.
+    pub(crate) fn look(&mut self) {
+        let healed_us = self.healed_us.unwrap_or(0);
+        let unfinished = self.unfinished();
+        if let Some(what) = unfinished {
+            // What the mill writes down in its own time is nobody's loss.
+            let idle = what == SOMETHING_TO_COMMIT;
+            if self.agenda.now_us > healed_us + DRAIN_US + u64::from(idle) * LAZY_US {
+                return self.fail("8: everything comes out within 20 s", what);
+            }
+            self.quiet = 0;
+            return self.agenda.after(100_000, Happening::Looks);
+        }
+        self.quiet += 1;
+        if self.quiet < QUIET_LOOKS {
+            return self.agenda.after(100_000, Happening::Looks);
+        }
+        self.check_end();
+        if self.failure.is_none() {
+            // What stands now has to stand after a power cut as well.
+            self.crash(true);
+            self.agenda.after(400_000, Happening::LastStart);
+        }
+    }
+
+    /// What is not done yet.
+    fn unfinished(&self) -> Option<String> {
+        let Some(process) = &self.process else {
+            return Some("the gateway is down".to_owned());
+        };
+        if self.probed.iter().any(|done| *done != 3) {
+            let held = self.broker.subscriptions().len();
+            return Some(format!(
+                "a probe finds no subscriber; {held} filters are held"
+            ));
+        }
+        if !self.broker.is_empty() {
+            let held = self.broker.subscriptions().len();
+            return Some(format!("the broker has messages; it holds {held} filters"));
+        }
+        if !process.source.is_settled() || process.source.has_acks() {
+            let left = process.source.left();
+            return Some(format!("the source has something to say: {left}"));
+        }
+        if let Some(uid) = self.truth.missing().first() {
+            return Some(format!("message {uid} has not come out"));
+        }
+        let lanes = process.mill.outbox().into_iter().flat_map(|o| o.lanes());
+        let waits = |lane: &&tidemill::outbox::Lane| {
+            let kept = &*lane.id().destination == tidemill::outbox::DEAD_LETTERS;
+            lane.waiting() > 0 && !kept && !self.stands_still(lane)
+        };
+        if let Some(lane) = lanes.into_iter().find(waits) {
+            return Some(format!("{} rows of {} wait", lane.waiting(), lane.id()));
+        }
+        if !process.mill.is_settled() || !process.writer.is_idle() {
+            return Some(SOMETHING_TO_COMMIT.to_owned());
+        }
+        None
+    }
+
+    /// Whether a lane has only rows that its endpoint refuses: they are no dead letters before it has
+    /// taken another one.
+    fn stands_still(&self, lane: &tidemill::outbox::Lane) -> bool {
+        let id = lane.id();
+        let refused = |seq| self.judge(HUB, place(id.priority), seq) == Answer::Refused;
+        &*id.destination == DESTINATIONS[HUB]
+            && lane.rows().count() as u64 == lane.waiting()
+            && lane.rows().all(|row| refused(row.seq))
+    }
+
+    fn check_end(&mut self) {
+        let names = self.setup.variant(self.variant);
+        if let Err(what) = self.truth.check(&names, self.setup.keys) {
+            return self.fail("1: each message counts once", what);
+        }
+        let told = |filter: &str, key| self.sensors.is_told(filter, key);
+        let left_out = self
+            .truth
+            .left_out()
+            .find(|(_, filter, key)| !told(filter, *key));
+        if let Some((uid, ..)) = left_out {
+            let what = format!("message {uid} was left out, and nobody names its sensor");
+            return self.fail("7: nothing is left out in silence", what);
+        }
+        let untold = self
+            .in_lanes()
+            .find_map(|(name, lane)| Some((name, lane.untold()?)));
+        if let Some((name, seq)) = untold {
+            let what = format!("row {seq} of {name} never came, and no gap record tells it");
+            return self.fail("4: gaps are told", what);
+        }
+        let Some(process) = &self.process else {
+            return;
+        };
+        let counted = self.truth.counted("s/+");
+        let ledgers = process.mill.ledgers();
+        let wrong = ledgers
+            .filter(|(rule, _)| ["seen", "count"].contains(&&***rule))
+            .find(|(_, ledger)| ledger.received != counted);
+        if let Some((rule, ledger)) = wrong {
+            let what = format!("{rule} received {}, {counted} passed", ledger.received);
+            return self.fail("5: ledgers balance", what);
+        }
+        let (lsn, _) = process.mill.lsns();
+        let hash = process.mill.state_hash();
+        if let Err(what) = self.shadow.compare(lsn, hash) {
+            self.fail("6: the mill stands as its commits say", what);
+        }
+    }
+
+    pub(crate) fn last_start(&mut self) {
+        self.start();
+        self.done = true;
+    }
+}

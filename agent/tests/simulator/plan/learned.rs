@@ -1,0 +1,197 @@
+//! What a seed has besides what the plan drew first: a broker, a clock, sensors and a disk as they are
+//! in the field. Drawn by a chance of its own, so that seeds keep their meaning.
+
+use super::{Act, Copies, Kind, Names, Setup};
+use crate::world::Random;
+
+/// How the gateway's clock is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeper {
+    /// A time server keeps it, from the start of each boot on.
+    Always,
+    /// The same, some time after each boot.
+    Late,
+    /// Nobody does, ever.
+    Nobody,
+}
+
+/// What the disk does besides what a single fault of the plan does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// There is always room.
+    Large,
+    /// So many segments and no more, for ever: only the gateway itself can make room.
+    Segments(usize),
+}
+
+/// All of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Learned {
+    /// Messages at QoS 1 that only a rule without durability wants.
+    pub(crate) quick: bool,
+    /// A connection is of MQTT 5 or of 3.1.1, and the next one of the other, with one session.
+    pub(crate) versions: bool,
+    /// Sensors that number their events wrongly.
+    pub(crate) miscounts: bool,
+    pub(crate) keeper: Keeper,
+    /// The clock is set, by years as well.
+    pub(crate) steps: bool,
+    /// Payloads up to what a message may have.
+    pub(crate) large: bool,
+    /// Messages that break the rules of MQTT.
+    pub(crate) flaws: bool,
+    pub(crate) medium: Medium,
+}
+
+/// Capabilities whose fault is not mended yet.
+const PENDING: &[&str] = &["disk"];
+
+/// Whether plans have it.
+pub(crate) fn is_on(name: &str) -> bool {
+    let asked = std::env::var("TIDEMILL_SIM_WITH").unwrap_or_default();
+    !PENDING.contains(&name) || asked.split(',').any(|one| one == name || one == "all")
+}
+
+impl Learned {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let quick = random.one_in(3);
+        let versions = random.one_in(6);
+        let miscounts = random.one_in(3);
+        let keeper = random.pick(&[Keeper::Always, Keeper::Late, Keeper::Nobody]);
+        let steps = random.one_in(3);
+        let large = random.one_in(4);
+        let flaws = random.one_in(3);
+        let medium = match random.below(6) {
+            0 => Medium::Segments(random.between(4, 7) as usize),
+            _ => Medium::Large,
+        };
+        Self {
+            quick: quick && is_on("quick"),
+            versions: versions && is_on("versions"),
+            miscounts: miscounts && is_on("miscounts"),
+            keeper: if is_on("steps") {
+                keeper
+            } else {
+                Keeper::Always
+            },
+            steps: steps && is_on("steps"),
+            large: large && is_on("large"),
+            flaws,
+            medium: if is_on("disk") { medium } else { Medium::Large },
+        }
+    }
+
+    /// What of the first draw cannot be with it.
+    pub(super) fn shape(self, setup: &mut Setup) {
+        if self.versions {
+            // Copies that are queued under one version leave under the other: there is one for all.
+            setup.copies = Copies::Merged;
+        }
+        if setup.copies == Copies::Unnamed && setup.names == Names::Property {
+            // MQTT 3.1.1 has no properties.
+            setup.names = Names::Pointer;
+        }
+        if self.quick {
+            setup.rules.push("quick");
+        }
+    }
+}
+
+/// What happens because of it.
+pub(super) fn acts(random: &mut Random, setup: &Setup, span_us: u64, acts: &mut Vec<(u64, Act)>) {
+    let learned = setup.learned;
+    let any_key = |random: &mut Random| random.below(u64::from(setup.keys)) as u8;
+    if learned.quick {
+        for _ in 0..random.between(6, 20) {
+            let at_us = random.below(span_us);
+            for number in 0..random.between(1, 4) {
+                let key = any_key(random);
+                let kind = random.pick(&[Kind::Quick, Kind::Quick, Kind::Reading]);
+                acts.push((at_us + number * 300, Act::Publish { key, kind }));
+            }
+            cut(random, at_us, acts);
+        }
+    }
+    if learned.flaws {
+        for _ in 0..random.between(1, 5) {
+            let (key, kind) = (any_key(random), Kind::Malformed);
+            acts.push((random.below(span_us), Act::Publish { key, kind }));
+        }
+    }
+    if learned.versions {
+        for _ in 0..random.between(2, 5) {
+            let at_us = random.below(span_us);
+            cut(random, at_us, acts);
+        }
+    }
+    if learned.miscounts && setup.has_names() {
+        for _ in 0..random.between(1, 4) {
+            let at_us = random.between(span_us / 4, span_us);
+            let how = random.pick(&[Miscount::Wild, Miscount::Ahead, Miscount::Anew]);
+            // Keys with even numbers count.
+            let key = any_key(random) / 2 * 2;
+            acts.push((at_us, Act::Miscounts { key, how }));
+            if how == Miscount::Anew && random.one_in(2) {
+                acts.push((at_us + random.below(2_000_000), Act::Forget { key }));
+            }
+        }
+        for _ in 0..random.between(2, 10) {
+            let key = any_key(random);
+            acts.push((random.below(span_us), Act::Repeats { key }));
+        }
+    }
+    clock(random, learned, span_us, acts);
+    if learned.medium != Medium::Large {
+        for _ in 0..random.between(1, 2) {
+            let destination = random.below(4) as usize;
+            let ms = random.between(1_000, 6_000);
+            let at_us = random.below(span_us / 2);
+            acts.push((at_us, Act::ReceiverAway { destination, ms }));
+        }
+    }
+}
+
+fn cut(random: &mut Random, at_us: u64, acts: &mut Vec<(u64, Act)>) {
+    for _ in 0..random.below(3) {
+        let client_first = random.one_in(2);
+        let at_us = at_us + random.below(900_000);
+        acts.push((at_us, Act::Cut { client_first }));
+    }
+}
+
+fn clock(random: &mut Random, learned: Learned, span_us: u64, acts: &mut Vec<(u64, Act)>) {
+    const DAY_MS: i64 = 86_400_000;
+    if !learned.steps {
+        return;
+    }
+    for _ in 0..random.between(1, 3) {
+        let at_us = random.below(span_us);
+        // Eight days, 1,024 weeks, a century; back to 1970 and beyond.
+        let ms = random.pick(&[8, 7 * 1_024, 36_525, -7 * 1_024, -30 * 365]) * DAY_MS;
+        acts.push((at_us, Act::StepClock { ms }));
+        let destination = random.below(4) as usize;
+        let ms = random.between(300, 3_000);
+        acts.push((
+            at_us.saturating_sub(500_000),
+            Act::ReceiverAway { destination, ms },
+        ));
+        // Rows are looked at every 10 s by monotonic time, which counts on through sleep.
+        let ms = random.pick(&[15_000, 3_600_000]);
+        acts.push((at_us + random.below(400_000), Act::Sleep { ms }));
+    }
+    if random.one_in(2) {
+        let ms = random.pick(&[2 * 3_600_000, 3 * DAY_MS as u64]);
+        acts.push((random.below(span_us), Act::Off { ms }));
+    }
+}
+
+/// How a sensor counts wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Miscount {
+    /// One event bears 4294967295; the next ones go on as before.
+    Wild,
+    /// The counter goes on far above where it was.
+    Ahead,
+    /// It starts again from 1.
+    Anew,
+}
