@@ -12,6 +12,7 @@ mod probe;
 
 pub use database::Entry;
 pub use error::{PondsError, Which};
+pub use one::checkpoint_room;
 pub use ponds::{PondCheckpoint, PondContent, Ponds, lock};
 pub use probe::{probe, probe_with};
 

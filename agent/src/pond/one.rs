@@ -13,9 +13,14 @@ use super::pieces::Contents;
 use super::ponds::{PondCheckpoint, PondContent};
 use crate::journal::sync_directory;
 
-/// Room that there has to be, besides three times what is written, which is what a new database takes: sled writes in steps of half a MiB, and
-/// where one fails it may leave a pond that it does not open any more.
+/// Room that there has to be, besides what is written: sled writes in steps of half a MiB, and where one
+/// fails it may leave a pond that it does not open any more.
 const ROOM_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Room that a checkpoint of so many bytes asks for: a new database was seen to take 2.7 times as much.
+pub fn checkpoint_room(checkpoint_bytes: u64) -> u64 {
+    ROOM_BYTES.saturating_add(checkpoint_bytes.saturating_mul(3))
+}
 
 /// What is known of a pond.
 #[derive(Debug)]
@@ -210,7 +215,7 @@ impl OnePond {
         };
         refuse_without(
             dir,
-            (ROOM_BYTES + 3 * bytes as u64).saturating_sub(given_back),
+            checkpoint_room(bytes as u64).saturating_sub(given_back),
         )
     }
 

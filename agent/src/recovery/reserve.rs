@@ -7,12 +7,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::journal::sync_directory;
+use crate::pond::checkpoint_room;
 
 /// The file.
 const NAME: &str = "reserve";
 
-/// What a checkpoint asks for besides twice its own bytes, and a little more.
-const BYTES_MIN: u64 = 6 << 20;
+/// What is kept besides the room that a checkpoint asks for.
+const MORE_BYTES: u64 = 2 << 20;
 
 /// However large checkpoints are, no more is kept from others.
 const BYTES_MAX: u64 = 64 << 20;
@@ -44,8 +45,8 @@ impl Reserve {
     /// # Errors
     /// When there is no room.
     pub(crate) fn keep_for(&mut self, checkpoint_bytes: u64) -> io::Result<()> {
-        let wanted = BYTES_MIN
-            .saturating_add(2 * checkpoint_bytes)
+        let wanted = checkpoint_room(checkpoint_bytes)
+            .saturating_add(MORE_BYTES)
             .min(BYTES_MAX);
         if self.bytes >= wanted {
             return Ok(());
@@ -127,11 +128,11 @@ mod tests {
         assert!(!reserve.is_kept() && !reserve.give_up());
         reserve.keep_for(0).unwrap();
         let len = || std::fs::metadata(temp.path().join(NAME)).unwrap().len();
-        assert_eq!(len(), BYTES_MIN);
+        assert_eq!(len(), 6 << 20);
         reserve.keep_for(1 << 20).unwrap();
-        assert_eq!(len(), BYTES_MIN + (2 << 20));
+        assert_eq!(len(), 9 << 20);
         reserve.keep_for(0).unwrap();
-        assert_eq!(len(), BYTES_MIN + (2 << 20));
+        assert_eq!(len(), 9 << 20);
         let mut found = Reserve::find(temp.path());
         assert!(found.is_kept() && found.give_up() && !found.is_kept());
         assert!(!temp.path().join(NAME).exists());
