@@ -31,7 +31,7 @@ const PEACE_MS: std::ops::Range<u64> = 200..4_000;
 /// How long a fault lasts.
 const FAULT_MS: std::ops::Range<u64> = 100..12_000;
 
-/// An event should pass again so soon after a fault has ended.
+/// An event that is sent when a fault has ended should be through within this time.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 
 /// What the command line asks for.
@@ -123,7 +123,7 @@ fn round(world: &mut World, random: &mut Random, faults: &[Fault], tally: &mut T
     tally.longest = tally.longest.max(took);
     let names: Vec<_> = faults.iter().map(Fault::name).collect();
     let line = format!(
-        "round {}: {} for {:.1} s; an event passes after {:.1} s, {} behind",
+        "round {}: {} for {:.1} s; a new event is through {:.1} s later, {} behind",
         tally.rounds,
         names.join(" and "),
         lasts.as_secs_f64(),

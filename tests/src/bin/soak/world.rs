@@ -96,11 +96,24 @@ impl World {
         sent.saturating_sub(self.arrived.count() as u64)
     }
 
-    /// Waits until one more event has come out, or nothing is under way.
+    /// Waits until an event has come out that was sent from now on.
     pub(crate) fn until_one_passes(&mut self) {
-        let before = self.arrived.count();
-        let give_up = Instant::now() + GIVE_UP;
-        while self.arrived.count() == before {
+        let sent = self.sent.load(Ordering::Acquire);
+        self.until_received(sent + 1);
+    }
+
+    /// Waits for so many events, as long as some come.
+    fn until_received(&mut self, count: u64) {
+        let mut had = 0;
+        let mut give_up = Instant::now() + GIVE_UP;
+        loop {
+            let has = self.arrived.count() as u64;
+            if has >= count {
+                return;
+            }
+            if has > had {
+                (had, give_up) = (has, Instant::now() + GIVE_UP);
+            }
             assert!(
                 self.gateway.is_running(),
                 "the agent has ended:\n{}",
@@ -122,9 +135,7 @@ impl World {
         let sensors = std::mem::replace(&mut self.sensors, std::thread::spawn(|| {}));
         sensors.join().expect("the sensors sent all they wanted to");
         let sent = self.sent.load(Ordering::Acquire);
-        while self.behind() > 0 {
-            self.until_one_passes();
-        }
+        self.until_received(sent);
         self.arrived.settle(self.upstream.port());
         let expected = (0..KEYS).map(|key| {
             let count = sent / KEYS + u64::from(key < sent % KEYS);
