@@ -537,6 +537,22 @@ mod tests {
                 "destinations.c.token_file: MQTT knows no tokens",
             ),
             (
+                "[destinations.c]\nurl = \"mqtt://h\"\nanswer_timeout = \"1m\"",
+                "destinations.c.answer_timeout: only HTTP knows that",
+            ),
+            (
+                "[destinations.c]\nurl = \"http://h\"\ntimeout = \"100ms\"",
+                "agent.toml:7:11: destinations.c.timeout lies between 1s and 1h",
+            ),
+            (
+                "[destinations.c]\nurl = \"http://h\"\nanswer_timeout = \"2h\"",
+                "destinations.c.answer_timeout lies between 1s and 1h",
+            ),
+            (
+                "[destinations.c]\nurl = \"http://h\"\nkeep_alive = \"1m\"",
+                "destinations.c.keep_alive: only brokers know that",
+            ),
+            (
                 "[destinations.\"a b\"]\nurl = \"mqtt://h\"",
                 "agent.toml:6:7: a destination's name has",
             ),
