@@ -17,7 +17,7 @@ use crate::event::hash_bytes;
 pub use crate::record::{EventId, EventIdChange};
 use crate::record::{EventIdsRecord, ProducerRecord};
 pub use producer::Refused;
-use producer::{Place, Producer};
+use producer::{Counted, Place, Producer};
 
 /// Opaque names remembered where nothing else is said.
 pub const OPAQUE_DEFAULT: usize = 4_096;
@@ -160,8 +160,12 @@ impl EventIds {
         match id {
             EventId::Opaque(hash) => self.insert_opaque(*hash),
             EventId::Numbered { producer, n } => {
-                if !self.hear(producer).count(*n) {
-                    self.insert_opaque(opaque_hash(&format!("{producer}:{n}")));
+                let name = |n: u64| opaque_hash(&format!("{producer}:{n}"));
+                match self.hear(producer).count(*n) {
+                    Counted::Seen => {}
+                    // Known by its name, it would be known still when the producer is forgotten.
+                    Counted::Both(apart) => drop(self.known.remove(&name(apart))),
+                    Counted::Apart => self.insert_opaque(name(*n)),
                 }
             }
         }
@@ -172,6 +176,11 @@ impl EventIds {
         self.known.insert(hash, self.clock);
         self.opaque.push_back((self.clock, hash));
         self.forget_oldest();
+        if self.opaque.len() > 2 * self.opaque_max {
+            // Places of names that came again or are forgotten.
+            let known = &self.known;
+            self.opaque.retain(|(at, hash)| known.get(hash) == Some(at));
+        }
     }
 
     fn forget_oldest(&mut self) {
@@ -217,6 +226,8 @@ impl EventIds {
         let known = self.producers.remove(producer);
         if let Some(known) = &known {
             self.heard.remove(&known.heard);
+            let apart = known.apart.map(|n| opaque_hash(&format!("{producer}:{n}")));
+            apart.and_then(|name| self.known.remove(&name));
         }
         known.is_some()
     }

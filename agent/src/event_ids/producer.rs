@@ -57,6 +57,17 @@ impl Refused {
     }
 }
 
+/// What became of a number that was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// The producer knows it.
+    Seen,
+    /// The producer knows it, and this one, which stood apart until now.
+    Both(u64),
+    /// It has to be remembered by its own name.
+    Apart,
+}
+
 /// Where a number stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -90,25 +101,25 @@ impl Producer {
         }
     }
 
-    /// Counts a number that was applied; `false` where it has to be remembered by its own name.
-    pub(super) fn count(&mut self, n: u64) -> bool {
+    /// Counts a number that was applied.
+    pub(super) fn count(&mut self, n: u64) -> Counted {
         let believed = sabotage::is(Sabotage::AnyNumberMoves);
         if self.place(n) != Place::Apart || believed {
             self.apart = None;
             self.see(n);
-            return true;
+            return Counted::Seen;
         }
         match self.apart {
             Some(apart) if apart != n && apart.abs_diff(n) <= NEAR => {
                 self.apart = None;
                 self.see(apart.max(n));
                 self.see(apart.min(n));
-                true
+                Counted::Both(apart)
             }
             _ => {
                 self.apart = Some(n);
                 self.apart_max = self.apart_max.max(n);
-                false
+                Counted::Apart
             }
         }
     }

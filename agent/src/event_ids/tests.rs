@@ -160,6 +160,26 @@ fn a_counter_that_starts_anew_is_refused_until_it_is_forgotten() {
 }
 
 #[test]
+fn a_forgotten_producer_counts_from_its_very_first_number() {
+    let mut ids = EventIds::default();
+    for first in [1, 500] {
+        ids.meet_all("d", first..first + 300);
+        assert!(ids.forget("d"));
+        ids.meet_all("d", first..first + 300);
+        assert!(ids.forget("d"));
+        // One that stands apart is forgotten with its producer.
+        ids.meet_all("d", [first]);
+        assert!(ids.forget("d"));
+    }
+    assert_eq!(ids.opaque_len(), 0);
+    for n in 0..10_000 {
+        ids.set_opaque_max(100);
+        ids.meet_all(&format!("p{n}"), [1, 2]);
+    }
+    assert!(ids.opaque.len() <= 200, "{}", ids.opaque.len());
+}
+
+#[test]
 fn a_counter_that_starts_anew_within_its_window_is_noticed_too() {
     let mut ids = EventIds::default();
     ids.meet_all("d", 1..=40);
