@@ -26,6 +26,7 @@ pub use start::{check_destinations, room_warning};
 
 use crate::clock::{Clock, Now, Quality};
 use crate::config::Config;
+use crate::emission::LaneId;
 use crate::event::Event;
 use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN};
 use crate::install::{install_all, subscriptions};
@@ -164,6 +165,8 @@ struct Agent {
     said_floors_lowered: u64,
     said_quality: Option<Quality>,
     unbalanced: u64,
+    /// Rows that waited and can never be read again.
+    lost_rows: u64,
     unusable: Unusable,
 }
 
@@ -410,6 +413,12 @@ impl Agent {
         self.carry_out(now);
     }
 
+    /// Rows that waited are gone for good; the lane's gap record and its ledger say so too.
+    fn lose(&mut self, lane: &LaneId, count: u64) {
+        self.lost_rows += count;
+        error!(%lane, count, "rows that waited cannot be read any more and are dropped: is the disk failing?");
+    }
+
     /// Carries out what the mill asked for, in order.
     fn carry_out(&mut self, now: Now) {
         let mut asked = std::mem::take(&mut self.asked);
@@ -428,6 +437,7 @@ impl Agent {
                 Output::SessionLost => warn!(
                     "the broker has lost this gateway's session: what it queued while we were away is gone"
                 ),
+                Output::Lost { lane, count } => self.lose(&lane, count),
                 Output::Unbalanced { what } => {
                     self.unbalanced += 1;
                     error!("a ledger does not balance, please report this: {what}");

@@ -19,6 +19,7 @@ mod open;
 mod reader;
 mod recovery;
 mod repair;
+mod salvage;
 mod search;
 mod spares;
 mod survey;
@@ -35,7 +36,7 @@ pub(crate) use disk::{make_directory, sync_directory};
 pub use error::JournalError;
 pub use format::FORMAT;
 pub use identity::Identity;
-pub use inspect::{Ending, Seen, SegmentState, Why, inspect};
+pub use inspect::{Ending, Seen, SegmentState, Why, inspect, inspect_from};
 pub use latency::Latencies;
 pub use open::{begins, give_up_spares, open_in};
 pub use reader::Reader;
@@ -74,6 +75,9 @@ pub struct Settings {
     pub identity: Identity,
     /// A random number, another one at every start.
     pub salt: u64,
+    /// The state holds everything up to this record: those before serve only rows that wait, and where one of
+    /// them cannot be read the journal goes on without.
+    pub state_lsn: u64,
 }
 
 /// Where the records stand; shared with [`Reader`]s.
@@ -135,6 +139,8 @@ pub struct Journal<D: Disk> {
     scratch: Vec<u8>,
     /// Once the disk has failed nothing is written any more.
     has_failed: bool,
+    /// Records that could not be read, from the first to the last.
+    lost: Vec<(u64, u64)>,
 }
 
 impl<D: Disk> Journal<D> {
@@ -155,6 +161,7 @@ impl<D: Disk> Journal<D> {
         let terms = survey::Terms {
             identity: Some(settings.identity),
             from_lsn,
+            state_lsn: settings.state_lsn,
             lenient: false,
         };
         let mut survey = survey::survey(&disk, &terms, |found| {
@@ -213,12 +220,18 @@ impl<D: Disk> Journal<D> {
             next_index,
             scratch: Vec::new(),
             has_failed: false,
+            lost: survey.lost,
         }
     }
 
     /// Whose journal it is.
     pub fn identity(&self) -> Identity {
         self.settings.identity
+    }
+
+    /// Records that could not be read and that nothing but rows needed, from the first to the last.
+    pub fn lost(&self) -> &[(u64, u64)] {
+        &self.lost
     }
 
     /// The oldest record there is; [`Journal::next_lsn`] where there is none.

@@ -427,6 +427,19 @@ impl Outbox {
         }
     }
 
+    /// Drops rows that should wait and that nobody has found, because records of the journal cannot be read.
+    /// Returns how many of each lane.
+    pub fn drop_missing(&mut self) -> Vec<(LaneId, u64)> {
+        let mut lost = Vec::new();
+        for lane in &mut self.lanes {
+            let count = lane.drop_missing();
+            if count > 0 {
+                lost.push((lane.id.clone(), count));
+            }
+        }
+        lost
+    }
+
     /// Rows that were asked for could not be read.
     pub fn read_failed(&mut self, id: &LaneId) {
         self.lane(id).read_failed();

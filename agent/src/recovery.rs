@@ -6,8 +6,9 @@ mod reserve;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{error, warn};
 
+use crate::emission::LaneId;
 use crate::image::{Image, Written};
 use crate::journal::{self, DirectoryDisk, Journal, JournalError, Repaired, Seen, SegmentState};
 use crate::pond::{self, Ponds, PondsError, Which};
@@ -61,6 +62,8 @@ pub struct Recovered {
     pub ponds: Ponds,
     /// The pond to write first.
     pub first_pond: usize,
+    /// Rows that waited and stood in records that cannot be read any more, by lane.
+    pub lost: Vec<(LaneId, u64)>,
     /// What the other one holds, if it was written.
     pub newest_pond: Option<Written>,
 }
@@ -74,11 +77,19 @@ pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryErro
     let mut ponds = open_for_good(dir)?;
     let mut image = newest(dir, &mut ponds)?;
     let newest_pond = image.written();
-    let from = image.needs_from() - 1;
-    let journal = journal::open_in(dir, segment_bytes, from, |lsn, bytes| {
+    let needs = (image.needs_from() - 1, image.lsn);
+    let journal = journal::open_in(dir, segment_bytes, needs, |lsn, bytes| {
         image.replay(lsn, bytes).map_err(Into::into)
     })?;
+    let mut lost = Vec::new();
+    for (first, last) in journal.lost() {
+        error!(
+            "records {first} to {last} of the journal cannot be read; the state is whole without them"
+        );
+        lost = image.outbox.drop_missing();
+    }
     Ok(Recovered {
+        lost,
         image,
         journal,
         first_pond: ponds.next() as usize,
@@ -134,9 +145,9 @@ pub fn look(dir: &Path) -> Result<Image, RecoveryError> {
 /// Takes up the journal without changing it.
 fn replay(dir: &Path, image: &mut Image) -> Result<(), RecoveryError> {
     let disk = DirectoryDisk::read_only(&dir.join(JOURNAL));
-    let from = image.needs_from() - 1;
+    let (from, state_lsn) = (image.needs_from() - 1, image.lsn);
     let mut failed = None;
-    let ending = journal::inspect(&disk, from, |seen| {
+    let ending = journal::inspect_from(&disk, (from, state_lsn), |seen| {
         let Seen::Record { lsn, payload, .. } = seen else {
             return;
         };
@@ -150,7 +161,12 @@ fn replay(dir: &Path, image: &mut Image) -> Result<(), RecoveryError> {
     })?;
     match failed.or(ending.refused) {
         Some(error) => Err(error.into()),
-        None => Ok(()),
+        None => {
+            if ending.has_lost_rows {
+                image.outbox.drop_missing();
+            }
+            Ok(())
+        }
     }
 }
 

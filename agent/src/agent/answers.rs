@@ -95,6 +95,10 @@ impl Agent {
         health.says("held_back_by", held_back_by);
         health.says("checkpoint_trouble", checkpoint);
         health.says("unbalanced", self.unbalanced);
+        if self.lost_rows > 0 {
+            health.ails("rows that waited cannot be read any more");
+        }
+        health.says("lost_rows", self.lost_rows);
         let silenced = self.silenced();
         for name in silenced
             .iter()

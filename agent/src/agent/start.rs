@@ -38,6 +38,7 @@ impl Agent {
             ponds,
             first_pond,
             newest_pond,
+            lost,
         } = recovery::recover(&config.data_dir, config.segment_bytes)?;
         let incarnation = crate::books::hex(&journal.identity().incarnation);
         info!(commit = image.lsn, incarnation, "recovered");
@@ -127,8 +128,12 @@ impl Agent {
             said_floors_lowered: 0,
             said_quality: None,
             unbalanced: 0,
+            lost_rows: 0,
             unusable: super::unusable::Unusable::default(),
         };
+        for (lane, count) in lost {
+            agent.lose(&lane, count);
+        }
         agent.carry_out(now);
         Ok(agent)
     }

@@ -20,7 +20,7 @@ use crate::journal::{Appended, DirectoryDisk, Journal, JournalError, Reader, Wri
 use crate::mill::{Checkpoint, Input, Room};
 use crate::outbox::Wanted;
 use crate::pond::Ponds;
-use crate::record::Parts;
+use crate::record::{Commit, Parts, RecordError};
 use crate::recovery::Reserve;
 
 use checkpoints::CheckpointState;
@@ -31,6 +31,12 @@ const READ_BYTES: usize = 1 << 20;
 /// Requests that may wait for a thread; the mill has at most one checkpoint and one read for each lane
 /// under way.
 const WAITING_MAX: usize = 64;
+
+/// Rows that could not be read so often never can be: one sector of a card may be gone for good.
+const FAILURES_MAX: u32 = 3;
+
+/// So many records behind the last one wanted may belong to its commit.
+const PARTS_BEHIND: u64 = 64;
 
 /// Time until rows are read again that could not be.
 const RETRY: Duration = Duration::from_secs(1);
@@ -268,12 +274,25 @@ fn read_back(
     pulse: &Pulse,
     tell: impl Fn(Input),
 ) {
+    let mut failed: Option<(LaneId, Wanted, u32)> = None;
     while let Ok(read) = next(reads, pulse, WORK_WITHIN) {
         let Read {
             lane,
             wanted,
             relocate,
         } = read;
+        let again = failed.take_if(|(of, what, _)| (&*of, &*what) == (&lane, &wanted));
+        let times = again.map_or(0, |(_, _, times)| times);
+        if times >= FAILURES_MAX {
+            let rows = rows_that_are_whole(&mut reader, &lane, &wanted);
+            error!(%lane, "rows cannot be read back from the journal: what is whole of them goes on");
+            tell(Input::RowsRead {
+                lane,
+                rows,
+                relocate,
+            });
+            continue;
+        }
         match rows_of(&mut reader, &lane, &wanted) {
             Ok(rows) => tell(Input::RowsRead {
                 lane,
@@ -283,6 +302,7 @@ fn read_back(
             Err(error) => {
                 error!(%lane, "rows cannot be read back from the journal, trying again: {error}");
                 std::thread::sleep(RETRY);
+                failed = Some((lane.clone(), wanted, times + 1));
                 tell(Input::ReadFailed { lane });
             }
         }
@@ -324,16 +344,47 @@ fn rows_of(
             let Some((lsn, commit)) = parts.push(lsn, &bytes)? else {
                 continue;
             };
-            let deltas = commit
-                .lanes
-                .into_iter()
-                .filter(|delta| delta.lane.as_ref() == Some(lane));
-            let found = deltas.flat_map(|delta| delta.rows.into_iter().chain(delta.relocated));
-            let found = found.filter(|row| (wanted.first..=wanted.last).contains(&row.seq));
-            rows.extend(found.map(|row| (lsn, row)));
+            rows.extend(found_in(commit, lsn, lane, wanted));
         }
     }
+    Ok(in_order(rows))
+}
+
+/// As [`rows_of`], as far as the records with them are whole.
+fn rows_that_are_whole(
+    reader: &mut Reader<DirectoryDisk>,
+    lane: &LaneId,
+    wanted: &Wanted,
+) -> Vec<(u64, Row)> {
+    let (mut rows, mut parts) = (Vec::new(), Parts::default());
+    let range = (wanted.from_lsn, wanted.to_lsn.saturating_add(PARTS_BEHIND));
+    let read = reader.read_what_is_whole(range, |lsn, bytes| {
+        if let Some((lsn, commit)) = parts.push(lsn, bytes)? {
+            rows.extend(found_in(commit, lsn, lane, wanted));
+        }
+        Ok::<_, RecordError>(())
+    });
+    if let Err(error) = read {
+        error!(%lane, "a record of the journal cannot be used: {error}");
+    }
+    in_order(rows)
+}
+
+fn found_in(
+    commit: Commit,
+    lsn: u64,
+    lane: &LaneId,
+    wanted: &Wanted,
+) -> impl Iterator<Item = (u64, Row)> {
+    let deltas = commit.lanes.into_iter();
+    let deltas = deltas.filter(move |delta| delta.lane.as_ref() == Some(lane));
+    let found = deltas.flat_map(|delta| delta.rows.into_iter().chain(delta.relocated));
+    let is_wanted = move |row: &Row| (wanted.first..=wanted.last).contains(&row.seq);
+    found.filter(is_wanted).map(move |row| (lsn, row))
+}
+
+fn in_order(mut rows: Vec<(u64, Row)>) -> Vec<(u64, Row)> {
     rows.sort_by_key(|(lsn, row)| (row.seq, *lsn));
     rows.dedup_by_key(|(_, row)| row.seq);
-    Ok(rows)
+    rows
 }

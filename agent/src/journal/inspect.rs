@@ -108,6 +108,8 @@ pub struct Ending {
     pub durable_lsn: u64,
     /// Sectors that the disk cannot read.
     pub unreadable: u64,
+    /// Whether records cannot be read that only rows needed.
+    pub has_lost_rows: bool,
     /// Why a start would be refused.
     pub refused: Option<JournalError>,
 }
@@ -119,6 +121,18 @@ pub struct Ending {
 pub fn inspect<D: Disk>(
     disk: &D,
     from_lsn: u64,
+    visit: impl FnMut(&Seen<'_>),
+) -> Result<Ending, JournalError> {
+    inspect_from(disk, (from_lsn, 0), visit)
+}
+
+/// As [`inspect`], where records up to the second number serve only rows that wait.
+///
+/// # Errors
+/// When the disk fails, or the journal is of another format.
+pub fn inspect_from<D: Disk>(
+    disk: &D,
+    (from_lsn, state_lsn): (u64, u64),
     mut visit: impl FnMut(&Seen<'_>),
 ) -> Result<Ending, JournalError> {
     let segments = survey::segments(disk, None)?;
@@ -159,6 +173,7 @@ pub fn inspect<D: Disk>(
     let terms = Terms {
         identity,
         from_lsn,
+        state_lsn,
         lenient: true,
     };
     let mut ending = Ending {
@@ -167,6 +182,7 @@ pub fn inspect<D: Disk>(
         next_lsn: from_lsn + 1,
         durable_lsn: 0,
         unreadable: 0,
+        has_lost_rows: false,
         refused: None,
     };
     match survey::survey(disk, &terms, |_| Ok(())) {
@@ -174,6 +190,7 @@ pub fn inspect<D: Disk>(
             ending.next_lsn = survey.end.next_lsn;
             ending.durable_lsn = survey.durable_lsn;
             ending.unreadable = survey.unreadable;
+            ending.has_lost_rows = !survey.lost.is_empty();
             ending.refused = survey.damage.map(JournalError::from);
         }
         Err(error) => ending.refused = Some(error),

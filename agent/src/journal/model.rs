@@ -363,6 +363,19 @@ impl DiskFile for ModelFile {
             let is_bad = world.until_bad_write == Some(0);
             world.until_bad_write = world.until_bad_write.and_then(|left| left.checked_sub(1));
             let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            let sectors = offset / SECTOR..(offset + bytes.len()).div_ceil(SECTOR);
+            // The disk puts another sector in the place of one that is written whole again.
+            let covers =
+                |at: &usize| at * SECTOR >= offset && (at + 1) * SECTOR <= offset + bytes.len();
+            let is_lost = |at: &usize| world.unreadable.contains(&(name.to_owned(), *at));
+            if sectors.clone().any(|at| is_lost(&at) && !covers(&at)) {
+                return Err(io::Error::other(
+                    "an unreadable sector, to be written in part",
+                ));
+            }
+            world
+                .unreadable
+                .retain(|(of, at)| of != name || !sectors.contains(at));
             let segment = world.segment(name)?;
             if offset + bytes.len() > segment.cache.len() * SECTOR {
                 return Err(io::Error::other("a write behind the end of a segment"));

@@ -13,7 +13,7 @@ use super::{Identity, Journal, SPARES_MAX, Settings, reserve_of, survey};
 pub(super) const FOLDER: &str = "journal";
 
 /// Opens the journal of a data directory, see [`Journal::open`]. Where there is none yet, one is begun,
-/// with an identity of its own.
+/// with an identity of its own. Records after `from_lsn` are asked for, those after `state_lsn` needed.
 ///
 /// # Errors
 /// As [`Journal::open`]; also when the state says that there was a journal, when the file with the
@@ -21,7 +21,7 @@ pub(super) const FOLDER: &str = "journal";
 pub fn open_in(
     data_dir: &Path,
     segment_bytes: u64,
-    from_lsn: u64,
+    (from_lsn, state_lsn): (u64, u64),
     replay: impl FnMut(u64, &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
 ) -> Result<Journal<DirectoryDisk>, JournalError> {
     repair::refuse_unfinished(data_dir)?;
@@ -43,7 +43,10 @@ pub fn open_in(
     };
     let shown = folder.display().to_string();
     let disk = DirectoryDisk::new(&folder).map_err(JournalError::failed("making", &shown))?;
-    let settings = settings(segment_bytes, identity)?;
+    let settings = Settings {
+        state_lsn,
+        ..settings(segment_bytes, identity)?
+    };
     Journal::open(disk, settings, from_lsn, replay)
 }
 
@@ -92,6 +95,7 @@ pub(super) fn settings(segment_bytes: u64, identity: Identity) -> Result<Setting
         reserve: reserve_of(segment_bytes),
         identity,
         salt: u64::from_le_bytes(salt),
+        state_lsn: 0,
     })
 }
 

@@ -55,6 +55,17 @@ impl<D: Disk> Reader<D> {
         }
     }
 
+    pub(super) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// The segments of the chain, and up to where they are durable.
+    pub(super) fn pieces(&self) -> (Vec<Piece>, u64) {
+        let positions = self.shared.lock();
+        let pieces = positions.pieces.iter().cloned().collect();
+        (pieces, positions.durable_lsn)
+    }
+
     /// Up to where records can be read.
     pub fn durable_lsn(&self) -> u64 {
         self.shared.lock().durable_lsn

@@ -49,7 +49,13 @@ pub(super) fn mend<D: Disk>(
             disk.remove(&segment.name).map_err(failed)?;
             continue;
         }
-        spares.push(spare(disk, segment, settings)?);
+        match spare(disk, segment, settings) {
+            Ok(made) => spares.push(made),
+            // A sector of it is gone for good.
+            Err(_) => disk
+                .remove(&segment.name)
+                .map_err(JournalError::failed("removing", &segment.name))?,
+        }
     }
     Ok(Mended { active, spares })
 }

@@ -80,6 +80,7 @@ fn plan(data_dir: &Path, from_lsn: u64) -> Result<Option<Kept>, JournalError> {
     let terms = Terms {
         identity,
         from_lsn,
+        state_lsn: 0,
         lenient: true,
     };
     let nothing = Kept {

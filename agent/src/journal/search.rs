@@ -67,6 +67,7 @@ pub(super) fn behind<D: Disk>(
         disk,
         mark: identity.mark,
         lenient: terms.lenient,
+        state_lsn: terms.state_lsn,
         unreadable: 0,
     };
     search.last_piece(survey)?;
@@ -92,6 +93,8 @@ struct Search<'d, D> {
     disk: &'d D,
     mark: u32,
     lenient: bool,
+    /// Up to where records are not needed.
+    state_lsn: u64,
     unreadable: u64,
 }
 
@@ -140,7 +143,11 @@ impl<D: Disk> Search<'_, D> {
             }
             Head::Spare(_) => {
                 let begin = (HEADER_BYTES as u64, SPARE_BYTES);
-                if self.candidates(name, begin, next_lsn)?.is_empty() {
+                // It was given up; what cannot be read of it bears witness of nothing.
+                let was_lenient = std::mem::replace(&mut self.lenient, true);
+                let first = self.candidates(name, begin, next_lsn);
+                self.lenient = was_lenient;
+                if first?.is_empty() {
                     return Ok(None);
                 }
                 let found = self.candidates(name, whole, next_lsn)?;
@@ -148,7 +155,20 @@ impl<D: Disk> Search<'_, D> {
                 Ok(witness.map(|found| at_header(found, found.says(name))))
             }
             Head::Blank | Head::Damaged => {
-                let found = self.candidates(name, whole, survey.first_lsn())?;
+                let (was_lenient, before) = (self.lenient, self.unreadable);
+                self.lenient |= self.state_lsn > 0;
+                let found = self.candidates(name, whole, 0);
+                self.lenient = was_lenient;
+                let found = found?;
+                if self.unreadable > before && !self.lenient && !found.iter().any(|it| it.is_whole)
+                {
+                    // Nobody can tell what stood there.
+                    self.candidates(name, whole, 0)?;
+                }
+                let is_needed = |it: &&Candidate| {
+                    it.head.lsn >= survey.first_lsn() && it.head.lsn > self.state_lsn
+                };
+                let found: Vec<&Candidate> = found.iter().filter(is_needed).collect();
                 let is_damaged = *head == Head::Damaged;
                 // Records from before the walk, or from behind the end where a write that was cut
                 // off could not leave such a header.

@@ -58,14 +58,12 @@ impl<D: Disk> Journal<D> {
         let failed = || JournalError::failed("recycling", name);
         let file = self.disk.open(name).map_err(failed())?;
         let spare = encode_spare(self.settings.identity);
-        match file.write_at(&spare, 0).and_then(|()| file.sync()) {
-            Ok(()) => {}
-            // Where each write asks for room, even over what is there, less is asked for by removing it.
-            Err(error) if disk::is_full(&error) => {
-                return self.disk.remove(name).map_err(failed());
-            }
-            Err(error) => return Err(failed()(error)),
+        if file.write_at(&spare, 0).is_err() {
+            // A sector is gone for good, or even a write over what is there asks for room: removing it does
+            // not, and it is needed no more.
+            return self.disk.remove(name).map_err(failed());
         }
+        file.sync().map_err(failed())?;
         let is_like_new = piece.bytes == self.settings.segment_bytes;
         let spares_max = self.settings.spares_max.max(self.settings.reserve + 1);
         if is_like_new && self.spares.len() < spares_max {

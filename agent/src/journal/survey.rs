@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::Identity;
 use super::disk::{Disk, DiskFile, index};
 use super::error::JournalError;
-use super::format::{HEAD_BYTES, HEADER_BYTES, Head, Header, RecordHead, decode_header};
+use super::format::{ALIGN, HEAD_BYTES, HEADER_BYTES, Head, Header, RecordHead, decode_header};
+use super::salvage::next_whole;
 use super::search;
 use super::window::Window;
 
@@ -21,6 +22,8 @@ pub(super) struct Terms {
     pub(super) identity: Option<Identity>,
     /// Up to where the records are not asked for; they were durable.
     pub(super) from_lsn: u64,
+    /// Up to where records serve only rows that wait: those that cannot be read are gone on without.
+    pub(super) state_lsn: u64,
     /// Takes what the disk cannot read for zeros.
     pub(super) lenient: bool,
 }
@@ -120,6 +123,8 @@ pub(super) struct Survey {
     /// In the last piece, behind the end: heads of records that a chain to come must not meet.
     pub(super) leftovers: Vec<u64>,
     pub(super) damage: Option<Damage>,
+    /// Records that cannot be read and are not needed, from the first to the last.
+    pub(super) lost: Vec<(u64, u64)>,
     /// Sectors that could not be read.
     pub(super) unreadable: u64,
 }
@@ -192,13 +197,13 @@ fn segment<D: Disk>(
     let file = disk.open(name).map_err(failed())?;
     let bytes = file.bytes().map_err(failed())?;
     let mut header = [0; HEADER_BYTES];
-    if bytes >= HEADER_BYTES as u64 {
-        file.read_at(&mut header, 0).map_err(failed())?;
-    }
+    let is_read = bytes < HEADER_BYTES as u64 || file.read_at(&mut header, 0).is_ok();
     let head = decode_header(&header).map_err(|found| JournalError::Format {
         segment: name.to_owned(),
         found,
     })?;
+    // The records behind it tell whether it is needed.
+    let head = if is_read { head } else { Head::Damaged };
     let segment = Segment {
         name: name.into(),
         bytes,
@@ -227,7 +232,7 @@ pub(super) fn survey<D: Disk>(
 ) -> Result<Survey, JournalError> {
     let segments = segments(disk, terms.identity)?;
     let mut in_use = in_use(&segments);
-    let walked = begin(&in_use, terms.from_lsn);
+    let walked = begin(&in_use, terms);
     let mut waiting = in_use.split_off(walked.unwrap_or(0)).into_iter().peekable();
     let mut survey = Survey {
         segments,
@@ -244,12 +249,14 @@ pub(super) fn survey<D: Disk>(
         unproven: VecDeque::new(),
         leftovers: Vec::new(),
         damage: None,
+        lost: Vec::new(),
         unreadable: 0,
     };
     if walked.is_some() {
         let mut end_before = survey.end;
-        while let Some(piece) = waiting.next_if(|piece| survey.continues_with(piece)) {
+        while let Some(piece) = waiting.next_if(|piece| survey.continues_with(piece, terms)) {
             end_before = survey.end;
+            survey.note_lost(piece.header.first_lsn);
             survey.walk(disk, piece, terms, &mut visit)?;
         }
         survey.forget_empty_piece(end_before);
@@ -260,8 +267,8 @@ pub(super) fn survey<D: Disk>(
     if walked.is_none() && terms.from_lsn > 0 && survey.damage.is_none() {
         return Err(survey.gap());
     }
-    if survey.damage.is_none() && next_lsn <= terms.from_lsn {
-        let upto = terms.from_lsn;
+    let upto = terms.from_lsn.max(terms.state_lsn);
+    if survey.damage.is_none() && next_lsn <= upto {
         survey.damage =
             survey.damage_at_end(format!("the state database holds everything up to {upto}"));
     }
@@ -269,12 +276,22 @@ pub(super) fn survey<D: Disk>(
 }
 
 impl Survey {
-    fn continues_with(&self, piece: &Piece) -> bool {
+    /// What is missing before a record that is there.
+    fn note_lost(&mut self, first_lsn: u64) {
+        if first_lsn > self.end.next_lsn {
+            self.lost.push((self.end.next_lsn, first_lsn - 1));
+        }
+    }
+
+    fn continues_with(&self, piece: &Piece, terms: &Terms) -> bool {
         let is_first = self.pieces.len() == self.walked;
         let Header {
             first_lsn, before, ..
         } = piece.header;
-        is_first || (first_lsn == self.end.next_lsn && before == self.end.last)
+        let is_next = first_lsn == self.end.next_lsn && before == self.end.last;
+        // What lies between was for rows that wait, and cannot be read.
+        let skips = first_lsn > self.end.next_lsn && first_lsn <= terms.state_lsn + 1;
+        is_first || is_next || skips
     }
 
     /// Follows the chain through one segment.
@@ -285,7 +302,8 @@ impl Survey {
         terms: &Terms,
         visit: &mut impl FnMut(&Found<'_>) -> Result<(), JournalError>,
     ) -> Result<(), JournalError> {
-        let (end, unreadable) = walk(disk, &piece, terms.lenient, |found| {
+        let mut lost = Vec::new();
+        let (end, unreadable) = walk_past(disk, &piece, terms, &mut lost, |found| {
             if found.head.lsn > terms.from_lsn {
                 visit(found)?;
                 self.remember_unproven(found);
@@ -293,6 +311,7 @@ impl Survey {
             Ok(())
         })?;
         self.unreadable += unreadable;
+        self.lost.extend(lost);
         self.end = end;
         self.broken = Some((Arc::clone(&piece.name), end.offset));
         self.pieces.push(piece);
@@ -356,23 +375,56 @@ pub(super) fn walk<D: Disk>(
     disk: &D,
     piece: &Piece,
     lenient: bool,
+    visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
+) -> Result<(End, u64), JournalError> {
+    let terms = Terms {
+        identity: None,
+        from_lsn: 0,
+        state_lsn: 0,
+        lenient,
+    };
+    walk_past(disk, piece, &terms, &mut Vec::new(), visit)
+}
+
+/// As [`walk`], and past records that cannot be read, if they serve only rows that wait: those go to `lost`.
+fn walk_past<D: Disk>(
+    disk: &D,
+    piece: &Piece,
+    terms: &Terms,
+    lost: &mut Vec<(u64, u64)>,
     mut visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
 ) -> Result<(End, u64), JournalError> {
     let Piece { name, header, .. } = piece;
     let failed = || JournalError::failed("reading", name);
     let file = disk.open(name).map_err(failed())?;
-    let mut window = Window::new(&file, lenient).map_err(failed())?;
+    let (mark, is_old) = (header.identity.mark, header.first_lsn <= terms.state_lsn);
+    let mut window = Window::new(&file, terms.lenient || is_old).map_err(failed())?;
     let mut end = End {
         offset: HEADER_BYTES as u64,
         next_lsn: header.first_lsn,
         chain: header.chain(),
         last: header.before,
     };
-    while let Some((head, record)) = window
-        .record(end.offset, header.identity.mark)
-        .map_err(failed())?
-        .filter(|(head, _)| end.is_followed_by(head))
-    {
+    loop {
+        let next = window.record(end.offset, mark).map_err(failed())?;
+        let Some((head, record)) = next.filter(|(head, _)| end.is_followed_by(head)) else {
+            if end.next_lsn > terms.state_lsn {
+                break;
+            }
+            let bounds = (end.next_lsn + 1, terms.state_lsn + 1);
+            let behind = next_whole(&mut window, end.offset + ALIGN, mark, bounds);
+            let Some((offset, head)) = behind.map_err(failed())? else {
+                break;
+            };
+            lost.push((end.next_lsn, head.lsn - 1));
+            end = End {
+                offset,
+                next_lsn: head.lsn,
+                chain: head.before,
+                last: head.before,
+            };
+            continue;
+        };
         visit(&Found {
             segment: name,
             offset: end.offset,
@@ -386,11 +438,20 @@ pub(super) fn walk<D: Disk>(
             last: head.checksum,
         };
     }
+    if window.unreadable() > 0 && !terms.lenient && end.next_lsn > terms.state_lsn {
+        // What is needed has to be readable: a place that is not must not pass for the end.
+        let mut strict = Window::new(&file, false).map_err(failed())?;
+        strict.record(end.offset, mark).map_err(failed())?;
+    }
     Ok((end, window.unreadable()))
 }
 
-/// Number of the piece with the record after `from_lsn`, or into which it would have gone.
-fn begin(in_use: &[Piece], from_lsn: u64) -> Option<usize> {
-    let behind = in_use.partition_point(|piece| piece.header.first_lsn <= from_lsn + 1);
-    behind.checked_sub(1)
+/// Number of the piece with the record after the last one that is not asked for, or into which it would have
+/// gone; the first one where what is missing before it is not needed.
+fn begin(in_use: &[Piece], terms: &Terms) -> Option<usize> {
+    let is_before = |piece: &Piece| piece.header.first_lsn <= terms.from_lsn + 1;
+    let behind = in_use.partition_point(is_before);
+    let first = in_use.first();
+    let is_enough = first.is_some_and(|piece| piece.header.first_lsn <= terms.state_lsn + 1);
+    behind.checked_sub(1).or(is_enough.then_some(0))
 }

@@ -26,6 +26,7 @@ fn settings(salt: u64) -> Settings {
         reserve: 0,
         identity: IDENTITY,
         salt,
+        state_lsn: 0,
     }
 }
 

@@ -68,12 +68,18 @@ impl<'f, F: DiskFile> Window<'f, F> {
             return Err(error);
         }
         let mut offset = self.start;
-        for sector in self.held.chunks_mut(SECTOR) {
+        let mut left = self.held.as_mut_slice();
+        while !left.is_empty() {
+            // Sectors of the disk: one that is lost takes nothing of its neighbours along.
+            let within = usize::try_from(offset % SECTOR as u64).unwrap_or(0);
+            let len = (SECTOR - within).min(left.len());
+            let (sector, behind) = left.split_at_mut(len);
             if self.file.read_at(sector, offset).is_err() {
                 sector.fill(0);
                 self.unreadable += 1;
             }
-            offset += sector.len() as u64;
+            offset += len as u64;
+            left = behind;
         }
         Ok(())
     }

@@ -245,8 +245,10 @@ impl Mill {
                     .outbox
                     .rows_read(&lane, rows, relocate.then_some(lsn));
                 if missing > 0 {
-                    let what = format!("lane {lane}: the journal lacks {missing} rows");
-                    out.push(Output::Unbalanced { what });
+                    out.push(Output::Lost {
+                        lane,
+                        count: missing,
+                    });
                 }
             }
             Input::PondWritten { pond } => {

@@ -159,6 +159,13 @@ pub enum Output {
         /// What it gave as reason.
         reason: String,
     },
+    /// Rows that waited can never be read again, and are dropped.
+    Lost {
+        /// Which lane.
+        lane: LaneId,
+        /// How many.
+        count: u64,
+    },
     /// A ledger does not add up: a fault of ours.
     Unbalanced {
         /// Whose.

@@ -315,6 +315,14 @@ impl Lane {
         };
         let gap = removed.iter().map(Gap::of).fold(gap, Gap::and);
         self.gap = Some(gap.and(told).and(self.gap));
+        // Rows are dropped out of a request only where they are lost: it cannot go out as it was.
+        if self
+            .batch
+            .is_some_and(|(from, to)| first <= to && last >= from)
+        {
+            self.batch = None;
+            self.delta.batch = Some(None);
+        }
     }
 
     /// Numbers go on from here: what a sequence over all lanes would do.

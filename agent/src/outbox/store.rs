@@ -101,6 +101,13 @@ impl Store {
         }
     }
 
+    /// Where rows are known, in order: ranges in which none is missing.
+    pub(super) fn known(&self) -> Vec<(u64, u64)> {
+        let head = self.head.iter().map(|held| (held.row.seq, held.row.seq));
+        head.chain(self.chunks.iter().map(|chunk| (chunk.first, chunk.last)))
+            .collect()
+    }
+
     /// Rows that wait.
     pub(super) fn len(&self) -> u64 {
         self.head.len() as u64 + self.chunks.iter().map(|chunk| chunk.count).sum::<u64>()

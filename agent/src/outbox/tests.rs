@@ -558,3 +558,51 @@ mod refusals {
         assert_eq!(shelf.rows().last().unwrap().seq, 5_003);
     }
 }
+
+#[test]
+fn rows_whose_records_are_lost_are_dropped_with_a_gap_record() {
+    for outlet in [Outlet::Messages, Outlet::Requests] {
+        let mut bench = Bench::new(OutboxLimits::DESTINATION);
+        bench.outlet = outlet;
+        bench.equip();
+        for n in 0..30 {
+            bench.push(&format!("{n}"), 0);
+            bench.commit();
+        }
+        let lsn = bench.lsn();
+        // A request may be out with some of them.
+        bench.outbox.cut_requests(lsn, lsn - 1);
+        bench.commit();
+        let mut restored = Outbox::default();
+        for lane in bench.outbox.lanes() {
+            restored.restore_lane(lane.id().clone(), &lane.record());
+        }
+        for (lsn, deltas) in bench.journal.clone() {
+            for delta in deltas.into_iter().filter(|_| !(11..=14).contains(&lsn)) {
+                restored.restore_rows(delta, lsn);
+            }
+        }
+        bench.outbox = restored;
+        bench.equip();
+        let lost = bench.outbox.drop_missing();
+        assert_eq!(
+            lost.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
+            [4]
+        );
+        bench.commit();
+        let lane = bench.outbox.lanes().next().unwrap();
+        assert!(lane.balances());
+        assert_eq!((lane.waiting(), lane.counts().dropped), (27, 4));
+        let told = lane.rows().last().unwrap();
+        assert!(told.topic.as_str().ends_with("/gap"));
+        assert!(
+            String::from_utf8_lossy(&told.payload).contains("\"from\":11,\"to\":14,\"count\":4")
+        );
+        assert_eq!(bench.outbox.drop_missing(), []);
+        // What is left goes out, also where it was part of a request.
+        let lsn = bench.lsn();
+        bench.outbox.cut_requests(lsn, lsn - 1);
+        bench.commit();
+        assert_eq!(bench.hand_out().first(), Some(&1));
+    }
+}

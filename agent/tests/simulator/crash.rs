@@ -163,6 +163,7 @@ impl Sim<'_> {
             segment_bytes: self.setup.segment_bytes,
             spares_max: 2,
             reserve: 0,
+            state_lsn: image.lsn,
             identity: IDENTITY,
             salt: self.random.next(),
         };

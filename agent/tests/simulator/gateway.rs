@@ -200,6 +200,10 @@ impl Sim<'_> {
             } => self.read_back(lane, wanted, relocate),
             Output::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
             Output::Recycle { below_lsn } => self.recycle(below_lsn),
+            Output::Lost { lane, count } => {
+                let what = format!("{count} rows of {lane} are not there");
+                self.fail("6: rows are in the journal", what);
+            }
             Output::Unbalanced { what } => self.fail("5: ledgers balance", what),
             Output::DeadLetter(dead) => {
                 self.coverage.enter(10);

@@ -300,3 +300,111 @@ fn inspect_says_where_a_chain_ends_and_changes_nothing() {
     assert_eq!(ending.next_lsn, damaged.lsn);
     assert!(matches!(ending.refused, Some(JournalError::Corrupt { .. })));
 }
+
+/// How something on the disk is lost.
+type Loss = fn(&ModelDisk, &str, u64);
+
+/// Opens a journal where everything up to `state_lsn` stands in the state: what was replayed, and what is lost.
+fn open_with_state(
+    disk: &ModelDisk,
+    state_lsn: u64,
+) -> Result<(Journal<ModelDisk>, Vec<u64>), JournalError> {
+    let settings = Settings {
+        state_lsn,
+        ..settings(9)
+    };
+    let mut replayed = Vec::new();
+    let journal = Journal::open(disk.clone(), settings, 0, |lsn, _| {
+        replayed.push(lsn);
+        Ok(())
+    })?;
+    Ok((journal, replayed))
+}
+
+/// A journal of sixty records in several segments, and where record number `lsn` stands.
+fn sixty_records(lsn: u64) -> (ModelDisk, String, u64) {
+    let disk = ModelDisk::default();
+    let (mut journal, _) = open(&disk, 1, 0).unwrap();
+    for lsn in 1..=60 {
+        journal.append(lsn, &[lsn as u8; 300]).unwrap();
+        journal.sync().unwrap();
+    }
+    drop(journal);
+    let mut place = None;
+    inspect(&disk, 0, |seen| {
+        if let Seen::Record {
+            segment,
+            offset,
+            lsn: at,
+            ..
+        } = seen
+            && *at == lsn
+        {
+            place = Some(((*segment).to_owned(), *offset));
+        }
+    })
+    .unwrap();
+    let (segment, offset) = place.unwrap();
+    (disk, segment, offset)
+}
+
+const FLIPPED: Loss = |disk, segment, offset| disk.flip(segment, (offset + 100) * 8);
+const UNREADABLE: Loss = |disk, segment, offset| disk.lose_sector(segment, offset + 100);
+const HEADER: Loss = |disk, segment, _| disk.lose_sector(segment, 0);
+const FLIPPED_HEADER: Loss = |disk, segment, _| disk.flip(segment, 33 * 8);
+
+#[test]
+fn a_record_that_only_waiting_rows_needed_is_gone_on_without() {
+    for (loss, most) in [
+        (FLIPPED, 1),
+        (UNREADABLE, 3),
+        (HEADER, 12),
+        (FLIPPED_HEADER, 12),
+    ] {
+        // Whoever needs it for the state is refused.
+        let (disk, segment, offset) = sixty_records(20);
+        loss(&disk, &segment, offset);
+        assert!(open_with_state(&disk, 0).is_err());
+        let (mut journal, replayed) = open_with_state(&disk, 40).unwrap();
+        let lost: Vec<u64> = journal.lost().iter().flat_map(|(a, b)| *a..=*b).collect();
+        assert!(lost.contains(&20) && lost.len() <= most, "{lost:?}");
+        let mut all = [&replayed[..], &lost].concat();
+        all.sort_unstable();
+        assert_eq!(all, (1..=60).collect::<Vec<_>>());
+        // It goes on, and what is whole is found again.
+        journal.append(61, &[61; 300]).unwrap();
+        journal.sync().unwrap();
+        let mut found = Vec::new();
+        let mut reader = journal.reader();
+        let read = reader.read_what_is_whole((5, 61), |lsn, payload| {
+            assert_eq!(payload, [lsn as u8; 300]);
+            found.push(lsn);
+            Ok::<_, ()>(())
+        });
+        read.unwrap();
+        let expected = (5..=61).filter(|lsn| !lost.contains(lsn));
+        assert_eq!(found, expected.collect::<Vec<_>>());
+        // And once more after a restart, with what was given up meanwhile.
+        drop(reader);
+        journal.recycle(45).unwrap();
+        drop(journal);
+        let (journal, replayed) = open_with_state(&disk, 50).unwrap();
+        assert_eq!(journal.next_lsn(), 62);
+        assert!(replayed.contains(&61) && replayed.first() > Some(&25));
+    }
+}
+
+#[test]
+fn a_record_that_the_state_needs_is_never_gone_on_without() {
+    for loss in [FLIPPED, UNREADABLE] {
+        for lsn in [41, 50, 59] {
+            let (disk, segment, offset) = sixty_records(lsn);
+            let before = disk.image();
+            loss(&disk, &segment, offset);
+            assert!(open_with_state(&disk, 40).is_err(), "{lsn}");
+            if loss as usize == UNREADABLE as usize {
+                assert_eq!(disk.image(), before, "nothing was changed");
+            }
+        }
+    }
+}

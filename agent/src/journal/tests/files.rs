@@ -9,7 +9,7 @@ type Started = (Journal<DirectoryDisk>, Vec<(u64, Vec<u8>)>);
 
 fn start(dir: &Path, from_lsn: u64) -> Result<Started, JournalError> {
     let mut replayed = Vec::new();
-    let journal = open_in(dir, SEGMENT_BYTES, from_lsn, |lsn, payload| {
+    let journal = open_in(dir, SEGMENT_BYTES, (from_lsn, 0), |lsn, payload| {
         replayed.push((lsn, payload.to_vec()));
         Ok(())
     })?;

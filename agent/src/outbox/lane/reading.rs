@@ -68,6 +68,20 @@ impl Lane {
         missing.count
     }
 
+    /// Drops the rows that should wait and are not known. Returns how many.
+    pub(in crate::outbox) fn drop_missing(&mut self) -> u64 {
+        let before = self.counts.dropped;
+        let mut next = self.settled.cursor() + 1;
+        let end = (self.last_seq + 1, self.last_seq + 1);
+        for (first, last) in self.store.known().into_iter().chain([end]) {
+            if first > next && self.settled.absent(next, first - 1) > 0 {
+                self.drop_rows(next, first - 1, None);
+            }
+            next = next.max(last + 1);
+        }
+        self.counts.dropped - before
+    }
+
     /// Writes the oldest rows again in the commit `lsn`, because they alone keep old segments from
     /// being used anew: those in memory from commits before `floor_lsn`. Returns their bytes.
     pub(in crate::outbox) fn relocate(
