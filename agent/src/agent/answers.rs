@@ -88,6 +88,9 @@ impl Agent {
             if let Some(why) = status.unconfirmed {
                 health.ails(&format!("destination {name}: {why}"));
             }
+            if let Some(why) = status.stalled {
+                health.ails(&format!("destination {name} takes nothing: {why}"));
+            }
         }
         health.says("destinations", self.destinations());
         health.says("disk_full", disk_full);

@@ -45,6 +45,7 @@ fn an_endpoint_that_refuses_everything_costs_no_row() {
         };
         let why = format!("HTTP {status}");
         wait_until(|| stalled().contains(&why), stalled);
+        assert_eq!(json(&gateway, "inspect health")["well"], false);
         refuses.store(false, Ordering::Release);
         endpoint.until(
             |requests| all_rows(requests) >= EVENTS,
