@@ -77,7 +77,11 @@ mod tests {
             .spawn(move || released.recv().is_err())
             .unwrap();
         let spins = named("spins (fast)")
-            .spawn(|| while !ENOUGH.load(Ordering::Relaxed) {})
+            .spawn(|| {
+                while !ENOUGH.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
             .unwrap();
         let busy = busy_threads(std::process::id(), Duration::from_secs(1), 2.0);
         ENOUGH.store(true, Ordering::Relaxed);
