@@ -12,6 +12,7 @@ mod full_disk;
 mod http;
 mod kills;
 mod large;
+mod limits;
 mod names;
 mod outage;
 mod power;
