@@ -47,6 +47,8 @@ struct Tally {
     rounds: u64,
     faults: BTreeMap<&'static str, u64>,
     slow: Vec<String>,
+    /// How often it did not start on a full disk.
+    unstarted: u64,
     longest: Duration,
 }
 
@@ -101,6 +103,12 @@ fn soak(length: Duration, seed: u64) -> bool {
     for (name, count) in &tally.faults {
         say(format_args!("  {count:>5} {name}"));
     }
+    if tally.unstarted > 0 {
+        let count = tally.unstarted;
+        say(format_args!(
+            "  {count} starts on a full disk ended for want of room"
+        ));
+    }
     for line in &tally.slow {
         say(format_args!("  SLOW: {line}"));
     }
@@ -117,6 +125,12 @@ fn round(world: &mut World, random: &mut Random, faults: &[Fault], tally: &mut T
     }
     std::thread::sleep(lasts);
     faults.iter().for_each(|fault| fault.end(world));
+    if faults.contains(&Fault::FullDisk) && world.revive() {
+        tally.unstarted += 1;
+        say(format_args!(
+            "on the full disk it did not start; started again"
+        ));
+    }
     let healed = Instant::now();
     world.until_one_passes();
     let took = healed.elapsed();

@@ -96,6 +96,17 @@ impl World {
         sent.saturating_sub(self.arrived.count() as u64)
     }
 
+    /// Starts the agent again where it found no room to start on a full disk, as a service manager
+    /// does. Returns whether it had ended so.
+    pub(crate) fn revive(&mut self) -> bool {
+        if self.gateway.is_running() || !self.last_lines().contains("no room") {
+            return false;
+        }
+        self.gateway.ended();
+        self.gateway.run();
+        true
+    }
+
     /// Waits until an event has come out that was sent from now on.
     pub(crate) fn until_one_passes(&mut self) {
         let sent = self.sent.load(Ordering::Acquire);
