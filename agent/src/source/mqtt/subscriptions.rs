@@ -1,7 +1,7 @@
 //! What a session holds, what it should hold, and the way between: which filters to subscribe and
 //! which to drop. Pure; sending and persisting are the owner's.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::retained::Retained;
 use crate::event::SubscriptionIds;
@@ -45,11 +45,11 @@ pub struct Refusal {
 /// was kept, and is empty.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
-    held: BTreeMap<TopicFilter, u32>,
+    held: HashMap<TopicFilter, u32>,
     /// The order in which filters are wanted: what is held is told in it.
     order: Vec<TopicFilter>,
     /// Those that the broker took on this connection.
-    taken: BTreeSet<TopicFilter>,
+    taken: HashSet<TopicFilter>,
     /// To be asked for.
     missing: VecDeque<Subscription>,
     /// To be dropped after that.
@@ -133,11 +133,11 @@ impl Subscriptions {
         // Subscribe first: where a filter takes another's place, nothing is missed in between.
         self.missing = wanted.iter().filter(|s| !is_held(s)).cloned().collect();
         let wanted: HashSet<_> = wanted.iter().map(|s| &s.filter).collect();
-        let held = self.held.keys();
-        self.unwanted = held
-            .filter(|filter| !wanted.contains(filter))
-            .cloned()
-            .collect();
+        let unwanted = |filter: &&TopicFilter| !wanted.contains(filter);
+        let mut unwanted: Vec<_> = self.held.keys().filter(unwanted).cloned().collect();
+        // A map has no order, and the same wishes are to send the same packets.
+        unwanted.sort();
+        self.unwanted = unwanted.into();
         for filter in &self.unwanted {
             self.held.remove(filter);
             self.taken.remove(filter);
