@@ -162,8 +162,8 @@ impl Sim<'_> {
         let settings = Settings {
             segment_bytes: self.setup.segment_bytes,
             spares_max: 2,
-            reserve: 0,
             state_lsn: image.lsn,
+            reserve: self.setup.reserve(),
             identity: IDENTITY,
             salt: self.random.next(),
         };
@@ -225,6 +225,9 @@ impl Sim<'_> {
         self.process = Some(Process::new(id, mill, journal, source, by_content));
         self.after_step(&mut out);
         self.outputs = out;
+        if self.setup.reserve() > 0 {
+            self.agenda.after(0, Happening::JournalWrites(id));
+        }
         self.connects(id);
         for destination in 0..DESTINATIONS.len() {
             if destination != HUB {

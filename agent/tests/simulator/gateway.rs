@@ -114,10 +114,12 @@ impl Sim<'_> {
         if process.stopping {
             return;
         }
-        if process.mill.is_full() {
+        let may_take_in = process.journal.room() >= process.journal.reserve_bytes();
+        if process.mill.is_full() || !may_take_in {
             process.source.turn_due = true;
             let again = Happening::MillTurns(process.id);
-            return self.agenda.after(2_000, again);
+            let us = if may_take_in { 2_000 } else { 20_000 };
+            return self.agenda.after(us, again);
         }
         if let Some(report) = process.source.take_report() {
             let more = process.source.has_reports();

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use tidemill::emission::{LaneId, Row};
 use tidemill::journal::model::ModelDisk;
 use tidemill::journal::{Journal, JournalError};
-use tidemill::mill::Input;
+use tidemill::mill::{Input, Room};
 use tidemill::outbox::Wanted;
 use tidemill::record::LaneDelta;
 
 use crate::coverage::Sight;
+use crate::gateway::Process;
 use crate::invariants::Shadow;
 use crate::plan::Moment;
 use crate::run::{Happening, Sim};
@@ -31,6 +32,9 @@ pub(crate) struct Writer {
     recycled_below: u64,
     /// What the mill has heard of.
     told_lsn: u64,
+    told_room: Room,
+    /// When it looks again.
+    again_us: u64,
 }
 
 impl Writer {
@@ -112,10 +116,7 @@ impl Sim<'_> {
         if stalled {
             self.disk_failed = true;
             self.say(format_args!("the journal has no room"));
-            if self.setup.room().is_some() {
-                self.coverage.see(Sight::RoomByRecycling);
-            }
-            self.agenda.after(200_000, Happening::JournalWrites(id));
+            self.write_later(id, 200_000);
         }
         if written > 0 {
             self.agenda.after(sync_us, Happening::JournalSyncs(id));
@@ -143,7 +144,7 @@ impl Sim<'_> {
             }
         }
         self.look_after_segments();
-        let waits = |p: &crate::gateway::Process| !p.writer.waiting.is_empty();
+        let waits = |p: &Process| !p.writer.waiting.is_empty();
         if self.process.as_ref().is_some_and(waits) {
             self.write_soon();
         }
@@ -166,12 +167,64 @@ impl Sim<'_> {
             return self.journal_failed(&error);
         }
         process.writer.recycled_below = below_lsn;
-        if let Err(error) = process.journal.prepare_spare()
-            && !error.is_stall()
-        {
-            return self.journal_failed(&error);
+        let mut lacks_spare = false;
+        if let Err(error) = process.journal.prepare_spare() {
+            if !error.is_stall() {
+                return self.journal_failed(&error);
+            }
+            lacks_spare = true;
         }
+        self.tell_room(lacks_spare);
         self.check_journal_bytes();
+    }
+
+    /// The thread looks again after a while, once.
+    fn write_later(&mut self, id: u64, us: u64) {
+        let now_us = self.agenda.now_us;
+        let Some(Process { writer, .. }) = &mut self.process else {
+            return;
+        };
+        if writer.again_us <= now_us {
+            writer.again_us = now_us + us;
+            self.agenda.after(us, Happening::JournalWrites(id));
+        }
+    }
+
+    /// Tells the mill how much room the disk has, as the agent does.
+    fn tell_room(&mut self, lacks_spare: bool) {
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let (writer, id) = (&mut process.writer, process.id);
+        let waiting: usize = writer.waiting.iter().map(|(_, bytes)| bytes.len()).sum();
+        let left = process.journal.room().saturating_sub(waiting as u64);
+        let reserve = process.journal.reserve_bytes();
+        let room = if writer.stalled || (lacks_spare && left < reserve / 2) {
+            Room::Last
+        } else if lacks_spare && left < reserve {
+            Room::Short
+        } else {
+            Room::Plenty
+        };
+        let wants_more = reserve > 0 && process.journal.wants_spare();
+        let retry_us = match (lacks_spare, wants_more) {
+            (true, _) => Some(1_000_000),
+            (false, true) => Some(1_000),
+            (false, false) => None,
+        };
+        if let Some(us) = retry_us {
+            self.write_later(id, us);
+        }
+        let Some(Process { writer, .. }) = &mut self.process else {
+            return;
+        };
+        if std::mem::replace(&mut writer.told_room, room) != room {
+            self.say(format_args!("room: {room:?}"));
+            if room != Room::Plenty {
+                self.coverage.see(Sight::RoomByRecycling);
+            }
+            self.turn_mill(Input::Room(room));
+        }
     }
 
     /// The mill does not need segments any more that end before this commit.

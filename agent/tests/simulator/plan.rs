@@ -260,6 +260,14 @@ impl Setup {
         }
     }
 
+    /// Segments that are kept for what makes room.
+    pub(crate) fn reserve(&self) -> usize {
+        match self.learned.medium {
+            Medium::Large => 0,
+            Medium::Segments(_) => 2,
+        }
+    }
+
     /// What the gateway takes of a message.
     pub(crate) fn packet_bytes_max(&self) -> usize {
         self.payload_bytes_max() + 256
@@ -268,7 +276,8 @@ impl Setup {
     /// The longest payload of a sensor that keeps to it.
     pub(crate) fn payload_bytes_max(&self) -> usize {
         let bytes = match self.commit_events {
-            _ if !self.learned.large => 8 << 10,
+            // What is in reserve has to hold what is under way.
+            _ if !self.learned.large || self.reserve() > 0 => 8 << 10,
             // Several fit into a record of the journal; one does not; several records do not.
             ..4 => self.segment_bytes + self.segment_bytes / 2,
             4..16 => self.segment_bytes - 200,

@@ -62,7 +62,7 @@ impl Learned {
         let large = random.one_in(4);
         let flaws = random.one_in(3);
         let medium = match random.below(6) {
-            0 => Medium::Segments(random.between(4, 7) as usize),
+            0 => Medium::Segments(random.between(5, 7) as usize),
             _ => Medium::Large,
         };
         Self {
