@@ -115,8 +115,11 @@ impl Broker {
             Copies::Unnamed => true,
             // Any copy of it is for all rules.
             _ if message.named => true,
-            // One that was subscribed over MQTT 3.1.1 has no identifier.
-            _ => hits.iter().any(|(filter, id)| is_base(filter) || *id == 0),
+            // What was subscribed over MQTT 3.1.1 has no identifier, and a copy without any is for all.
+            _ => {
+                hits.iter().any(|(filter, id)| is_base(filter) && *id > 0)
+                    || hits.iter().all(|(_, id)| *id == 0)
+            }
         };
         let accepted = match accepted {
             true => Accepted::Yes,
