@@ -133,8 +133,8 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-const INTAKE: [&str; 6] = [
-    "received", "routed", "unrouted", "repeated", "surplus", "dead",
+const INTAKE: [&str; 7] = [
+    "received", "routed", "unrouted", "repeated", "surplus", "dead", "too_old",
 ];
 const RULES: [&str; 8] = [
     "rule",
@@ -146,19 +146,38 @@ const RULES: [&str; 8] = [
     "dropped",
     "emissions",
 ];
-const LANES: [&str; 6] = ["lane", "made", "acknowledged", "waiting", "dead", "dropped"];
+/// They balance with nothing.
+const BESIDES: [&str; 6] = [
+    "rule",
+    "faults_without_event",
+    "keys_evicted",
+    "rows_dropped",
+    "windows_dropped",
+    "fuel",
+];
+const LANES: [&str; 7] = [
+    "lane",
+    "made",
+    "acknowledged",
+    "waiting",
+    "dead",
+    "dropped",
+    "balanced",
+];
 const OUTBOX: [&str; 5] = ["lane", "waiting", "waiting_bytes", "last_seq", "cursor"];
 const PONDS: [&str; 5] = ["pond", "complete_up_to", "newest", "entries", "bytes"];
 const RECORDS: [&str; 6] = ["lsn", "durable", "segment", "offset", "bytes", "holds"];
 
 fn ledger(answer: &Value) -> String {
-    let mut all = String::from("Messages\n");
+    let mut all = String::from("Messages: received is the sum of the others\n");
     all.push_str(&table(
         &Value::Array(vec![part(answer, "intake").clone()]),
         &INTAKE,
     ));
     all.push_str("\nEvents, by rule: received = filtered + absorbed + emitting + dead + dropped\n");
     all.push_str(&table(part(answer, "rules"), &RULES));
+    all.push_str("\nBesides, by rule\n");
+    all.push_str(&table(part(answer, "rules"), &BESIDES));
     all.push_str("\nEmissions, by lane: made = acknowledged + waiting + dead + dropped\n");
     all.push_str(&table(part(answer, "lanes"), &LANES));
     let verdict = match part(answer, "balanced") == true {
@@ -228,4 +247,34 @@ pub(super) fn table(rows: &Value, columns: &[&str]) -> String {
         all.push('\n');
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emission::{LaneId, Priority};
+    use crate::image::SavedRule;
+    use crate::record::LaneRecord;
+
+    #[test]
+    fn every_column_of_the_books_stands_in_their_text() {
+        let mut image = Image::default();
+        image.rules.insert("r".to_owned(), SavedRule::default());
+        let lane = LaneId {
+            destination: "local".into(),
+            priority: Priority::Normal,
+        };
+        image.outbox.restore_lane(lane, &LaneRecord::default());
+        let answer = books::ledger_of_image(&image);
+        let mut shown = ledger(&answer);
+        shown.push_str(&table(part(&answer, "lanes"), &OUTBOX));
+        let shown: Vec<&str> = shown.split_whitespace().collect();
+        let rows = ["/intake", "/rules/0", "/lanes/0"].map(|place| {
+            let row = answer.pointer(place).and_then(Value::as_object);
+            row.unwrap_or_else(|| panic!("no {place} in {answer}"))
+        });
+        for name in rows.iter().flat_map(|row| row.keys()) {
+            assert!(shown.contains(&name.as_str()), "{name} is in no table");
+        }
+    }
 }
