@@ -107,6 +107,8 @@ impl Sim<'_> {
         let latest = self.sensors.latest.get(&key).cloned();
         if let Some(message) = latest.filter(|_| self.broker.up) {
             self.coverage.see(Sight::Repeated);
+            // Where nobody had it the first time, it comes behind later ones now.
+            self.truth.rewound |= !self.truth.is_accepted(message.uid);
             self.send(&message);
         }
     }

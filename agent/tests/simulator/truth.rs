@@ -109,6 +109,11 @@ impl Truth {
         fact.at_most = fact.at_most.max(1);
     }
 
+    /// Whether the broker took it for the gateway.
+    pub(crate) fn is_accepted(&self, uid: usize) -> bool {
+        self.facts[uid].accepted
+    }
+
     /// The broker took it, and it may reach the rules that are checked.
     pub(crate) fn perhaps(&mut self, uid: usize) {
         self.facts[uid].at_most = 1;
