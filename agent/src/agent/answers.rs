@@ -44,7 +44,7 @@ impl Agent {
             Question::Health => self.health(),
         };
         // Whoever asked may have gone.
-        let _ = asked.answer.try_send(answer);
+        let _ = asked.answer.send(answer);
     }
 
     fn take_dead_letter(&mut self, seq: u64, input: mill::Input) -> Value {

@@ -1,33 +1,29 @@
 //! Questions to a running agent, over a socket in its data directory that only its owner can open:
-//! one line of JSON each way. The loop answers between two turns of the mill.
+//! one line of JSON each way. The loop answers between two turns of the mill; `serve` is what listens.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+mod serve;
+
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
 use tracing::warn;
 
-use super::Input;
-use super::health::Health;
 use super::wake::Waker;
 use crate::heartbeat::{Heartbeats, WORK_WITHIN};
 
 /// Name of the socket in the data directory.
 const NAME: &str = "control";
 
-/// How long an answer may take.
+/// How long an answer may take, and again so long the one who asked to read it.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Longest question.
-const QUESTION_BYTES_MAX: usize = 4_096;
-
-/// How long nobody is heard after a connection could not be taken.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +78,7 @@ impl Question {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) question: Question,
-    pub(super) answer: SyncSender<Value>,
+    pub(super) answer: oneshot::Sender<Value>,
 }
 
 /// Asks the agent that works in a data directory.
@@ -105,11 +101,25 @@ pub(super) fn listen(data_dir: &Path, heartbeats: &Heartbeats, waker: &Waker) {
     let path = data_dir.join(NAME);
     // One that an earlier agent left; ours is the directory, or we would not be here.
     let _ = std::fs::remove_file(&path);
-    let (waker, heartbeats) = (waker.clone(), heartbeats.clone());
+    let desk = serve::Desk::new(heartbeats.clone(), waker.clone());
+    let heartbeats = heartbeats.clone();
     let started = bind(path).and_then(|listener| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::UnixListener::from_std(listener)?
+        };
         std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || serve(&listener, &heartbeats, &waker))
+            .spawn(move || {
+                let pulse = Arc::new(heartbeats.pulse("control"));
+                let tasks = LocalSet::new();
+                let serve = tasks.run_until(serve::serve(listener, desk));
+                runtime.block_on(pulse.watch(WORK_WITHIN, serve));
+            })
     });
     if let Err(error) = started {
         warn!("`tidemill inspect` and `dead-letters` will not work while this agent runs: {error}");
@@ -118,83 +128,9 @@ pub(super) fn listen(data_dir: &Path, heartbeats: &Heartbeats, waker: &Waker) {
 
 fn bind(path: PathBuf) -> std::io::Result<UnixListener> {
     let listener = UnixListener::bind(&path)?;
+    listener.set_nonblocking(true)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-fn serve(listener: &UnixListener, heartbeats: &Heartbeats, waker: &Waker) {
-    let pulse = heartbeats.pulse("control");
-    for stream in listener.incoming() {
-        pulse.works(WORK_WITHIN);
-        match stream {
-            Ok(stream) => drop(answer(stream, heartbeats, waker)),
-            // There are no more descriptors: some may be free again in a while.
-            Err(_) => std::thread::sleep(PAUSE),
-        }
-        pulse.rests();
-    }
-}
-
-fn answer(stream: UnixStream, heartbeats: &Heartbeats, waker: &Waker) -> std::io::Result<()> {
-    let answer = match Question::parse(&read_line(&stream)?) {
-        Ok(question) => {
-            let (answer, answered) = sync_channel(1);
-            let of_threads = matches!(question, Question::Health);
-            let asked = waker.try_send(Input::Asked(Asked { question, answer }));
-            match asked.then(|| answered.recv_timeout(PATIENCE)) {
-                Some(Ok(answer)) => answer,
-                // The other threads can be told of without the loop.
-                _ if of_threads => health_without_the_loop(heartbeats),
-                _ => json!({ "error": "the agent does not answer" }),
-            }
-        }
-        Err(error) => json!({ "error": error }),
-    };
-    let mut text = answer.to_string();
-    text.push('\n');
-    write_all(&stream, text.as_bytes())
-}
-
-/// Health where the loop does not answer, which is what ails then.
-fn health_without_the_loop(heartbeats: &Heartbeats) -> Value {
-    let mut health = Health::of_threads(heartbeats);
-    let seconds = PATIENCE.as_secs();
-    health.ails(&format!(
-        "the agent's loop has not answered for {seconds} s"
-    ));
-    health.into_value()
-}
-
-/// A line, or what there is of one: whoever asks has so long for all of it, because others wait.
-fn read_line(mut stream: &UnixStream) -> std::io::Result<Vec<u8>> {
-    let end = Instant::now() + PATIENCE;
-    let mut line = Vec::new();
-    let mut piece = [0; 512];
-    while line.len() < QUESTION_BYTES_MAX && !line.contains(&b'\n') {
-        let rest = end.saturating_duration_since(Instant::now());
-        // No time at all would be for ever.
-        stream.set_read_timeout(Some(rest.max(Duration::from_millis(1))))?;
-        match stream.read(&mut piece)? {
-            0 => break,
-            count => line.extend(piece.iter().take(count)),
-        }
-    }
-    Ok(line)
-}
-
-/// Writes an answer. Whoever asked has so long to read all of it, because others wait.
-fn write_all(mut stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while !bytes.is_empty() {
-        let rest = end.saturating_duration_since(Instant::now());
-        if rest.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        stream.set_write_timeout(Some(rest))?;
-        let count = stream.write(bytes)?;
-        bytes = bytes.get(count..).unwrap_or_default();
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -215,18 +151,5 @@ mod tests {
         }
         let health = Question::parse(b"{\"ask\":\"health\"}\n");
         assert_eq!(health, Ok(Question::Health));
-    }
-
-    #[test]
-    fn a_line_is_read_up_to_its_end_or_its_limit() {
-        let read = |bytes: &'static [u8]| {
-            let (mut asks, answers) = UnixStream::pair().unwrap();
-            asks.write_all(bytes).unwrap();
-            drop(asks);
-            read_line(&answers).unwrap()
-        };
-        assert_eq!(read(b"{}\n"), b"{}\n");
-        assert_eq!(read(b"{}"), b"{}");
-        assert!(read(&[b'x'; 10_000]).len() < QUESTION_BYTES_MAX + 512);
     }
 }

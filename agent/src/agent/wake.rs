@@ -30,8 +30,8 @@ impl Waker {
         }
     }
 
-    /// Sends the loop something; tells whether there was room. Few send, one at a time: an inbox that
-    /// is full is one that the loop does not look into.
+    /// Sends the loop something; tells whether there was room. Few questions are sent at once: an
+    /// inbox that is full is one that the loop does not look into.
     pub(super) fn try_send(&self, input: Input) -> bool {
         self.inbox.try_send(input).is_ok()
     }

@@ -1,0 +1,254 @@
+//! Serves the control socket. Whoever asks is served beside the others, so that one who says nothing,
+//! or does not read, holds up nobody.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use super::super::Input;
+use super::super::health::Health;
+use super::super::wake::Waker;
+use super::{Asked, PATIENCE, Question};
+use crate::heartbeat::Heartbeats;
+
+/// So many connections are served at once.
+const CONNECTIONS_MAX: usize = 32;
+
+/// So many questions are with the loop at once: half of its inbox, so that there is room for the rest.
+const ASKED_MAX: usize = 8;
+
+/// How long a question may take to come in.
+const QUESTION_WITHIN: Duration = Duration::from_secs(2);
+
+/// Longest question.
+pub(super) const QUESTION_BYTES_MAX: u64 = 4_096;
+
+/// How long nobody new is heard after a connection could not be taken, or while all that are served
+/// wait for the loop.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What answers need.
+pub(super) struct Desk {
+    heartbeats: Heartbeats,
+    waker: Waker,
+    turns: Semaphore,
+}
+
+impl Desk {
+    pub(super) fn new(heartbeats: Heartbeats, waker: Waker) -> Self {
+        Self {
+            heartbeats,
+            waker,
+            turns: Semaphore::new(ASKED_MAX),
+        }
+    }
+
+    async fn answer(&self, line: &[u8]) -> Value {
+        let question = match Question::parse(line) {
+            Ok(question) => question,
+            Err(error) => return json!({ "error": error }),
+        };
+        let of_threads = matches!(question, Question::Health);
+        match timeout(PATIENCE, self.ask(question)).await {
+            Ok(Some(answer)) => answer,
+            // The other threads can be told of without the loop.
+            _ if of_threads => health_without_the_loop(&self.heartbeats),
+            _ => json!({ "error": "the agent does not answer" }),
+        }
+    }
+
+    /// The loop's answer; `None` where it has no room for a question.
+    async fn ask(&self, question: Question) -> Option<Value> {
+        let _turn = self.turns.acquire().await.ok()?;
+        let (answer, answered) = oneshot::channel();
+        let asked = Input::Asked(Asked { question, answer });
+        match self.waker.try_send(asked) {
+            true => answered.await.ok(),
+            false => None,
+        }
+    }
+}
+
+/// Health where the loop does not answer, which is what ails then.
+fn health_without_the_loop(heartbeats: &Heartbeats) -> Value {
+    let mut health = Health::of_threads(heartbeats);
+    let seconds = PATIENCE.as_secs();
+    health.ails(&format!(
+        "the agent's loop has not answered for {seconds} s"
+    ));
+    health.into_value()
+}
+
+/// A connection that is served.
+struct Guest {
+    task: AbortHandle,
+    /// It is the other side's turn to write or to read.
+    is_silent: Rc<Cell<bool>>,
+}
+
+/// Takes connections and answers what is asked over them, until the process ends.
+pub(super) async fn serve(listener: UnixListener, desk: Desk) {
+    let desk = Rc::new(desk);
+    // Those that came first stand first.
+    let mut guests = VecDeque::new();
+    loop {
+        guests.retain(|guest: &Guest| !guest.task.is_finished());
+        if guests.len() >= CONNECTIONS_MAX && oldest_silent(&guests).is_none() {
+            sleep(PAUSE).await;
+            continue;
+        }
+        let Ok((stream, _)) = listener.accept().await else {
+            // There are no more descriptors: some may be free again in a while.
+            sleep(PAUSE).await;
+            continue;
+        };
+        guests.retain(|guest| !guest.task.is_finished());
+        if guests.len() >= CONNECTIONS_MAX
+            && let Some(guest) = oldest_silent(&guests).and_then(|place| guests.remove(place))
+        {
+            guest.task.abort();
+        }
+        let is_silent = Rc::new(Cell::new(true));
+        let served = attend(stream, Rc::clone(&desk), Rc::clone(&is_silent));
+        let task = tokio::task::spawn_local(served).abort_handle();
+        guests.push_back(Guest { task, is_silent });
+        // However many come, each can say something before it is the oldest.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn oldest_silent(guests: &VecDeque<Guest>) -> Option<usize> {
+    guests.iter().position(|guest| guest.is_silent.get())
+}
+
+/// Answers one question.
+async fn attend(
+    mut stream: UnixStream,
+    desk: Rc<Desk>,
+    is_silent: Rc<Cell<bool>>,
+) -> std::io::Result<()> {
+    let answer = match timeout(QUESTION_WITHIN, read_line(&mut stream)).await {
+        Ok(line) => {
+            is_silent.set(false);
+            let answer = desk.answer(&line?).await;
+            is_silent.set(true);
+            answer
+        }
+        Err(_) => {
+            let seconds = QUESTION_WITHIN.as_secs();
+            json!({ "error": format!("no line came within {seconds} s") })
+        }
+    };
+    let mut text = answer.to_string();
+    text.push('\n');
+    timeout(PATIENCE, stream.write_all(text.as_bytes())).await?
+}
+
+/// A line, or what there is of one.
+async fn read_line(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(stream.take(QUESTION_BYTES_MAX));
+    reader.read_until(b'\n', &mut line).await?;
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, ErrorKind, Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use super::super::{NAME, ask, listen};
+    use super::*;
+
+    /// A socket whose questions come out here.
+    fn start(dir: &Path) -> Receiver<Input> {
+        let (sender, inbox) = sync_channel(16);
+        listen(dir, &Heartbeats::default(), &Waker::new(sender));
+        inbox
+    }
+
+    fn next(inbox: &Receiver<Input>) -> Asked {
+        loop {
+            if let Input::Asked(asked) = inbox.recv().unwrap() {
+                return asked;
+            }
+        }
+    }
+
+    fn connect(dir: &Path) -> UnixStream {
+        let stream = UnixStream::connect(dir.join(NAME)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE + PATIENCE)).unwrap();
+        stream
+    }
+
+    fn line(stream: UnixStream) -> String {
+        let mut line = String::new();
+        let mut reader = std::io::BufReader::new(stream);
+        reader.read_line(&mut line).unwrap();
+        line
+    }
+
+    #[test]
+    fn connections_that_ask_nothing_hold_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = start(dir.path());
+        std::thread::spawn(move || while next(&inbox).answer.send(json!({ "a": 1 })).is_ok() {});
+        // Each of them would take the whole time that a question may.
+        let mut half_asked: Vec<_> = (0..20).map(|_| connect(dir.path())).collect();
+        for stream in &mut half_asked {
+            stream.write_all(b"{\"ask\":").unwrap();
+        }
+        let mut idle: Vec<_> = (0..200).map(|_| connect(dir.path())).collect();
+        let answer = ask(dir.path(), &Question::Health).unwrap();
+        assert_eq!(answer, json!({ "a": 1 }));
+        let last = idle.pop().unwrap();
+        assert_eq!(line(idle.remove(0)), "", "the oldest makes room");
+        assert!(line(last).contains("no line came"), "the last is told");
+    }
+
+    #[test]
+    fn a_question_that_waits_for_its_answer_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = start(dir.path());
+        let mut first = connect(dir.path());
+        first.write_all(b"{\"ask\":\"ledger\"}\n").unwrap();
+        let waits = next(&inbox);
+        assert_eq!(waits.question, Question::Ledger);
+        let mut second = connect(dir.path());
+        second.write_all(b"{\"ask\":\"health\"}\n").unwrap();
+        next(&inbox).answer.send(json!(2)).unwrap();
+        assert_eq!(line(second), "2\n");
+        first.set_nonblocking(true).unwrap();
+        let none = first.read(&mut [0]).unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::WouldBlock);
+        first.set_nonblocking(false).unwrap();
+        waits.answer.send(json!(1)).unwrap();
+        assert_eq!(line(first), "1\n");
+    }
+
+    #[test]
+    fn a_question_is_a_line_or_what_there_is_of_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = start(dir.path());
+        std::thread::spawn(move || while next(&inbox).answer.send(json!(1)).is_ok() {});
+        let answer = |bytes: &[u8]| {
+            let mut stream = connect(dir.path());
+            stream.write_all(bytes).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            line(stream)
+        };
+        assert_eq!(answer(b"{\"ask\":\"health\"}\n"), "1\n");
+        assert_eq!(answer(b"{\"ask\":\"health\"}"), "1\n");
+        assert!(answer(&[b' '; QUESTION_BYTES_MAX as usize]).contains("error"));
+    }
+}
