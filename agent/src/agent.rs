@@ -386,7 +386,7 @@ impl Agent {
         let mut bytes = 0;
         let mut fits = |event: &Event| {
             let before = bytes;
-            bytes += event.payload.len() + event.properties.len();
+            bytes += event.payload.len() + event.properties.len() + event.topic.as_str().len();
             before < TAKEN_BYTES
         };
         let count = self

@@ -11,6 +11,14 @@ use crate::topic::{FilterTree, TopicFilter};
 /// for longest are worked out anew: slower, never wrong.
 pub const ROUTES_MAX: usize = 4_096;
 
+/// The same for the rules that the routes of a generation lead to, all together: a route takes memory
+/// for each.
+const HITS_MAX: usize = 32_768;
+
+/// Routes of longer topics are not remembered, which bounds the memory: a publisher is free to choose
+/// topics of 64 KB, each another one.
+pub const TOPIC_BYTES_MAX: usize = 256;
+
 /// A rule's number among the active ones, in the order of their names.
 pub type RuleIndex = u32;
 
@@ -30,8 +38,18 @@ pub struct Hit {
 #[derive(Debug)]
 pub struct Router<R> {
     tree: FilterTree<Hit>,
-    recent: HashMap<Box<str>, Arc<R>>,
-    older: HashMap<Box<str>, Arc<R>>,
+    recent: HashMap<Box<str>, Known<R>>,
+    /// Rules that the routes of `recent` lead to.
+    recent_hits: usize,
+    older: HashMap<Box<str>, Known<R>>,
+}
+
+/// A route that is remembered.
+#[derive(Debug)]
+struct Known<R> {
+    route: Arc<R>,
+    /// Rules that it leads to.
+    hits: usize,
 }
 
 impl<R> Router<R> {
@@ -41,6 +59,7 @@ impl<R> Router<R> {
         Self {
             tree: FilterTree::new(filters),
             recent: HashMap::new(),
+            recent_hits: 0,
             older: HashMap::new(),
         }
     }
@@ -48,17 +67,26 @@ impl<R> Router<R> {
     /// What is remembered for `topic`, made by `make` of the rules it reaches (in the order of
     /// their names, each once) if it is not remembered.
     pub fn route(&mut self, topic: &str, make: impl FnOnce(&[Hit]) -> R) -> Arc<R> {
-        if let Some(route) = self.recent.get(topic) {
-            return Arc::clone(route);
+        if topic.len() > TOPIC_BYTES_MAX {
+            return Arc::new(make(&self.hits(topic)));
         }
-        let route = match self.older.remove(topic) {
-            Some(route) => route,
-            None => Arc::new(make(&self.hits(topic))),
-        };
-        if self.recent.len() >= ROUTES_MAX {
+        if let Some(known) = self.recent.get(topic) {
+            return Arc::clone(&known.route);
+        }
+        let known = self.older.remove(topic).unwrap_or_else(|| {
+            let hits = self.hits(topic);
+            Known {
+                route: Arc::new(make(&hits)),
+                hits: hits.len(),
+            }
+        });
+        if self.recent.len() >= ROUTES_MAX || self.recent_hits >= HITS_MAX {
             self.older = std::mem::take(&mut self.recent);
+            self.recent_hits = 0;
         }
-        self.recent.insert(topic.into(), Arc::clone(&route));
+        self.recent_hits += known.hits;
+        let route = Arc::clone(&known.route);
+        self.recent.insert(topic.into(), known);
         route
     }
 
@@ -138,5 +166,37 @@ mod tests {
             assert_eq!(*route, [0]);
         }
         assert!(router.recent.len() <= ROUTES_MAX && router.older.len() <= ROUTES_MAX);
+    }
+
+    #[test]
+    fn routes_of_long_topics_are_found_and_not_remembered() {
+        let mut router = router(&["s/+"]);
+        let mut route = |bytes: usize| {
+            let topic = format!("s/{}", "t".repeat(bytes - 2));
+            let route = router.route(&topic, |hits| hits.iter().map(|h| h.rule).collect());
+            assert_eq!(*route, [0]);
+            router.recent.len()
+        };
+        assert_eq!(route(TOPIC_BYTES_MAX + 1), 0);
+        assert_eq!(route(60_000), 0);
+        assert_eq!(route(TOPIC_BYTES_MAX), 1);
+        // What no rule wants takes no memory either.
+        router.route(&"u".repeat(60_000), |_| Vec::new());
+        assert_eq!(router.recent.len(), 1);
+    }
+
+    #[test]
+    fn routes_to_many_rules_are_fewer() {
+        let mut router = router(&["#"; 1_000]);
+        for n in 0..200 {
+            let route = router.route(&format!("s/{n}"), |hits| {
+                hits.iter().map(|h| h.rule).collect()
+            });
+            assert_eq!(route.len(), 1_000);
+            assert!(router.recent_hits < HITS_MAX + 1_000);
+        }
+        let per_generation = HITS_MAX / 1_000 + 1;
+        assert_eq!(router.older.len(), per_generation);
+        assert!(router.recent.len() <= per_generation);
     }
 }

@@ -13,11 +13,15 @@ pub const FLOOR_MS: i64 = 1_577_836_800_000;
 const AHEAD_MS: i64 = 5 * 60_000;
 /// Sources that are remembered; beyond it the one not heard of for longest is forgotten.
 const SOURCES_MAX: usize = 4_096;
+/// Bytes of their names, which are topics and may be long; the same goes beyond it.
+const NAMES_BYTES_MAX: usize = 512 << 10;
 
 /// The watermark of a rule.
 #[derive(Debug, Clone)]
 pub struct Watermark {
     sources: BTreeMap<Arc<str>, Source>,
+    /// Bytes of their names.
+    names_bytes: usize,
     /// The sources that count, lowest mark first.
     active: BTreeSet<(i64, Arc<str>)>,
     /// Streams that have to be heard of, until they have been silent for too long.
@@ -73,6 +77,7 @@ impl Watermark {
     pub fn new(streams: u32, floor_ms: i64, now: Now) -> Self {
         Self {
             sources: BTreeMap::new(),
+            names_bytes: 0,
             active: BTreeSet::new(),
             awaited: streams,
             since_mono_ms: now.mono_ms,
@@ -99,7 +104,7 @@ impl Watermark {
         if let Some(mark) = mark {
             self.active.insert((mark, Arc::clone(name)));
         }
-        self.sources.insert(Arc::clone(name), source);
+        self.enter(name, source);
     }
 
     /// Takes in where an earlier process stood.
@@ -118,8 +123,8 @@ impl Watermark {
     }
 
     /// An event came: judges its timestamp. The watermark is that of before; [`Watermark::advance`]
-    /// moves it. Returns a source that was forgotten for a new one.
-    pub fn arrive(&mut self, arrival: Arrival<'_>, now: Now) -> (Judged, Option<Arc<str>>) {
+    /// moves it. Returns the sources that were forgotten for a new one.
+    pub fn arrive(&mut self, arrival: Arrival<'_>, now: Now) -> (Judged, Vec<Arc<str>>) {
         let forgotten = self.make_room(arrival.source);
         let known = self.sources.get(arrival.source).copied();
         let mut source = Source {
@@ -129,7 +134,7 @@ impl Watermark {
             heard_mono_ms: now.mono_ms,
             idle_ms: arrival.idle_ms,
         };
-        self.sources.insert(Arc::clone(arrival.source), source);
+        self.enter(arrival.source, source);
         self.awaited &= !arrival.streams;
         let limit = self.limit(now);
         let credible = arrival
@@ -255,22 +260,75 @@ impl Watermark {
         Some(source.heard_mono_ms.saturating_add(source.idle_ms))
     }
 
-    /// Forgets the source not heard of for longest, where a new one finds no room.
-    fn make_room(&mut self, new: &Arc<str>) -> Option<Arc<str>> {
-        if self.sources.len() < SOURCES_MAX || self.sources.contains_key(new) {
-            return None;
+    /// Forgets the sources not heard of for longest, where a new one finds no room.
+    fn make_room(&mut self, new: &Arc<str>) -> Vec<Arc<str>> {
+        let mut forgotten = Vec::new();
+        if self.sources.contains_key(new) {
+            return forgotten;
         }
+        while self.sources.len() >= SOURCES_MAX
+            || self.names_bytes + new.len() > NAMES_BYTES_MAX && !self.sources.is_empty()
+        {
+            forgotten.extend(self.forget_oldest());
+        }
+        forgotten
+    }
+
+    fn enter(&mut self, name: &Arc<str>, source: Source) {
+        if self.sources.insert(Arc::clone(name), source).is_none() {
+            self.names_bytes += name.len();
+        }
+    }
+
+    fn forget_oldest(&mut self) -> Option<Arc<str>> {
         let oldest = self
             .sources
             .iter()
             .min_by_key(|(name, source)| (source.heard_mono_ms, Arc::clone(name)))
             .map(|(name, _)| Arc::clone(name))?;
-        if let Some(Source {
-            mark: Some(mark), ..
-        }) = self.sources.remove(&oldest)
-        {
+        let gone = self.sources.remove(&oldest);
+        self.names_bytes -= oldest.len();
+        if let Some(mark) = gone.and_then(|gone| gone.mark) {
             self.active.remove(&(mark, Arc::clone(&oldest)));
         }
         Some(oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_topics_are_fewer_sources_and_none_is_left_behind() {
+        let now = |mono_ms| Now {
+            mono_ms,
+            wall_ms: 0,
+            quality: Quality::Synced,
+        };
+        let mut watermark = Watermark::new(1, FLOOR_MS, now(0));
+        let mut kept = BTreeSet::new();
+        for n in 0..200 {
+            let bytes = if n % 2 == 0 { 60_000 } else { 10 };
+            let source: Arc<str> = format!("{n:0bytes$}").into();
+            let arrival = Arrival {
+                source: &source,
+                streams: 1,
+                timestamp: None,
+                arrival_ms: 0,
+                lateness_ms: 0,
+                idle_ms: 1_000,
+            };
+            let (_, forgotten) = watermark.arrive(arrival, now(n));
+            kept.insert(Arc::clone(&source));
+            for name in forgotten {
+                assert!(kept.remove(&name) && watermark.source(&name).is_none());
+            }
+            let bytes: usize = watermark.sources.keys().map(|name| name.len()).sum();
+            assert_eq!(bytes, watermark.names_bytes);
+            assert!(bytes <= NAMES_BYTES_MAX);
+        }
+        assert!(kept.iter().eq(watermark.sources.keys()));
+        assert_eq!(kept.iter().filter(|name| name.len() > 10).count(), 8);
     }
 }

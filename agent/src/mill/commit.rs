@@ -71,7 +71,9 @@ impl Mill {
         let batch = &mut durable.batch;
         batch.open(now);
         batch.dead_letters += 1;
-        if batch.dead_letters > DEAD_LETTERS_MAX {
+        let free = DEAD_LETTER_BYTES_MAX.saturating_sub(batch.dead_letter_bytes);
+        let topic_bytes = dead.topic.as_str().len();
+        if batch.dead_letters > DEAD_LETTERS_MAX || topic_bytes > free {
             return;
         }
         let kept = Dead {
@@ -84,8 +86,8 @@ impl Mill {
             properties: dead.properties.clone(),
             missing: 0,
         };
-        let kept = kept.within(DEAD_LETTER_BYTES_MAX.saturating_sub(batch.dead_letter_bytes));
-        batch.dead_letter_bytes += kept.payload.len() + kept.properties.len();
+        let kept = kept.within(free - topic_bytes);
+        batch.dead_letter_bytes += topic_bytes + kept.payload.len() + kept.properties.len();
         let lsn = durable.lsn();
         durable.outbox.bury(
             dead.rule.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::limits::KEY_BYTES_MAX;
 use crate::record::KeyChange;
 use crate::state::time::RULE_KEY;
 use crate::state::{Key, KeyState};
@@ -175,7 +176,7 @@ impl KeyTable {
 
     /// Takes a new key in; returns what had to go for it.
     pub(super) fn insert(&mut self, key: Key, state: KeyState) -> Option<Held> {
-        self.bytes += state.bytes();
+        self.bytes += state.bytes() + bytes_beyond(&key);
         let held = Held {
             key: key.clone(),
             state,
@@ -217,7 +218,8 @@ impl KeyTable {
 
     fn forgotten(&mut self, old: Held) -> Held {
         self.places.remove(&old.key);
-        self.bytes = self.bytes.saturating_sub(old.state.bytes());
+        let bytes = old.state.bytes() + bytes_beyond(&old.key);
+        self.bytes = self.bytes.saturating_sub(bytes);
         if self.is_kept {
             self.changed.insert(old.key.clone(), None);
             for (gone, pieces) in self.gone.iter_mut().zip(old.stored) {
@@ -364,9 +366,15 @@ impl KeyTable {
             if self.is_kept {
                 self.changed.insert(held.key.clone(), None);
             }
-            self.bytes += held.state.bytes();
+            self.bytes += held.state.bytes() + bytes_beyond(&held.key);
         }
     }
+}
+
+/// Bytes of a key that count as state. Short keys are bounded by their number; a key that is made of a
+/// topic may have 64 KB.
+fn bytes_beyond(key: &str) -> usize {
+    key.len().saturating_sub(KEY_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -459,6 +467,24 @@ mod tests {
         );
         assert!(table.changed.is_empty());
         assert!(table.find("999999").is_some());
+    }
+
+    #[test]
+    fn long_keys_are_bounded_by_the_bytes_of_the_rule() {
+        let mut table = KeyTable::new(10_000, true);
+        for n in 0..100 {
+            let key = format!("{n:060000}");
+            table.insert(key.as_str().into(), state(4));
+            while table.shrink(1 << 20, &key).is_some() {}
+            assert!(table.bytes() <= 1 << 20 && table.held.len() <= 17);
+        }
+        let bytes = table.bytes();
+        table.update_all(|_| {});
+        assert_eq!(table.bytes(), bytes);
+        while let Some(key) = table.held.first().map(|held| held.key.clone()) {
+            table.remove(&key);
+        }
+        assert_eq!(table.bytes(), 0);
     }
 
     #[test]

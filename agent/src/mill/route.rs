@@ -71,12 +71,13 @@ pub(super) enum StopKey {
 impl Route {
     pub(super) fn new(hits: &[Hit], rules: &[Active], topic: &Topic) -> Self {
         let mut plan = Plan::default();
+        let source: Arc<str> = topic.as_str().into();
         let stops = hits
             .iter()
             .filter_map(|hit| {
                 let active = rules.get(hit.rule as usize)?;
                 let key = match &active.key {
-                    KeySpec::Topic => StopKey::Known(topic.as_str().into()),
+                    KeySpec::Topic => StopKey::Known(Arc::clone(&source)),
                     KeySpec::Constant(key) => StopKey::Known(key.clone()),
                     KeySpec::Levels(pieces) => {
                         key_of_topic(pieces, topic).map_or(StopKey::None, StopKey::Known)
@@ -106,7 +107,7 @@ impl Route {
                     rule: hit.rule,
                     subscription: hit.subscription,
                     key,
-                    source: topic.as_str().into(),
+                    source: Arc::clone(&source),
                     streams: own.iter().fold(0, |bits, (bit, _)| bits | 1 << bit),
                     timestamp: pointer.map(|pointer| plan.add(pointer)),
                     lateness_ms: timed.map_or(0, |stream| stream.lateness_ms),

@@ -13,12 +13,16 @@ use crate::ledger::Fate;
 use crate::mill::due::{DueQueue, What};
 use crate::mill::output::{Emitted, Output};
 use crate::state::{Due, Key};
+use crate::topic::Topic;
 
 use super::fault::Fault;
 use super::{Active, Step};
 
 /// What a call counts for besides what it asks for.
 pub(super) const CALL_BYTES: usize = 64;
+
+/// Why an event is a dead letter that makes more than it may.
+pub(super) const TOO_COSTLY: &str = "event too costly";
 
 impl Active {
     /// Calls the function on what is in the frame, and carries out what it asks for, or nothing.
@@ -84,7 +88,7 @@ impl Active {
                 step.effect_bytes_free = left;
                 Ok(())
             }
-            None => Err(Fault::Other("event too costly".to_owned())),
+            None => Err(Fault::Other(TOO_COSTLY.to_owned())),
         }
     }
 
@@ -112,6 +116,11 @@ impl Active {
         step: &mut Step<'_>,
     ) -> Result<u64, Fault> {
         let first = step.out.len();
+        let mut free = match self.is_volatile() {
+            true => usize::MAX,
+            false => step.effect_bytes_free,
+        };
+        let mut last: Option<(u8, Topic)> = None;
         let passed = (verdict == Verdict::Pass).then(|| (0, frame.kept_payload(), 0));
         let asked = frame
             .effects
@@ -126,7 +135,18 @@ impl Active {
             let Some(port) = self.ports.get(usize::from(number)).and_then(Option::as_ref) else {
                 continue;
             };
-            match port.topic.render(key) {
+            // The key of a call is one, and so is the topic of a port: it may be long.
+            let topic = match &last {
+                Some((before, topic)) if *before == number => Ok(topic.clone()),
+                _ => port.topic.render(key),
+            };
+            let topic = topic.and_then(|topic| {
+                let left = free.checked_sub(topic.as_str().len());
+                free = left.ok_or_else(|| TOO_COSTLY.to_owned())?;
+                last = Some((number, topic.clone()));
+                Ok(topic)
+            });
+            match topic {
                 Ok(topic) => step.out.push(Output::Emission(Emitted {
                     port: Arc::clone(port),
                     key: key.clone(),
@@ -144,6 +164,9 @@ impl Active {
                     return Err(Fault::Other(why));
                 }
             }
+        }
+        if !self.is_volatile() {
+            step.effect_bytes_free = free;
         }
         Ok((step.out.len() - first) as u64)
     }

@@ -16,7 +16,7 @@ use crate::mill::due::What;
 use crate::mill::output::{Emitted, Output, PortBinding};
 use crate::mill::route::{Route, Stop};
 use crate::record::Waiting;
-use crate::router::Hit;
+use crate::router::{Hit, TOPIC_BYTES_MAX};
 use crate::state::time::{self, RULE_KEY};
 use crate::state::{Key, KeyState};
 use crate::topic::Topic;
@@ -24,7 +24,7 @@ use crate::value::Scalar;
 use crate::watermark::{Arrival, Watermark};
 use crate::window::{Moment, Window};
 
-use super::call::CALL_BYTES;
+use super::call::{CALL_BYTES, TOO_COSTLY};
 use super::fault::Fault;
 use super::{Active, Step};
 
@@ -124,7 +124,7 @@ impl Active {
         (frame.event_ms, frame.streams) = (judged.event_ms, stop.streams);
         frame.flags = flags(step.now, judged.is_bad, judged.is_late);
         let mut state = self.lend_own();
-        if let Some(forgotten) = forgotten {
+        for forgotten in forgotten {
             self.remove_own(&mut state, &time::source_name(&forgotten));
         }
         if let Some(source) = time.watermark.source(&stop.source) {
@@ -146,7 +146,7 @@ impl Active {
             self.ledger.enter(fate);
         } else if !can_wait {
             fate = Fate::Dead;
-            self.bury(Fault::Other("event too costly".to_owned()), frame, step);
+            self.bury(Fault::Other(TOO_COSTLY.to_owned()), frame, step);
             self.ledger.enter(fate);
         }
         if let Some(mut time) = self.time.take() {
@@ -325,7 +325,9 @@ impl Active {
             rank: 0,
         };
         let route = Arc::new(Route::new(&[hit], std::slice::from_ref(self), topic));
-        if let Some(time) = &mut self.time {
+        // A long topic would stay in memory until another one comes, once for each rule.
+        let is_short = topic.as_str().len() <= TOPIC_BYTES_MAX;
+        if let Some(time) = self.time.as_mut().filter(|_| is_short) {
             time.route = Some((topic.clone(), Arc::clone(&route)));
         }
         route

@@ -4,7 +4,7 @@
 use super::durable::Gateway;
 use super::*;
 use crate::clock::Quality;
-use crate::emission::{LaneReport, Priority};
+use crate::emission::{LaneReport, Priority, Row};
 use crate::event::Delivery;
 use crate::outbox::Lane;
 use crate::record::{Dead, part_of};
@@ -297,4 +297,42 @@ fn on_a_full_disk_nothing_is_made_and_what_makes_room_is_done_at_once() {
     assert!(gateway.said.contains("ship"), "{}", gateway.said);
     balanced(&gateway);
     gateway.crash();
+}
+
+fn long_topic() -> String {
+    "t".repeat(60_000)
+}
+
+#[test]
+fn topics_of_dead_letters_count_as_what_a_batch_keeps() {
+    let manifest = |n: usize| rule(&format!("r{n:02}"), "mqtt = [\"s/+\"]");
+    let rules: Vec<_> = (0..40).map(|n| (manifest(n), BROKEN)).collect();
+    let mut gateway = gateway(&rules);
+    let mut event = message(1, 1);
+    event.topic = Topic::new(&format!("s/{}", long_topic())).unwrap();
+    gateway.step(Input::Events(vec![event]));
+    gateway.settle();
+    let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
+    // So many fit into 1 MiB.
+    assert_eq!((shelf.counts().made, shelf.waiting()), (17, 17));
+    balanced(&gateway);
+}
+
+#[test]
+fn topics_of_emissions_count_as_what_an_event_costs() {
+    let manifest = |n: usize| {
+        let long = format!("\"out/{}/", long_topic());
+        rule(&format!("r{n:02}"), "mqtt = [\"s/+\"]").replace("\"out/", &long)
+    };
+    let rules: Vec<_> = (0..80).map(|n| (manifest(n), PASS)).collect();
+    let mut gateway = gateway(&rules);
+    gateway.step(Input::Events(vec![message(1, 1)]));
+    gateway.settle();
+    // So many fit into 4 MiB.
+    assert_eq!(lane(&gateway, "local/normal").counts().made, 69);
+    let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
+    let reason = |row: &Row| Dead::decode(&row.payload).unwrap().reason;
+    let reasons: Vec<_> = shelf.rows().map(reason).collect();
+    assert_eq!(reasons, ["event too costly"; 11]);
+    balanced(&gateway);
 }
