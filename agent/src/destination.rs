@@ -137,8 +137,11 @@ pub enum DestinationReport {
 pub struct DestinationStatus {
     /// Whether a connection stands, or the last request was answered.
     pub connected: bool,
-    /// Why there is no connection, and what can be done about it.
+    /// Why there is no connection, and what can be done about it; or why the one before was given up,
+    /// where nothing was acknowledged since.
     pub trouble: Option<String>,
+    /// Whether a broker that is there does not acknowledge what is sent to it.
+    pub unheard: bool,
     /// Why a lane stands still though there is a connection: its owner has to do something.
     pub stalled: Option<String>,
     /// Why what is sent there may get lost, where the broker does not acknowledge.

@@ -85,12 +85,7 @@ impl Agent {
         let broker = json!({ "connected": self.broker.connected, "trouble": self.broker.trouble });
         health.says("broker", broker);
         for (name, status) in self.outputs.status() {
-            if let Some(why) = status.unconfirmed {
-                health.ails(&format!("destination {name}: {why}"));
-            }
-            if let Some(why) = status.stalled {
-                health.ails(&format!("destination {name} takes nothing: {why}"));
-            }
+            tell_ailments(&mut health, name, &status);
         }
         health.says("destinations", self.destinations());
         health.says("disk_full", disk_full);
@@ -152,5 +147,46 @@ impl Agent {
             })
         });
         silenced.take(SILENCED_MAX).collect()
+    }
+}
+
+/// Says what ails at a destination. One that is away is nothing to mend: what is for it waits.
+fn tell_ailments(health: &mut Health, name: &str, status: &DestinationStatus) {
+    if let Some(why) = &status.unconfirmed {
+        health.ails(&format!("destination {name}: {why}"));
+    }
+    if let Some(why) = &status.stalled {
+        health.ails(&format!("destination {name} takes nothing: {why}"));
+    }
+    if let Some(why) = status.trouble.as_ref().filter(|_| status.unheard) {
+        health.ails(&format!("destination {name} acknowledges nothing: {why}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heartbeat::Heartbeats;
+
+    #[test]
+    fn health_ails_where_a_destination_is_there_and_acknowledges_nothing() {
+        let told = |connected, unheard| {
+            let mut health = Health::of_threads(&Heartbeats::default());
+            let status = DestinationStatus {
+                connected,
+                unheard,
+                trouble: Some("an acknowledgement is missing".to_owned()),
+                ..DestinationStatus::default()
+            };
+            tell_ailments(&mut health, "cloud", &status);
+            health.into_value()
+        };
+        assert_eq!(told(false, false)["well"], true, "it is away");
+        for connected in [true, false] {
+            let answer = told(connected, true);
+            assert_eq!(answer["well"], false, "{answer}");
+            let trouble = answer["troubles"][0].as_str().unwrap();
+            assert!(trouble.contains("acknowledgement is missing"), "{trouble}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::super::{Outgoing, Seat, queue};
 use crate::backoff::DELAY_MAX;
 use crate::emission::{Priority, Row};
 use crate::source::mqtt::link::{Limits, Sending};
+use crate::source::mqtt::trouble::Trouble;
 use ids::PacketIds;
 use pace::{Leg, Pace};
 
@@ -93,6 +94,8 @@ pub(super) struct Cargo {
     owed: Option<(u16, Instant)>,
     /// How long an acknowledgement may be missing then.
     owed_for: Duration,
+    /// Why a connection was given up while acknowledgements were awaited; none came since.
+    unheard: Option<Trouble>,
     /// So many messages go one by one, because the broker ended the connection over one of them.
     suspects: usize,
     /// Connections in a row that ended before anything was taken.
@@ -125,6 +128,7 @@ impl Cargo {
             pace: Pace::new(),
             owed: None,
             owed_for: settings.timeout,
+            unheard: None,
             suspects: 0,
             breaks: 0,
             accused: None,
@@ -137,6 +141,15 @@ impl Cargo {
     pub(super) fn connected(&mut self, limits: Limits, properties: bool) {
         self.limits = limits;
         self.properties = properties;
+        if limits.qos == 0 {
+            // Nothing will be acknowledged, which is told of by itself.
+            self.unheard = None;
+        }
+    }
+
+    /// Why a connection was given up while acknowledgements were awaited, where none came since.
+    pub(super) fn unheard(&self) -> Option<&Trouble> {
+        self.unheard.as_ref()
     }
 
     /// Takes over what was shipped.

@@ -278,9 +278,11 @@ impl Outlet {
             "connected"
         );
         self.cargo.connected(limits, protocol == Version::V5);
+        let unheard = self.cargo.unheard();
         self.cargo.seat.shared().set_status(|status| {
             status.connected = true;
-            status.trouble = None;
+            status.trouble = unheard.map(Trouble::to_string);
+            status.unheard = unheard.is_some();
             status.unconfirmed = unconfirmed;
         });
         let destination = self.cargo.seat.place;
@@ -302,6 +304,9 @@ impl Outlet {
             End::Lost(trouble @ (Trouble::Closed | Trouble::Refused(_))) => {
                 self.cargo.broke(&trouble.to_string());
             }
+            End::Lost(trouble @ (Trouble::Silent | Trouble::Unacknowledged)) => {
+                self.cargo.gave_up(trouble);
+            }
             End::Lost(_) | End::Stopped | End::Renewed => {}
         }
     }
@@ -321,9 +326,12 @@ impl Outlet {
             retry_in_ms = retry_in.as_millis(),
             "no connection: {reason}"
         );
+        // One that gives no sign of life may be away, which is nothing to mend here.
+        let unheard = self.cargo.unheard() == Some(&Trouble::Unacknowledged);
         self.cargo.seat.shared().set_status(|status| {
             status.connected = false;
             status.trouble = Some(reason.clone());
+            status.unheard = unheard;
         });
         self.cargo.seat.desk.tell(DestinationReport::Disconnected {
             destination: self.cargo.seat.place,

@@ -78,3 +78,63 @@ fn a_missing_acknowledgement_ends_the_connection_though_pings_are_answered() {
         destinations.handle.stop(Duration::ZERO);
     }
 }
+
+#[test]
+fn a_missing_acknowledgement_stays_the_trouble_until_one_comes() {
+    for protocol in BOTH {
+        let script = Script::new(protocol);
+        let mut settings = upstream(script.port(), protocol);
+        settings.timeout = Duration::from_secs(1);
+        settings.keep_alive = Duration::from_secs(1);
+        let destinations = Destinations::start(vec![settings]);
+        destinations.handle.ship(0, Priority::Normal, rows(1..=1));
+        // One says nothing of the message; one acknowledges and receives what nobody has sent.
+        for words in [&[][..], &[0x40, 2, 0xea, 0x60, 0x50, 2, 0xea, 0x60]] {
+            let mut line = script.accept(false);
+            destinations.until_connected();
+            assert_eq!(line.read_but_pings().0 & 0xf0, 0x30);
+            line.write(words);
+            let pings = std::thread::spawn(move || {
+                while line.try_read().is_some() {
+                    line.write(&[0xd0, 0]);
+                }
+            });
+            let reason = destinations.until_disconnected();
+            assert!(reason.contains("acknowledgement is missing"), "{reason}");
+            assert!(destinations.handle.status().remove(0).unheard);
+            pings.join().unwrap();
+        }
+        let mut line = script.accept(false);
+        let (_, body) = line.read_but_pings();
+        let status = destinations.handle.status().remove(0);
+        assert!(status.connected && status.unheard, "{status:?}");
+        let trouble = status.trouble.unwrap_or_default();
+        assert!(trouble.contains("acknowledgement is missing"), "{trouble}");
+        line.write(&[0x40, 2, body[5], body[6]]);
+        destinations.until_acknowledged(Priority::Normal, 1);
+        let status = destinations.handle.status().remove(0);
+        assert!(status.connected && !status.unheard, "{status:?}");
+        assert_eq!(status.trouble, None);
+        destinations.handle.stop(Duration::ZERO);
+    }
+}
+
+#[test]
+fn a_broker_that_is_silent_after_each_greeting_is_not_well() {
+    let script = Script::new(Protocol::V5);
+    let mut settings = upstream(script.port(), Protocol::V5);
+    settings.timeout = Duration::from_secs(1);
+    let destinations = Destinations::start(vec![settings]);
+    destinations.handle.ship(0, Priority::Normal, rows(1..=1));
+    let mut silent = script.accept(false);
+    assert_eq!(silent.read().0 & 0xf0, 0x30);
+    destinations.until_disconnected();
+    let status = destinations.handle.status().remove(0);
+    assert!(!status.unheard, "it may be away: {status:?}");
+    let mut again = script.accept(false);
+    assert_eq!(again.read().0 & 0xf0, 0x30);
+    let status = destinations.handle.status().remove(0);
+    assert!(status.connected && status.unheard, "{status:?}");
+    assert!(status.trouble.is_some());
+    destinations.handle.stop(Duration::ZERO);
+}

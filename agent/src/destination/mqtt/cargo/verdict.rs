@@ -11,6 +11,7 @@ use super::super::super::lane::Ticket;
 use super::{Cargo, Flight, Origin, Parcel};
 use crate::emission::{LaneReport, Priority};
 use crate::source::mqtt::link::{Limits, Refusal};
+use crate::source::mqtt::trouble::Trouble;
 
 /// How long a lane rests that the broker does not let us publish.
 const STALL_REST: Duration = Duration::from_secs(30);
@@ -46,6 +47,12 @@ impl Cargo {
             return;
         };
         let now = Instant::now();
+        if self.unheard.take().is_some() {
+            self.seat.shared().set_status(|status| {
+                status.trouble = None;
+                status.unheard = false;
+            });
+        }
         self.ids.free(id);
         self.pace.arrived(flight.leg, now);
         self.suspects = self.suspects.saturating_sub(1);
@@ -243,6 +250,14 @@ impl Cargo {
         let oldest = self.in_flight.front();
         oldest.filter(|oldest| oldest.id == id)?;
         Some(since + self.owed_for)
+    }
+
+    /// The connection is given up because the broker said nothing, or nothing of what was sent. The next
+    /// one does not make that good; an acknowledgement does.
+    pub(crate) fn gave_up(&mut self, trouble: &Trouble) {
+        if !self.in_flight.is_empty() {
+            self.unheard = Some(trouble.clone());
+        }
     }
 
     /// The connection is given up for a missing acknowledgement. A broker that takes so long is given
