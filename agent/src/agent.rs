@@ -36,7 +36,7 @@ use crate::outbox::Outbox;
 use crate::recorder::Recorder;
 use crate::recovery::RecoveryError;
 use crate::source::mqtt as source;
-use crate::text::FileError;
+use crate::text::{FileError, shown};
 use crate::topic::Subscription;
 
 use control::Asked;
@@ -370,7 +370,7 @@ impl Agent {
             Report::Oversized { topic, bytes } => {
                 let topic = topic.as_ref().map_or("?", |topic| topic.as_str());
                 warn!(
-                    topic,
+                    topic = %shown(topic),
                     bytes, "dropped a packet larger than broker.packet_bytes_max"
                 );
             }

@@ -1,10 +1,67 @@
-//! Files that people write, and errors in them that name file, line and column.
+//! Files that people write, and errors in them that name file, line and column; text from outside as
+//! people are shown it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+
+/// Bytes of a topic, or of another text from outside, that a line of a log shows.
+pub const SHOWN_BYTES: usize = 256;
+
+/// A text from outside as people are shown it, see [`shown`].
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    start: &'a [u8],
+    /// Its length, where it was cut.
+    whole: Option<usize>,
+}
+
+/// The beginning of a text from outside, of [`SHOWN_BYTES`] at most, on one line: control characters
+/// and what is no UTF-8 are escaped. What was cut says how long it is.
+pub fn shown(text: &(impl AsRef<[u8]> + ?Sized)) -> Shown<'_> {
+    shown_within(text, SHOWN_BYTES)
+}
+
+/// As [`shown`], of another length.
+pub fn shown_within(text: &(impl AsRef<[u8]> + ?Sized), bytes_max: usize) -> Shown<'_> {
+    let text = text.as_ref();
+    if text.len() <= bytes_max {
+        return Shown {
+            start: text,
+            whole: None,
+        };
+    }
+    // Three bytes of a character may follow its first one.
+    let begins = |at: &usize| text.get(*at).is_some_and(|byte| byte & 0xc0 != 0x80);
+    let ends = bytes_max.saturating_sub(3)..=bytes_max;
+    let end = ends.rev().find(begins).unwrap_or(bytes_max);
+    Shown {
+        start: text.get(..end).unwrap_or(text),
+        whole: Some(text.len()),
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.start.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c.is_control() {
+                    true => write!(f, "{}", c.escape_default())?,
+                    false => f.write_char(c)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        match self.whole {
+            Some(bytes) => write!(f, "… ({bytes} bytes)"),
+            None => Ok(()),
+        }
+    }
+}
 
 /// A text file with its path, kept as long as errors may have to point into it.
 #[derive(Debug, Clone)]
@@ -179,6 +236,22 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_from_outside_is_shown_on_one_short_line() {
+        let check = |text: &[u8], expected: &str| {
+            assert_eq!(shown_within(text, 5).to_string(), expected);
+        };
+        check(b"", "");
+        check(b"s/env", "s/env");
+        check(b"s/env1", "s/env… (6 bytes)");
+        check("s/äöü".as_bytes(), "s/ä… (8 bytes)");
+        check("😀😀".as_bytes(), "😀… (8 bytes)");
+        check(b"a\n\0\xff", "a\\n\\u{0}\\xff");
+        check(&[0x80; 9], "\\x80\\x80\\x80\\x80\\x80… (9 bytes)");
+        let long = "t".repeat(65_535);
+        assert!(shown(&long).to_string().len() < SHOWN_BYTES + 20);
+    }
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]

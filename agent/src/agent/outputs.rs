@@ -20,6 +20,7 @@ use crate::emission::LaneReport;
 use crate::heartbeat::Heartbeats;
 use crate::install::destination_names;
 use crate::mill::{DeadLetter, Output};
+use crate::text::{shown, shown_within};
 
 /// Lines about one rule in [`SPAN_MS`]; what is more is counted and told once.
 const LINES_MAX: u32 = 10;
@@ -27,6 +28,9 @@ const SPAN_MS: u64 = 10_000;
 
 /// Bytes of a payload that a log line shows.
 const PREVIEW_BYTES: usize = 120;
+
+/// Bytes of a reason that a line shows: it may quote a key or a topic, or what a broker said.
+const REASON_BYTES: usize = 512;
 
 /// What became of volatile messages, told at the end.
 #[derive(Debug, Default)]
@@ -125,7 +129,7 @@ impl Outputs {
                 count,
                 reason,
             } if self.may_tell(&lane.destination, now) => {
-                warn!(%lane, count, "dead letters: the destination refused them: {reason}");
+                warn!(%lane, count, "dead letters: the destination refused them: {}", shown_within(&reason, REASON_BYTES));
             }
             Output::DeadLetter(dead) => self.tell_dead_letter(&dead, now),
             Output::Logs {
@@ -205,8 +209,9 @@ impl Outputs {
         if self.may_tell(&dead.rule, now) {
             let start = dead.payload.get(..PREVIEW_BYTES).unwrap_or(&dead.payload);
             warn!(
-                rule = %dead.rule, version = dead.version, topic = %dead.topic, fuel = dead.fuel,
-                payload = %String::from_utf8_lossy(start).escape_debug(), "dead letter: {}", dead.reason
+                rule = %dead.rule, version = dead.version, topic = %shown(dead.topic.as_str()), fuel = dead.fuel,
+                payload = %String::from_utf8_lossy(start).escape_debug(), "dead letter: {}",
+                shown_within(&dead.reason, REASON_BYTES)
             );
         }
     }
@@ -274,5 +279,57 @@ fn hear(report: &DestinationReport, names: &[String], traffic: &Traffic) {
             let name = names.get(*destination).map_or("?", String::as_str);
             warn!(destination = name, count, "dropped messages: {why}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Seek as _};
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::clock::Quality;
+    use crate::topic::Topic;
+
+    #[test]
+    fn a_line_about_a_dead_letter_is_short_whatever_came() {
+        let mut outputs = Outputs {
+            batch: Vec::new(),
+            destinations: None,
+            names: Vec::new(),
+            sent: 0,
+            traffic: Arc::default(),
+            told: HashMap::new(),
+        };
+        let topic = format!("s/a\nb/{}", "t".repeat(60_000));
+        let dead = DeadLetter {
+            rule: "r".into(),
+            version: 1,
+            topic: Topic::new(&topic).unwrap(),
+            payload: vec![0xff; 60_000].into(),
+            properties: bytes::Bytes::new(),
+            volatile: false,
+            reason: format!("key {topic:?} is too long"),
+            fuel: 0,
+            at_ms: 0,
+        };
+        let now = Now {
+            mono_ms: 20_000,
+            wall_ms: 0,
+            quality: Quality::Synced,
+        };
+        let mut file = tempfile::tempfile().unwrap();
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(Mutex::new(file.try_clone().unwrap()))
+            .finish();
+        tracing::subscriber::with_default(log, || outputs.tell_dead_letter(&dead, now));
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.len() < 2_000, "{} bytes", text.len());
+        assert!(text.contains("topic=s/a\\nb/ttt") && text.contains("… (60006 bytes)"));
+        assert!(text.contains("dead letter: key \"s/a"));
     }
 }

@@ -9,6 +9,7 @@ use super::{ConfigOption, Failure};
 use crate::agent::control::Question;
 use crate::books;
 use crate::config::Config;
+use crate::text::{SHOWN_BYTES, shown_within};
 
 pub(super) const HELP: &str = "A dead letter is kept until it is worked on once more, dropped, or displaced: at most 1,000 letters and 2 MiB.
 
@@ -105,6 +106,9 @@ fn letters(common: &Common, only: Option<u64>) -> Result<Vec<Value>, Failure> {
     Ok(answer.as_array().cloned().unwrap_or_default())
 }
 
+/// Bytes of a topic that the list shows: all rows are as wide as the longest.
+const TOPIC_BYTES: usize = 64;
+
 const COLUMNS: [&str; 6] = ["seq", "at", "rule", "lane", "topic", "reason"];
 
 fn list(common: &Common) -> Result<(), Failure> {
@@ -114,22 +118,29 @@ fn list(common: &Common) -> Result<(), Failure> {
         writeln!(out, "{:#}", Value::Array(all))?;
         return Ok(());
     }
-    let line = |letter: &Value| {
-        json!({
-            "seq": part(letter, "seq"),
-            "at": time(part(letter, "at")),
-            "rule": part(letter, "rule"),
-            "lane": part(letter, "lane").as_str().unwrap_or_default(),
-            "topic": part(letter, "topic"),
-            "reason": part(letter, "reason"),
-        })
-    };
-    let lines: Vec<Value> = all.iter().map(line).collect();
+    let lines: Vec<Value> = all.iter().map(row).collect();
     match lines.is_empty() {
         true => writeln!(out, "no dead letters")?,
         false => write!(out, "{}", table(&Value::Array(lines), &COLUMNS))?,
     }
     Ok(())
+}
+
+/// A letter as a row of the list.
+fn row(letter: &Value) -> Value {
+    json!({
+        "seq": part(letter, "seq"),
+        "at": time(part(letter, "at")),
+        "rule": part(letter, "rule"),
+        "lane": part(letter, "lane").as_str().unwrap_or_default(),
+        "topic": brief(part(letter, "topic"), TOPIC_BYTES),
+        "reason": brief(part(letter, "reason"), SHOWN_BYTES),
+    })
+}
+
+/// As much of a text as a row of a table has room for; `show` has the rest.
+fn brief(text: &Value, bytes_max: usize) -> String {
+    shown_within(text.as_str().unwrap_or_default(), bytes_max).to_string()
 }
 
 /// Milliseconds since 1970 as a person reads them.
@@ -202,4 +213,24 @@ fn each(
         false => writeln!(out, "{} {done}", seqs.len())?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_list_is_no_wider_for_a_topic_of_60_kb() {
+        let letter = |topic: &str| {
+            json!({ "seq": 1, "at": 0, "rule": "r", "lane": null, "topic": topic,
+                "reason": format!("topic {topic:?}") })
+        };
+        let long = format!("s/a\nb/{}", "t".repeat(60_000));
+        let rows = [letter(&long), letter("s/a")].map(|letter| row(&letter));
+        assert_eq!(rows[1]["topic"], "s/a");
+        let table = table(&Value::Array(rows.into()), &COLUMNS);
+        assert_eq!(table.lines().count(), 3);
+        assert!(table.lines().all(|line| line.len() < 450), "{table}");
+        assert!(table.contains("… (60006 bytes)"));
+    }
 }

@@ -13,6 +13,7 @@ use crate::router::{Hit, Router};
 use crate::rule::KeySpec;
 use crate::state::time::{self, RULE_KEY};
 use crate::state::{Key, KeyState};
+use crate::text::shown;
 use crate::topic::{Subscription, Topic, TopicFilter};
 use crate::window::EVENT_TIME;
 
@@ -40,7 +41,10 @@ pub struct Deployment {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeployError {
     /// The function could not carry the state over.
-    #[error("rule {rule}: state of key {key:?} could not be migrated from schema {from}: {reason}")]
+    #[error(
+        "rule {rule}: state of key \"{}\" could not be migrated from schema {from}: {reason}",
+        shown(key)
+    )]
     Migration {
         /// The rule.
         rule: String,

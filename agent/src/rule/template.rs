@@ -1,6 +1,7 @@
 //! Small templates: how a rule makes a key of a topic, and a topic of a key.
 
 use crate::state::Key;
+use crate::text::{shown, shown_within};
 use crate::topic::{Topic, TopicFilter};
 
 /// Longest key that may stand in a topic, in bytes.
@@ -162,9 +163,10 @@ impl TopicTemplate {
             }
         }
         if topic.starts_with('$') || topic.starts_with("tidemill/") {
-            return Err(format!("topic {topic:?} is out of a rule's reach"));
+            let topic = shown(&topic);
+            return Err(format!("topic \"{topic}\" is out of a rule's reach"));
         }
-        Topic::new(&topic).map_err(|why| format!("topic {topic:?}: {why}"))
+        Topic::new(&topic).map_err(|why| format!("topic \"{}\": {why}", shown(&topic)))
     }
 }
 
@@ -179,7 +181,8 @@ fn check_key(key: &str) -> Result<(), String> {
     } else {
         return Ok(());
     };
-    Err(format!("key {key:?} cannot be part of a topic: it {why}"))
+    let key = shown_within(key, KEY_IN_TOPIC_BYTES_MAX);
+    Err(format!("key \"{key}\" cannot be part of a topic: it {why}"))
 }
 
 /// Whether a text is a JSON pointer to something inside a document.

@@ -18,6 +18,7 @@ use crate::config::Broker;
 use crate::event::Event;
 use crate::mill::{self, BoundRule, Mill};
 use crate::source::mqtt as source;
+use crate::text::shown;
 use crate::topic::Subscription;
 
 /// What may wait for the loop. When it is full the source stops reading.
@@ -231,7 +232,8 @@ impl Live {
             Report::Oversized { topic, bytes } => {
                 let topic = topic.as_ref().map_or("?", |topic| topic.as_str());
                 say(&format!(
-                    "left out a message on {topic}: its {bytes} bytes are more than broker.packet_bytes_max"
+                    "left out a message on {}: its {bytes} bytes are more than broker.packet_bytes_max",
+                    shown(topic)
                 ))?;
             }
             Report::Unusable { count, reason } => {

@@ -12,6 +12,7 @@ use super::{Cargo, Flight, Origin, Parcel};
 use crate::emission::{LaneReport, Priority};
 use crate::source::mqtt::link::{Limits, Refusal};
 use crate::source::mqtt::trouble::Trouble;
+use crate::text::shown;
 
 /// How long a lane rests that the broker does not let us publish.
 const STALL_REST: Duration = Duration::from_secs(30);
@@ -91,7 +92,7 @@ impl Cargo {
                 let why = format!(
                     "lane {lane} stands still: the broker does not let us publish to {} ({why}): \
                      mend its access list, or take the rule's port away",
-                    parcel.message.topic
+                    shown(parcel.message.topic.as_str())
                 );
                 self.lane(priority).stall(ticket, now + STALL_REST, why);
             }
@@ -143,7 +144,7 @@ impl Cargo {
                 let (destination, topic) = (&self.name, parcel.message.topic.as_str());
                 warn!(
                     destination,
-                    topic, "a gap record cannot be delivered: {why}"
+                    topic = %shown(topic), "a gap record cannot be delivered: {why}"
                 );
                 self.refuse_row(priority, ticket, why);
             }
@@ -208,7 +209,8 @@ impl Cargo {
             _ => 1,
         };
         self.accused = Some((parcel.name(), times));
-        let (topic, bytes) = (&parcel.message.topic, parcel.message.payload.len());
+        let topic = shown(parcel.message.topic.as_str());
+        let bytes = parcel.message.payload.len();
         let what = format!("whenever a message of {bytes} bytes to {topic} is sent");
         match parcel.origin {
             Origin::Lane(priority, ticket) => {

@@ -7,6 +7,7 @@ use super::Intake;
 use crate::event::{Event, EventFault, Malformed};
 use crate::source::mqtt::connection::Received;
 use crate::source::mqtt::{Flow, SourceReport, fingerprint};
+use crate::text::shown;
 use crate::topic::Topic;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
@@ -80,7 +81,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     fn drop_unacknowledged(&mut self, fault: EventFault, topic: Topic) {
         match fault {
             EventFault::TooLarge { bytes } => {
-                warn!(%topic, bytes, "dropped a message above broker.packet_bytes_max");
+                warn!(topic = %shown(topic.as_str()), bytes, "dropped a message above broker.packet_bytes_max");
                 let topic = Some(topic);
                 self.reports.say(SourceReport::Oversized { topic, bytes });
             }
