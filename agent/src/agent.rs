@@ -175,6 +175,8 @@ struct Agent {
 struct Link {
     connected: bool,
     trouble: Option<String>,
+    /// What it does not give of what was asked of it.
+    falls_short: Vec<String>,
 }
 
 impl Agent {
@@ -334,10 +336,8 @@ impl Agent {
                 session_present,
                 window,
             } => {
-                self.broker = Link {
-                    connected: true,
-                    trouble: None,
-                };
+                self.broker.connected = true;
+                self.broker.trouble = None;
                 let before = self.mill.version_of(&start::session_name(&self.config));
                 if session_present && before.is_some_and(|before| before != protocol) {
                     info!(
@@ -360,11 +360,10 @@ impl Agent {
             Report::Refused { filter, reason } => {
                 error!(%filter, "the broker refused a subscription, its rules get nothing: {reason}");
             }
+            Report::FallsShort(all) => self.broker.falls_short = all,
             Report::Disconnected { reason, .. } => {
-                self.broker = Link {
-                    connected: false,
-                    trouble: Some(reason),
-                };
+                self.broker.connected = false;
+                self.broker.trouble = Some(reason);
                 self.turn(mill::Input::Disconnected);
             }
             Report::Oversized { topic, bytes } => {

@@ -67,9 +67,7 @@ impl Agent {
 
     fn health(&self) -> Value {
         let mut health = Health::of_threads(&self.heartbeats);
-        if !self.broker.connected {
-            health.ails("no connection to the broker that sensors publish to");
-        }
+        health.broker(&self.broker);
         let held_back_by = self.held_back_by();
         let disk_full = self.storage.lacks_room().is_some();
         if disk_full {
@@ -82,8 +80,6 @@ impl Agent {
         if self.unbalanced > 0 {
             health.ails("a ledger does not balance");
         }
-        let broker = json!({ "connected": self.broker.connected, "trouble": self.broker.trouble });
-        health.says("broker", broker);
         for (name, status) in self.outputs.status() {
             tell_ailments(&mut health, name, &status);
         }

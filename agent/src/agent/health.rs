@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Link;
 use crate::heartbeat::{Heartbeats, State};
 
 /// An answer that is being put together.
@@ -32,6 +33,18 @@ impl Health {
         }
         health.says("threads", threads);
         health
+    }
+
+    /// Says how the connection to the broker does, and what it does not give.
+    pub(super) fn broker(&mut self, link: &Link) {
+        if !link.connected {
+            self.ails("no connection to the broker that sensors publish to");
+        }
+        for what in &link.falls_short {
+            self.ails(what);
+        }
+        let told = json!({ "connected": link.connected, "trouble": link.trouble });
+        self.says("broker", told);
     }
 
     /// Adds a section, or a figure.
@@ -68,6 +81,25 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn health_is_not_well_while_a_connected_broker_falls_short() {
+        let mut link = Link {
+            connected: true,
+            ..Link::default()
+        };
+        let answer = |link: &Link| {
+            let mut health = Health::of_threads(&Heartbeats::default());
+            health.broker(link);
+            health.into_value()
+        };
+        assert_eq!(answer(&link)["well"], true);
+        link.falls_short = vec!["the broker refused subscriptions: a".to_owned()];
+        let answer = answer(&link);
+        assert_eq!(answer["well"], false, "{answer}");
+        assert_eq!(answer["troubles"][0], *link.falls_short[0], "{answer}");
+        assert_eq!(answer["broker"]["connected"], true, "{answer}");
+    }
 
     #[test]
     fn health_names_the_thread_that_does_not_turn() {

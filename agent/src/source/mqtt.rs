@@ -2,6 +2,7 @@
 //! keeps the session's subscriptions as wanted, hands events on in batches and acknowledges them when
 //! told to. What becomes of an event, and when it may be acknowledged, is the mill's business.
 
+mod awaited;
 pub(crate) mod connection;
 pub mod epochs;
 pub mod fingerprint;
@@ -13,6 +14,7 @@ pub(crate) mod reconnect;
 mod reports;
 mod rest;
 mod retained;
+mod shortfalls;
 pub mod subscriptions;
 mod topics;
 pub(crate) mod trouble;
@@ -193,6 +195,9 @@ pub enum SourceReport {
         /// What the broker gave as reason.
         reason: String,
     },
+    /// What the broker does not give of what was asked of it, in words: the whole, in place of what was
+    /// said before. While there is anything, events may be lost.
+    FallsShort(Vec<String>),
     /// The connection failed or ended. What it brought and was not acknowledged comes again.
     Disconnected {
         /// Why, and what can be done about it.

@@ -4,6 +4,7 @@
 mod acknowledging;
 mod confirming;
 mod connecting;
+mod falling_short;
 mod large;
 pub(crate) mod script;
 mod subscribing;
@@ -136,6 +137,17 @@ impl Source {
     pub(crate) fn until_disconnected(&self) -> String {
         self.until(|report| match report {
             SourceReport::Disconnected { reason, .. } => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// Waits until the broker is said to fall short in nothing, or else in this.
+    pub(crate) fn until_falls_short(&self, of: Option<&str>) -> Vec<String> {
+        self.until(|report| match (report, of) {
+            (SourceReport::FallsShort(all), None) => all.is_empty().then_some(all),
+            (SourceReport::FallsShort(all), Some(of)) => {
+                all.iter().any(|words| words.contains(of)).then_some(all)
+            }
             _ => None,
         })
     }

@@ -241,8 +241,8 @@ impl Live {
                     "left out {count} messages that are of no use: {reason}"
                 ))?;
             }
-            // Nothing is acknowledged at QoS 0.
-            Report::Confirmed(_) => {}
+            // Nothing is acknowledged at QoS 0, and what a session lacks that is not kept ends the trial.
+            Report::Confirmed(_) | Report::FallsShort(_) => {}
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::awaited::Awaited;
 use super::connection::{Connection, Incoming, Turn};
 use super::epochs::{Confirmation, Epochs};
 use super::fingerprint::Fingerprints;
@@ -21,6 +22,7 @@ use super::link::{Peer, Version, once, until};
 use super::reconnect::Reconnect;
 use super::reports::{Offer, Reports, Stall};
 use super::rest::Rest;
+use super::shortfalls::Shortfalls;
 use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use super::trouble::Trouble;
@@ -58,6 +60,8 @@ pub(super) struct Intake<R> {
     heard: VecDeque<Incoming>,
     fingerprints: Fingerprints,
     subscriptions: Subscriptions,
+    awaited: Awaited,
+    shortfalls: Shortfalls,
     reconnect: Reconnect,
     topics: Topics,
     reports: Reports<R>,
@@ -109,6 +113,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             fingerprints: Fingerprints::default(),
             reports: Reports::new(settings.batch_events_max, report),
             subscriptions: Subscriptions::new(held),
+            awaited: Awaited::new(settings.timeout),
+            shortfalls: Shortfalls::default(),
             reconnect: Reconnect::new(settings.protocol, Version::V5),
             topics: Topics::default(),
             arrival_ms: 0,
@@ -133,6 +139,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             let end = self.connect(&peer).await;
             self.epochs.lost(&mut self.heard);
             self.subscriptions.interrupted();
+            self.awaited.forget();
+            self.shortfalls.disconnected();
             self.reports.close_batch();
             let end = match end {
                 End::Lost(_) if self.renew_by.is_some() && self.stop_by.is_none() => End::Renewed,
@@ -145,6 +153,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
                 End::Stopped => Duration::ZERO,
                 End::Lost(ref trouble) => self.lost(&peer.address(), trouble),
             };
+            self.say_shortfalls();
             let ends = self.leaving || matches!(end, End::Stopped);
             if self.deliver().await.is_none() || ends || self.stop_during(wait).await {
                 return;
@@ -154,15 +163,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
 
     /// One connection, from the attempt to its end.
     async fn connect(&mut self, peer: &Peer) -> End {
-        let version = self.reconnect.version();
-        let opened = tokio::select! {
-            biased;
-            _ = self.wishes.wait_for(|wishes| wishes.stop) => return End::Stopped,
-            opened = Connection::open(peer, version) => opened,
-        };
-        let (mut connection, accepted) = match opened {
+        let (mut connection, accepted) = match self.open(peer).await {
             Ok(opened) => opened,
-            Err(trouble) => return End::Lost(trouble),
+            Err(end) => return end,
         };
         let mut begun = self.welcome(accepted, &mut connection);
         if begun.is_ok() {
@@ -194,6 +197,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             }
         }
         self.yield_now_and_then().await;
+        self.miss_answers(connection)?;
         self.wait(connection).await
     }
 
@@ -239,6 +243,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
                 Offer::Full if self.stop_is_due() => return Err(End::Stopped),
                 Offer::Full => connection.excuse_silence(),
             }
+            self.awaited.excuse(Instant::now());
             self.acknowledge(connection)?;
             tokio::select! {
                 biased;
@@ -258,11 +263,14 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             let stop_by = self.stop_by;
             let renewal = self.renew_by.or(self.watch.next_look());
             let ask_at = self.ask_at();
+            let awaited = self.awaited.due(connection.answered_ping());
             tokio::select! {
                 biased; // Control before data, so that a flood of events cannot starve it.
                 () = until(stop_by) => return Err(End::Stopped),
                 () = until(renewal) => self.renew(connection)?,
                 () = until(ask_at) => self.ping_if_due(connection)?,
+                // Only after another look at what came.
+                () = until(awaited.map(|(at, _)| at)) => return Ok(()),
                 () = self.waiting.filled() => {}
                 changed = self.wishes.changed(), if stop_by.is_none() => {
                     self.obey(changed.is_err(), connection)?;
@@ -323,12 +331,6 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             self.aim(connection)?;
         }
         Ok(())
-    }
-
-    /// On a new session only once the agent has taken note that the old one is gone.
-    fn may_subscribe(&self) -> bool {
-        let told = self.wishes.borrow().proceed;
-        self.kept || self.epochs.current().is_some_and(|epoch| epoch <= told)
     }
 
     fn take_turn(&mut self, turn: Turn, connection: &mut Connection) -> Result<(), End> {

@@ -70,6 +70,8 @@ impl Reconnect {
         }
         match connected_since {
             None => at_once |= self.negotiation.failed(trouble),
+            // It lasted only because the answer was waited for.
+            Some(_) if *trouble == Trouble::Unsubscribed => {}
             Some(since) if since.elapsed() >= DELAY_MAX => {
                 self.backoff.reset();
                 self.short_connections = 0;

@@ -87,6 +87,26 @@ impl Subscriptions {
         self.order.iter().filter_map(held).collect()
     }
 
+    /// All that is asked for, whether it is held or not.
+    pub(crate) fn wanted(&self) -> &[TopicFilter] {
+        &self.order
+    }
+
+    /// The filters to hold that a packet asked for, in its order, and none where it dropped some; `None`
+    /// where no such packet waits for its answer.
+    pub(crate) fn asked_with(&self, packet: u16) -> Option<Vec<TopicFilter>> {
+        let (_, change) = self.sent.iter().find(|(id, _)| *id == packet)?;
+        Some(match change {
+            Change::Subscribe(wanted) => wanted.iter().map(|s| s.filter.clone()).collect(),
+            Change::Unsubscribe(_) => Vec::new(),
+        })
+    }
+
+    /// Whether an answer is waited for.
+    pub(crate) fn awaits_answers(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
     /// A connection ended: what was on its way counts for nothing. A filter whose fate is unknown
     /// is not held, so that it will be subscribed once more rather than be missing.
     pub fn interrupted(&mut self) {

@@ -33,6 +33,8 @@ pub(crate) enum Trouble {
     Denied(String),
     #[error("the broker answers, but an acknowledgement is missing")]
     Unacknowledged,
+    #[error("the broker answers pings, but not the request for subscriptions")]
+    Unsubscribed,
     #[error("the name {0} has no address, or nobody tells it in time")]
     NoAddress(String),
     #[error("the connection was closed without a reason")]

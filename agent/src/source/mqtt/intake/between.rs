@@ -1,6 +1,7 @@
 //! The part of the loop that stands at the beginning of a connection, and between two: what is said,
 //! and how long to wait.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -8,13 +9,40 @@ use tracing::{info, warn};
 use super::{End, Intake, STOP_WITHIN};
 use crate::heartbeat::WORK_WITHIN;
 use crate::source::mqtt::connection::{Accepted, Connection};
-use crate::source::mqtt::link::Version;
+use crate::source::mqtt::link::{Peer, Version, until};
 use crate::source::mqtt::reconnect::Lost;
 use crate::source::mqtt::reports::{Offer, Stall};
 use crate::source::mqtt::trouble::Trouble;
 use crate::source::mqtt::{Flow, SourceReport};
 
+/// So many time limits an attempt to connect may take before that is said: a silent broker is given up
+/// after one.
+const LONG_STEPS: u32 = 2;
+
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
+    /// Connects, and says so when that takes long: it may take as long as bytes move.
+    pub(super) async fn open(&mut self, peer: &Peer) -> Result<(Connection, Accepted), End> {
+        let mut opening = pin!(Connection::open(peer, self.reconnect.version()));
+        let long = peer.timeout * LONG_STEPS;
+        let mut long_at = Some(Instant::now() + long);
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.wishes.wait_for(|wishes| wishes.stop) => return Err(End::Stopped),
+                opened = &mut opening => return Ok(opened?),
+                () = until(long_at) => {}
+            }
+            long_at = None;
+            self.shortfalls.connecting(long);
+            if let Some(words) = self.shortfalls.connecting_in_words() {
+                warn!("{words}");
+            }
+            self.say_shortfalls();
+            // Offered again with the next, where it is not taken.
+            self.reports.offer();
+        }
+    }
+
     pub(super) fn welcome(
         &mut self,
         accepted: Accepted,
@@ -34,13 +62,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         let (host, port) = (&self.settings.host, self.settings.port);
         info!(broker = %format_args!("{host}:{port}"), %protocol, session_present, "connected");
         let asked = self.settings.peer().session_expiry;
-        if let Some(given) = session_expiry.filter(|given| *given < asked) {
-            warn!(
-                "the broker keeps the session for {} s only, {} s were asked for: what sensors publish \
-                 while the agent is away for longer is lost",
-                given.as_secs(),
-                asked.as_secs()
-            );
+        self.shortfalls.connected(session_expiry, asked);
+        if let Some(words) = self.shortfalls.session_in_words() {
+            warn!("{words}");
         }
         self.reports.say(SourceReport::Connected {
             epoch,
@@ -51,6 +75,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
                 Version::V311 => None,
             },
         });
+        self.say_shortfalls();
         if !session_present {
             self.subscriptions.lost();
             self.say_held();

@@ -1,23 +1,61 @@
 //! The part of the loop that brings the session's filters from what is held to what is wanted, and
 //! tells which of them a message is for. What to change stands in [`super::super::subscriptions`].
 
+use std::time::Instant;
+
 use tracing::{debug, info, warn};
 
 use super::{End, Intake};
 use crate::event::SubscriptionIds;
+use crate::source::mqtt::awaited::Step;
 use crate::source::mqtt::connection::Connection;
 use crate::source::mqtt::packets::Answer;
 use crate::source::mqtt::subscriptions::{Change, Refusal};
+use crate::source::mqtt::trouble::Trouble;
 use crate::source::mqtt::{Flow, SourceReport};
 use crate::topic::Topic;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
+    /// On a new session only once the agent has taken note that the old one is gone.
+    pub(super) fn may_subscribe(&self) -> bool {
+        let told = self.wishes.borrow().proceed;
+        self.kept || self.epochs.current().is_some_and(|epoch| epoch <= told)
+    }
+
     pub(super) fn aim(&mut self, connection: &mut Connection) -> Result<(), End> {
         let wanted = self.wishes.borrow().wanted.clone();
         if self.subscriptions.aim(&wanted, self.identifiers) {
             self.say_held();
         }
-        self.ask(connection)
+        self.shortfalls.wanted(self.subscriptions.wanted());
+        self.ask(connection)?;
+        if self.subscriptions.settled() {
+            self.shortfalls.answered(true);
+        }
+        self.say_shortfalls();
+        Ok(())
+    }
+
+    /// Asks after answers that do not come, and gives the connection up where the broker has passed the
+    /// requests over.
+    pub(super) fn miss_answers(&mut self, connection: &mut Connection) -> Result<(), End> {
+        let Some((at, step)) = self.awaited.due(connection.answered_ping()) else {
+            return Ok(());
+        };
+        if Instant::now() < at || self.leaving {
+            return Ok(());
+        }
+        match step {
+            Step::Ping => {
+                connection.ping()?;
+                self.epochs.ping_sent();
+                Ok(())
+            }
+            Step::GiveUp => {
+                self.shortfalls.answered(false);
+                Err(Trouble::Unsubscribed.into())
+            }
+        }
     }
 
     fn ask(&mut self, connection: &mut Connection) -> Result<(), End> {
@@ -31,6 +69,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             };
             self.subscriptions.sent(packet);
             self.epochs.filter_sent(packet);
+            self.awaited.asked(Instant::now());
         }
         Ok(())
     }
@@ -41,6 +80,10 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         answers: &[Answer],
         connection: &mut Connection,
     ) -> Result<(), End> {
+        let Some(asked) = self.subscriptions.asked_with(packet) else {
+            debug!(packet, "the broker answers a request that was not made");
+            return Ok(());
+        };
         let confirmation = self.epochs.filter_answered(packet);
         self.confirmed(confirmation);
         let version = self.reconnect.version();
@@ -48,12 +91,28 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         let refusals = self
             .subscriptions
             .acknowledged(packet, refused, self.identifiers);
+        let more = self.subscriptions.awaits_answers();
+        self.awaited.answered(more, Instant::now());
+        for (filter, answer) in asked.into_iter().zip(answers) {
+            if let Answer::Granted(qos) = answer {
+                self.shortfalls.granted(filter, *qos < self.settings.qos);
+            }
+        }
         for Refusal { filter, reason } in refusals {
+            self.shortfalls.refused(&filter, &reason);
             warn!(%filter, reason, "the broker refused a subscription");
             self.reports.say(SourceReport::Refused { filter, reason });
         }
         self.ask(connection)?;
+        if self.shortfalls.are_few() {
+            self.say_shortfalls();
+        }
         if self.subscriptions.settled() {
+            if let Some(words) = self.shortfalls.downgraded_in_words() {
+                warn!("{words}");
+            }
+            self.shortfalls.answered(true);
+            self.say_shortfalls();
             info!(filters = self.subscriptions.held().len(), "subscribed");
             self.say_held();
             if self.subscriptions.take_deferred() {
@@ -66,6 +125,13 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     pub(super) fn say_held(&mut self) {
         let held = self.subscriptions.held();
         self.reports.say(SourceReport::Subscribed { held });
+    }
+
+    /// Says what the broker falls short of, where that has changed.
+    pub(super) fn say_shortfalls(&mut self) {
+        if let Some(all) = self.shortfalls.news() {
+            self.reports.say(SourceReport::FallsShort(all));
+        }
     }
 
     /// Which subscriptions a message answers; `None` when it is one too many of a retained message.
