@@ -263,7 +263,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             let stop_by = self.stop_by;
             let renewal = self.renew_by.or(self.watch.next_look());
             let ask_at = self.ask_at();
-            let awaited = self.awaited.due(connection.answered_ping());
+            let awaited = self.answers_due(connection);
             tokio::select! {
                 biased; // Control before data, so that a flood of events cannot starve it.
                 () = until(stop_by) => return Err(End::Stopped),

@@ -94,6 +94,35 @@ fn a_request_for_filters_that_is_never_answered_ends_the_connection() {
 }
 
 #[test]
+fn filters_that_are_never_confirmed_as_dropped_end_the_connection() {
+    for protocol in BOTH {
+        let script = Script::new(protocol);
+        let mut settings = settings(script.port(), protocol);
+        settings.timeout = Duration::from_secs(1);
+        let source = Source::with(settings, &[], &[(1, "a"), (2, "b")], 1_000);
+        let mut line = script.accept(true);
+        // Over MQTT 5 each filter has a packet of its own.
+        let packets: &[&[u8]] = match protocol {
+            Protocol::V5 => &[&[1], &[1]],
+            _ => &[&[1, 1]],
+        };
+        for codes in packets {
+            answer(&mut line, protocol, SUBSCRIBE, codes);
+        }
+        source.until_held(2);
+        source.command(&[(1, "a")]);
+        assert_eq!(line.read_but_pings().0, UNSUBSCRIBE);
+        while let Some((kind, _)) = line.try_read() {
+            assert_eq!(kind, 0xc0, "a ping");
+            line.write(&[0xd0, 0]);
+        }
+        let reason = source.until_disconnected();
+        assert!(reason.contains("subscriptions"), "{reason}");
+        source.stop();
+    }
+}
+
+#[test]
 fn a_session_that_is_kept_for_less_than_was_asked_is_named_while_connected() {
     let script = Script::new(Protocol::V5);
     let source = Source::start(script.port(), Protocol::V5, &[], &[]);

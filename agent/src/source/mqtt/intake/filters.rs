@@ -36,13 +36,19 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         Ok(())
     }
 
+    /// When answers are to be asked after, or given up; never once the good-bye is said.
+    pub(super) fn answers_due(&self, connection: &Connection) -> Option<(Instant, Step)> {
+        let due = || self.awaited.due(connection.answered_ping());
+        if self.leaving { None } else { due() }
+    }
+
     /// Asks after answers that do not come, and gives the connection up where the broker has passed the
     /// requests over.
     pub(super) fn miss_answers(&mut self, connection: &mut Connection) -> Result<(), End> {
-        let Some((at, step)) = self.awaited.due(connection.answered_ping()) else {
+        let Some((at, step)) = self.answers_due(connection) else {
             return Ok(());
         };
-        if Instant::now() < at || self.leaving {
+        if Instant::now() < at {
             return Ok(());
         }
         match step {
