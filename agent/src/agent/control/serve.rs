@@ -106,15 +106,17 @@ pub(super) async fn serve(listener: UnixListener, desk: Desk) {
             continue;
         }
         let Ok((stream, _)) = listener.accept().await else {
-            // There are no more descriptors: some may be free again in a while.
-            sleep(PAUSE).await;
+            // There are no more descriptors. That of one who says nothing is free in a moment; else
+            // some may be in a while.
+            match close_oldest_silent(&mut guests) {
+                true => tokio::task::yield_now().await,
+                false => sleep(PAUSE).await,
+            }
             continue;
         };
         guests.retain(|guest| !guest.task.is_finished());
-        if guests.len() >= CONNECTIONS_MAX
-            && let Some(guest) = oldest_silent(&guests).and_then(|place| guests.remove(place))
-        {
-            guest.task.abort();
+        if guests.len() >= CONNECTIONS_MAX {
+            close_oldest_silent(&mut guests);
         }
         let is_silent = Rc::new(Cell::new(true));
         let served = attend(stream, Rc::clone(&desk), Rc::clone(&is_silent));
@@ -127,6 +129,12 @@ pub(super) async fn serve(listener: UnixListener, desk: Desk) {
 
 fn oldest_silent(guests: &VecDeque<Guest>) -> Option<usize> {
     guests.iter().position(|guest| guest.is_silent.get())
+}
+
+/// Makes room for somebody else; tells whether there was one to close.
+fn close_oldest_silent(guests: &mut VecDeque<Guest>) -> bool {
+    let guest = oldest_silent(guests).and_then(|place| guests.remove(place));
+    guest.inspect(|guest| guest.task.abort()).is_some()
 }
 
 /// Answers one question.
