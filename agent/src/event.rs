@@ -30,6 +30,8 @@ pub struct Event {
     pub delivery: Option<Delivery>,
     /// Why it is not worked on, though it was received and has to be acknowledged.
     pub fault: Option<EventFault>,
+    /// Where its topic is none, and therefore empty above: what stood there, as people are shown it.
+    pub bad_topic: Option<Box<str>>,
 }
 
 /// How a message came that its broker wants acknowledged.
@@ -120,6 +122,19 @@ impl EventFault {
             Self::Malformed(why) => Some(format!("malformed: {why}")),
         }
     }
+
+    /// The same with what stood in place of a topic, where it was none.
+    pub fn reason_with(&self, bad_topic: Option<&str>) -> Option<String> {
+        let reason = self.reason()?;
+        Some(match (self, bad_topic) {
+            (Self::InvalidTopic, Some(bad)) => format!("{reason}: \"{bad}\""),
+            // One without a topic has nothing to show, and says why.
+            (Self::Malformed(_), Some(bad)) if !bad.is_empty() => {
+                format!("{reason}; its topic is not valid: \"{bad}\"")
+            }
+            _ => reason,
+        })
+    }
 }
 
 impl Event {
@@ -134,6 +149,7 @@ impl Event {
             properties: Bytes::new(),
             delivery: None,
             fault: None,
+            bad_topic: None,
         }
     }
 

@@ -150,7 +150,7 @@ impl Mill {
         fault: EventFault,
         out: &mut Vec<Output>,
     ) -> Worked {
-        let reason = fault.reason();
+        let reason = fault.reason_with(event.bad_topic.as_deref());
         if let Some(durable) = &mut self.durable {
             durable.count(|counts| match reason {
                 None => &mut counts.surplus,

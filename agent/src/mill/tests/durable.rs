@@ -805,6 +805,37 @@ fn a_message_of_no_use_is_a_dead_letter_once_and_acknowledged() {
 }
 
 #[test]
+fn the_reason_of_a_dead_letter_shows_what_stood_in_place_of_its_topic() {
+    let check = |fault: EventFault, bad_topic: &str, reason: &str| {
+        let mut gateway = Gateway::new(&[counter()]);
+        gateway.sync().said.clear();
+        let mut event = Event::new(Topic::none(), "x", 0);
+        event.fault = Some(fault);
+        event.bad_topic = Some(bad_topic.into());
+        event.delivery = Some(Delivery {
+            epoch: 1,
+            packet: 7,
+            dup: false,
+            fingerprint: Fingerprint::default(),
+        });
+        gateway.step(Input::Events(vec![event]));
+        gateway.expect(&[&format!("dead {reason}")]);
+        gateway.after(50).sync().crash();
+        let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
+        let dead = crate::record::Dead::decode(&shelf.row(1).unwrap().payload);
+        assert_eq!(dead.unwrap().reason, reason);
+    };
+    let invalid = EventFault::InvalidTopic;
+    check(invalid, "s/+/env", r#"its topic is not valid: "s/+/env""#);
+    check(invalid, "", r#"its topic is not valid: """#);
+    let alias = EventFault::Malformed(Malformed::TopicAlias);
+    let why = "malformed: it uses a topic alias, and none was offered";
+    check(alias, "", why);
+    let both = format!(r#"{why}; its topic is not valid: "a/\xff""#);
+    check(alias, r"a/\xff", &both);
+}
+
+#[test]
 fn a_request_is_sent_again_with_the_same_rows_and_cut_when_refused() {
     let mut gateway = Gateway::new(&[counter()]);
     gateway.outlet = Outlet::Requests;

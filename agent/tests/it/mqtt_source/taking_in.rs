@@ -33,6 +33,9 @@ fn a_topic_that_is_none_is_reported_and_can_be_acknowledged() {
             assert_eq!(event.fault, Some(EventFault::InvalidTopic), "{protocol:?}");
             assert_eq!(event.topic.as_str(), "");
         }
+        let shown = |event: &Event| event.bad_topic.as_deref().map(str::to_owned);
+        let shown: Vec<_> = events.iter().filter_map(shown).collect();
+        assert_eq!(shown, ["a/+", r"a\xff", r"a\u{0}"], "{protocol:?}");
         assert_eq!((events.len(), dropped), (3, 1));
         source.acknowledge(&events);
         assert_eq!(line.acknowledged(3), [1, 2, 3]);

@@ -38,16 +38,21 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             (None, None) => Some(EventFault::InvalidTopic),
             (None, Some(_)) => is_too_large.then_some(EventFault::TooLarge { bytes }),
         };
-        let topic = known.unwrap_or_else(Topic::none);
         if let (Some(fault), None) = (fault, delivery) {
-            return self.drop_unacknowledged(fault, topic);
+            return self.drop_unacknowledged(fault, known, name);
         }
+        let bad_topic: Option<Box<str>> = match known {
+            Some(_) => None,
+            None => Some(shown(name).to_string().into()),
+        };
+        let topic = known.unwrap_or_else(Topic::none);
         let mut event = Event {
             topic,
             arrival_ms: self.arrival_ms,
             retained: received.retained,
             delivery,
             fault,
+            bad_topic,
             ..Event::none()
         };
         if fault.is_none() {
@@ -63,7 +68,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             event.payload = received.payload;
             event.properties = as_json(received.properties);
         }
-        let kept = event.payload.len() + event.properties.len() + event.topic.as_str().len();
+        let bad_topic = event.bad_topic.as_ref().map_or(0, |bad| bad.len());
+        let topic = event.topic.as_str().len() + bad_topic;
+        let kept = event.payload.len() + event.properties.len() + topic;
         self.reports.event(event, kept);
     }
 
@@ -78,15 +85,19 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         u32::try_from(bytes).map_or(true, |bytes| bytes > self.settings.packet_bytes_max)
     }
 
-    fn drop_unacknowledged(&mut self, fault: EventFault, topic: Topic) {
+    /// Drops a message that has `name` for a topic, and `topic` if that is one.
+    fn drop_unacknowledged(&mut self, fault: EventFault, topic: Option<Topic>, name: &[u8]) {
         match fault {
             EventFault::TooLarge { bytes } => {
-                warn!(topic = %shown(topic.as_str()), bytes, "dropped a message above broker.packet_bytes_max");
-                let topic = Some(topic);
+                warn!(topic = %shown(name), bytes, "dropped a message above broker.packet_bytes_max");
                 self.reports.say(SourceReport::Oversized { topic, bytes });
             }
             EventFault::InvalidTopic | EventFault::Malformed(_) | EventFault::Surplus => {
-                self.reports.unusable(|| fault.reason().unwrap_or_default())
+                let reason = || {
+                    let bad_topic = topic.is_none().then(|| shown(name).to_string());
+                    fault.reason_with(bad_topic.as_deref()).unwrap_or_default()
+                };
+                self.reports.unusable(reason);
             }
         }
     }
