@@ -81,13 +81,16 @@ pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryErro
     let journal = journal::open_in(dir, segment_bytes, needs, |lsn, bytes| {
         image.replay(lsn, bytes).map_err(Into::into)
     })?;
-    let mut lost = Vec::new();
     for (first, last) in journal.lost() {
         error!(
             "records {first} to {last} of the journal cannot be read; the state is whole without them"
         );
-        lost = image.outbox.drop_missing();
     }
+    let lost = if journal.lost().is_empty() {
+        Vec::new()
+    } else {
+        image.outbox.drop_missing()
+    };
     Ok(Recovered {
         lost,
         image,

@@ -3,7 +3,7 @@
 
 mod checkpoints;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +34,9 @@ const WAITING_MAX: usize = 64;
 
 /// Rows that could not be read so often never can be: one sector of a card may be gone for good.
 const FAILURES_MAX: u32 = 3;
+
+/// Reads whose failures are counted at once; beyond it all counts begin anew.
+const FAILED_READS_MAX: usize = 256;
 
 /// So many records behind the last one wanted may belong to its commit.
 const PARTS_BEHIND: u64 = 64;
@@ -274,16 +277,14 @@ fn read_back(
     pulse: &Pulse,
     tell: impl Fn(Input),
 ) {
-    let mut failed: Option<(LaneId, Wanted, u32)> = None;
+    let mut failures = Failures::default();
     while let Ok(read) = next(reads, pulse, WORK_WITHIN) {
         let Read {
             lane,
             wanted,
             relocate,
         } = read;
-        let again = failed.take_if(|(of, what, _)| (&*of, &*what) == (&lane, &wanted));
-        let times = again.map_or(0, |(_, _, times)| times);
-        if times >= FAILURES_MAX {
+        if failures.are_too_many(&lane, &wanted) {
             let rows = rows_that_are_whole(&mut reader, &lane, &wanted);
             error!(%lane, "rows cannot be read back from the journal: what is whole of them goes on");
             tell(Input::RowsRead {
@@ -294,18 +295,56 @@ fn read_back(
             continue;
         }
         match rows_of(&mut reader, &lane, &wanted) {
-            Ok(rows) => tell(Input::RowsRead {
-                lane,
-                rows,
-                relocate,
-            }),
+            Ok(rows) => {
+                failures.forget(&lane, &wanted);
+                tell(Input::RowsRead {
+                    lane,
+                    rows,
+                    relocate,
+                });
+            }
             Err(error) => {
                 error!(%lane, "rows cannot be read back from the journal, trying again: {error}");
                 std::thread::sleep(RETRY);
-                failed = Some((lane.clone(), wanted, times + 1));
+                failures.count(&lane, &wanted);
                 tell(Input::ReadFailed { lane });
             }
         }
+    }
+}
+
+/// How often rows could not be read, by lane and numbers: several lanes may fail in turn over one bad
+/// record, and each has to come to its end.
+#[derive(Debug, Default)]
+struct Failures(BTreeMap<(LaneId, u64, u64), u32>);
+
+impl Failures {
+    /// `true` when these rows have failed often enough; their count begins anew then.
+    fn are_too_many(&mut self, lane: &LaneId, wanted: &Wanted) -> bool {
+        let key = Self::key(lane, wanted);
+        let too_many = self.0.get(&key).is_some_and(|times| *times >= FAILURES_MAX);
+        if too_many {
+            self.0.remove(&key);
+        }
+        too_many
+    }
+
+    fn count(&mut self, lane: &LaneId, wanted: &Wanted) {
+        // Rows that a lane gave up meanwhile are never asked for again.
+        if self.0.len() >= FAILED_READS_MAX {
+            self.0.clear();
+        }
+        *self.0.entry(Self::key(lane, wanted)).or_default() += 1;
+    }
+
+    fn forget(&mut self, lane: &LaneId, wanted: &Wanted) {
+        if !self.0.is_empty() {
+            self.0.remove(&Self::key(lane, wanted));
+        }
+    }
+
+    fn key(lane: &LaneId, wanted: &Wanted) -> (LaneId, u64, u64) {
+        (lane.clone(), wanted.first, wanted.last)
     }
 }
 
@@ -387,4 +426,37 @@ fn in_order(mut rows: Vec<(u64, Row)>) -> Vec<(u64, Row)> {
     rows.sort_by_key(|(lsn, row)| (row.seq, *lsn));
     rows.dedup_by_key(|(_, row)| row.seq);
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emission::Priority;
+
+    #[test]
+    fn lanes_that_fail_in_turn_over_one_record_both_come_to_an_end() {
+        let lane = |name: &str| LaneId {
+            destination: name.into(),
+            priority: Priority::Normal,
+        };
+        let wanted = Wanted {
+            first: 1,
+            last: 9,
+            from_lsn: 4,
+            to_lsn: 5,
+        };
+        let mut failures = Failures::default();
+        for _ in 0..FAILURES_MAX {
+            for name in ["a", "b"] {
+                assert!(!failures.are_too_many(&lane(name), &wanted), "{name}");
+                failures.count(&lane(name), &wanted);
+            }
+        }
+        assert!(failures.are_too_many(&lane("a"), &wanted));
+        assert!(failures.are_too_many(&lane("b"), &wanted));
+        assert!(!failures.are_too_many(&lane("a"), &wanted), "anew");
+        failures.count(&lane("a"), &wanted);
+        failures.forget(&lane("a"), &wanted);
+        assert!(failures.0.is_empty());
+    }
 }
