@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::disk::Disk;
 use super::error::JournalError;
-use super::format::{ALIGN, HEAD_BYTES, HEADER_BYTES, Head, RecordHead};
+use super::format::{ALIGN, HEAD_BYTES, HEADER_BYTES, Head, Header, RecordHead};
 use super::survey::{Damage, Segment, Survey, Terms};
 use super::window::Window;
 
@@ -41,6 +41,18 @@ impl Candidate {
     fn may_continue(&self, lsn: u64) -> bool {
         let last = self.offset + HEAD_BYTES as u64 - 1;
         self.head.lsn >= lsn || self.offset / SECTOR != last / SECTOR
+    }
+
+    /// Whether it is the last record of a segment that is missing in the chain and not needed. One of an
+    /// earlier use lies before everything that is asked for, or was cut off, and is not what the segment
+    /// behind the hole names as the record before.
+    fn ends_hole(&self, survey: &Survey) -> bool {
+        let RecordHead { lsn, checksum, .. } = self.head;
+        let is_behind = |header: &Header| (header.first_lsn, header.before) == (lsn + 1, checksum);
+        let mut pieces = survey.pieces.iter();
+        self.is_whole
+            && survey.lost.iter().any(|(_, last)| *last == lsn)
+            && pieces.any(|piece| is_behind(&piece.header))
     }
 
     fn says(&self, segment: &str) -> String {
@@ -160,11 +172,9 @@ impl<D: Disk> Search<'_, D> {
                 let found = self.candidates(name, whole, 0);
                 self.lenient = was_lenient;
                 let found = found?;
-                if self.unreadable > before && !self.lenient && !found.iter().any(|it| it.is_whole)
-                {
-                    // Nobody can tell what stood there.
-                    self.candidates(name, whole, 0)?;
-                }
+                let is_unclear = self.unreadable > before
+                    && !self.lenient
+                    && !found.iter().any(|it| it.ends_hole(survey));
                 let is_needed = |it: &&Candidate| {
                     it.head.lsn >= survey.first_lsn() && it.head.lsn > self.state_lsn
                 };
@@ -177,11 +187,17 @@ impl<D: Disk> Search<'_, D> {
                     let behind = found.is_whole && found.head.lsn >= next_lsn;
                     between || (behind && is_damaged) || found.shows(next_lsn)
                 });
-                Ok(lost.map(|found| {
+                let damage = lost.map(|found| {
                     let (lsn, offset) = (found.head.lsn, found.offset);
                     let witness = format!("record {lsn} stands at byte {offset} of it");
                     at_header(found, witness)
-                }))
+                });
+                if damage.is_none() && is_unclear {
+                    // Nobody can tell what stood there: the newest commits, for all that is known, and
+                    // what is whole is of an earlier use.
+                    self.candidates(name, whole, 0)?;
+                }
+                Ok(damage)
             }
         }
     }

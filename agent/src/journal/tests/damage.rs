@@ -408,3 +408,53 @@ fn a_record_that_the_state_needs_is_never_gone_on_without() {
         }
     }
 }
+
+#[test]
+fn an_unreadable_newest_segment_does_not_pass_for_the_end() {
+    let disk = ModelDisk::default();
+    let (mut journal, _) = open(&disk, 1, 0).unwrap();
+    let mut lsn = 0;
+    let mut append = |journal: &mut Journal<ModelDisk>| {
+        lsn += 1;
+        journal.append(lsn, &[lsn as u8; 300]).unwrap();
+        journal.sync().unwrap();
+        lsn
+    };
+    while append(&mut journal) < 60 {}
+    journal.recycle(45).unwrap();
+    // The next record goes into a segment that was used before.
+    let spare = |name: &str| {
+        let spares = segments(&disk).into_iter();
+        let mut spares = spares.filter(|(_, state)| matches!(state, SegmentState::Spare));
+        spares.any(|(spare, _)| spare == name)
+    };
+    let before: Vec<String> = disk
+        .image()
+        .into_keys()
+        .filter(|name| spare(name))
+        .collect();
+    assert!(!before.is_empty());
+    let taken = || before.iter().find(|name| !spare(name));
+    while taken().is_none() {
+        append(&mut journal);
+    }
+    let last = append(&mut journal);
+    drop(journal);
+    let newest = taken().unwrap().clone();
+    // The page with its header and all that was written into it since; what it held before is whole.
+    for sector in 0..3 {
+        disk.lose_sector(&newest, sector * 512);
+    }
+    let image = disk.image();
+    for state_lsn in [50, last - 2] {
+        let settings = Settings {
+            state_lsn,
+            ..settings(9)
+        };
+        let opened = Journal::open(disk.clone(), settings, 44, |_, _| Ok(()));
+        let error = opened.err().map(|error| error.to_string());
+        let error = error.expect("a refusal");
+        assert!(error.contains(&newest), "{error}");
+    }
+    assert_eq!(disk.image(), image, "nothing was changed");
+}
