@@ -419,10 +419,7 @@ impl Outbox {
     pub fn rows_read(&mut self, id: &LaneId, rows: Vec<(u64, Row)>, relocate: Option<u64>) -> u64 {
         let lane = self.lane(id);
         match relocate {
-            Some(lsn) => {
-                lane.relocate_read(rows, lsn);
-                0
-            }
+            Some(lsn) => lane.relocate_read(rows, lsn),
             None => lane.rows_read(rows),
         }
     }

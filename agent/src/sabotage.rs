@@ -58,6 +58,8 @@ pub enum Sabotage {
     /// Item 7: state databases keep long values, sync only sled's log before their mark is set, and are
     /// believed whatever they hold.
     PondNotDurable,
+    /// Item 5: rows that cannot be read when their chunk moves still count as waiting.
+    MovedUncounted,
     /// Item 13: rows age by the wall clock.
     AgeByWallClock,
 }

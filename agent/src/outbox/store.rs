@@ -206,6 +206,12 @@ impl Store {
         Some(chunk.clone())
     }
 
+    /// The first and the last row of the chunk that is being read.
+    pub(super) fn being_read(&self) -> Option<(u64, u64)> {
+        let chunk = self.chunks.iter().find(|chunk| chunk.is_reading)?;
+        Some((chunk.first, chunk.last))
+    }
+
     /// It cannot be read now.
     pub(super) fn stop_reading(&mut self) {
         self.chunks

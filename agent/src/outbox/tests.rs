@@ -87,6 +87,13 @@ impl Bench {
         let Some((id, wanted)) = self.outbox.wants(durable).pop() else {
             return false;
         };
+        let rows = self.found(&wanted);
+        assert_eq!(self.outbox.rows_read(&id, rows, None), 0);
+        true
+    }
+
+    /// What the journal has of the rows that are wanted.
+    fn found(&self, wanted: &Wanted) -> Vec<(u64, Row)> {
         let deltas = self
             .journal
             .iter()
@@ -95,11 +102,8 @@ impl Bench {
             let rows = deltas.iter().flat_map(|delta| &delta.rows);
             rows.map(|row| (*lsn, row.clone()))
         });
-        let rows = rows
-            .filter(|(_, row)| (wanted.first..=wanted.last).contains(&row.seq))
-            .collect();
-        assert_eq!(self.outbox.rows_read(&id, rows, None), 0);
-        true
+        rows.filter(|(_, row)| (wanted.first..=wanted.last).contains(&row.seq))
+            .collect()
     }
 
     fn lane(&self) -> &Lane {
@@ -605,4 +609,81 @@ fn rows_whose_records_are_lost_are_dropped_with_a_gap_record() {
         bench.commit();
         assert_eq!(bench.hand_out().first(), Some(&1));
     }
+}
+
+#[test]
+fn rows_missing_when_their_chunk_moves_are_dropped_with_a_gap_record() {
+    let mut bench = Bench::new(OutboxLimits::DESTINATION);
+    bench.outbox.set_bounds(Bounds {
+        head_rows: 4,
+        ..Bounds::default()
+    });
+    for n in 0..30 {
+        bench.push(&n.to_string(), 0);
+        bench.commit();
+    }
+    let lsn = bench.lsn();
+    assert_eq!(bench.outbox.relocate(lsn, lsn, lsn - 1), None, "the head");
+    let (id, wanted) = bench.outbox.relocate(lsn, lsn, lsn - 1).unwrap();
+    assert_eq!((wanted.first, wanted.last), (5, 30));
+    let mut rows = bench.found(&wanted);
+    rows.retain(|(_, row)| !(11..=14).contains(&row.seq));
+    assert_eq!(bench.outbox.rows_read(&id, rows, Some(lsn)), 4);
+    bench.commit();
+    let lane = bench.lane();
+    assert!(lane.balances());
+    assert_eq!((lane.waiting(), lane.counts().dropped), (27, 4));
+    // All old segments are used anew, then the process starts from a checkpoint.
+    bench.journal.retain(|(at, _)| *at >= lsn);
+    let mut restored = Outbox::default();
+    for lane in bench.outbox.lanes() {
+        assert!(lane.oldest_lsn() >= Some(lsn));
+        restored.restore_lane(lane.id().clone(), &lane.record());
+    }
+    for (lsn, deltas) in bench.journal.clone() {
+        for delta in deltas {
+            restored.restore_rows(delta, lsn);
+        }
+    }
+    bench.outbox = restored;
+    bench.equip();
+    assert!(bench.lane().balances());
+    assert_eq!(
+        bench.outbox.drop_missing(),
+        [],
+        "all of it is accounted for"
+    );
+    let told = bench.lane().rows().last().unwrap();
+    assert!(String::from_utf8_lossy(&told.payload).contains("\"from\":11,\"to\":14,\"count\":4"));
+    let out = bench.outbox.hand_out(lsn, lsn + 1, true);
+    let sent = out.iter().flat_map(|shipment| &shipment.rows);
+    assert!(sent.map(|row| row.seq).eq((1..=10).chain(15..=31)));
+    bench.acknowledge(1, 31);
+    assert_eq!((bench.lane().cursor(), bench.lane().waiting()), (31, 0));
+    assert!(bench.lane().balances());
+}
+
+#[test]
+fn a_chunk_of_which_nothing_came_is_dropped_when_it_should_move() {
+    let mut bench = Bench::new(OutboxLimits::DESTINATION);
+    bench.outbox.set_bounds(Bounds {
+        head_rows: 4,
+        ..Bounds::default()
+    });
+    for n in 0..30 {
+        bench.push(&n.to_string(), 0);
+        bench.commit();
+    }
+    let lsn = bench.lsn();
+    bench.outbox.relocate(lsn, lsn, lsn - 1);
+    let (id, _) = bench.outbox.relocate(lsn, lsn, lsn - 1).unwrap();
+    // What is acknowledged while they are on their way is not missing.
+    bench.acknowledge(1, 9);
+    assert_eq!(bench.outbox.rows_read(&id, Vec::new(), Some(lsn)), 21);
+    bench.commit();
+    let counts = bench.lane().counts();
+    assert_eq!((counts.acknowledged, counts.dropped), (9, 21));
+    assert_eq!((bench.lane().cursor(), bench.lane().waiting()), (30, 1));
+    assert_eq!(bench.lane().oldest_lsn(), Some(lsn));
+    bench.restart();
 }

@@ -1,10 +1,13 @@
 //! Rows of a lane that stand in the journal only, on their way back into memory, or to a younger place
 //! in the journal.
 
+use std::collections::BTreeSet;
+
 use super::{Lane, Wanted};
 use crate::emission::Row;
 use crate::outbox::store::row_bytes;
 use crate::record::row_bytes_max;
+use crate::sabotage::{self, Sabotage};
 
 impl Lane {
     /// The rows that have to be read back next.
@@ -55,17 +58,20 @@ impl Lane {
         let Some(missing) = self.store.refill(rows, |seq| !settled.contains(seq)) else {
             return 0;
         };
-        let there: Vec<u64> = self
-            .store
-            .after(missing.first - 1)
-            .map(|held| held.row.seq)
-            .collect();
-        for seq in missing.first..=missing.last {
+        let held = self.store.after(missing.first - 1);
+        let there = held.map(|held| held.row.seq).collect();
+        self.drop_all_but(&there, (missing.first, missing.last))
+    }
+
+    /// Drops the rows of a range that neither are settled nor came. Returns how many.
+    fn drop_all_but(&mut self, there: &BTreeSet<u64>, (first, last): (u64, u64)) -> u64 {
+        let before = self.counts.dropped;
+        for seq in first..=last {
             if !there.contains(&seq) && !self.settled.contains(seq) {
                 self.drop_rows(seq, seq, None);
             }
         }
-        missing.count
+        self.counts.dropped - before
     }
 
     /// Drops the rows that should wait and are not known. Returns how many.
@@ -118,15 +124,23 @@ impl Lane {
         self.begin_reading(Some(floor_lsn), durable_lsn)
     }
 
-    /// The rows to relocate have come.
-    pub(in crate::outbox) fn relocate_read(&mut self, rows: Vec<(u64, Row)>, lsn: u64) {
+    /// The rows to relocate have come. Those that did not are dropped while the commit is still at hand
+    /// that can say so: once their segment is used anew nothing tells that they ever were. Returns how
+    /// many that are.
+    pub(in crate::outbox) fn relocate_read(&mut self, rows: Vec<(u64, Row)>, lsn: u64) -> u64 {
         self.reading = false;
         let settled = &self.settled;
         let rows = rows.into_iter().map(|(_, row)| row);
+        let mut there = BTreeSet::new();
         for row in rows.filter(|row| !settled.contains(row.seq)) {
+            there.insert(row.seq);
             self.delta_bytes += row_bytes_max(&row);
             self.delta.relocated.push(row);
         }
+        let asked = self.store.being_read();
+        let asked = asked.filter(|_| !sabotage::is(Sabotage::MovedUncounted));
+        let missing = asked.map_or(0, |range| self.drop_all_but(&there, range));
         self.store.moved(lsn);
+        missing
     }
 }
