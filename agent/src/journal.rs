@@ -41,6 +41,7 @@ pub use latency::Latencies;
 pub use open::{begins, give_up_spares, open_in};
 pub use reader::Reader;
 pub use repair::{Repaired, repair};
+pub use salvage::SalvageError;
 pub use writer::{Appended, Writer, WriterState};
 
 use format::{HEAD_BYTES, HEADER_BYTES, Header};

@@ -66,6 +66,8 @@ struct World {
     full_for_overwriting: bool,
     /// Sectors that cannot be read, by segment.
     unreadable: BTreeSet<(String, usize)>,
+    /// The segment that cannot be opened now.
+    unopenable: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +130,11 @@ impl ModelDisk {
     pub fn lose_sector(&self, name: &str, offset: u64) {
         let at = usize::try_from(offset).unwrap_or(usize::MAX) / SECTOR;
         self.world().unreadable.insert((name.to_owned(), at));
+    }
+
+    /// This segment cannot be opened for now, as where a process is out of descriptors.
+    pub fn set_unopenable(&self, name: Option<&str>) {
+        self.world().unopenable = name.map(str::to_owned);
     }
 
     /// The next sync fails: anything may have reached the medium, and all of it counts as clean.
@@ -299,6 +306,9 @@ impl Disk for ModelDisk {
     fn open(&self, name: &str) -> io::Result<ModelFile> {
         let mut world = self.world();
         world.segment(name)?;
+        if world.unopenable.as_deref() == Some(name) {
+            return Err(io::Error::other("no descriptor is free"));
+        }
         Ok(ModelFile {
             disk: self.clone(),
             name: name.to_owned(),

@@ -9,6 +9,17 @@ use super::reader::Reader;
 use super::survey::Piece;
 use super::window::Window;
 
+/// Why not all that is whole was handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum SalvageError<E> {
+    /// Whoever visited the records could not use one.
+    #[error("{0}")]
+    Visit(E),
+    /// A segment could not be opened now, which says nothing of what is in it.
+    #[error(transparent)]
+    Unopened(JournalError),
+}
+
 /// Bytes of the mark.
 const MARK_BYTES: usize = 4;
 
@@ -35,15 +46,16 @@ pub(super) fn next_whole<F: DiskFile>(
 
 impl<D: Disk> Reader<D> {
     /// Hands all durable records from `from_lsn` to `to_lsn` to `visit` that can be read, in order, and goes on
-    /// behind those that cannot.
+    /// behind those that cannot. A segment that is not there any more has none.
     ///
     /// # Errors
-    /// When `visit` fails.
+    /// When `visit` fails, at once; or when segments that are there could not be opened, after the others.
     pub fn read_what_is_whole<E>(
         &mut self,
         (from_lsn, to_lsn): (u64, u64),
         mut visit: impl FnMut(u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<(), SalvageError<E>> {
+        let mut unopened = None;
         let (pieces, durable_lsn) = self.pieces();
         let to_lsn = to_lsn.min(durable_lsn);
         let mut expected = from_lsn;
@@ -53,14 +65,17 @@ impl<D: Disk> Reader<D> {
             if last < expected || piece.header.first_lsn > to_lsn {
                 continue;
             }
-            // A file that cannot even be opened has nothing to tell.
             let records = whole_records(self.disk(), piece, (expected, last.min(to_lsn)));
-            for (lsn, payload) in records.unwrap_or_default() {
-                visit(lsn, &payload)?;
+            let records = records.unwrap_or_else(|error| {
+                unopened.get_or_insert(error);
+                Vec::new()
+            });
+            for (lsn, payload) in records {
+                visit(lsn, &payload).map_err(SalvageError::Visit)?;
                 expected = lsn + 1;
             }
         }
-        Ok(())
+        unopened.map_or(Ok(()), |error| Err(SalvageError::Unopened(error)))
     }
 }
 
@@ -70,7 +85,10 @@ fn whole_records<D: Disk>(
     (first, last): (u64, u64),
 ) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
     let failed = || JournalError::failed("reading", &piece.name);
-    let file = disk.open(&piece.name).map_err(failed())?;
+    let file = match disk.open(&piece.name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened.map_err(failed())?,
+    };
     let mut window = Window::new(&file, true).map_err(failed())?;
     let mark = piece.header.identity.mark;
     let mut records = Vec::new();

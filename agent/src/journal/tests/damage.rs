@@ -1,7 +1,7 @@
 //! Damage is told with its place, whatever it hits; only what nobody knows to have been durable is cut.
 
 use super::*;
-use crate::journal::{Ending, Seen, SegmentState, inspect};
+use crate::journal::{Disk, Ending, SalvageError, Seen, SegmentState, inspect};
 
 /// Where a record stands.
 #[derive(Debug, Clone)]
@@ -392,6 +392,40 @@ fn a_record_that_only_waiting_rows_needed_is_gone_on_without() {
         assert_eq!(journal.next_lsn(), 62);
         assert!(replayed.contains(&61) && replayed.first() > Some(&25));
     }
+}
+
+#[test]
+fn a_segment_that_cannot_be_opened_for_a_while_does_not_count_as_lost() {
+    let (disk, segment, _) = sixty_records(20);
+    let (journal, _) = open_with_state(&disk, 40).unwrap();
+    let mut reader = journal.reader();
+    let mut read = || {
+        let mut found = Vec::new();
+        let read = reader.read_what_is_whole((1, 60), |lsn, _| {
+            found.push(lsn);
+            Ok::<_, ()>(())
+        });
+        (found, read)
+    };
+    let all: Vec<u64> = (1..=60).collect();
+    disk.set_unopenable(Some(&segment));
+    let (others, failed) = read();
+    assert!(matches!(failed, Err(SalvageError::Unopened(_))));
+    assert!(!others.contains(&20) && others.first() == Some(&1) && others.last() == Some(&60));
+    disk.set_unopenable(None);
+    // It opens, but its length cannot be told.
+    disk.die_after(0);
+    let (none, failed) = read();
+    assert!(none.is_empty() && matches!(failed, Err(SalvageError::Unopened(_))));
+    disk.die_after(u64::MAX);
+    let (found, whole) = read();
+    whole.unwrap();
+    assert_eq!(found, all);
+    // One that is gone has nothing to tell: asking again would not help.
+    disk.remove(&segment).unwrap();
+    let (found, whole) = read();
+    whole.unwrap();
+    assert_eq!(found, others);
 }
 
 #[test]
