@@ -40,7 +40,7 @@ pub use inspect::{Ending, Seen, SegmentState, Why, inspect, inspect_from};
 pub use latency::Latencies;
 pub use open::{begins, give_up_spares, open_in};
 pub use reader::Reader;
-pub use repair::{Repaired, repair};
+pub use repair::{Repair, Repaired, repair};
 pub use salvage::SalvageError;
 pub use writer::{Appended, Writer, WriterState};
 

@@ -10,7 +10,9 @@ use tracing::{error, warn};
 
 use crate::emission::LaneId;
 use crate::image::{Image, Written};
-use crate::journal::{self, DirectoryDisk, Journal, JournalError, Repaired, Seen, SegmentState};
+use crate::journal::{
+    self, DirectoryDisk, Journal, JournalError, Repair, Repaired, Seen, SegmentState,
+};
 use crate::pond::{self, Ponds, PondsError, Which};
 use crate::record::{self, RecordError};
 
@@ -233,8 +235,10 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
 /// What a repair did.
 #[derive(Debug, Default)]
 pub struct Mended {
-    /// What it did to the journal; `None` if nothing was wrong with that.
+    /// What it did to the journal; `None` if a start goes on with that as it is.
     pub journal: Option<Repaired>,
+    /// Records that such a start goes on without, from the first to the last: they serve only rows that wait.
+    pub lost: Vec<(u64, u64)>,
     /// Where the state databases are, if no state could be read.
     pub ponds: Vec<PathBuf>,
 }
@@ -246,16 +250,19 @@ pub struct Mended {
 /// When another agent uses the directory, or it cannot be mended.
 pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Mended, RecoveryError> {
     let mut mended = Mended::default();
-    let lsn = match open_existing(dir).and_then(|mut ponds| newest(dir, &mut ponds)) {
-        Ok(image) => image.lsn,
+    let needs = match open_existing(dir).and_then(|mut ponds| newest(dir, &mut ponds)) {
+        Ok(image) => (image.needs_from() - 1, image.lsn),
         Err(RecoveryError::Pond(PondsError::Lost { .. })) => {
             mended.ponds = Ponds::abandon(dir)?;
-            0
+            (0, 0)
         }
         Err(error) => return Err(error),
     };
     let _lock = pond::lock(dir)?;
-    mended.journal = journal::repair(dir, segment_bytes, lsn)?;
+    match journal::repair(dir, segment_bytes, needs)? {
+        Repair::NotNeeded(lost) => mended.lost = lost,
+        Repair::Done(repaired) => mended.journal = Some(repaired),
+    }
     Ok(mended)
 }
 

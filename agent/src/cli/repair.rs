@@ -36,7 +36,18 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         writeln!(out, "the gateway begins without state")?;
     }
     let Some(repaired) = mended.journal else {
-        writeln!(out, "nothing is wrong with the journal")?;
+        for (first, last) in &mended.lost {
+            writeln!(
+                out,
+                "records {first} to {last} cannot be read; a start drops the rows that wait in them"
+            )?;
+        }
+        let said = if mended.lost.is_empty() {
+            "nothing is wrong with the journal"
+        } else {
+            "the journal is left as it is: a start goes on with it"
+        };
+        writeln!(out, "{said}")?;
         return Ok(());
     };
     let (first, last) = (repaired.first_lsn, repaired.next_lsn - 1);

@@ -28,6 +28,16 @@ pub struct Repaired {
     pub put_aside: Option<PathBuf>,
 }
 
+/// What came of a repair.
+#[derive(Debug)]
+pub enum Repair {
+    /// A start goes on with the journal as it is, without these records, from the first to the last: they
+    /// serve only rows that wait.
+    NotNeeded(Vec<(u64, u64)>),
+    /// It was cut.
+    Done(Repaired),
+}
+
 /// Refuses a start in the middle of a repair.
 pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), JournalError> {
     match data_dir.join(FINISHED).exists() {
@@ -36,29 +46,45 @@ pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// Repairs the journal of a data directory whose state holds everything up to `from_lsn` (0 where there
-/// is no state). `None` if nothing is wrong with it. The data directory has to be locked.
+/// Repairs the journal of a data directory whose state holds everything up to `state_lsn` (0 where there is
+/// no state), and of which a start asks for the records after `from_lsn`. What a start goes on with is left
+/// alone. The data directory has to be locked.
 ///
 /// Kept is the longest run of whole records that continues the state, and what stands before it
-/// without a gap. Where no such run is left, the journal begins anew after `from_lsn`.
+/// without a gap. Where no such run is left, the journal begins anew after `state_lsn`.
 ///
 /// # Errors
 /// When the disk fails or has no room for a copy, or the journal is of another format or incarnation.
 pub fn repair(
     data_dir: &Path,
     segment_bytes: u64,
-    from_lsn: u64,
-) -> Result<Option<Repaired>, JournalError> {
+    (from_lsn, state_lsn): (u64, u64),
+) -> Result<Repair, JournalError> {
     if !data_dir.join(FINISHED).exists() {
-        let Some(kept) = plan(data_dir, from_lsn)? else {
-            return Ok(None);
+        if let Some(lost) = startable(data_dir, (from_lsn, state_lsn)) {
+            return Ok(Repair::NotNeeded(lost));
+        }
+        let Some(kept) = plan(data_dir, state_lsn)? else {
+            return Ok(Repair::NotNeeded(Vec::new()));
         };
         copy(data_dir, segment_bytes, &kept)?;
         step(data_dir, "renaming", |dir| {
             std::fs::rename(dir.join(UNFINISHED), dir.join(FINISHED))
         })?;
     }
-    finish(data_dir).map(Some)
+    finish(data_dir).map(Repair::Done)
+}
+
+/// The records that a start goes on without; `None` where it would be refused.
+fn startable(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Option<Vec<(u64, u64)>> {
+    let terms = Terms {
+        identity: Some(Identity::read(data_dir).ok()??),
+        from_lsn,
+        state_lsn,
+        lenient: false,
+    };
+    let survey = survey::survey(&disk(data_dir), &terms, |_| Ok(())).ok()?;
+    survey.damage.is_none().then_some(survey.lost)
 }
 
 /// What is kept.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::journal::{DirectoryDisk, begins, inspect, open_in, repair};
+use crate::journal::{DirectoryDisk, Repair, Repaired, begins, inspect, open_in, repair};
 
 type Started = (Journal<DirectoryDisk>, Vec<(u64, Vec<u8>)>);
 
@@ -33,6 +33,14 @@ fn spoil(dir: &Path, lsn: u64) {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[64 + 1032 * number as usize + 500] ^= 1;
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Repairs where nothing up to `state_lsn` is asked for.
+fn repair_from(dir: &Path, state_lsn: u64) -> Option<Repaired> {
+    match repair(dir, SEGMENT_BYTES, (state_lsn, state_lsn)).unwrap() {
+        Repair::Done(repaired) => Some(repaired),
+        Repair::NotNeeded(_) => None,
+    }
 }
 
 fn corrupt_lsn(dir: &Path, from_lsn: u64) -> u64 {
@@ -101,7 +109,7 @@ fn a_lost_journal_is_noticed_where_there_is_a_state() {
 fn a_repair_keeps_what_is_whole_and_puts_the_rest_aside() {
     let temp = tempfile::tempdir().unwrap();
     let incarnation = filled(temp.path(), 11);
-    assert!(repair(temp.path(), SEGMENT_BYTES, 0).unwrap().is_none());
+    assert!(repair_from(temp.path(), 0).is_none());
     spoil(temp.path(), 8);
     assert_eq!(corrupt_lsn(temp.path(), 4), 8);
     let disk = DirectoryDisk::read_only(&temp.path().join("journal"));
@@ -109,7 +117,7 @@ fn a_repair_keeps_what_is_whole_and_puts_the_rest_aside() {
     assert_eq!(ending.next_lsn, 8);
     let before = std::fs::read(temp.path().join("journal/00000003.seg")).unwrap();
 
-    let repaired = repair(temp.path(), SEGMENT_BYTES, 4).unwrap().unwrap();
+    let repaired = repair_from(temp.path(), 4).unwrap();
     assert_eq!((repaired.first_lsn, repaired.next_lsn), (1, 8));
     assert_ne!(repaired.incarnation, incarnation);
     let aside = temp.path().join("journal.cut-1");
@@ -121,7 +129,7 @@ fn a_repair_keeps_what_is_whole_and_puts_the_rest_aside() {
     assert_eq!(replayed.len(), 3);
     assert_eq!((journal.first_lsn(), journal.next_lsn()), (1, 8));
     drop(journal);
-    assert!(repair(temp.path(), SEGMENT_BYTES, 4).unwrap().is_none());
+    assert!(repair_from(temp.path(), 4).is_none());
 }
 
 #[test]
@@ -129,10 +137,11 @@ fn a_repair_goes_on_from_the_state_where_the_journal_has_nothing_behind_it() {
     let temp = tempfile::tempdir().unwrap();
     filled(temp.path(), 11);
     spoil(temp.path(), 5);
+    spoil(temp.path(), 6);
     assert_eq!(corrupt_lsn(temp.path(), 3), 5);
-    // The state is beyond the damage, but within the damaged segment.
+    // The state is beyond the first damage, but within the damaged segment.
     assert_eq!(corrupt_lsn(temp.path(), 5), 5);
-    let repaired = repair(temp.path(), SEGMENT_BYTES, 5).unwrap().unwrap();
+    let repaired = repair_from(temp.path(), 5).unwrap();
     assert_eq!((repaired.first_lsn, repaired.next_lsn), (6, 6));
     let (mut journal, replayed) = start(temp.path(), 5).unwrap();
     assert!(replayed.is_empty());
@@ -143,14 +152,44 @@ fn a_repair_goes_on_from_the_state_where_the_journal_has_nothing_behind_it() {
 }
 
 #[test]
-fn a_repair_drops_what_is_damaged_before_the_state() {
+fn a_repair_leaves_what_a_start_goes_on_with() {
+    // The damaged record stands in the segment with the state's next one, or in one before; it is asked for
+    // or not.
+    for (needs, lost) in [
+        ((5, 5), vec![(5, 5)]),
+        ((3, 5), vec![(5, 5)]),
+        ((3, 8), vec![(5, 5)]),
+        ((8, 8), vec![]),
+    ] {
+        let temp = tempfile::tempdir().unwrap();
+        let incarnation = filled(temp.path(), 11);
+        spoil(temp.path(), 5);
+        match repair(temp.path(), SEGMENT_BYTES, needs).unwrap() {
+            Repair::NotNeeded(found) => assert_eq!(found, lost, "{needs:?}"),
+            Repair::Done(repaired) => panic!("{needs:?}: {repaired:?}"),
+        }
+        assert!(!temp.path().join("journal.cut-1").exists());
+        let mut replayed = Vec::new();
+        let journal = open_in(temp.path(), SEGMENT_BYTES, needs, |lsn, _| {
+            replayed.push(lsn);
+            Ok(())
+        });
+        let journal = journal.unwrap();
+        assert_eq!(journal.identity().to_string(), incarnation);
+        assert_eq!((journal.lost(), journal.next_lsn()), (&lost[..], 12));
+        let whole = (needs.0 + 1..=11).filter(|lsn| *lsn != 5);
+        assert_eq!(replayed, whole.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_repair_drops_what_is_damaged_before_what_is_kept() {
     let temp = tempfile::tempdir().unwrap();
     filled(temp.path(), 11);
     spoil(temp.path(), 5);
-    // The state is a segment further: the start has nothing to say, whoever reads back does.
-    assert!(start(temp.path(), 8).unwrap().0.read(5, 1).is_err());
-    let repaired = repair(temp.path(), SEGMENT_BYTES, 8).unwrap().unwrap();
-    assert_eq!((repaired.first_lsn, repaired.next_lsn), (7, 12));
+    spoil(temp.path(), 10);
+    let repaired = repair_from(temp.path(), 8).unwrap();
+    assert_eq!((repaired.first_lsn, repaired.next_lsn), (7, 10));
 }
 
 #[test]
@@ -167,7 +206,7 @@ fn an_interrupted_repair_is_finished_by_the_next_one() {
             let entry = entry.unwrap();
             std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
         }
-        let repaired = repair(dir, SEGMENT_BYTES, 0).unwrap().unwrap();
+        let repaired = repair_from(dir, 0).unwrap();
         // Back to where the power may have failed.
         std::fs::rename(&old, dir.join("journal.new")).unwrap();
         if steps_done < 2 {
@@ -182,7 +221,7 @@ fn an_interrupted_repair_is_finished_by_the_next_one() {
             matches!(refused, JournalError::RepairUnfinished(_)),
             "{refused}"
         );
-        let finished = repair(dir, SEGMENT_BYTES, 0).unwrap().unwrap();
+        let finished = repair_from(dir, 0).unwrap();
         assert_eq!(finished.incarnation, repaired.incarnation);
         assert!(dir.join("journal.cut-1").exists());
         assert_eq!(start(dir, 0).unwrap().1.len(), 7);
