@@ -58,7 +58,11 @@ impl Cargo {
         self.pace.arrived(flight.leg, now);
         self.suspects = self.suspects.saturating_sub(1);
         match refused {
-            None => self.taken(&flight.parcel),
+            None => {
+                // Only an acknowledgement shows that the broker gets on: at QoS 0 it says nothing.
+                self.breaks = 0;
+                self.taken(&flight.parcel);
+            }
             Some(refusal) => self.refused(&flight.parcel, refusal, now),
         }
     }
@@ -113,7 +117,6 @@ impl Cargo {
     }
 
     fn taken(&mut self, parcel: &Parcel) {
-        self.breaks = 0;
         match parcel.origin.row() {
             None => {
                 self.acknowledged += 1;
