@@ -16,7 +16,9 @@ use super::AgentError;
 use super::wake::Waker;
 use crate::emission::{LaneId, Row};
 use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN, join_by};
-use crate::journal::{Appended, DirectoryDisk, Journal, JournalError, Reader, Writer, WriterState};
+use crate::journal::{
+    Appended, DirectoryDisk, Journal, JournalError, Reader, SalvageError, Writer, WriterState,
+};
 use crate::mill::{Checkpoint, Input, Room};
 use crate::outbox::Wanted;
 use crate::pond::Ponds;
@@ -285,13 +287,22 @@ fn read_back(
             relocate,
         } = read;
         if failures.are_too_many(&lane, &wanted) {
-            let rows = rows_that_are_whole(&mut reader, &lane, &wanted);
-            error!(%lane, "rows cannot be read back from the journal: what is whole of them goes on");
-            tell(Input::RowsRead {
-                lane,
-                rows,
-                relocate,
-            });
+            match rows_that_are_whole(&mut reader, &lane, &wanted) {
+                Ok(rows) => {
+                    error!(%lane, "rows cannot be read back from the journal: what is whole of them goes on");
+                    tell(Input::RowsRead {
+                        lane,
+                        rows,
+                        relocate,
+                    });
+                }
+                // Nothing is known of the rows in it: they are whole, for all that can be said.
+                Err(error) => {
+                    error!(%lane, "rows cannot be read back from the journal, trying again: {error}");
+                    std::thread::sleep(RETRY);
+                    tell(Input::ReadFailed { lane });
+                }
+            }
             continue;
         }
         match rows_of(&mut reader, &lane, &wanted) {
@@ -394,7 +405,7 @@ fn rows_that_are_whole(
     reader: &mut Reader<DirectoryDisk>,
     lane: &LaneId,
     wanted: &Wanted,
-) -> Vec<(u64, Row)> {
+) -> Result<Vec<(u64, Row)>, JournalError> {
     let (mut rows, mut parts) = (Vec::new(), Parts::default());
     let range = (wanted.from_lsn, wanted.to_lsn.saturating_add(PARTS_BEHIND));
     let read = reader.read_what_is_whole(range, |lsn, bytes| {
@@ -403,10 +414,14 @@ fn rows_that_are_whole(
         }
         Ok::<_, RecordError>(())
     });
-    if let Err(error) = read {
-        error!(%lane, "a record of the journal cannot be used: {error}");
+    match read {
+        Ok(()) => {}
+        Err(SalvageError::Unopened(error)) => return Err(error),
+        Err(SalvageError::Visit(error)) => {
+            error!(%lane, "a record of the journal cannot be used: {error}");
+        }
     }
-    in_order(rows)
+    Ok(in_order(rows))
 }
 
 fn found_in(
@@ -458,5 +473,52 @@ mod tests {
         failures.count(&lane("a"), &wanted);
         failures.forget(&lane("a"), &wanted);
         assert!(failures.0.is_empty());
+    }
+
+    #[test]
+    fn rows_of_a_segment_that_cannot_be_opened_for_a_while_are_not_lost() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut journal =
+            crate::journal::open_in(temp.path(), 1 << 16, (0, 0), |_, _| Ok(())).unwrap();
+        let lane: LaneId = "cloud/normal".parse().unwrap();
+        let row = Row {
+            seq: 1,
+            rule: "r".into(),
+            topic: crate::topic::Topic::new("t").unwrap(),
+            payload: "x".to_owned().into(),
+            at_ms: 0,
+            made_ms: 0,
+            qos: 1,
+            retain: false,
+        };
+        let delta = crate::record::LaneDelta {
+            lane: Some(lane.clone()),
+            rows: vec![row.clone()],
+            ..Default::default()
+        };
+        let commit = Commit {
+            lanes: vec![delta],
+            ..Commit::default()
+        };
+        journal.append(1, &commit.encode()).unwrap();
+        journal.sync().unwrap();
+        let wanted = Wanted {
+            first: 1,
+            last: 1,
+            from_lsn: 1,
+            to_lsn: 1,
+        };
+        let mut reader = journal.reader();
+        let path = temp.path().join("journal/00000001.seg");
+        let aside = temp.path().join("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        // A link to itself cannot be opened, also not by root, and is no file that is gone.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(rows_of(&mut reader, &lane, &wanted).is_err());
+        assert!(rows_that_are_whole(&mut reader, &lane, &wanted).is_err());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        let rows = rows_that_are_whole(&mut reader, &lane, &wanted).unwrap();
+        assert_eq!(rows, [(1, row)]);
     }
 }
