@@ -219,7 +219,7 @@ fn live_events_go_through_the_rule_and_nothing_is_published() {
     assert_eq!(seen.len(), 6, "{seen:?}");
     // The broker was asked to keep nothing (c1), for a client of another name than a gateway's.
     let log = broker.log();
-    let of_ours = |line: &&str| line.contains("connected") && line.contains("as tidemill-run-");
+    let of_ours = |line: &&str| line.contains("connected") && line.contains("as tidemill:run-");
     let connected = log.lines().find(of_ours).unwrap();
     assert!(connected.contains(", c1, "), "{connected}");
 }
