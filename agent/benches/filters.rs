@@ -1,4 +1,4 @@
-//! What many filters cost: a source that subscribes them at a real mosquitto, over both versions of MQTT,
+//! Cost of many filters: a source that subscribes them at a real mosquitto, over both versions of MQTT,
 //! and a mill that is deployed with a rule for each; 1,000 and 10,000 of them, and how the times compare.
 //! Time that grows with the number of filters, and not with its square, has a ratio of about 10. Counted is
 //! the CPU time of the thread that does it; at a broker also the time that passes, the broker's included.

@@ -140,7 +140,7 @@ pub struct DestinationStatus {
     /// Why there is no connection, and what can be done about it; or why the one before was given up,
     /// where nothing was acknowledged since.
     pub trouble: Option<String>,
-    /// Whether a broker that is there does not acknowledge what is sent to it.
+    /// `true` if a broker that is there does not acknowledge what is sent to it.
     pub unheard: bool,
     /// Why a lane stands still though there is a connection: its owner has to do something.
     pub stalled: Option<String>,

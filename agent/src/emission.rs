@@ -81,7 +81,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether it is the agent's own word that rows before it were dropped.
+    /// `true` if it is the agent's own word that rows before it were dropped.
     pub fn is_gap(&self) -> bool {
         self.rule.is_empty()
     }

@@ -90,7 +90,7 @@ fn numbered(text: &str) -> Option<(&str, u64)> {
     Some((producer, digits.parse().ok().filter(|_| fits && counts)?))
 }
 
-/// Whether a text has the form `producer:n`.
+/// `true` if a text has the form `producer:n`.
 pub fn may_be_number(text: &str) -> bool {
     numbered(text).is_some()
 }

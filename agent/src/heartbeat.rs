@@ -40,7 +40,7 @@ pub enum State {
 }
 
 impl State {
-    /// Whether the thread turns.
+    /// `true` if the thread turns.
     pub fn is_well(self) -> bool {
         matches!(self, Self::Idle | Self::Busy)
     }

@@ -184,7 +184,7 @@ impl Mill {
             .is_some_and(|durable| durable.is_full())
     }
 
-    /// Whether timers, windows and schedules wait like sensors do, because what they would make finds no
+    /// `true` if timers, windows and schedules wait like sensors do, because what they would make finds no
     /// room: they are late then.
     fn is_held(&self) -> bool {
         self.durable

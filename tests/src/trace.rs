@@ -166,7 +166,7 @@ impl<'a> FileTrace<'a> {
         self.calls.len()
     }
 
-    /// Whether there was no change.
+    /// `true` if there was no change.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What the targets share: choices made of bytes, messages written as MQTT has them, and what has to
+//! Parts that the targets share: choices made of bytes, messages written as MQTT has them, and what has to
 //! hold for whatever is read.
 
 use tidemill::event::SubscriptionIds;
@@ -55,7 +55,7 @@ impl<'a> Choices<'a> {
         self.one_of(&[Version::V5, Version::V311])
     }
 
-    /// How long a message may be.
+    /// Longest message.
     pub fn limit(&mut self) -> usize {
         self.one_of(&[0, 1, 100, 1_000, 1 << 20])
     }
@@ -71,7 +71,7 @@ impl<'a> Choices<'a> {
 pub struct Message {
     /// Of which version.
     pub version: Version,
-    /// How long it may be for whoever reads it.
+    /// Longest message that its reader takes.
     pub packet_bytes_max: usize,
     dup: bool,
     qos: u8,
@@ -207,7 +207,7 @@ impl Message {
         framed(first, &body)
     }
 
-    /// What was read is what was written.
+    /// Compares a message as it was read with what was written.
     pub fn check(&self, received: &Received) {
         assert_eq!(received.malformed, None, "{self:?}");
         assert_eq!(&received.topic[..], self.topic);
@@ -291,7 +291,7 @@ pub fn drain(inbox: &mut Inbox) -> Result<Vec<Incoming>, (Vec<Incoming>, PacketE
     }
 }
 
-/// What holds for all that is read of so many bytes.
+/// Bounds that hold for all that is read of so many bytes.
 pub fn check_incoming(incoming: &Incoming, bytes: usize) {
     match incoming {
         Incoming::Message(received) => {

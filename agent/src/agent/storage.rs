@@ -208,7 +208,7 @@ impl Storage {
         }
     }
 
-    /// Whether what is taken in could be written without touching what is kept for the time when the disk
+    /// `true` if what is taken in could be written without touching what is kept for the time when the disk
     /// is full.
     pub(super) fn may_take_in(&self) -> bool {
         self.lacks_room().is_none() && self.left() >= self.state.reserve()

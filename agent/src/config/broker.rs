@@ -79,7 +79,7 @@ pub struct Intake {
     pub event_id: EventIdSource,
     /// How long the broker is asked to keep the session while the agent is away; MQTT 5 only.
     pub session_expiry: Duration,
-    /// Whether an identity of the form `producer:n` is a number that rises, though its sender does
+    /// `true` if an identity of the form `producer:n` is a number that rises, though its sender does
     /// not say so.
     pub event_id_numbers: bool,
     /// How many identities that are no numbers are remembered.

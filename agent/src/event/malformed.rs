@@ -47,7 +47,7 @@ pub enum Malformed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Property {
-    /// Whether the payload says that it is text.
+    /// `true` if the payload says that it is text.
     PayloadFormat = 0x01,
     /// Seconds until the message is of no use.
     Expiry = 0x02,

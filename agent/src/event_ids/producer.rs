@@ -51,7 +51,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Whether the producer may have begun to count anew. One event sent twice says nothing.
+    /// `true` if the producer may have begun to count anew. One event sent twice says nothing.
     pub fn is_suspicious(&self) -> bool {
         self.too_old > 0 || self.repeated >= REPEATED_MAX
     }

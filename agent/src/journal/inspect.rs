@@ -108,7 +108,7 @@ pub struct Ending {
     pub durable_lsn: u64,
     /// Sectors that the disk cannot read.
     pub unreadable: u64,
-    /// Whether records cannot be read that only rows needed.
+    /// `true` if records cannot be read that only rows needed.
     pub has_lost_rows: bool,
     /// Why a start would be refused.
     pub refused: Option<JournalError>,

@@ -121,7 +121,7 @@ impl ModelDisk {
         self.world().room = segments;
     }
 
-    /// Whether even a write over what is there finds no room, as on a file system that never overwrites.
+    /// `true` if even a write over what is there finds no room, as on a file system that never overwrites.
     pub fn set_full_for_overwriting(&self, is_full: bool) {
         self.world().full_for_overwriting = is_full;
     }

@@ -43,7 +43,7 @@ impl Candidate {
         self.head.lsn >= lsn || self.offset / SECTOR != last / SECTOR
     }
 
-    /// Whether it is the last record of a segment that is missing in the chain and not needed. One of an
+    /// `true` if it is the last record of a segment that is missing in the chain and not needed. One of an
     /// earlier use lies before everything that is asked for, or was cut off, and is not what the segment
     /// behind the hole names as the record before.
     fn ends_hole(&self, survey: &Survey) -> bool {

@@ -77,7 +77,7 @@ impl<D: Disk> Journal<D> {
         self.disk.remove(name).map_err(failed())
     }
 
-    /// Whether it is time to make a spare: the segment in use is half full, and besides those in reserve no
+    /// `true` if it is time to make a spare: the segment in use is half full, and besides those in reserve no
     /// other waits.
     pub fn wants_spare(&self) -> bool {
         let offset = self.shared.lock().offset;

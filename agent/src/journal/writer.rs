@@ -89,7 +89,7 @@ impl WriterState {
         self.reserve.load(Ordering::Acquire)
     }
 
-    /// Whether the disk has no room for a segment that should be there before it is needed.
+    /// `true` if the disk has no room for a segment that should be there before it is needed.
     pub fn lacks_spare(&self) -> bool {
         self.lacks_spare.load(Ordering::Acquire)
     }

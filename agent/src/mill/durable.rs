@@ -58,7 +58,7 @@ pub struct Keeping {
     pub commit_events: usize,
     /// Where an event has its own name.
     pub event_id: EventIdSource,
-    /// Whether `producer:n` is a number without its sender's saying so.
+    /// `true` if `producer:n` is a number without its sender's saying so.
     pub event_id_numbers: bool,
     /// How many names that are no numbers are remembered.
     pub event_ids_remembered: usize,
@@ -306,7 +306,7 @@ impl Durable {
         self.durable_lsn = self.durable_lsn.max(whole);
     }
 
-    /// Whether more may be committed that can as well wait, so that however much of it there is, little
+    /// `true` if more may be committed that can as well wait, so that however much of it there is, little
     /// is in memory.
     pub(super) fn has_patience(&self) -> bool {
         self.unsynced_bytes < PATIENT_BYTES_MAX && self.room != Room::Last
@@ -318,7 +318,7 @@ impl Durable {
         self.is_held() || self.outbox.blocks()
     }
 
-    /// Whether nothing should be made that needs room: the journal lags behind, or the disk is full.
+    /// `true` if nothing should be made that needs room: the journal lags behind, or the disk is full.
     pub(super) fn is_held(&self) -> bool {
         self.unsynced_bytes > UNSYNCED_BYTES_MAX
             || self.unsynced.len() > UNSYNCED_MAX

@@ -404,7 +404,7 @@ impl Durable {
     }
 }
 
-/// Whether the sender of these user properties calls its event's name a number.
+/// `true` if the sender of these user properties calls its event's name a number.
 fn is_number(properties: &serde_json::Value) -> bool {
     properties.get(KIND).is_some_and(|kind| kind == NUMBER)
 }

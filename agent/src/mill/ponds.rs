@@ -109,7 +109,7 @@ impl Checkpoints {
         self.whole = [true; 2];
     }
 
-    /// Whether the disk has no room.
+    /// `true` if the disk has no room.
     pub(super) fn set_short(&mut self, short: bool) {
         // Rows may be worth writing again that were not while there was room.
         self.relocating |= short && !self.short;

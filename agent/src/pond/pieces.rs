@@ -124,7 +124,7 @@ fn not_whole() -> Trouble {
     Trouble::Damaged("a value is not whole".to_owned())
 }
 
-/// Whether a key is the mark's, which is no piece of a value.
+/// `true` if a key is the mark's, which is no piece of a value.
 pub(super) fn is_mark(key: &[u8]) -> bool {
     key == MARK
 }

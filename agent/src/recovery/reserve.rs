@@ -35,7 +35,7 @@ impl Reserve {
         Self { path, bytes }
     }
 
-    /// Whether it is there.
+    /// `true` if it is there.
     pub(crate) fn is_kept(&self) -> bool {
         self.bytes > 0
     }

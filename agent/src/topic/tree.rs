@@ -109,7 +109,7 @@ impl<T> FilterTree<T> {
         }
     }
 
-    /// Whether one of the filters matches whatever this one matches; a filter that is in the tree
+    /// `true` if one of the filters matches whatever this one matches; a filter that is in the tree
     /// covers itself.
     pub fn covers(&self, filter: &TopicFilter) -> bool {
         self.covers_levels(filter, Own::Counts)
@@ -151,7 +151,7 @@ impl<T> FilterTree<T> {
     }
 }
 
-/// Whether the filter that a way through the tree stands for may be the one that is asked for.
+/// `true` if the filter that a way through the tree stands for may be the one that is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Own {
     /// It may, and counts.

@@ -19,7 +19,7 @@ use session::{Flight, Session};
 
 use crate::plan::{Copies, Ids, Setup};
 
-/// Whether the gateway gets a published message, for the rules that are checked.
+/// `true` if the gateway gets a published message, for the rules that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepted {
     No,

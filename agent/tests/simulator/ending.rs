@@ -35,7 +35,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Whether everything is done.
+    /// `true` if everything is done.
     pub(crate) fn look(&mut self) {
         let healed_us = self.healed_us.unwrap_or(0);
         let unfinished = self.unfinished();
@@ -96,7 +96,7 @@ impl Sim<'_> {
         None
     }
 
-    /// Whether a lane has only rows that its endpoint refuses: they are no dead letters before it has
+    /// `true` if a lane has only rows that its endpoint refuses: they are no dead letters before it has
     /// taken another one.
     fn stands_still(&self, lane: &tidemill::outbox::Lane) -> bool {
         let id = lane.id();

@@ -74,7 +74,7 @@ impl Sensors {
         self.silenced.insert(producer.to_owned());
     }
 
-    /// Whether the gateway has said so of the producer of this topic. A second start from 1 soon after
+    /// `true` if the gateway has said so of the producer of this topic. A second start from 1 soon after
     /// the first repeats numbers that count, which is told later.
     pub(crate) fn is_told(&self, topic: &str, key: u8) -> bool {
         if self.anew.get(&key).is_some_and(|times| *times > 1) {

@@ -109,7 +109,7 @@ impl Truth {
         fact.at_most = fact.at_most.max(1);
     }
 
-    /// Whether the broker took it for the gateway.
+    /// `true` if the broker took it for the gateway.
     pub(crate) fn is_accepted(&self, uid: usize) -> bool {
         self.facts[uid].accepted
     }

@@ -13,7 +13,7 @@ pub(super) struct FileCall {
 }
 
 impl FileCall {
-    /// Whether it writes these bytes to a file whose path ends like this.
+    /// `true` if it writes these bytes to a file whose path ends like this.
     pub(super) fn writes(&self, ending: &str, wanted: &[u8]) -> bool {
         let Change::Write { path, bytes, .. } = &self.change else {
             return false;

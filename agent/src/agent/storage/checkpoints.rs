@@ -24,7 +24,7 @@ pub(super) struct CheckpointState {
 }
 
 impl CheckpointState {
-    /// Whether no room is kept for a checkpoint.
+    /// `true` if no room is kept for a checkpoint.
     pub(super) fn lacks_room(&self) -> bool {
         self.lacks_room.load(Ordering::Acquire)
     }

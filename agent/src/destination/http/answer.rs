@@ -31,7 +31,7 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// Whether it was given once the whole batch was there, so that it tells how fast the link is.
+    /// `true` if it was given once the whole batch was there, so that it tells how fast the link is.
     pub(super) fn is_of_the_whole_batch(&self) -> bool {
         matches!(self, Self::Taken)
     }
@@ -45,7 +45,7 @@ pub(super) struct Reply<'a> {
     /// When the receiver sent it, by its own clock.
     pub(super) date: Option<&'a str>,
     pub(super) body: &'a [u8],
-    /// Whether only the endpoint itself can have sent it.
+    /// `true` if only the endpoint itself can have sent it.
     pub(super) encrypted: bool,
 }
 
@@ -78,7 +78,7 @@ impl Reply<'_> {
         }
     }
 
-    /// Whether a whole web page came over a connection on which anybody can answer.
+    /// `true` if a whole web page came over a connection on which anybody can answer.
     fn is_forged_page(&self) -> bool {
         let start = self.body.get(..PAGE_BYTES).unwrap_or(self.body);
         let start = String::from_utf8_lossy(start).to_ascii_lowercase();

@@ -73,7 +73,7 @@ impl Passed {
         (self.moved, self.answers) = (now, true);
     }
 
-    /// Whether the whole body of so many bytes has left.
+    /// `true` if the whole body of so many bytes has left.
     pub(super) fn has_sent(&self, body: u64) -> bool {
         self.head_end == 4 && self.body >= body
     }

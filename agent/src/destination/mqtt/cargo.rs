@@ -175,7 +175,7 @@ impl Cargo {
         lanes.into_iter().filter_map(Lane::wakes_at).min()
     }
 
-    /// Whether messages are done with once they are written.
+    /// `true` if messages are done with once they are written.
     pub(super) fn is_unwritten(&self) -> bool {
         !self.unwritten.is_empty()
     }

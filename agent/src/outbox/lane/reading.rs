@@ -26,7 +26,7 @@ impl Lane {
             .is_some_and(|(_, end)| self.handed < end && last < end)
     }
 
-    /// Whether all rows in memory were refused, and one behind them is to be tried.
+    /// `true` if all rows in memory were refused, and one behind them is to be tried.
     fn lacks_next_to_try(&self) -> bool {
         let last = self.store.last_in_memory();
         let refused = self.refusals.last_suspect();

@@ -69,7 +69,7 @@ impl Refusals {
 }
 
 impl Lane {
-    /// Whether the request in hand is to go out after a rest, because every row was refused.
+    /// `true` if the request in hand is to go out after a rest, because every row was refused.
     pub(in crate::outbox) fn take_stands_still(&mut self) -> bool {
         std::mem::take(&mut self.refusals.stands_still)
     }

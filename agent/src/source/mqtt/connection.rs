@@ -333,13 +333,13 @@ impl Connection {
         self.liveness.excuse(Instant::now());
     }
 
-    /// Whether the broker owes acknowledgements of what was published, and how much longer than the
+    /// `true` if the broker owes acknowledgements of what was published, and how much longer than the
     /// time limit it may be silent for that.
     pub(crate) fn awaits(&mut self, patience: Option<Duration>) {
         self.liveness.owes(patience, Instant::now());
     }
 
-    /// Whether another message may be put behind those that wait to be written.
+    /// `true` if another message may be put behind those that wait to be written.
     pub(crate) fn has_room(&self) -> bool {
         self.outgoing.len() < OUTGOING_BYTES_MAX
     }
@@ -356,7 +356,7 @@ impl Connection {
         self.written
     }
 
-    /// Whether nothing waits to be written.
+    /// `true` if nothing waits to be written.
     pub(crate) fn is_flushed(&self) -> bool {
         self.outgoing.is_empty() && !self.unflushed
     }

@@ -72,7 +72,7 @@ impl Negotiation {
         other
     }
 
-    /// Whether it is worth saying that the broker may not know MQTT 5, and does not say so.
+    /// `true` if it is worth saying that the broker may not know MQTT 5, and does not say so.
     pub(crate) fn may_be_version(&self) -> bool {
         self.version == Version::V5 && self.wordless >= HINT_AFTER
     }

@@ -79,7 +79,7 @@ impl Shortfalls {
         self.session = None;
     }
 
-    /// Whether each change of filters is worth telling; of many only the outcome is.
+    /// `true` if each change of filters is worth telling; of many only the outcome is.
     pub(super) fn are_few(&self) -> bool {
         self.refused.len() + self.downgraded.len() <= NAMED_MAX
     }

@@ -102,7 +102,7 @@ impl Subscriptions {
         })
     }
 
-    /// Whether an answer is waited for.
+    /// `true` if an answer is waited for.
     pub(crate) fn awaits_answers(&self) -> bool {
         !self.sent.is_empty()
     }

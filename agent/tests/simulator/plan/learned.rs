@@ -46,7 +46,7 @@ pub(crate) struct Learned {
 /// Capabilities whose fault is not mended yet.
 const PENDING: &[&str] = &["disk"];
 
-/// Whether plans have it.
+/// `true` if plans have it.
 pub(crate) fn is_on(name: &str) -> bool {
     let asked = std::env::var("TIDEMILL_SIM_WITH").unwrap_or_default();
     !PENDING.contains(&name) || asked.split(',').any(|one| one == name || one == "all")

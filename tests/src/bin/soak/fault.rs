@@ -67,7 +67,7 @@ impl Fault {
         }
     }
 
-    /// Whether both at once would say nothing, or could not be ended each for itself.
+    /// `true` if both at once would say nothing, or could not be ended each for itself.
     pub(crate) fn excludes(self, other: Self) -> bool {
         let stops = |fault| matches!(fault, Self::Kill | Self::Restart);
         let link = |fault| match fault {

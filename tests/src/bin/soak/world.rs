@@ -182,7 +182,7 @@ impl World {
     }
 }
 
-/// Whether the only rows that are not acknowledged are none.
+/// `true` if the only rows that are not acknowledged are none.
 fn is_settled(books: &Value) -> bool {
     let lanes = books["lanes"].as_array();
     lanes.is_some_and(|lanes| lanes.iter().all(|lane| lane["waiting"] == 0))

@@ -201,7 +201,7 @@ fn trace(gateway: &mut Gateway, number: u64) -> PathBuf {
     record
 }
 
-/// Whether a file, which may be long, ends like this.
+/// `true` if a file, which may be long, ends like this.
 fn ends_with(path: &Path, ending: &str) -> bool {
     let read = || {
         let mut file = fs::File::open(path)?;

@@ -62,7 +62,7 @@ impl Pace {
         }
     }
 
-    /// Whether another message may be put on its way.
+    /// `true` if another message may be put on its way.
     pub(super) fn has_room(&self) -> bool {
         self.open == 0 || self.open < self.room
     }

@@ -90,7 +90,7 @@ impl Liveness {
         self.pings = self.pings.saturating_sub(1);
     }
 
-    /// Whether the broker owes acknowledgements, and how much longer it may be silent for that.
+    /// `true` if the broker owes acknowledgements, and how much longer it may be silent for that.
     pub(super) fn owes(&mut self, patience: Option<Duration>, now: Instant) {
         if !self.is_owing() {
             self.owing = now;

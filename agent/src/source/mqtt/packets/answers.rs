@@ -25,7 +25,7 @@ const REFUSED: u8 = 0x80;
 /// What a broker says to a CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connack {
-    /// Whether it kept the session.
+    /// `true` if it kept the session.
     pub session_present: bool,
     /// 0 where it takes the connection. A broker of 3.1.1 may answer with codes below 0x80 also where
     /// MQTT 5 was asked for.
@@ -47,11 +47,11 @@ pub struct ConnackGiven {
     pub receive_maximum: Option<u16>,
     /// The highest quality of service that it takes.
     pub qos_maximum: Option<u8>,
-    /// Whether it keeps messages for later subscribers.
+    /// `true` if it keeps messages for later subscribers.
     pub retain_available: Option<bool>,
     /// The longest packet that it takes.
     pub packet_bytes_maximum: Option<u32>,
-    /// Whether copies can name their subscriptions.
+    /// `true` if copies can name their subscriptions.
     pub identifiers_available: Option<bool>,
     /// Why it refuses, in its words.
     pub reason: Option<String>,

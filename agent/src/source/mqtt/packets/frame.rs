@@ -60,7 +60,7 @@ impl Frame {
         self.first & 0xf0
     }
 
-    /// Whether it is a message.
+    /// `true` if it is a message.
     pub fn is_publish(&self) -> bool {
         self.kind() == PUBLISH
     }

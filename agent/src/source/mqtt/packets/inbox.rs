@@ -49,7 +49,7 @@ impl Inbox {
         self.bytes.len()
     }
 
-    /// Whether none do.
+    /// `true` if none do.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
