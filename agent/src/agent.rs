@@ -397,9 +397,10 @@ impl Agent {
         if count == 0 {
             return false;
         }
-        let events = match count == self.taken.len() {
-            true => std::mem::take(&mut self.taken).into(),
-            false => self.taken.drain(..count).collect(),
+        let events = if count == self.taken.len() {
+            std::mem::take(&mut self.taken).into()
+        } else {
+            self.taken.drain(..count).collect()
         };
         self.turn(mill::Input::Events(events));
         true
