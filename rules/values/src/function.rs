@@ -105,6 +105,7 @@ pub enum Group {
     Array,
     Object,
     Other,
+    Bytes,
     Aggregate,
     Analytic,
     Window,

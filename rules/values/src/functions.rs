@@ -9,6 +9,7 @@ mod text;
 mod time;
 
 mod array;
+mod bytes;
 mod conversion;
 mod hashing;
 mod json;
@@ -21,6 +22,7 @@ mod compiled;
 
 use crate::Function;
 
+pub use bytes::float16;
 pub(crate) use json::Path;
 pub(crate) use time::{Zone, moment, rfc3339};
 
@@ -35,6 +37,7 @@ pub(crate) const ALL: &[&[Function]] = &[
     array::FUNCTIONS,
     object::FUNCTIONS,
     other::FUNCTIONS,
+    bytes::FUNCTIONS,
     aggregates::FUNCTIONS,
     analytic::FUNCTIONS,
     compiled::FUNCTIONS,

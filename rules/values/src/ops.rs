@@ -9,6 +9,7 @@ mod membership;
 
 use crate::Value;
 
+pub(crate) use access::byte;
 pub use access::{field, index, slice};
 pub use compare::{case_equal, order, total_order};
 pub use like::like;
@@ -55,6 +56,14 @@ pub enum OpError {
         /// The index.
         index: i64,
         /// How long the list is.
+        len: usize,
+    },
+    /// A place beyond the ends of bytes.
+    #[error("there is no byte {index}, of {len} in all")]
+    NoByte {
+        /// The place.
+        index: i64,
+        /// How many there are.
         len: usize,
     },
     /// A slice whose end is before its start.

@@ -114,7 +114,7 @@ pub(super) fn v_op(
     }
     let read = bytes_read(&caller.data().values, number, a, b).map_err(Error::host)?;
     charge(&mut caller, read / BYTES_PER_FUEL)?;
-    work(&mut caller, |host| {
+    let made = work(&mut caller, |host| {
         let value = match number {
             op::LIST => Value::list(host.values.take_args(a)?),
             op::OBJECT => host.values.object(a)?,
@@ -150,7 +150,14 @@ pub(super) fn v_op(
             }
         };
         host.values.make(value)
-    })
+    })?;
+    // A slice is a copy, however short the way to it is.
+    if number == op::SLICE {
+        let values = &caller.data().values;
+        let made = values.get(made).map_err(Error::host)?.size() as u64;
+        charge(&mut caller, made / BYTES_PER_FUEL)?;
+    }
+    Ok(made)
 }
 
 /// How much of its operands an operator walks through, in bytes.

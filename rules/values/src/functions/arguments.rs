@@ -38,6 +38,17 @@ pub(super) fn only_text(args: &[Value], place: usize) -> Result<&str, FnError> {
         .ok_or_else(|| FnError::argument(args, place, "a string"))
 }
 
+/// Bytes and nothing else.
+pub(super) fn bytes(args: &[Value], place: usize) -> Result<&[u8], FnError> {
+    match args.get(place) {
+        Some(Value::Bytes(bytes)) => Ok(bytes),
+        _ => {
+            let wanted = "bytes, as decode(text, 'base64') gives them";
+            Err(FnError::argument(args, place, wanted))
+        }
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn truth(args: &[Value], place: usize) -> Result<bool, FnError> {
     match args.get(place) {

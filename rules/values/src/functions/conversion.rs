@@ -2,7 +2,7 @@
 
 mod compression;
 
-use super::arguments::{bounded, only_text, text, whole};
+use super::arguments::{bounded, only_text, room, text, whole};
 use super::table::scalar;
 use crate::cast::{base64, from_base64, int_of};
 use crate::{Context, FieldType, FnError, Function, Value, cast, from_json, to_json};
@@ -49,26 +49,36 @@ pub(super) const FUNCTIONS: &[Function] = &[
     scalar(
         305,
         "encode",
-        "value, 'base64'",
-        "a text or bytes in base64",
+        "value, encoding",
+        "a text or bytes in `base64` or in `hex`, two small digits a byte",
         |_, args| {
-            only_base64(args)?;
-            match args.first() {
-                Some(Value::Bytes(bytes)) => bounded(base64(bytes).into()),
-                _ => bounded(base64(only_text(args, 0)?.as_bytes()).into()),
+            let bytes = match args.first() {
+                Some(Value::Bytes(bytes)) => bytes,
+                _ => only_text(args, 0)?.as_bytes(),
+            };
+            match encoding(args)? {
+                Encoding::Base64 => bounded(base64(bytes).into()),
+                Encoding::Hex => {
+                    room(bytes.len().saturating_mul(2))?;
+                    bounded(hex(bytes).into())
+                }
             }
         },
     ),
     scalar(
         306,
         "decode",
-        "text, 'base64'",
-        "the bytes that a text in base64 stands for",
+        "text, encoding",
+        "the bytes that a text in `base64` or in `hex` stands for, with or without `0x`",
         |_, args| {
-            only_base64(args)?;
-            from_base64(only_text(args, 0)?)
+            let text = only_text(args, 0)?;
+            let (bytes, wanted) = match encoding(args)? {
+                Encoding::Base64 => (from_base64(text), "text in base64"),
+                Encoding::Hex => (from_hex(text), "hexadecimal digits, two a byte"),
+            };
+            bytes
                 .map(Value::bytes)
-                .ok_or_else(|| FnError::argument(args, 0, "text in base64"))
+                .ok_or_else(|| FnError::argument(args, 0, wanted))
         },
     ),
     scalar(
@@ -105,11 +115,38 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn only_base64(args: &[Value]) -> Result<(), FnError> {
-    if text(args, 1).eq_ignore_ascii_case("base64") {
-        return Ok(());
+/// Bytes as text.
+enum Encoding {
+    Base64,
+    Hex,
+}
+
+fn encoding(args: &[Value]) -> Result<Encoding, FnError> {
+    let name = text(args, 1);
+    if name.eq_ignore_ascii_case("base64") {
+        Ok(Encoding::Base64)
+    } else if name.eq_ignore_ascii_case("hex") {
+        Ok(Encoding::Hex)
+    } else {
+        Err(FnError::argument(args, 1, "'base64' or 'hex'"))
     }
-    Err(FnError::argument(args, 1, "'base64'"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 0xf)];
+    bytes.iter().flat_map(digits).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let digits = digits.unwrap_or(text).as_bytes();
+    let value = |digit: &u8| char::from(*digit).to_digit(16);
+    let (pairs, []) = digits.as_chunks() else {
+        return None;
+    };
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(value(high)? << 4 | value(low)?).ok();
+    pairs.iter().map(byte).collect()
 }
 
 fn chr(_: &mut Context<'_>, args: &[Value]) -> Answer {

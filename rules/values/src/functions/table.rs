@@ -117,6 +117,7 @@ const fn group(number: u16) -> Group {
         8 => Group::Other,
         9 => Group::Aggregate,
         10 => Group::Analytic,
+        12 => Group::Bytes,
         _ => Group::Window,
     }
 }

@@ -44,7 +44,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         105,
         "length",
         "value",
-        "how many characters a text has, or how many elements an array or object",
+        "how many characters a text has, or how many elements an array or object, or how many bytes bytes",
         length,
     )
     .nulls(Nulls::Zero),
@@ -76,8 +76,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         109,
         "numbytes",
         "text",
-        "how many bytes the text has in UTF-8",
-        |_, args| Ok(Value::Int(text(args, 0).len() as i64)),
+        "how many bytes the text has in UTF-8; of bytes how many there are",
+        |_, args| match args.first() {
+            Some(Value::Bytes(bytes)) => Ok(Value::Int(bytes.len() as i64)),
+            _ => Ok(Value::Int(text(args, 0).len() as i64)),
+        },
     )
     .nulls(Nulls::Zero),
     scalar(
@@ -117,8 +120,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
         114,
         "reverse",
         "text",
-        "the text from back to front",
-        |_, args| Ok(Value::text(text(args, 0).chars().rev().collect::<String>())),
+        "the text, or bytes, from back to front",
+        |_, args| match args.first() {
+            Some(Value::Bytes(bytes)) => {
+                let reversed = bytes.iter().rev().copied();
+                Ok(Value::bytes(reversed.collect::<Vec<u8>>()))
+            }
+            _ => Ok(Value::text(text(args, 0).chars().rev().collect::<String>())),
+        },
     ),
     scalar(
         115,
@@ -156,7 +165,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         119,
         "substring",
         "text, start[, end]",
-        "the characters from `start` on, from 0, up to but without the one at `end`",
+        "the characters, or of bytes the bytes, from `start` on, from 0, up to but without the one at `end`",
         substring,
     ),
     scalar(
@@ -303,16 +312,29 @@ fn split_value(_: &mut Context<'_>, args: &[Value]) -> Answer {
 
 fn substring(_: &mut Context<'_>, args: &[Value]) -> Answer {
     let start = count(args, 1)?;
+    if let Some(Value::Bytes(bytes)) = args.first() {
+        let end = end_of(args, start)?.unwrap_or(bytes.len());
+        let end = end.min(bytes.len());
+        return Ok(Value::bytes(
+            bytes.get(start.min(end)..end).unwrap_or_default(),
+        ));
+    }
     let whole = text(args, 0);
     let rest = whole.chars().skip(start);
-    Ok(Value::text(match args.len() {
-        2 => rest.collect::<String>(),
-        _ => {
-            let wanted = "a whole number from `start` on";
-            let length = count(args, 2)?
-                .checked_sub(start)
-                .ok_or_else(|| FnError::argument(args, 2, wanted))?;
-            rest.take(length).collect()
-        }
+    Ok(Value::text(match end_of(args, start)? {
+        None => rest.collect::<String>(),
+        Some(end) => rest.take(end - start).collect(),
     }))
+}
+
+/// The third argument, where there is one: not before `start`.
+fn end_of(args: &[Value], start: usize) -> Result<Option<usize>, FnError> {
+    if args.len() < 3 {
+        return Ok(None);
+    }
+    let end = count(args, 2)?;
+    let wanted = "a whole number from `start` on";
+    (end >= start)
+        .then_some(Some(end))
+        .ok_or_else(|| FnError::argument(args, 2, wanted))
 }

@@ -13,12 +13,16 @@ pub fn field(value: &Value, name: &str) -> Value {
         .unwrap_or_default()
 }
 
-/// `value[place]`: counted from 0, or with a negative number from the end. Nothing has nothing in it.
+/// `value[place]`: counted from 0, or with a negative number from the end. Nothing has nothing in it;
+/// of bytes it is a number.
 ///
 /// # Errors
 ///
-/// If the value is no list, or the place is no number or outside the list.
+/// If the value is neither list nor bytes, or the place is no number or outside of it.
 pub fn index(value: &Value, place: &Value) -> Result<Value, OpError> {
+    if let Value::Bytes(bytes) = value {
+        return byte(bytes, place);
+    }
     let Some(list) = list(value)? else {
         return Ok(Value::Null);
     };
@@ -30,17 +34,48 @@ pub fn index(value: &Value, place: &Value) -> Result<Value, OpError> {
     })
 }
 
-/// `value[start:end]`, without the element at `end`; a bound that is left out is that end of the list.
-/// Negative bounds count from the end.
+/// The byte at a place, counted as [`index`] does.
 ///
 /// # Errors
 ///
-/// If the value is no list, a bound is no number or outside the list, or the end is before the start.
+/// If the place is no number or outside of the bytes.
+pub(crate) fn byte(bytes: &[u8], place: &Value) -> Result<Value, OpError> {
+    let (index, len) = (bound(place)?, bytes.len());
+    let place = from_front(index, len).ok();
+    place
+        .and_then(|place| bytes.get(place))
+        .map(|byte| Value::Int((*byte).into()))
+        .ok_or(OpError::NoByte { index, len })
+}
+
+/// `value[start:end]`, without the element at `end`; a bound that is left out is that end of the list
+/// or of the bytes. Negative bounds count from the end.
+///
+/// # Errors
+///
+/// If the value is neither list nor bytes, a bound is no number or outside of it, or the end is before
+/// the start.
 pub fn slice(value: &Value, start: Option<&Value>, end: Option<&Value>) -> Result<Value, OpError> {
+    if let Value::Bytes(bytes) = value {
+        let (start, end) = bounds(bytes.len(), start, end)?;
+        let part = bytes.get(start..end).map(Value::bytes);
+        return part.ok_or(OpError::Backwards { start, end });
+    }
     let Some(list) = list(value)? else {
         return Ok(Value::Null);
     };
-    let len = list.len();
+    let (start, end) = bounds(list.len(), start, end)?;
+    list.get(start..end)
+        .map(|part| Value::list(part.to_vec()))
+        .ok_or(OpError::Backwards { start, end })
+}
+
+/// Where a slice begins and ends, both counted from the front.
+fn bounds(
+    len: usize,
+    start: Option<&Value>,
+    end: Option<&Value>,
+) -> Result<(usize, usize), OpError> {
     let start = match start {
         Some(start) => from_front(bound(start)?, len)?,
         None => 0,
@@ -52,9 +87,7 @@ pub fn slice(value: &Value, start: Option<&Value>, end: Option<&Value>) -> Resul
         },
         None => len,
     };
-    list.get(start..end)
-        .map(|part| Value::list(part.to_vec()))
-        .ok_or(OpError::Backwards { start, end })
+    Ok((start, end))
 }
 
 fn list(value: &Value) -> Result<Option<&[Value]>, OpError> {

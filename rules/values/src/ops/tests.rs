@@ -289,6 +289,24 @@ fn slices_end_before_their_end() {
 }
 
 #[test]
+fn bytes_have_places_and_slices() {
+    let bytes = Value::bytes(*b"\x00\xe6\x02");
+    let at = |place: i64| index(&bytes, &Value::Int(place)).map_err(|error| error.to_string());
+    assert_eq!(at(1), Ok(Value::Int(230)));
+    assert_eq!(at(-1), Ok(Value::Int(2)));
+    assert_eq!(at(3), Err("there is no byte 3, of 3 in all".to_owned()));
+    assert_eq!(at(-4), Err("there is no byte -4, of 3 in all".to_owned()));
+    let part =
+        |start: i64, end: i64| slice(&bytes, Some(&Value::Int(start)), Some(&Value::Int(end))).ok();
+    assert_eq!(part(1, 3), Some(Value::bytes(*b"\xe6\x02")));
+    assert_eq!(part(0, -1), Some(Value::bytes(*b"\x00\xe6")));
+    assert_eq!(part(1, 1), Some(Value::bytes(*b"")));
+    assert_eq!(part(2, 1), None);
+    assert_eq!(part(0, 4), None);
+    assert_eq!(slice(&bytes, None, None), Ok(bytes.clone()));
+}
+
+#[test]
 fn any_values_stand_in_one_order() {
     let mut values = [
         "null",

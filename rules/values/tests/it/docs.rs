@@ -55,6 +55,15 @@ is an error if it leads nowhere. The value is an array, an object, or text that 
     (Group::Array, "Arrays", "Elements are the same if they are the same value: 3 and 3.0 are, 3 and '3' are not. An empty array is not NULL."),
     (Group::Object, "Objects", "Names keep their order."),
     (Group::Other, "Others", ""),
+    (Group::Bytes, "Bytes", "\
+Bytes come from `decode(text, 'base64')` or `'hex'`, from a column that is declared `bytea`, and from a payload that is or holds some. They go
+out in base64; `encode(bytes, 'hex')` writes them otherwise. `bytes[0]` is the first of them, a whole number, `bytes[-1]` the last, `bytes[1:3]` the
+two from the second on; `length`, `substring` and `reverse` count in bytes. A place is counted from 0, or below 0 from the end. A
+number or byte that is not there is an error.
+
+Types of `unpack` are `int8` and `uint8`, and `int` or `uint` with 16, 24, 32 or 64 bits and `float` with 16, 32 or 64 bits, each with its byte order
+behind it: `be` for the highest byte first, `le` for the lowest. So `unpack(decode(data, 'base64'), 'int16be', 1) / 10.0` is a temperature in tenths of
+a degree behind a byte of something else. An unsigned number beyond 63 bits is a float; a float that is NaN or infinite is NULL."),
     (Group::Aggregate, "Aggregates", "\
 They make one value of the rows of a window or a group; `FILTER (WHERE …)` behind one leaves rows out. Texts and numbers among the same rows
 are an error."),
@@ -93,7 +102,7 @@ Names and meanings are eKuiper's. Where its documentation and its code differ, o
 | `compress`, `decompress` | `zlib`, `gzip`, `flate` | also `zstd` |
 
 There is no `delay`, `props` and `get_keyed_state`: a rule waits for nothing and sees only its event, its parameters and its own state.
-`replace`, `nullif`, `greatest`, `least` and `year` are not in eKuiper.
+`replace`, `nullif`, `greatest`, `least` and `year`, `hex` in `encode` and `decode`, and functions and places of bytes are not in eKuiper.
 ";
 
 fn row(function: &Function) -> String {

@@ -32,6 +32,7 @@ fn extremes() -> Vec<Value> {
         Value::Datetime(8_210_266_876_799_999), // the last moment of chrono's calendar
         Value::Datetime(-8_334_601_228_800_000), // and its first
         Value::bytes(vec![0xff; 3]),
+        Value::bytes(vec![0x80; 9]),
         Value::list(Vec::new()),
         Value::list(vec![
             Value::Int(1),
@@ -58,6 +59,10 @@ fn extremes() -> Vec<Value> {
         "$[? @ > 1]",
         "(a*)*b",
         "base64",
+        "hex",
+        "int16be",
+        "uint64le",
+        "float16be",
         "zlib",
         "gzip",
         "flate",
