@@ -34,7 +34,7 @@ pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding, Ro
 pub use prove::prove;
 
 use crate::clock::{Now, signed};
-use crate::event::{Event, Version};
+use crate::event::{Event, SubscriptionIds, Version};
 use crate::event_ids::EventIds;
 use crate::frame::Frame;
 use crate::image::{Image, SavedRule};
@@ -262,11 +262,22 @@ impl Mill {
     }
 
     /// What became of an event, seen over all its rules.
-    fn route(&mut self, now: Now, event: Event, out: &mut Vec<Output>) -> Worked {
+    fn route(
+        &mut self,
+        now: Now,
+        mut event: Event,
+        is_named: bool,
+        out: &mut Vec<Output>,
+    ) -> Worked {
         let Self { router, rules, .. } = self;
         let route = router.route(event.topic.as_str(), |hits| {
             Route::new(hits, rules, &event.topic)
         });
+        if is_named && route.is_kept {
+            // The copies for other subscriptions bear the same name, and will be told by it. Where all
+            // rules are volatile the name is not kept, and each copy is for its own rules.
+            event.subscriptions = SubscriptionIds::Unknown;
+        }
         self.frame.event_ms = event.arrival_ms;
         self.frame.set_event(event);
         self.work(&route, now, out)
@@ -301,15 +312,17 @@ impl Mill {
             cold: *cold,
             effect_bytes_free: EFFECT_BYTES_MAX,
         };
-        let mut worked = Worked::default();
+        let mut worked = Worked {
+            // A copy that is for other rules than those needs its receipt too: sent again after a
+            // deployment it might be for them.
+            kept: route.is_kept,
+            ..Worked::default()
+        };
         for (call, stop) in (0..).zip(&route.stops) {
             let Some(active) = rules.get_mut(stop.rule as usize) else {
                 continue;
             };
             let event = &frame.event;
-            // A copy that is for other rules than these needs its receipt too: sent again after a
-            // deployment it might be for them.
-            worked.kept |= !active.is_volatile();
             if !event.subscriptions.answers(stop.subscription)
                 || (event.retained && !active.rule.triggers.retained)
             {

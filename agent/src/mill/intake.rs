@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::config::EventIdSource;
-use crate::event::{Delivery, Event, EventFault, SubscriptionIds};
+use crate::event::{Delivery, Event, EventFault};
 use crate::event_ids::{self, EventId, EventIdChange, Standing};
 use crate::outbox;
 use crate::sabotage::{self, Sabotage};
@@ -26,23 +26,19 @@ const NUMBER: &str = "number";
 
 impl Mill {
     /// Takes an event in.
-    pub(super) fn take_in(&mut self, now: Now, mut event: Event, out: &mut Vec<Output>) {
+    pub(super) fn take_in(&mut self, now: Now, event: Event, out: &mut Vec<Output>) {
         if self.durable.is_none() {
             self.in_seq += 1;
-            self.work_on(now, event, out);
+            self.work_on(now, event, false, out);
             return;
         }
         let delivery = event.delivery;
         let Some(id) = self.first_time(now, &event, out) else {
             return;
         };
-        if id.is_some() {
-            // The copies for other subscriptions bear the same name, and will be told by it.
-            event.subscriptions = SubscriptionIds::Unknown;
-        }
         self.in_seq += 1;
         let worked = match event.fault {
-            None => self.work_on(now, event, out),
+            None => self.work_on(now, event, id.is_some(), out),
             Some(fault) => self.set_aside(now, &event, fault, out),
         };
         let in_seq = self.in_seq;
@@ -123,12 +119,13 @@ impl Mill {
         None
     }
 
-    /// Runs the rules that want an event.
-    fn work_on(&mut self, now: Now, event: Event, out: &mut Vec<Output>) -> Worked {
+    /// Runs the rules that want an event, which has a name of its own or not.
+    fn work_on(&mut self, now: Now, event: Event, is_named: bool, out: &mut Vec<Output>) -> Worked {
         // What Tidemill itself says is no business of rules.
-        let worked = match event.topic.as_str().starts_with("tidemill/") {
-            true => Worked::default(),
-            false => self.route(now, event, out),
+        let worked = if event.topic.as_str().starts_with("tidemill/") {
+            Worked::default()
+        } else {
+            self.route(now, event, is_named, out)
         };
         if !worked.wanted {
             self.unrouted += 1;

@@ -20,6 +20,8 @@ pub(super) struct Route {
     pub(super) plan: Plan,
     /// The rules, in the order of their names.
     pub(super) stops: Box<[Stop]>,
+    /// `true` if one of them is not volatile: its events are kept until they are known to be applied.
+    pub(super) is_kept: bool,
 }
 
 /// One rule on the way.
@@ -71,11 +73,13 @@ pub(super) enum StopKey {
 impl Route {
     pub(super) fn new(hits: &[Hit], rules: &[Active], topic: &Topic) -> Self {
         let mut plan = Plan::default();
+        let mut is_kept = false;
         let source: Arc<str> = topic.as_str().into();
         let stops = hits
             .iter()
             .filter_map(|hit| {
                 let active = rules.get(hit.rule as usize)?;
+                is_kept |= !active.is_volatile();
                 let key = match &active.key {
                     KeySpec::Topic => StopKey::Known(Arc::clone(&source)),
                     KeySpec::Constant(key) => StopKey::Known(key.clone()),
@@ -119,6 +123,10 @@ impl Route {
                 })
             })
             .collect();
-        Self { plan, stops }
+        Self {
+            plan,
+            stops,
+            is_kept,
+        }
     }
 }
