@@ -1,5 +1,6 @@
 //! MQTT destinations against a real mosquitto: queue, lanes, and what a broker may answer.
 
+mod beside;
 mod silence;
 mod verdicts;
 

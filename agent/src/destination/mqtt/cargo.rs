@@ -62,8 +62,22 @@ impl Origin {
 #[derive(Debug)]
 struct Flight {
     id: u16,
+    /// Messages of the connection that left before it.
+    before: u64,
     parcel: Parcel,
     leg: Leg,
+}
+
+/// Messages at QoS 0 of which nothing shows yet that the broker went on behind them: it may end the
+/// connection over one of them.
+#[derive(Debug, Clone, Copy)]
+struct Unanswered {
+    count: usize,
+    /// Messages of the connection that left before the last of them, and when that left.
+    before: u64,
+    left: Instant,
+    /// Whether the broker was asked for an answer behind it.
+    is_asked: bool,
 }
 
 /// What a destination has to send.
@@ -88,6 +102,10 @@ pub(super) struct Cargo {
     in_flight: VecDeque<Flight>,
     /// At QoS 0, with the place in the stream where each ends: done when that was written.
     unwritten: VecDeque<(u64, Parcel)>,
+    /// Of those at QoS 0, written or not.
+    unanswered: Option<Unanswered>,
+    /// Messages that left on this connection.
+    left: u64,
     pace: Pace,
     /// A message whose acknowledgement is missing though the broker answered a later packet, and when
     /// it did.
@@ -125,6 +143,8 @@ impl Cargo {
             ids: PacketIds::new(),
             in_flight: VecDeque::new(),
             unwritten: VecDeque::new(),
+            unanswered: None,
+            left: 0,
             pace: Pace::new(),
             owed: None,
             owed_for: settings.timeout,
@@ -162,11 +182,22 @@ impl Cargo {
 
     /// How many more may wait for acknowledgements.
     fn room(&self) -> usize {
-        let window = match self.suspects {
-            0 => self.inflight_max.min(self.limits.in_flight),
-            _ => 1,
-        };
+        let window = self.inflight_max.min(self.limits.in_flight);
         usize::from(window).saturating_sub(self.in_flight.len())
+    }
+
+    /// Messages over which the broker might end the connection now.
+    fn exposed(&self) -> usize {
+        let unanswered = self.unanswered.map_or(0, |unanswered| unanswered.count);
+        self.in_flight.len() + unanswered
+    }
+
+    /// `true` if the broker is to be pinged: messages go one by one, and of one at QoS 0 only an answer to
+    /// something behind it shows that it did no harm. Says so once.
+    pub(super) fn asks(&mut self) -> bool {
+        let is_next = self.suspects > 0 && self.in_flight.is_empty();
+        let unanswered = self.unanswered.as_mut().filter(|_| is_next);
+        unanswered.is_some_and(|unanswered| !std::mem::replace(&mut unanswered.is_asked, true))
     }
 
     /// When a lane that rests goes on.
@@ -206,7 +237,8 @@ impl Cargo {
 
     /// The next message that may leave now.
     pub(super) fn next(&mut self, now: Instant) -> Option<Parcel> {
-        if !self.pace.has_room() {
+        let is_held = self.suspects > 0 && self.exposed() > 0;
+        if is_held || !self.pace.has_room() {
             return None;
         }
         let of_lanes = [Priority::High, Priority::Normal];
@@ -334,11 +366,24 @@ impl Cargo {
 
     /// The message is on its way, or in the stream up to this place.
     pub(super) fn sent(&mut self, id: u16, parcel: Parcel, end: u64, now: Instant) {
+        let before = self.left;
+        self.left += 1;
         if id == 0 {
             self.unwritten.push_back((end, parcel));
+            self.unanswered = Some(Unanswered {
+                count: self.unanswered.map_or(0, |older| older.count) + 1,
+                before,
+                left: now,
+                is_asked: false,
+            });
         } else {
             let leg = self.pace.left(parcel.size, now);
-            self.in_flight.push_back(Flight { id, parcel, leg });
+            self.in_flight.push_back(Flight {
+                id,
+                before,
+                parcel,
+                leg,
+            });
         }
     }
 }

@@ -167,6 +167,9 @@ impl Outlet {
                 let end = connection.publish(id, sending)?;
                 self.cargo.sent(id, parcel, end, now);
             }
+            if self.cargo.asks() {
+                connection.ping()?;
+            }
         }
         connection.awaits(self.cargo.patience());
         Ok(now)

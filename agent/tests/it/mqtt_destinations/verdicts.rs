@@ -8,7 +8,7 @@ use crate::mqtt_source::script::{Line, Script};
 const GAP: &str = "tidemill/v1/gateway/gw/gap";
 
 /// A CONNACK of MQTT 5 with one property, and one of 3.1.1.
-fn connack(protocol: Protocol, property: &[u8]) -> Vec<u8> {
+pub(super) fn connack(protocol: Protocol, property: &[u8]) -> Vec<u8> {
     let length = property.len() as u8;
     match protocol {
         Protocol::V5 => [&[0x20, 3 + length, 0, 0, length], property].concat(),
@@ -17,7 +17,7 @@ fn connack(protocol: Protocol, property: &[u8]) -> Vec<u8> {
 }
 
 /// The next PUBLISH: its topic and packet identifier.
-fn published(line: &mut Line) -> (String, u16) {
+pub(super) fn published(line: &mut Line) -> (String, u16) {
     let (first, body) = line.read_but_pings();
     assert_eq!(first & 0xf6, 0x32, "a PUBLISH at QoS 1");
     let topic_ends = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
@@ -26,13 +26,13 @@ fn published(line: &mut Line) -> (String, u16) {
     (topic, packet)
 }
 
-fn acknowledge(line: &mut Line, packet: u16) {
+pub(super) fn acknowledge(line: &mut Line, packet: u16) {
     let [high, low] = packet.to_be_bytes();
     line.write(&[0x40, 2, high, low]);
 }
 
 /// The numbers of rows that were settled, and of those that were refused.
-fn settled(reports: &[LaneReport]) -> (BTreeSet<u64>, BTreeSet<u64>) {
+pub(super) fn settled(reports: &[LaneReport]) -> (BTreeSet<u64>, BTreeSet<u64>) {
     let (mut taken, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for report in reports {
         match report {

@@ -119,12 +119,15 @@ impl Line {
         (kind, body)
     }
 
+    /// The first byte of the next packet, which is not read; `None` when the other side is gone.
+    pub(crate) fn peek_kind(&self) -> Option<u8> {
+        let mut first = [0];
+        matches!(self.stream.peek(&mut first), Ok(1)).then_some(first[0])
+    }
+
     /// The next packet; `None` when the other side is gone.
     pub(crate) fn try_read(&mut self) -> Option<(u8, Vec<u8>)> {
-        match self.stream.peek(&mut [0]) {
-            Ok(1) => Some(self.read()),
-            _ => None,
-        }
+        self.peek_kind().map(|_| self.read())
     }
 
     /// The next packet that is no ping.

@@ -56,6 +56,9 @@ impl Cargo {
         }
         self.ids.free(id);
         self.pace.arrived(flight.leg, now);
+        if self.unanswered.is_some_and(|it| it.before < flight.before) {
+            self.unanswered = None;
+        }
         self.suspects = self.suspects.saturating_sub(1);
         match refused {
             None => {
@@ -166,16 +169,18 @@ impl Cargo {
         }
     }
 
-    /// The broker ended the connection because of a message. Where only one was on its way, that
-    /// was it; else they go one by one until it is found.
+    /// The broker ended the connection because of a message. Where it can only have meant one, that was
+    /// it; else they go one by one until it is found.
     pub(crate) fn suspect(&mut self, refusal: Refusal) {
-        if self.in_flight.len() > 1 {
-            self.suspects = self.in_flight.len();
+        if self.exposed() > 1 {
+            self.suspects = self.in_flight.len() + self.unwritten.len();
             return;
         }
         self.suspects = 0;
         if let Some(id) = self.in_flight.front().map(|flight| flight.id) {
             self.acknowledge(id, Some(refusal));
+        } else if let Some((_, parcel)) = self.unwritten.pop_front() {
+            self.refused(&parcel, refusal, Instant::now());
         }
     }
 
@@ -183,7 +188,8 @@ impl Cargo {
     /// on it may be: then they go one by one until it is found. A row is never given up for that, but
     /// its lane stands still.
     pub(crate) fn broke(&mut self, how: &str) {
-        if self.in_flight.is_empty() {
+        let is_tried = self.suspects > 0 && !self.unwritten.is_empty();
+        if self.in_flight.is_empty() && !is_tried {
             return;
         }
         self.breaks += 1;
@@ -191,19 +197,23 @@ impl Cargo {
             let is_known = |flight: &Flight| flight.parcel.name() == accused.0;
             self.in_flight.iter().position(is_known)
         });
-        let is_alone = self.in_flight.len() == 1;
+        let is_alone = self.exposed() == 1;
         let is_suspect = self.suspects > 0 || self.breaks >= BREAKS_MAX;
         match known {
             Some(place) if is_alone || place == 0 => self.accuse(place, how),
             _ if is_suspect && is_alone => self.accuse(0, how),
-            _ if is_suspect => self.suspects = self.in_flight.len(),
+            _ if is_suspect => self.suspects = self.in_flight.len() + self.unwritten.len(),
             _ => {}
         }
     }
 
-    /// The message at this place ends connections.
+    /// The message at this place ends connections, or one at QoS 0 that was being written alone.
     fn accuse(&mut self, place: usize, how: &str) {
         let Some(flight) = self.in_flight.remove(place) else {
+            if let Some((_, parcel)) = self.unwritten.pop_front() {
+                self.suspects = self.suspects.saturating_sub(1);
+                self.hold(&parcel, 1, how);
+            }
             return;
         };
         let parcel = &flight.parcel;
@@ -212,6 +222,17 @@ impl Cargo {
             _ => 1,
         };
         self.accused = Some((parcel.name(), times));
+        let is_kept = matches!(parcel.origin, Origin::Lane(..));
+        if is_kept || times >= BREAKS_ALONE_MAX {
+            self.hold(parcel, times, how);
+        } else {
+            // It goes again with what else the connection left open.
+            self.in_flight.insert(place, flight);
+        }
+    }
+
+    /// Stops a row that ended so many connections, with its lane, or gives up what is none.
+    fn hold(&mut self, parcel: &Parcel, times: u32, how: &str) {
         let topic = shown(parcel.message.topic.as_str());
         let bytes = parcel.message.payload.len();
         let what = format!("whenever a message of {bytes} bytes to {topic} is sent");
@@ -227,10 +248,6 @@ impl Cargo {
                 self.lane(priority)
                     .stall(ticket, Instant::now() + rest, why);
             }
-            // It goes again with what else the connection left open.
-            Origin::Queue | Origin::Gap(..) if times < BREAKS_ALONE_MAX => {
-                self.in_flight.insert(place, flight);
-            }
             Origin::Queue | Origin::Gap(..) => {
                 self.give_up(parcel, format!("the connection ends {what} ({how})"));
             }
@@ -240,6 +257,12 @@ impl Cargo {
     /// The broker answered a packet that was sent at this moment: acknowledgements of what left before
     /// it should be here.
     pub(crate) fn answered(&mut self, sent: Instant, now: Instant) {
+        if self.unanswered.is_some_and(|it| it.left <= sent) {
+            self.unanswered = None;
+            if self.in_flight.is_empty() {
+                self.suspects = self.suspects.saturating_sub(1);
+            }
+        }
         let oldest = self.in_flight.front();
         let owes = oldest.filter(|oldest| oldest.leg.left() < sent);
         match (owes, self.owed) {
@@ -284,6 +307,7 @@ impl Cargo {
         self.normal.lost();
         self.ids.free_all();
         self.pace.lost(silent);
+        (self.unanswered, self.left) = (None, 0);
         self.owed = None;
         self.limits = Limits::NONE;
         self.tell();
