@@ -36,7 +36,7 @@ use crate::outbox::Outbox;
 use crate::recorder::Recorder;
 use crate::recovery::RecoveryError;
 use crate::source::mqtt as source;
-use crate::text::{FileError, shown};
+use crate::text::FileError;
 use crate::topic::Subscription;
 
 use control::Asked;
@@ -365,13 +365,6 @@ impl Agent {
                 self.broker.connected = false;
                 self.broker.trouble = Some(reason);
                 self.turn(mill::Input::Disconnected);
-            }
-            Report::Oversized { topic, bytes } => {
-                let topic = topic.as_ref().map_or("?", |topic| topic.as_str());
-                warn!(
-                    topic = %shown(topic),
-                    bytes, "dropped a packet larger than broker.packet_bytes_max"
-                );
             }
             Report::Unusable { count, reason } => {
                 self.unusable.add(self.clock.now(), count, &reason);

@@ -33,7 +33,7 @@ use crate::event::Event;
 use crate::heartbeat::{Heartbeats, WORK_WITHIN, join_by};
 use crate::secret::Secret;
 use crate::tls::TlsFiles;
-use crate::topic::{Topic, TopicFilter};
+use crate::topic::TopicFilter;
 
 pub use epochs::Confirmation;
 use link::Peer;
@@ -205,16 +205,8 @@ pub enum SourceReport {
         /// When the next attempt comes.
         retry_in: Duration,
     },
-    /// A packet above the limit was dropped that nobody has to acknowledge: it came at QoS 0, or its
-    /// session was given up for it.
-    Oversized {
-        /// Its topic, where it was read.
-        topic: Option<Topic>,
-        /// Its size.
-        bytes: usize,
-    },
-    /// Messages were dropped that are of no use and that nobody has to acknowledge, or can: most came
-    /// at QoS 0.
+    /// Messages were dropped that are of no use or too large, and that nobody has to acknowledge, or can:
+    /// most came at QoS 0.
     Unusable {
         /// How many.
         count: usize,

@@ -191,7 +191,7 @@ impl Sim<'_> {
                 let confirmation = self.source().and_then(|s| s.epochs.ping_answered());
                 self.confirmed(confirmation);
             }
-            Incoming::Subscribed { packet, .. } | Incoming::Unsubscribed(packet) => {
+            Incoming::Subscribed { packet, .. } | Incoming::Unsubscribed { packet, .. } => {
                 self.filter_answered(packet);
             }
             other => self.fail("2: packets are read", format!("{other:?}")),

@@ -18,7 +18,6 @@ use crate::config::Broker;
 use crate::event::Event;
 use crate::mill::{self, BoundRule, Mill};
 use crate::source::mqtt as source;
-use crate::text::shown;
 use crate::topic::Subscription;
 
 /// What may wait for the loop. When it is full the source stops reading.
@@ -227,13 +226,6 @@ impl Live {
                 let (address, seconds) = (&self.address, retry_in.as_secs_f64());
                 say(&format!(
                     "no connection to {address}: {reason}; the next attempt comes in {seconds:.1} s"
-                ))?;
-            }
-            Report::Oversized { topic, bytes } => {
-                let topic = topic.as_ref().map_or("?", |topic| topic.as_str());
-                say(&format!(
-                    "left out a message on {}: its {bytes} bytes are more than broker.packet_bytes_max",
-                    shown(topic)
                 ))?;
             }
             Report::Unusable { count, reason } => {

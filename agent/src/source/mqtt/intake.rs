@@ -372,8 +372,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             Incoming::Subscribed { packet, answers } => {
                 return self.filter_answered(packet, &answers, connection);
             }
-            Incoming::Unsubscribed(packet) => {
-                return self.filter_answered(packet, &[], connection);
+            Incoming::Unsubscribed { packet, answers } => {
+                return self.filter_answered(packet, &answers, connection);
             }
             Incoming::PingAnswered => {
                 let confirmation = self.epochs.ping_answered();

@@ -76,8 +76,13 @@ pub enum Incoming {
         /// In the order of its filters.
         answers: Vec<Answer>,
     },
-    /// It answered an UNSUBSCRIBE.
-    Unsubscribed(u16),
+    /// It answered an UNSUBSCRIBE, in MQTT 5 with one answer for each filter.
+    Unsubscribed {
+        /// The UNSUBSCRIBE's packet identifier.
+        packet: u16,
+        /// In the order of its filters.
+        answers: Vec<Answer>,
+    },
     /// It answered a PUBLISH at QoS 1.
     Acknowledged {
         /// The PUBLISH's packet identifier.

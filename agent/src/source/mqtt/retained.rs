@@ -14,6 +14,19 @@ const TOPICS_MAX: usize = 16_384;
 /// Topics longer than this are not remembered, which bounds the memory; the same may happen to them.
 const TOPIC_BYTES_MAX: usize = 256;
 
+/// How many copies are remembered by their packet identifiers; beyond it all are forgotten, and one of
+/// them that is sent again counts as the first of its topic that comes in this process.
+const COPIES_MAX: usize = 4_096;
+
+/// How a copy at QoS 1 came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Its packet identifier.
+    pub packet: u16,
+    /// `true` if it was sent before.
+    pub dup: bool,
+}
+
 /// Who has had the retained messages of one session.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
@@ -24,6 +37,20 @@ pub(super) struct Retained {
     tree: FilterTree<TopicFilter>,
     /// In which round a topic's retained message came last: filters wanted by then have had it.
     had: HashMap<Topic, u32>,
+    /// Copies that the broker may send again, by packet identifier: what they would be for then does not
+    /// hang on the first time, because what came of that may be lost.
+    copies: HashMap<u16, Copy>,
+}
+
+/// A copy, as it was when it came for the first time.
+#[derive(Debug, Clone)]
+struct Copy {
+    topic: Topic,
+    /// The round in which the message came before.
+    had: Option<u32>,
+    round: u32,
+    /// An earlier process asked for it and left it in the session.
+    is_left: bool,
 }
 
 /// A filter that some rule has, subscribed itself or covered by one that is.
@@ -75,32 +102,61 @@ impl Retained {
         self.filters.clear();
         self.tree = FilterTree::default();
         self.had.clear();
+        self.copies.clear();
     }
 
-    /// A retained copy came: which filters have not had it, `None` when all have.
-    pub(super) fn take(&mut self, topic: &Topic) -> Option<SubscriptionIds> {
-        let had = self.remember(topic);
-        if had == Some(self.round) {
+    /// A retained copy came: which filters have not had it, `None` when all have. One that is sent again
+    /// is for those that it was for the first time: whether it was applied then is not decided here.
+    pub(super) fn take(&mut self, topic: &Topic, sent: Option<Sent>) -> Option<SubscriptionIds> {
+        let known = sent.filter(|sent| sent.dup);
+        let known = known.and_then(|sent| self.copies.get(&sent.packet));
+        let known = known.filter(|copy| copy.topic == *topic).cloned();
+        let copy = known.unwrap_or_else(|| self.first(topic, sent));
+        if copy.had == Some(copy.round) {
             return None;
         }
-        let mut matching = Vec::new();
-        self.tree
-            .each_match(topic.as_str(), &mut |filter| matching.push(filter));
-        matching.sort_unstable();
-        let wanted = |filter: &&TopicFilter| self.filters.get(*filter);
-        let matching: Vec<&Wanted> = matching.iter().filter_map(wanted).collect();
-        if had.is_none() && !matching.iter().any(|wanted| wanted.asked) {
-            // A copy that an earlier process asked for and left in the session.
+        if copy.is_left {
+            // Nothing tells which filters it was for.
             return Some(SubscriptionIds::Unknown);
         }
-        let had = had.unwrap_or(0);
-        let new = matching.iter().filter(|wanted| wanted.since > had);
-        let ids: Vec<u32> = new.map(|wanted| wanted.id).collect();
+        let had = copy.had.unwrap_or(0);
+        let is_new = |wanted: &&&Wanted| wanted.since > had && wanted.since <= copy.round;
+        let matching = self.matching(topic);
+        let ids: Vec<u32> = matching.iter().filter(is_new).map(|it| it.id).collect();
         match ids.as_slice() {
             [] => None,
             [one] => Some(SubscriptionIds::One(*one)),
             _ => Some(SubscriptionIds::Many(ids.into())),
         }
+    }
+
+    fn matching(&self, topic: &Topic) -> Vec<&Wanted> {
+        let mut matching = Vec::new();
+        self.tree
+            .each_match(topic.as_str(), &mut |filter| matching.push(filter));
+        matching.sort_unstable();
+        let wanted = |filter: &&TopicFilter| self.filters.get(*filter);
+        matching.iter().filter_map(wanted).collect()
+    }
+
+    /// A copy that is not known yet.
+    fn first(&mut self, topic: &Topic, sent: Option<Sent>) -> Copy {
+        let had = self.remember(topic);
+        let is_again = sent.is_some_and(|sent| sent.dup);
+        let is_asked = || self.matching(topic).iter().any(|wanted| wanted.asked);
+        let copy = Copy {
+            topic: topic.clone(),
+            had,
+            round: self.round,
+            is_left: had.is_none() && (is_again || !is_asked()),
+        };
+        if let Some(Sent { packet, .. }) = sent {
+            if self.copies.len() >= COPIES_MAX {
+                self.copies.clear();
+            }
+            self.copies.insert(packet, copy.clone());
+        }
+        copy
     }
 
     /// Notes that the topic's message came in this round; returns in which it came before.
@@ -138,7 +194,17 @@ mod tests {
     }
 
     fn take(retained: &mut Retained, topic: &str) -> Option<SubscriptionIds> {
-        retained.take(&Topic::new(topic).unwrap())
+        retained.take(&Topic::new(topic).unwrap(), None)
+    }
+
+    fn take_sent(
+        retained: &mut Retained,
+        topic: &str,
+        packet: u16,
+        dup: bool,
+    ) -> Option<SubscriptionIds> {
+        let sent = Some(Sent { packet, dup });
+        retained.take(&Topic::new(topic).unwrap(), sent)
     }
 
     fn many(ids: &[u32]) -> Option<SubscriptionIds> {
@@ -225,6 +291,52 @@ mod tests {
             assert_eq!(take(&mut retained, "a/b/c"), many(&[0, 0]));
             assert_eq!(take(&mut retained, "a/b/c"), None);
             retained.forget();
+        }
+    }
+
+    #[test]
+    fn a_copy_that_is_sent_again_is_for_whom_it_was_the_first_time() {
+        let mut retained = Retained::default();
+        aim(&mut retained, &[(1, "a/+/c"), (2, "a/b/+")], &[]);
+        assert_eq!(take_sent(&mut retained, "a/b/c", 7, false), many(&[1, 2]));
+        assert_eq!(take_sent(&mut retained, "a/b/c", 8, false), None);
+        // The connection is lost, and with it what came; a filter is added meanwhile.
+        let wanted = [(1, "a/+/c"), (2, "a/b/+"), (3, "a/#")];
+        aim(&mut retained, &wanted, &["a/+/c", "a/b/+"]);
+        for _ in 0..2 {
+            assert_eq!(take_sent(&mut retained, "a/b/c", 7, true), many(&[1, 2]));
+            assert_eq!(take_sent(&mut retained, "a/b/c", 8, true), None);
+        }
+        assert_eq!(take_sent(&mut retained, "a/b/c", 9, false), Some(One(3)));
+        assert_eq!(take_sent(&mut retained, "a/b/c", 9, true), Some(One(3)));
+        // An identifier may come to stand for another message.
+        assert_eq!(take_sent(&mut retained, "a/x/c", 7, false), many(&[3, 1]));
+        assert_eq!(take_sent(&mut retained, "a/x/c", 7, true), many(&[3, 1]));
+    }
+
+    #[test]
+    fn a_copy_of_an_earlier_process_that_is_sent_again_is_for_everybody() {
+        let mut retained = Retained::default();
+        // That process held both filters; this one asks for them again, as after each connection.
+        aim(&mut retained, &[(1, "a/+"), (2, "+/b")], &["a/+", "+/b"]);
+        retained.asked(&TopicFilter::new("a/+").unwrap());
+        retained.asked(&TopicFilter::new("+/b").unwrap());
+        assert_eq!(take_sent(&mut retained, "a/b", 5, true), Some(Unknown));
+        assert_eq!(take_sent(&mut retained, "a/b", 6, false), None);
+        assert_eq!(take_sent(&mut retained, "a/b", 5, true), Some(Unknown));
+        // In a session that was lost nothing is sent again.
+        retained.forget();
+        aim(&mut retained, &[(1, "a/+")], &[]);
+        assert_eq!(take_sent(&mut retained, "a/b", 5, false), Some(One(1)));
+    }
+
+    #[test]
+    fn copies_are_bounded() {
+        let mut retained = Retained::default();
+        aim(&mut retained, &[(1, "t/+")], &[]);
+        for packet in 1..=u16::MAX {
+            take_sent(&mut retained, &format!("t/{packet}"), packet, false);
+            assert!(retained.copies.len() <= COPIES_MAX);
         }
     }
 

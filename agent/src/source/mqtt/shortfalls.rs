@@ -17,6 +17,8 @@ const NAME_CHARS_MAX: usize = 200;
 pub(super) struct Shortfalls {
     /// Filters that it did not take, and why.
     refused: BTreeMap<TopicFilter, String>,
+    /// Filters that it did not drop, though nobody wants them, and why.
+    kept: BTreeMap<TopicFilter, String>,
     /// Filters for which it sends at QoS 0 only.
     downgraded: BTreeSet<TopicFilter>,
     /// Requests for subscriptions were given up, and not answered since.
@@ -35,6 +37,11 @@ impl Shortfalls {
         self.refused.insert(filter.clone(), reason.to_owned());
     }
 
+    /// A filter that nobody wants was not dropped.
+    pub(super) fn kept(&mut self, filter: &TopicFilter, reason: &str) {
+        self.kept.insert(filter.clone(), reason.to_owned());
+    }
+
     /// A filter was taken, at QoS 0 only if it `is_downgraded`.
     pub(super) fn granted(&mut self, filter: TopicFilter, is_downgraded: bool) {
         self.refused.remove(&filter);
@@ -45,8 +52,9 @@ impl Shortfalls {
         }
     }
 
-    /// Only these filters are wanted now.
+    /// Only these filters are wanted now. Those that the broker did not drop are asked for again.
     pub(super) fn wanted(&mut self, filters: &[TopicFilter]) {
+        self.kept.clear();
         if self.refused.is_empty() && self.downgraded.is_empty() {
             return;
         }
@@ -81,7 +89,7 @@ impl Shortfalls {
 
     /// `true` if each change of filters is worth telling; of many only the outcome is.
     pub(super) fn are_few(&self) -> bool {
-        self.refused.len() + self.downgraded.len() <= NAMED_MAX
+        self.refused.len() + self.downgraded.len() + self.kept.len() <= NAMED_MAX
     }
 
     /// All there is, where that is not what was said last.
@@ -92,6 +100,7 @@ impl Shortfalls {
             self.unanswered_in_words(),
             self.refused_in_words(),
             self.downgraded_in_words(),
+            self.kept_in_words(),
         ]
         .into_iter()
         .flatten()
@@ -136,7 +145,23 @@ impl Shortfalls {
         Some(format!("{words}: {named}"))
     }
 
-    pub(super) fn downgraded_in_words(&self) -> Option<String> {
+    fn kept_in_words(&self) -> Option<String> {
+        let named = self.kept.iter();
+        let named = named.map(|(filter, reason)| format!("{} ({reason})", name(filter)));
+        let named = list(named, self.kept.len())?;
+        let words = "the broker goes on sending what no rule wants, it did not drop subscriptions";
+        Some(format!("{words}: {named}"))
+    }
+
+    /// What the log is told once all requests are answered. Single refusals were told as they came, where
+    /// they are few.
+    pub(super) fn outcome_in_words(&self) -> impl Iterator<Item = String> {
+        let refused = self.refused_in_words().filter(|_| !self.are_few());
+        let others = [self.downgraded_in_words(), self.kept_in_words()];
+        refused.into_iter().chain(others.into_iter().flatten())
+    }
+
+    fn downgraded_in_words(&self) -> Option<String> {
         let named = list(self.downgraded.iter().map(name), self.downgraded.len())?;
         let words =
             "the broker grants QoS 0 only where QoS 1 was asked for, what it sends may be lost";
@@ -193,6 +218,31 @@ mod tests {
         assert!(said.len() == 1 && said[0].ends_with("lost: c"), "{said:?}");
         shortfalls.granted(filter("c"), false);
         assert_eq!(shortfalls.news().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_filter_that_is_not_dropped_is_named_until_it_is_asked_for_again() {
+        let mut shortfalls = Shortfalls::default();
+        shortfalls.kept(&filter("old/+"), "not authorized");
+        let said = shortfalls.news().unwrap();
+        assert!(said[0].ends_with("old/+ (not authorized)"), "{said:?}");
+        assert_eq!(shortfalls.outcome_in_words().collect::<Vec<_>>(), said);
+        shortfalls.wanted(&[filter("a")]);
+        assert_eq!(shortfalls.news().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn single_refusals_are_not_told_once_more_with_the_outcome() {
+        let mut shortfalls = Shortfalls::default();
+        for number in 0..=NAMED_MAX {
+            assert_eq!(shortfalls.outcome_in_words().count(), 0, "{number}");
+            shortfalls.refused(&filter(&format!("t/{number:02}")), "no");
+        }
+        let words: Vec<_> = shortfalls.outcome_in_words().collect();
+        assert!(
+            words.len() == 1 && words[0].contains("and 1 more"),
+            "{words:?}"
+        );
     }
 
     #[test]

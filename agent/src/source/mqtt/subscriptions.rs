@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::retained::Retained;
+pub use super::retained::Sent;
 use crate::event::SubscriptionIds;
 use crate::topic::{FilterTree, Topic, TopicFilter};
 
@@ -28,13 +29,15 @@ pub enum Change {
     Unsubscribe(Vec<TopicFilter>),
 }
 
-/// A filter that the broker did not take.
+/// A filter that the broker did not take, or did not drop.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The filter.
     pub filter: TopicFilter,
     /// What the broker said.
     pub reason: String,
+    /// `true` if nobody wants it, and the broker keeps it.
+    pub is_kept: bool,
 }
 
 /// The subscriptions of one session.
@@ -76,7 +79,7 @@ impl Subscriptions {
     }
 
     /// What the session holds, as far as the broker has acknowledged it, in the order in which it is
-    /// wanted.
+    /// wanted; behind that what the broker did not drop.
     pub fn held(&self) -> Vec<Subscription> {
         let held = |filter: &TopicFilter| {
             Some(Subscription {
@@ -84,7 +87,15 @@ impl Subscriptions {
                 filter: filter.clone(),
             })
         };
-        self.order.iter().filter_map(held).collect()
+        let mut all: Vec<_> = self.order.iter().filter_map(held).collect();
+        if all.len() < self.held.len() {
+            let wanted: HashSet<_> = self.order.iter().collect();
+            let kept = self.held.keys().filter(|filter| !wanted.contains(filter));
+            let mut kept: Vec<_> = kept.filter_map(held).collect();
+            kept.sort_by(|one, other| one.filter.cmp(&other.filter));
+            all.extend(kept);
+        }
+        all
     }
 
     /// All that is asked for, whether it is held or not.
@@ -204,15 +215,34 @@ impl Subscriptions {
         let Some((_, change)) = place.map(|place| self.sent.swap_remove(place)) else {
             return Vec::new();
         };
-        let Change::Subscribe(wanted) = change else {
-            return Vec::new();
-        };
-        let unanswered = || Some("the broker's answer does not say that it took it".to_owned());
         let mut refused = refused.into_iter();
         let mut refusals = Vec::new();
+        let wanted = match change {
+            Change::Subscribe(wanted) => wanted,
+            Change::Unsubscribe(filters) => {
+                for (filter, reason) in filters.into_iter().zip(refused) {
+                    if let Some(reason) = reason {
+                        // Still there, and to be asked for again. Its number is of no use any more.
+                        self.held.insert(filter.clone(), 0);
+                        let is_kept = true;
+                        refusals.push(Refusal {
+                            filter,
+                            reason,
+                            is_kept,
+                        });
+                    }
+                }
+                return refusals;
+            }
+        };
+        let unanswered = || Some("the broker's answer does not say that it took it".to_owned());
         for Subscription { id, filter } in wanted {
             match refused.next().unwrap_or_else(unanswered) {
-                Some(reason) => refusals.push(Refusal { filter, reason }),
+                Some(reason) => refusals.push(Refusal {
+                    filter,
+                    reason,
+                    is_kept: false,
+                }),
                 None => {
                     self.taken.insert(filter.clone());
                     self.held.insert(filter, if identifiers { id } else { 0 });
@@ -224,8 +254,8 @@ impl Subscriptions {
 
     /// A retained copy came that names no filter: which subscriptions it answers, `None` when all
     /// that it could answer have had the message.
-    pub fn retained(&mut self, topic: &Topic) -> Option<SubscriptionIds> {
-        self.retained.take(topic)
+    pub fn retained(&mut self, topic: &Topic, sent: Option<Sent>) -> Option<SubscriptionIds> {
+        self.retained.take(topic, sent)
     }
 
     /// Whether nothing is on its way any more.
@@ -365,6 +395,29 @@ mod tests {
         let refusals = subscriptions.acknowledged(3, [Some("no".to_owned())], true);
         assert_eq!(refusals[0].filter.as_str(), "a");
         assert!(subscriptions.held().is_empty() && subscriptions.settled());
+    }
+
+    #[test]
+    fn a_filter_that_the_broker_does_not_drop_is_held_and_asked_for_again() {
+        let refused = || [None, Some("no".to_owned())];
+        let mut subscriptions = Subscriptions::new(list(&[(1, "a"), (2, "b"), (3, "c")]));
+        subscriptions.taken = subscriptions.held.keys().cloned().collect();
+        for packet in 1..=2 {
+            subscriptions.aim(&list(&[(1, "a")]), true);
+            let expected = if packet == 1 { "-b -c" } else { "-c" };
+            assert_eq!(changes(&mut subscriptions), [expected]);
+            subscriptions.sent(packet);
+            let answers = refused().into_iter().skip(usize::from(packet) - 1);
+            let refusals = subscriptions.acknowledged(packet, answers, true);
+            assert!(refusals.len() == 1 && refusals[0].is_kept, "{refusals:?}");
+            assert_eq!(refusals[0].filter.as_str(), "c");
+            assert_eq!(subscriptions.held(), list(&[(1, "a"), (0, "c")]));
+            subscriptions.interrupted();
+            subscriptions.taken = subscriptions.held.keys().cloned().collect();
+        }
+        // A rule wants it again: it is subscribed, with its number.
+        subscriptions.aim(&list(&[(1, "a"), (4, "c")]), true);
+        assert_eq!(changes(&mut subscriptions), ["+4 c"]);
     }
 
     #[test]

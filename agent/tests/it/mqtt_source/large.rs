@@ -113,10 +113,25 @@ fn at_qos_0_there_is_nobody_to_acknowledge_it() {
     source.until_held(1);
     let mut peer = Peer::connect(broker.port(), "peer");
     peer.publish("a", &vec![b'x'; LIMIT], 0, false);
-    let (topic, bytes) = source.until(|report| match report {
-        SourceReport::Oversized { topic, bytes } => Some((topic, bytes)),
-        _ => None,
-    });
-    assert_eq!((topic.unwrap().as_str(), bytes), ("a", LIMIT + 1));
+    let (mut dropped, mut reasons) = (0, Vec::new());
+    for _ in 0..20 {
+        peer.publish("a", &vec![b'x'; LIMIT], 0, false);
+    }
+    while dropped < 21 {
+        let (count, reason) = source.until(|report| match report {
+            SourceReport::Unusable { count, reason } => Some((count, reason)),
+            _ => None,
+        });
+        dropped += count;
+        reasons.push(reason);
+    }
+    let expected = format!(
+        "to a: {} bytes are more than broker.packet_bytes_max",
+        LIMIT + 1
+    );
+    assert!(
+        reasons.iter().all(|reason| *reason == expected),
+        "{reasons:?}"
+    );
     source.stop();
 }

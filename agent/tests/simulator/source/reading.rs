@@ -2,9 +2,10 @@
 //! same parser.
 
 use bytes::Bytes;
-use tidemill::event::{Event, EventFault, Fingerprint, Version, hash_bytes};
+use tidemill::event::{Delivery, Event, EventFault, Fingerprint, Version, hash_bytes};
 use tidemill::source::mqtt::fingerprint::of_copy;
 use tidemill::source::mqtt::packets::{Inbox, Incoming, Received};
+use tidemill::source::mqtt::subscriptions::Sent;
 use tidemill::topic::Topic;
 
 use super::Source;
@@ -58,7 +59,8 @@ impl Source {
         };
         event.subscriptions = received.subscriptions;
         if received.retained && !self.five && fault.is_none() {
-            match self.subscriptions.retained(&event.topic) {
+            let sent = delivery.map(|Delivery { packet, dup, .. }| Sent { packet, dup });
+            match self.subscriptions.retained(&event.topic, sent) {
                 Some(ids) => event.subscriptions = ids,
                 None => event.fault = Some(EventFault::Surplus),
             }

@@ -10,7 +10,7 @@ use crate::event::SubscriptionIds;
 use crate::source::mqtt::awaited::Step;
 use crate::source::mqtt::connection::Connection;
 use crate::source::mqtt::packets::Answer;
-use crate::source::mqtt::subscriptions::{Change, Refusal};
+use crate::source::mqtt::subscriptions::{Change, Refusal, Sent};
 use crate::source::mqtt::trouble::Trouble;
 use crate::source::mqtt::{Flow, SourceReport};
 use crate::topic::Topic;
@@ -104,17 +104,28 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
                 self.shortfalls.granted(filter, *qos < self.settings.qos);
             }
         }
-        for Refusal { filter, reason } in refusals {
+        for Refusal {
+            filter,
+            reason,
+            is_kept,
+        } in refusals
+        {
+            if is_kept {
+                self.shortfalls.kept(&filter, &reason);
+                continue;
+            }
             self.shortfalls.refused(&filter, &reason);
-            warn!(%filter, reason, "the broker refused a subscription");
-            self.reports.say(SourceReport::Refused { filter, reason });
+            // Of many only the outcome is told.
+            if self.shortfalls.are_few() {
+                self.reports.say(SourceReport::Refused { filter, reason });
+            }
         }
         self.ask(connection)?;
         if self.shortfalls.are_few() {
             self.say_shortfalls();
         }
         if self.subscriptions.settled() {
-            if let Some(words) = self.shortfalls.downgraded_in_words() {
+            for words in self.shortfalls.outcome_in_words() {
                 warn!("{words}");
             }
             self.shortfalls.answered(true);
@@ -144,12 +155,13 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     pub(super) fn answers(
         &mut self,
         topic: &Topic,
-        retained: bool,
+        (retained, sent): (bool, Option<Sent>),
         named: SubscriptionIds,
     ) -> Option<SubscriptionIds> {
-        match retained && !self.identifiers {
-            true => self.subscriptions.retained(topic),
-            false => Some(named),
+        if retained && !self.identifiers {
+            self.subscriptions.retained(topic, sent)
+        } else {
+            Some(named)
         }
     }
 }

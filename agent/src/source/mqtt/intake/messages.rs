@@ -1,11 +1,10 @@
 //! The part of the loop that makes events of messages. Whatever came at QoS 1 becomes one, with a
 //! fault where it is of no use, because it has to be acknowledged.
 
-use tracing::warn;
-
 use super::Intake;
-use crate::event::{Event, EventFault, Malformed};
+use crate::event::{Delivery, Event, EventFault, Malformed};
 use crate::source::mqtt::connection::Received;
+use crate::source::mqtt::subscriptions::Sent;
 use crate::source::mqtt::{Flow, SourceReport, fingerprint};
 use crate::text::shown;
 use crate::topic::Topic;
@@ -56,7 +55,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             ..Event::none()
         };
         if fault.is_none() {
-            match self.answers(&event.topic, received.retained, received.subscriptions) {
+            let sent = delivery.map(|Delivery { packet, dup, .. }| Sent { packet, dup });
+            let copy = (received.retained, sent);
+            match self.answers(&event.topic, copy, received.subscriptions) {
                 Some(subscriptions) => event.subscriptions = subscriptions,
                 None if delivery.is_none() => return,
                 None => event.fault = Some(EventFault::Surplus),
@@ -87,19 +88,14 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
 
     /// Drops a message that has `name` for a topic, and `topic` if that is one.
     fn drop_unacknowledged(&mut self, fault: EventFault, topic: Option<Topic>, name: &[u8]) {
-        match fault {
-            EventFault::TooLarge { bytes } => {
-                warn!(topic = %shown(name), bytes, "dropped a message above broker.packet_bytes_max");
-                self.reports.say(SourceReport::Oversized { topic, bytes });
+        self.reports.unusable(|| {
+            let bad_topic = topic.is_none().then(|| shown(name).to_string());
+            let reason = fault.reason_with(bad_topic.as_deref()).unwrap_or_default();
+            match fault {
+                EventFault::TooLarge { .. } => format!("to {}: {reason}", shown(name)),
+                _ => reason,
             }
-            EventFault::InvalidTopic | EventFault::Malformed(_) | EventFault::Surplus => {
-                let reason = || {
-                    let bad_topic = topic.is_none().then(|| shown(name).to_string());
-                    fault.reason_with(bad_topic.as_deref()).unwrap_or_default()
-                };
-                self.reports.unusable(reason);
-            }
-        }
+        });
     }
 }
 

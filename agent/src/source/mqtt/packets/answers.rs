@@ -91,7 +91,14 @@ pub(super) fn read(
             let answers = answers(version, &mut fields);
             Incoming::Subscribed { packet, answers }
         }
-        frame::UNSUBACK => Incoming::Unsubscribed(fields.two_bytes().ok_or_else(short)?),
+        frame::UNSUBACK => {
+            let packet = fields.two_bytes().ok_or_else(short)?;
+            let answers = match version {
+                Version::V5 => parted(&mut fields),
+                Version::V311 => Vec::new(),
+            };
+            Incoming::Unsubscribed { packet, answers }
+        }
         frame::PUBACK => {
             let packet = fields.two_bytes().ok_or_else(short)?;
             let (code, reason) = code_and_reason(version, &mut fields);
@@ -156,6 +163,16 @@ fn answers(version: Version, fields: &mut Fields<'_>) -> Vec<Answer> {
     let answer = |code: &u8| match *code {
         code @ 0..=2 => Answer::Granted(code),
         code => Answer::Refused(code),
+    };
+    fields.rest().iter().map(answer).collect()
+}
+
+/// What a broker of MQTT 5 says to the filters of an UNSUBSCRIBE; one that it did not hold is gone too.
+fn parted(fields: &mut Fields<'_>) -> Vec<Answer> {
+    properties(fields);
+    let answer = |code: &u8| match *code {
+        code @ REFUSED.. => Answer::Refused(code),
+        _ => Answer::Granted(0),
     };
     fields.rest().iter().map(answer).collect()
 }
@@ -411,14 +428,22 @@ mod tests {
         let said = [0x40, 10, 0, 7, 0x97, 6, 31, 0, 3, b'n', b'o', b'\n'];
         assert_eq!(read(V5, &said), acknowledged(0x97, Some("no ")));
         assert_eq!(read(V311, &[0x40, 2, 0, 7]), acknowledged(0, None));
-        let gone = |code| {
+        let hangs_up = |code| {
             let reason = None;
             Incoming::Disconnect(Disconnect { code, reason })
         };
-        assert_eq!(read(V5, &[0xe0, 0]), gone(0));
-        assert_eq!(read(V5, &[0xe0, 1, 0x8b]), gone(0x8b));
-        assert_eq!(read(V5, &[0xe0, 5, 0x8b, 9, 31, 0, 9]), gone(0x8b));
-        assert_eq!(read(V5, &[0xb0, 4, 0, 7, 0, 17]), Incoming::Unsubscribed(7));
+        assert_eq!(read(V5, &[0xe0, 0]), hangs_up(0));
+        assert_eq!(read(V5, &[0xe0, 1, 0x8b]), hangs_up(0x8b));
+        assert_eq!(read(V5, &[0xe0, 5, 0x8b, 9, 31, 0, 9]), hangs_up(0x8b));
+        let parted = |answers: &[Answer]| Incoming::Unsubscribed {
+            packet: 7,
+            answers: answers.to_vec(),
+        };
+        let (gone, kept) = (Answer::Granted(0), Answer::Refused(0x87));
+        assert_eq!(read(V5, &[0xb0, 2, 0, 7]), parted(&[]));
+        let answers = [0xb0, 6, 0, 7, 0, 0, 17, 0x87];
+        assert_eq!(read(V5, &answers), parted(&[gone, gone, kept]));
+        assert_eq!(read(V311, &[0xb0, 2, 0, 7]), parted(&[]));
         assert_eq!(read(V5, &[0x62, 2, 0, 7]), Incoming::Released(7));
         assert_eq!(read(V311, &[0xd0, 0]), Incoming::PingAnswered);
     }
