@@ -149,6 +149,17 @@ impl Image {
         Ok(())
     }
 
+    /// `true` if the last record belongs to a commit of which more is to come.
+    pub fn has_begun(&self) -> bool {
+        self.parts.began().is_some()
+    }
+
+    /// The journal ends with this record: a commit that was not written to its end was cut off.
+    pub fn cut(&mut self, last_lsn: u64) {
+        self.read_lsn = self.read_lsn.min(last_lsn);
+        self.parts = record::Parts::default();
+    }
+
     /// The last record of the journal that this goes on from.
     pub fn last_lsn(&self) -> u64 {
         self.lsn.max(self.read_lsn)

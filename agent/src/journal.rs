@@ -7,6 +7,7 @@
 //! describes every byte, `docs/decisions/0005-journal.md` says why it is like this.
 
 mod append;
+mod cut;
 mod disk;
 mod error;
 mod format;
@@ -36,7 +37,7 @@ pub(crate) use disk::{make_directory, sync_directory};
 pub use error::JournalError;
 pub use format::FORMAT;
 pub use identity::Identity;
-pub use inspect::{Ending, Seen, SegmentState, Why, inspect, inspect_from};
+pub use inspect::{Ending, Seen, SegmentState, Why, inspect, replay_leniently};
 pub use latency::Latencies;
 pub use open::{begins, give_up_spares, open_in};
 pub use reader::Reader;
@@ -79,6 +80,21 @@ pub struct Settings {
     /// The state holds everything up to this record: those before serve only rows that wait, and where one of
     /// them cannot be read the journal goes on without.
     pub state_lsn: u64,
+}
+
+/// What a record is that was read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// Nothing more belongs to it.
+    Whole,
+    /// It counts only together with records behind it.
+    Begun,
+}
+
+impl From<()> for Replayed {
+    fn from((): ()) -> Self {
+        Self::Whole
+    }
 }
 
 /// Where the records stand; shared with [`Reader`]s.
@@ -145,19 +161,21 @@ pub struct Journal<D: Disk> {
 }
 
 impl<D: Disk> Journal<D> {
-    /// Opens a journal, and hands all records after `from_lsn` to `replay`, in order. Returns once all
-    /// of them are proven to be on the medium, and whatever a crash left behind them is no danger any
-    /// more.
+    /// Opens a journal, and hands all records after `from_lsn` to `replay`, in order, which says whether a
+    /// record is the end of what it belongs to. Records at the end of the journal that are not are cut off:
+    /// nobody has relied on them, and on a full disk they would take the room that is to be made again.
+    /// Returns once all others are proven to be on the medium, and whatever a crash left behind them is no
+    /// danger any more.
     ///
     /// # Errors
     /// When a record is missing that was durable, when the journal begins behind or ends before
     /// `from_lsn`, is of another format or identity, when the disk fails, or `replay` does. Nothing
     /// was changed then, unless it was the disk that failed.
-    pub fn open(
+    pub fn open<R: Into<Replayed>>(
         disk: D,
         settings: Settings,
         from_lsn: u64,
-        mut replay: impl FnMut(u64, &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+        mut replay: impl FnMut(u64, &[u8]) -> Result<R, Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<Self, JournalError> {
         let terms = survey::Terms {
             identity: Some(settings.identity),
@@ -165,13 +183,18 @@ impl<D: Disk> Journal<D> {
             state_lsn: settings.state_lsn,
             lenient: false,
         };
+        let mut begun = cut::Begun::default();
         let mut survey = survey::survey(&disk, &terms, |found| {
             let lsn = found.head.lsn;
-            replay(lsn, found.payload()).map_err(|error| JournalError::Replay { lsn, error })
+            let replayed = replay(lsn, found.payload());
+            let replayed = replayed.map_err(|error| JournalError::Replay { lsn, error })?;
+            begun.note(found, replayed.into());
+            Ok(())
         })?;
         if let Some(damage) = survey.damage.take() {
             return Err(damage.into());
         }
+        begun.cut(&disk, &mut survey, settings.identity.mark)?;
         let mended = recovery::mend(&disk, &survey, &settings)?;
         Ok(Self::assemble(disk, settings, survey, mended))
     }
@@ -191,7 +214,7 @@ impl<D: Disk> Journal<D> {
         file.write_at(&header.encode(), 0)
             .and_then(|()| file.sync())
             .map_err(JournalError::failed("writing", &name))?;
-        Self::open(disk, settings, first_lsn - 1, |_, _| Ok(()))
+        Self::open(disk, settings, first_lsn - 1, |_, _| Ok(Replayed::Whole))
     }
 
     fn assemble(

@@ -11,7 +11,7 @@ use tracing::{error, warn};
 use crate::emission::LaneId;
 use crate::image::{Image, Written};
 use crate::journal::{
-    self, DirectoryDisk, Journal, JournalError, Repair, Repaired, Seen, SegmentState,
+    self, DirectoryDisk, Journal, JournalError, Repair, Repaired, Replayed, Seen, SegmentState,
 };
 use crate::pond::{self, Ponds, PondsError, Which};
 use crate::record::{self, RecordError};
@@ -43,6 +43,19 @@ pub enum RecoveryError {
         /// The data directory.
         dir: PathBuf,
     },
+}
+
+impl RecoveryError {
+    /// `true` if it ends by itself when somebody makes room. At a start nothing hangs on what was not
+    /// written, so even a place that asks for no room elsewhere may be tried again.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Pond(error) => error.is_stall(),
+            Self::Journal(JournalError::Failed { error, .. }) => journal::is_full(error),
+            Self::Journal(error) => error.is_stall(),
+            Self::Locked(_) | Self::Record { .. } => false,
+        }
+    }
 }
 
 impl From<PondsError> for RecoveryError {
@@ -81,8 +94,14 @@ pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryErro
     let newest_pond = image.written();
     let needs = (image.needs_from() - 1, image.lsn);
     let journal = journal::open_in(dir, segment_bytes, needs, |lsn, bytes| {
-        image.replay(lsn, bytes).map_err(Into::into)
+        image.replay(lsn, bytes)?;
+        Ok(if image.has_begun() {
+            Replayed::Begun
+        } else {
+            Replayed::Whole
+        })
     })?;
+    image.cut(journal.next_lsn() - 1);
     for (first, last) in journal.lost() {
         error!(
             "records {first} to {last} of the journal cannot be read; the state is whole without them"
@@ -150,21 +169,15 @@ pub fn look(dir: &Path) -> Result<Image, RecoveryError> {
 /// Takes up the journal without changing it.
 fn replay(dir: &Path, image: &mut Image) -> Result<(), RecoveryError> {
     let disk = DirectoryDisk::read_only(&dir.join(JOURNAL));
-    let (from, state_lsn) = (image.needs_from() - 1, image.lsn);
-    let mut failed = None;
-    let ending = journal::inspect_from(&disk, (from, state_lsn), |seen| {
-        let Seen::Record { lsn, payload, .. } = seen else {
-            return;
-        };
-        if *lsn > from
-            && failed.is_none()
-            && let Err(error) = image.replay(*lsn, payload)
-        {
-            let (lsn, error) = (*lsn, error.into());
-            failed = Some(JournalError::Replay { lsn, error });
-        }
+    let needs = (image.needs_from() - 1, image.lsn);
+    let ending = journal::replay_leniently(&disk, needs, |lsn, payload| {
+        let replayed = image.replay(lsn, payload);
+        replayed.map_err(|error| JournalError::Replay {
+            lsn,
+            error: error.into(),
+        })
     })?;
-    match failed.or(ending.refused) {
+    match ending.refused {
         Some(error) => Err(error.into()),
         None => {
             if ending.has_lost_rows {
@@ -182,7 +195,13 @@ fn replay(dir: &Path, image: &mut Image) -> Result<(), RecoveryError> {
 pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
     let disk = DirectoryDisk::read_only(&dir.join(JOURNAL));
     let (mut segments, mut records) = (Vec::new(), Vec::new());
-    let ending = journal::inspect(&disk, 0, |seen| match seen {
+    // An agent that runs has its state databases for itself, and a journal that it goes on with.
+    let needs = match open_existing(dir).and_then(|mut ponds| newest(dir, &mut ponds)) {
+        Ok(image) => Some((image.needs_from() - 1, image.lsn)),
+        Err(RecoveryError::Locked(_)) => None,
+        Err(_) => Some((0, 0)),
+    };
+    let ending = journal::inspect(&disk, needs.unwrap_or_default(), |seen| match seen {
         Seen::Segment { name, bytes, state } => segments.push(json!({
             "segment": name,
             "bytes": bytes,
@@ -226,7 +245,7 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
         "first": ending.first_lsn,
         "next": ending.next_lsn,
         "durable": ending.durable_lsn,
-        "refused": ending.refused.map(|error| error.to_string()),
+        "refused": ending.refused.filter(|_| needs.is_some()).map(|error| error.to_string()),
         "segments": segments,
         "records": records,
     }))

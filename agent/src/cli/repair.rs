@@ -6,8 +6,8 @@ use super::{ConfigOption, Failure};
 use crate::config::Config;
 use crate::recovery;
 
-pub(super) const HELP: &str = "Keeps the longest run of whole records that continues the state, puts the old segments aside in the data
-directory, and gives the gateway a new incarnation, so that receivers do not take new emissions for old ones.
+pub(super) const HELP: &str = "Keeps the longest run of whole records that continues the state and, of those before it, which serve rows that
+wait, all that are whole. Puts the old segments aside in the data directory, and gives the gateway a new incarnation, so that receivers do not take new emissions for old ones.
 What stood behind the damage is lost: events that were acknowledged may be missing from the state, and emissions may
 never be sent. Where neither state database can be read and the journal does not reach back to the beginning, both are
 put aside, and the gateway begins without state. No agent may be running.
@@ -58,6 +58,12 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         )?;
     } else {
         writeln!(out, "records {first} to {last} are kept")?;
+    }
+    for (first, last) in &repaired.missing {
+        writeln!(
+            out,
+            "without {first} to {last}; a start drops the rows that wait in them"
+        )?;
     }
     let incarnation = repaired.incarnation;
     writeln!(out, "the gateway is incarnation {incarnation} now")?;

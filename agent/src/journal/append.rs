@@ -93,6 +93,40 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
+    /// Goes on with record `lsn`, in a segment of its own, where those before it are lost.
+    ///
+    /// # Errors
+    /// When there is no room for a segment, or the disk fails.
+    pub(super) fn skip_to(&mut self, lsn: u64) -> Result<(), JournalError> {
+        self.refuse_after_failure()?;
+        if lsn <= self.next_lsn() {
+            return Ok(());
+        }
+        let header = Header {
+            identity: self.settings.identity,
+            first_lsn: lsn,
+            salt: mixed(self.settings.salt ^ lsn),
+            before: self.last,
+        };
+        let segment = self.take_segment()?;
+        let written = segment.file.write_at(&header.encode(), 0);
+        written.map_err(JournalError::failed("writing", &segment.name))?;
+        self.chain = header.chain();
+        let mut positions = self.shared.lock();
+        positions.pieces.push_back(Piece {
+            name: Arc::clone(&segment.name),
+            bytes: segment.bytes,
+            header,
+        });
+        positions.next_lsn = lsn;
+        positions.offset = HEADER_BYTES as u64;
+        drop(positions);
+        let full = self.active.replace(segment);
+        self.unsynced.extend(full.filter(|_| self.is_dirty));
+        self.is_dirty = true;
+        Ok(())
+    }
+
     fn appended(&mut self, checksum: u32, offset: u64) {
         if self.scratch.capacity() > SCRATCH_BYTES_MAX {
             self.scratch = Vec::new();

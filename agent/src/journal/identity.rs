@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::disk::sync_directory;
+use super::disk::{is_full, sync_directory};
 use super::error::JournalError;
 
 /// The file's name.
@@ -88,9 +88,12 @@ impl Identity {
             })
             .and_then(|()| std::fs::rename(&aside, &path))
             .and_then(|()| sync_directory(data_dir));
-        written.map_err(|error| JournalError::Identity {
-            path,
-            what: error.to_string(),
+        written.map_err(|error| {
+            if is_full(&error) {
+                return JournalError::failed("writing", &path.display().to_string())(error);
+            }
+            let what = error.to_string();
+            JournalError::Identity { path, what }
         })
     }
 

@@ -4,8 +4,10 @@ use std::fmt;
 
 use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
-use super::format::{HEAD_BYTES, Head, RecordHead};
+use super::format::{ALIGN, HEAD_BYTES, Head, RecordHead};
+use super::salvage::next_whole;
 use super::survey::{self, End, Piece, Terms};
+use super::window::Window;
 
 /// What a segment's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +26,8 @@ pub enum SegmentState {
 }
 
 /// Something in a journal, in the order in which it is shown: all segments by name, then the records of
-/// those in use by LSN, with where and why the chain of each segment ends.
+/// those in use by LSN, with where and why the chain of each segment ends. Behind that place come the
+/// records that are whole still, if there are any.
 #[derive(Debug)]
 pub enum Seen<'a> {
     /// A segment.
@@ -114,25 +117,14 @@ pub struct Ending {
     pub refused: Option<JournalError>,
 }
 
-/// Shows all of a journal to `visit`, and says what a start from `from_lsn` would make of it.
+/// Shows all of a journal to `visit`, and says what a start would make of it that asks for the records after
+/// `from_lsn`, and needs those after `state_lsn`.
 ///
 /// # Errors
 /// When the disk fails, or the journal is of another format.
 pub fn inspect<D: Disk>(
     disk: &D,
-    from_lsn: u64,
-    visit: impl FnMut(&Seen<'_>),
-) -> Result<Ending, JournalError> {
-    inspect_from(disk, (from_lsn, 0), visit)
-}
-
-/// As [`inspect`], where records up to the second number serve only rows that wait.
-///
-/// # Errors
-/// When the disk fails, or the journal is of another format.
-pub fn inspect_from<D: Disk>(
-    disk: &D,
-    (from_lsn, state_lsn): (u64, u64),
+    needs: (u64, u64),
     mut visit: impl FnMut(&Seen<'_>),
 ) -> Result<Ending, JournalError> {
     let segments = survey::segments(disk, None)?;
@@ -152,23 +144,23 @@ pub fn inspect_from<D: Disk>(
     }
     let pieces = survey::in_use(&segments);
     for piece in &pieces {
-        let (end, _) = survey::walk(disk, piece, true, |found| {
-            visit(&Seen::Record {
-                segment: found.segment,
-                offset: found.offset,
-                lsn: found.head.lsn,
-                durable_lsn: found.head.durable_lsn,
-                payload: found.payload(),
-            });
-            Ok(())
-        })?;
-        visit(&Seen::End {
-            segment: &piece.name,
-            offset: end.offset,
-            next_lsn: end.next_lsn,
-            why: why(disk, piece, &end)?,
-        });
+        show(disk, piece, &mut visit)?;
     }
+    replay_leniently(disk, needs, |_, _| Ok(()))
+}
+
+/// Hands the records after `from_lsn` to `replay` as a start would that needs those after `state_lsn`, and
+/// changes nothing. Where a start would be refused, the records before that place come all the same.
+///
+/// # Errors
+/// When the disk fails, the journal is of another format, or `replay` does.
+pub fn replay_leniently<D: Disk>(
+    disk: &D,
+    (from_lsn, state_lsn): (u64, u64),
+    mut replay: impl FnMut(u64, &[u8]) -> Result<(), JournalError>,
+) -> Result<Ending, JournalError> {
+    let segments = survey::segments(disk, None)?;
+    let pieces = survey::in_use(&segments);
     let identity = segments.iter().find_map(|segment| segment.identity());
     let terms = Terms {
         identity,
@@ -185,7 +177,9 @@ pub fn inspect_from<D: Disk>(
         has_lost_rows: false,
         refused: None,
     };
-    match survey::survey(disk, &terms, |_| Ok(())) {
+    match survey::survey(disk, &terms, |found| {
+        replay(found.head.lsn, found.payload())
+    }) {
         Ok(survey) => {
             ending.next_lsn = survey.end.next_lsn;
             ending.durable_lsn = survey.durable_lsn;
@@ -193,9 +187,50 @@ pub fn inspect_from<D: Disk>(
             ending.has_lost_rows = !survey.lost.is_empty();
             ending.refused = survey.damage.map(JournalError::from);
         }
+        Err(error @ JournalError::Replay { .. }) => return Err(error),
         Err(error) => ending.refused = Some(error),
     }
     Ok(ending)
+}
+
+/// Shows what is whole in a segment, run by run.
+fn show<D: Disk>(
+    disk: &D,
+    piece: &Piece,
+    visit: &mut impl FnMut(&Seen<'_>),
+) -> Result<(), JournalError> {
+    let segment = &*piece.name;
+    let failed = || JournalError::failed("reading", segment);
+    let file = disk.open(segment).map_err(failed())?;
+    let mut window = Window::new(&file, true).map_err(failed())?;
+    let mark = piece.header.identity.mark;
+    let mut end = End::before_all(&piece.header);
+    loop {
+        while let Some((head, record)) = window.record(end.offset, mark).map_err(failed())?
+            && end.is_followed_by(&head)
+        {
+            visit(&Seen::Record {
+                segment,
+                offset: end.offset,
+                lsn: head.lsn,
+                durable_lsn: head.durable_lsn,
+                payload: record.get(HEAD_BYTES..).unwrap_or_default(),
+            });
+            end = end.behind(&head);
+        }
+        visit(&Seen::End {
+            segment,
+            offset: end.offset,
+            next_lsn: end.next_lsn,
+            why: why(disk, piece, &end)?,
+        });
+        let bounds = (end.next_lsn, u64::MAX);
+        let next = next_whole(&mut window, end.offset + ALIGN, mark, bounds);
+        let Some((offset, head)) = next.map_err(failed())? else {
+            return Ok(());
+        };
+        end = End::before(offset, &head);
+    }
 }
 
 fn why<D: Disk>(disk: &D, piece: &Piece, end: &End) -> Result<Why, JournalError> {

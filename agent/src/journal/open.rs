@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::disk::{DirectoryDisk, Disk, make_directory};
+use super::disk::{DirectoryDisk, Disk, is_full, make_directory};
 use super::error::JournalError;
 use super::format::Head;
 use super::identity::random;
 use super::repair;
-use super::{Identity, Journal, SPARES_MAX, Settings, reserve_of, survey};
+use super::{Identity, Journal, Replayed, SPARES_MAX, Settings, reserve_of, survey};
 
 /// The folder of the segments in a data directory.
 pub(super) const FOLDER: &str = "journal";
@@ -18,11 +18,11 @@ pub(super) const FOLDER: &str = "journal";
 /// # Errors
 /// As [`Journal::open`]; also when the state says that there was a journal, when the file with the
 /// identity is missing, or when a repair was begun and not finished.
-pub fn open_in(
+pub fn open_in<R: Into<Replayed>>(
     data_dir: &Path,
     segment_bytes: u64,
     (from_lsn, state_lsn): (u64, u64),
-    replay: impl FnMut(u64, &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+    replay: impl FnMut(u64, &[u8]) -> Result<R, Box<dyn std::error::Error + Send + Sync>>,
 ) -> Result<Journal<DirectoryDisk>, JournalError> {
     repair::refuse_unfinished(data_dir)?;
     let folder = data_dir.join(FOLDER);
@@ -113,9 +113,12 @@ fn is_new(folder: &Path) -> Result<bool, JournalError> {
 
 fn begin_identity(data_dir: &Path) -> Result<Identity, JournalError> {
     let refused = |path: PathBuf| {
-        move |error: std::io::Error| JournalError::Identity {
-            path,
-            what: error.to_string(),
+        move |error: std::io::Error| {
+            if is_full(&error) {
+                return JournalError::failed("beginning", &path.display().to_string())(error);
+            }
+            let what = error.to_string();
+            JournalError::Identity { path, what }
         }
     };
     make_directory(data_dir).map_err(refused(data_dir.to_owned()))?;

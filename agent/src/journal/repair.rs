@@ -22,6 +22,8 @@ pub struct Repaired {
     pub first_lsn: u64,
     /// The record that comes next; the oldest one where none was kept.
     pub next_lsn: u64,
+    /// What is missing between them, from the first to the last: it serves only rows that wait.
+    pub missing: Vec<(u64, u64)>,
     /// The new incarnation.
     pub incarnation: String,
     /// Where the old segments are.
@@ -50,8 +52,8 @@ pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), JournalError> {
 /// no state), and of which a start asks for the records after `from_lsn`. What a start goes on with is left
 /// alone. The data directory has to be locked.
 ///
-/// Kept is the longest run of whole records that continues the state, and what stands before it
-/// without a gap. Where no such run is left, the journal begins anew after `state_lsn`.
+/// Kept is the longest run of whole records that continues the state, and of what stands before it, which
+/// serves rows that wait, all that is whole. Where no such run is left, the journal goes on after `state_lsn`.
 ///
 /// # Errors
 /// When the disk fails or has no room for a copy, or the journal is of another format or incarnation.
@@ -64,7 +66,7 @@ pub fn repair(
         if let Some(lost) = startable(data_dir, (from_lsn, state_lsn)) {
             return Ok(Repair::NotNeeded(lost));
         }
-        let Some(kept) = plan(data_dir, state_lsn)? else {
+        let Some(kept) = plan(data_dir, (from_lsn, state_lsn))? else {
             return Ok(Repair::NotNeeded(Vec::new()));
         };
         copy(data_dir, segment_bytes, &kept)?;
@@ -91,7 +93,10 @@ fn startable(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Option<Vec<(
 struct Kept {
     pieces: Vec<Piece>,
     first_lsn: u64,
-    next_lsn: u64,
+    /// Records from here on are not kept.
+    end_lsn: u64,
+    /// Up to where records serve only rows that wait.
+    state_lsn: u64,
 }
 
 fn disk(data_dir: &Path) -> DirectoryDisk {
@@ -99,24 +104,26 @@ fn disk(data_dir: &Path) -> DirectoryDisk {
 }
 
 /// What to keep; `None` where all of it is in order.
-fn plan(data_dir: &Path, from_lsn: u64) -> Result<Option<Kept>, JournalError> {
+fn plan(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Result<Option<Kept>, JournalError> {
     let disk = disk(data_dir);
     let read = Identity::read(data_dir);
     let identity = read.as_ref().ok().copied().flatten();
     let terms = Terms {
         identity,
         from_lsn,
-        state_lsn: 0,
+        state_lsn,
         lenient: true,
-    };
-    let nothing = Kept {
-        pieces: Vec::new(),
-        first_lsn: from_lsn + 1,
-        next_lsn: from_lsn + 1,
     };
     let survey = match survey::survey(&disk, &terms, |_| Ok(())) {
         Ok(survey) => survey,
-        Err(JournalError::Gap { .. }) => return Ok(Some(nothing)),
+        Err(JournalError::Gap { .. }) => {
+            return Ok(Some(Kept {
+                pieces: Vec::new(),
+                first_lsn: state_lsn + 1,
+                end_lsn: state_lsn + 1,
+                state_lsn,
+            }));
+        }
         Err(error) => return Err(error),
     };
     let older = whole_before_walk(&disk, &survey)?;
@@ -124,14 +131,12 @@ fn plan(data_dir: &Path, from_lsn: u64) -> Result<Option<Kept>, JournalError> {
     if is_whole && older == 0 && (identity.is_some() || survey.segments.is_empty()) {
         return Ok(None);
     }
-    if survey.end.next_lsn <= from_lsn {
-        return Ok(Some(nothing));
-    }
     let pieces = survey.pieces.get(older..).unwrap_or_default().to_vec();
     let first = pieces.first().map(|piece| piece.header.first_lsn);
     Ok(Some(Kept {
-        first_lsn: first.unwrap_or(survey.end.next_lsn),
-        next_lsn: survey.end.next_lsn,
+        first_lsn: first.unwrap_or(state_lsn + 1),
+        end_lsn: survey.end.next_lsn,
+        state_lsn,
         pieces,
     }))
 }
@@ -165,15 +170,18 @@ fn copy(data_dir: &Path, segment_bytes: u64, kept: &Kept) -> Result<(), JournalE
     let settings = settings(segment_bytes.max(largest.unwrap_or(0)), identity)?;
     let mut journal = Journal::begin(made, settings, kept.first_lsn)?;
     for piece in &kept.pieces {
-        survey::walk(&disk(data_dir), piece, true, |found| {
-            match found.head.lsn < kept.next_lsn {
-                true => journal.append(found.head.lsn, found.payload()),
-                false => Ok(()),
+        survey::walk_over(&disk(data_dir), piece, kept.state_lsn, |found| {
+            let lsn = found.head.lsn;
+            if lsn >= kept.end_lsn {
+                return Ok(());
             }
+            journal.skip_to(lsn)?;
+            journal.append(lsn, found.payload())
         })?;
         journal.sync()?;
     }
-    Ok(())
+    journal.skip_to(kept.state_lsn + 1)?;
+    journal.sync().map(drop)
 }
 
 /// Puts the new journal in place.
@@ -184,10 +192,14 @@ fn finish(data_dir: &Path) -> Result<Repaired, JournalError> {
     let identity = identity.ok_or_else(|| JournalError::RepairUnfinished(made.dir().to_owned()))?;
     let pieces = survey::in_use(&segments);
     let first_lsn = pieces.first().map_or(1, |piece| piece.header.first_lsn);
-    let next_lsn = match pieces.last() {
-        Some(last) => survey::walk(&made, last, false, |_| Ok(()))?.0.next_lsn,
-        None => first_lsn,
-    };
+    let (mut next_lsn, mut missing) = (first_lsn, Vec::new());
+    for piece in &pieces {
+        let begins = piece.header.first_lsn;
+        if begins > next_lsn {
+            missing.push((next_lsn, begins - 1));
+        }
+        next_lsn = survey::walk(&made, piece, false, |_| Ok(()))?.0.next_lsn;
+    }
     let put_aside = put_aside(data_dir)?;
     identity.write(data_dir)?;
     step(data_dir, "renaming", |dir| {
@@ -196,6 +208,7 @@ fn finish(data_dir: &Path) -> Result<Repaired, JournalError> {
     Ok(Repaired {
         first_lsn,
         next_lsn,
+        missing,
         incarnation: identity.to_string(),
         put_aside,
     })

@@ -101,6 +101,29 @@ pub(super) fn behind<D: Disk>(
     Ok(())
 }
 
+/// Places in the last segment of the chain, behind its end, that a chain to come must not meet.
+pub(super) fn leftovers<D: Disk>(
+    disk: &D,
+    survey: &Survey,
+    mark: u32,
+) -> Result<Vec<u64>, JournalError> {
+    let Some(last) = survey.pieces.last() else {
+        return Ok(Vec::new());
+    };
+    let mut search = Search {
+        disk,
+        mark,
+        // It was walked: what cannot be read of it lies behind its records.
+        lenient: true,
+        state_lsn: 0,
+        unreadable: 0,
+    };
+    let found = search.candidates(&last.name, (survey.end.offset, u64::MAX), 0)?;
+    let next_lsn = survey.end.next_lsn;
+    let found = found.iter().filter(|it| it.may_continue(next_lsn));
+    Ok(found.map(|candidate| candidate.offset).collect())
+}
+
 struct Search<'d, D> {
     disk: &'d D,
     mark: u32,

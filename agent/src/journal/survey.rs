@@ -92,7 +92,37 @@ pub(super) struct End {
 }
 
 impl End {
-    fn is_followed_by(&self, head: &RecordHead) -> bool {
+    /// Before the first record of a segment.
+    pub(super) fn before_all(header: &Header) -> Self {
+        Self {
+            offset: HEADER_BYTES as u64,
+            next_lsn: header.first_lsn,
+            chain: header.chain(),
+            last: header.before,
+        }
+    }
+
+    /// Right before a record, whatever stands before that.
+    pub(super) fn before(offset: u64, head: &RecordHead) -> Self {
+        Self {
+            offset,
+            next_lsn: head.lsn,
+            chain: head.before,
+            last: head.before,
+        }
+    }
+
+    /// Right behind the record that stands here.
+    pub(super) fn behind(&self, head: &RecordHead) -> Self {
+        Self {
+            offset: self.offset + head.size(),
+            next_lsn: head.lsn + 1,
+            chain: head.checksum,
+            last: head.checksum,
+        }
+    }
+
+    pub(super) fn is_followed_by(&self, head: &RecordHead) -> bool {
         (head.lsn, head.before) == (self.next_lsn, self.chain) && head.durable_lsn < head.lsn
     }
 }
@@ -337,7 +367,10 @@ impl Survey {
     /// survive, and what comes instead may fit into the segment before.
     fn forget_empty_piece(&mut self, end_before: End) {
         let is_empty = |last: &Piece| last.header.first_lsn == self.end.next_lsn;
-        if self.pieces.len() > self.walked + 1 && self.pieces.last().is_some_and(is_empty) {
+        // One behind a hole shows up to where the state reaches.
+        let goes_on = end_before.next_lsn == self.end.next_lsn;
+        let is_last = self.pieces.len() > self.walked + 1;
+        if is_last && goes_on && self.pieces.last().is_some_and(is_empty) {
             self.pieces.pop();
             self.end = end_before;
         }
@@ -386,6 +419,22 @@ pub(super) fn walk<D: Disk>(
     walk_past(disk, piece, &terms, &mut Vec::new(), visit)
 }
 
+/// As [`walk`], leniently, and past what cannot be read of the records up to `state_lsn`.
+pub(super) fn walk_over<D: Disk>(
+    disk: &D,
+    piece: &Piece,
+    state_lsn: u64,
+    visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let terms = Terms {
+        identity: None,
+        from_lsn: 0,
+        state_lsn,
+        lenient: true,
+    };
+    walk_past(disk, piece, &terms, &mut Vec::new(), visit).map(drop)
+}
+
 /// As [`walk`], and past records that cannot be read, if they serve only rows that wait: those go to `lost`.
 fn walk_past<D: Disk>(
     disk: &D,
@@ -399,12 +448,7 @@ fn walk_past<D: Disk>(
     let file = disk.open(name).map_err(failed())?;
     let (mark, is_old) = (header.identity.mark, header.first_lsn <= terms.state_lsn);
     let mut window = Window::new(&file, terms.lenient || is_old).map_err(failed())?;
-    let mut end = End {
-        offset: HEADER_BYTES as u64,
-        next_lsn: header.first_lsn,
-        chain: header.chain(),
-        last: header.before,
-    };
+    let mut end = End::before_all(header);
     loop {
         let next = window.record(end.offset, mark).map_err(failed())?;
         let Some((head, record)) = next.filter(|(head, _)| end.is_followed_by(head)) else {
@@ -417,12 +461,7 @@ fn walk_past<D: Disk>(
                 break;
             };
             lost.push((end.next_lsn, head.lsn - 1));
-            end = End {
-                offset,
-                next_lsn: head.lsn,
-                chain: head.before,
-                last: head.before,
-            };
+            end = End::before(offset, &head);
             continue;
         };
         visit(&Found {
@@ -431,12 +470,7 @@ fn walk_past<D: Disk>(
             head,
             record,
         })?;
-        end = End {
-            offset: end.offset + head.size(),
-            next_lsn: head.lsn + 1,
-            chain: head.checksum,
-            last: head.checksum,
-        };
+        end = end.behind(&head);
     }
     if window.unreadable() > 0 && !terms.lenient && end.next_lsn > terms.state_lsn {
         // What is needed has to be readable: a place that is not must not pass for the end.

@@ -7,7 +7,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::database::Entry;
-use super::error::{PondsError, Which};
+use super::error::{PondsError, Which, outside};
 use super::one::{OnePond, State};
 use crate::journal::make_directory;
 
@@ -188,7 +188,7 @@ impl Ponds {
 /// # Errors
 /// When another agent holds the lock, or the directory cannot be used.
 pub fn lock(dir: &Path) -> Result<File, PondsError> {
-    let failed = |error| PondsError::Directory(dir.to_owned(), error);
+    let failed = |error| outside(dir, error);
     make_directory(dir).map_err(failed)?;
     let lock = File::create(dir.join("lock")).map_err(failed)?;
     match lock.try_lock() {

@@ -3,7 +3,7 @@
 use tidemill::config::EventIdSource;
 use tidemill::image::{Image, Written};
 use tidemill::journal::model::ModelDisk;
-use tidemill::journal::{Identity, Journal, JournalError, Settings};
+use tidemill::journal::{Identity, Journal, JournalError, Replayed, Settings};
 use tidemill::mill::{Keeping, Mill};
 use tidemill::topic::{Subscription, TopicFilter};
 
@@ -170,8 +170,14 @@ impl Sim<'_> {
         let newest_pond = image.written();
         let from = image.needs_from() - 1;
         let journal = Journal::open(self.disk.clone(), settings, from, |lsn, bytes| {
-            image.replay(lsn, bytes).map_err(Into::into)
+            image.replay(lsn, bytes)?;
+            Ok(if image.has_begun() {
+                Replayed::Begun
+            } else {
+                Replayed::Whole
+            })
         })?;
+        image.cut(journal.next_lsn() - 1);
         Ok(Recovered {
             image,
             journal,

@@ -139,15 +139,16 @@ impl Shadow {
     /// A gateway started with everything up to the image's commit.
     pub(crate) fn recovered(&mut self, image: &Image) -> Result<(), String> {
         let lsn = image.lsn;
-        let needed = self.needed.max(self.durable);
-        // What was durable of a commit that is not whole counts for nothing.
-        if image.last_lsn() < needed || lsn < self.needed {
+        // What was durable of a commit that is not whole counts for nothing, and is cut off.
+        let mut durable = self.commits.range(..=self.durable).rev();
+        let whole = durable.find(|(_, (_, commit))| commit.is_some());
+        let durable = whole.map_or(0, |(lsn, _)| *lsn);
+        if lsn < self.needed.max(durable) {
             return Err(format!(
-                "recovered up to commit {lsn}, but {needed} was durable, and {} let out",
+                "recovered up to commit {lsn}, but {durable} was durable, and {} let out",
                 self.needed
             ));
         }
-        // The beginning of one stays where it is, and is read over.
         self.commits.split_off(&(image.last_lsn() + 1));
         self.parts = Parts::default();
         self.hashes.retain(|(at, ..)| *at <= lsn);

@@ -1,7 +1,7 @@
 //! Damage is told with its place, whatever it hits; only what nobody knows to have been durable is cut.
 
 use super::*;
-use crate::journal::{Disk, Ending, SalvageError, Seen, SegmentState, inspect};
+use crate::journal::{Disk, Ending, SalvageError, Seen, SegmentState, inspect, replay_leniently};
 
 /// Where a record stands.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ fn journal(seed: u64) -> (ModelDisk, Vec<At>) {
 
 fn records(disk: &ModelDisk) -> Vec<At> {
     let mut records = Vec::new();
-    let ending = inspect(disk, 0, |seen| {
+    let ending = inspect(disk, (0, 0), |seen| {
         if let Seen::Record {
             segment,
             offset,
@@ -53,7 +53,7 @@ fn records(disk: &ModelDisk) -> Vec<At> {
 
 fn segments(disk: &ModelDisk) -> Vec<(String, SegmentState)> {
     let mut segments = Vec::new();
-    inspect(disk, 0, |seen| {
+    inspect(disk, (0, 0), |seen| {
         if let Seen::Segment { name, state, .. } = seen {
             segments.push(((*name).to_owned(), *state));
         }
@@ -280,7 +280,7 @@ fn inspect_says_where_a_chain_ends_and_changes_nothing() {
     disk.flip(&damaged.segment, (damaged.offset + 4) * 8);
     let image = disk.image();
     let mut ends = Vec::new();
-    let ending: Ending = inspect(&disk, 0, |seen| {
+    let ending: Ending = inspect(&disk, (0, 0), |seen| {
         if let Seen::End {
             segment,
             offset,
@@ -299,6 +299,34 @@ fn inspect_says_where_a_chain_ends_and_changes_nothing() {
     }));
     assert_eq!(ending.next_lsn, damaged.lsn);
     assert!(matches!(ending.refused, Some(JournalError::Corrupt { .. })));
+}
+
+#[test]
+fn inspect_shows_what_follows_a_record_that_cannot_be_read() {
+    for lsn in [1, 20, 40] {
+        let (disk, segment, offset) = sixty_records(lsn);
+        disk.flip(&segment, (offset + 100) * 8);
+        let (mut shown, mut ends) = (Vec::new(), Vec::new());
+        let ending = inspect(&disk, (0, 60), |seen| match seen {
+            Seen::Record { lsn, .. } => shown.push(*lsn),
+            Seen::End { next_lsn, .. } => ends.push(*next_lsn),
+            Seen::Segment { .. } => {}
+        });
+        let ending = ending.unwrap();
+        let others = || (1..=60).filter(|at| *at != lsn);
+        assert_eq!(shown, others().collect::<Vec<_>>());
+        assert!(ends.contains(&lsn), "{ends:?}");
+        assert!(ending.refused.is_none() && ending.has_lost_rows);
+        // Whoever looks at the state reads the same records.
+        let mut replayed = Vec::new();
+        let needs = (0, 45);
+        let ending = replay_leniently(&disk, needs, |lsn, _| {
+            replayed.push(lsn);
+            Ok(())
+        });
+        assert!(ending.unwrap().refused.is_none());
+        assert_eq!(replayed, others().collect::<Vec<_>>());
+    }
 }
 
 /// How something on the disk is lost.
@@ -331,7 +359,7 @@ fn sixty_records(lsn: u64) -> (ModelDisk, String, u64) {
     }
     drop(journal);
     let mut place = None;
-    inspect(&disk, 0, |seen| {
+    inspect(&disk, (0, 0), |seen| {
         if let Seen::Record {
             segment,
             offset,

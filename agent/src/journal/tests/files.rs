@@ -113,7 +113,7 @@ fn a_repair_keeps_what_is_whole_and_puts_the_rest_aside() {
     spoil(temp.path(), 8);
     assert_eq!(corrupt_lsn(temp.path(), 4), 8);
     let disk = DirectoryDisk::read_only(&temp.path().join("journal"));
-    let ending = inspect(&disk, 4, |_| {}).unwrap();
+    let ending = inspect(&disk, (4, 0), |_| {}).unwrap();
     assert_eq!(ending.next_lsn, 8);
     let before = std::fs::read(temp.path().join("journal/00000003.seg")).unwrap();
 
@@ -142,7 +142,8 @@ fn a_repair_goes_on_from_the_state_where_the_journal_has_nothing_behind_it() {
     // The state is beyond the first damage, but within the damaged segment.
     assert_eq!(corrupt_lsn(temp.path(), 5), 5);
     let repaired = repair_from(temp.path(), 5).unwrap();
-    assert_eq!((repaired.first_lsn, repaired.next_lsn), (6, 6));
+    assert_eq!((repaired.first_lsn, repaired.next_lsn), (1, 6));
+    assert_eq!(repaired.missing, [(5, 5)]);
     let (mut journal, replayed) = start(temp.path(), 5).unwrap();
     assert!(replayed.is_empty());
     journal.append(6, b"goes on").unwrap();
@@ -190,6 +191,75 @@ fn a_repair_drops_what_is_damaged_before_what_is_kept() {
     spoil(temp.path(), 10);
     let repaired = repair_from(temp.path(), 8).unwrap();
     assert_eq!((repaired.first_lsn, repaired.next_lsn), (7, 10));
+}
+
+#[test]
+fn a_repair_keeps_what_stands_behind_a_hole_before_the_state() {
+    // Records 4 to 8 serve rows that wait; 5 cannot be read, and for 10 a start is refused.
+    let needs = (3, 8);
+    let temp = tempfile::tempdir().unwrap();
+    filled(temp.path(), 11);
+    spoil(temp.path(), 5);
+    spoil(temp.path(), 10);
+    let open = || {
+        let mut replayed = Vec::new();
+        let opened = open_in(temp.path(), SEGMENT_BYTES, needs, |lsn, payload| {
+            assert_eq!(payload, [lsn as u8; 1000]);
+            replayed.push(lsn);
+            Ok(())
+        });
+        opened.map(|journal| (journal, replayed))
+    };
+    assert!(matches!(
+        open().err(),
+        Some(JournalError::Corrupt { lsn: 10, .. })
+    ));
+    let repaired = repair(temp.path(), SEGMENT_BYTES, needs).unwrap();
+    let Repair::Done(repaired) = repaired else {
+        panic!("{repaired:?}");
+    };
+    assert_eq!((repaired.first_lsn, repaired.next_lsn), (1, 10));
+    assert_eq!(repaired.missing, [(5, 5)]);
+    for _ in 0..2 {
+        let (journal, replayed) = open().unwrap();
+        assert_eq!(replayed, [4, 6, 7, 8, 9]);
+        assert_eq!((journal.lost(), journal.next_lsn()), (&[(5, 5)][..], 10));
+    }
+}
+
+#[test]
+fn a_repair_keeps_rows_where_the_journal_ends_before_the_state() {
+    // The state holds records that the journal has lost at its end.
+    for (needs, replayed_then) in [((1, 9), vec![2, 3, 4, 5, 6]), ((6, 9), vec![])] {
+        let temp = tempfile::tempdir().unwrap();
+        filled(temp.path(), 9);
+        for lsn in 7..=9 {
+            spoil(temp.path(), lsn);
+        }
+        let repaired = repair(temp.path(), SEGMENT_BYTES, needs).unwrap();
+        let Repair::Done(repaired) = repaired else {
+            panic!("{repaired:?}");
+        };
+        assert_eq!(
+            (repaired.next_lsn, &repaired.missing[..]),
+            (10, &[(7, 9)][..])
+        );
+        let mut last = 9;
+        for _ in 0..3 {
+            let mut replayed = Vec::new();
+            let journal = open_in(temp.path(), SEGMENT_BYTES, needs, |lsn, _| {
+                replayed.push(lsn);
+                Ok(())
+            });
+            let mut journal = journal.unwrap();
+            let mut expected = replayed_then.clone();
+            expected.extend(10..=last);
+            assert_eq!(replayed, expected);
+            last += 1;
+            journal.append(last, &[1; 1000]).unwrap();
+            journal.sync().unwrap();
+        }
+    }
 }
 
 #[test]
