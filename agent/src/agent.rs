@@ -7,6 +7,7 @@ pub mod control;
 mod health;
 mod outputs;
 mod remote;
+mod room;
 mod start;
 mod stop;
 mod storage;
@@ -126,7 +127,9 @@ impl From<JournalError> for AgentError {
 /// When it cannot start, or cannot keep state any more.
 pub fn run(config: Config, control: impl FnOnce(Remote)) -> Result<(), AgentError> {
     let rules = install_all(&config).map_err(AgentError::Rules)?;
-    let mut agent = Agent::start(config, rules, control)?;
+    let Some(mut agent) = Agent::start(config, rules, control)? else {
+        return Ok(());
+    };
     let outcome = agent.work();
     agent.stop(outcome)
 }

@@ -88,8 +88,13 @@ impl Remote {
             .unwrap_or_else(PoisonError::into_inner) = ledgers;
     }
 
+    /// `true` if somebody wishes the end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.wishes.stop.load(Ordering::Acquire)
+    }
+
     pub(super) fn take_wish(&self) -> Option<Wish> {
-        if self.wishes.stop.load(Ordering::Acquire) {
+        if self.is_stopping() {
             return Some(Wish::Stop);
         }
         self.wishes

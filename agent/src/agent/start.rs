@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::outputs::Outputs;
+use super::room::{Lobby, Opened};
 use super::storage::Storage;
 use super::wake::Waker;
 use super::{Agent, AgentError, INBOX_MAX, Link, REPORTS_WAITING_MAX, Remote, control};
@@ -31,7 +32,29 @@ impl Agent {
         config: Config,
         rules: Vec<BoundRule>,
         remote: impl FnOnce(Remote),
-    ) -> Result<Self, AgentError> {
+    ) -> Result<Option<Self>, AgentError> {
+        let (sender, inbox) = sync_channel(INBOX_MAX);
+        let waker = Waker::new(sender);
+        let controls = Remote::new(waker.clone());
+        remote(controls.clone());
+        let heartbeats = Heartbeats::default();
+        let pulse = heartbeats.pulse("agent");
+        let mut interval_us = 0;
+        let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)
+            .then(|| Duration::from_micros(interval_us / 2));
+        let lobby = Lobby {
+            config: &config,
+            inbox: &inbox,
+            waker: &waker,
+            remote: &controls,
+            heartbeats: &heartbeats,
+            pulse: &pulse,
+            watchdog,
+        };
+        let (recovered, is_listening) = match lobby.open()? {
+            Opened::Open(recovered, is_listening) => (*recovered, is_listening),
+            Opened::Stopped => return Ok(None),
+        };
         let Recovered {
             mut image,
             journal,
@@ -39,7 +62,7 @@ impl Agent {
             first_pond,
             newest_pond,
             lost,
-        } = recovery::recover(&config.data_dir, config.segment_bytes)?;
+        } = recovered;
         let incarnation = crate::books::hex(&journal.identity().incarnation);
         info!(commit = image.lsn, incarnation, "recovered");
         check_destinations(&mut image, &config)?;
@@ -72,12 +95,6 @@ impl Agent {
         };
         let mut asked = Vec::new();
         mill.deploy(now, deployment, &mut asked)?;
-        let (sender, inbox) = sync_channel(INBOX_MAX);
-        let waker = Waker::new(sender);
-        let controls = Remote::new(waker.clone());
-        remote(controls.clone());
-        let heartbeats = Heartbeats::default();
-        let pulse = heartbeats.pulse("agent");
         let storage = Storage::start(journal, ponds, &heartbeats, &config.data_dir, &waker)?;
         let outputs = Outputs::start(&config, &incarnation, &heartbeats, &waker)?;
         let (reports_sender, reports) = sync_channel(REPORTS_WAITING_MAX);
@@ -90,11 +107,10 @@ impl Agent {
             reports_sender,
             &waker,
         )?;
-        control::listen(&config.data_dir, &heartbeats, &waker);
+        if !is_listening {
+            control::listen(&config.data_dir, &heartbeats, &waker);
+        }
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
-        let mut interval_us = 0;
-        let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)
-            .then(|| Duration::from_micros(interval_us / 2));
         let mut agent = Self {
             recorder: Recorder::new(
                 config.recorder.bytes,
@@ -135,7 +151,7 @@ impl Agent {
             agent.lose(&lane, count);
         }
         agent.carry_out(now);
-        Ok(agent)
+        Ok(Some(agent))
     }
 }
 

@@ -171,3 +171,63 @@ fn a_small_disk_that_an_outage_filled_drains_by_itself_and_takes_in_again() {
 fn a_disk_that_others_filled_to_the_last_byte_drains_too() {
     fill_and_drain(true);
 }
+
+#[test]
+fn an_agent_that_starts_on_a_disk_without_a_byte_waits_for_room_and_says_so() {
+    // With a state to open, and in a new directory.
+    for is_new in [false, true] {
+        let (local, upstream) = (broker(), broker());
+        let lines = format!(
+            "{}\n[journal]\nsegment_bytes = \"1MiB\"",
+            cloud(upstream.port())
+        );
+        let mut gateway = Gateway::new(local.port(), &lines);
+        let disk = match LoopDisk::mount(&gateway.path("data"), DISK_MIB) {
+            Ok(disk) => disk,
+            Err(why) => return skipped(&format!("no small file system to fill: {why}")),
+        };
+        count(&gateway);
+        let arrived = Collector::start(upstream.port(), "#");
+        let (mut sensor, mut sent) = (sensor(&local), 0);
+        let mut send = |events: u64| {
+            sensor.publish_all((sent..sent + events).map(|n| (topic(n), Vec::new())));
+            sent += events;
+            sent
+        };
+        if !is_new {
+            gateway.start();
+            arrived.until(send(200) as usize);
+            gateway.stop();
+            // What is kept for such a day is gone as well.
+            let _ = fs::remove_file(gateway.path("data/reserve"));
+            let _ = send(200);
+        }
+        let ballast = disk.fill(0);
+        gateway.run();
+        gateway.until_logged("nothing is taken in until there is room");
+        until_taking_in(&gateway, false);
+        let told = health(&gateway).unwrap();
+        assert_eq!(
+            (&told["well"], &told["disk_full"]),
+            (&false.into(), &true.into())
+        );
+        let why = told["held_back_by"].as_str().unwrap().to_owned();
+        assert!(why.contains("the disk is full"), "{why}");
+        assert!(gateway.is_running(), "the full disk has ended the agent");
+        if is_new {
+            // It can be told to stop, and starts once more.
+            assert!(gateway.stop().iter().all(|line| !line.contains("ERROR")));
+            gateway.run();
+            gateway.until_logged("nothing is taken in until there is room");
+        }
+        fs::remove_file(ballast).unwrap();
+        gateway.until_logged("deployed");
+        until_taking_in(&gateway, true);
+        gateway.until_logged("subscribed");
+        let sent = send(200);
+        arrived.until(sent as usize);
+        super::stop(&mut gateway);
+        arrived.settle(upstream.port());
+        arrived.received(|received| received.check_counted(NORMAL, &counts(sent)));
+    }
+}
