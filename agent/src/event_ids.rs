@@ -13,7 +13,7 @@ mod producer;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::event::hash_bytes;
+use crate::event::{hash_bytes, lower_half};
 pub use crate::record::{EventId, EventIdChange};
 use crate::record::{EventIdsRecord, ProducerRecord};
 pub use producer::Refused;
@@ -99,6 +99,17 @@ fn opaque_hash(text: &str) -> u128 {
     hash_bytes(&[text.as_bytes()])
 }
 
+/// By what a number is remembered that stands apart: its upper half is that of its producer, which can be
+/// forgotten with all of them.
+fn apart_hash(producer: &str, n: u64) -> u128 {
+    let own = opaque_hash(&format!("{producer}:{n}"));
+    u128::from(owner(producer)) << 64 | u128::from(lower_half(own))
+}
+
+fn owner(producer: &str) -> u64 {
+    lower_half(opaque_hash(producer))
+}
+
 impl EventIds {
     /// Remembers so many opaque names from now on.
     pub fn set_opaque_max(&mut self, opaque_max: usize) {
@@ -129,7 +140,11 @@ impl EventIds {
             EventId::Opaque(hash) => return known(*hash),
             EventId::Numbered { producer, n } => (producer, *n),
         };
-        let by_name = || known(opaque_hash(&format!("{name}:{n}")));
+        // It may have come as an opaque name, or by an earlier version.
+        let by_name = || match known(apart_hash(name, n)) {
+            Standing::New => known(opaque_hash(&format!("{name}:{n}"))),
+            standing => standing,
+        };
         let Some(producer) = self.producers.get(name) else {
             return by_name();
         };
@@ -160,12 +175,15 @@ impl EventIds {
         match id {
             EventId::Opaque(hash) => self.insert_opaque(*hash),
             EventId::Numbered { producer, n } => {
-                let name = |n: u64| opaque_hash(&format!("{producer}:{n}"));
                 match self.hear(producer).count(*n) {
                     Counted::Seen => {}
                     // Known by its name, it would be known still when the producer is forgotten.
-                    Counted::Both(apart) => drop(self.known.remove(&name(apart))),
-                    Counted::Apart => self.insert_opaque(name(*n)),
+                    Counted::Both(apart) => {
+                        self.known.remove(&apart_hash(producer, apart));
+                        let old = opaque_hash(&format!("{producer}:{apart}"));
+                        self.known.remove(&old);
+                    }
+                    Counted::Apart => self.insert_opaque(apart_hash(producer, *n)),
                 }
             }
         }
@@ -226,6 +244,9 @@ impl EventIds {
         let known = self.producers.remove(producer);
         if let Some(known) = &known {
             self.heard.remove(&known.heard);
+            let owner = owner(producer);
+            self.known.retain(|name, _| (*name >> 64) as u64 != owner);
+            // By an earlier version the last one was remembered by its name alone.
             let apart = known.apart.map(|n| opaque_hash(&format!("{producer}:{n}")));
             apart.and_then(|name| self.known.remove(&name));
         }

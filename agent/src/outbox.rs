@@ -28,6 +28,9 @@ use crate::topic::Topic;
 /// The lane where dead letters wait until somebody looks at them.
 pub const DEAD_LETTERS: &str = "dead-letters";
 
+/// How often rows are looked at that may become too old, in milliseconds, at the most and at the least.
+const AGE_CHECK_MS: (u64, u64) = (100, 10_000);
+
 /// Dead letters kept; beyond either the oldest goes, counted.
 pub const DEAD_LETTERS_MAX: u64 = 1_000;
 /// Bytes of dead letters kept: they stay in memory.
@@ -332,6 +335,14 @@ impl Outbox {
             cut |= lane.cut_request(lsn, durable_lsn);
         }
         cut
+    }
+
+    /// How often to look for rows that are too old: of the lane that keeps them for the shortest time a
+    /// tenth of that. `None` where none waits that may become too old.
+    pub fn age_check_ms(&self) -> Option<u64> {
+        let lanes = self.lanes.iter().filter_map(Lane::age_limit_ms);
+        let shortest = lanes.min()?;
+        Some((shortest / 10).clamp(AGE_CHECK_MS.0, AGE_CHECK_MS.1))
     }
 
     /// Drops what is older than its lane allows, by the age clock.

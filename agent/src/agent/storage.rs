@@ -5,7 +5,7 @@ mod checkpoints;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -40,11 +40,11 @@ const FAILURES_MAX: u32 = 3;
 /// Reads whose failures are counted at once; beyond it all counts begin anew.
 const FAILED_READS_MAX: usize = 256;
 
-/// So many records behind the last one wanted may belong to its commit.
-const PARTS_BEHIND: u64 = 64;
+/// So many records at once are looked at behind the last one wanted, for the rest of its commit.
+const PARTS_AT_ONCE: u64 = 64;
 
-/// Time until rows are read again that could not be.
-const RETRY: Duration = Duration::from_secs(1);
+/// Time until rows are read again that could not be, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What the threads have done and the mill has not heard yet.
 type Done = Arc<Mutex<Vec<Input>>>;
@@ -280,32 +280,35 @@ fn read_back(
     tell: impl Fn(Input),
 ) {
     let mut failures = Failures::default();
-    while let Ok(read) = next(reads, pulse, WORK_WITHIN) {
+    // Lanes whose rows could not be read, by when they are told: other lanes are served meanwhile.
+    let mut resting: Vec<(Instant, LaneId)> = Vec::new();
+    loop {
+        let due = resting.iter().map(|(at, _)| *at).min();
+        let read = next_by(reads, pulse, WORK_WITHIN, due);
+        let now = Instant::now();
+        for (_, lane) in resting.extract_if(.., |(at, _)| *at <= now) {
+            tell(Input::ReadFailed { lane });
+        }
         let Read {
             lane,
             wanted,
             relocate,
-        } = read;
-        if failures.are_too_many(&lane, &wanted) {
-            match rows_that_are_whole(&mut reader, &lane, &wanted) {
-                Ok(rows) => {
-                    error!(%lane, "rows cannot be read back from the journal: what is whole of them goes on");
-                    tell(Input::RowsRead {
-                        lane,
-                        rows,
-                        relocate,
-                    });
-                }
-                // Nothing is known of the rows in it: they are whole, for all that can be said.
-                Err(error) => {
-                    error!(%lane, "rows cannot be read back from the journal, trying again: {error}");
-                    std::thread::sleep(RETRY);
-                    tell(Input::ReadFailed { lane });
-                }
-            }
-            continue;
-        }
-        match rows_of(&mut reader, &lane, &wanted) {
+        } = match read {
+            Ok(read) => read,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let read = if failures.are_too_many(&lane, &wanted) {
+            // What stands in a segment that cannot be opened is whole, for all that can be said.
+            let rows = rows_that_are_whole(&mut reader, &lane, &wanted);
+            rows.inspect(|_| {
+                error!(%lane, "rows cannot be read back from the journal: what is whole of them goes on");
+            })
+            .map_err(Into::into)
+        } else {
+            rows_of(&mut reader, &lane, &wanted)
+        };
+        match read {
             Ok(rows) => {
                 failures.forget(&lane, &wanted);
                 tell(Input::RowsRead {
@@ -315,10 +318,13 @@ fn read_back(
                 });
             }
             Err(error) => {
-                error!(%lane, "rows cannot be read back from the journal, trying again: {error}");
-                std::thread::sleep(RETRY);
-                failures.count(&lane, &wanted);
-                tell(Input::ReadFailed { lane });
+                let rest = failures.count(&lane, &wanted);
+                let seconds = rest.as_secs();
+                error!(
+                    %lane,
+                    "rows cannot be read back from the journal, trying again in {seconds} s: {error}"
+                );
+                resting.push((now + rest, lane));
             }
         }
     }
@@ -330,22 +336,23 @@ fn read_back(
 struct Failures(BTreeMap<(LaneId, u64, u64), u32>);
 
 impl Failures {
-    /// `true` when these rows have failed often enough; their count begins anew then.
-    fn are_too_many(&mut self, lane: &LaneId, wanted: &Wanted) -> bool {
-        let key = Self::key(lane, wanted);
-        let too_many = self.0.get(&key).is_some_and(|times| *times >= FAILURES_MAX);
-        if too_many {
-            self.0.remove(&key);
-        }
-        too_many
+    /// `true` when these rows have failed so often that what is whole of them has to do.
+    fn are_too_many(&self, lane: &LaneId, wanted: &Wanted) -> bool {
+        let times = self.0.get(&Self::key(lane, wanted));
+        times.is_some_and(|times| *times >= FAILURES_MAX)
     }
 
-    fn count(&mut self, lane: &LaneId, wanted: &Wanted) {
+    /// Counts one more failure, and says after what time to try again.
+    fn count(&mut self, lane: &LaneId, wanted: &Wanted) -> Duration {
         // Rows that a lane gave up meanwhile are never asked for again.
         if self.0.len() >= FAILED_READS_MAX {
             self.0.clear();
         }
-        *self.0.entry(Self::key(lane, wanted)).or_default() += 1;
+        let times = self.0.entry(Self::key(lane, wanted)).or_default();
+        *times = times.saturating_add(1);
+        let (first, most) = RETRY;
+        let longer = 1 << times.saturating_sub(FAILURES_MAX).min(8);
+        (first * longer).min(most)
     }
 
     fn forget(&mut self, lane: &LaneId, wanted: &Wanted) {
@@ -365,6 +372,22 @@ fn next<T>(work: &Receiver<T>, pulse: &Pulse, within: Duration) -> Result<T, Rec
     let next = work.recv()?;
     pulse.works(within);
     Ok(next)
+}
+
+/// As [`next`], until a moment at the latest, where there is one.
+fn next_by<T>(
+    work: &Receiver<T>,
+    pulse: &Pulse,
+    within: Duration,
+    due: Option<Instant>,
+) -> Result<T, RecvTimeoutError> {
+    let Some(due) = due else {
+        return next(work, pulse, within).map_err(|RecvError| RecvTimeoutError::Disconnected);
+    };
+    pulse.rests();
+    let next = work.recv_timeout(due.saturating_duration_since(Instant::now()));
+    pulse.works(within);
+    next
 }
 
 /// The rows of a lane that are wanted, with the commits that they stand in.
@@ -407,21 +430,31 @@ fn rows_that_are_whole(
     wanted: &Wanted,
 ) -> Result<Vec<(u64, Row)>, JournalError> {
     let (mut rows, mut parts) = (Vec::new(), Parts::default());
-    let range = (wanted.from_lsn, wanted.to_lsn.saturating_add(PARTS_BEHIND));
-    let read = reader.read_what_is_whole(range, |lsn, bytes| {
-        if let Some((lsn, commit)) = parts.push(lsn, bytes)? {
-            rows.extend(found_in(commit, lsn, lane, wanted));
+    let mut range = (wanted.from_lsn, wanted.to_lsn);
+    loop {
+        let mut last_lsn = None;
+        let read = reader.read_what_is_whole(range, |lsn, bytes| {
+            last_lsn = Some(lsn);
+            if let Some((lsn, commit)) = parts.push(lsn, bytes)? {
+                rows.extend(found_in(commit, lsn, lane, wanted));
+            }
+            Ok::<_, RecordError>(())
+        });
+        match read {
+            Ok(()) => {}
+            Err(SalvageError::Unopened(error)) => return Err(error),
+            Err(SalvageError::Visit(error)) => {
+                error!(%lane, "a record of the journal cannot be used: {error}");
+                return Ok(in_order(rows));
+            }
         }
-        Ok::<_, RecordError>(())
-    });
-    match read {
-        Ok(()) => {}
-        Err(SalvageError::Unopened(error)) => return Err(error),
-        Err(SalvageError::Visit(error)) => {
-            error!(%lane, "a record of the journal cannot be used: {error}");
+        // A commit of several records goes by its first one. Where the next of them is missing, so is it.
+        let is_cut = parts.began().is_some_and(|lsn| lsn <= wanted.to_lsn);
+        if !is_cut || last_lsn != Some(range.1) {
+            return Ok(in_order(rows));
         }
+        range = (range.1 + 1, range.1.saturating_add(PARTS_AT_ONCE));
     }
-    Ok(in_order(rows))
 }
 
 fn found_in(
@@ -464,15 +497,84 @@ mod tests {
         for _ in 0..FAILURES_MAX {
             for name in ["a", "b"] {
                 assert!(!failures.are_too_many(&lane(name), &wanted), "{name}");
-                failures.count(&lane(name), &wanted);
+                assert_eq!(failures.count(&lane(name), &wanted), RETRY.0);
             }
         }
         assert!(failures.are_too_many(&lane("a"), &wanted));
         assert!(failures.are_too_many(&lane("b"), &wanted));
-        assert!(!failures.are_too_many(&lane("a"), &wanted), "anew");
-        failures.count(&lane("a"), &wanted);
         failures.forget(&lane("a"), &wanted);
+        assert!(!failures.are_too_many(&lane("a"), &wanted), "anew");
+        failures.forget(&lane("b"), &wanted);
         assert!(failures.0.is_empty());
+    }
+
+    #[test]
+    fn what_can_never_be_read_is_tried_less_and_less_often() {
+        let lane: LaneId = "cloud/normal".parse().unwrap();
+        let wanted = Wanted {
+            first: 1,
+            last: 9,
+            from_lsn: 4,
+            to_lsn: 5,
+        };
+        let mut failures = Failures::default();
+        let rests = (0..12).map(|_| failures.count(&lane, &wanted).as_secs());
+        let rests: Vec<u64> = rests.collect();
+        assert_eq!(rests, [1, 1, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
+    }
+
+    #[test]
+    fn rows_of_a_commit_of_any_number_of_records_are_found_beside_one_that_is_lost() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut journal =
+            crate::journal::open_in(temp.path(), 1 << 20, (0, 0), |_, _| Ok(())).unwrap();
+        let lane: LaneId = "cloud/normal".parse().unwrap();
+        let row = |seq: u64, bytes: usize| Row {
+            seq,
+            rule: "r".into(),
+            topic: crate::topic::Topic::new("t").unwrap(),
+            payload: vec![b'x'; bytes].into(),
+            at_ms: 0,
+            made_ms: 0,
+            qos: 1,
+            retain: false,
+        };
+        let commit = |rows: Vec<Row>| Commit {
+            lanes: vec![crate::record::LaneDelta {
+                lane: Some(lane.clone()),
+                rows,
+                ..Default::default()
+            }],
+            ..Commit::default()
+        };
+        journal
+            .append(1, &commit(vec![row(1, 10)]).encode())
+            .unwrap();
+        let long = commit(vec![row(2, 400_000)]).encode();
+        let parts = crate::record::cut(long, 1_000);
+        assert!(parts.len() > 6 * PARTS_AT_ONCE as usize);
+        for (lsn, part) in (2..).zip(&parts) {
+            journal.append(lsn, part).unwrap();
+        }
+        journal.sync().unwrap();
+        let wanted = Wanted {
+            first: 1,
+            last: 2,
+            from_lsn: 1,
+            to_lsn: 2,
+        };
+        let mut reader = journal.reader();
+        let expected = [(1, row(1, 10)), (2, row(2, 400_000))];
+        let rows = rows_that_are_whole(&mut reader, &lane, &wanted).unwrap();
+        assert!(rows == expected, "{} rows", rows.len());
+        // The first record is lost: the long commit is there still.
+        let path = temp.path().join("journal/00000001.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(10).position(|ten| ten == [b'x'; 10]).unwrap();
+        bytes[at] = b'y';
+        std::fs::write(&path, bytes).unwrap();
+        let rows = rows_that_are_whole(&mut reader, &lane, &wanted).unwrap();
+        assert!(rows == expected[1..], "{} rows", rows.len());
     }
 
     #[test]

@@ -180,6 +180,52 @@ fn a_forgotten_producer_counts_from_its_very_first_number() {
 }
 
 #[test]
+fn all_numbers_that_stood_apart_are_forgotten_with_their_producer() {
+    let apart = [10, 1 << 30, 1 << 40];
+    let mut ids = EventIds::default();
+    for n in apart {
+        assert_eq!(ids.meet(&number("d", n)), Standing::New);
+        assert_eq!(ids.meet(&number("other", n)), Standing::New);
+        assert_eq!(ids.meet(&number("d", n)), Standing::Repeated);
+    }
+    let mut restored = EventIds::default();
+    ids.records(2)
+        .into_iter()
+        .for_each(|it| restored.restore(it));
+    for mut ids in [ids, restored] {
+        assert!(ids.forget("d"));
+        for n in apart {
+            assert_eq!(ids.standing(&number("d", n)), Standing::New, "{n}");
+            assert_eq!(ids.standing(&number("other", n)), Standing::Repeated);
+        }
+        assert_eq!(ids.opaque_len(), apart.len());
+    }
+}
+
+#[test]
+fn a_number_that_an_earlier_version_remembered_by_its_name_is_known() {
+    let mut ids = EventIds::default();
+    let producer = ProducerRecord {
+        name: "d".into(),
+        mark: None,
+        apart: Some(5_000),
+        apart_max: 5_000,
+        is_old: false,
+    };
+    ids.restore(EventIdsRecord {
+        opaque: vec![opaque_hash("d:5000")],
+        producers: vec![producer],
+    });
+    assert_eq!(ids.standing(&number("d", 5_000)), Standing::Repeated);
+    let mut forgotten = ids.clone();
+    assert!(forgotten.forget("d"));
+    assert_eq!(forgotten.standing(&number("d", 5_000)), Standing::New);
+    // Believed, it is known by the mark alone.
+    assert_eq!(ids.meet(&number("d", 5_001)), Standing::New);
+    assert_eq!(ids.opaque_len(), 0);
+}
+
+#[test]
 fn a_counter_that_starts_anew_within_its_window_is_noticed_too() {
     let mut ids = EventIds::default();
     ids.meet_all("d", 1..=40);

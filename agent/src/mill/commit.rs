@@ -7,14 +7,8 @@ use crate::record::{Commit, Dead, Receipt, entries};
 use crate::sabotage::{self, Sabotage};
 
 use super::Mill;
-use super::durable::{DEAD_LETTERS_MAX, Due};
+use super::durable::{DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, Due};
 use super::output::{DeadLetter, Emitted, Output};
-
-/// How often rows are looked at that may have become too old.
-const AGE_CHECK_MS: u64 = 10_000;
-
-/// Bytes of dead letters of one batch: beyond it they are kept without their content.
-const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
 
 impl Mill {
     /// Makes rows of what durable rules asked to send since output number `first`, and dead letters
@@ -71,9 +65,12 @@ impl Mill {
         let batch = &mut durable.batch;
         batch.open(now);
         batch.dead_letters += 1;
-        let free = DEAD_LETTER_BYTES_MAX.saturating_sub(batch.dead_letter_bytes);
+        let (letters_before, bytes_before) = batch.dead_letters_before;
+        let of_event = batch.dead_letters - letters_before;
+        let bytes = batch.dead_letter_bytes - bytes_before;
+        let free = DEAD_LETTER_BYTES_MAX.saturating_sub(bytes);
         let topic_bytes = dead.topic.as_str().len();
-        if batch.dead_letters > DEAD_LETTERS_MAX || topic_bytes > free {
+        if of_event > DEAD_LETTERS_MAX || topic_bytes > free {
             return;
         }
         let kept = Dead {
@@ -104,6 +101,9 @@ impl Mill {
         if self.durable.as_deref().is_some_and(full) {
             self.commit(now, out);
         }
+        if let Some(durable) = &mut self.durable {
+            durable.batch.end_event();
+        }
     }
 
     /// Ends a step.
@@ -111,8 +111,11 @@ impl Mill {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        let checked = durable.age_checked_mono_ms;
-        if checked.is_none_or(|at| now.mono_ms.saturating_sub(at) >= AGE_CHECK_MS) {
+        durable.batch.end_event();
+        if durable
+            .age_check_mono_ms()
+            .is_some_and(|at| at <= now.mono_ms)
+        {
             durable.age_checked_mono_ms = Some(now.mono_ms);
             durable.outbox.drop_old(durable.age.ages(now));
         }

@@ -28,9 +28,12 @@ const BATCH_BYTES_MAX: usize = 64 << 10;
 /// written again and again only the last stands in the commit, so this is more.
 const BATCH_EFFECT_BYTES_MAX: usize = 1 << 20;
 
-/// Dead letters of one batch: it is committed with so many. Beyond it, where a single event makes more,
-/// they are counted and logged, no more.
+/// Dead letters of one event, or of what falls due at once: of more the others are counted and logged, no
+/// more. A batch with so many is committed.
 pub(super) const DEAD_LETTERS_MAX: usize = 256;
+
+/// Bytes of them: beyond it they are kept without their content. A batch with so many is committed.
+pub(super) const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
 
 /// What can wait (rows that are given up, or written anew) waits while so many bytes of commits are
 /// under way.
@@ -129,9 +132,11 @@ pub(super) struct Batch {
     pub(super) bytes: usize,
     /// What its calls asked for.
     pub(super) effect_bytes: usize,
-    /// Dead letters made; beyond a bound they are only counted.
+    /// Dead letters made, and bytes of those that are kept.
     pub(super) dead_letters: usize,
     pub(super) dead_letter_bytes: usize,
+    /// Both as they were before the event that is worked on: each has its own share.
+    pub(super) dead_letters_before: (usize, usize),
     /// When something happened first that should not wait longer than the interval.
     opened: Option<u64>,
     /// When something happened first at all.
@@ -154,6 +159,11 @@ impl Batch {
 
     pub(super) fn is_open(&self) -> bool {
         self.lazy.is_some() || self.urgent
+    }
+
+    /// An event, or what fell due, was worked on.
+    pub(super) fn end_event(&mut self) {
+        self.dead_letters_before = (self.dead_letters, self.dead_letter_bytes);
     }
 }
 
@@ -234,6 +244,7 @@ impl Durable {
             || batch.bytes + self.outbox.delta_bytes() >= BATCH_BYTES_MAX
             || batch.effect_bytes >= BATCH_EFFECT_BYTES_MAX
             || batch.dead_letters >= DEAD_LETTERS_MAX
+            || batch.dead_letter_bytes >= DEAD_LETTER_BYTES_MAX
             || self.stall.is_near(batch.receipts.len()) && !batch.receipts.is_empty();
         if full {
             return Some(Due::Full);
@@ -256,10 +267,17 @@ impl Durable {
     /// When something is to be done even if nothing happens.
     pub(super) fn next_due_mono_ms(&self) -> Option<u64> {
         let checkpoint = self.checkpoints.next_due_mono_ms();
-        [self.commit_mono_ms(), checkpoint]
+        [self.commit_mono_ms(), checkpoint, self.age_check_mono_ms()]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// When rows that wait are looked at next, of which some may be too old.
+    pub(super) fn age_check_mono_ms(&self) -> Option<u64> {
+        let every_ms = self.outbox.age_check_ms()?;
+        let checked = self.age_checked_mono_ms;
+        Some(checked.map_or(0, |at| at.saturating_add(every_ms)))
     }
 
     /// Hands a commit to the journal, in as many records as it takes. Its number is that of the first.

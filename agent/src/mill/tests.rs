@@ -1,5 +1,6 @@
 //! The mill as timelines: what comes in when, what goes out when.
 
+mod ages;
 mod copies;
 mod durable;
 mod event_time;

@@ -330,6 +330,12 @@ impl Lane {
         self.last_seq = self.last_seq.max(seq);
     }
 
+    /// How old its rows may become, where some wait and that is bounded.
+    pub(super) fn age_limit_ms(&self) -> Option<u64> {
+        let is_bounded = self.waiting() > 0 && self.limits.age_ms < u64::MAX;
+        is_bounded.then_some(self.limits.age_ms)
+    }
+
     /// Drops what became too old.
     pub(super) fn drop_old(&mut self, ages: Ages<'_>) {
         let limit_ms = self.limits.age_ms;

@@ -753,3 +753,72 @@ fn messages_that_are_no_rows_go_without_numbers_and_may_be_dropped() {
     };
     assert_eq!(counts, [dropped, acknowledged]);
 }
+
+/// Messages of the queue with these numbers, each of which may be a bad one.
+fn messages(count: usize, is_bad: impl Fn(usize) -> bool) -> Vec<Outgoing> {
+    let payload = |number: usize| match is_bad(number) {
+        true => format!("\"bad {number}\""),
+        false => number.to_string(),
+    };
+    let message = |number| Outgoing {
+        destination: 0,
+        topic: Topic::new("out").unwrap(),
+        payload: payload(number).into(),
+        qos: 1,
+        retain: false,
+    };
+    (0..count).map(message).collect()
+}
+
+/// What was acknowledged and what was dropped of so many messages.
+fn until_settled(sending: &Sending, sum: usize) -> (usize, usize) {
+    let (mut acknowledged, mut dropped) = (0, 0);
+    while acknowledged + dropped < sum {
+        match sending.reports.recv_timeout(PATIENCE).unwrap() {
+            DestinationReport::Acknowledged { count, .. } => acknowledged += count,
+            DestinationReport::Dropped { count, .. } => dropped += count,
+            _ => {}
+        }
+    }
+    (acknowledged, dropped)
+}
+
+#[test]
+fn a_message_that_is_refused_costs_no_other_of_its_batch() {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&taken);
+    let server = Server::start(move |asked| {
+        if asked.body.contains("bad") {
+            return Reply("HTTP/1.1 422 No\r\n", "bad one");
+        }
+        let all = asked.json();
+        let rows = all["rows"].as_array().unwrap().iter();
+        seen.lock()
+            .unwrap()
+            .extend(rows.map(|row| row["payload"].as_u64().unwrap()));
+        OK
+    });
+    let sending = Sending::to(server.port);
+    let is_bad = |number| [0, 40, 41, 99].contains(&number);
+    sending.handle.send(messages(100, is_bad));
+    assert_eq!(until_settled(&sending, 100), (96, 4));
+    let expected: Vec<u64> = (0..100).filter(|n| !is_bad(*n as usize)).collect();
+    assert_eq!(*taken.lock().unwrap(), expected);
+    assert_eq!(sending.handle.stop(PATIENCE).unsent, [0]);
+}
+
+#[test]
+fn an_endpoint_that_refuses_all_messages_is_not_asked_for_each() {
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let server = Server::start(move |_| {
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Reply("HTTP/1.1 400 Bad Request\r\n", "no")
+    });
+    let sending = Sending::to(server.port);
+    sending.handle.send(messages(256, |_| false));
+    assert_eq!(until_settled(&sending, 256), (0, 256));
+    let asked = asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(asked < 32, "{asked} requests");
+    assert_eq!(sending.handle.stop(PATIENCE).unsent, [0]);
+}

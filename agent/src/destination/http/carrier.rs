@@ -2,12 +2,14 @@
 //! its way at most, so lanes overtake one another and rows of a lane never do.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
+use super::super::Outgoing;
 use super::answer::Answer;
 use super::batches::Batches;
 use super::board::Board;
@@ -20,6 +22,9 @@ use crate::source::mqtt::link::until;
 
 /// Messages of the queue in one request at most.
 const QUEUE_BATCH_MAX: usize = 256;
+
+/// After so many that were refused alone, with none taken, a batch of the queue is not cut any more.
+const REFUSED_ALONE_MAX: usize = 4;
 
 /// One loop.
 pub(super) struct Carrier<'a> {
@@ -150,20 +155,51 @@ impl<'a> Carrier<'a> {
                     () = stopping(self.stop_seen.clone()) => return,
                 }
             }
-            let body = body::messages(&self.board.names, &batch);
-            let settled = self.deliver(None, body, true).await;
-            let mut queue = self.board.seat.shared().queue();
-            let Some(settled) = settled else {
-                queue.put_back(batch.into_iter());
+            if self.carry_messages(batch).await.is_none() {
                 return;
-            };
-            batch.iter().for_each(|message| queue.settled(message));
-            drop(queue);
-            match settled {
-                Ok(()) => self.board.acknowledged(batch.len()),
-                Err(reason) => self.board.refused(batch.len(), reason),
             }
         }
+    }
+
+    /// Carries a batch of the queue. One that is refused goes again in halves, so that a message which the
+    /// endpoint cannot use costs no other. `None`: it is time to stop.
+    async fn carry_messages(&mut self, batch: Vec<Outgoing>) -> Option<()> {
+        let mut pieces = VecDeque::from([batch]);
+        // Refused alone, while nothing of the batch was taken: then it is not about single messages.
+        let (mut refused, mut is_taken) = (0, false);
+        while let Some(mut piece) = pieces.pop_front() {
+            let body = body::messages(&self.board.names, &piece);
+            let Some(settled) = self.deliver(None, body, true).await else {
+                pieces.push_front(piece);
+                let left: Vec<Outgoing> = pieces.into_iter().flatten().collect();
+                let mut queue = self.board.seat.shared().queue();
+                queue.put_back(left.into_iter());
+                return None;
+            };
+            match settled {
+                Ok(()) => {
+                    is_taken = true;
+                    self.settle_messages(&piece);
+                    self.board.acknowledged(piece.len());
+                }
+                Err(_) if piece.len() > 1 && (is_taken || refused < REFUSED_ALONE_MAX) => {
+                    let rest = piece.split_off(piece.len() / 2);
+                    pieces.push_front(rest);
+                    pieces.push_front(piece);
+                }
+                Err(reason) => {
+                    refused += 1;
+                    self.settle_messages(&piece);
+                    self.board.refused(piece.len(), reason);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn settle_messages(&self, messages: &[Outgoing]) {
+        let mut queue = self.board.seat.shared().queue();
+        messages.iter().for_each(|message| queue.settled(message));
     }
 
     /// Sends one batch, again and again, until it is taken or refused. `None`: it is time to stop.

@@ -31,6 +31,7 @@ pub(super) struct Gateway {
     pub(super) boot: &'static str,
     pub(super) record_bytes_max: usize,
     pub(super) bounds: Bounds,
+    pub(super) limits: OutboxLimits,
     /// Destinations that are configured no more.
     pub(super) discard: Vec<String>,
     /// Rows that the mill wants back.
@@ -64,6 +65,7 @@ impl Gateway {
             boot: "boot",
             record_bytes_max: 8 << 20,
             bounds: Bounds::default(),
+            limits: OutboxLimits::DESTINATION,
             discard: Vec::new(),
             reads: VecDeque::new(),
             most_unsynced: 0,
@@ -93,7 +95,7 @@ impl Gateway {
         let destination = |name: &str| Destination {
             name: name.into(),
             outlet: self.outlet,
-            limits: OutboxLimits::DESTINATION,
+            limits: self.limits,
         };
         let configured = |name: &&str| !self.discard.iter().any(|gone| gone == name);
         let names = ["local", "cloud"].into_iter().filter(configured);

@@ -147,6 +147,28 @@ fn a_flood_of_dead_letters_is_committed_before_any_is_only_counted() {
 }
 
 #[test]
+fn a_dead_letter_takes_nothing_from_one_of_another_event_in_its_batch() {
+    let broken = |n: usize| (rule(&format!("r{n:03}"), "mqtt = [\"s/+\"]"), BROKEN);
+    let mut gateway = gateway(&[broken(1)]);
+    let bytes = 900_000;
+    let both = vec![message(1, bytes), message(2, bytes)];
+    gateway.step(Input::Events(both)).settle();
+    let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
+    let kept = |row: &Row| Dead::decode(&row.payload).unwrap().payload.len();
+    let kept: Vec<_> = shelf.rows().map(kept).collect();
+    assert_eq!(kept, [bytes; 2]);
+    balanced(&gateway);
+    // Nor does one of many rules: each event has room for so many.
+    let rules: Vec<_> = (0..200).map(broken).collect();
+    let mut gateway = self::gateway(&rules);
+    gateway.step(Input::Events(vec![message(1, 1), message(2, 1)]));
+    gateway.settle();
+    let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
+    assert_eq!(shelf.counts().made, 400);
+    balanced(&gateway);
+}
+
+#[test]
 fn rows_of_a_destination_that_is_given_up_go_some_at_a_time() {
     let mut gateway = gateway(&[pass()]);
     for packet in 1..=150 {

@@ -204,7 +204,9 @@ fn an_agent_that_starts_on_a_disk_without_a_byte_waits_for_room_and_says_so() {
         }
         let ballast = disk.fill(0);
         gateway.run();
-        gateway.until_logged("nothing is taken in until there is room");
+        if !is_new {
+            gateway.until_logged("nothing is taken in until there is room");
+        }
         until_taking_in(&gateway, false);
         let told = health(&gateway).unwrap();
         assert_eq!(
@@ -216,14 +218,13 @@ fn an_agent_that_starts_on_a_disk_without_a_byte_waits_for_room_and_says_so() {
         assert!(gateway.is_running(), "the full disk has ended the agent");
         if is_new {
             // It can be told to stop, and starts once more.
-            assert!(gateway.stop().iter().all(|line| !line.contains("ERROR")));
+            super::stop(&mut gateway);
             gateway.run();
-            gateway.until_logged("nothing is taken in until there is room");
+            until_taking_in(&gateway, false);
         }
         fs::remove_file(ballast).unwrap();
-        gateway.until_logged("deployed");
-        until_taking_in(&gateway, true);
         gateway.until_logged("subscribed");
+        until_taking_in(&gateway, true);
         let sent = send(200);
         arrived.until(sent as usize);
         super::stop(&mut gateway);

@@ -1,126 +1,177 @@
 //! Limits that the configuration allows, at their bounds and between them, under a flood that passes them:
-//! the agent stays alive, its books balance, and it starts again from what it left.
+//! the agent stays alive, its books balance and show which limits were passed, and it starts again from
+//! what it left.
 //!
 //! `TIDEMILL_TEST_CONFIGURATIONS` and `TIDEMILL_TEST_FLOOD_SECONDS` make it larger: 100 and 60 for all of it.
 
-use std::time::{Duration, Instant};
+mod flood;
 
-use tidemill_tests::{Collector, Gateway, Random, setting, wait_until};
+use std::time::Duration;
 
-use super::{broker, count, json, seed, topic};
-use crate::support::{PASS, rule, sensor};
+use tidemill_tests::{Random, setting};
+
+use super::seed;
 
 /// A numeric key with its table, its least and its greatest value, and what is written behind the number.
 type Key = (&'static str, &'static str, u64, u64, &'static str);
 
+const BROKER: &str = "[broker]";
+const LOCAL_OUTBOX: &str = "[broker.outbox]";
+const CLOUD: &str = "[destinations.cloud]";
+const CLOUD_OUTBOX: &str = "[destinations.cloud.outbox]";
+const WEB: &str = "[destinations.web]";
+const WEB_OUTBOX: &str = "[destinations.web.outbox]";
+const RECORDER: &str = "[recorder]";
+const LIMITS: &str = "[limits]";
+
+const HOUR: u64 = 3_600;
+const AGE_MAX: u64 = 3_660 * 24 * HOUR;
+
 /// As `docs/configuration.md` has them.
-const KEYS: [Key; 23] = [
-    ("[broker]", "qos", 0, 1, ""),
-    ("[broker]", "packet_bytes_max", 1_024, 8 << 20, ""),
-    ("[broker]", "coalesce", 0, 1_000, "ms"),
-    ("[broker]", "commit_interval", 0, 10_000, "ms"),
-    ("[broker]", "commit_events", 1, 4_096, ""),
-    ("[broker]", "in_flight", 1, 4_096, ""),
-    ("[broker.outbox]", "bytes", 64 << 10, 1 << 40, ""),
-    ("[broker.outbox]", "age", 1, 3_660 * 86_400, "s"),
-    ("[broker.outbox]", "count", 1, 1 << 40, ""),
-    (
-        "[destinations.cloud]",
-        "packet_bytes_max",
-        1_024,
-        8 << 20,
-        "",
-    ),
-    ("[destinations.cloud]", "in_flight", 1, 4_096, ""),
-    (
-        "[destinations.cloud.outbox]",
-        "bytes",
-        64 << 10,
-        1 << 40,
-        "",
-    ),
-    ("[destinations.cloud.outbox]", "age", 1, 3_660 * 86_400, "s"),
-    ("[destinations.cloud.outbox]", "count", 1, 1 << 40, ""),
+const KEYS: [Key; 35] = [
+    (BROKER, "qos", 0, 1, ""),
+    (BROKER, "packet_bytes_max", 1_024, 8 << 20, ""),
+    (BROKER, "coalesce", 0, 1_000, "ms"),
+    (BROKER, "commit_interval", 0, 10_000, "ms"),
+    (BROKER, "commit_events", 1, 4_096, ""),
+    (BROKER, "session_expiry", 60, 3_650 * 24 * HOUR, "s"),
+    (BROKER, "event_ids_remembered", 256, 65_536, ""),
+    (BROKER, "in_flight", 1, 4_096, ""),
+    (BROKER, "keep_alive", 1, HOUR, "s"),
+    (BROKER, "timeout", 1, HOUR, "s"),
+    (LOCAL_OUTBOX, "bytes", 64 << 10, 1 << 40, ""),
+    (LOCAL_OUTBOX, "age", 1, AGE_MAX, "s"),
+    (LOCAL_OUTBOX, "count", 1, 1 << 40, ""),
+    (CLOUD, "packet_bytes_max", 1_024, 8 << 20, ""),
+    (CLOUD, "in_flight", 1, 4_096, ""),
+    (CLOUD, "keep_alive", 1, HOUR, "s"),
+    (CLOUD, "timeout", 1, HOUR, "s"),
+    (CLOUD_OUTBOX, "bytes", 64 << 10, 1 << 40, ""),
+    (CLOUD_OUTBOX, "age", 1, AGE_MAX, "s"),
+    (CLOUD_OUTBOX, "count", 1, 1 << 40, ""),
+    (WEB, "timeout", 1, HOUR, "s"),
+    (WEB, "answer_timeout", 1, HOUR, "s"),
+    (WEB_OUTBOX, "bytes", 64 << 10, 1 << 40, ""),
+    (WEB_OUTBOX, "age", 1, AGE_MAX, "s"),
+    (WEB_OUTBOX, "count", 1, 1 << 40, ""),
     ("[journal]", "segment_bytes", 1 << 20, 64 << 20, ""),
-    ("[recorder]", "bytes", 0, 256 << 20, ""),
-    ("[limits]", "module_bytes", 1_024, 16 << 20, ""),
-    ("[limits]", "memory_pages", 1, 1_024, ""),
-    ("[limits]", "fuel", 1, 100_000_000, ""),
-    ("[limits]", "emissions", 1, 4_096, ""),
-    ("[limits]", "emission_bytes", 1, 4 << 20, ""),
-    ("[limits]", "state_bytes", 1_024, 64 << 20, ""),
-    ("[limits]", "keys", 1, 1_000_000, ""),
+    (RECORDER, "bytes", 0, 256 << 20, ""),
+    (RECORDER, "disk", 1 << 20, 64 << 30, ""),
+    (LIMITS, "module_bytes", 1_024, 16 << 20, ""),
+    (LIMITS, "memory_pages", 1, 1_024, ""),
+    (LIMITS, "fuel", 1, 100_000_000, ""),
+    (LIMITS, "emissions", 1, 4_096, ""),
+    (LIMITS, "emission_bytes", 1, 4 << 20, ""),
+    (LIMITS, "state_bytes", 1_024, 64 << 20, ""),
+    (LIMITS, "keys", 1, 1_000_000, ""),
 ];
 
 /// Where the keys are written down for those who set them.
 const PAGE: &str = include_str!("../../../../docs/configuration.md");
 
-/// Bytes that are published in one go, at least.
-const ROUND_BYTES: usize = 2 << 20;
+/// A value for each key.
+struct Values(Vec<u64>);
 
-/// A value for each key: its least, its greatest, or one between.
-fn values(random: &mut Random) -> Vec<u64> {
-    let value = |(_, _, least, greatest, _): &Key| match random.within(0..3) {
-        0 => *least,
-        1 => *greatest,
-        // Each length of a number is as likely as any other.
-        _ => {
-            let bits = u64::BITS - (greatest - least).leading_zeros();
-            let below = 1 << random.within(0..u64::from(bits) + 1);
-            (least + random.within(0..below)).min(*greatest)
+impl Values {
+    /// Of each key its least value, its greatest, or one between.
+    fn random(random: &mut Random) -> Self {
+        let value = |(_, _, least, greatest, _): &Key| match random.within(0..3) {
+            0 => *least,
+            1 => *greatest,
+            // Each length of a number is as likely as any other.
+            _ => {
+                let bits = u64::BITS - (greatest - least).leading_zeros();
+                let below = 1 << random.within(0..u64::from(bits) + 1);
+                (least + random.within(0..below)).min(*greatest)
+            }
+        };
+        Self(KEYS.iter().map(value).collect())
+    }
+
+    fn of(&self, table: &str, key: &str) -> u64 {
+        let mut all = KEYS.iter().zip(&self.0);
+        let found = all.find(|((of, name, ..), _)| (*of, *name) == (table, key));
+        *found.expect("a key of the table").1
+    }
+
+    /// The lines that set them. Those of `[broker]` come first: they go on in its table.
+    fn lines(&self, cloud: u16, web: &str) -> String {
+        let (mut table, mut lines) = (BROKER, String::new());
+        for ((of, key, _, _, unit), value) in KEYS.iter().zip(&self.0) {
+            if *of != table {
+                lines.push_str(&format!("{of}\n"));
+                table = of;
+                match table {
+                    CLOUD => lines.push_str(&format!("url = \"mqtt://127.0.0.1:{cloud}\"\n")),
+                    WEB => lines.push_str(&format!("url = \"{web}\"\n")),
+                    _ => {}
+                }
+            }
+            if unit.is_empty() {
+                lines.push_str(&format!("{key} = {value}\n"));
+            } else {
+                lines.push_str(&format!("{key} = \"{value}{unit}\"\n"));
+            }
         }
-    };
-    KEYS.iter().map(value).collect()
+        lines
+    }
 }
 
-/// The lines that set them. Those of `[broker]` come first: they go on in its table.
-fn lines(values: &[u64], port: u16) -> String {
-    let (mut table, mut lines) = ("[broker]", String::new());
-    for ((of, key, _, _, unit), value) in KEYS.iter().zip(values) {
-        if *of != table {
-            lines.push_str(&format!("{of}\n"));
-            table = of;
-        }
-        if *of == "[destinations.cloud]" && !lines.contains("url") {
-            lines.push_str(&format!("url = \"mqtt://127.0.0.1:{port}\"\n"));
-        }
-        match unit.is_empty() {
-            true => lines.push_str(&format!("{key} = {value}\n")),
-            false => lines.push_str(&format!("{key} = \"{value}{unit}\"\n")),
+/// The keys of the page whose row names two bounds that are numbers.
+fn documented() -> Vec<&'static str> {
+    let is_number = |text: &str| text.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    let mut keys = Vec::new();
+    for row in PAGE.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let bounded = |cell: &&&str| {
+            let bounds = cell.split_once(" to ").or(cell.split_once(" and more"));
+            let bounds = bounds.or(cell.split_once(", ").filter(|(_, most)| is_number(most)));
+            bounds.is_some_and(|(least, _)| is_number(least.rsplit(", ").next().unwrap_or(least)))
+        };
+        if cells.iter().skip(2).take(2).filter(bounded).count() > 0 {
+            let names = cells.get(1).into_iter().flat_map(|cell| cell.split(", "));
+            keys.extend(names.map(|name| name.trim_matches('`')));
         }
     }
-    lines
-}
-
-/// Bytes of events around what a packet may have, and far from it.
-fn sizes(packet_bytes_max: u64) -> [usize; 6] {
-    let max = usize::try_from(packet_bytes_max).unwrap();
-    [1, 200, 70_000.min(max), max / 2, max - 100, max + 100]
+    keys
 }
 
 #[test]
-fn limits_at_their_bounds_hold_under_a_flood_that_passes_them() {
+fn every_numeric_key_of_the_page_is_tried() {
+    let documented = documented();
+    assert!(documented.len() > 20, "{documented:?}");
+    for name in &documented {
+        let key = name.rsplit('.').next().unwrap();
+        let is_tried = KEYS.iter().any(|(_, tried, ..)| *tried == key);
+        assert!(is_tried, "{name} is not tried");
+    }
     for (table, key, ..) in KEYS {
         assert!(
             PAGE.contains(&format!("{key}`")),
             "{table} {key} is not documented"
         );
     }
+}
+
+#[test]
+fn limits_at_their_bounds_hold_under_a_flood_that_passes_them() {
     let configurations = setting("TIDEMILL_TEST_CONFIGURATIONS", 5);
-    let flood = Duration::from_secs(setting("TIDEMILL_TEST_FLOOD_SECONDS", 5));
+    let seconds = Duration::from_secs(setting("TIDEMILL_TEST_FLOOD_SECONDS", 5));
     let mut random = Random::new(seed());
     let mut at_bounds = [(0, 0); KEYS.len()];
+    let mut passed = std::collections::BTreeMap::new();
     for number in 0..configurations {
-        let values = values(&mut random);
-        for ((bounds, key), value) in at_bounds.iter_mut().zip(KEYS).zip(&values) {
+        let values = Values::random(&mut random);
+        for ((bounds, key), value) in at_bounds.iter_mut().zip(KEYS).zip(&values.0) {
             bounds.0 += u64::from(*value == key.2);
             bounds.1 += u64::from(*value == key.3);
         }
-        let (local, upstream) = (broker(), broker());
-        let lines = lines(&values, upstream.port());
-        eprintln!("seed {}, configuration {number}:\n{lines}", seed());
-        run_flooded(&local, &upstream, &lines, (values[0], values[1]), flood);
+        eprintln!("seed {}, configuration {number}", seed());
+        for limit in flood::run(&values, seconds) {
+            *passed.entry(limit).or_insert(0) += 1;
+        }
     }
+    eprintln!("limits that were passed, by the ledger: {passed:?}");
     if configurations >= 100 {
         for ((least, greatest), (table, key, ..)) in at_bounds.iter().zip(KEYS) {
             assert!(
@@ -128,57 +179,8 @@ fn limits_at_their_bounds_hold_under_a_flood_that_passes_them() {
                 "{table} {key}: {least}, {greatest}"
             );
         }
-    }
-}
-
-fn run_flooded(
-    local: &tidemill_tests::Broker,
-    upstream: &tidemill_tests::Broker,
-    lines: &str,
-    (qos, packet_bytes_max): (u64, u64),
-    flood: Duration,
-) {
-    let mut gateway = Gateway::new(local.port(), lines);
-    count(&gateway);
-    gateway.module("pass", PASS);
-    let pass = rule("\"sensors/+/env\"", "wasm = \"pass.wasm\"", "passed/{key}");
-    gateway.rule("pass", &pass.replace("\"local\"", "\"cloud\""));
-    let checked = gateway.tidemill("check");
-    assert_eq!(checked.code, Some(0), "{lines}{checked:?}");
-    let _arrived = Collector::start(upstream.port(), "nothing");
-    gateway.start();
-    let mut sensor = sensor(local);
-    let (end, mut n) = (Instant::now() + flood, 0);
-    while Instant::now() < end {
-        for bytes in sizes(packet_bytes_max) {
-            let times = (ROUND_BYTES / 6 / bytes).clamp(1, 500) as u64;
-            sensor.publish_all((n..n + times).map(|n| (topic(n), vec![b'1'; bytes])));
-            n += times;
+        for limit in flood::ALL {
+            assert!(passed.contains_key(limit), "{limit} was never passed");
         }
-        assert!(gateway.is_running(), "it ended under\n{lines}");
     }
-    let received = || json(&gateway, "inspect ledger")["intake"]["received"].as_u64();
-    wait_until(
-        || received() > Some(0),
-        || format!("nothing was taken in under\n{lines}"),
-    );
-    let ledger = json(&gateway, "inspect ledger");
-    for lane in ledger["lanes"].as_array().unwrap() {
-        assert_eq!(lane["balanced"], true, "{lane} under\n{lines}");
-    }
-    // Messages that are longer than a packet may be were among them, and each is a dead letter.
-    wait_until(
-        || qos == 0 || json(&gateway, "inspect ledger")["intake"]["dead"].as_u64() > Some(0),
-        || format!("no message was too long under\n{lines}"),
-    );
-    assert!(gateway.is_running(), "it ended under\n{lines}");
-    // What it left is no obstacle to the next start.
-    gateway.kill();
-    gateway.run();
-    gateway.until_logged("deployed");
-    assert!(
-        gateway.is_running(),
-        "it does not start again under\n{lines}"
-    );
-    gateway.kill();
 }
