@@ -77,6 +77,14 @@ pub(super) fn filter_rule(name: &str, topic_filter: &str) -> Rule {
     rule(name, topic_filter, TEMPERATURE, function)
 }
 
+/// Keeps mean and variance of each device, and sends for every event how far it is from them.
+pub(super) fn score_rule(name: &str, topic_filter: &str) -> Rule {
+    let function = "stock = \"ewma\"\n\n[params]\nwarm_up = 2\nmin_deviation = 1";
+    let mut rule = rule(name, topic_filter, TEMPERATURE, function);
+    rule.manifest = rule.manifest.replace("[ports.out]", "[ports.score]");
+    rule
+}
+
 /// Averages over one second.
 pub(super) fn average_rule(name: &str, topic_filter: &str) -> Rule {
     let function = "stock = \"average\"\n\n[window]\ntumbling = \"1s\"";

@@ -1,8 +1,8 @@
 //! `cargo xtask journal`: what durability costs a flash card. The agent's data directory lies on a loop
-//! device whose writes the kernel counts; every event of 100 bytes is forwarded. Measured is only once
+//! device whose writes the kernel counts; every event of 100 bytes makes a result. Measured is only once
 //! the journal's files are used again, or it is said that they were not.
 
-use super::agent::{Agent, Durability, Setting, pass_rule};
+use super::agent::{Agent, Durability, Rule, Setting, pass_rule, score_rule};
 use super::broker::Broker;
 use super::event;
 use super::loop_device::{LoopDevice, Written};
@@ -24,7 +24,8 @@ Usage: cargo xtask journal [OPTIONS]
 
 Bytes written per event at the block layer (a loop device with ext4, as root): a rule that forwards every
 event of 100 bytes, QoS 1, with commit_events 10 and 100 in a flood, with default settings at 10, 100 and
-1,000 events a second and in a flood, and with a volatile rule, which writes no journal.
+1,000 events a second and in a flood, with a rule that keeps state for each of 100 devices and sends a
+number for every event, and with a volatile rule, which writes no journal.
 
   --seconds N        how long each pace is measured (default 60)
   --count N          events of a measured flood (default 200,000)
@@ -66,34 +67,54 @@ struct Case {
     durability: Durability,
     commit_events: Option<u64>,
     rates: &'static [u64],
+    rule: fn() -> Rule,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
         name: "commit_events 10",
         durability: Durability::ExactlyOnce,
         commit_events: Some(10),
         rates: &[0],
+        rule: forwarding,
     },
     Case {
         name: "commit_events 100",
         durability: Durability::ExactlyOnce,
         commit_events: Some(100),
         rates: &[0],
+        rule: forwarding,
     },
     Case {
         name: "default",
         durability: Durability::ExactlyOnce,
         commit_events: None,
         rates: &[0, 1_000, 100, 10],
+        rule: forwarding,
+    },
+    Case {
+        name: "state",
+        durability: Durability::ExactlyOnce,
+        commit_events: None,
+        rates: &[0, 1_000, 100],
+        rule: scoring,
     },
     Case {
         name: "volatile",
         durability: Durability::Volatile,
         commit_events: None,
         rates: &[0],
+        rule: forwarding,
     },
 ];
+
+fn forwarding() -> Rule {
+    pass_rule("pass", "sensors/+/env")
+}
+
+fn scoring() -> Rule {
+    score_rule("score", "sensors/+/env")
+}
 
 /// What the options say.
 struct Options {
@@ -159,7 +180,7 @@ fn measure(case: &Case, setting: &Setting, options: &Options, rows: &mut Vec<Row
     let folder = Folder::new()?;
     let disk = LoopDevice::mount(&folder.path, &folder.path.join("data"), DISK_MIB)?;
     let broker = Broker::start(&folder.path)?;
-    let rule = pass_rule("pass", "sensors/+/env");
+    let rule = (case.rule)();
     let mut agent = Agent::start(setting, &folder.path, broker.port, 1, &[rule])?;
     agent.wait_until_ready(broker.port, DEVICES, Duration::from_millis(300))?;
     let mut load = Load::new(broker.port)?;

@@ -16,6 +16,9 @@ pub(super) struct Row {
 /// Where one bad run must show: these are the highest of all runs instead of the median.
 const WORST: [&str; 4] = ["lost", "duplicates", "strange", "max_ms"];
 
+/// Room for the names of rows, at least.
+const NAME_CHARS: usize = 26;
+
 /// Each figure's median over `runs`, which have the same figures.
 pub(super) fn medians(runs: &[Figures]) -> Figures {
     let Some(first) = runs.first() else {
@@ -56,15 +59,13 @@ pub(super) fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     for group in rows.chunk_by(same) {
         let heads: Vec<&str> = group.iter().take(1).flat_map(names).collect();
-        let _ = writeln!(
-            text,
-            "\n{:<26}{}",
-            "",
-            line(heads.iter().map(|name| (*name).to_owned()), &heads)
-        );
+        let width = group.iter().map(|row| row.name.len()).max();
+        let width = width.unwrap_or_default().max(NAME_CHARS);
+        let head = line(heads.iter().map(|name| (*name).to_owned()), &heads);
+        let _ = writeln!(text, "\n{:width$}{head}", "");
         for row in group {
             let values = row.figures.iter().map(|figure| number(figure.1));
-            let _ = writeln!(text, "{:<26}{}", row.name, line(values, &heads));
+            let _ = writeln!(text, "{:width$}{}", row.name, line(values, &heads));
         }
     }
     text
@@ -89,6 +90,7 @@ fn number(value: f64) -> String {
         _ if value.is_nan() => "-".to_owned(),
         _ if value.fract() == 0.0 || value >= 1_000.0 => format!("{value:.0}"),
         _ if value >= 100.0 => format!("{value:.1}"),
+        _ if value < 10.0 => format!("{value:.3}"),
         _ => format!("{value:.2}"),
     }
 }
@@ -137,7 +139,7 @@ mod tests {
             .collect();
         assert_eq!(lines.len(), 5, "{table}");
         assert!(
-            lines[2].ends_with("2.50") && lines[4].ends_with('-'),
+            lines[2].ends_with("2.500") && lines[4].ends_with('-'),
             "{table}"
         );
         assert_eq!(
