@@ -17,6 +17,7 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
   publish            messages of both versions of MQTT, written and read
   stream             any bytes as what a broker sends, in pieces
   answers            CONNACK, SUBACK and other answers of a broker
+  http               any bytes as what an HTTP endpoint answers
   control            any bytes on the control socket
 
   --minutes N        how long (default 10)
@@ -27,13 +28,14 @@ fuzz/artifacts/TARGET/crash-…
 ";
 
 /// The targets, and where cargo-fuzz is started for each: it looks for `fuzz` below.
-const TARGETS: [(&str, &str); 7] = [
+const TARGETS: [(&str, &str); 8] = [
     ("text", SQL),
     ("grammar", SQL),
     ("functions", SQL),
     ("publish", "agent"),
     ("stream", "agent"),
     ("answers", "agent"),
+    ("http", "agent"),
     ("control", "agent"),
 ];
 

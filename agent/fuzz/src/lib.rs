@@ -60,6 +60,11 @@ impl<'a> Choices<'a> {
         self.one_of(&[0, 1, 100, 1_000, 1 << 20])
     }
 
+    /// `true` if there is nothing to choose by any more.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// All that is left.
     pub fn rest(self) -> &'a [u8] {
         self.rest

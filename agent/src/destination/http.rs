@@ -7,6 +7,7 @@ mod board;
 mod body;
 mod carrier;
 mod exchange;
+mod judged;
 mod meter;
 mod pace;
 mod rest;
@@ -21,8 +22,11 @@ use crate::config::{HttpEndpoint, HttpLogin};
 use crate::emission::Priority;
 use crate::tls::TlsFiles;
 
+pub use answer::Answer;
 use board::Board;
 use carrier::{Carrier, LaneBox};
+pub use judged::judge;
+pub use rest::Vain;
 
 /// Where batches go.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ const PAGE_BYTES: usize = 256;
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// The receiver has the batch.
     Taken,
     /// It may take it later, at the earliest after this rest where it named one.
@@ -25,7 +25,12 @@ pub(super) enum Answer {
     /// It takes nothing until somebody has done something.
     Stalled(String),
     /// It does not take it as it is, perhaps because it is too large.
-    Refused { why: String, too_large: bool },
+    Refused {
+        /// What it says.
+        why: String,
+        /// `true` if a shorter one may be taken.
+        too_large: bool,
+    },
     /// None came.
     None(String, Vain),
 }

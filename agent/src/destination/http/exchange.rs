@@ -71,6 +71,16 @@ enum Failure {
     Wrong(String),
 }
 
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Wrong(why) => Self::Stalled(why),
+            Failure::Broken(why) | Failure::Silent(why) => Self::None(why, Vain::NoAnswer),
+            Failure::Unreachable(why) => Self::None(why, Vain::NoConnection),
+        }
+    }
+}
+
 impl Exchange {
     pub(super) fn new(encrypted: bool) -> Self {
         Self {
@@ -82,12 +92,8 @@ impl Exchange {
 
     /// Posts a batch.
     pub(super) async fn post(&mut self, settings: &HttpSettings, parcel: &Parcel<'_>) -> Answer {
-        match self.post_once_or_twice(settings, parcel).await {
-            Ok(answer) => answer,
-            Err(Failure::Wrong(why)) => Answer::Stalled(why),
-            Err(Failure::Broken(why) | Failure::Silent(why)) => Answer::None(why, Vain::NoAnswer),
-            Err(Failure::Unreachable(why)) => Answer::None(why, Vain::NoConnection),
-        }
+        let posted = self.post_once_or_twice(settings, parcel).await;
+        posted.unwrap_or_else(Answer::from)
     }
 
     async fn post_once_or_twice(
@@ -114,6 +120,20 @@ impl Exchange {
             }
             other => other,
         }
+    }
+
+    /// Posts over a connection that is there already: whatever comes of it, no other one is made.
+    pub(super) async fn post_over(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        settings: &HttpSettings,
+        parcel: &Parcel<'_>,
+    ) -> Answer {
+        let sent = match speak(stream).await {
+            Ok(connection) => self.send(connection, settings, parcel).await,
+            Err(failure) => Err(failure),
+        };
+        sent.unwrap_or_else(Answer::from)
     }
 
     /// Sends a request and reads its answer. What the answer says after its head is of interest only
@@ -319,125 +339,4 @@ fn broken(error: hyper::Error) -> Failure {
         "the connection broke ({error}{}): is that port an HTTP server's?",
         cause.unwrap_or_default()
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::HttpEndpoint;
-    use crate::destination::Identity;
-    use proptest::prelude::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    /// What an endpoint comes to that answers so, whatever it is asked.
-    fn judge(answer: Vec<u8>) -> Answer {
-        let mut settings = HttpSettings::new("web", &endpoint(), Identity::default());
-        settings.timeout = Duration::from_millis(50);
-        settings.answer_timeout = Duration::from_millis(50);
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.enable_time().build().unwrap();
-        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
-        tokio::task::LocalSet::new().block_on(&runtime, async move {
-            tokio::task::spawn_local(async move {
-                let mut asked = Vec::new();
-                let mut some = [0; 256];
-                while !asked.ends_with(b"{}") {
-                    let count = theirs.read(&mut some).await.unwrap();
-                    asked.extend_from_slice(&some[..count]);
-                }
-                // It may have hung up.
-                let _ = theirs.write_all(&answer).await;
-            });
-            let connection = speak(ours).await.ok().unwrap();
-            let parcel = Parcel {
-                key: Some("k"),
-                body: Bytes::from_static(b"{}"),
-                rate: 1 << 20,
-            };
-            match Exchange::new(false)
-                .send(connection, &settings, &parcel)
-                .await
-            {
-                Ok(answer) => answer,
-                Err(Failure::Wrong(why)) => panic!("{why}"),
-                Err(Failure::Broken(why) | Failure::Silent(why) | Failure::Unreachable(why)) => {
-                    Answer::None(why, Vain::NoAnswer)
-                }
-            }
-        })
-    }
-
-    fn endpoint() -> HttpEndpoint {
-        HttpEndpoint {
-            host: "h".to_owned(),
-            port: 80,
-            path: "/".to_owned(),
-            tls: None,
-            login: None,
-            timeout: HttpEndpoint::TIMEOUT,
-            answer_timeout: HttpEndpoint::TIMEOUT,
-        }
-    }
-
-    /// Parts of answers, whole and torn, and anything else.
-    fn part() -> impl Strategy<Value = Vec<u8>> {
-        let known = prop::sample::select(vec![
-            "HTTP/1.1 ",
-            "HTTP/1.0 ",
-            "200",
-            "202 ",
-            "204",
-            "413 x",
-            "422",
-            "503",
-            "101",
-            "100",
-            "999",
-            " OK",
-            "\r\n",
-            "\r\n\r\n",
-            "\n\n",
-            "content-length: 5\r\n",
-            "content-length: -1\r\n",
-            "content-length: 99999999999999999999\r\n",
-            "transfer-encoding: chunked\r\n",
-            "5\r\nhello\r\n",
-            "ffffffffffffffff\r\n",
-            "0\r\n\r\n",
-            "retry-after: 99999999999999999999\r\n",
-            "retry-after: -1\r\n",
-            "date: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
-            "<html>",
-            "hello",
-            ": ",
-            "\0",
-            "HTTP/1.1 100 Continue\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
-        ]);
-        prop_oneof![
-            8 => known.prop_map(|text| text.as_bytes().to_vec()),
-            1 => prop::collection::vec(any::<u8>(), 0..20),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_comes_back_is_an_answer_or_none(parts in prop::collection::vec(part(), 0..12)) {
-            let bytes = parts.concat();
-            let text = String::from_utf8_lossy(&bytes);
-            let has = |status: char| {
-                let first = format!(" {status}");
-                text.contains("HTTP/1.") && text.contains(&first)
-            };
-            match judge(bytes.clone()) {
-                Answer::Taken => prop_assert!(has('2')),
-                Answer::Refused { why, .. } => prop_assert!(has('4') && why.len() < 1_000),
-                Answer::Busy(why, rest) => {
-                    prop_assert!(has('4') || has('5'));
-                    prop_assert!(why.len() < 1_000 && rest.is_none_or(|r| r.as_secs() <= 300));
-                }
-                Answer::Stalled(why) | Answer::None(why, _) => prop_assert!(why.len() < 1_000),
-            }
-        }
-    }
 }

@@ -20,7 +20,7 @@ const STALL_REST_MIN: Duration = Duration::from_secs(5);
 
 /// What was in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vain {
+pub enum Vain {
     /// No connection came to be: nothing was sent.
     NoConnection,
     /// Bytes were sent, and nothing came back.
