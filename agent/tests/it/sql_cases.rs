@@ -76,14 +76,32 @@ fn expression(case: &Value) -> Option<Result<(), String>> {
     let sql = case["run_sql"].as_str()?;
     let input = case.get("run_input").filter(|input| !input.is_null());
     let input = input.unwrap_or(&case["input"]).as_array().unwrap();
+    let is_joined = input
+        .iter()
+        .any(|other| other["topic"] != input[0]["topic"]);
     let events = (0_i64..).zip(input).map(|(number, message)| {
         let at = START + 10 * number;
-        event(at, message)
+        let mut message = message.clone();
+        if is_joined {
+            // There the statement does not ask for it, and topics are the names of streams.
+            let meta = message.get_mut("meta").and_then(Value::as_object_mut);
+            meta.and_then(|meta| meta.remove("topic"));
+        }
+        event(at, &message)
     });
     let events: Vec<String> = events.collect();
     let nulls = case["options"]["send_nil"] == true;
+    let stream = input
+        .first()
+        .map_or("", |message| message["topic"].as_str().unwrap());
+    let declared = match input.first().and_then(topic_of) {
+        Some(topic) if input.iter().all(|message| message["topic"] == stream) => {
+            format!("CREATE STREAM {stream} () WITH (DATASOURCE=\"{topic}\");\n")
+        }
+        _ => String::new(),
+    };
     let (name, rule) = match nulls {
-        false => ("rule.sql", sql.to_owned()),
+        false => ("rule.sql", format!("{declared}{sql}")),
         true => {
             let topic = &input[0]["topic"];
             let rule = format!(
@@ -137,9 +155,14 @@ fn stream(case: &Value) -> Option<Result<(), String>> {
         let fields: Vec<String> = fields
             .map(|(name, ty)| format!("`{name}` {}", ty.as_str().unwrap()))
             .collect();
+        let mut events = case["events"].as_array().unwrap().iter();
+        let topic = events
+            .find(|event| event["topic"] == **name)
+            .and_then(topic_of);
+        let topic = topic.unwrap_or(name);
         write!(
             rule,
-            "CREATE STREAM {name} ({}) WITH (DATASOURCE=\"{name}\"",
+            "CREATE STREAM {name} ({}) WITH (DATASOURCE=\"{topic}\"",
             fields.join(", ")
         )
         .unwrap();
@@ -194,9 +217,14 @@ fn judge_lines(case: &Value, lines: &[Line]) -> Result<(), String> {
     }
 }
 
+/// The topic of a message, where the tables tell it beside the name of its stream.
+fn topic_of(message: &Value) -> Option<&str> {
+    message["meta"]["topic"].as_str()
+}
+
 fn event(at: i64, message: &Value) -> String {
-    let mut event =
-        json!({"at": at, "topic": message["topic"], "payload": plain(&message["payload"])});
+    let topic = topic_of(message).or(message["topic"].as_str());
+    let mut event = json!({"at": at, "topic": topic, "payload": plain(&message["payload"])});
     if let Some(meta) = message.get("meta").filter(|meta| !meta.is_null()) {
         event["meta"] = plain(meta);
     }

@@ -24,6 +24,7 @@ use crate::Function;
 
 pub use bytes::float16;
 pub(crate) use json::Path;
+pub use other::meta;
 pub(crate) use time::{Zone, moment, rfc3339};
 
 /// All chapters, in the order of the documentation.

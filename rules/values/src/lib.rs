@@ -24,6 +24,7 @@ pub use function::{
     Arity, Cache, Context, FnError, Function, Group, Kind, Nulls, Purity, VALUE_BYTES_MAX,
 };
 pub use functions::float16;
+pub use functions::meta;
 pub use json::{JsonError, from_json, number_text, to_json, write_json};
 pub use map::Map;
 pub use ops::{

@@ -83,16 +83,9 @@ impl Row {
         })
     }
 
-    /// What `meta(name)` sees; `*` stands for all properties, of which the topic is none.
+    /// What `meta(name)` sees.
     pub(in crate::function) fn meta(&self, name: &str) -> Value {
-        if name == "*" {
-            return Value::map(self.meta.clone());
-        }
-        match self.meta.get_column(name) {
-            Some(value) => value.clone(),
-            None if name.eq_ignore_ascii_case("topic") => Value::Text(self.topic.clone()),
-            None => Value::Null,
-        }
+        tidemill_values::meta(&self.topic, &self.meta, name)
     }
 
     /// As bytes, for a window that keeps it.

@@ -43,6 +43,11 @@ pub(super) fn is_meta(node: &Node) -> bool {
     matches!(node, Node::Call(call) if matches!(call.name.as_str(), "meta" | "mqtt"))
 }
 
+/// Whether the topic of the message, or of that of a stream, is asked for.
+fn is_topic(arg: &Expr) -> bool {
+    matches!(&arg.node, Node::Column { name, .. } if name.eq_ignore_ascii_case("topic"))
+}
+
 impl<'a> Compiler<'a> {
     pub(super) fn has_aggregates(&self) -> bool {
         self.outputs().any(|expr| expr.any(&is_aggregate))
@@ -218,11 +223,15 @@ impl<'a> Compiler<'a> {
     fn meta(&mut self, scope: &mut Scope, call: &'a Call) -> Result<(), SqlError> {
         self.no_tail(call, true)?;
         match &*call.args {
+            [arg] if call.name == "mqtt" && !is_topic(arg) => {
+                let message = "mqtt() knows topic; ask for a user property by meta(user.name)";
+                Err(SqlError::new(&arg.span, message))
+            }
             [arg] => self.meta_name(scope, arg),
             _ => {
                 let message = format!(
-                    "{} takes the name of one property, as in meta(topic)",
-                    call.name
+                    "{} takes one name: {}(topic), or meta(user.name) for a user property",
+                    call.name, call.name
                 );
                 Err(SqlError::new(&call.name_span, message))
             }
@@ -263,7 +272,7 @@ impl<'a> Compiler<'a> {
             }
             _ => Err(SqlError::new(
                 &arg.span,
-                "expected the name of a property, as in meta(topic)",
+                "expected a name: meta(topic), or meta(user.name) for a user property",
             )),
         }
     }

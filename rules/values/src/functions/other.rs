@@ -2,7 +2,7 @@
 
 use super::arguments::only_text;
 use super::table::scalar;
-use crate::{Context, FnError, Function, Purity, Value};
+use crate::{Context, FnError, Function, Map, Purity, Value};
 
 type Answer = Result<Value, FnError>;
 
@@ -56,24 +56,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
         806,
         "meta",
         "name",
-        "what is known of the message under that name: `topic`, and what the trigger adds; `meta(*)` gives all that it adds",
-        |context, args| Ok(meta(context, only_text(args, 0)?)),
+        "`topic` of the message, or a user property by its name, where that is not `topic`; `meta(user.name)` is a user property of any name, `meta(*)` an object of them",
+        |context, args| Ok(meta(context.topic, context.meta, only_text(args, 0)?)),
     )
     .purity(Purity::Event),
     scalar(
         807,
         "mqtt",
         "name",
-        "`topic` or `messageid` of the message",
+        "`topic` of the message",
         |context, args| {
             let name = only_text(args, 0)?;
-            let known = ["topic", "messageid"]
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(name));
-            if !known {
-                return Err(FnError::argument(args, 0, "topic or messageid"));
+            if !name.eq_ignore_ascii_case(TOPIC) {
+                return Err(FnError::argument(args, 0, "topic"));
             }
-            Ok(meta(context, name))
+            Ok(Value::text(context.topic))
         },
     )
     .purity(Purity::Event),
@@ -91,13 +88,34 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .purity(Purity::Event),
 ];
 
-/// What the message brought wins over what the agent knows.
-fn meta(context: &Context<'_>, name: &str) -> Value {
-    match context.meta.get_column(name) {
-        Some(value) => value.clone(),
-        None if name.eq_ignore_ascii_case("topic") => Value::text(context.topic),
-        None => Value::Null,
+/// What is known of a message under a name. What the packet says comes first, whatever its sender calls a
+/// user property; those have a place of their own besides, `user`. `*` stands for all of them but such as
+/// bear a name of the packet's.
+pub fn meta(topic: &str, user: &Map, name: &str) -> Value {
+    match name {
+        _ if name.eq_ignore_ascii_case(TOPIC) => Value::text(topic),
+        _ if name.eq_ignore_ascii_case(USER) && user.is_empty() => Value::Null,
+        _ if name.eq_ignore_ascii_case(USER) => Value::map(user.clone()),
+        "*" => {
+            let mut others = Map::new();
+            for (name, value) in user.iter().filter(|(name, _)| !is_reserved(name)) {
+                others.insert(name.clone(), value.clone());
+            }
+            Value::map(others)
+        }
+        _ => user.get_column(name).cloned().unwrap_or_default(),
     }
+}
+
+/// The name under which the topic of the packet stands.
+const TOPIC: &str = "topic";
+/// The name under which all user properties stand, whatever they are called.
+const USER: &str = "user";
+
+fn is_reserved(name: &str) -> bool {
+    [TOPIC, USER]
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(name))
 }
 
 /// Version 4: 122 random bits.
@@ -118,4 +136,28 @@ fn newuuid(context: &mut Context<'_>, _: &[Value]) -> Answer {
         ]
         .join("-"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_packet_says_comes_before_what_its_sender_says() {
+        let mut user = Map::new();
+        for name in ["topic", "Topic", "user", "site"] {
+            user.insert(name, Value::text(format!("claimed {name}")));
+        }
+        let of = |name: &str| meta("s/d1", &user, name);
+        for name in ["topic", "TOPIC", "Topic"] {
+            assert_eq!(of(name), Value::text("s/d1"), "{name}");
+        }
+        assert_eq!(of("site"), Value::text("claimed site"));
+        assert_eq!(of("gone"), Value::Null);
+        for name in ["user", "USER"] {
+            assert_eq!(of(name), Value::map(user.clone()), "{name}");
+        }
+        assert_eq!(crate::to_json(&of("*")), r#"{"site":"claimed site"}"#);
+        assert_eq!(meta("s/d1", &Map::new(), "user"), Value::Null);
+    }
 }
