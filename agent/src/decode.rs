@@ -6,18 +6,10 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::value::{Decoded, Scalar, Span};
+use tidemill_values::{Map, Value};
 
-/// Why a payload could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Not text at all.
-    #[error("payload is not UTF-8 (byte {0})")]
-    NotUtf8(usize),
-    /// Not JSON; the reason names line and column.
-    #[error("payload is not valid JSON: {0}")]
-    NotJson(String),
-}
+use crate::payload::{self, PayloadError, SELF};
+use crate::value::{Decoded, Scalar, Span};
 
 /// The places that a set of rules looks at, as a tree of names.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +19,8 @@ pub struct Plan {
     /// Places of names in whatever case, each behind that of the name as it stands: where there is
     /// nothing under the name itself, the other one counts.
     any_case: Vec<(u16, u16)>,
+    /// The place of the whole payload, and those that stand for it where it is no object.
+    bare: Option<(u16, Vec<u16>)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -53,10 +47,28 @@ impl Plan {
         for segment in pointer.split('/').skip(1) {
             node = node.child(&segment.replace("~1", "/").replace("~0", "~"));
         }
-        *node.place.get_or_insert_with(|| {
+        let place = *node.place.get_or_insert_with(|| {
             self.places += 1;
             self.places - 1
-        })
+        });
+        self.add_bare(pointer, place);
+        place
+    }
+
+    /// Sees to it that a place for [`SELF`] has the payload where that is no object.
+    fn add_bare(&mut self, pointer: &str, place: u16) {
+        let name = pointer.strip_prefix('/');
+        if !name.is_some_and(|name| name.eq_ignore_ascii_case(SELF)) {
+            return;
+        }
+        let whole = *self.root.place.get_or_insert_with(|| {
+            self.places += 1;
+            self.places - 1
+        });
+        let (_, places) = self.bare.get_or_insert_with(|| (whole, Vec::new()));
+        if !places.contains(&place) {
+            places.push(place);
+        }
     }
 
     /// Adds a name at the top of the payload that may be written in whatever case; one that is written
@@ -96,14 +108,9 @@ impl Plan {
     ///
     /// # Errors
     /// When the payload is not JSON in UTF-8; what `decoded` holds then means nothing.
-    pub fn decode(&self, payload: &[u8], decoded: &mut Decoded) -> Result<(), DecodeError> {
-        decoded.scalars.clear();
-        decoded
-            .scalars
-            .resize(usize::from(self.places), Scalar::Missing);
-        decoded.text.clear();
-        let text =
-            std::str::from_utf8(payload).map_err(|e| DecodeError::NotUtf8(e.valid_up_to()))?;
+    pub fn decode(&self, payload: &[u8], decoded: &mut Decoded) -> Result<(), PayloadError> {
+        self.begin(decoded);
+        let text = payload::read_text(payload)?;
         let mut json = serde_json::Deserializer::from_str(text);
         Place {
             node: &self.root,
@@ -111,7 +118,28 @@ impl Plan {
         }
         .deserialize(&mut json)
         .and_then(|()| json.end())
-        .map_err(|e| DecodeError::NotJson(e.to_string()))?;
+        .map_err(|e| PayloadError::NotJson(e.to_string()))?;
+        self.end(decoded, is_object(payload));
+        Ok(())
+    }
+
+    /// Looks at a value instead, which some other decoder made.
+    pub fn read(&self, value: &Value, decoded: &mut Decoded) {
+        self.begin(decoded);
+        self.root.read(value, decoded);
+        self.end(decoded, value.as_map().is_some());
+    }
+
+    fn begin(&self, decoded: &mut Decoded) {
+        decoded.scalars.clear();
+        decoded
+            .scalars
+            .resize(usize::from(self.places), Scalar::Missing);
+        decoded.text.clear();
+    }
+
+    /// Fills the places that stand for others.
+    fn end(&self, decoded: &mut Decoded, is_object: bool) {
         for (exact, other) in &self.any_case {
             let other = decoded.scalars.get(usize::from(*other)).copied();
             let exact = decoded.scalars.get_mut(usize::from(*exact));
@@ -119,7 +147,15 @@ impl Plan {
                 *exact = other;
             }
         }
-        Ok(())
+        if let (Some((whole, places)), false) = (&self.bare, is_object) {
+            let whole = decoded.scalars.get(usize::from(*whole)).copied();
+            for place in places {
+                let slot = decoded.scalars.get_mut(usize::from(*place));
+                if let (Some(slot), Some(whole)) = (slot, whole) {
+                    *slot = whole;
+                }
+            }
+        }
     }
 }
 
@@ -129,7 +165,7 @@ pub fn is_object(payload: &[u8]) -> bool {
     first_byte(payload) == Some(b'{')
 }
 
-/// What a payload is that is JSON and no object, in words.
+/// Why a payload that is no object is no row, in words.
 pub fn not_an_object(payload: &[u8]) -> String {
     let found = match first_byte(payload) {
         Some(b'[') => "a list",
@@ -138,11 +174,16 @@ pub fn not_an_object(payload: &[u8]) -> String {
         Some(b'n') => "null",
         _ => "a number",
     };
-    format!("payload is {found}, not an object")
+    let rows = match found {
+        "a list" => ", or write list = \"rows\" under [streams.NAME]",
+        _ => "",
+    };
+    format!("payload is {found}, not an object; a statement calls it {SELF}{rows}")
 }
 
 fn first_byte(payload: &[u8]) -> Option<u8> {
-    let mut bytes = payload.iter().copied();
+    let bare = payload.strip_prefix(b"\xef\xbb\xbf").unwrap_or(payload);
+    let mut bytes = bare.iter().copied();
     bytes.find(|byte| !byte.is_ascii_whitespace())
 }
 
@@ -170,6 +211,52 @@ impl Node {
             .expect("the position was just found or made")
             .node
     }
+}
+
+impl Node {
+    /// Puts what a value holds into the places of this node and those below.
+    fn read(&self, value: &Value, decoded: &mut Decoded) {
+        let scalar = match value {
+            Value::Null => Scalar::Null,
+            Value::Bool(yes) => Scalar::Bool(*yes),
+            Value::Int(number) | Value::Datetime(number) => Scalar::Int(*number),
+            Value::Float(number) => Scalar::Float(*number),
+            Value::Text(text) => put_bytes(text.as_bytes(), decoded),
+            Value::Bytes(bytes) => put_bytes(bytes, decoded),
+            Value::List(_) | Value::Map(_) => Scalar::Other,
+        };
+        let slot = self.place.map(usize::from);
+        if let Some(slot) = slot.and_then(|place| decoded.scalars.get_mut(place)) {
+            *slot = scalar;
+        }
+        for child in &self.children {
+            let inner = match value {
+                Value::Map(map) if child.any_case => in_another_case(map, &child.name),
+                Value::Map(map) => map.get(&child.name),
+                Value::List(list) => child.index.and_then(|index| list.get(index)),
+                _ => None,
+            };
+            if let Some(inner) = inner {
+                child.node.read(inner, decoded);
+            }
+        }
+    }
+}
+
+/// The last value whose name differs in case only.
+fn in_another_case<'a>(map: &'a Map, name: &str) -> Option<&'a Value> {
+    let others = map
+        .iter()
+        .filter(|(other, _)| other.eq_ignore_ascii_case(name) && other.as_ref() != name);
+    others.last().map(|(_, value)| value)
+}
+
+/// Puts bytes into the arena. What is longer than its places can tell does not come in a message.
+fn put_bytes(bytes: &[u8], decoded: &mut Decoded) -> Scalar {
+    let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let (start, len) = (at(decoded.text.len()), at(bytes.len()));
+    decoded.text.extend_from_slice(bytes);
+    Scalar::Text(Span { start, len })
 }
 
 fn array_index(segment: &str) -> Option<usize> {
@@ -345,11 +432,30 @@ mod tests {
         let places: Vec<_> = pointers.iter().map(|p| plan.add(p)).collect();
         let mut decoded = Decoded::default();
         plan.decode(payload.as_bytes(), &mut decoded).unwrap();
-        let found: Vec<_> = places
-            .iter()
-            .map(|p| decoded.scalars[usize::from(*p)])
-            .collect();
-        assert_eq!(found, expected, "{payload}");
+        let found = |decoded: &Decoded| -> Vec<_> {
+            let scalar = |place: &u16| decoded.scalars[usize::from(*place)];
+            places.iter().map(scalar).collect()
+        };
+        assert_eq!(found(&decoded), expected, "{payload}");
+        // A value says the same as the text that it was made of.
+        if let Ok(value) = payload::read_json(payload.as_bytes()) {
+            plan.read(&value, &mut decoded);
+            assert_eq!(found(&decoded), expected, "{payload} as a value");
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_no_object_stands_under_self() {
+        let scalars = [Scalar::Float(21.5), Scalar::Float(21.5), Scalar::Missing];
+        check(&["/self", "", "/x"], "21.5", &scalars);
+        check(&["/self"], "\u{feff}7", &[Scalar::Int(7)]);
+        check(&["/self"], "[1]", &[Scalar::Other]);
+        check(
+            &["/self", ""],
+            r#"{"self":3}"#,
+            &[Scalar::Int(3), Scalar::Other],
+        );
+        check(&["/self"], r#"{"x":3}"#, &[Scalar::Missing]);
     }
 
     #[track_caller]

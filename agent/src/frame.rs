@@ -2,6 +2,7 @@
 //! and reads the effects back; it travels as one box, so that lending costs a pointer swap.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidemill_abi::flag;
@@ -9,6 +10,7 @@ use tidemill_abi::flag;
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::event::Event;
+use crate::payload::Payload;
 use crate::state::{Key, KeyState, Pane, RowName};
 use crate::value::{Decoded, Value};
 
@@ -33,6 +35,8 @@ pub struct Frame {
     pub streams: u32,
     /// The function's inputs, one for each of its manifest's; empty when no event caused the call.
     pub inputs: Vec<Value>,
+    /// How the payload is read, where it is not plain JSON.
+    pub payload: Option<Arc<Payload>>,
     /// What the payload held, for the inputs that are bytes.
     pub decoded: Decoded,
     /// The state as it stood before the call.
@@ -84,6 +88,7 @@ impl Default for Frame {
             flags: 0,
             streams: 0,
             inputs: Vec::new(),
+            payload: None,
             decoded: Decoded::default(),
             state: KeyState::default(),
             pane: None,

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod clock;
 pub mod event;
 pub mod heartbeat;
+pub mod payload;
 pub mod sabotage;
 pub mod secret;
 pub mod text;

@@ -331,7 +331,10 @@ impl Mill {
             frame.call = call;
             (frame.event_ms, frame.flags) = (event_ms, flags);
             worked.wanted = true;
-            let fate = active.event(stop, decoded.as_ref().copied(), frame, &mut step);
+            let fate = match &stop.reading {
+                None => active.event(stop, decoded.as_ref().copied(), frame, &mut step),
+                Some(reading) => active.each_row(stop, reading, frame, &mut step),
+            };
             if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {
                 durable.touch(active.index);
                 worked.effects |= fate != Fate::Filtered;

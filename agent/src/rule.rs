@@ -2,6 +2,7 @@
 //! inputs, its parameters) is checked when the two are bound together.
 
 mod file;
+mod payload;
 mod sql;
 mod streams;
 mod template;

@@ -17,6 +17,8 @@ pub struct SqlSpec {
     pub streams: Vec<SqlStream>,
     /// Whether a missing value goes out as `null`.
     pub nulls: bool,
+    /// Whether it has a name for a payload that is no object.
+    pub names_self: bool,
 }
 
 /// What is declared of a stream.
@@ -37,6 +39,8 @@ pub(super) struct RawSql {
     streams: Vec<RawStream>,
     #[serde(default)]
     nulls: bool,
+    #[serde(default, rename = "self")]
+    names_self: bool,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +83,7 @@ impl SqlSpec {
             constants,
             streams,
             nulls: raw.nulls,
+            names_self: raw.names_self,
         })
     }
 }

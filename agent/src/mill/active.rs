@@ -5,6 +5,7 @@ mod call;
 mod event_time;
 mod fault;
 mod firing;
+mod message;
 mod own;
 mod rows;
 mod window;
@@ -14,15 +15,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::clock::Now;
-use crate::decode::{DecodeError, is_object, not_an_object};
+use crate::decode::{is_object, not_an_object};
 use crate::frame::Frame;
 use crate::function::{Function, Handler, Module};
 use crate::input::{absent_or_wrong, present};
 use crate::ledger::{Fate, Ledger};
 use crate::manifest::Input;
+use crate::payload::{Format, PayloadError};
 use crate::record::RuleRecord;
 use crate::router::RuleIndex;
-use crate::rule::{Durability, KeySpec, Rule, Stream, Triggers};
+use crate::rule::{Durability, FunctionSource, KeySpec, Rule, Stream, Triggers};
 use crate::state::{Key, KeyState, OpenPane};
 use crate::value::{Scalar, Value};
 use crate::window::Window;
@@ -55,6 +57,10 @@ pub(super) struct Active {
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
+    /// Whether it is a statement, to which payloads are rows.
+    pub(super) reads_rows: bool,
+    /// Whether it has a name for a payload that is no object.
+    pub(super) names_self: bool,
     /// The panes that are open for all keys; which keys have events in them stands in their states.
     pub(super) panes: Vec<OpenPane>,
     /// Bytes of the state that is lent, as they stood before.
@@ -139,6 +145,12 @@ impl Active {
         let keys_max = rule.limits.keys.saturating_add(usize::from(time.is_some()));
         let keys = KeyTable::new(keys_max, is_kept);
         let state_bytes_max = rule.limits.state_bytes;
+        let reads_rows = matches!(rule.function, FunctionSource::Sql(_));
+        let names_self = module
+            .manifest
+            .sql
+            .as_ref()
+            .is_some_and(|sql| sql.names_self);
         let schedules = vec![ScheduleState::default(); rule.triggers.schedules.len()];
         Self {
             index,
@@ -148,6 +160,8 @@ impl Active {
             ports,
             inputs,
             key,
+            reads_rows,
+            names_self,
             window,
             panes: Vec::new(),
             lent_bytes: 0,
@@ -176,7 +190,7 @@ impl Active {
     pub(super) fn event(
         &mut self,
         stop: &Stop,
-        decoded: Result<(), &DecodeError>,
+        decoded: Result<(), &PayloadError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
@@ -194,7 +208,7 @@ impl Active {
     fn work_or_bury(
         &mut self,
         stop: &Stop,
-        decoded: Result<(), &DecodeError>,
+        decoded: Result<(), &PayloadError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
@@ -208,18 +222,24 @@ impl Active {
     fn try_event(
         &mut self,
         stop: &Stop,
-        decoded: Result<(), &DecodeError>,
+        decoded: Result<(), &PayloadError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Result<Fate, Fault> {
         if self.is_quarantined(step.now) {
             return Err(Fault::Other("rule is quarantined".to_owned()));
         }
-        if !stop.inputs.is_empty() || matches!(stop.key, StopKey::Payload(_) | StopKey::Column(_)) {
+        let looks =
+            !stop.inputs.is_empty() || matches!(stop.key, StopKey::Payload(_) | StopKey::Column(_));
+        if (looks || stop.takes_rows) && stop.reading.is_none() && frame.event.payload.is_empty() {
+            // A broker says so when a topic is cleared.
+            return Ok(Fate::Filtered);
+        }
+        if looks || stop.reading.is_some() {
             decoded.map_err(|error| Fault::Other(error.to_string()))?;
-            if stop.takes_rows && !is_object(&frame.event.payload) {
-                return Err(Fault::Other(not_an_object(&frame.event.payload)));
-            }
+        }
+        if looks && stop.takes_rows && !stop.takes_bare && !is_row(stop, frame) {
+            return Err(Fault::Other(not_an_object(&frame.event.payload)));
         }
         let key = self.key_of(&stop.key, frame)?;
         frame.inputs.clear();
@@ -282,7 +302,8 @@ impl Active {
             },
             StopKey::Payload(place) => match frame.decoded.scalars.get(usize::from(*place)) {
                 Some(Scalar::Text(span)) => {
-                    let text = std::str::from_utf8(frame.decoded.bytes(*span)).unwrap_or_default();
+                    let text = std::str::from_utf8(frame.decoded.bytes(*span))
+                        .map_err(|_| Fault::Other("key is not UTF-8".to_owned()))?;
                     match text.len() {
                         0 => Err(Fault::Other("key is empty".to_owned())),
                         1..=crate::limits::KEY_BYTES_MAX => Ok(text.into()),
@@ -380,4 +401,12 @@ impl Active {
             frame.event.payload = payload;
         }
     }
+}
+
+/// Whether the payload is an object, or something that its format makes one.
+fn is_row(stop: &Stop, frame: &Frame) -> bool {
+    let is_json = |format: &Format| *format == Format::Json;
+    let reading = stop.reading.as_ref();
+    let is_json = reading.is_none_or(|reading| is_json(&reading.payload.format));
+    !is_json || frame.event.payload.is_empty() || is_object(&frame.event.payload)
 }

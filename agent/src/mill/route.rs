@@ -6,10 +6,12 @@ use std::sync::atomic::AtomicUsize;
 
 use crate::decode::Plan;
 use crate::manifest::{Input, InputKind};
+use crate::payload::{Payload, PayloadError};
 use crate::router::{Hit, RuleIndex};
 use crate::rule::{IDLE_MS, KeySpec, Stream, key_of_topic};
 use crate::state::Key;
 use crate::topic::Topic;
+use crate::value::Decoded;
 
 use super::active::Active;
 
@@ -40,13 +42,34 @@ pub(super) struct Stop {
     /// How late it may be by that time, and after how long without an event its source is idle.
     pub(super) lateness_ms: i64,
     pub(super) idle_ms: u64,
-    /// Whether the payload has to be an object: a statement looks for columns in it.
+    /// Whether the payload is a row: a statement looks for columns in it.
     pub(super) takes_rows: bool,
+    /// Whether a payload that is no object is a row as well.
+    pub(super) takes_bare: bool,
+    /// How the payload is read, where it is not plain JSON.
+    pub(super) reading: Option<Box<Reading>>,
     /// The rule's inputs.
     pub(super) inputs: Box<[StopInput]>,
     /// Where the rule's table held the key the last time: a guess that is checked before it is
     /// believed, and saves a look-up by name.
     pub(super) held_at: AtomicUsize,
+}
+
+/// A way to read payloads that a rule does not share with others.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) payload: Arc<Payload>,
+    /// What the rule looks at.
+    plan: Plan,
+}
+
+impl Reading {
+    /// Reads a message of one row.
+    pub(super) fn decode(&self, payload: &[u8], decoded: &mut Decoded) -> Result<(), PayloadError> {
+        let value = self.payload.value(payload)?;
+        self.plan.read(&value, decoded);
+        Ok(())
+    }
 }
 
 /// An input of a rule, as far as a payload that has it is concerned.
@@ -80,6 +103,18 @@ impl Route {
             .filter_map(|hit| {
                 let active = rules.get(hit.rule as usize)?;
                 is_kept |= !active.is_volatile();
+                let listens = |stream: &Stream| {
+                    let mut filters = stream.mqtt.iter();
+                    stream.mqtt.is_empty() || filters.any(|filter| filter.matches(topic.as_str()))
+                };
+                let all = (0..).zip(&active.rule.streams);
+                let own: Vec<(u32, &Stream)> = all.filter(|(_, stream)| listens(stream)).collect();
+                // What a schedule makes is JSON. Of several streams the first one tells.
+                let payload = own.first().filter(|_| !topic.as_str().is_empty());
+                let payload = payload.map(|(_, stream)| &stream.payload);
+                let payload = payload.filter(|payload| ***payload != Payload::default());
+                let mut own_plan = payload.map(|_| Plan::default());
+                let plan = own_plan.as_mut().unwrap_or(&mut plan);
                 let key = match &active.key {
                     KeySpec::Topic => StopKey::Known(Arc::clone(&source)),
                     KeySpec::Constant(key) => StopKey::Known(key.clone()),
@@ -97,27 +132,30 @@ impl Route {
                     kind: input.kind,
                 };
                 let inputs = active.inputs.iter().map(stop_input).collect();
-                let listens = |stream: &Stream| {
-                    let mut filters = stream.mqtt.iter();
-                    stream.mqtt.is_empty() || filters.any(|filter| filter.matches(topic.as_str()))
-                };
-                let all = (0..).zip(&active.rule.streams);
-                let own: Vec<(u32, &Stream)> = all.filter(|(_, stream)| listens(stream)).collect();
                 // The first stream that says where the time is, is the one that counts.
                 let timed = own.iter().find(|(_, stream)| stream.timestamp.is_some());
                 let timed = timed.or(own.first()).map(|(_, stream)| *stream);
                 let pointer = timed.and_then(|stream| stream.timestamp.as_deref());
+                let timestamp = pointer.map(|pointer| plan.add(pointer));
+                let reading = own_plan.zip(payload).map(|(plan, payload)| {
+                    let payload = Arc::clone(payload);
+                    Box::new(Reading { payload, plan })
+                });
                 Some(Stop {
                     rule: hit.rule,
                     subscription: hit.subscription,
                     key,
                     source: Arc::clone(&source),
                     streams: own.iter().fold(0, |bits, (bit, _)| bits | 1 << bit),
-                    timestamp: pointer.map(|pointer| plan.add(pointer)),
+                    timestamp,
                     lateness_ms: timed.map_or(0, |stream| stream.lateness_ms),
                     idle_ms: timed.map_or(IDLE_MS, |stream| stream.idle_ms),
-                    takes_rows: active.inputs.iter().any(|input| input.any_case)
+                    takes_rows: active.reads_rows
+                        || active.inputs.iter().any(|input| input.any_case)
                         || matches!(active.key, KeySpec::Column(_)),
+                    takes_bare: active.names_self
+                        || payload.is_some_and(|payload| payload.has_self()),
+                    reading,
                     inputs,
                     held_at: AtomicUsize::new(usize::MAX),
                 })

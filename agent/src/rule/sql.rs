@@ -8,13 +8,38 @@ use std::sync::Arc;
 use tidemill_sql::{Compiled, Options, SqlError, compile};
 use tidemill_values::Value;
 
+use super::payload::Given;
 use super::{
     Durability, FunctionSource, Gateway, IDLE_MS, Placed, Port, Priority, Rule, Statement, Stream,
     TopicTemplate, Triggers, WindowTable,
 };
 use crate::config::LOCAL;
+use crate::payload::{Format, Payload};
 use crate::text::{FileError, Source};
 use crate::topic::TopicFilter;
+
+/// Where a statement stands.
+struct Origin<'a> {
+    source: &'a Source,
+    /// All of it.
+    span: Range<usize>,
+    /// What the places in it are counted from; none where escapes have moved them.
+    offset: Option<usize>,
+    sql: &'a str,
+}
+
+impl Origin<'_> {
+    /// The error with its place in the file, and the line that is wrong.
+    fn error(&self, error: &SqlError) -> FileError {
+        match self.offset {
+            Some(offset) => in_file(self.source, offset, error),
+            None => {
+                let message = format!("{error}\n{}", error.excerpt(self.sql));
+                self.source.error_at(&self.span, message)
+            }
+        }
+    }
+}
 
 /// A rule of a file that holds one statement: what FROM names is the topic, and rows go out through
 /// `out`.
@@ -25,11 +50,17 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
         ..Options::default()
     };
     let whole = 0..source.text.len();
-    let compiled = compile(&source.text, &options).map_err(|error| in_file(&source, 0, &error))?;
+    let origin = Origin {
+        source: &source,
+        span: whole.clone(),
+        offset: Some(0),
+        sql: &source.text,
+    };
+    let compiled = compile(&source.text, &options).map_err(|error| origin.error(&error))?;
     let streams: Vec<Stream> = compiled
         .streams
         .iter()
-        .map(|stream| own_stream(&source, &whole, stream))
+        .map(|stream| own_stream(&origin, stream))
         .collect::<Result<_, _>>()?;
     let mut filters: Vec<TopicFilter> = Vec::new();
     for filter in streams.iter().flat_map(|stream| &stream.mqtt) {
@@ -81,19 +112,16 @@ pub(super) fn in_manifest(
     streams: Vec<Stream>,
     on: &[TopicFilter],
 ) -> Result<(FunctionSource, Vec<Stream>), FileError> {
-    // Where the statement stands as it is, errors point into it.
     let written = source.text.get(span.clone()).unwrap_or_default();
-    let offset = written.find(sql).map(|at| span.start + at);
-    match compile(sql, options) {
-        Ok(compiled) => {
-            let streams = in_order(source, span, &compiled, streams, on)?;
-            Ok((function(sql.to_owned(), compiled), streams))
-        }
-        Err(error) => Err(match offset {
-            Some(offset) => in_file(source, offset, &error),
-            None => source.error_at(span, format!("{error}\n{}", error.excerpt(sql))),
-        }),
-    }
+    let origin = Origin {
+        source,
+        span: span.clone(),
+        offset: written.find(sql).map(|at| span.start + at),
+        sql,
+    };
+    let compiled = compile(sql, options).map_err(|error| origin.error(&error))?;
+    let streams = in_order(&origin, &compiled, streams, on)?;
+    Ok((function(sql.to_owned(), compiled), streams))
 }
 
 fn function(sql: String, compiled: Compiled) -> FunctionSource {
@@ -117,17 +145,19 @@ pub(super) fn declared(stream: &Stream) -> tidemill_sql::Stream {
             .map(|(name, ty)| (name.clone(), *ty))
             .collect(),
         timestamp: stream.timestamp.clone(),
+        recoded: stream.payload.format != Format::Json,
+        options: Vec::new(),
     }
 }
 
 /// The streams of the manifest in the order of the statement, whose code knows them by their numbers.
 fn in_order(
-    source: &Source,
-    span: &Range<usize>,
+    origin: &Origin<'_>,
     compiled: &Compiled,
     manifest: Vec<Stream>,
     on: &[TopicFilter],
 ) -> Result<Vec<Stream>, FileError> {
+    let Origin { source, span, .. } = origin;
     if manifest.is_empty() && compiled.streams.iter().all(|stream| !stream.declared) {
         let [_] = &*compiled.streams else {
             let message = "a statement of several streams needs [streams.NAME] for each, with mqtt = [\"filter\"]";
@@ -139,7 +169,7 @@ fn in_order(
         let known = manifest.iter().find(|known| known.name == stream.source);
         match known {
             Some(known) => Ok(known.clone()),
-            None => own_stream(source, span, stream),
+            None => own_stream(origin, stream),
         }
     };
     let mut streams: Vec<Stream> = compiled
@@ -174,20 +204,46 @@ fn in_order(
 }
 
 /// A stream as the statement declares it.
-fn own_stream(
-    source: &Source,
-    span: &Range<usize>,
-    stream: &tidemill_sql::Stream,
-) -> Result<Stream, FileError> {
+fn own_stream(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Stream, FileError> {
     Ok(Stream {
         name: stream.name.clone(),
-        mqtt: topic_filters(source, span, &stream.filters)?,
+        mqtt: topic_filters(origin.source, &origin.span, &stream.filters)?,
         timestamp: stream.timestamp.clone(),
+        payload: Arc::new(payload(origin, stream)?),
         lateness_ms: 0,
         allowed_late_ms: 0,
         idle_ms: IDLE_MS,
         fields: stream.fields.iter().cloned().collect(),
     })
+}
+
+/// How the messages of a declared stream are read. The columns of records without names are those of
+/// the declaration, in its order.
+fn payload(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Payload, FileError> {
+    let option = |name: &str| {
+        let option = stream.options.iter().find(|option| option.name == name)?;
+        Some(Placed {
+            value: option.value.clone(),
+            span: option.span.clone(),
+        })
+    };
+    let format = option("format");
+    let is_csv =
+        |format: &Placed<String>| matches!(Format::named(&format.value), Some(Format::Csv(_)));
+    let columns = format
+        .as_ref()
+        .filter(|format| is_csv(format) && !stream.fields.is_empty());
+    let given = Given {
+        columns: columns.map(|format| Placed {
+            value: stream.fields.iter().map(|(name, _)| name.clone()).collect(),
+            span: format.span.clone(),
+        }),
+        delimiter: option("delimiter"),
+        list: option("list"),
+        empty: option("empty"),
+        format,
+    };
+    given.check(&|span, message| origin.error(&SqlError::new(span, message)))
 }
 
 /// The error with its place in the file, and the line that is wrong.

@@ -2,12 +2,15 @@
 //! the time at which it happened.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tidemill_values::FieldType;
 use toml::Spanned;
 
-use super::{check_pointer, file};
+use super::payload::Given;
+use super::{Placed, check_pointer, file};
+use crate::payload::Payload;
 use crate::text::{FileError, Source, duration_ms, nearest};
 use crate::topic::TopicFilter;
 
@@ -27,6 +30,11 @@ pub(super) struct Table {
     idle: Option<Spanned<String>>,
     #[serde(default)]
     fields: BTreeMap<String, Spanned<String>>,
+    payload: Option<Spanned<String>>,
+    delimiter: Option<Spanned<String>>,
+    columns: Option<Spanned<Vec<String>>>,
+    list: Option<Spanned<String>>,
+    empty: Option<Spanned<String>>,
 }
 
 /// Events that belong together.
@@ -38,6 +46,8 @@ pub struct Stream {
     pub mqtt: Vec<TopicFilter>,
     /// JSON pointer of the time at which an event happened; without it, it happens when it arrives.
     pub timestamp: Option<String>,
+    /// How its messages are read.
+    pub payload: Arc<Payload>,
     /// How far the watermark stays behind the highest timestamp.
     pub lateness_ms: i64,
     /// How long after it fired a window may fire again.
@@ -138,9 +148,28 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
         name: name.to_owned(),
         mqtt: file::filters(source, &format!("{place}.mqtt"), &table.mqtt)?,
         timestamp,
+        payload: Arc::new(payload(source, &place, table)?),
         lateness_ms: signed(duration("lateness", &table.lateness, 0, 0)?),
         allowed_late_ms: signed(duration("allowed_late", &table.allowed_late, 0, 0)?),
         idle_ms: duration("idle", &table.idle, IDLE_MS, 10)?,
         fields,
     })
+}
+
+fn payload(source: &Source, place: &str, table: &Table) -> Result<Payload, FileError> {
+    let given = Given {
+        format: table.payload.as_ref().map(placed),
+        delimiter: table.delimiter.as_ref().map(placed),
+        columns: table.columns.as_ref().map(placed),
+        list: table.list.as_ref().map(placed),
+        empty: table.empty.as_ref().map(placed),
+    };
+    given.check(&|span, message| source.error_at(span, format!("{place}.{message}")))
+}
+
+fn placed<T: Clone>(value: &Spanned<T>) -> Placed<T> {
+    Placed {
+        value: value.get_ref().clone(),
+        span: value.span(),
+    }
 }

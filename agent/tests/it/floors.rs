@@ -10,6 +10,7 @@ const FLOORS: &[&[&str]] = &[
         "clock",
         "event",
         "heartbeat",
+        "payload",
         "sabotage",
         "secret",
         "text",

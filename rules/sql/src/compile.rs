@@ -67,6 +67,22 @@ pub struct Stream {
     pub fields: Vec<(String, FieldType)>,
     /// The JSON pointer of the moment at which an event happened.
     pub timestamp: Option<String>,
+    /// Whether its messages are something else than the JSON that goes out: none of them can go on as it
+    /// came.
+    pub recoded: bool,
+    /// What the declaration says that only the host makes sense of.
+    pub options: Vec<StreamOption>,
+}
+
+/// An option of a stream that only the host makes sense of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamOption {
+    /// Its name, in lower case.
+    pub name: String,
+    /// What it is set to.
+    pub value: String,
+    /// Where that stands in the statement.
+    pub span: Span,
 }
 
 /// The window that the host has to keep.
@@ -366,7 +382,10 @@ impl<'a> Compiler<'a> {
         );
         plain
             && self.streams.len() == 1
-            && self.streams.iter().all(|stream| stream.fields.is_empty())
+            && self
+                .streams
+                .iter()
+                .all(|stream| stream.fields.is_empty() && !stream.recoded)
             && self.select.limit != Some(0)
     }
 

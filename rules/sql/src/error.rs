@@ -13,7 +13,8 @@ pub struct SqlError {
 }
 
 impl SqlError {
-    pub(crate) fn new(span: &Range<usize>, message: impl Into<String>) -> Self {
+    /// An error at a place of the statement.
+    pub fn new(span: &Range<usize>, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             span: span.clone(),

@@ -124,6 +124,14 @@ impl Module {
         self.constant(Value::text(text))
     }
 
+    /// Whether the name is that of a column that is looked at.
+    pub(crate) fn names(&self, column: &str) -> bool {
+        let mut inputs = self.inputs.iter().map(|input| input.column.as_str());
+        let mut texts = self.constants.iter().filter_map(Value::as_text);
+        inputs.any(|name| name.eq_ignore_ascii_case(column))
+            || texts.any(|name| name.eq_ignore_ascii_case(column))
+    }
+
     /// The parameter of an input, if there is room for it.
     pub(crate) fn input(&mut self, column: &str, kind: InputKind) -> Option<u32> {
         // Where a column is asked for in both ways, the first serves: what takes anything does, and so

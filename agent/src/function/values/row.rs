@@ -7,6 +7,8 @@ use tidemill_abi::limit::NOTES_MAX;
 use tidemill_abi::value::ANY_STREAM;
 use tidemill_values::{Map, Value, convert, decode, encode, from_json};
 
+use crate::payload::{self, SELF};
+
 use super::{ROWS_MAX, STREAMS_MAX, Values, data};
 use crate::decode::not_an_object;
 use crate::frame::Frame;
@@ -56,13 +58,23 @@ impl Row {
         frame: &Frame,
         stream: usize,
         declared: Option<&SqlStream>,
+        names_self: bool,
     ) -> Result<Self, GuestFault> {
         let payload = &frame.event.payload;
-        let value = from_json(payload).map_err(|error| data(format!("payload is {error}")))?;
-        let Value::Map(columns) = value else {
-            return Err(data(not_an_object(payload)));
+        let value = match &frame.payload {
+            None => payload::read_json(payload),
+            Some(reading) => reading.value(payload),
         };
-        let mut columns = Arc::unwrap_or_clone(columns);
+        let takes_bare = names_self || frame.payload.as_ref().is_some_and(|p| p.has_self());
+        let mut columns = match value.map_err(|error| data(error.to_string()))? {
+            Value::Map(columns) => Arc::unwrap_or_clone(columns),
+            bare if takes_bare => {
+                let mut columns = Map::new();
+                columns.insert(SELF, bare);
+                columns
+            }
+            _ => return Err(data(not_an_object(payload))),
+        };
         if let Some(declared) = declared {
             with_types(&mut columns, declared)?;
         }
@@ -174,7 +186,7 @@ impl Values {
             return Ok(());
         }
         let spec = Arc::clone(&self.spec);
-        let mut row = Row::of_event(frame, stream, spec.streams.get(stream))?;
+        let mut row = Row::of_event(frame, stream, spec.streams.get(stream), spec.names_self)?;
         if self.event_read
             && let Some(before) = self.rows.first_mut()
         {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use tidemill_abi::flag;
 
 use crate::clock::{Now, Quality};
-use crate::decode::DecodeError;
 use crate::frame::Frame;
 use crate::ledger::Fate;
 use crate::manifest::WindowKind;
 use crate::mill::due::What;
 use crate::mill::output::{Emitted, Output, PortBinding};
 use crate::mill::route::{Route, Stop};
+use crate::payload::PayloadError;
 use crate::record::Waiting;
 use crate::router::{Hit, TOPIC_BYTES_MAX};
 use crate::state::time::{self, RULE_KEY};
@@ -31,6 +31,9 @@ use super::{Active, Step};
 /// Events of a rule that may wait: beyond it, and beyond half of what the rule may keep, the oldest does
 /// not wait any longer.
 const WAITING_MAX: usize = 16_384;
+
+/// Numbers of calls of one event.
+const CALLS: u64 = 1 << 31;
 
 /// The time of a rule's events.
 pub(in crate::mill) struct EventTime {
@@ -102,7 +105,7 @@ impl Active {
     pub(super) fn arrive(
         &mut self,
         stop: &Stop,
-        decoded: Result<(), &DecodeError>,
+        decoded: Result<(), &PayloadError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
@@ -197,7 +200,7 @@ impl Active {
     fn too_late(
         &mut self,
         stop: &Stop,
-        decoded: Result<(), &DecodeError>,
+        decoded: Result<(), &PayloadError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
@@ -304,10 +307,17 @@ impl Active {
         let Some(stop) = route.stops.first() else {
             return;
         };
+        let reading = stop.reading.as_ref();
+        frame.payload = reading.map(|reading| Arc::clone(&reading.payload));
+        if reading.is_some() {
+            // The rows of a message draw random numbers of their own.
+            frame.call = u32::try_from(number % CALLS).unwrap_or_default();
+        }
         let Frame { event, decoded, .. } = &mut **frame;
-        let decoded = match route.plan.is_empty() {
-            true => Ok(()),
-            false => route.plan.decode(&event.payload, decoded),
+        let decoded = match reading {
+            Some(reading) => reading.decode(&event.payload, decoded),
+            None if route.plan.is_empty() => Ok(()),
+            None => route.plan.decode(&event.payload, decoded),
         };
         let fate = self.work_or_bury(stop, decoded.as_ref().copied(), frame, step);
         self.ledger.enter(fate);

@@ -123,6 +123,7 @@ pub fn options(bits: u8, sql: &str) -> Options {
                 .map(|(name, ty)| ((*name).to_owned(), *ty))
                 .collect(),
             timestamp: has(7).then(|| "/ts".to_owned()),
+            ..Stream::default()
         };
         let float = FieldType::Float;
         options.streams = vec![

@@ -21,6 +21,10 @@ impl Compiler<'_> {
             let streams: Vec<Json> = self.streams.iter().map(stream).collect();
             part.insert("streams".to_owned(), streams.into());
         }
+        // By that name a statement sees a payload that is no object.
+        if self.module.names("self") {
+            part.insert("self".to_owned(), true.into());
+        }
         if self.options.nulls {
             part.insert("nulls".to_owned(), true.into());
         }

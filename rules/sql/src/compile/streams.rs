@@ -38,6 +38,13 @@ pub(super) fn streams(
             let topic = declared.source.as_ref().map(|(topic, _)| topic.clone());
             stream.filters = vec![topic.unwrap_or_else(|| declared.name.clone())];
             stream.fields.clone_from(&declared.fields);
+            stream.options.clone_from(&declared.options);
+            let format = declared
+                .options
+                .iter()
+                .find(|option| option.name == "format");
+            stream.recoded =
+                format.is_some_and(|format| !format.value.eq_ignore_ascii_case("json"));
             stream.timestamp = declared.timestamp.as_ref().map(|name| pointer(name));
         }
         if stream.filters.is_empty() && given.is_none() {

@@ -4,6 +4,7 @@ use tidemill_values::FieldType;
 
 use super::Parser;
 use crate::ast::Span;
+use crate::compile::StreamOption;
 use crate::error::SqlError;
 use crate::lex::Kind;
 
@@ -18,7 +19,12 @@ pub(crate) struct Declaration {
     pub(crate) timestamp: Option<String>,
     /// Whether a value of another type is an error even where it could be converted.
     pub(crate) strict: bool,
+    /// What only the host makes sense of, by names in lower case.
+    pub(crate) options: Vec<StreamOption>,
 }
+
+/// Options that only the host makes sense of: how payloads are read.
+const HOST: [&str; 4] = ["format", "delimiter", "list", "empty"];
 
 impl Parser {
     /// What stands after CREATE.
@@ -30,6 +36,7 @@ impl Parser {
             source: None,
             timestamp: None,
             strict: false,
+            options: Vec::new(),
         };
         if self.eat("(") {
             // A comma behind the last one does no harm.
@@ -123,19 +130,20 @@ impl Parser {
             "datasource" => declared.source = Some((value, value_span)),
             "timestamp" => declared.timestamp = Some(value),
             "strict_validation" => declared.strict = value.eq_ignore_ascii_case("true"),
-            "format" if value.eq_ignore_ascii_case("json") => {}
-            "format" => {
-                return Err(SqlError::new(&value_span, "the only format is \"JSON\""));
-            }
+            host if HOST.contains(&host) => declared.options.push(StreamOption {
+                name,
+                value,
+                span: value_span,
+            }),
             "type" if value.eq_ignore_ascii_case("mqtt") => {}
             "type" => return Err(SqlError::new(&value_span, "the only type is \"mqtt\"")),
             // What belongs to eKuiper's own running of a stream, and changes nothing here.
             "key" | "conf_key" | "shared" | "retain_size" | "timestamp_format" | "schemaid"
-            | "kind" | "delimiter" | "version" | "extra" | "temp" => {}
+            | "kind" | "version" | "extra" | "temp" => {}
             _ => {
                 let message = format!(
-                    "{name} is no option; there are DATASOURCE, TIMESTAMP, FORMAT, TYPE and \
-                     STRICT_VALIDATION"
+                    "{name} is no option; there are DATASOURCE, TIMESTAMP, TYPE, STRICT_VALIDATION, {}",
+                    HOST.map(str::to_ascii_uppercase).join(", ")
                 );
                 return Err(SqlError::new(&span, message));
             }

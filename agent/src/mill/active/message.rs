@@ -1,0 +1,69 @@
+//! Messages that a rule reads in a way of its own: each row of one is an event.
+
+use std::sync::Arc;
+
+use crate::frame::Frame;
+use crate::ledger::Fate;
+use crate::mill::route::{Reading, Stop};
+use crate::payload::Rows;
+
+use super::{Active, Step};
+
+/// A row's number stands above that of the rule in the number of a call.
+const ROW_SHIFT: u32 = 16;
+
+impl Active {
+    /// Works on each row of the message in the frame, and says what became of the one of which most
+    /// came. The message stays in the frame, for other rules.
+    pub(in crate::mill) fn each_row(
+        &mut self,
+        stop: &Stop,
+        reading: &Reading,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Fate {
+        let message = frame.event.clone();
+        let shared = std::mem::take(&mut frame.decoded);
+        let (event_ms, flags, call) = (frame.event_ms, frame.flags, frame.call);
+        frame.payload = Some(Arc::clone(&reading.payload));
+        let fate = match reading.payload.rows(&message.payload) {
+            Err(error) => self.event(stop, Err(&error), frame, step),
+            Ok(Rows::None) => {
+                self.ledger.enter(Fate::Filtered);
+                Fate::Filtered
+            }
+            Ok(Rows::One) => self.row(stop, reading, frame, step),
+            Ok(Rows::Many(split)) => {
+                let mut most = Fate::Filtered;
+                for (number, row) in (0..).zip(split.messages()) {
+                    let mut event = message.clone();
+                    event.payload = row;
+                    frame.set_event(event);
+                    (frame.event_ms, frame.flags) = (event_ms, flags);
+                    frame.call = call | number << ROW_SHIFT;
+                    let fate = self.row(stop, reading, frame, step);
+                    if most == Fate::Filtered {
+                        most = fate;
+                    }
+                }
+                frame.set_event(message);
+                most
+            }
+        };
+        frame.payload = None;
+        frame.decoded = shared;
+        fate
+    }
+
+    fn row(
+        &mut self,
+        stop: &Stop,
+        reading: &Reading,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> Fate {
+        let Frame { event, decoded, .. } = &mut **frame;
+        let decoded = reading.decode(&event.payload, decoded);
+        self.event(stop, decoded.as_ref().copied(), frame, step)
+    }
+}
