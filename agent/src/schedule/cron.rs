@@ -51,6 +51,7 @@ impl Cron {
         for field in &fields {
             check_steps(field)?;
         }
+        check_quartz(fields.get(3).copied(), fields.get(5).copied())?;
         let is_steady = fields
             .get(1..=2)
             .is_some_and(|clock| clock.iter().any(|field| field.contains(['*', '/'])));
@@ -87,6 +88,49 @@ fn reason(text: &str) -> String {
             format!("{:?} is not understood", rest.unwrap_or_default())
         }
         (said, _) => said.to_owned(),
+    }
+}
+
+/// Letters that Quartz knows for days, with what says the same here.
+fn check_quartz(day: Option<&str>, weekday: Option<&str>) -> Result<(), String> {
+    let (day, weekday) = (day.unwrap_or_default(), weekday.unwrap_or_default());
+    let upper = day.to_ascii_uppercase();
+    if upper.contains('W') {
+        return Err(format!(
+            "{day:?}, a working day near another, is not understood; for the 15th write three schedules: \
+             \"0 0 9 15 * Mon-Fri\", \"0 0 9 14 * Fri\" and \"0 0 9 16 * Mon\""
+        ));
+    }
+    if upper.contains('L') {
+        return Err(format!(
+            "{day:?}, the last day of a month, is not understood; for its end write \"0 0 0 1 * *\", the \
+             first moment of the next, else \"0 0 9 31 1,3,5,7,8,10,12 *\", \"0 0 9 30 4,6,9,11 *\" and \
+             \"0 0 9 28 2 *\""
+        ));
+    }
+    if let Some((name, place)) = weekday.split_once('#') {
+        let days = match place {
+            "1" => "1-7",
+            "2" => "8-14",
+            "3" => "15-21",
+            "4" => "22-28",
+            _ => "29-31",
+        };
+        return Err(format!(
+            "{weekday:?} is not understood; write the days among which it is: \"0 0 9 {days} * {name}\""
+        ));
+    }
+    let is_last = |name: &str| !name.is_empty() && weekdays(name).is_ok();
+    match weekday
+        .strip_suffix(['L', 'l'])
+        .filter(|name| is_last(name))
+    {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "{weekday:?}, the last one of a month, is not understood; write \
+             \"0 0 9 25-31 1,3,5,7,8,10,12 {name}\", \"0 0 9 24-30 4,6,9,11 {name}\" and \
+             \"0 0 9 22-28 2 {name}\""
+        )),
     }
 }
 
@@ -167,10 +211,31 @@ mod tests {
             ("0 +5 * * * *", "+5"),
             ("0 0 0 * * * * *", "it has 8 fields"),
             ("@often", "the nicknames are"),
+            ("0 0 0 L * *", "for its end write \"0 0 0 1 * *\""),
+            ("0 0 0 15W * *", "write three schedules"),
+            ("0 0 0 * * FriL", "\"0 0 9 22-28 2 Fri\""),
+            ("0 0 0 * * 5L", "\"0 0 9 24-30 4,6,9,11 5\""),
+            ("0 0 0 * * Mon#2", "\"0 0 9 8-14 * Mon\""),
         ] {
             let error = Cron::parse(text).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_to_be_written_instead_is_a_schedule() {
+        let mut tried = 0;
+        for text in [
+            "0 0 0 L * *",
+            "0 0 0 15W * *",
+            "0 0 0 * * FriL",
+            "0 0 0 * * Mon#2",
+        ] {
+            let error = Cron::parse(text).unwrap_err();
+            let quoted = error.split('"').filter(|part| part.starts_with("0 0 "));
+            tried += quoted.map(|instead| Cron::parse(instead).unwrap()).count();
+        }
+        assert_eq!(tried, 4 + 3 + 3 + 1);
     }
 
     #[test]

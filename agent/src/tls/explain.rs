@@ -79,15 +79,18 @@ fn certificate(error: &CertificateError) -> String {
             presented,
         } => {
             let names: Vec<_> = presented.iter().map(|name| plain(name)).collect();
+            let expected = expected.to_str();
+            if names.is_empty() {
+                return format!(
+                    "its certificate is for no name at all (the common name of its subject is none): \
+                     {}",
+                    with_a_name(&expected)
+                );
+            }
+            let names = names.join(", ");
             format!(
-                "its certificate is for {}, not for {}: write a name that it has in url, or give \
-                 it a certificate for this one",
-                if names.is_empty() {
-                    "no name at all".to_owned()
-                } else {
-                    names.join(", ")
-                },
-                expected.to_str()
+                "its certificate is for {names}, not for {expected}: write a name that it has in url, \
+                 or give it a certificate for this one"
             )
         }
         CertificateError::UnknownIssuer => "nobody who is trusted here has signed its \
@@ -100,8 +103,22 @@ fn certificate(error: &CertificateError) -> String {
              that is signed by the authority"
                 .to_owned()
         }
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            let way_out = with_a_name("the host in url");
+            format!(
+                "its certificate is of version 1 of X.509, which knows no names of hosts: {way_out}"
+            )
+        }
         other => format!("its certificate cannot be used: {other}"),
     }
+}
+
+/// How a certificate comes to a name. Many guides leave this out.
+fn with_a_name(host: &str) -> String {
+    format!(
+        "give it one of version 3 with {host} in subjectAltName, for example by `openssl x509 -req \
+         -extfile <(printf subjectAltName=DNS:NAME) …`, or IP:ADDRESS where url has an address"
+    )
 }
 
 /// What the other side says of us.
@@ -146,4 +163,44 @@ fn date(time: UnixTime) -> String {
             || "a day far away".to_owned(),
             |date| date.format("%Y-%m-%d %H:%M UTC").to_string(),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::ServerName;
+
+    #[test]
+    fn a_certificate_without_a_name_is_told_how_to_get_one() {
+        let nameless = CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from("broker.example").unwrap(),
+            presented: Vec::new(),
+        };
+        let said = certificate(&nameless);
+        let expected = "give it one of version 3 with broker.example in subjectAltName";
+        assert!(
+            said.contains("no name at all") && said.contains(expected),
+            "{said}"
+        );
+    }
+
+    /// Made by `openssl x509 -req` without extensions, as mosquitto's manual page does it: such a
+    /// certificate is of version 1.
+    #[test]
+    fn a_certificate_of_version_1_is_told_apart() {
+        #[derive(Debug)]
+        struct Old;
+        impl std::fmt::Display for Old {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("UnsupportedCertVersion")
+            }
+        }
+        impl std::error::Error for Old {}
+        let error = CertificateError::Other(rustls::OtherError(std::sync::Arc::new(Old)));
+        let said = certificate(&error);
+        assert!(
+            said.contains("of version 1 of X.509") && said.contains("subjectAltName"),
+            "{said}"
+        );
+    }
 }
