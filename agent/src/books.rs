@@ -85,6 +85,7 @@ fn rule(counts: &Ledger) -> Map<String, Value> {
         ("keys_evicted", counts.keys_evicted),
         ("rows_dropped", counts.rows_dropped),
         ("windows_dropped", counts.windows_dropped),
+        ("bad_times", counts.bad_times),
         ("fuel", counts.fuel),
     ];
     let mut all: Map<_, _> = columns

@@ -46,6 +46,8 @@ pub struct Ledger {
     pub rows_dropped: u64,
     /// Windows that had to go before they fired because too many waited.
     pub windows_dropped: u64,
+    /// Events whose own time was missing, could not be read or was not credible.
+    pub bad_times: u64,
 }
 
 impl Ledger {
@@ -87,7 +89,7 @@ impl Ledger {
     }
 
     /// All numbers but the dropped ones, in the order in which they are written down.
-    pub fn columns(&self) -> [u64; 11] {
+    pub fn columns(&self) -> [u64; 12] {
         [
             self.received,
             self.filtered,
@@ -100,11 +102,12 @@ impl Ledger {
             self.fuel,
             self.rows_dropped,
             self.windows_dropped,
+            self.bad_times,
         ]
     }
 
     /// The same, to be changed.
-    pub fn columns_mut(&mut self) -> [&mut u64; 11] {
+    pub fn columns_mut(&mut self) -> [&mut u64; 12] {
         [
             &mut self.received,
             &mut self.filtered,
@@ -117,6 +120,7 @@ impl Ledger {
             &mut self.fuel,
             &mut self.rows_dropped,
             &mut self.windows_dropped,
+            &mut self.bad_times,
         ]
     }
 

@@ -12,6 +12,7 @@ pub mod payload;
 pub mod sabotage;
 pub mod secret;
 pub mod text;
+pub mod timestamp;
 pub mod topic;
 pub mod value;
 pub mod zone;

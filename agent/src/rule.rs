@@ -6,6 +6,7 @@ mod payload;
 mod sql;
 mod streams;
 mod template;
+mod times;
 mod window;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use template::{KeySpec, LevelPiece, TopicTemplate, check_pointer, key_of_topic};
+pub use template::{KeySpec, LevelPiece, Sent, TopicTemplate, check_pointer, key_of_topic};
 
 pub use streams::{IDLE_MS, Stream};
 pub use window::WindowTable;
@@ -144,6 +145,22 @@ pub struct Gateway<'a> {
     pub destinations: Option<&'a [&'a str]>,
     /// Its ceilings.
     pub limits: &'a FunctionLimits,
+}
+
+impl Triggers {
+    /// The filter that lets in again what leaves through a port.
+    pub fn fed_by(&self, port: &Port, key: &KeySpec) -> Option<&TopicFilter> {
+        let is_local = port.to == crate::config::LOCAL;
+        let out = port.topic.as_filter(key).filter(|_| is_local)?;
+        self.mqtt.iter().find(|filter| filter.overlaps(&out))
+    }
+}
+
+/// Why a rule that feeds itself is refused, in words that go on from the place of its topic.
+pub fn feeds_itself(filter: &TopicFilter) -> String {
+    format!(
+        "the rule would feed itself, because it listens to {filter}; send to a topic outside of that"
+    )
 }
 
 impl Rule {

@@ -24,6 +24,9 @@ pub struct Watermark {
     names_bytes: usize,
     /// The sources that count, lowest mark first.
     active: BTreeSet<(i64, Arc<str>)>,
+    /// The highest mark of those that go by arrival. What they send later happens later, so they hold
+    /// nobody back; where no other source counts, they say how far time has come.
+    arrived: Option<i64>,
     /// Streams that have to be heard of, until they have been silent for too long.
     awaited: u32,
     since_mono_ms: u64,
@@ -34,8 +37,11 @@ pub struct Watermark {
 /// What is known of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
-    /// Its highest credible timestamp less the tolerated lateness.
+    /// Its highest credible timestamp less the tolerated lateness; before the first one, its last arrival
+    /// less that.
     pub mark: Option<i64>,
+    /// Whether the mark is that of an arrival: no event had a credible timestamp yet.
+    pub by_arrival: bool,
     /// The last timestamp that it gave, credible or not.
     pub claim: i64,
     /// Its streams.
@@ -62,6 +68,8 @@ pub struct Arrival<'a> {
     pub source: &'a Arc<str>,
     /// The streams that it belongs to.
     pub streams: u32,
+    /// Whether its stream says where the time stands.
+    pub tells: bool,
     /// Its timestamp, if it has a readable one.
     pub timestamp: Option<i64>,
     /// When it came in, by the wall clock.
@@ -79,6 +87,7 @@ impl Watermark {
             sources: BTreeMap::new(),
             names_bytes: 0,
             active: BTreeSet::new(),
+            arrived: None,
             awaited: streams,
             since_mono_ms: now.mono_ms,
             current: None,
@@ -91,18 +100,24 @@ impl Watermark {
         &mut self,
         name: &Arc<str>,
         (mark, claim, streams): (Option<i64>, i64, u32),
+        by_arrival: bool,
         idle_ms: u64,
     ) {
         let source = Source {
             mark,
+            by_arrival,
             claim,
             streams,
             heard_mono_ms: self.since_mono_ms,
             idle_ms,
         };
         self.awaited &= !streams;
-        if let Some(mark) = mark {
-            self.active.insert((mark, Arc::clone(name)));
+        match mark {
+            Some(_) if by_arrival => self.arrived = self.arrived.max(mark),
+            Some(mark) => {
+                self.active.insert((mark, Arc::clone(name)));
+            }
+            None => {}
         }
         self.enter(name, source);
     }
@@ -117,6 +132,11 @@ impl Watermark {
         self.current
     }
 
+    /// The time before which no timestamp is credible.
+    pub fn floor_ms(&self) -> i64 {
+        self.floor_ms
+    }
+
     /// A source.
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.get(name)
@@ -129,6 +149,7 @@ impl Watermark {
         let known = self.sources.get(arrival.source).copied();
         let mut source = Source {
             mark: known.and_then(|source| source.mark),
+            by_arrival: known.is_none_or(|source| source.by_arrival),
             claim: arrival.timestamp.unwrap_or(i64::MIN),
             streams: arrival.streams | known.map_or(0, |source| source.streams),
             heard_mono_ms: now.mono_ms,
@@ -140,25 +161,33 @@ impl Watermark {
         let credible = arrival
             .timestamp
             .filter(|ts| (self.floor_ms..=limit).contains(ts));
-        if let Some(mark) = source.mark {
+        if let Some(mark) = source.mark.filter(|_| !source.by_arrival) {
             self.active.insert((mark, Arc::clone(arrival.source)));
         }
-        if let Some(ts) = credible {
-            let mark = ts.saturating_sub(arrival.lateness_ms);
-            if source.mark.is_none_or(|before| before < mark) {
-                if let Some(before) = source.mark.replace(mark) {
-                    self.active.remove(&(before, Arc::clone(arrival.source)));
-                }
-                self.active.insert((mark, Arc::clone(arrival.source)));
-                self.sources.insert(Arc::clone(arrival.source), source);
-            }
-        }
-        self.distrust(limit);
         // By a clock that knows nothing an event would always come too late.
         let arrival_ms = match (now.quality, self.current) {
             (Quality::None | Quality::Restored, Some(current)) => arrival.arrival_ms.max(current),
             _ => arrival.arrival_ms,
         };
+        if let Some(ts) = credible {
+            let mark = ts.saturating_sub(arrival.lateness_ms);
+            // The first time that it tells counts, whatever it went by before.
+            if source.by_arrival || source.mark.is_none_or(|before| before < mark) {
+                if let Some(before) = source.mark.replace(mark) {
+                    self.active.remove(&(before, Arc::clone(arrival.source)));
+                }
+                source.by_arrival = false;
+                self.active.insert((mark, Arc::clone(arrival.source)));
+                self.sources.insert(Arc::clone(arrival.source), source);
+            }
+        } else if source.by_arrival && arrival.tells {
+            source.mark = source
+                .mark
+                .max(Some(arrival_ms.saturating_sub(arrival.lateness_ms)));
+            self.arrived = self.arrived.max(source.mark);
+            self.sources.insert(Arc::clone(arrival.source), source);
+        }
+        self.distrust(limit);
         let event_ms = credible.unwrap_or(arrival_ms);
         let judged = Judged {
             event_ms,
@@ -193,6 +222,7 @@ impl Watermark {
     /// A source that was believed while nobody else spoke, and is beyond the limit now, counts no
     /// more; the watermark that it made goes back.
     fn distrust(&mut self, limit: i64) {
+        self.arrived = self.arrived.filter(|arrived| *arrived <= limit);
         let mut lowered = false;
         while let Some((mark, name)) = self.active.last().cloned() {
             if mark <= limit {
@@ -201,6 +231,7 @@ impl Watermark {
             self.active.remove(&(mark, Arc::clone(&name)));
             if let Some(source) = self.sources.get_mut(&name) {
                 source.mark = None;
+                source.by_arrival = false;
             }
             lowered = true;
         }
@@ -216,8 +247,8 @@ impl Watermark {
             let is_idle = self.sources.get(&name).is_none_or(|source| {
                 now.mono_ms >= source.heard_mono_ms.saturating_add(source.idle_ms)
             });
-            // The last one that speaks stays: it says how far time has come.
-            if !is_idle || self.active.len() == 1 {
+            // The last one that speaks stays: it says how far time has come, unless others do by arrival.
+            if !is_idle || self.active.len() == 1 && self.arrived.is_none() {
                 break;
             }
             self.active.remove(&(mark, name));
@@ -230,6 +261,7 @@ impl Watermark {
             }
         }
         let lowest = self.active.first().map(|(mark, _)| *mark);
+        let lowest = lowest.or(self.arrived);
         match lowest.filter(|lowest| self.current.is_none_or(|current| current < *lowest)) {
             Some(lowest) => {
                 self.current = Some(lowest);
@@ -252,7 +284,7 @@ impl Watermark {
             let idle_ms = self.sources.values().map(|source| source.idle_ms).max()?;
             return Some(self.since_mono_ms.saturating_add(idle_ms));
         }
-        if self.active.len() < 2 {
+        if self.active.len() < 2 && self.arrived.is_none() {
             return None;
         }
         let (_, name) = self.active.first()?;
@@ -299,6 +331,57 @@ impl Watermark {
 mod tests {
     use super::*;
 
+    fn synced(mono_ms: u64) -> Now {
+        Now {
+            mono_ms,
+            wall_ms: FLOOR_MS + signed(mono_ms),
+            quality: Quality::Synced,
+        }
+    }
+
+    /// An event of a source at a moment, past [`FLOOR_MS`]; returns where the watermark stands then.
+    fn arrive(watermark: &mut Watermark, name: &str, at: u64, ts: Option<i64>) -> Option<i64> {
+        let source: Arc<str> = name.into();
+        let arrival = Arrival {
+            source: &source,
+            streams: 1,
+            tells: true,
+            timestamp: ts.map(|ts| FLOOR_MS + ts),
+            arrival_ms: synced(at).wall_ms,
+            lateness_ms: 100,
+            idle_ms: 1_000,
+        };
+        watermark.arrive(arrival, synced(at));
+        watermark.advance(synced(at));
+        watermark.current().map(|current| current - FLOOR_MS)
+    }
+
+    #[test]
+    fn a_source_without_a_good_time_goes_by_arrival_and_holds_nobody_back() {
+        let mut watermark = Watermark::new(1, FLOOR_MS, synced(0));
+        assert_eq!(arrive(&mut watermark, "bad", 500, None), Some(400));
+        assert_eq!(arrive(&mut watermark, "bad", 700, Some(-5)), Some(600));
+        // Another one tells its time: from now on that counts.
+        assert_eq!(arrive(&mut watermark, "good", 800, Some(800)), Some(700));
+        assert_eq!(arrive(&mut watermark, "bad", 900, None), Some(700));
+        assert_eq!(arrive(&mut watermark, "good", 1_000, Some(950)), Some(850));
+        // A bad time of it moves nothing.
+        assert_eq!(arrive(&mut watermark, "good", 1_100, None), Some(850));
+        // Once it is silent, arrivals tell again how far time has come.
+        assert_eq!(arrive(&mut watermark, "bad", 2_200, None), Some(2_100));
+        // The first good time of the other one ends that, though it is lower.
+        assert_eq!(
+            arrive(&mut watermark, "bad", 2_300, Some(2_150)),
+            Some(2_100)
+        );
+        assert!(!watermark.source("bad").unwrap().by_arrival);
+        assert_eq!(arrive(&mut watermark, "bad", 2_400, None), Some(2_100));
+        assert_eq!(
+            arrive(&mut watermark, "bad", 2_500, Some(2_400)),
+            Some(2_300)
+        );
+    }
+
     #[test]
     fn long_topics_are_fewer_sources_and_none_is_left_behind() {
         let now = |mono_ms| Now {
@@ -314,6 +397,7 @@ mod tests {
             let arrival = Arrival {
                 source: &source,
                 streams: 1,
+                tells: false,
                 timestamp: None,
                 arrival_ms: 0,
                 lateness_ms: 0,

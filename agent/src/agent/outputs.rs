@@ -138,6 +138,14 @@ impl Outputs {
                 dropped,
             } => self.tell_lines(&rule, &lines, dropped, now),
             Output::Silenced { producer, n, mark } => self.tell_silenced(&producer, n, mark, now),
+            Output::BadTime {
+                rule,
+                topic,
+                reason,
+            } if self.may_tell(&rule, now) => {
+                let (topic, reason) = (shown(topic.as_str()), shown_within(&reason, REASON_BYTES));
+                warn!(%rule, "the time of an event from {topic} is bad, the ledger counts others: {reason}");
+            }
             Output::Quarantined { rule, for_ms } => {
                 error!(%rule, "too many faults: the rule rests for {} s", for_ms / 1_000);
             }

@@ -147,12 +147,13 @@ const RULES: [&str; 8] = [
     "emissions",
 ];
 /// They balance with nothing.
-const BESIDES: [&str; 6] = [
+const BESIDES: [&str; 7] = [
     "rule",
     "faults_without_event",
     "keys_evicted",
     "rows_dropped",
     "windows_dropped",
+    "bad_times",
     "fuel",
 ];
 const LANES: [&str; 7] = [

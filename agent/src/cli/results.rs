@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::Failure;
 use crate::mill::{Emitted, Output};
+use crate::text::shown;
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -115,6 +116,10 @@ impl Results {
                     for line in lines {
                         writeln!(err, "log at {at}: {}", line.text)?;
                     }
+                }
+                Output::BadTime { topic, reason, .. } => {
+                    let topic = shown(topic.as_str());
+                    writeln!(std::io::stderr(), "at {at}: bad time, {topic}: {reason}")?;
                 }
                 Output::Quarantined { for_ms, .. } => {
                     let seconds = for_ms / 1_000;

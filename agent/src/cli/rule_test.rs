@@ -106,6 +106,10 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         let unrouted = trial.unrouted();
         text.push_str(&format!(", {unrouted} events that no trigger matched"));
     }
+    match trial.bad_times() {
+        0 => {}
+        bad => text.push_str(&format!(", {bad} events with a bad time")),
+    }
     if outside > 0 {
         text.push_str(&format!(", {outside} events outside of --from and --until"));
     }

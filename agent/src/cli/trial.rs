@@ -72,6 +72,14 @@ impl Trial {
         self.mill.unrouted()
     }
 
+    /// Events whose own time was bad.
+    pub(super) fn bad_times(&self) -> u64 {
+        self.mill
+            .ledgers()
+            .map(|(_, ledger)| ledger.bad_times)
+            .sum()
+    }
+
     /// As [`Mill::next_due_mono_ms`].
     pub(super) fn next_due_mono_ms(&self) -> Option<u64> {
         self.mill.next_due_mono_ms()

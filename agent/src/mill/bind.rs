@@ -5,11 +5,15 @@ mod window;
 
 use std::sync::Arc;
 
+use crate::decode::Plan;
 use crate::function::{Engine, Function, LoadError, Module, Settings};
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest, WindowKind};
-use crate::rule::{Durability, FunctionSource, KeySpec, Param, Port, Rule, Stream, check_pointer};
+use crate::rule::{
+    Durability, FunctionSource, KeySpec, Param, Placed, Port, Rule, Sent, Stream, check_pointer,
+    feeds_itself,
+};
 use crate::text::{FileError, nearest};
-use crate::topic::TopicFilter;
+use crate::topic::{Topic, TopicFilter};
 use crate::window::Window;
 
 use super::output::PortBinding;
@@ -44,7 +48,7 @@ impl BoundRule {
         check_triggers(&rule, module)?;
         let window = window::resolve(&rule, module)?;
         let key = key(&rule, module)?;
-        let ports = ports(&rule, module, &key, destinations)?;
+        let ports = ports(&rule, module, window.as_ref(), &key, destinations)?;
         let settings = Settings {
             rule: rule.name.clone(),
             config: config(&rule, module)?,
@@ -69,7 +73,7 @@ impl BoundRule {
             module_bytes,
             function,
             ports,
-            late: late(&rule, destinations),
+            late: late(&rule, &key, destinations),
             key,
             window,
             rule,
@@ -84,6 +88,11 @@ impl BoundRule {
     /// The rule.
     pub fn rule(&self) -> &Rule {
         &self.rule
+    }
+
+    /// How the key of an event is found.
+    pub fn key(&self) -> &KeySpec {
+        &self.key
     }
 
     /// Its module.
@@ -137,7 +146,8 @@ impl BoundRule {
             .map_or("none".to_owned(), |window| window.describe());
         let state = self.module.manifest.state;
         let time = |stream: &Stream| {
-            let pointer = stream.timestamp.as_ref()?;
+            let timestamp = stream.timestamp.as_ref()?;
+            let pointer = &timestamp.pointer;
             let late = stream.lateness_ms;
             Some(format!("{pointer} of {}, {late} ms late", stream.name))
         };
@@ -207,6 +217,7 @@ fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {
 fn ports(
     rule: &Rule,
     module: &Module,
+    window: Option<&Window>,
     key: &KeySpec,
     destinations: &[&str],
 ) -> Result<Box<[Option<Arc<PortBinding>>]>, FileError> {
@@ -217,13 +228,7 @@ fn ports(
             let message = unknown("ports", name, "port", outputs.iter().map(String::as_str));
             return Err(rule.source.error_at(&port.span, message));
         }
-        if port.value.topic.has_key() && *key == KeySpec::Topic && has_only_deep_topics(rule) {
-            let message = format!(
-                "ports.{name}.topic: the key of this rule is the whole topic, which cannot be part \
-                 of another; write key = \"{{topic.1}}\" under [on]"
-            );
-            return Err(rule.source.error_at(&port.span, message));
-        }
+        check_topic(rule, window, key, name, port)?;
     }
     // A function that does not say what it sends may be there for its state or its log.
     let may_be_silent = rule.ports.is_empty() && module.manifest == ModuleManifest::default();
@@ -238,7 +243,7 @@ fn ports(
     let bind = |name: &String| {
         rule.ports
             .get(name)
-            .map(|port| Arc::new(binding(rule, name, &port.value, destinations)))
+            .map(|port| Arc::new(binding(rule, key, name, &port.value, destinations)))
     };
     Ok(outputs.iter().map(bind).collect())
 }
@@ -246,8 +251,22 @@ fn ports(
 /// The port for events that come too late; a function need not know it.
 const LATE: &str = "late";
 
-fn binding(rule: &Rule, name: &str, port: &Port, destinations: &[&str]) -> PortBinding {
+fn binding(
+    rule: &Rule,
+    key: &KeySpec,
+    name: &str,
+    port: &Port,
+    destinations: &[&str],
+) -> PortBinding {
+    let mut plan = Plan::default();
+    let places = port
+        .topic
+        .pointers()
+        .map(|pointer| (pointer.into(), plan.add(pointer)));
     PortBinding {
+        places: places.collect(),
+        key_of_topic: is_of_topic(key),
+        plan,
         rule: rule.name.clone(),
         name: name.to_owned(),
         destination: destinations.iter().position(|d| *d == port.to).unwrap_or(0),
@@ -259,15 +278,75 @@ fn binding(rule: &Rule, name: &str, port: &Port, destinations: &[&str]) -> PortB
     }
 }
 
-fn late(rule: &Rule, destinations: &[&str]) -> Option<Arc<PortBinding>> {
+fn late(rule: &Rule, key: &KeySpec, destinations: &[&str]) -> Option<Arc<PortBinding>> {
     let port = rule.ports.get(LATE).filter(|_| rule.is_by_event_time())?;
-    Some(Arc::new(binding(rule, LATE, &port.value, destinations)))
+    Some(Arc::new(binding(
+        rule,
+        key,
+        LATE,
+        &port.value,
+        destinations,
+    )))
 }
 
-/// Whether each topic that triggers the rule has several levels, so that none can be part of another.
-fn has_only_deep_topics(rule: &Rule) -> bool {
-    let is_deep = |filter: &TopicFilter| filter.levels().filter(|level| *level != "#").count() > 1;
-    !rule.triggers.mqtt.is_empty() && rule.triggers.mqtt.iter().all(is_deep)
+/// Whether a key holds nothing but what the rule and the topic of an event say.
+fn is_of_topic(key: &KeySpec) -> bool {
+    match key {
+        KeySpec::Topic | KeySpec::Levels(_) | KeySpec::Constant(_) => true,
+        KeySpec::Pointer(_) | KeySpec::Column(_) => false,
+    }
+}
+
+/// Refuses a topic that nothing that the rule sends can ever have.
+fn check_topic(
+    rule: &Rule,
+    window: Option<&Window>,
+    key: &KeySpec,
+    name: &str,
+    port: &Placed<Port>,
+) -> Result<(), FileError> {
+    let topic = &port.value.topic;
+    let refuse = |why: &str| {
+        let message = format!("ports.{name}.topic: {why}");
+        Err(rule.source.error_at(&port.span, message))
+    };
+    if let (KeySpec::Constant(constant), true) = (key, topic.has_key()) {
+        let sent = Sent {
+            key: constant,
+            key_of_topic: true,
+            topic: &Topic::none(),
+            at: &|_| None,
+        };
+        let is_all = topic.levels_needed().is_none() && topic.pointers().next().is_none();
+        if let (true, Err(why)) = (is_all, topic.render(&sent)) {
+            return refuse(&why);
+        }
+    }
+    if let Some(filter) = rule.triggers.fed_by(&port.value, key) {
+        return refuse(&feeds_itself(filter));
+    }
+    let Some(needed) = topic.levels_needed() else {
+        return Ok(());
+    };
+    if window.is_some() && name != LATE {
+        return refuse(
+            "a window is of many events, and has no {topic}; write {key}, with key = \"{topic.1}\" under [on], \
+             or {payload:/column} of what is sent",
+        );
+    }
+    let filters = &rule.triggers.mqtt;
+    if filters.is_empty() {
+        return refuse("a schedule brings no {topic}");
+    }
+    let has_levels =
+        |filter: &TopicFilter| filter.as_str().ends_with('#') || filter.levels().count() >= needed;
+    if filters.iter().any(has_levels) {
+        return Ok(());
+    }
+    refuse(&format!(
+        "no topic that triggers the rule has a level {} (they are counted from 0)",
+        needed - 1
+    ))
 }
 
 fn inputs(rule: &Rule, module: &Module) -> Result<Box<[Input]>, FileError> {

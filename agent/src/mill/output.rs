@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::decode::Plan;
 use crate::effects::LogLine;
 use crate::emission::{LaneId, LaneReport, Row};
 use crate::event::{Event, Version};
 use crate::outbox::{Shipment, Wanted};
-use crate::rule::{Priority, TopicTemplate};
+use crate::rule::{Priority, Sent, TopicTemplate};
 use crate::state::Key;
 use crate::topic::{Subscription, Topic};
+use crate::value::{Decoded, Scalar};
 
 /// What makes the mill turn.
 #[derive(Debug)]
@@ -134,6 +136,15 @@ pub enum Output {
     },
     /// The broker has lost the session, and with it what was queued there.
     SessionLost,
+    /// The time of an event is bad; this is said once.
+    BadTime {
+        /// The rule.
+        rule: Arc<str>,
+        /// The event's topic.
+        topic: Topic,
+        /// What is wrong with its time.
+        reason: String,
+    },
     /// A producer's events are not applied any more, because their numbers are old.
     Silenced {
         /// The producer.
@@ -221,6 +232,12 @@ pub struct PortBinding {
     pub destination: usize,
     /// The topic there.
     pub topic: TopicTemplate,
+    /// Whether the key is made of nothing but topic and rule.
+    pub key_of_topic: bool,
+    /// What the topic takes of what is sent: pointers and their places.
+    pub places: Box<[(Box<str>, u16)]>,
+    /// How that is read.
+    pub plan: Plan,
     /// Whether it may overtake others.
     pub priority: Priority,
     /// MQTT's retain flag.
@@ -229,6 +246,48 @@ pub struct PortBinding {
     pub qos: u8,
     /// Whether what leaves through it lives in memory only.
     pub volatile: bool,
+}
+
+impl PortBinding {
+    /// The topic of what a call sends, which an event of `topic` caused, if any did.
+    ///
+    /// # Errors
+    /// When it would not be one to publish to.
+    pub(super) fn topic_of(
+        &self,
+        key: &str,
+        topic: &Topic,
+        payload: &[u8],
+    ) -> Result<Topic, String> {
+        let mut decoded = Decoded::default();
+        // What is no JSON has nothing to find in it.
+        let is_read = !self.plan.is_empty() && self.plan.decode(payload, &mut decoded).is_ok();
+        let at = |pointer: &str| {
+            let mut places = self.places.iter().filter(|_| is_read);
+            let (_, place) = places.find(|(known, _)| **known == *pointer)?;
+            match decoded.scalars.get(usize::from(*place))? {
+                Scalar::Text(span) => {
+                    let text = std::str::from_utf8(decoded.bytes(*span));
+                    text.ok().map(str::to_owned)
+                }
+                Scalar::Int(number) => Some(number.to_string()),
+                Scalar::Float(number) => Some(tidemill_values::number_text(*number)),
+                Scalar::Bool(yes) => Some(yes.to_string()),
+                Scalar::Missing | Scalar::Null | Scalar::Other => None,
+            }
+        };
+        self.topic.render(&Sent {
+            key,
+            key_of_topic: self.key_of_topic,
+            topic,
+            at: &at,
+        })
+    }
+
+    /// Whether all that a call sends through it has one topic.
+    pub(super) fn has_one_topic(&self) -> bool {
+        self.places.is_empty()
+    }
 }
 
 /// What a pond has to be changed by.

@@ -10,6 +10,7 @@ use crate::payload::{Payload, PayloadError};
 use crate::router::{Hit, RuleIndex};
 use crate::rule::{IDLE_MS, KeySpec, Stream, key_of_topic};
 use crate::state::Key;
+use crate::timestamp::Timestamp;
 use crate::topic::Topic;
 use crate::value::Decoded;
 
@@ -37,8 +38,8 @@ pub(super) struct Stop {
     pub(super) source: Arc<str>,
     /// A bit for each stream of the rule that the topic belongs to.
     pub(super) streams: u32,
-    /// Where in the plan the time of the event is.
-    pub(super) timestamp: Option<u16>,
+    /// Where in the plan the time of the event is, and how it is read.
+    pub(super) timestamp: Option<(u16, Arc<Timestamp>)>,
     /// How late it may be by that time, and after how long without an event its source is idle.
     pub(super) lateness_ms: i64,
     pub(super) idle_ms: u64,
@@ -135,8 +136,9 @@ impl Route {
                 // The first stream that says where the time is, is the one that counts.
                 let timed = own.iter().find(|(_, stream)| stream.timestamp.is_some());
                 let timed = timed.or(own.first()).map(|(_, stream)| *stream);
-                let pointer = timed.and_then(|stream| stream.timestamp.as_deref());
-                let timestamp = pointer.map(|pointer| plan.add(pointer));
+                let timestamp = timed.and_then(|stream| stream.timestamp.as_ref());
+                let timestamp = timestamp
+                    .map(|timestamp| (plan.add(&timestamp.pointer), Arc::clone(timestamp)));
                 let reading = own_plan.zip(payload).map(|(plan, payload)| {
                     let payload = Arc::clone(payload);
                     Box::new(Reading { payload, plan })

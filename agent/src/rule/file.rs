@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::{
     Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule, Stream,
-    TopicTemplate, Triggers, WindowTable, check_pointer, streams, window,
+    TopicTemplate, Triggers, WindowTable, check_pointer, feeds_itself, streams, window,
 };
 use crate::limits::FunctionLimits;
 use crate::schedule::Schedule;
@@ -124,10 +124,16 @@ pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileE
     };
     let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
     let triggers = triggers(&source, on, &on_span, &streams)?;
+    let unknown_key = KeySpec::Pointer(String::new());
     let mut ports = BTreeMap::new();
     for (port, table) in &file.ports {
         let checked = self::port(&source, port, table, name, durability, is_sql, gateway)?;
-        refuse_feeding_itself(&source, port, table, &checked, &triggers)?;
+        // A key that nothing is said about is looked at once the function is known.
+        let key = key.as_ref().unwrap_or(&unknown_key);
+        if let Some(filter) = triggers.fed_by(&checked, key) {
+            let message = format!("ports.{port}.topic: {}", feeds_itself(filter));
+            return Err(source.error_at(&table.get_ref().topic.span(), message));
+        }
         ports.insert(
             port.clone(),
             Placed {
@@ -400,32 +406,6 @@ fn port(
 }
 
 /// A rule that answers on a topic it listens to would run for ever.
-fn refuse_feeding_itself(
-    source: &Source,
-    name: &str,
-    table: &Spanned<PortTable>,
-    port: &Port,
-    triggers: &Triggers,
-) -> Result<(), FileError> {
-    let Some(out) = port
-        .topic
-        .as_filter()
-        .filter(|_| port.to == crate::config::LOCAL)
-    else {
-        return Ok(());
-    };
-    match triggers.mqtt.iter().find(|filter| filter.overlaps(&out)) {
-        None => Ok(()),
-        Some(filter) => {
-            let message = format!(
-                "ports.{name}.topic: the rule would feed itself, because it listens to {filter}; \
-                 send to a topic outside of that"
-            );
-            Err(source.error_at(&table.get_ref().topic.span(), message))
-        }
-    }
-}
-
 fn limits(
     source: &Source,
     wanted: &Limits,

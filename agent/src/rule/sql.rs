@@ -9,6 +9,7 @@ use tidemill_sql::{Compiled, Options, SqlError, compile};
 use tidemill_values::Value;
 
 use super::payload::Given;
+use super::times;
 use super::{
     Durability, FunctionSource, Gateway, IDLE_MS, Placed, Port, Priority, Rule, Statement, Stream,
     TopicTemplate, Triggers, WindowTable,
@@ -16,6 +17,7 @@ use super::{
 use crate::config::LOCAL;
 use crate::payload::{Format, Payload};
 use crate::text::{FileError, Source};
+use crate::timestamp::Timestamp;
 use crate::topic::TopicFilter;
 
 /// Where a statement stands.
@@ -144,7 +146,10 @@ pub(super) fn declared(stream: &Stream) -> tidemill_sql::Stream {
             .iter()
             .map(|(name, ty)| (name.clone(), *ty))
             .collect(),
-        timestamp: stream.timestamp.clone(),
+        timestamp: stream
+            .timestamp
+            .as_ref()
+            .map(|timestamp| timestamp.pointer.clone()),
         recoded: stream.payload.format != Format::Json,
         options: Vec::new(),
     }
@@ -208,7 +213,7 @@ fn own_stream(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Stre
     Ok(Stream {
         name: stream.name.clone(),
         mqtt: topic_filters(origin.source, &origin.span, &stream.filters)?,
-        timestamp: stream.timestamp.clone(),
+        timestamp: timestamp(origin, stream)?.map(Arc::new),
         payload: Arc::new(payload(origin, stream)?),
         lateness_ms: 0,
         allowed_late_ms: 0,
@@ -217,16 +222,37 @@ fn own_stream(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Stre
     })
 }
 
+/// An option of a declared stream.
+fn option(stream: &tidemill_sql::Stream, name: &str) -> Option<Placed<String>> {
+    let option = stream.options.iter().find(|option| option.name == name)?;
+    Some(Placed {
+        value: option.value.clone(),
+        span: option.span.clone(),
+    })
+}
+
+/// Where and how the events of a declared stream tell when they happened.
+fn timestamp(
+    origin: &Origin<'_>,
+    stream: &tidemill_sql::Stream,
+) -> Result<Option<Timestamp>, FileError> {
+    let option = |name: &str| option(stream, name);
+    let given = times::Given {
+        pointer: stream
+            .timestamp
+            .clone()
+            .map(|value| Placed { value, span: 0..0 }),
+        unit: option("timestamp_unit"),
+        format: option("timestamp_format"),
+        zone: option("zone"),
+    };
+    given.check(&|span, message| origin.error(&SqlError::new(span, message)))
+}
+
 /// How the messages of a declared stream are read. The columns of records without names are those of
 /// the declaration, in its order.
 fn payload(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Payload, FileError> {
-    let option = |name: &str| {
-        let option = stream.options.iter().find(|option| option.name == name)?;
-        Some(Placed {
-            value: option.value.clone(),
-            span: option.span.clone(),
-        })
-    };
+    let option = |name: &str| option(stream, name);
     let format = option("format");
     let is_csv =
         |format: &Placed<String>| matches!(Format::named(&format.value), Some(Format::Csv(_)));
@@ -366,7 +392,7 @@ mod tests {
         let sql = "CREATE STREAM demo (a BIGINT) WITH (DATASOURCE=\"s/+\", TIMESTAMP=\"ts\");\nSELECT a FROM demo";
         let rule = read("x.sql", sql).unwrap();
         assert_eq!(rule.triggers.mqtt[0].as_str(), "s/+");
-        assert_eq!(rule.streams[0].timestamp.as_deref(), Some("/ts"));
+        assert_eq!(rule.streams[0].timestamp.as_ref().unwrap().pointer, "/ts");
         let error = read("x.sql", &sql.replace("s/+", "s/#/x")).unwrap_err();
         assert!(error.to_string().contains("the topic \"s/#/x\""), "{error}");
     }

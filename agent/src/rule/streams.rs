@@ -9,9 +9,10 @@ use tidemill_values::FieldType;
 use toml::Spanned;
 
 use super::payload::Given;
-use super::{Placed, check_pointer, file};
+use super::{Placed, file, times};
 use crate::payload::Payload;
 use crate::text::{FileError, Source, duration_ms, nearest};
+use crate::timestamp::Timestamp;
 use crate::topic::TopicFilter;
 
 /// Streams of a rule: functions see them as the bits of a number.
@@ -25,6 +26,9 @@ pub(super) struct Table {
     #[serde(default)]
     mqtt: Vec<Spanned<String>>,
     timestamp: Option<Spanned<String>>,
+    timestamp_unit: Option<Spanned<String>>,
+    timestamp_format: Option<Spanned<String>>,
+    zone: Option<Spanned<String>>,
     lateness: Option<Spanned<String>>,
     allowed_late: Option<Spanned<String>>,
     idle: Option<Spanned<String>>,
@@ -44,8 +48,8 @@ pub struct Stream {
     pub name: String,
     /// Its filters; none where it has all events of the rule.
     pub mqtt: Vec<TopicFilter>,
-    /// JSON pointer of the time at which an event happened; without it, it happens when it arrives.
-    pub timestamp: Option<String>,
+    /// Where and how an event tells when it happened; without it, it happens when it arrives.
+    pub timestamp: Option<Arc<Timestamp>>,
     /// How its messages are read.
     pub payload: Arc<Payload>,
     /// How far the watermark stays behind the highest timestamp.
@@ -118,15 +122,14 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
             Err(why) => Err(refuse(why)),
         }
     };
-    let timestamp = match &table.timestamp {
-        None => None,
-        Some(pointer) => {
-            check_pointer(pointer.get_ref()).map_err(|why| {
-                source.error_at(&pointer.span(), format!("{place}.timestamp: {why}"))
-            })?;
-            Some(pointer.get_ref().clone())
-        }
+    let given = times::Given {
+        pointer: table.timestamp.as_ref().map(placed),
+        unit: table.timestamp_unit.as_ref().map(placed),
+        format: table.timestamp_format.as_ref().map(placed),
+        zone: table.zone.as_ref().map(placed),
     };
+    let timestamp =
+        given.check(&|span, message| source.error_at(span, format!("{place}.{message}")))?;
     let mut fields = BTreeMap::new();
     for (field, text) in &table.fields {
         let wanted = text.get_ref();
@@ -147,7 +150,7 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
     Ok(Stream {
         name: name.to_owned(),
         mqtt: file::filters(source, &format!("{place}.mqtt"), &table.mqtt)?,
-        timestamp,
+        timestamp: timestamp.map(Arc::new),
         payload: Arc::new(payload(source, &place, table)?),
         lateness_ms: signed(duration("lateness", &table.lateness, 0, 0)?),
         allowed_late_ms: signed(duration("allowed_late", &table.allowed_late, 0, 0)?),

@@ -4,8 +4,13 @@ use crate::state::Key;
 use crate::text::{shown, shown_within};
 use crate::topic::{Topic, TopicFilter};
 
-/// Longest key that may stand in a topic, in bytes.
-const KEY_IN_TOPIC_BYTES_MAX: usize = 64;
+/// Longest part of a topic that a payload may bring, in bytes.
+const LEVEL_BYTES_MAX: usize = 64;
+/// What stands in a filter in the making for one level or a part of it, and for any number of them.
+const ONE: char = '\u{1}';
+const MANY: char = '\u{2}';
+/// Bytes of a topic that an event may bring: rules that feed each other cannot make them ever longer.
+const BROUGHT_BYTES_MAX: usize = 4_096;
 
 /// How a rule finds out what an event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +34,49 @@ pub enum LevelPiece {
     Text(String),
     /// A level of the topic, counted from 0.
     Level(usize),
+    /// The levels of the topic from one on, counted from 0.
+    LevelsFrom(usize),
     /// The whole topic.
     Topic,
+}
+
+impl LevelPiece {
+    /// What stands for a part of the topic: `topic`, `topic.1` or `topic.1+`.
+    fn named(name: &str) -> Option<Self> {
+        if name == "topic" {
+            return Some(Self::Topic);
+        }
+        let level = name.strip_prefix("topic.")?;
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        match level.strip_suffix('+') {
+            Some(from) if is_number(from) => from.parse().ok().map(Self::LevelsFrom),
+            None if is_number(level) => level.parse().ok().map(Self::Level),
+            _ => None,
+        }
+    }
+
+    /// Puts what stands for it into a filter in the making.
+    fn mark(&self, filter: &mut String) {
+        match self {
+            Self::Text(text) => filter.push_str(text),
+            Self::Level(_) => filter.push(ONE),
+            Self::LevelsFrom(_) | Self::Topic => filter.push(MANY),
+        }
+    }
+
+    /// What it is of a topic; `None` when that has too few levels.
+    fn of<'a>(&'a self, topic: &'a Topic) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Level(level) => topic.level(*level),
+            Self::LevelsFrom(0) | Self::Topic => Some(topic.as_str()),
+            Self::LevelsFrom(level) => {
+                let mut slashes = topic.as_str().match_indices('/').map(|(at, _)| at);
+                let before = slashes.nth(*level - 1)?;
+                topic.as_str().get(before + 1..)
+            }
+        }
+    }
 }
 
 impl KeySpec {
@@ -50,16 +96,13 @@ impl KeySpec {
         for piece in split(text)? {
             pieces.push(match piece {
                 Piece::Text(text) => LevelPiece::Text(text.to_owned()),
-                Piece::Name("topic") => LevelPiece::Topic,
-                Piece::Name(name) => match name.strip_prefix("topic.").map(str::parse) {
-                    Some(Ok(level)) => LevelPiece::Level(level),
-                    _ => {
-                        return Err(format!(
-                            "{{{name}}} is not known here; write {{topic.1}} for a level of the \
-                             topic (counted from 0), or a JSON pointer such as /device"
-                        ));
-                    }
-                },
+                Piece::Name(name) => LevelPiece::named(name).ok_or_else(|| {
+                    format!(
+                        "{{{name}}} is not known here; write {{topic.1}} for a level of the \
+                         topic (counted from 0), {{topic.1+}} for those from it on, {{topic}}, or a \
+                         JSON pointer such as /device"
+                    )
+                })?,
             });
         }
         match pieces.as_slice() {
@@ -74,11 +117,7 @@ impl KeySpec {
 pub fn key_of_topic(pieces: &[LevelPiece], topic: &Topic) -> Option<Key> {
     let mut key = String::new();
     for piece in pieces {
-        key.push_str(match piece {
-            LevelPiece::Text(text) => text,
-            LevelPiece::Level(level) => topic.level(*level)?,
-            LevelPiece::Topic => topic.as_str(),
-        });
+        key.push_str(piece.of(topic)?);
     }
     Some(key.into())
 }
@@ -91,10 +130,28 @@ pub struct TopicTemplate(Vec<TopicPiece>);
 enum TopicPiece {
     Text(String),
     Key,
+    /// A part of the topic of the event.
+    Event(LevelPiece),
+    /// A place in what is sent.
+    Payload(String),
+}
+
+/// What is sent, as far as its topic may be made of it.
+#[derive(Clone, Copy)]
+pub struct Sent<'a> {
+    /// What the call was about.
+    pub key: &'a str,
+    /// Whether the key is made of nothing but a topic and what the rule says: then it may be several
+    /// levels.
+    pub key_of_topic: bool,
+    /// The topic of the event; empty where none caused the call.
+    pub topic: &'a Topic,
+    /// What stands at a JSON pointer of what is sent, where that is a text, a number or a truth value.
+    pub at: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl TopicTemplate {
-    /// Reads a topic with `{key}`, `{rule}` and `{gateway}` in it.
+    /// Reads a topic with places in it.
     ///
     /// # Errors
     /// A sentence that says what would be right.
@@ -109,9 +166,8 @@ impl TopicTemplate {
                 Piece::Name("rule") => rule,
                 Piece::Name("gateway") => gateway,
                 Piece::Name(name) => {
-                    return Err(format!(
-                        "{{{name}}} is not known here; a topic may hold {{key}}, {{rule}} and {{gateway}}"
-                    ));
+                    pieces.push(Self::place(name)?);
+                    continue;
                 }
                 Piece::Text(text) => text,
             };
@@ -120,9 +176,25 @@ impl TopicTemplate {
                 _ => pieces.push(TopicPiece::Text(text.to_owned())),
             }
         }
-        let template = Self(pieces);
-        template.render("k").map_err(|why| why.to_string())?;
-        Ok(template)
+        let sample = |piece: &TopicPiece| match piece {
+            TopicPiece::Text(text) => text.clone(),
+            TopicPiece::Key | TopicPiece::Event(_) | TopicPiece::Payload(_) => "k".to_owned(),
+        };
+        topic(&pieces.iter().map(sample).collect::<String>())?;
+        Ok(Self(pieces))
+    }
+
+    fn place(name: &str) -> Result<TopicPiece, String> {
+        if let Some(pointer) = name.strip_prefix("payload:") {
+            check_pointer(pointer)?;
+            return Ok(TopicPiece::Payload(pointer.to_owned()));
+        }
+        LevelPiece::named(name).map(TopicPiece::Event).ok_or_else(|| {
+            format!(
+                "{{{name}}} is not known here; a topic may hold {{key}}, {{topic}}, {{topic.1}}, \
+                 {{topic.1+}}, {{payload:/pointer}}, {{rule}} and {{gateway}}"
+            )
+        })
     }
 
     /// Whether the key is part of the topic.
@@ -130,59 +202,130 @@ impl TopicTemplate {
         self.0.contains(&TopicPiece::Key)
     }
 
-    /// The topics that can come out, as a filter.
-    pub fn as_filter(&self) -> Option<TopicFilter> {
-        let text: String = self
-            .0
-            .iter()
-            .map(|piece| match piece {
-                TopicPiece::Text(text) => text.as_str(),
-                TopicPiece::Key => "\u{1}",
-            })
-            .collect();
-        let levels: Vec<_> = text
-            .split('/')
-            .map(|level| if level.contains('\u{1}') { "+" } else { level })
-            .collect();
+    /// Whether a part of the event's topic is, and how many levels that has to have at least.
+    pub fn levels_needed(&self) -> Option<usize> {
+        let needed = self.0.iter().filter_map(|piece| match piece {
+            TopicPiece::Event(LevelPiece::Level(level) | LevelPiece::LevelsFrom(level)) => {
+                Some(level.saturating_add(1))
+            }
+            TopicPiece::Event(_) => Some(1),
+            _ => None,
+        });
+        needed.max()
+    }
+
+    /// The JSON pointers of what is sent, whose values are part of the topic.
+    pub fn pointers(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            TopicPiece::Payload(pointer) => Some(pointer.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The topics that can come out for keys of a kind, as a filter.
+    pub fn as_filter(&self, key: &KeySpec) -> Option<TopicFilter> {
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                TopicPiece::Text(fixed) => text.push_str(fixed),
+                TopicPiece::Payload(_) => text.push(ONE),
+                TopicPiece::Event(part) => part.mark(&mut text),
+                TopicPiece::Key => match key {
+                    KeySpec::Topic => text.push(MANY),
+                    KeySpec::Levels(parts) => parts.iter().for_each(|part| part.mark(&mut text)),
+                    KeySpec::Pointer(_) | KeySpec::Column(_) => text.push(ONE),
+                    KeySpec::Constant(constant) => text.push_str(constant),
+                },
+            }
+        }
+        let mut levels = Vec::new();
+        for level in text.split('/') {
+            if level.contains(MANY) {
+                levels.push("#");
+                break;
+            }
+            levels.push(if level.contains(ONE) { "+" } else { level });
+        }
         TopicFilter::new(&levels.join("/")).ok()
     }
 
-    /// The topic for one key.
+    /// The topic of what is sent.
     ///
     /// # Errors
-    /// When the key cannot stand in a topic, or the topic would not be one to publish to.
-    pub fn render(&self, key: &str) -> Result<Topic, String> {
-        let mut topic = String::with_capacity(32);
+    /// When it would not be one to publish to.
+    pub fn render(&self, sent: &Sent<'_>) -> Result<Topic, String> {
+        let mut text = String::with_capacity(32);
+        let mut fixed_bytes = 0;
         for piece in &self.0 {
             match piece {
-                TopicPiece::Text(text) => topic.push_str(text),
+                TopicPiece::Text(fixed) => {
+                    fixed_bytes += fixed.len();
+                    text.push_str(fixed);
+                }
                 TopicPiece::Key => {
-                    check_key(key)?;
-                    topic.push_str(key);
+                    if !sent.key_of_topic {
+                        check_level("key", sent.key)?;
+                    }
+                    text.push_str(sent.key);
+                }
+                TopicPiece::Event(part) => text.push_str(part_of(part, sent.topic)?),
+                TopicPiece::Payload(pointer) => {
+                    let value = (sent.at)(pointer).ok_or_else(|| {
+                        format!("{{payload:{pointer}}}: what is sent has no text, number or truth value there")
+                    })?;
+                    check_level(&format!("{{payload:{pointer}}}"), &value)?;
+                    text.push_str(&value);
                 }
             }
+            if text.len() - fixed_bytes > BROUGHT_BYTES_MAX {
+                return Err(format!(
+                    "topic \"{}\": the event brings more than {BROUGHT_BYTES_MAX} bytes of it",
+                    shown(&text)
+                ));
+            }
         }
-        if topic.starts_with('$') || topic.starts_with("tidemill/") {
-            let topic = shown(&topic);
-            return Err(format!("topic \"{topic}\" is out of a rule's reach"));
-        }
-        Topic::new(&topic).map_err(|why| format!("topic \"{}\": {why}", shown(&topic)))
+        topic(&text)
     }
 }
 
-/// Whether a key may become part of a topic: one level, nothing that MQTT reads as more than text.
-fn check_key(key: &str) -> Result<(), String> {
-    let why = if key.is_empty() {
+fn part_of<'a>(part: &'a LevelPiece, topic: &'a Topic) -> Result<&'a str, String> {
+    if topic.as_str().is_empty() {
+        return Err("no event caused this, so there is no {topic}".to_owned());
+    }
+    part.of(topic).ok_or_else(|| {
+        let level = match part {
+            LevelPiece::Level(level) | LevelPiece::LevelsFrom(level) => *level,
+            LevelPiece::Text(_) | LevelPiece::Topic => 0,
+        };
+        format!("topic \"{}\" has no level {level}", shown(topic.as_str()))
+    })
+}
+
+/// A topic that a rule may publish to.
+fn topic(text: &str) -> Result<Topic, String> {
+    if text.starts_with('$') || text.starts_with("tidemill/") {
+        let text = shown(text);
+        return Err(format!("topic \"{text}\" is out of a rule's reach"));
+    }
+    Topic::new(text).map_err(|why| format!("topic \"{}\": {why}", shown(text)))
+}
+
+/// Whether what a payload brought may become part of a topic: one level, nothing that MQTT reads as more
+/// than text.
+fn check_level(what: &str, value: &str) -> Result<(), String> {
+    let why = if value.is_empty() {
         "is empty"
-    } else if key.len() > KEY_IN_TOPIC_BYTES_MAX {
+    } else if value.len() > LEVEL_BYTES_MAX {
         "is longer than 64 bytes"
-    } else if key.contains(['/', '+', '#', '$']) || key.chars().any(char::is_control) {
+    } else if value.contains(['/', '+', '#', '$']) || value.chars().any(char::is_control) {
         "has one of / + # $ or a control character in it"
     } else {
         return Ok(());
     };
-    let key = shown_within(key, KEY_IN_TOPIC_BYTES_MAX);
-    Err(format!("key \"{key}\" cannot be part of a topic: it {why}"))
+    let value = shown_within(value, LEVEL_BYTES_MAX);
+    Err(format!(
+        "{what} \"{value}\" cannot be part of a topic: it {why}"
+    ))
 }
 
 /// Whether a text is a JSON pointer to something inside a document.
@@ -249,6 +392,8 @@ mod tests {
             ("{topic.1}:{topic.2}", Some("d1:env")),
             ("x-{topic.0}", Some("x-sensors")),
             ("{topic.7}", None),
+            ("{topic.1+}", Some("d1/env")),
+            ("{topic.1}/{topic.0}", Some("d1/sensors")),
         ] {
             let Ok(KeySpec::Levels(pieces)) = KeySpec::parse(text) else {
                 panic!("{text}")
@@ -269,22 +414,126 @@ mod tests {
         }
     }
 
+    #[track_caller]
+    fn rendered(template: &str, sent: &Sent<'_>) -> Result<String, String> {
+        let template = TopicTemplate::parse(template, "hot", "gw").unwrap();
+        template.render(sent).map(|topic| topic.as_str().to_owned())
+    }
+
+    fn at(pointer: &str) -> Option<String> {
+        match pointer {
+            "/room" => Some("hall".to_owned()),
+            "/path" => Some("a/b".to_owned()),
+            _ => None,
+        }
+    }
+
     #[test]
-    fn topics_are_made_of_keys() {
-        let template = TopicTemplate::parse("out/{gateway}/{key}/{rule}", "hot", "gw").unwrap();
-        assert_eq!(template.render("d1").unwrap().as_str(), "out/gw/d1/hot");
-        assert_eq!(template.as_filter(), TopicFilter::new("out/gw/+/hot").ok());
+    fn topics_are_made_of_keys_topics_and_payloads() {
+        let topic = Topic::new("plant/site1/x/d7").unwrap();
+        let mut sent = Sent {
+            key: "d1",
+            key_of_topic: false,
+            topic: &topic,
+            at: &at,
+        };
+        for (template, expected) in [
+            ("out/{gateway}/{key}/{rule}", "out/gw/d1/hot"),
+            ("filtered/{topic}", "filtered/plant/site1/x/d7"),
+            ("alerts/{topic.1}/{topic.3}", "alerts/site1/d7"),
+            ("copy/{topic.1+}", "copy/site1/x/d7"),
+            ("copy/{topic.0+}", "copy/plant/site1/x/d7"),
+            ("x/{payload:/room}", "x/hall"),
+            ("{topic}/{payload:/room}", "plant/site1/x/d7/hall"),
+        ] {
+            assert_eq!(
+                rendered(template, &sent).as_deref(),
+                Ok(expected),
+                "{template}"
+            );
+        }
+        for (template, expected) in [
+            ("x/{payload:/path}", "cannot be part of a topic"),
+            ("x/{payload:/none}", "what is sent has no text"),
+            ("x/{topic.4}", "\"plant/site1/x/d7\" has no level 4"),
+            ("x/{topic.4+}", "has no level 4"),
+        ] {
+            let error = rendered(template, &sent).unwrap_err();
+            assert!(error.contains(expected), "{template}: {error}");
+        }
+        sent.key = "a/b";
+        assert!(rendered("out/{key}", &sent).is_err());
+        sent.key_of_topic = true;
+        assert_eq!(rendered("out/{key}", &sent).as_deref(), Ok("out/a/b"));
+        let none = Topic::none();
+        sent.topic = &none;
+        assert!(
+            rendered("x/{topic}", &sent)
+                .unwrap_err()
+                .contains("no event caused this")
+        );
+    }
+
+    #[test]
+    fn topics_do_not_grow_without_end() {
+        let topic = Topic::new(&("l/".repeat(2_048) + "l")).unwrap();
+        let sent = Sent {
+            key: "k",
+            key_of_topic: false,
+            topic: &topic,
+            at: &at,
+        };
+        let error = rendered("again/{topic}", &sent).unwrap_err();
+        assert!(error.ends_with("more than 4096 bytes of it"), "{error}");
+    }
+
+    #[test]
+    fn what_can_come_out_is_a_filter() {
+        for (template, key, expected) in [
+            (
+                "out/{gateway}/{payload:/room}/{rule}",
+                "{topic}",
+                "out/gw/+/hot",
+            ),
+            ("out/{topic.1}-x/y", "{topic}", "out/+/y"),
+            ("out/{topic.1+}/y", "{topic}", "out/#"),
+            ("out/{topic}", "{topic}", "out/#"),
+            ("out/{key}", "{topic}", "out/#"),
+            ("out/{key}/x", "{topic.1}/a/{topic.2}", "out/+/a/+/x"),
+            ("out/{key}/x", "/device", "out/+/x"),
+            ("out/{key}/x", "plant", "out/plant/x"),
+            ("{topic}/out", "{topic}", "#"),
+        ] {
+            let template = TopicTemplate::parse(template, "hot", "gw").unwrap();
+            let found = template.as_filter(&KeySpec::parse(key).unwrap());
+            assert_eq!(found, TopicFilter::new(expected).ok(), "{key}");
+        }
     }
 
     #[test]
     fn a_key_that_mqtt_reads_as_more_than_text_never_becomes_a_topic() {
-        let template = TopicTemplate::parse("out/{key}", "r", "g").unwrap();
+        let topic = Topic::none();
         let long = "k".repeat(65);
+        let sent = |key| Sent {
+            key,
+            key_of_topic: false,
+            topic: &topic,
+            at: &at,
+        };
         for key in ["a/b", "+", "#", "a\0b", "$SYS", "", long.as_str(), "a\nb"] {
-            assert!(template.render(key).is_err(), "{key:?}");
+            assert!(rendered("out/{key}", &sent(key)).is_err(), "{key:?}");
         }
-        assert!(template.render(&long[..64]).is_ok());
-        for text in ["$SYS/x", "tidemill/v1/x", "a/#", "", "a/{x}"] {
+        assert!(rendered("out/{key}", &sent(&long[..64])).is_ok());
+        for text in [
+            "$SYS/x",
+            "tidemill/v1/x",
+            "a/#",
+            "",
+            "a/{x}",
+            "a/{topic.x}",
+            "a/{topic.+}",
+            "a/{payload:x}",
+        ] {
             assert!(TopicTemplate::parse(text, "r", "g").is_err(), "{text}");
         }
     }

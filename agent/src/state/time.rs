@@ -39,12 +39,22 @@ pub fn waiting(entries: &Entries) -> impl DoubleEndedIterator<Item = (i64, u64, 
         })
 }
 
-/// The entry of a source: mark, last claim, streams.
+/// No mark, that of a timestamp, and that of an arrival.
+const NO_MARK: u8 = 0;
+const TOLD: u8 = 1;
+const BY_ARRIVAL: u8 = 2;
+
+/// The entry of a source: mark, last claim, streams; and whether the mark is that of an arrival.
 pub fn source_entry(
     name: &str,
     (mark, claim, streams): (Option<i64>, i64, u32),
+    by_arrival: bool,
 ) -> (Box<[u8]>, Box<[u8]>) {
-    let mut value = vec![u8::from(mark.is_some())];
+    let mut value = vec![match mark {
+        None => NO_MARK,
+        Some(_) if by_arrival => BY_ARRIVAL,
+        Some(_) => TOLD,
+    }];
     value.extend(mark.unwrap_or(0).to_le_bytes());
     value.extend(claim.to_le_bytes());
     value.extend(streams.to_le_bytes());
@@ -59,17 +69,20 @@ pub fn source_name(name: &str) -> Box<[u8]> {
 /// The sources that are known, with what [`source_entry`] takes.
 pub fn sources(
     entries: &Entries,
-) -> impl Iterator<Item = (Arc<str>, (Option<i64>, i64, u32))> + '_ {
+) -> impl Iterator<Item = (Arc<str>, (Option<i64>, i64, u32), bool)> + '_ {
     let from = entries.range::<[u8], _>((Bound::Included(&SOURCE[..]), Bound::Unbounded));
     from.take_while(|(name, _)| name.starts_with(&SOURCE))
         .filter_map(|(name, value)| {
             let name = std::str::from_utf8(name.get(SOURCE.len()..)?).ok()?;
-            let (has_mark, rest) = value.split_first()?;
+            let (kind, rest) = value.split_first()?;
             let (mark, rest) = rest.split_first_chunk()?;
             let (claim, streams) = rest.split_first_chunk()?;
-            let mark = (*has_mark == 1).then_some(i64::from_le_bytes(*mark));
+            let mark = (*kind != NO_MARK).then_some(i64::from_le_bytes(*mark));
             let streams = u32::from_le_bytes(streams.try_into().ok()?);
-            Some((name.into(), (mark, i64::from_le_bytes(*claim), streams)))
+            // Of one without a mark the first timestamp is still to come.
+            let by_arrival = *kind != TOLD;
+            let known = (mark, i64::from_le_bytes(*claim), streams);
+            Some((name.into(), known, by_arrival))
         })
 }
 
@@ -98,12 +111,16 @@ mod tests {
             .map(|(time, number, _)| (time, number))
             .collect();
         assert_eq!(found, [(-7, 2), (5, 0), (5, 1), (1_700_000_000_000, 3)]);
-        for source in [(Some(-1), 2, 3), (None, i64::MIN, 0)] {
-            let (name, value) = source_entry("a/b", source);
+        for (source, by_arrival) in [
+            ((Some(-1), 2, 3), false),
+            ((Some(-1), i64::MIN, 3), true),
+            ((None, i64::MIN, 0), true),
+        ] {
+            let (name, value) = source_entry("a/b", source, by_arrival);
             entries.insert(name, value);
             assert_eq!(
                 sources(&entries).collect::<Vec<_>>(),
-                [("a/b".into(), source)]
+                [("a/b".into(), source, by_arrival)]
             );
         }
         let (name, value) = watermark_entry(-9);

@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
         "sabotage",
         "secret",
         "text",
+        "timestamp",
         "topic",
         "value",
         "zone",

@@ -168,8 +168,8 @@ fn a_payload_that_is_no_object_is_a_dead_letter_whatever_the_statement_reads() {
         (2_500, "demo", "{}"),
     ];
     let dead = [
-        "dead: payload is a list, not an object",
-        "dead: payload is a number, not an object",
+        "dead: payload is a list, not an object; a statement calls it self, or write list = \"rows\" under [streams.NAME]",
+        "dead: payload is a number, not an object; a statement calls it self",
     ];
     for (sql, last) in [
         ("SELECT * FROM demo WHERE v > 5", None),

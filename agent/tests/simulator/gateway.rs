@@ -223,6 +223,9 @@ impl Sim<'_> {
                 self.sensors.silenced(&producer);
                 self.say(format_args!("{producer} is silenced with {n}"));
             }
+            Output::BadTime { rule, reason, .. } => {
+                self.say(format_args!("bad time of {rule}: {reason}"));
+            }
             Output::Quarantined { rule, .. } => self.say(format_args!("{rule} is quarantined")),
             Output::Emission(_) | Output::Logs { .. } => {}
         }

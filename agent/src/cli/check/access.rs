@@ -21,9 +21,11 @@ pub(super) fn publishes(
     rules: &[BoundRule],
     out: &mut impl Write,
 ) -> Result<()> {
-    let ports = rules.iter().flat_map(|bound| bound.rule().ports.values());
-    let ports = ports.filter(|port| port.value.to == destination);
-    let filters = ports.filter_map(|port| port.value.topic.as_filter());
+    let filters = rules.iter().flat_map(|bound| {
+        let ports = bound.rule().ports.values();
+        let ports = ports.filter(|port| port.value.to == destination);
+        ports.filter_map(|port| port.value.topic.as_filter(bound.key()))
+    });
     let mut topics: BTreeSet<_> = filters.map(|filter| filter.to_string()).collect();
     if !topics.is_empty() {
         topics.insert(gap_topic(gateway));

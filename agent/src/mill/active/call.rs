@@ -135,10 +135,12 @@ impl Active {
             let Some(port) = self.ports.get(usize::from(number)).and_then(Option::as_ref) else {
                 continue;
             };
-            // The key of a call is one, and so is the topic of a port: it may be long.
+            // The key of a call is one, and so is mostly the topic of a port: it may be long.
             let topic = match &last {
-                Some((before, topic)) if *before == number => Ok(topic.clone()),
-                _ => port.topic.render(key),
+                Some((before, topic)) if *before == number && port.has_one_topic() => {
+                    Ok(topic.clone())
+                }
+                _ => port.topic_of(key, &frame.event.topic, &payload),
             };
             let topic = topic.and_then(|topic| {
                 let left = free.checked_sub(topic.as_str().len());

@@ -19,6 +19,7 @@ use crate::record::Waiting;
 use crate::router::{Hit, TOPIC_BYTES_MAX};
 use crate::state::time::{self, RULE_KEY};
 use crate::state::{Key, KeyState};
+use crate::timestamp::Unreadable;
 use crate::topic::Topic;
 use crate::value::Scalar;
 use crate::watermark::{Arrival, Watermark};
@@ -50,6 +51,8 @@ pub(in crate::mill) struct EventTime {
     late: Option<Arc<PortBinding>>,
     /// When a source is looked at that may be idle then.
     idle_at: Option<u64>,
+    /// Whether it was said that the time of an event is bad: once is enough.
+    told_bad: bool,
 }
 
 impl EventTime {
@@ -69,6 +72,7 @@ impl EventTime {
             route: None,
             late,
             idle_at: None,
+            told_bad: false,
         }
     }
 
@@ -113,11 +117,13 @@ impl Active {
             return Fate::Filtered;
         };
         let before = time.watermark.current();
+        let timestamp = timestamp(stop, decoded.is_ok(), frame);
         let (judged, forgotten) = time.watermark.arrive(
             Arrival {
                 source: &stop.source,
                 streams: stop.streams,
-                timestamp: decoded.ok().and_then(|()| timestamp(stop, frame)),
+                timestamp: timestamp.as_ref().ok().copied(),
+                tells: stop.timestamp.is_some(),
                 arrival_ms: frame.event.arrival_ms,
                 lateness_ms: stop.lateness_ms,
                 idle_ms: stop.idle_ms,
@@ -126,13 +132,25 @@ impl Active {
         );
         (frame.event_ms, frame.streams) = (judged.event_ms, stop.streams);
         frame.flags = flags(step.now, judged.is_bad, judged.is_late);
+        if judged.is_bad && stop.timestamp.is_some() {
+            self.ledger.bad_times += 1;
+            if !std::mem::replace(&mut time.told_bad, true) {
+                let floor_ms = time.watermark.floor_ms();
+                step.out.push(Output::BadTime {
+                    rule: self.rule.name.clone(),
+                    topic: frame.event.topic.clone(),
+                    reason: why_bad(stop, &timestamp, floor_ms, frame),
+                });
+            }
+        }
         let mut state = self.lend_own();
         for forgotten in forgotten {
             self.remove_own(&mut state, &time::source_name(&forgotten));
         }
         if let Some(source) = time.watermark.source(&stop.source) {
             let known = (source.mark, source.claim, source.streams);
-            self.put_own(&mut state, time::source_entry(&stop.source, known));
+            let entry = time::source_entry(&stop.source, known, source.by_arrival);
+            self.put_own(&mut state, entry);
         }
         let can_wait = !judged.is_late && self.can_afford_waiting(frame, step);
         if can_wait {
@@ -218,7 +236,8 @@ impl Active {
                 .key_of(&stop.key, frame)
                 .unwrap_or_else(|_| RULE_KEY.into());
             // A key that cannot be told, or cannot stand in a topic, costs the copy, not the count.
-            if let Ok(topic) = port.topic.render(&key) {
+            let event = &frame.event;
+            if let Ok(topic) = port.topic_of(&key, &event.topic, &event.payload) {
                 self.ledger.emissions += 1;
                 step.out.push(Output::Emission(Emitted {
                     port,
@@ -320,6 +339,7 @@ impl Active {
             None => route.plan.decode(&event.payload, decoded),
         };
         let fate = self.work_or_bury(stop, decoded.as_ref().copied(), frame, step);
+        frame.payload = None;
         self.ledger.enter(fate);
     }
 
@@ -366,27 +386,36 @@ impl Active {
     }
 }
 
-/// The timestamp that an event carries: milliseconds since 1970, or a text as RFC 3339 has it.
-fn timestamp(stop: &Stop, frame: &Frame) -> Option<i64> {
-    let place = usize::from(stop.timestamp?);
-    match *frame.decoded.scalars.get(place)? {
-        Scalar::Int(ms) => Some(ms),
-        Scalar::Float(ms) if ms.is_finite() => Some(whole(ms)),
-        Scalar::Text(span) => {
-            let text = std::str::from_utf8(frame.decoded.bytes(span)).ok()?;
-            let moment = chrono::DateTime::parse_from_rfc3339(text).ok()?;
-            Some(moment.timestamp_millis())
-        }
-        _ => None,
-    }
+/// The moment at which an event says it happened.
+fn timestamp(stop: &Stop, is_read: bool, frame: &Frame) -> Result<i64, Option<Unreadable>> {
+    let (place, timestamp) = stop.timestamp.as_ref().filter(|_| is_read).ok_or(None)?;
+    let scalar = frame.decoded.scalars.get(usize::from(*place)).copied();
+    timestamp
+        .read(scalar.unwrap_or(Scalar::Missing), &frame.decoded)
+        .map_err(Some)
 }
 
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "what is beyond an i64 is no credible time, whatever it is cut to"
-)]
-fn whole(ms: f64) -> i64 {
-    libm::floor(ms) as i64
+/// What is wrong with the time of an event.
+fn why_bad(
+    stop: &Stop,
+    read: &Result<i64, Option<Unreadable>>,
+    floor_ms: i64,
+    frame: &Frame,
+) -> String {
+    let Some((place, timestamp)) = &stop.timestamp else {
+        return "its stream has no timestamp".to_owned();
+    };
+    let pointer = &timestamp.pointer;
+    match read {
+        Err(None) => format!("{pointer} cannot be found: the payload cannot be read"),
+        Err(Some(why)) => format!("{pointer} {why}"),
+        Ok(ms) => {
+            let scalar = frame.decoded.scalars.get(usize::from(*place)).copied();
+            let scalar = scalar.unwrap_or(Scalar::Missing);
+            let why = timestamp.not_credible(scalar, &frame.decoded, *ms, floor_ms);
+            format!("{pointer} {why}")
+        }
+    }
 }
 
 /// What a function is told about the time of an event.

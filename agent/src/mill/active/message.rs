@@ -7,6 +7,7 @@ use crate::ledger::Fate;
 use crate::mill::route::{Reading, Stop};
 use crate::payload::Rows;
 
+use super::fault::Fault;
 use super::{Active, Step};
 
 /// A row's number stands above that of the rule in the number of a call.
@@ -27,7 +28,12 @@ impl Active {
         let (event_ms, flags, call) = (frame.event_ms, frame.flags, frame.call);
         frame.payload = Some(Arc::clone(&reading.payload));
         let fate = match reading.payload.rows(&message.payload) {
-            Err(error) => self.event(stop, Err(&error), frame, step),
+            // Nothing of it can wait as a row.
+            Err(error) => {
+                self.bury(Fault::Other(error.to_string()), frame, step);
+                self.ledger.enter(Fate::Dead);
+                Fate::Dead
+            }
             Ok(Rows::None) => {
                 self.ledger.enter(Fate::Filtered);
                 Fate::Filtered

@@ -18,10 +18,10 @@ impl Active {
             .find(RULE_KEY)
             .and_then(|place| self.keys.state_at(place));
         if let Some(state) = own {
-            for (name, source) in time::sources(&state.entries) {
+            for (name, source, by_arrival) in time::sources(&state.entries) {
                 let idle_ms = self.rule.streams.iter().map(|stream| stream.idle_ms).max();
-                time.watermark
-                    .restore(&name, source, idle_ms.unwrap_or(IDLE_MS));
+                let idle_ms = idle_ms.unwrap_or(IDLE_MS);
+                time.watermark.restore(&name, source, by_arrival, idle_ms);
             }
             if let Some(current) = time::watermark(&state.entries) {
                 time.watermark.restore_current(current);

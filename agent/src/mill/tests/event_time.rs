@@ -262,6 +262,32 @@ const FLAGS: &str = r#"(module
         (drop (call $emit (i32.const 0) (f64.convert_i64_s (call $ev (i32.const 3)))))
         (i32.const 0)))"#;
 
+/// Rows of `ts`, or of nothing where that is below 0, at `ms` of the clock on a topic.
+fn play_with_gaps(gateway: &mut super::durable::Gateway, packet: u16, topic: &str, ts: i64) {
+    let payload = if ts < 0 { "{}".to_owned() } else { payload(ts) };
+    gateway.event(packet, false, &format!("s/{topic}"), &payload);
+}
+
+#[test]
+fn a_source_without_a_good_time_goes_by_arrival_until_its_first_one_and_over_a_restart() {
+    let rules = timed("lateness = \"1s\"", r#"{"length_ms":1000,"rows":true}"#);
+    let mut gateway = super::durable::Gateway::new(std::slice::from_ref(&rules));
+    play_with_gaps(&mut gateway, 1, "a", -1);
+    gateway.after(50).sync().crash();
+    // It still goes by arrival: the window of the first event closes a second and its lateness later.
+    gateway.after(2_500);
+    play_with_gaps(&mut gateway, 2, "a", -1);
+    gateway.after(50).sync();
+    let ledger = gateway.mill.ledgers().next().unwrap().1.clone();
+    assert_eq!(
+        (ledger.bad_times, ledger.emissions),
+        (2, 1),
+        "{}",
+        gateway.said
+    );
+    assert!(ledger.balances(), "{ledger:?}");
+}
+
 /// 2106-02-07, the last second that 32 bits hold, past [`T`].
 const Y2106: i64 = 4_294_967_295_000 - T;
 
@@ -287,7 +313,7 @@ fn times_that_are_not_credible_are_flagged_and_move_no_watermark() {
         &mut bench,
         &[(2_000, "c", 2_000), (2_000, "a", 302_000 - 1_000)],
     );
-    // Without a mark of its own a source with bad times holds nobody back.
+    // A source with bad times goes by arrival, and holds nobody back.
     let said = std::mem::take(&mut bench.said);
     let flagged = said.lines().filter(|line| line.ends_with(" 2")).count();
     assert_eq!(flagged, 5, "{said}");

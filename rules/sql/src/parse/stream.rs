@@ -23,8 +23,16 @@ pub(crate) struct Declaration {
     pub(crate) options: Vec<StreamOption>,
 }
 
-/// Options that only the host makes sense of: how payloads are read.
-const HOST: [&str; 4] = ["format", "delimiter", "list", "empty"];
+/// Options that only the host makes sense of: how payloads and times are read.
+const HOST: [&str; 7] = [
+    "format",
+    "delimiter",
+    "list",
+    "empty",
+    "timestamp_unit",
+    "timestamp_format",
+    "zone",
+];
 
 impl Parser {
     /// What stands after CREATE.
@@ -138,8 +146,8 @@ impl Parser {
             "type" if value.eq_ignore_ascii_case("mqtt") => {}
             "type" => return Err(SqlError::new(&value_span, "the only type is \"mqtt\"")),
             // What belongs to eKuiper's own running of a stream, and changes nothing here.
-            "key" | "conf_key" | "shared" | "retain_size" | "timestamp_format" | "schemaid"
-            | "kind" | "version" | "extra" | "temp" => {}
+            "key" | "conf_key" | "shared" | "retain_size" | "schemaid" | "kind" | "version"
+            | "extra" | "temp" => {}
             _ => {
                 let message = format!(
                     "{name} is no option; there are DATASOURCE, TIMESTAMP, TYPE, STRICT_VALIDATION, {}",
