@@ -15,6 +15,7 @@ mod durability;
 mod hostile;
 mod messages;
 mod once;
+mod outside;
 mod refusals;
 mod reload;
 mod results;
