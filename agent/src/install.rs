@@ -11,10 +11,10 @@ use crate::event::hash_bytes;
 use crate::function::{Engine, Module};
 use crate::limits::{FunctionLimits, RULES_MAX};
 use crate::mill::{BoundRule, prove};
-use crate::rule::{FunctionSource, Gateway, Rule};
+use crate::rule::{FunctionSource, Gateway, Rule, sent_twice};
 use crate::stock;
 use crate::text::{FileError, nearest};
-use crate::topic::{Subscription, TopicFilter};
+use crate::topic::{Subscription, TopicFilter, twice_sent};
 
 /// Loads modules and remembers them, so that a thousand rules with one function hold it once.
 pub struct Installer {
@@ -151,6 +151,15 @@ pub fn install_all(config: &Config) -> Result<Vec<BoundRule>, Vec<FileError>> {
         match installer.install(rule, &destinations) {
             Ok(rule) => bound.push(rule),
             Err(error) => errors.push(error),
+        }
+    }
+    let all = bound.iter().flat_map(|rule| &rule.rule().triggers.mqtt);
+    let all: BTreeSet<&TopicFilter> = all.collect();
+    let all: Vec<&TopicFilter> = all.into_iter().collect();
+    if let Some((shared, other)) = twice_sent(&all) {
+        let has = |rule: &&BoundRule| rule.rule().triggers.mqtt.contains(shared);
+        if let Some(rule) = bound.iter().find(has) {
+            errors.push(rule.rule().source.error(sent_twice(shared, other)));
         }
     }
     if errors.is_empty() {

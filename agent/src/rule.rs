@@ -156,6 +156,14 @@ impl Triggers {
     }
 }
 
+/// Why a shared filter beside another one is refused.
+pub fn sent_twice(shared: &TopicFilter, other: &TopicFilter) -> String {
+    format!(
+        "{shared} and {other} match some of the same topics: the broker would send such a message once for \
+         each, and it would count twice; let them be apart, or the same"
+    )
+}
+
 /// Why a rule that feeds itself is refused, in words that go on from the place of its topic.
 pub fn feeds_itself(filter: &TopicFilter) -> String {
     format!(
@@ -173,6 +181,16 @@ impl Rule {
         match path.extension() {
             Some(extension) if extension == "sql" => sql::rule(source, gateway),
             _ => Self::parse(source, gateway),
+        }
+    }
+
+    /// Listens to what it shares with others as if it were alone, so that it takes nothing away from them.
+    pub fn leave_shares(&mut self) {
+        let streams = self.streams.iter_mut().flat_map(|stream| &mut stream.mqtt);
+        for filter in self.triggers.mqtt.iter_mut().chain(streams) {
+            if let Ok(plain) = TopicFilter::new(filter.plain()) {
+                *filter = plain;
+            }
         }
     }
 

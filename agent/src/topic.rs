@@ -35,6 +35,9 @@ pub enum TopicError {
     /// Deeper than any broker goes.
     #[error("a topic filter has at most {LEVELS_MAX} levels, this one has {0}")]
     TooDeep(usize),
+    /// `$share/group` without a filter, or a group that is none.
+    #[error("a shared subscription is written $share/GROUP/FILTER, the group without / + #")]
+    Share,
     /// `a/#/b` or `a#`.
     #[error("the wildcard # must be the last level, alone, as in sensors/#")]
     HashNotLast,
@@ -85,7 +88,11 @@ impl fmt::Display for Topic {
     }
 }
 
-/// A topic filter, as in SUBSCRIBE.
+/// What a shared subscription begins with.
+const SHARE: &str = "$share/";
+
+/// A topic filter, as in SUBSCRIBE. One that is shared, `$share/group/filter`, matches what its filter does:
+/// of each message only one client of the group gets a copy.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicFilter(Arc<str>);
 
@@ -96,6 +103,17 @@ impl TopicFilter {
     /// When it is empty, too long or too deep, has a NUL in it, or a wildcard where none may stand.
     pub fn new(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
+        let whole = text;
+        let text = match text.strip_prefix(SHARE) {
+            None => text,
+            Some(shared) => match shared.split_once('/') {
+                Some((group, filter)) if !group.is_empty() && !group.contains(['+', '#']) => {
+                    check_text(filter).map_err(|_| TopicError::Share)?;
+                    filter
+                }
+                _ => return Err(TopicError::Share),
+            },
+        };
         let depth = text.split('/').count();
         if depth > LEVELS_MAX {
             return Err(TopicError::TooDeep(depth));
@@ -109,7 +127,19 @@ impl TopicFilter {
                 return Err(TopicError::PlusInLevel);
             }
         }
-        Ok(Self(text.into()))
+        Ok(Self(whole.into()))
+    }
+
+    /// Whether of each message only one client of a group gets a copy.
+    pub fn is_shared(&self) -> bool {
+        self.0.starts_with(SHARE)
+    }
+
+    /// What topics are held against: the filter without the group that shares it.
+    pub fn plain(&self) -> &str {
+        let shared = self.0.strip_prefix(SHARE);
+        let filter = shared.and_then(|shared| shared.split_once('/'));
+        filter.map_or(&*self.0, |(_, filter)| filter)
     }
 
     /// The text of the filter.
@@ -119,13 +149,13 @@ impl TopicFilter {
 
     /// Its levels, wildcards included.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/')
+        self.plain().split('/')
     }
 
     /// Whether a message on `topic` reaches this filter. Wildcards at the start do not reach
     /// topics that begin with `$`.
     pub fn matches(&self, topic: &str) -> bool {
-        if topic.starts_with('$') && !self.0.starts_with('$') {
+        if topic.starts_with('$') && !self.plain().starts_with('$') {
             return false;
         }
         let mut names = topic.split('/');
@@ -142,7 +172,7 @@ impl TopicFilter {
 
     /// Whether every topic that `other` matches is matched by this filter too.
     pub fn covers(&self, other: &Self) -> bool {
-        if other.0.starts_with('$') != self.0.starts_with('$') {
+        if other.plain().starts_with('$') != self.plain().starts_with('$') {
             return false;
         }
         let mut theirs = other.levels();
@@ -160,7 +190,7 @@ impl TopicFilter {
 
     /// Whether some topic is matched by both filters.
     pub fn overlaps(&self, other: &Self) -> bool {
-        if other.0.starts_with('$') != self.0.starts_with('$') {
+        if other.plain().starts_with('$') != self.plain().starts_with('$') {
             return false;
         }
         let (mut ours, mut theirs) = (self.levels(), other.levels());
@@ -194,6 +224,18 @@ pub struct Subscription {
     pub id: u32,
     /// What is subscribed.
     pub filter: TopicFilter,
+}
+
+/// A shared filter and another one that matches some of the same topics: the broker sends a copy for each,
+/// which nothing tells apart where copies do not name their subscriptions.
+pub fn twice_sent<'a>(filters: &[&'a TopicFilter]) -> Option<(&'a TopicFilter, &'a TopicFilter)> {
+    let shared = filters.iter().filter(|filter| filter.is_shared());
+    shared
+        .filter_map(|shared| {
+            let mut others = filters.iter().filter(|other| *other != shared);
+            Some((*shared, *others.find(|other| other.overlaps(shared))?))
+        })
+        .next()
 }
 
 fn check_text(text: &str) -> Result<(), TopicError> {
@@ -243,6 +285,36 @@ mod tests {
         }
         assert!(Topic::new(&"t".repeat(65_536)).is_err());
         assert!(Topic::new(&"t".repeat(65_535)).is_ok());
+    }
+
+    #[test]
+    fn a_shared_filter_matches_what_its_filter_does() {
+        let shared = filter("$share/pool/a/+/c");
+        assert!(
+            shared.is_shared() && shared.matches("a/b/c") && !shared.matches("$share/pool/a/b/c")
+        );
+        assert_eq!(
+            (shared.plain(), shared.as_str()),
+            ("a/+/c", "$share/pool/a/+/c")
+        );
+        assert_eq!(shared.levels().count(), 3);
+        assert!(filter("$share/pool//a").matches("/a"));
+        for text in [
+            "$share/",
+            "$share/pool",
+            "$share/pool/",
+            "$share//a",
+            "$share/p+/a",
+            "$share/p/a#",
+        ] {
+            assert!(TopicFilter::new(text).is_err(), "{text}");
+        }
+        let (plain, other) = (filter("a/#"), filter("b/#"));
+        let twice = twice_sent(&[&other, &plain, &shared]);
+        assert_eq!(twice, Some((&shared, &plain)));
+        assert_eq!(twice_sent(&[&other, &shared, &shared]), None);
+        let group = filter("$share/other/a/b/c");
+        assert!(twice_sent(&[&group, &shared]).is_some());
     }
 
     #[test]

@@ -112,6 +112,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 /// The broker, and the rule within the limits of the gateway, where one is given.
 fn read(options: &Options) -> Result<(Broker, BoundRule), Failure> {
     let change = |rule: &mut Rule| {
+        rule.leave_shares();
         if let Some(lateness) = options.lateness {
             rule.set_lateness(lateness);
         }

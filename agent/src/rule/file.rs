@@ -11,12 +11,12 @@ use toml::Spanned;
 
 use super::{
     Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule, Stream,
-    TopicTemplate, Triggers, WindowTable, check_pointer, feeds_itself, streams, window,
+    TopicTemplate, Triggers, WindowTable, check_pointer, feeds_itself, sent_twice, streams, window,
 };
 use crate::limits::FunctionLimits;
 use crate::schedule::Schedule;
 use crate::text::{FileError, Source, nearest};
-use crate::topic::TopicFilter;
+use crate::topic::{TopicFilter, twice_sent};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -191,6 +191,14 @@ fn triggers(
             mqtt.push(filter.clone());
         }
     }
+    let all: Vec<&TopicFilter> = mqtt.iter().collect();
+    if let Some((shared, other)) = twice_sent(&all) {
+        return Err(source.error_at(span, sent_twice(shared, other)));
+    }
+    if table.retained && !mqtt.is_empty() && mqtt.iter().all(TopicFilter::is_shared) {
+        let message = "on.retained: a broker sends no retained messages to shared subscriptions; leave it out";
+        return Err(source.error_at(span, message));
+    }
     if mqtt.is_empty() && table.schedule.is_empty() {
         let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]";
         return Err(source.error_at(span, message));
@@ -218,7 +226,7 @@ pub(super) fn filters(
     for text in texts {
         let filter = TopicFilter::new(text.get_ref())
             .map_err(|why| why.to_string())
-            .and_then(|filter| match filter.as_str() {
+            .and_then(|filter| match filter.plain() {
                 own if own.starts_with('$') || own.starts_with("tidemill/") => Err(
                     "topics that begin with $ or tidemill/ are out of a rule's reach".to_owned(),
                 ),

@@ -1,5 +1,6 @@
 //! What a rule knows of a message beside its payload, and the topics that it sends to.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -146,4 +147,80 @@ fn topics_are_made_of_the_topic_and_of_what_is_sent() {
 fn one_topic(peer: &mut Peer) -> String {
     let mut texts = peer.receive_texts(1);
     texts.remove(0).0
+}
+
+#[test]
+fn a_shared_subscription_gives_each_message_to_one_gateway_which_counts_it_once() {
+    const EVENTS: usize = 200;
+    for protocol in ["5", "3.1.1"] {
+        let broker = broker();
+        let mut gateways = ["a", "b"].map(|id| {
+            let gateway = Gateway::new(broker.port(), &format!("protocol = \"{protocol}\""));
+            gateway.reconfigure("id = \"gw\"", &format!("id = \"gw-{id}\""));
+            gateway.rule(
+                "pool",
+                "[on]\nmqtt = [\"$share/pool/jobs/+\"]\n[function]\nsql = \"SELECT n FROM input\"\n\
+                 [ports.out]\nto = \"local\"\ntopic = \"done/{gateway}\"\n",
+            );
+            gateway
+        });
+        gateways.iter_mut().for_each(Gateway::start);
+        let mut done = listener(&broker, "done/+");
+        let mut sensor = sensor(&broker);
+        let publish = |sensor: &mut Peer, numbers: std::ops::Range<usize>| {
+            for n in numbers {
+                let payload = format!("{{\"n\":{n}}}");
+                sensor.publish(&format!("jobs/j{n}"), payload.as_bytes(), 1, false);
+            }
+        };
+        publish(&mut sensor, 0..EVENTS / 2);
+        // One of them falls over while messages are on their way to it.
+        gateways[0].kill();
+        publish(&mut sensor, EVENTS / 2..EVENTS);
+        gateways[0].start();
+        let mut by: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        while by.values().map(BTreeSet::len).sum::<usize>() < EVENTS {
+            let (topic, payload) = done.receive_texts(1).remove(0);
+            let row: Value = serde_json::from_str(&payload).unwrap();
+            // The same row may come twice from the gateway that was killed; it has one number.
+            by.entry(topic)
+                .or_default()
+                .insert(row["n"].as_u64().unwrap());
+        }
+        let all: Vec<u64> = by.values().flatten().copied().collect();
+        let once: BTreeSet<u64> = all.iter().copied().collect();
+        assert_eq!(
+            (all.len(), once.len(), by.len()),
+            (EVENTS, EVENTS, 2),
+            "{protocol}"
+        );
+        let received = gateways
+            .iter_mut()
+            .map(|gateway| gateway.tidemill("inspect ledger --json").out)
+            .map(|ledger| {
+                let ledger: Value = serde_json::from_str(&ledger).unwrap();
+                let rules = ledger["rules"].as_array().unwrap().clone();
+                rules[0]["received"].as_u64().unwrap()
+            });
+        assert_eq!(received.sum::<u64>(), EVENTS as u64, "{protocol}");
+        gateways.iter_mut().for_each(|gateway| drop(gateway.stop()));
+    }
+}
+
+#[test]
+fn a_shared_filter_beside_another_one_is_refused() {
+    let gateway = Gateway::new(1, "");
+    for (name, filter) in [("one", "$share/pool/jobs/+"), ("two", "jobs/#")] {
+        gateway.rule(
+            name,
+            &format!(
+                "[on]\nmqtt = [\"{filter}\"]\n[function]\nsql = \"SELECT n FROM input\"\n\
+                 [ports.out]\nto = \"local\"\ntopic = \"done\"\n"
+            ),
+        );
+    }
+    let checked = gateway.tidemill("check");
+    assert_eq!(checked.code, Some(2), "{checked:?}");
+    let expected = "$share/pool/jobs/+ and jobs/# match some of the same topics";
+    assert!(checked.err.contains(expected), "{checked:?}");
 }

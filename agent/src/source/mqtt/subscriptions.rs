@@ -152,8 +152,15 @@ impl Subscriptions {
         let wanted = if identifiers {
             wanted.to_vec()
         } else {
-            let held = FilterTree::new(self.held.keys().map(|filter| (filter, ())));
-            self.retained.aim(wanted, |filter| held.covers(filter));
+            // A broker keeps no retained messages for those that are shared.
+            let plain = self.held.keys().filter(|filter| !filter.is_shared());
+            let held = FilterTree::new(plain.map(|filter| (filter, ())));
+            let plain: Vec<Subscription> = wanted
+                .iter()
+                .filter(|s| !s.filter.is_shared())
+                .cloned()
+                .collect();
+            self.retained.aim(&plain, |filter| held.covers(filter));
             without_covered(wanted)
         };
         let is_held = |s: &Subscription| match self.held.get(&s.filter) {
@@ -273,8 +280,10 @@ impl Subscriptions {
 /// Over 3.1.1 a copy does not tell its subscription, so a filter that another covers would only
 /// bring copies that cannot be told apart.
 fn without_covered(wanted: &[Subscription]) -> Vec<Subscription> {
-    let tree = FilterTree::new(wanted.iter().map(|s| (&s.filter, ())));
-    let alone = |s: &&Subscription| !tree.another_covers(&s.filter);
+    // A shared one brings copies of its own, whatever others match.
+    let plain = wanted.iter().filter(|s| !s.filter.is_shared());
+    let tree = FilterTree::new(plain.map(|s| (&s.filter, ())));
+    let alone = |s: &&Subscription| s.filter.is_shared() || !tree.another_covers(&s.filter);
     wanted.iter().filter(alone).cloned().collect()
 }
 
