@@ -193,7 +193,9 @@ impl Agent {
                 None => {}
             }
             self.waker.rearm();
-            if !self.look_around()? {
+            if self.look_around()? {
+                self.look_into_inbox()?;
+            } else {
                 self.wait()?;
             }
             let now = self.clock.now();
@@ -252,6 +254,16 @@ impl Agent {
                 is_full.then_some("commits are on their way to the disk")
             }
         })
+    }
+
+    /// Answers one question, if there is one: those who ask are not kept waiting by a flood.
+    fn look_into_inbox(&mut self) -> Result<(), AgentError> {
+        match self.inbox.try_recv() {
+            Ok(Input::Asked(asked)) => self.answer(asked),
+            Ok(Input::Woken) | Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Err(AgentError::Ended("inbox")),
+        }
+        Ok(())
     }
 
     /// Waits until something happens, or is due.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tidemill_tests::{Broker, Endpoint, Gateway, Link, Peer5, Proxy, wait_until};
 
-use super::super::{broker, count, json, topic};
+use super::super::{broker, count, topic};
 use super::{BROKER, CLOUD, CLOUD_OUTBOX, LIMITS, LOCAL_OUTBOX, Values, WEB_OUTBOX};
 use crate::support::{PASS, rule, sensor};
 
@@ -216,8 +216,22 @@ impl Flood<'_> {
         assert!(self.gateway.is_running(), "it ended under\n{}", self.lines);
     }
 
+    /// What the agent answers. Amidst a flood, with a commit for each event, it may take its time.
+    fn ask(&self, question: &str) -> Value {
+        let mut answer = None;
+        wait_until(
+            || {
+                let ran = self.gateway.tidemill(&format!("{question} --json"));
+                answer = serde_json::from_str(&ran.out).ok();
+                ran.code == Some(0)
+            },
+            || format!("{question} is not answered under\n{}", self.lines),
+        );
+        answer.expect("an answer is JSON")
+    }
+
     fn ledger(&self) -> Value {
-        let ledger = json(&self.gateway, "inspect ledger");
+        let ledger = self.ask("inspect ledger");
         assert_eq!(ledger["balanced"], true, "{ledger} under\n{}", self.lines);
         ledger
     }
@@ -332,11 +346,7 @@ pub(super) fn run(values: &Values, time: Duration) -> Vec<&'static str> {
         flood.rules_show();
         flood.lanes_show();
         let remembered = flood.of(BROKER, "event_ids_remembered");
-        let known = || {
-            json(&flood.gateway, "event-ids list")["opaque"]
-                .as_u64()
-                .unwrap()
-        };
+        let known = || flood.ask("event-ids list")["opaque"].as_u64().unwrap();
         let most = remembered.min(NAMES);
         wait_until(
             || known() >= most,
