@@ -3,16 +3,24 @@
 //! most messages are, is besides read place by place by [`crate::decode`].
 
 mod bytes;
+mod cbor;
 mod csv;
+mod input;
 mod json;
 mod lines;
+mod messagepack;
 mod number;
+pub mod sparkplug;
 mod text;
+
+#[cfg(test)]
+mod fixtures;
 
 use ::bytes::Bytes;
 use tidemill_values::{Map, Value};
 
 pub use csv::{Columns, Csv};
+pub use input::Flaw;
 pub use json::read as read_json;
 pub use text::read as read_text;
 
@@ -51,6 +59,12 @@ pub enum Format {
     Lines,
     /// Records of fields, each a row.
     Csv(Csv),
+    /// One value of CBOR.
+    Cbor,
+    /// One value of MessagePack.
+    MessagePack,
+    /// Metrics of Sparkplug B.
+    Sparkplug,
 }
 
 /// What becomes of a list at the top of a payload.
@@ -90,6 +104,15 @@ pub enum PayloadError {
     /// No number.
     #[error("payload {0:?} is no number")]
     NotNumber(String),
+    /// Not CBOR.
+    #[error("payload is not valid CBOR: {0}")]
+    NotCbor(Flaw),
+    /// Not MessagePack.
+    #[error("payload is not valid MessagePack: {0}")]
+    NotMessagePack(Flaw),
+    /// Not Sparkplug B.
+    #[error("payload is not valid Sparkplug B: {0}")]
+    NotSparkplug(Flaw),
     /// No records; the reason names the line.
     #[error("payload is not valid CSV: {0}")]
     NotCsv(String),
@@ -169,7 +192,22 @@ impl Payload {
         }
         let rows = match &self.format {
             Format::Json if self.list == List::Rows => json::rows(payload)?,
-            Format::Json | Format::Number | Format::Text | Format::Bytes => Rows::One,
+            Format::Cbor if self.list == List::Rows => {
+                cbor::rows(payload).map_err(PayloadError::NotCbor)?
+            }
+            Format::MessagePack if self.list == List::Rows => {
+                messagepack::rows(payload).map_err(PayloadError::NotMessagePack)?
+            }
+            Format::Sparkplug if self.list == List::Rows => {
+                sparkplug::rows(payload).map_err(PayloadError::NotSparkplug)?
+            }
+            Format::Json
+            | Format::Number
+            | Format::Text
+            | Format::Bytes
+            | Format::Cbor
+            | Format::MessagePack
+            | Format::Sparkplug => Rows::One,
             Format::Lines => lines::rows(payload)?,
             Format::Csv(csv) => csv.rows(payload)?,
         };
@@ -189,26 +227,60 @@ impl Payload {
             return Ok(Value::map(Map::new()));
         }
         match &self.format {
-            Format::Json => json::value(payload, self.list),
+            Format::Json => json::read(payload).map(|value| self.row_of(value)),
             Format::Number => number::value(payload),
             Format::Text | Format::Lines => text::value(payload),
             Format::Bytes => Ok(bytes::value(payload)),
             Format::Csv(csv) => csv.value(payload),
+            Format::Cbor => cbor::value(payload)
+                .map(|value| self.row_of(value))
+                .map_err(PayloadError::NotCbor),
+            Format::MessagePack => messagepack::value(payload)
+                .map(|value| self.row_of(value))
+                .map_err(PayloadError::NotMessagePack),
+            Format::Sparkplug => match self.list {
+                List::Value => sparkplug::value(payload),
+                List::Rows => sparkplug::metric_row(payload),
+            }
+            .map_err(PayloadError::NotSparkplug),
+        }
+    }
+
+    /// A list of one row is that row.
+    fn row_of(&self, value: Value) -> Value {
+        match (self.list, value.as_list()) {
+            (List::Rows, Some([row])) => row.clone(),
+            _ => value,
         }
     }
 
     /// Whether a payload without columns is a row, under [`SELF`], whatever a statement says.
     pub fn has_self(&self) -> bool {
         match self.format {
-            Format::Json | Format::Csv(_) => false,
-            Format::Number | Format::Text | Format::Bytes | Format::Lines => true,
+            Format::Json | Format::Csv(_) | Format::Sparkplug => false,
+            Format::Number
+            | Format::Text
+            | Format::Bytes
+            | Format::Lines
+            | Format::Cbor
+            | Format::MessagePack => true,
         }
     }
 }
 
 impl Format {
     /// The names by which rules call formats.
-    pub const NAMES: [&'static str; 6] = ["json", "number", "text", "bytes", "lines", "csv"];
+    pub const NAMES: [&'static str; 9] = [
+        "json",
+        "number",
+        "text",
+        "bytes",
+        "lines",
+        "csv",
+        "cbor",
+        "messagepack",
+        "sparkplug",
+    ];
 
     /// The format of that name, in whatever case: `delimited` and `binary` are what eKuiper calls two of
     /// them.
@@ -220,6 +292,9 @@ impl Format {
             "bytes" | "binary" => Self::Bytes,
             "lines" => Self::Lines,
             "csv" | "delimited" => Self::Csv(Csv::default()),
+            "cbor" => Self::Cbor,
+            "messagepack" | "msgpack" => Self::MessagePack,
+            "sparkplug" => Self::Sparkplug,
             _ => return None,
         })
     }
@@ -233,7 +308,18 @@ impl Format {
             Self::Bytes => "bytes",
             Self::Lines => "lines",
             Self::Csv(_) => "csv",
+            Self::Cbor => "cbor",
+            Self::MessagePack => "messagepack",
+            Self::Sparkplug => "sparkplug",
         }
+    }
+
+    /// Whether its messages may hold several rows by choice.
+    pub fn has_lists(&self) -> bool {
+        matches!(
+            self,
+            Self::Json | Self::Cbor | Self::MessagePack | Self::Sparkplug
+        )
     }
 }
 

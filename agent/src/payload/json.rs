@@ -8,7 +8,7 @@ use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use tidemill_values::{JsonError, Value, from_json};
 
-use super::{List, PayloadError, ROWS_MAX, Rows, Split, text};
+use super::{PayloadError, ROWS_MAX, Rows, Split, text};
 
 /// The JSON value that a payload is.
 ///
@@ -21,15 +21,6 @@ pub fn read(payload: &[u8]) -> Result<Value, PayloadError> {
 fn not_json(error: &JsonError) -> PayloadError {
     let reason = error.source().map(ToString::to_string);
     PayloadError::NotJson(reason.unwrap_or_else(|| error.to_string()))
-}
-
-/// The value of a message of one row; a list of one row is that row.
-pub(super) fn value(payload: &[u8], list: List) -> Result<Value, PayloadError> {
-    let value = read(payload)?;
-    match (list, value.as_list()) {
-        (List::Rows, Some([row])) => Ok(row.clone()),
-        _ => Ok(value),
-    }
 }
 
 /// The elements of a list, which are rows; whatever else a message holds is one row.

@@ -50,7 +50,7 @@ impl Given {
         }
         let list = match &self.list {
             None => List::default(),
-            Some(given) if format != Format::Json => {
+            Some(given) if !format.has_lists() => {
                 let message = format!(
                     "list: a payload that is {:?} holds no list of rows; leave it out",
                     format.name()

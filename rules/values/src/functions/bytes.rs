@@ -3,7 +3,7 @@
 use super::arguments::{bytes, count, only_text, whole};
 use super::table::scalar;
 use crate::ops::byte;
-use crate::{Context, FnError, Function, Value};
+use crate::{Context, FnError, Function, Value, from_json};
 
 type Answer = Result<Value, FnError>;
 
@@ -164,9 +164,10 @@ fn bits(_: &mut Context<'_>, args: &[Value]) -> Answer {
     Ok(unsigned((raw >> below & mask) as u64))
 }
 
-/// A whole number that 64 bits with a sign do not hold becomes a float, as in JSON.
+/// A whole number without a sign; one beyond 63 bits is what JSON makes of it.
 fn unsigned(number: u64) -> Value {
-    i64::try_from(number).map_or(Value::Float(number as f64), Value::Int)
+    let wide = || from_json(number.to_string().as_bytes()).unwrap_or_default();
+    i64::try_from(number).map_or_else(|_| wide(), Value::Int)
 }
 
 /// NaN and infinities are no values.

@@ -63,7 +63,7 @@ number or byte that is not there is an error.
 
 Types of `unpack` are `int8` and `uint8`, and `int` or `uint` with 16, 24, 32 or 64 bits and `float` with 16, 32 or 64 bits, each with its byte order
 behind it: `be` for the highest byte first, `le` for the lowest. So `unpack(decode(data, 'base64'), 'int16be', 1) / 10.0` is a temperature in tenths of
-a degree behind a byte of something else. An unsigned number beyond 63 bits is a float; a float that is NaN or infinite is NULL."),
+a degree behind a byte of something else. An unsigned number beyond 63 bits is what it is in JSON; a float that is NaN or infinite is NULL."),
     (Group::Aggregate, "Aggregates", "\
 They make one value of the rows of a window or a group; `FILTER (WHERE …)` behind one leaves rows out. Texts and numbers among the same rows
 are an error."),
