@@ -35,6 +35,8 @@ pub struct Frame {
     pub streams: u32,
     /// The function's inputs, one for each of its manifest's; empty when no event caused the call.
     pub inputs: Vec<Value>,
+    /// The event was a dead letter and is worked on once more.
+    pub again: bool,
     /// How the payload is read, where it is not plain JSON.
     pub payload: Option<Arc<Payload>>,
     /// What the payload held, for the inputs that are bytes.
@@ -88,6 +90,7 @@ impl Default for Frame {
             flags: 0,
             streams: 0,
             inputs: Vec::new(),
+            again: false,
             payload: None,
             decoded: Decoded::default(),
             state: KeyState::default(),

@@ -1,6 +1,7 @@
 //! What a rule remembers about one key: numeric slots, byte entries, timers, open panes, rows of its
 //! window. Plain data; functions see it through a [`crate::frame::Frame`], the pond writes it down.
 
+pub mod births;
 mod entries;
 mod row;
 pub mod time;

@@ -1,6 +1,7 @@
 //! One rule at work: its function, its keys and its counts. Here an event is made ready for its call;
 //! making the call and closing windows are left to the modules below.
 
+mod births;
 mod call;
 mod event_time;
 mod fault;
@@ -142,7 +143,8 @@ impl Active {
         });
         let is_kept = rule.durability == Durability::ExactlyOnce;
         // What belongs to no key has a place beside them.
-        let keys_max = rule.limits.keys.saturating_add(usize::from(time.is_some()));
+        let has_own = time.is_some() || hears_births(&rule.streams);
+        let keys_max = rule.limits.keys.saturating_add(usize::from(has_own));
         let keys = KeyTable::new(keys_max, is_kept);
         let state_bytes_max = rule.limits.state_bytes;
         let reads_rows = matches!(rule.function, FunctionSource::Sql(_));
@@ -179,6 +181,11 @@ impl Active {
             log_lines_free: 0,
             committed: Box::default(),
         }
+    }
+
+    /// Whether it keeps what nodes and devices tell at their births.
+    pub(super) fn hears_births(&self) -> bool {
+        hears_births(&self.rule.streams)
     }
 
     /// Whether state and emissions live in memory only.
@@ -401,6 +408,11 @@ impl Active {
             frame.event.payload = payload;
         }
     }
+}
+
+fn hears_births(streams: &[Stream]) -> bool {
+    let mut formats = streams.iter().map(|stream| &stream.payload.format);
+    formats.any(|format| *format == Format::Sparkplug)
 }
 
 /// Whether the payload is an object, or something that its format makes one.

@@ -11,6 +11,7 @@ use crate::ledger::Fate;
 use crate::record::RuleRecord;
 use crate::router::{Hit, Router};
 use crate::rule::KeySpec;
+use crate::state::births;
 use crate::state::time::{self, RULE_KEY};
 use crate::state::{Key, KeyState};
 use crate::text::shown;
@@ -257,14 +258,7 @@ impl Active {
     /// Opens the panes again in which keys were collecting; a rule that no longer keeps such a window
     /// drops them, and their rows.
     fn restore_window(&mut self, record: &RuleRecord) {
-        if (self.window_code() ^ record.window) & EVENT_TIME != 0
-            && let Some(state) = self.keys.remove(RULE_KEY)
-        {
-            for _ in time::waiting(&state.entries) {
-                self.ledger
-                    .enter(Fate::Dropped("the rule has another time"));
-            }
-        }
+        self.restore_own((self.window_code() ^ record.window) & EVENT_TIME != 0);
         if self.window_code() == record.window {
             self.panes.clone_from(&record.panes);
             return;
@@ -276,6 +270,33 @@ impl Active {
                 let rows: Vec<_> = state.rows().map(|(name, _)| name).collect();
                 rows.into_iter().for_each(|name| state.remove_row(name));
             });
+        }
+    }
+
+    /// Drops what belongs to no key and is of no use to the rule any more: the time of events, where it
+    /// has another one now, and births, where no stream of it is Sparkplug B.
+    fn restore_own(&mut self, has_other_time: bool) {
+        let hears_births = self.hears_births();
+        let is_kept = |name: &[u8]| match births::is_birth(name) {
+            true => hears_births,
+            false => !has_other_time,
+        };
+        let own = self.keys.find(RULE_KEY);
+        let own = own.and_then(|place| self.keys.state_at(place));
+        if own.is_none_or(|state| state.entries.keys().all(|name| is_kept(name))) {
+            return;
+        }
+        let Some(mut state) = self.keys.remove(RULE_KEY) else {
+            return;
+        };
+        for _ in time::waiting(&state.entries).filter(|_| has_other_time) {
+            self.ledger
+                .enter(Fate::Dropped("the rule has another time"));
+        }
+        let entries = std::mem::take(&mut state.entries).into_iter();
+        state.entries = entries.filter(|(name, _)| is_kept(name)).collect();
+        if state != KeyState::default() {
+            self.keys.insert(RULE_KEY.into(), state);
         }
     }
 

@@ -74,7 +74,9 @@ impl Mill {
         self.in_seq += 1;
         self.frame.event_ms = row.at_ms;
         self.frame.set_event(event);
+        self.frame.again = true;
         let worked = self.work(&route, now, out);
+        self.frame.again = false;
         self.frame.set_event(Event::none());
         if let (true, Some(durable)) = (worked.kept, &mut self.durable) {
             durable.batch.open(now);

@@ -26,12 +26,13 @@ use tidemill_tests::{run, tidemill};
 use blocks::{Block, Kind, blocks};
 
 /// Pages that have to have examples: where none is found, it is the reading that is broken.
-const PAGES: [(&str, usize); 7] = [
+const PAGES: [(&str, usize); 8] = [
     ("README.md", 5),
     ("docs/from-ekuiper.md", 7),
     ("docs/from-node-red.md", 6),
     ("docs/functions.md", 9),
     ("docs/rules.md", 5),
+    ("docs/sparkplug.md", 6),
     ("docs/sql.md", 60),
     ("docs/time.md", 8),
 ];

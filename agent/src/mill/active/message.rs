@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::frame::Frame;
 use crate::ledger::Fate;
 use crate::mill::route::{Reading, Stop};
-use crate::payload::Rows;
+use crate::payload::{Format, Rows};
 
 use super::fault::Fault;
 use super::{Active, Step};
@@ -23,7 +23,19 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
-        let message = frame.event.clone();
+        let given = frame.event.clone();
+        let mut message = given.clone();
+        if reading.payload.format == Format::Sparkplug && !message.payload.is_empty() {
+            match self.complete(&message, frame, step) {
+                Ok(payload) => message.payload = payload,
+                Err(reason) => {
+                    self.bury(Fault::Other(reason), frame, step);
+                    self.ledger.enter(Fate::Dead);
+                    return Fate::Dead;
+                }
+            }
+            frame.set_event(message.clone());
+        }
         let shared = std::mem::take(&mut frame.decoded);
         let (event_ms, flags, call) = (frame.event_ms, frame.flags, frame.call);
         frame.payload = Some(Arc::clone(&reading.payload));
@@ -52,10 +64,10 @@ impl Active {
                         most = fate;
                     }
                 }
-                frame.set_event(message);
                 most
             }
         };
+        frame.set_event(given);
         frame.payload = None;
         frame.decoded = shared;
         fate
