@@ -79,9 +79,11 @@ pub(super) fn filter_rule(name: &str, topic_filter: &str) -> Rule {
 
 /// Keeps mean and variance of each device, and sends for every event how far it is from them.
 pub(super) fn score_rule(name: &str, topic_filter: &str) -> Rule {
-    let function = "stock = \"ewma\"\n\n[params]\nwarm_up = 2\nmin_deviation = 1";
+    let function = "stock = \"ewma\"\n\n[params]\nwarm_up = 2\nmin_deviation = 1\nthreshold = 1000";
     let mut rule = rule(name, topic_filter, TEMPERATURE, function);
-    rule.manifest = rule.manifest.replace("[ports.out]", "[ports.score]");
+    // The port has to be there, and no temperature is that far from the others.
+    let far = "[ports.out]\nto = \"local\"\ntopic = \"far/{key}\"\n\n[ports.score]";
+    rule.manifest = rule.manifest.replace("[ports.out]", far);
     rule
 }
 

@@ -160,19 +160,21 @@ pub(crate) fn journal(workspace: &Workspace, words: &[String]) -> Result<()> {
         durability: Durability::ExactlyOnce,
     };
     let mut rows = Vec::new();
-    for case in &CASES {
+    let measured = CASES.iter().try_for_each(|case| {
         let setting = Setting {
             commit_events: case.commit_events,
             durability: case.durability,
             ..setting.clone()
         };
-        measure(case, &setting, &options, &mut rows).with_context(|| case.name.to_owned())?;
-    }
+        measure(case, &setting, &options, &mut rows).with_context(|| case.name.to_owned())
+    });
+    // What was measured before something failed took its time: it is shown all the same.
     let text = match args.flag("json") {
         true => report::json(&rows, 1) + "\n",
         false => report::table(&rows),
     };
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
+    std::io::stdout().write_all(text.as_bytes())?;
+    measured
 }
 
 /// Warms one data directory up and measures it at each pace.
