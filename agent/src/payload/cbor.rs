@@ -77,14 +77,11 @@ pub(super) fn rows(payload: &Bytes) -> Result<Rows, Flaw> {
             },
         );
         if rows.len() > ROWS_MAX {
-            return Ok(Rows::Many(Split::new(Bytes::new(), rows)));
+            return Ok(Split::rows(Bytes::new(), rows));
         }
     }
     input.end()?;
-    Ok(match rows.is_empty() {
-        true => Rows::None,
-        false => Rows::Many(Split::new(Bytes::new(), rows)),
-    })
+    Ok(Split::rows(Bytes::new(), rows))
 }
 
 /// What stands in front of every value.

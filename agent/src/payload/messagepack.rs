@@ -47,10 +47,7 @@ pub(super) fn rows(payload: &Bytes) -> Result<Rows, Flaw> {
     if rows.len() == count {
         input.end()?;
     }
-    Ok(match rows.is_empty() {
-        true => Rows::None,
-        false => Rows::Many(Split::new(Bytes::new(), rows)),
-    })
+    Ok(Split::rows(Bytes::new(), rows))
 }
 
 fn is_list(input: &Input<'_>) -> bool {

@@ -158,10 +158,7 @@ pub(super) fn rows(payload: &Bytes) -> Result<Rows, Flaw> {
             head.extend_from_slice(payload.get(field.whole).unwrap_or_default());
         }
     }
-    Ok(match rows.is_empty() {
-        true => Rows::None,
-        false => Rows::Many(Split::new(head.into(), rows)),
-    })
+    Ok(Split::rows(head.into(), rows))
 }
 
 /// A time that is none stays the number that it is.
