@@ -19,6 +19,7 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
   answers            CONNACK, SUBACK and other answers of a broker
   http               any bytes as what an HTTP endpoint answers
   control            any bytes on the control socket
+  mill               a rule in SQL with rows, events and times, through the mill
 
   --minutes N        how long (default 10)
 
@@ -37,6 +38,7 @@ const TARGETS: [(&str, &str); 8] = [
     ("answers", "agent"),
     ("http", "agent"),
     ("control", "agent"),
+    ("mill", "agent"),
 ];
 
 const SQL: &str = "rules/sql";

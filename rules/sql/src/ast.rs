@@ -54,6 +54,7 @@ pub(crate) enum Literal {
     Null,
     Bool(bool),
     Int(i64),
+    Wide(u64),
     Float(f64),
     Text(String),
 }

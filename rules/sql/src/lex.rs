@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Quoted(String),
     Text(String),
     Int(i64),
+    /// A whole number beyond that, which fits 64 bits without a sign.
+    Wide(u64),
     Float(f64),
     /// `:name`.
     Param(String),
@@ -225,6 +227,9 @@ impl Lexer<'_> {
         }
         if whole && let Ok(value) = text.parse() {
             return Ok(Kind::Int(value));
+        }
+        if whole && let Ok(value) = text.parse() {
+            return Ok(Kind::Wide(value));
         }
         match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(Kind::Float(value)),

@@ -287,6 +287,7 @@ fn json_of(value: &Value) -> Json {
         Value::Null => Json::Null,
         Value::Bool(value) => (*value).into(),
         Value::Int(value) => (*value).into(),
+        Value::Wide(value) => (*value).into(),
         Value::Float(value) => (*value).into(),
         Value::Datetime(ms) => (*ms).into(),
         Value::Text(text) => (**text).into(),

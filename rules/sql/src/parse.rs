@@ -148,6 +148,7 @@ impl Parser {
             Kind::Quoted(word) => format!("found `{word}`"),
             Kind::Text(text) => format!("found the text {text:?}"),
             Kind::Int(number) => format!("found {number}"),
+            Kind::Wide(number) => format!("found {number}"),
             Kind::Float(number) => format!("found {number}"),
             Kind::Param(name) => format!("found :{name}"),
             Kind::Symbol(symbol) => format!("found {symbol:?}"),

@@ -46,6 +46,12 @@ fn a_filter_of_numbers_is_small_and_calls_nothing() {
     let sql = "SELECT device, temperature FROM input WHERE temperature > 50";
     let (bytes, _) = outline(&built(sql));
     assert!(bytes <= 300, "{bytes}");
+    // Where a float could change what comes out, the host compares what is too large for one.
+    for wide in ["a > b", "a + 1 > 5", "a > 9007199254740992"] {
+        let sql = format!("SELECT * FROM input WHERE {wide}");
+        let (_, imports) = outline(&built(&sql));
+        assert!(imports.iter().any(|import| import == "v_op"), "{wide}");
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ const TEXT: u8 = 6;
 const BYTES: u8 = 7;
 const LIST: u8 = 8;
 const MAP: u8 = 9;
+const WIDE: u8 = 10;
 
 /// Why a value cannot be written down.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,6 +126,10 @@ fn write(value: &Value, depth: usize, end: usize, out: &mut Vec<u8>) -> Result<(
             out.push(INT);
             write_number(zigzag(*number), out);
         }
+        Value::Wide(number) => {
+            out.push(WIDE);
+            write_number(*number, out);
+        }
         Value::Float(number) => {
             out.push(FLOAT);
             let number = if number.is_nan() { f64::NAN } else { *number };
@@ -203,8 +208,13 @@ fn read(rest: &mut &[u8], depth: usize) -> Result<Value, DecodeError> {
             if number.is_nan() && bits != f64::NAN.to_bits() {
                 return Err(DecodeError::Malformed);
             }
-            Value::Float(number)
+            // What an earlier version kept may be no number.
+            Value::float(number)
         }
+        WIDE => match Value::whole(read_number(rest)?) {
+            Value::Int(_) => return Err(DecodeError::Malformed),
+            wide => wide,
+        },
         DATETIME => Value::Datetime(unzigzag(read_number(rest)?)),
         TEXT => Value::Text(read_text(rest)?),
         BYTES => Value::Bytes(read_run(rest)?.into()),

@@ -124,6 +124,8 @@ pub fn convert(value: &Value, wanted: FieldType) -> Result<Value, CastError> {
         }
         (FieldType::Bigint | FieldType::Float, Value::Bool(_)) => false,
         (FieldType::Float, Value::Int(number)) => int_of(*number as f64) == Some(*number),
+        (FieldType::Float, Value::Wide(number)) => Value::Float(*number as f64).same(value),
+        (FieldType::Boolean, Value::Wide(_)) => false,
         (FieldType::String, Value::List(_) | Value::Map(_) | Value::Datetime(_)) => false,
         (FieldType::Boolean, Value::Int(number)) => matches!(number, 0 | 1),
         (FieldType::Boolean, Value::Float(_)) => false,
@@ -181,8 +183,10 @@ fn to_float(value: &Value) -> Option<f64> {
     match value {
         Value::Int(number) | Value::Datetime(number) => Some(*number as f64),
         Value::Float(number) => Some(*number),
+        Value::Wide(number) => Some(*number as f64),
         Value::Bool(value) => Some((*value).into()),
-        Value::Text(text) => text.parse().ok(),
+        // `nan`, `inf` and what is beyond the largest float are texts, not numbers.
+        Value::Text(text) => text.parse().ok().filter(|number: &f64| number.is_finite()),
         _ => None,
     }
 }
@@ -191,6 +195,7 @@ fn to_bool(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(value) => Some(*value),
         Value::Int(number) => Some(*number != 0),
+        Value::Wide(_) => Some(true),
         Value::Float(number) => Some(*number != 0.0),
         Value::Text(text) => match &**text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -251,6 +256,20 @@ mod tests {
             "bigint 9007199254740993 is no float",
         );
         check("\"2.5\"", "float", "float 2.5");
+        for none in ["nan", "NaN", "inf", "-Infinity", "1e400"] {
+            let refused = format!("string \"{none}\" is no float");
+            check(&format!("\"{none}\""), "float", &refused);
+        }
+        check(
+            "18446744073709551615",
+            "float",
+            "bigint 18446744073709551615 is no float",
+        );
+        check(
+            "18446744073709551615",
+            "string",
+            "string \"18446744073709551615\"",
+        );
         check("7", "string", "string \"7\"");
         check("[1]", "string", "array [1] is no string");
         check("1", "boolean", "boolean true");

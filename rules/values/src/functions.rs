@@ -25,6 +25,7 @@ use crate::Function;
 pub use bytes::float16;
 pub(crate) use json::Path;
 pub use other::meta;
+pub use time::TIMES_MS;
 pub(crate) use time::{Zone, moment, rfc3339};
 
 /// All chapters, in the order of the documentation.

@@ -12,8 +12,9 @@ use crate::{Map, Value};
 #[error("not valid JSON: {0}")]
 pub struct JsonError(#[from] serde_json::Error);
 
-/// Reads one JSON value. Whole numbers beyond 64 bits become floats; of a name that comes twice the
-/// last value holds.
+/// Reads one JSON value. Whole numbers beyond 64 bits become floats, and one that no float can hold is
+/// an error; of a name that comes twice the
+/// last value counts, in its place.
 ///
 /// # Errors
 ///
@@ -35,6 +36,13 @@ pub fn write_json(value: &Value, out: &mut String) {
     write_up_to(value, usize::MAX, out);
 }
 
+/// Writes a value as JSON behind what is in `out`, as long as `out` has no more than `bytes` then; tells
+/// whether all of it is there.
+pub fn write_json_within(value: &Value, bytes: usize, out: &mut String) -> bool {
+    write_up_to(value, bytes, out);
+    out.len() <= bytes
+}
+
 /// Writes at least `chars` characters of a value's JSON if there are so many, and hardly more: a
 /// message need not walk through all of a long value.
 pub(crate) fn write_start(value: &Value, chars: usize, out: &mut String) {
@@ -51,6 +59,7 @@ fn write_up_to(value: &Value, end: usize, out: &mut String) {
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
         Value::Int(number) | Value::Datetime(number) => write(out, format_args!("{number}")),
+        Value::Wide(number) => write(out, format_args!("{number}")),
         Value::Float(number) if number.is_finite() => out.push_str(&number_text(*number)),
         Value::Float(_) => out.push_str("null"),
         Value::Text(text) => write_text(text, end, out),
@@ -148,7 +157,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Int))
+        Ok(Value::whole(value))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
@@ -169,8 +178,24 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
+        // Where each name stood last, once one has come twice.
+        let mut last: Vec<usize> = Vec::new();
+        let mut read = 0;
         while let Some((name, value)) = entries.next_entry::<Name, Value>()? {
-            map.insert(name.0, value);
+            let before = map.len();
+            let place = map.set(name.0, value);
+            if place < before && last.is_empty() {
+                last.extend(0..before);
+            }
+            if let Some(last) = last.get_mut(place) {
+                *last = read;
+            } else if !last.is_empty() {
+                last.push(read);
+            }
+            read += 1;
+        }
+        if !last.is_empty() {
+            map.arrange(&last);
         }
         Ok(Value::map(map))
     }
@@ -221,8 +246,13 @@ mod tests {
         );
         check(
             "9223372036854775808",
-            Value::Float(9223372036854775808.0),
-            "9.223372036854776e18",
+            Value::Wide(9_223_372_036_854_775_808),
+            "9223372036854775808",
+        );
+        check(
+            "18446744073709551616",
+            Value::Float(18446744073709551616.0),
+            "1.8446744073709552e19",
         );
         check("1000000000000000000000000", Value::Float(1e24), "1e24");
         check("1e300", Value::Float(1e300), "1e300");
@@ -234,8 +264,16 @@ mod tests {
         let json = r#"{"b":[1,"\u00e9\n",null,true],"a":{},"c":[]}"#;
         let read = from_json(json.as_bytes()).unwrap();
         assert_eq!(to_json(&read), r#"{"b":[1,"é\n",null,true],"a":{},"c":[]}"#);
-        let twice = from_json(br#"{"a":1,"b":2,"a":3}"#).unwrap();
-        assert_eq!(to_json(&twice), r#"{"a":3,"b":2}"#);
+        for (twice, once) in [
+            (r#"{"a":1,"b":2,"a":3}"#, r#"{"b":2,"a":3}"#),
+            (r#"{"a":1,"a":2,"b":3,"c":4}"#, r#"{"a":2,"b":3,"c":4}"#),
+            (
+                r#"{"a":{"x":1},"b":2,"a":{"y":3},"b":4}"#,
+                r#"{"a":{"y":3},"b":4}"#,
+            ),
+        ] {
+            assert_eq!(to_json(&from_json(twice.as_bytes()).unwrap()), once);
+        }
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub use cast::{CastError, FieldType, cast, convert};
 pub use function::{
     Arity, Cache, Context, FnError, Function, Group, Kind, Nulls, Purity, VALUE_BYTES_MAX,
 };
-pub use functions::{float16, meta};
-pub use json::{JsonError, from_json, number_text, to_json, write_json};
+pub use functions::{TIMES_MS, float16, meta};
+pub use json::{JsonError, from_json, number_text, to_json, write_json, write_json_within};
 pub use map::Map;
 pub use ops::{
     BinaryOp, OpError, between, binary, case_equal, contains, field, index, like, negate, not,

@@ -43,33 +43,37 @@ impl Map {
         self.entries.get(place).map(|(_, value)| value)
     }
 
-    /// The value of a name, or else of the first name that differs from it only in the case of ASCII
-    /// letters, as columns are found.
+    /// The value of a name, or else of the last name that differs from it only in the case of ASCII
+    /// letters, as columns are found: of a name that stands twice the last one counts.
     pub fn get_column(&self, name: &str) -> Option<&Value> {
         self.get(name).or_else(|| {
             self.entries
                 .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .rfind(|(key, _)| key.eq_ignore_ascii_case(name))
                 .map(|(_, value)| value)
         })
     }
 
     /// Sets a name's value; a new name comes last.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: Value) {
-        let name = name.into();
+        self.set(name.into(), value);
+    }
+
+    /// Sets a name's value; tells its place.
+    pub(crate) fn set(&mut self, name: Arc<str>, value: Value) -> usize {
         self.size = self.size.saturating_add(value.size());
         self.inner_depth = self.inner_depth.max(value.depth());
-        match self.place(&name) {
-            Some(place) => {
-                if let Some((_, old)) = self.entries.get_mut(place) {
-                    self.size = self.size.saturating_sub(old.size());
-                    *old = value;
-                }
+        let known = self.place(&name);
+        let place = known.unwrap_or(self.entries.len());
+        match self.entries.get_mut(place) {
+            Some((_, old)) => {
+                self.size = self.size.saturating_sub(old.size());
+                *old = value;
             }
             None => {
                 self.size = self.size.saturating_add(name.len() + 2);
                 if !self.index.is_empty() {
-                    self.index.insert(name.clone(), self.entries.len());
+                    self.index.insert(name.clone(), place);
                 }
                 self.entries.push((name, value));
                 if self.entries.len() == INDEX_FROM {
@@ -77,6 +81,16 @@ impl Map {
                 }
             }
         }
+        place
+    }
+
+    /// Puts the names in the order of the ranks of their places.
+    pub(crate) fn arrange(&mut self, ranks: &[usize]) {
+        let entries = std::mem::take(&mut self.entries);
+        let mut ranked: Vec<_> = ranks.iter().copied().zip(entries).collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        self.entries = ranked.into_iter().map(|(_, entry)| entry).collect();
+        self.rebuild();
     }
 
     /// Takes a name out; the others keep their order.
@@ -94,7 +108,7 @@ impl Map {
     }
 
     /// Names and values, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Value)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Value)> + DoubleEndedIterator {
         self.entries.iter().map(|(name, value)| (name, value))
     }
 
@@ -207,11 +221,11 @@ mod tests {
 
     #[test]
     fn columns_are_found_in_any_case() {
-        let map: Map = [("Temp", Value::Int(1)), ("temp", Value::Int(2))]
+        let map: Map = [("temp", Value::Int(1)), ("Temp", Value::Int(2))]
             .into_iter()
             .collect();
-        assert_eq!(map.get_column("temp"), Some(&Value::Int(2)));
-        assert_eq!(map.get_column("TEMP"), Some(&Value::Int(1)));
+        assert_eq!(map.get_column("temp"), Some(&Value::Int(1)));
+        assert_eq!(map.get_column("TEMP"), Some(&Value::Int(2)));
         assert_eq!(map.get_column("hum"), None);
     }
 }

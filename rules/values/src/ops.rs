@@ -1,6 +1,6 @@
 //! Operators. Where one side is nothing, arithmetic gives nothing and a comparison is false; where the
 //! types do not fit each other, that is an error, not false. Whole numbers wrap around, as they do in
-//! compiled code.
+//! compiled code; a float beyond the largest one is nothing.
 
 mod access;
 mod compare;
@@ -248,6 +248,10 @@ pub fn negate(value: &Value) -> Result<Value, OpError> {
     match value {
         Value::Null => Ok(Value::Null),
         Value::Int(number) => Ok(Value::Int(number.wrapping_neg())),
+        Value::Wide(number) => Ok(match i64::try_from(-i128::from(*number)) {
+            Ok(number) => Value::Int(number),
+            Err(_) => Value::Float(-(*number as f64)),
+        }),
         Value::Float(number) => Ok(Value::float(-number)),
         other => Err(OpError::Type {
             op: "-",

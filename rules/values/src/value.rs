@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::Map;
-use crate::cast::{float_text, int_of};
+use crate::cast::float_text;
 use crate::json::{to_json, write_start};
 
 /// What an expression gives.
@@ -17,7 +17,10 @@ pub enum Value {
     Bool(bool),
     /// A whole number, written without fraction or exponent.
     Int(i64),
-    /// Any other number. NaN is always the same NaN if [`Value::float`] made it.
+    /// A whole number beyond what [`Value::Int`] holds, up to 64 bits without a sign: handed on and
+    /// compared with all its digits, and a float to arithmetic. [`Value::whole`] makes it.
+    Wide(u64),
+    /// Any other number; [`Value::float`] makes it, since NaN and infinities are no values.
     Float(f64),
     /// A moment, in milliseconds since 1970.
     Datetime(i64),
@@ -32,9 +35,18 @@ pub enum Value {
 }
 
 impl Value {
-    /// A number whose NaN has one bit pattern, so that state and output are the same on every CPU.
+    /// A number; nothing where it is none, or beyond the largest one.
     pub fn float(value: f64) -> Self {
-        Self::Float(if value.is_nan() { f64::NAN } else { value })
+        if value.is_finite() {
+            Self::Float(value)
+        } else {
+            Self::Null
+        }
+    }
+
+    /// A whole number without a sign.
+    pub fn whole(value: u64) -> Self {
+        i64::try_from(value).map_or(Self::Wide(value), Self::Int)
     }
 
     /// Text.
@@ -72,7 +84,7 @@ impl Value {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "boolean",
-            Self::Int(_) => "bigint",
+            Self::Int(_) | Self::Wide(_) => "bigint",
             Self::Float(_) => "float",
             Self::Datetime(_) => "datetime",
             Self::Text(_) => "string",
@@ -87,6 +99,7 @@ impl Value {
         match self {
             // Beyond 2^53 the nearest number that there is.
             Self::Int(value) => Some(*value as f64),
+            Self::Wide(value) => Some(*value as f64),
             Self::Float(value) => Some(*value),
             _ => None,
         }
@@ -121,9 +134,11 @@ impl Value {
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Int(a), Self::Float(b)) | (Self::Float(b), Self::Int(a)) => {
-                b.fract() == 0.0 && int_of(*b) == Some(*a)
+                whole_of(*b) == Some((*a).into())
             }
-            (Self::Float(a), Self::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (Self::Wide(a), Self::Float(b)) | (Self::Float(b), Self::Wide(a)) => {
+                whole_of(*b) == Some((*a).into())
+            }
             (Self::List(a), Self::List(b)) => {
                 a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.same(b))
             }
@@ -171,7 +186,7 @@ impl Value {
     pub fn size(&self) -> usize {
         match self {
             Self::Null | Self::Bool(_) => 1,
-            Self::Int(_) | Self::Float(_) | Self::Datetime(_) => 8,
+            Self::Int(_) | Self::Wide(_) | Self::Float(_) | Self::Datetime(_) => 8,
             Self::Text(text) => text.len() + 2,
             Self::Bytes(bytes) => bytes.len() + 2,
             Self::List(list) => list.size,
@@ -189,8 +204,40 @@ impl Value {
         }
     }
 
+    /// Its text as the key of a group: of values that are the same it is the same one, of texts the text
+    /// itself, of nothing an empty text.
+    pub fn key_text(&self) -> Arc<str> {
+        match self {
+            Self::Float(number) => match whole_of(*number) {
+                Some(whole) => whole.to_string().into(),
+                None => crate::json::number_text(*number).into(),
+            },
+            Self::List(_) | Self::Map(_) => to_json(&self.in_order()).into(),
+            other => other.to_text(),
+        }
+    }
+
+    /// The same value with the names of objects in their order, and numbers that are the same alike.
+    fn in_order(&self) -> Self {
+        match self {
+            Self::Float(number) => match whole_of(*number).map(i64::try_from) {
+                Some(Ok(whole)) => Self::Int(whole),
+                _ => self.clone(),
+            },
+            Self::List(list) => Self::list(list.iter().map(Self::in_order).collect()),
+            Self::Map(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_unstable_by_key(|(name, _)| *name);
+                let entries = entries.into_iter();
+                let entries = entries.map(|(name, value)| (name.clone(), value.in_order()));
+                Self::map(entries.collect())
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Appends bytes that are the same exactly if the values are [`Value::same`].
-    pub(crate) fn identity(&self, out: &mut Vec<u8>) {
+    pub fn identity(&self, out: &mut Vec<u8>) {
         let tagged = |tag: u8, bytes: &[u8], out: &mut Vec<u8>| {
             out.push(tag);
             out.extend((bytes.len() as u64).to_le_bytes());
@@ -199,10 +246,10 @@ impl Value {
         match self {
             Self::Null => out.push(0),
             Self::Bool(value) => out.extend([1, (*value).into()]),
-            Self::Int(number) => tagged(2, &number.to_le_bytes(), out),
-            Self::Float(number) => match int_of(*number).filter(|_| number.fract() == 0.0) {
+            Self::Int(number) => tagged(2, &i128::from(*number).to_le_bytes(), out),
+            Self::Wide(number) => tagged(2, &i128::from(*number).to_le_bytes(), out),
+            Self::Float(number) => match whole_of(*number) {
                 Some(whole) => tagged(2, &whole.to_le_bytes(), out),
-                None if number.is_nan() => out.push(3),
                 None => tagged(4, &number.to_bits().to_le_bytes(), out),
             },
             Self::Datetime(ms) => tagged(5, &ms.to_le_bytes(), out),
@@ -225,6 +272,13 @@ impl Value {
             }
         }
     }
+}
+
+/// The whole number that a float is, as far as whole numbers go.
+fn whole_of(number: f64) -> Option<i128> {
+    // 2^64: from there on there is no whole number that it could be the same as.
+    let is_whole = number.fract() == 0.0 && number.abs() < 18_446_744_073_709_551_616.0;
+    is_whole.then_some(number as i128)
 }
 
 /// Values in order, with what is known of all of them.
@@ -300,10 +354,10 @@ impl From<Map> for Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::from_json;
+    use crate::{from_json, total_order};
 
     #[test]
-    fn the_same_values_have_the_same_identity() {
+    fn the_same_values_have_the_same_identity_and_place() {
         let values = [
             "null",
             "false",
@@ -316,6 +370,10 @@ mod tests {
             "\"3\"",
             "9007199254740993",
             "9007199254740992.0",
+            "9223372036854775808",
+            "9223372036854775808.0",
+            "18446744073709551615",
+            "18446744073709551616.0",
             "[]",
             "[[]]",
             "[1, 2]",
@@ -338,10 +396,43 @@ mod tests {
         for a in &values {
             for b in &values {
                 assert_eq!(a.same(b), identity(a) == identity(b), "{a:?} {b:?}");
+                assert_eq!(a.same(b), total_order(a, b).is_eq(), "{a:?} {b:?}");
             }
         }
-        let nan = Value::Float(f64::NAN);
-        assert!(nan.same(&nan));
+    }
+
+    #[test]
+    fn the_same_values_have_the_same_text_as_a_key() {
+        let check = |values: &[&str], expected: &str| {
+            for json in values {
+                let value = from_json(json.as_bytes()).unwrap();
+                assert_eq!(&*value.key_text(), expected, "{json}");
+            }
+        };
+        check(&["null", "\"\""], "");
+        check(&["0", "-0", "0.0", "-0.0", "\"0\""], "0");
+        check(&["5", "5.0", "\"5\""], "5");
+        check(
+            &["9223372036854775808", "9223372036854775808.0"],
+            "9223372036854775808",
+        );
+        check(&["1.5"], "1.5");
+        check(
+            &[
+                "[1, -0.0, {\"b\": 2.0, \"a\": 1}]",
+                "[1.0,0,{\"a\":1,\"b\":2}]",
+            ],
+            "[1,0,{\"a\":1,\"b\":2}]",
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_is_nothing() {
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(Value::float(number), Value::Null);
+        }
+        assert_eq!(Value::whole(7), Value::Int(7));
+        assert_eq!(Value::whole(u64::MAX), Value::Wide(u64::MAX));
     }
 
     #[test]

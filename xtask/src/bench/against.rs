@@ -136,6 +136,7 @@ fn is_enough(pairs: usize, estimate: Estimate) -> bool {
 /// how many of them lie below the true one is a matter of tossing coins. `None` for too few values.
 fn estimate(values: &[f64]) -> Option<Estimate> {
     let mut sorted = values.to_vec();
+    #[allow(clippy::disallowed_methods, reason = "it is a total order")]
     sorted.sort_by(f64::total_cmp);
     let outside = outside(sorted.len())?;
     let last = sorted.len() - 1;

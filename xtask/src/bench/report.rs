@@ -27,6 +27,7 @@ pub(super) fn medians(runs: &[Figures]) -> Figures {
     let median = |name| {
         let of_run = |run: &Figures| run.iter().find(|figure| figure.0 == name).map(|f| f.1);
         let mut values: Vec<f64> = runs.iter().filter_map(of_run).collect();
+        #[allow(clippy::disallowed_methods, reason = "it is a total order")]
         values.sort_by(f64::total_cmp);
         let at = if WORST.contains(&name) {
             values.len() - 1
@@ -44,6 +45,7 @@ pub(super) fn medians(runs: &[Figures]) -> Figures {
 /// The middle of these values; of an even number the mean of the two.
 pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
+    #[allow(clippy::disallowed_methods, reason = "it is a total order")]
     sorted.sort_by(f64::total_cmp);
     let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
     let middle = sorted.len() / 2;

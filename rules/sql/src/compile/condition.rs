@@ -81,27 +81,28 @@ impl<'a> Compiler<'a> {
             self.number(scope, a, scope.always),
             self.number(scope, b, scope.always),
         );
-        let (Some(left), Some(right)) = (left, right) else {
+        let numbers = left.zip(right);
+        let numbers = numbers.and_then(|(left, right)| {
+            let max = Number::inputs_max(&left, &right)?;
+            Some((left, right, max))
+        });
+        let Some((left, right, max)) = numbers else {
             self.module.inputs = inputs;
             return self.general(scope, expr);
         };
-        let loose: Vec<u32> = [left.inputs(), right.inputs()]
-            .concat()
-            .into_iter()
-            .filter(|param| self.is_loose(*param))
-            .collect();
-        if loose.is_empty() {
-            self.compare_numbers(scope, compare, &left, &right);
-            return Ok(());
-        }
-        // What is no number may still be something that the comparison refuses.
-        for (place, param) in loose.iter().enumerate() {
-            scope.body.param(*param);
-            scope.body.param(*param);
-            scope.body.push(Instruction::F64Eq);
+        let mut params = [left.inputs(), right.inputs()].concat();
+        params.sort_unstable();
+        params.dedup();
+        params.retain(|param| max.is_finite() || self.is_loose(*param));
+        for (place, param) in params.iter().enumerate() {
+            self.is_for_floats(&mut scope.body, *param, max);
             if place > 0 {
                 scope.body.push(Instruction::I32And);
             }
+        }
+        if params.is_empty() {
+            self.compare_numbers(scope, compare, &left, &right);
+            return Ok(());
         }
         scope.body.begin_if(Some(ValType::I32));
         self.compare_numbers(scope, compare, &left, &right);
@@ -109,6 +110,21 @@ impl<'a> Compiler<'a> {
         self.general(scope, expr)?;
         scope.body.end();
         Ok(())
+    }
+
+    /// Whether a parameter may be compared as a float: it is not so large that a float would change what
+    /// comes out, and it is not NaN for a type that the comparison may refuse.
+    fn is_for_floats(&self, body: &mut Body, param: u32, max: f64) {
+        body.param(param);
+        body.push(Instruction::F64Abs);
+        body.push(Instruction::F64Const(max));
+        if self.is_loose(param) {
+            body.push(Instruction::F64Le);
+        } else {
+            // NaN is a missing number here: with it, no comparison holds.
+            body.push(Instruction::F64Gt);
+            body.push(Instruction::I32Eqz);
+        }
     }
 
     /// Whether a parameter may be NaN because of a wrong type.

@@ -289,7 +289,6 @@ fn is_small(value: &Value) -> bool {
         value,
         Value::Bytes(_) | Value::Datetime(_) | Value::List(_) | Value::Map(_)
     ) && value.size() <= CONSTANT_BYTES_MAX
-        && !matches!(value, Value::Float(number) if !number.is_finite())
 }
 
 pub(super) fn stream_number(number: Option<usize>) -> i32 {
@@ -303,6 +302,7 @@ pub(super) fn literal_value(literal: &Literal) -> Value {
         Literal::Null => Value::Null,
         Literal::Bool(value) => Value::Bool(*value),
         Literal::Int(value) => Value::Int(*value),
+        Literal::Wide(value) => Value::whole(*value),
         Literal::Float(value) => Value::float(*value),
         Literal::Text(text) => Value::text(text.as_str()),
     }

@@ -1,5 +1,6 @@
 //! The fast way: comparisons of numbers as plain instructions on typed inputs, without a call of the
-//! host. It is taken only where a float cannot change the outcome; whole numbers that no float holds,
+//! host. It is taken only where a float cannot change the outcome: as long as all numbers are so small
+//! that each step of the arithmetic is exact for whole ones ([`Number::inputs_max`]). Larger numbers,
 //! divisions (which truncate for whole numbers) and everything that is no number go the other way.
 
 use tidemill_values::{FieldType, Value};
@@ -12,6 +13,7 @@ use crate::module::{Body, InputKind};
 
 /// Beyond this a float does not hold every whole number.
 const EXACT_MAX: u64 = 1 << 53;
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// An expression of numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +114,44 @@ impl<'a> Compiler<'a> {
 }
 
 impl Number {
+    /// How large the inputs of a comparison may be, either way, without a float changing what comes out:
+    /// a power of two, or infinity; `None` if that cannot be said.
+    pub(super) fn inputs_max(left: &Self, right: &Self) -> Option<f64> {
+        // Floats keep the order of whole numbers, so that one of less than 2^53, which they all tell from
+        // its neighbours, is compared with any.
+        let is_free = |a: &Self, b: &Self| {
+            let is_input = matches!(a, Self::Input(_));
+            is_input && matches!(b, Self::Constant(value) if value.abs() < EXACT)
+        };
+        if is_free(left, right) || is_free(right, left) {
+            return Some(f64::INFINITY);
+        }
+        let powers = std::iter::successors(Some(EXACT), |max| Some(max / 2.0));
+        let mut powers = powers.take_while(|max| *max >= 1.0);
+        powers.find(|max| left.largest(*max).is_some() && right.largest(*max).is_some())
+    }
+
+    /// The largest that it can be with inputs up to `max`, if no step on the way is beyond what a float
+    /// holds exactly.
+    fn largest(&self, max: f64) -> Option<f64> {
+        let largest = match self {
+            Self::Constant(value) => value.abs(),
+            Self::Input(_) => max,
+            Self::Negate(inner) => inner.largest(max)?,
+            Self::Binary(op, a, b) => {
+                let (a, b) = (a.largest(max)?, b.largest(max)?);
+                match op {
+                    Op::Mul => a * b,
+                    // What a float divides is a float from there on.
+                    Op::Div if (a / b).is_finite() => a,
+                    Op::Div => return None,
+                    _ => a + b,
+                }
+            }
+        };
+        (largest <= EXACT).then_some(largest)
+    }
+
     /// The inputs in it.
     pub(super) fn inputs(&self) -> Vec<u32> {
         match self {

@@ -129,7 +129,12 @@ impl Parser {
             let inner = self.unary()?;
             self.depth -= 1;
             let node = match inner.node {
-                Node::Literal(Literal::Int(value)) => Node::Literal(Literal::Int(-value)),
+                Node::Literal(Literal::Int(value)) if value != i64::MIN => {
+                    Node::Literal(Literal::Int(-value))
+                }
+                Node::Literal(Literal::Wide(value)) if value == i64::MIN.unsigned_abs() => {
+                    Node::Literal(Literal::Int(i64::MIN))
+                }
                 Node::Literal(Literal::Float(value)) => Node::Literal(Literal::Float(-value)),
                 _ => Node::Negate(Box::new(inner)),
             };
@@ -227,6 +232,7 @@ impl Parser {
         let start = self.span().start;
         let node = match self.peek().clone() {
             Kind::Int(value) => self.literal(Literal::Int(value)),
+            Kind::Wide(value) => self.literal(Literal::Wide(value)),
             Kind::Float(value) => self.literal(Literal::Float(value)),
             Kind::Text(value) => self.literal(Literal::Text(value)),
             Kind::Param(name) => {

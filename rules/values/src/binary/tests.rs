@@ -25,8 +25,8 @@ fn bytes_are_stable() {
     );
     check(Value::Float(1.5), &[1, 4, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f]);
     check(
-        Value::Float(-f64::NAN),
-        &[1, 4, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f],
+        Value::Wide(1 << 63),
+        &[1, 10, 128, 128, 128, 128, 128, 128, 128, 128, 128, 1],
     );
     check(Value::Datetime(1), &[1, 5, 2]);
     check(Value::text("hé"), &[1, 6, 3, b'h', 0xc3, 0xa9]);
@@ -49,13 +49,22 @@ fn everything_json_brings_comes_back() {
 }
 
 #[test]
+fn what_was_kept_and_is_no_number_is_nothing() {
+    for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let bytes = [&[1, 4][..], &number.to_bits().to_le_bytes()].concat();
+        assert_eq!(decode(&bytes), Ok(Value::Null));
+    }
+}
+
+#[test]
 fn what_was_not_written_here_is_refused() {
-    let refused: [(&[u8], DecodeError); 12] = [
+    let refused: [(&[u8], DecodeError); 13] = [
         (&[], DecodeError::Short),
         (&[2, 0], DecodeError::Version(2)),
         (&[1], DecodeError::Short),
         (&[1, 0, 0], DecodeError::Rest),
-        (&[1, 10], DecodeError::Tag(10)),
+        (&[1, 11], DecodeError::Tag(11)),
+        (&[1, 10, 5], DecodeError::Malformed), // one that is not so wide
         (&[1, 3, 0x80, 0], DecodeError::Malformed), // zero in two bytes
         (
             &[1, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2],

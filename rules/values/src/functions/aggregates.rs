@@ -129,7 +129,7 @@ fn extreme(rows: &[Value], wanted: Ordering) -> Answer {
     for value in present(rows) {
         let fits = matches!(
             value,
-            Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Datetime(_)
+            Value::Int(_) | Value::Wide(_) | Value::Float(_) | Value::Text(_) | Value::Datetime(_)
         );
         if !fits {
             let text = format!("{} is neither number nor text", value.shown());
@@ -210,6 +210,7 @@ fn variance(args: &[Value], less: usize) -> Result<Option<f64>, FnError> {
 
 fn sorted(args: &[Value]) -> Result<Vec<f64>, FnError> {
     let mut numbers = floats(list(args, 0)?)?;
+    #[allow(clippy::disallowed_methods, reason = "it is a total order")]
     numbers.sort_by(f64::total_cmp);
     Ok(numbers)
 }
@@ -260,9 +261,10 @@ fn median(_: &mut Context<'_>, args: &[Value]) -> Answer {
             }
         }
         Numbers::Mixed(mut numbers) => {
+            #[allow(clippy::disallowed_methods, reason = "it is a total order")]
             numbers.sort_by(f64::total_cmp);
             match middle(&numbers) {
-                (a, b) if numbers.len() % 2 == 0 => Value::float((a + b) / 2.0),
+                (a, b) if numbers.len() % 2 == 0 => Value::float(a / 2.0 + b / 2.0),
                 (_, b) => Value::float(b),
             }
         }

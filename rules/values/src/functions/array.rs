@@ -262,6 +262,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the elements in order: false, true, numbers, dates, texts, the rest, `NULL`",
         |_, args| {
             let mut values = list(args, 0)?.to_vec();
+            #[allow(clippy::disallowed_methods, reason = "it is a total order")]
             values.sort_by(total_order);
             Ok(Value::list(values))
         },

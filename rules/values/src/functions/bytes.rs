@@ -3,7 +3,7 @@
 use super::arguments::{bytes, count, only_text, whole};
 use super::table::scalar;
 use crate::ops::byte;
-use crate::{Context, FnError, Function, Value, from_json};
+use crate::{Context, FnError, Function, Value};
 
 type Answer = Result<Value, FnError>;
 
@@ -102,14 +102,14 @@ impl Packed {
             bytes.iter().rev().fold(0, push)
         };
         match (self.family, self.bits) {
-            (Family::Unsigned, _) => unsigned(raw),
+            (Family::Unsigned, _) => Value::whole(raw),
             (Family::Signed, bits) => {
                 let above = 64 - bits;
                 Value::Int((raw << above).cast_signed() >> above)
             }
-            (Family::Float, 16) => finite(float16(raw as u16)),
-            (Family::Float, 32) => finite(f32::from_bits(raw as u32).into()),
-            (Family::Float, _) => finite(f64::from_bits(raw)),
+            (Family::Float, 16) => Value::float(float16(raw as u16)),
+            (Family::Float, 32) => Value::float(f32::from_bits(raw as u32).into()),
+            (Family::Float, _) => Value::float(f64::from_bits(raw)),
         }
     }
 }
@@ -161,22 +161,7 @@ fn bits(_: &mut Context<'_>, args: &[Value]) -> Answer {
     // 64 bits touch nine bytes at most, so that nothing was shifted out.
     let below = (8 - end % 8) % 8;
     let mask = (1_u128 << count) - 1;
-    Ok(unsigned((raw >> below & mask) as u64))
-}
-
-/// A whole number without a sign; one beyond 63 bits is what JSON makes of it.
-fn unsigned(number: u64) -> Value {
-    let wide = || from_json(number.to_string().as_bytes()).unwrap_or_default();
-    i64::try_from(number).map_or_else(|_| wide(), Value::Int)
-}
-
-/// NaN and infinities are no values.
-fn finite(number: f64) -> Value {
-    if number.is_finite() {
-        Value::Float(number)
-    } else {
-        Value::Null
-    }
+    Ok(Value::whole((raw >> below & mask) as u64))
 }
 
 /// A float of 16 bits: 1 of sign, 5 of exponent, 10 of fraction.

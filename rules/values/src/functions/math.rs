@@ -202,20 +202,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn real(args: &[Value], of: fn(f64) -> f64) -> Answer {
-    Ok(known(of(number(args, 0)?)))
+    Ok(Value::float(of(number(args, 0)?)))
 }
 
 fn real2(args: &[Value], of: fn(f64, f64) -> f64) -> Answer {
-    Ok(known(of(number(args, 0)?, number(args, 1)?)))
-}
-
-/// A result that is no number is nothing.
-fn known(number: f64) -> Value {
-    if number.is_nan() {
-        Value::Null
-    } else {
-        Value::Float(number)
-    }
+    Ok(Value::float(of(number(args, 0)?, number(args, 1)?)))
 }
 
 fn bits(args: &[Value], of: fn(i64, i64) -> i64) -> Answer {
@@ -238,8 +229,8 @@ fn ceiling(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
 fn log(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
     let x = positive(args, 0)?;
     Ok(match args.len() {
-        1 => known(libm::log10(x)),
-        _ => known(libm::log(positive(args, 1)?) / libm::log(x)),
+        1 => Value::float(libm::log10(x)),
+        _ => Value::float(libm::log(positive(args, 1)?) / libm::log(x)),
     })
 }
 
@@ -252,28 +243,55 @@ fn round(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
         1 => 0,
         _ => whole(args, 1)?.clamp(-DIGITS, DIGITS),
     };
-    Ok(known(scaled(x, digits, f64::round)))
+    Ok(Value::float(match digits {
+        ..0 => round_to(x, digits),
+        _ => decimals(x, digits, true),
+    }))
 }
 
 fn trunc(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
     let digits = whole(args, 1)?.clamp(0, 34);
-    Ok(known(scaled(number(args, 0)?, digits, f64::trunc)))
+    Ok(Value::float(decimals(number(args, 0)?, digits, false)))
 }
 
-/// Drops the decimals beyond `digits` as `cut` does.
-fn scaled(x: f64, digits: i64, cut: fn(f64) -> f64) -> f64 {
-    let factor = libm::pow(10.0, digits.unsigned_abs() as f64);
-    if digits < 0 {
-        let cut = cut(x / factor);
-        // Where the factor is infinite nothing is left of any number.
-        return if cut == 0.0 { cut } else { cut * factor };
+/// A number with so many decimals of those that it is written with: 8.29 has two, though the float is a
+/// little less. What follows is dropped, or `rounds` the last one up from a half on.
+fn decimals(x: f64, kept: i64, rounds: bool) -> f64 {
+    let text = format!("{}", x.abs());
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+    let Some(next) = fraction.as_bytes().get(kept) else {
+        return x;
+    };
+    let digits = whole.bytes().chain(fraction.bytes().take(kept));
+    let mut digits: Vec<u8> = digits.collect();
+    if rounds && *next >= b'5' {
+        let last = digits.iter().rposition(|digit| *digit != b'9');
+        let nines = last.map_or(0, |last| last + 1);
+        for digit in digits.iter_mut().skip(nines) {
+            *digit = b'0';
+        }
+        match last.and_then(|last| digits.get_mut(last)) {
+            Some(digit) => *digit += 1,
+            None => digits.insert(0, b'1'),
+        }
     }
-    let scaled = x * factor;
-    // 2^53: from there on a float has no decimals to drop.
-    if scaled.abs() < 9_007_199_254_740_992.0 {
-        cut(scaled) / factor
+    digits.insert(digits.len() - kept, b'.');
+    let number = std::str::from_utf8(&digits)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    f64::copysign(number.unwrap_or(x), x)
+}
+
+/// Rounds to a digit before the point.
+fn round_to(x: f64, digits: i64) -> f64 {
+    let factor = libm::pow(10.0, digits.unsigned_abs() as f64);
+    let rounded = f64::round(x / factor);
+    // Where the factor is infinite nothing is left of any number.
+    if rounded == 0.0 {
+        rounded
     } else {
-        x
+        rounded * factor
     }
 }
 

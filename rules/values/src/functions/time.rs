@@ -6,7 +6,9 @@ mod parse;
 mod pattern;
 mod zone;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, Timelike, Utc};
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Datelike, Months, NaiveDateTime, Timelike, Utc};
 
 use super::arguments::{text, whole};
 use super::table::scalar;
@@ -85,6 +87,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .purity(Purity::Event),
 ];
 
+/// The moments that there are, in milliseconds since 1970: those of the years 1 to 9999.
+pub const TIMES_MS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+
 /// A moment, and what the clock shows then where it was written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Moment {
@@ -94,8 +99,11 @@ struct Moment {
 }
 
 impl Moment {
-    /// `None` beyond the calendar's end, in the year 262142.
+    /// `None` before the year 1 and beyond 9999, in UTC: a calendar writes years with four digits.
     fn at(ms: i64, offset_s: i32) -> Option<Self> {
+        if !TIMES_MS.contains(&ms) {
+            return None;
+        }
         let wall = ms.checked_add(i64::from(offset_s) * 1_000)?;
         Some(Self {
             ms,
@@ -124,7 +132,7 @@ pub(crate) fn moment(value: &Value) -> Option<i64> {
 pub(crate) fn rfc3339(ms: i64) -> String {
     Moment::at(ms, 0)
         .and_then(|moment| pattern::write(&moment, r"YYYY-MM-ddTHH:mm:ssSSS\Z").ok())
-        // Beyond the calendar's end.
+        // Before the year 1, or beyond 9999.
         .unwrap_or_else(|| ms.to_string())
 }
 
@@ -199,12 +207,9 @@ fn from_days(_: &mut Context<'_>, args: &[Value]) -> Answer {
     if days == 0 {
         return Ok(Value::Null);
     }
-    let first = NaiveDate::default(); // 1970-01-01
-    let date = match days.saturating_sub(1) {
-        later @ 0.. => first.checked_add_days(Days::new(later.unsigned_abs())),
-        earlier => first.checked_sub_days(Days::new(earlier.unsigned_abs())),
-    };
-    date.map(|date| Value::text(date.format("%Y-%m-%d").to_string()))
+    let ms = days.saturating_sub(1).checked_mul(MS_IN_DAY);
+    let date = ms.and_then(|ms| Moment::at(ms, 0));
+    date.map(|date| Value::text(date.wall.format("%Y-%m-%d").to_string()))
         .ok_or_else(|| FnError::argument(args, 0, "a number of days"))
 }
 

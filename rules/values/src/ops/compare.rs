@@ -3,9 +3,8 @@
 use std::cmp::Ordering;
 
 use super::{BinaryOp, OpError};
-use crate::Value;
-use crate::cast::int_of;
 use crate::functions::moment;
+use crate::{Map, Value};
 
 /// Compares two values. With nothing on a side it is false, whatever the operator.
 pub(super) fn compare(op: BinaryOp, left: &Value, right: &Value) -> Result<bool, OpError> {
@@ -23,15 +22,14 @@ pub(super) fn compare(op: BinaryOp, left: &Value, right: &Value) -> Result<bool,
     if !comparable {
         return Err(op.refuse(left, right));
     }
-    let order = partial_order(left, right);
-    // NaN is neither equal to anything nor larger nor smaller.
+    let order = order_of_comparable(left, right);
     Ok(match op {
-        BinaryOp::Eq => order == Some(Ordering::Equal),
-        BinaryOp::Ne => order != Some(Ordering::Equal),
-        BinaryOp::Lt => order == Some(Ordering::Less),
-        BinaryOp::Le => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-        BinaryOp::Gt => order == Some(Ordering::Greater),
-        _ => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        BinaryOp::Eq => order.is_eq(),
+        BinaryOp::Ne => order.is_ne(),
+        BinaryOp::Lt => order.is_lt(),
+        BinaryOp::Le => order.is_le(),
+        BinaryOp::Gt => order.is_gt(),
+        _ => order.is_ge(),
     })
 }
 
@@ -43,70 +41,79 @@ fn comparable(left: &Value, right: &Value) -> bool {
     }
 }
 
-fn partial_order(left: &Value, right: &Value) -> Option<Ordering> {
-    match (left, right) {
-        (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
-        (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
-        (Value::Bytes(a), Value::Bytes(b)) => Some(a.cmp(b)),
-        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
-        (Value::Datetime(_), _) | (_, Value::Datetime(_)) => {
-            Some(moment(left)?.cmp(&moment(right)?))
-        }
-        (left, right) => left.as_number()?.partial_cmp(&right.as_number()?),
+/// Which of two values is larger that are [`comparable`]: moments by what they stand for.
+fn order_of_comparable(left: &Value, right: &Value) -> Ordering {
+    if matches!(left, Value::Datetime(_)) || matches!(right, Value::Datetime(_)) {
+        return moment(left).cmp(&moment(right));
     }
+    total_order(left, right)
 }
 
-/// Which comes first in `ORDER BY … ASC`: nothing comes last, false before true, NaN after all
-/// numbers. To sort, look with this whether all fit the first one, then use [`total_order`], which
-/// never fails.
+/// Which of two values is larger, for `min` and `max`: one that is nothing comes last. It is for
+/// looking through values one by one; to sort, use [`total_order`], which never fails.
 ///
 /// # Errors
 ///
-/// If the types cannot be put in an order.
+/// If the types cannot be compared.
 pub fn order(left: &Value, right: &Value) -> Result<Ordering, OpError> {
-    let fits = match (left, right) {
-        (Value::Null, _) | (_, Value::Null) | (Value::Bool(_), Value::Bool(_)) => true,
-        (left, right) => comparable(left, right),
-    };
-    if !fits {
-        return Err(BinaryOp::Lt.refuse(left, right));
-    }
-    if matches!(left, Value::Datetime(_)) || matches!(right, Value::Datetime(_)) {
-        let (left_ms, right_ms) = (moment(left), moment(right));
-        if left_ms.is_some() && right_ms.is_some() {
-            return Ok(left_ms.cmp(&right_ms));
+    match (left, right) {
+        (Value::Null, _) | (_, Value::Null) | (Value::Bool(_), Value::Bool(_)) => {
+            Ok(total_order(left, right))
         }
+        (left, right) if comparable(left, right) => Ok(order_of_comparable(left, right)),
+        (left, right) => Err(BinaryOp::Lt.refuse(left, right)),
     }
-    Ok(total_order(left, right))
 }
 
 /// An order of all values whatever their types: false, true, numbers, datetimes, texts, bytes, lists,
 /// objects, nothing. Numbers are compared exactly, also where a float cannot tell whole numbers
-/// apart.
+/// apart; lists element by element, objects name by name in the order of the names, and one that is
+/// the beginning of another comes before it. Values are equal exactly if they are [`Value::same`].
 pub fn total_order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Int(a), Value::Int(b)) => a.cmp(b),
+        (Value::Wide(a), Value::Wide(b)) => a.cmp(b),
+        (Value::Int(_), Value::Wide(_)) => Ordering::Less,
+        (Value::Wide(_), Value::Int(_)) => Ordering::Greater,
         (Value::Float(a), Value::Float(b)) => floats(*a, *b),
-        (Value::Int(a), Value::Float(b)) => exact(*a, *b),
-        (Value::Float(a), Value::Int(b)) => exact(*b, *a).reverse(),
+        (Value::Int(a), Value::Float(b)) => exact((*a).into(), *b),
+        (Value::Wide(a), Value::Float(b)) => exact((*a).into(), *b),
+        (Value::Float(a), Value::Int(b)) => exact((*b).into(), *a).reverse(),
+        (Value::Float(a), Value::Wide(b)) => exact((*b).into(), *a).reverse(),
         (Value::Datetime(a), Value::Datetime(b)) => a.cmp(b),
         (Value::Text(a), Value::Text(b)) => a.cmp(b),
         (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-        (left, right) => rank(left).cmp(&rank(right)).then_with(|| {
-            // Lists and objects: any order will do as long as it is one.
-            let (mut a, mut b) = (Vec::new(), Vec::new());
-            left.identity(&mut a);
-            right.identity(&mut b);
-            a.cmp(&b)
-        }),
+        (Value::List(a), Value::List(b)) => {
+            let elements = a.iter().zip(b.iter());
+            let mut orders = elements.map(|(a, b)| total_order(a, b));
+            let differs = orders.find(|order| order.is_ne());
+            differs.unwrap_or_else(|| a.len().cmp(&b.len()))
+        }
+        (Value::Map(a), Value::Map(b)) => maps(a, b),
+        (left, right) => rank(left).cmp(&rank(right)),
     }
+}
+
+fn maps(a: &Map, b: &Map) -> Ordering {
+    let sorted = |map: &Map| {
+        let mut entries: Vec<_> = map.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+        entries.sort_by_key(|(name, _)| name.clone());
+        entries
+    };
+    let (a, b) = (sorted(a), sorted(b));
+    let mut orders = a.iter().zip(&b).map(|((a_name, a), (b_name, b))| {
+        let names = a_name.cmp(b_name);
+        names.then_with(|| total_order(a, b))
+    });
+    let differs = orders.find(|order| order.is_ne());
+    differs.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
 fn rank(value: &Value) -> u8 {
     match value {
         Value::Bool(_) => 0,
-        Value::Int(_) | Value::Float(_) => 1,
+        Value::Int(_) | Value::Wide(_) | Value::Float(_) => 1,
         Value::Datetime(_) => 2,
         Value::Text(_) => 3,
         Value::Bytes(_) => 4,
@@ -116,17 +123,21 @@ fn rank(value: &Value) -> u8 {
     }
 }
 
-/// -0 and 0 are equal, NaN comes last.
+/// -0 and 0 are equal; NaN, which no value is, would come last.
 fn floats(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b)
         .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
-fn exact(whole: i64, float: f64) -> Ordering {
-    match int_of(float) {
-        Some(cut) => whole.cmp(&cut).then_with(|| floats(0.0, float.fract())),
-        None => floats(0.0, float),
+/// A whole number of at most 64 bits beside a float, digit by digit.
+fn exact(whole: i128, float: f64) -> Ordering {
+    // 2^64: whatever is beyond it is beyond every whole number.
+    const END: f64 = 18_446_744_073_709_551_616.0;
+    if float.abs() >= END || float.is_nan() {
+        return floats(0.0, float);
     }
+    let cut = whole.cmp(&(float.trunc() as i128));
+    cut.then_with(|| floats(0.0, float.fract()))
 }
 
 /// Whether `CASE value WHEN other` applies: as `=`, so that nothing fits nothing.
