@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use rustix::time::{ClockId, clock_gettime};
+use tidemill_values::TIMES_MS;
 
 pub use age::{Age, AgeClock, Ages, OFF_MAX_MS, Off, Synced};
 
@@ -161,9 +162,10 @@ fn monotonic_ms() -> u64 {
 
 fn wall_ms() -> i64 {
     let wall = clock_gettime(ClockId::Realtime);
-    wall.tv_sec
-        .saturating_mul(1_000)
-        .saturating_add(wall.tv_nsec / 1_000_000)
+    let ms = wall.tv_sec.saturating_mul(1_000);
+    let ms = ms.saturating_add(wall.tv_nsec / 1_000_000);
+    // A clock of another year is none.
+    ms.clamp(*TIMES_MS.start(), *TIMES_MS.end())
 }
 
 /// What tells one boot of the machine from another; empty where the kernel does not say.

@@ -188,6 +188,17 @@ fn first_byte(payload: &[u8]) -> Option<u8> {
 }
 
 impl Node {
+    /// Nothing was found inside of the value that stands here.
+    fn forget_inside(&self, decoded: &mut Decoded) {
+        for child in &self.children {
+            let place = child.node.place.map(usize::from);
+            if let Some(slot) = place.and_then(|place| decoded.scalars.get_mut(place)) {
+                *slot = Scalar::Missing;
+            }
+            child.node.forget_inside(decoded);
+        }
+    }
+
     fn child(&mut self, name: &str) -> &mut Node {
         let at = match self
             .children
@@ -220,6 +231,7 @@ impl Node {
             Value::Null => Scalar::Null,
             Value::Bool(yes) => Scalar::Bool(*yes),
             Value::Int(number) | Value::Datetime(number) => Scalar::Int(*number),
+            Value::Wide(number) => Scalar::Wide(*number),
             Value::Float(number) => Scalar::Float(*number),
             Value::Text(text) => put_bytes(text.as_bytes(), decoded),
             Value::Bytes(bytes) => put_bytes(bytes, decoded),
@@ -245,10 +257,9 @@ impl Node {
 
 /// The last value whose name differs in case only.
 fn in_another_case<'a>(map: &'a Map, name: &str) -> Option<&'a Value> {
-    let others = map
-        .iter()
-        .filter(|(other, _)| other.eq_ignore_ascii_case(name) && other.as_ref() != name);
-    others.last().map(|(_, value)| value)
+    let is_other = |other: &str| other.eq_ignore_ascii_case(name) && other != name;
+    let last = map.iter().rfind(|(other, _)| is_other(other));
+    last.map(|(_, value)| value)
 }
 
 /// Puts bytes into the arena. What is longer than its places can tell does not come in a message.
@@ -306,12 +317,8 @@ impl<'de> Visitor<'de> for Place<'_> {
         Ok(())
     }
 
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "an integer above i64 is a float from here on"
-    )]
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.put(i64::try_from(value).map_or(Scalar::Float(value as f64), Scalar::Int));
+        self.put(i64::try_from(value).map_or(Scalar::Wide(value), Scalar::Int));
         Ok(())
     }
 
@@ -336,10 +343,14 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(child) = map.next_key_seed(Name(self.node))? {
             match child {
-                Some(node) => map.next_value_seed(Place {
-                    node,
-                    decoded: self.decoded,
-                })?,
+                Some(node) => {
+                    // If the name has come before, nothing of what lay in it counts any more.
+                    node.forget_inside(self.decoded);
+                    map.next_value_seed(Place {
+                        node,
+                        decoded: self.decoded,
+                    })?;
+                }
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -420,6 +431,8 @@ mod tests {
             (r#"{"Temp": 2}"#, Scalar::Int(2)),
             (r#"{"Temp": 2, "temp": null}"#, Scalar::Null),
             (r#"{"x": {"temp": 2}}"#, Scalar::Missing),
+            (r#"{"Temp": 1, "TEMP": 2}"#, Scalar::Int(2)),
+            (r#"{"TEMP": 1, "Temp": 2, "TEMP": 3}"#, Scalar::Int(3)),
         ] {
             plan.decode(payload.as_bytes(), &mut decoded).unwrap();
             assert_eq!(decoded.scalars[place], expected, "{payload}");
@@ -482,7 +495,7 @@ mod tests {
                 Scalar::Other,
                 Scalar::Other,
                 Scalar::Missing,
-                Scalar::Float(18_446_744_073_709_551_615.0),
+                Scalar::Wide(u64::MAX),
             ],
         );
     }
@@ -512,6 +525,18 @@ mod tests {
             r#"{"a":1,"a":2}"#,
             &[Scalar::Int(2), Scalar::Int(2)],
         );
+        // The last one as a whole: nothing of an earlier one shines through.
+        check(
+            &["/a/x", "/a/y", "/a"],
+            r#"{"a":{"x":1},"a":{"y":2}}"#,
+            &[Scalar::Missing, Scalar::Int(2), Scalar::Other],
+        );
+        check(
+            &["/a/x/0", "/a"],
+            r#"{"a":{"x":[1]},"a":5}"#,
+            &[Scalar::Missing, Scalar::Int(5)],
+        );
+        check(&["/a/x"], r#"{"a":{"x":{},"x":7}}"#, &[Scalar::Int(7)]);
     }
 
     #[test]

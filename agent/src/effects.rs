@@ -14,6 +14,9 @@ pub struct Effects {
     pub slots: SlotWrites,
     /// Entries written, `None` where one is removed.
     pub entries: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
+    /// Partitions of functions that remember that had to go for others: the entries removed are among
+    /// those above.
+    pub partitions_dropped: u64,
     /// Rows that join the window of the key, in the order asked for.
     pub rows: Vec<Box<[u8]>>,
     /// Bytes of all rows so far.
@@ -61,6 +64,7 @@ impl Effects {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.entries.clear();
+        self.partitions_dropped = 0;
         self.rows.clear();
         self.row_bytes = 0;
         (self.begins, self.fires, self.cuts) = (false, false, false);

@@ -49,6 +49,10 @@ pub struct Frame {
     pub rows: Vec<RowName>,
     /// Bytes that the rule's state may still grow by.
     pub state_bytes_free: usize,
+    /// Bytes of other keys, which go where a function that remembers finds no room.
+    pub evictable_bytes: usize,
+    /// When the rule was deployed, in milliseconds since 1970.
+    pub rule_start_ms: i64,
     /// Log lines that the rule may still write in this second.
     pub log_lines_free: u32,
     /// What the call asked for.
@@ -97,6 +101,8 @@ impl Default for Frame {
             pane: None,
             rows: Vec::new(),
             state_bytes_free: 0,
+            evictable_bytes: 0,
+            rule_start_ms: 0,
             log_lines_free: 0,
             effects: Effects::default(),
             kept: OnceCell::new(),

@@ -46,6 +46,7 @@ pub fn present(kind: InputKind, scalar: Scalar) -> Option<Value> {
     match (kind, scalar) {
         (InputKind::F64, Scalar::Float(value)) => Some(Value::F64(value)),
         (InputKind::F64, Scalar::Int(value)) => Some(Value::F64(as_float(value))),
+        (InputKind::F64 | InputKind::Num, Scalar::Wide(value)) => Some(Value::F64(wide(value))),
         (InputKind::I64, Scalar::Int(value)) => Some(Value::I64(value)),
         (InputKind::I64, Scalar::Float(value)) => whole(value).map(Value::I64),
         (InputKind::I64, Scalar::Bool(value)) => Some(Value::I64(i64::from(value))),
@@ -93,6 +94,7 @@ fn declared(input: &Input, scalar: Scalar, decoded: &Decoded) -> Result<Value, I
     let found = match scalar {
         Scalar::Bool(value) => tidemill_values::Value::Bool(value),
         Scalar::Int(value) => tidemill_values::Value::Int(value),
+        Scalar::Wide(value) => tidemill_values::Value::Wide(value),
         Scalar::Text(span) => {
             tidemill_values::Value::text(String::from_utf8_lossy(decoded.bytes(span)))
         }
@@ -159,6 +161,14 @@ fn as_float(value: i64) -> f64 {
     value as f64
 }
 
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "beyond 2^53 the nearest float is what f64 asks for"
+)]
+fn wide(value: u64) -> f64 {
+    value as f64
+}
+
 /// The integer that a float is, where nothing is lost.
 #[allow(
     clippy::cast_possible_truncation,
@@ -184,7 +194,8 @@ fn kind_of(scalar: Scalar) -> i32 {
     match scalar {
         Scalar::Missing | Scalar::Null => kind::MISSING,
         Scalar::Int(_) => kind::WHOLE,
-        Scalar::Float(_) => kind::FLOAT,
+        // Arithmetic takes it for a float.
+        Scalar::Float(_) | Scalar::Wide(_) => kind::FLOAT,
         Scalar::Text(_) => kind::TEXT,
         Scalar::Bool(_) => kind::TRUTH,
         Scalar::Other => kind::OTHER,
@@ -196,7 +207,7 @@ fn found_name(scalar: Scalar) -> &'static str {
         Scalar::Missing => "missing",
         Scalar::Null => "null",
         Scalar::Bool(_) => "a truth value",
-        Scalar::Int(_) => "a whole number",
+        Scalar::Int(_) | Scalar::Wide(_) => "a whole number",
         Scalar::Float(_) => "a number",
         Scalar::Text(_) => "a string",
         Scalar::Other => "an array or an object",

@@ -38,7 +38,8 @@ pub struct Ledger {
     pub emissions: u64,
     /// Calls of timers and windows that ended in a fault; they belong to no event.
     pub faults_without_event: u64,
-    /// Keys that had to go because the rule held too many, with their state.
+    /// Keys that had to go because the rule held too many, with their state, and partitions of functions
+    /// that remember.
     pub keys_evicted: u64,
     /// Fuel used by all calls.
     pub fuel: u64,

@@ -162,6 +162,11 @@ impl Timestamp {
             Scalar::Bool(_) => return Err(Unreadable::OfNoType("a truth value")),
             Scalar::Other => return Err(Unreadable::OfNoType("an array or an object")),
             Scalar::Int(number) => self.unit.whole(number),
+            // In nanoseconds even that may be a moment.
+            Scalar::Wide(number) => i64::try_from(number / 2).ok().and_then(|half| {
+                let ms = self.unit.whole(half)?;
+                ms.checked_mul(2)
+            }),
             Scalar::Float(number) => self.unit.float(number),
             Scalar::Text(span) => {
                 let text = std::str::from_utf8(decoded.bytes(span));
@@ -230,6 +235,7 @@ impl Timestamp {
     fn show(&self, scalar: Scalar, decoded: &Decoded) -> String {
         match scalar {
             Scalar::Int(number) => number.to_string(),
+            Scalar::Wide(number) => number.to_string(),
             Scalar::Float(number) => tidemill_values::number_text(number),
             Scalar::Text(span) => {
                 format!(

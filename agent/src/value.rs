@@ -12,6 +12,8 @@ pub enum Scalar {
     Bool(bool),
     /// A number written without fraction or exponent that fits 64 bits.
     Int(i64),
+    /// A whole number beyond that, of 64 bits without a sign.
+    Wide(u64),
     /// Any other number.
     Float(f64),
     /// A string: its content stands in the arena.

@@ -9,6 +9,9 @@ use crate::clock::{Now, Quality, signed};
 
 /// 2020 began then, in milliseconds since 1970: no timestamp from before is credible.
 pub const FLOOR_MS: i64 = 1_577_836_800_000;
+/// The last moment of the year 9999: no timestamp from beyond is credible, whatever clocks say, so that
+/// no window is so near the end of 64 bits that its lengths lead beyond.
+pub const END_MS: i64 = *tidemill_values::TIMES_MS.end();
 /// How far a timestamp may be ahead of the clock.
 const AHEAD_MS: i64 = 5 * 60_000;
 /// Sources that are remembered; beyond it the one not heard of for longest is forgotten.
@@ -201,22 +204,23 @@ impl Watermark {
     /// by a time server, of the median of what the sources claim and the time since.
     fn limit(&self, now: Now) -> i64 {
         if now.quality == Quality::Synced {
-            return now.wall_ms.saturating_add(AHEAD_MS);
+            return now.wall_ms.saturating_add(AHEAD_MS).min(END_MS);
         }
+        let credible = self.floor_ms..=END_MS;
         let mut claims: Vec<i64> = self
             .sources
             .values()
-            .filter(|source| source.claim >= self.floor_ms)
+            .filter(|source| credible.contains(&source.claim))
             .map(|source| {
                 let since = now.mono_ms.saturating_sub(source.heard_mono_ms);
                 source.claim.saturating_add(signed(since))
             })
             .collect();
         let Some(last) = claims.len().checked_sub(1) else {
-            return i64::MAX;
+            return END_MS;
         };
         let (_, median, _) = claims.select_nth_unstable(last / 2);
-        median.saturating_add(AHEAD_MS)
+        median.saturating_add(AHEAD_MS).min(END_MS)
     }
 
     /// A source that was believed while nobody else spoke, and is beyond the limit now, counts no

@@ -152,7 +152,11 @@ impl Window {
                 panes.insert(behind, pane);
                 opened(&pane);
             }
-            end_ms = end_ms.saturating_add(self.hop_ms);
+            let Some(next) = end_ms.checked_add(self.hop_ms) else {
+                // Time ends here: the pane behind it would be the same one for ever.
+                break;
+            };
+            end_ms = next;
         }
     }
 
@@ -198,6 +202,11 @@ pub fn pane_of(open: &OpenPane) -> Pane {
         due: Some(open.due),
         ..Pane::default()
     }
+}
+
+/// Whether a key's pane is the key's share of a pane of the rule.
+pub fn is_part_of(pane: &Pane, open: &OpenPane) -> bool {
+    (pane.start_ms, pane.from) == (open.start_ms, open.from)
 }
 
 #[cfg(test)]
@@ -252,6 +261,19 @@ mod tests {
         let gaps = window(WindowKind::Hopping, 300, 1_000);
         assert_eq!(open(gaps, &[(0, 699)]), []);
         assert_eq!(open(gaps, &[(0, 700)]), [(0, 300, 700)]);
+    }
+
+    #[test]
+    fn the_end_of_time_has_as_many_panes_as_any_moment() {
+        // 73 divides 2^63 - 1, so that the end is on the grid.
+        for (length, hop) in [(73, 73), (146, 73), (i64::MAX, i64::MAX), (1_000, 7)] {
+            for at in [i64::MAX, i64::MAX - 1, i64::MIN, i64::MIN + 1] {
+                let hopping = window(WindowKind::Hopping, length, hop);
+                let mut panes = Vec::new();
+                hopping.open(&mut panes, Moment::of_event(at), i64::MIN, |_| ());
+                assert!(panes.len() <= 1_000, "{length} {hop} {at}");
+            }
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ fuzz/artifacts/TARGET/crash-…
 ";
 
 /// The targets, and where cargo-fuzz is started for each: it looks for `fuzz` below.
-const TARGETS: [(&str, &str); 8] = [
+const TARGETS: [(&str, &str); 9] = [
     ("text", SQL),
     ("grammar", SQL),
     ("functions", SQL),

@@ -1,6 +1,8 @@
 //! Parts that the targets share: choices made of bytes, messages written as MQTT has them, and what has to
 //! hold for whatever is read.
 
+pub mod mill;
+
 use tidemill::event::SubscriptionIds;
 use tidemill::source::mqtt::Version;
 use tidemill::source::mqtt::packets::{Inbox, Incoming, PacketError, Received};

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use tidemill_values::TIMES_MS;
+
 use super::Failure;
 use crate::event::Event;
 use crate::topic::Topic;
@@ -75,6 +77,9 @@ fn parse(line: &str) -> Result<Event, String> {
     })?;
     if line.at < 0 {
         return Err("\"at\" is before 1970".to_owned());
+    }
+    if !TIMES_MS.contains(&line.at) {
+        return Err("\"at\" is beyond the year 9999; it is in milliseconds".to_owned());
     }
     let payload = match (line.payload, &line.payload_base64) {
         (Some(json), None) => Bytes::copy_from_slice(json.get().as_bytes()),

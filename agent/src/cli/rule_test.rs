@@ -6,6 +6,8 @@ mod expect;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use tidemill_values::TIMES_MS;
+
 use self::expect::Expected;
 use super::results::Results;
 use super::rule_build::install;
@@ -46,10 +48,10 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE.jsonl")]
     events: PathBuf,
     /// When the clock starts, in milliseconds [default: the first event]
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(TIMES_MS))]
     from: Option<i64>,
     /// When the clock stops; what falls due exactly then still happens [default: the last event]
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(TIMES_MS))]
     until: Option<i64>,
     /// How late an event may be by its own timestamp, for all streams of the rule
     #[arg(long, value_name = "DURATION", value_parser = duration_ms)]

@@ -146,23 +146,64 @@ impl Host {
 
     /// Writes a state entry, if there is room for it.
     pub(super) fn write_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), Code> {
+        self.write_within(key, value, self.frame.state_bytes_free)
+    }
+
+    /// The same for one that the host keeps for a statement: there other keys may have to make room.
+    pub(super) fn write_own_entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), Code> {
+        self.write_within(key, value, self.room())
+    }
+
+    /// Whether [`Host::write_own_entry`] has room for an entry.
+    pub(super) fn has_room_for(&self, key: &[u8], value: &[u8]) -> bool {
+        let (before, growth) = self.grown(key, value);
+        growth <= before || growth <= i64::try_from(self.room()).unwrap_or(i64::MAX)
+    }
+
+    /// Bytes by which the state of the key may grow if other keys go.
+    fn room(&self) -> usize {
+        let frame = &self.frame;
+        frame.state_bytes_free.saturating_add(frame.evictable_bytes)
+    }
+
+    /// By how many bytes the entries have grown, and will have with this one.
+    fn grown(&self, key: &[u8], value: &[u8]) -> (i64, i64) {
+        let before = self.entry(key).map_or(0, |old| entry_bytes(key, old));
+        let after = entry_bytes(key, value);
+        (self.growth, self.growth + after as i64 - before as i64)
+    }
+
+    fn write_within(&mut self, key: &[u8], value: &[u8], free: usize) -> Result<(), Code> {
         if key.is_empty() {
             return Err(Code::BadArgument);
         }
         if key.len() > limit::STATE_KEY_BYTES_MAX || value.len() > limit::STATE_VALUE_BYTES_MAX {
             return Err(Code::TooBig);
         }
-        let before = self.entry(key).map_or(0, |old| entry_bytes(key, old));
-        let after = entry_bytes(key, value);
-        let growth = self.growth + after as i64 - before as i64;
-        let free = i64::try_from(self.frame.state_bytes_free).unwrap_or(i64::MAX);
-        if after > before && growth > free {
+        let (before, growth) = self.grown(key, value);
+        if growth > before && growth > i64::try_from(free).unwrap_or(i64::MAX) {
             return Err(Code::Quota);
         }
         self.growth = growth;
         let entries = &mut self.frame.effects.entries;
         entries.insert(key.into(), Some(value.into()));
         Ok(())
+    }
+
+    /// Removes a state entry. Only what is there leaves a mark, so that nobody can fill the host with
+    /// marks.
+    pub(super) fn remove_entry(&mut self, key: &[u8]) -> bool {
+        let Some(old) = self.entry(key) else {
+            return false;
+        };
+        self.growth -= entry_bytes(key, old) as i64;
+        let effects = &mut self.frame.effects.entries;
+        if self.frame.state.entries.contains_key(key) {
+            effects.insert(key.into(), None);
+        } else {
+            effects.remove(key);
+        }
+        true
     }
 
     /// Whether a message may leave through `port`, and if not, why.

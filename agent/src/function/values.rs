@@ -8,7 +8,7 @@ mod walk;
 use std::sync::Arc;
 
 use tidemill_abi::value::{ABSENT, FALSE, FIRST_CONSTANT, NULL, TRUE};
-use tidemill_values::{Cache, Map, Value};
+use tidemill_values::{Cache, ENCODED_BYTES_MAX, Map, NESTING_MAX, Value};
 
 use super::guest::GuestFault;
 use crate::manifest::SqlSpec;
@@ -141,13 +141,25 @@ impl Values {
         }
     }
 
-    /// The handle of a new value.
+    /// The handle of a new value. Every value that a call works with comes through here, or out of a
+    /// payload or a row, where the same limits hold: so whoever goes through one, compares, writes or
+    /// drops it, finds it no deeper than [`NESTING_MAX`].
     pub(super) fn make(&mut self, value: Value) -> Result<i32, GuestFault> {
         match value {
             Value::Null => return Ok(NULL),
             Value::Bool(false) => return Ok(FALSE),
             Value::Bool(true) => return Ok(TRUE),
             _ => {}
+        }
+        if value.depth() > NESTING_MAX {
+            return Err(data(format!(
+                "a value is nested more than {NESTING_MAX} deep"
+            )));
+        }
+        if value.size() > ENCODED_BYTES_MAX {
+            return Err(data(format!(
+                "a value has more than {ENCODED_BYTES_MAX} bytes"
+            )));
         }
         if self.made.len() >= VALUES_MAX {
             return Err(data(format!("more than {VALUES_MAX} values in one call")));

@@ -6,6 +6,7 @@ mod call;
 mod event_time;
 mod fault;
 mod firing;
+mod key;
 mod message;
 mod own;
 mod rows;
@@ -15,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::clock::Now;
+use crate::clock::{Now, STEP_MS};
 use crate::decode::{is_object, not_an_object};
 use crate::frame::Frame;
 use crate::function::{Function, Handler, Module};
@@ -26,6 +27,7 @@ use crate::payload::{Format, PayloadError};
 use crate::record::RuleRecord;
 use crate::router::RuleIndex;
 use crate::rule::{Durability, FunctionSource, KeySpec, Rule, Stream, Triggers};
+use crate::state::time::RULE_KEY;
 use crate::state::{Key, KeyState, OpenPane};
 use crate::value::{Scalar, Value};
 use crate::window::Window;
@@ -47,6 +49,8 @@ pub(super) struct Active {
     pub(super) ledger: Ledger,
     /// Calls since it was deployed, to tell apart what they send.
     calls: i64,
+    /// When it was deployed.
+    started: Now,
     pub(super) state_bytes_max: usize,
     quarantined_until_mono_ms: Option<u64>,
     log_second: u64,
@@ -174,6 +178,7 @@ impl Active {
             keys,
             ledger: Ledger::default(),
             calls: 0,
+            started: now,
             state_bytes_max,
             faults_mono_ms: VecDeque::new(),
             quarantined_until_mono_ms: None,
@@ -186,6 +191,23 @@ impl Active {
     /// Whether it keeps what nodes and devices tell at their births.
     pub(super) fn hears_births(&self) -> bool {
         hears_births(&self.rule.streams)
+    }
+
+    /// When the rule was deployed, by the clock as it stood then, or once it was set.
+    fn start_ms(&mut self, now: Now) -> i64 {
+        let wall_ms = now.wall_at(self.started.mono_ms);
+        if wall_ms.abs_diff(self.started.wall_ms) > STEP_MS {
+            self.started.wall_ms = wall_ms;
+        }
+        self.started.wall_ms
+    }
+
+    /// Bytes of state that other keys than the one that is lent could make room with.
+    fn evictable_bytes(&self) -> usize {
+        let own = self.keys.find(RULE_KEY);
+        let own = own.and_then(|place| self.keys.state_at(place));
+        let own = own.map_or(0, KeyState::bytes);
+        self.keys.bytes().saturating_sub(self.lent_bytes + own)
     }
 
     /// Whether state and emissions live in memory only.
@@ -293,40 +315,6 @@ impl Active {
             .expect("a route has the inputs of its rule");
         absent_or_wrong(input, scalar, &mut frame.decoded)
             .map_err(|error| Fault::Other(error.to_string()))
-    }
-
-    fn key_of(&self, key: &StopKey, frame: &Frame) -> Result<Key, Fault> {
-        match key {
-            StopKey::Known(key) => Ok(key.clone()),
-            StopKey::None => Err(Fault::Other(
-                "topic has too few levels for the rule's key".to_owned(),
-            )),
-            StopKey::Column(place) => match frame.decoded.scalars.get(usize::from(*place)) {
-                Some(Scalar::Missing | Scalar::Null) | None => Ok("".into()),
-                Some(Scalar::Float(number)) => Ok(tidemill_values::number_text(*number).into()),
-                Some(Scalar::Text(span)) if span.len == 0 => Ok("".into()),
-                _ => self.key_of(&StopKey::Payload(*place), frame),
-            },
-            StopKey::Payload(place) => match frame.decoded.scalars.get(usize::from(*place)) {
-                Some(Scalar::Text(span)) => {
-                    let text = std::str::from_utf8(frame.decoded.bytes(*span))
-                        .map_err(|_| Fault::Other("key is not UTF-8".to_owned()))?;
-                    match text.len() {
-                        0 => Err(Fault::Other("key is empty".to_owned())),
-                        1..=crate::limits::KEY_BYTES_MAX => Ok(text.into()),
-                        len => Err(Fault::Other(format!("key of {len} bytes is too long"))),
-                    }
-                }
-                Some(Scalar::Int(number)) => Ok(number.to_string().into()),
-                Some(Scalar::Bool(yes)) => Ok(yes.to_string().into()),
-                Some(Scalar::Missing | Scalar::Null) | None => {
-                    Err(Fault::Other("key is missing".to_owned()))
-                }
-                Some(Scalar::Float(_) | Scalar::Other) => Err(Fault::Other(
-                    "key is neither a string nor a whole number".to_owned(),
-                )),
-            },
-        }
     }
 
     /// Puts the state of a key, which is held at `place`, into the frame.

@@ -12,11 +12,11 @@ use crate::record::RuleRecord;
 use crate::router::{Hit, Router};
 use crate::rule::KeySpec;
 use crate::state::births;
-use crate::state::time::{self, RULE_KEY};
+use crate::state::time::{self, FORMER_RULE_KEY, RULE_KEY};
 use crate::state::{Key, KeyState};
 use crate::text::shown;
 use crate::topic::{Subscription, Topic, TopicFilter};
-use crate::window::EVENT_TIME;
+use crate::window::{EVENT_TIME, is_part_of};
 
 use super::Mill;
 use super::active::Active;
@@ -86,7 +86,7 @@ impl Mill {
             mut rules,
             subscriptions,
         } = deployment;
-        rules.sort_by(|a, b| a.rule.name.cmp(&b.rule.name));
+        rules.sort_by_key(|bound| Arc::clone(&bound.rule.name));
         let mut actives: Vec<Active> = (0..)
             .zip(rules)
             .map(|(index, bound)| Active::new(index, bound, self.time_floor_ms, now))
@@ -247,11 +247,59 @@ impl Active {
                 self.keys.insert(key, state);
             }),
         }
+        self.move_own();
         self.restore_window(&record);
         self.restore_time();
         match self.module.manifest.state.schema {
             to if to == record.schema => Ok(()),
             to => self.migrate(record.schema, to),
+        }
+    }
+
+    /// Moves what belongs to no key from where versions before kept it, beside what they kept of events
+    /// without a key.
+    fn move_own(&mut self) {
+        let Some(mut old) = self.keys.remove(FORMER_RULE_KEY) else {
+            return;
+        };
+        let entries = std::mem::take(&mut old.entries).into_iter();
+        let (own, kept): (Vec<_>, Vec<_>) = entries.partition(|(name, _)| time::is_the_rules(name));
+        old.entries = kept.into_iter().collect();
+        if !own.is_empty() {
+            let mut state = self.keys.remove(RULE_KEY).unwrap_or_default();
+            for (name, value) in own {
+                state.entries.insert(name, value);
+            }
+            self.keys.insert(RULE_KEY.into(), state);
+        }
+        if old != KeyState::default() {
+            self.keys.insert(FORMER_RULE_KEY.into(), old);
+        }
+    }
+
+    /// Lets go of what versions before kept of events without a key and never fired: panes of the rule
+    /// that are closed.
+    fn let_go_of_former(&mut self) {
+        if !self.is_on_grid() {
+            return;
+        }
+        let Some(mut state) = self.keys.remove(FORMER_RULE_KEY) else {
+            return;
+        };
+        let (panes, rows) = (state.panes.len(), state.rows().count());
+        state
+            .panes
+            .retain(|pane| self.panes.iter().any(|open| is_part_of(pane, open)));
+        let closed: Vec<_> = state
+            .rows()
+            .filter(|(_, at)| !self.panes.iter().any(|open| open.holds(*at)))
+            .map(|(name, _)| name)
+            .collect();
+        closed.into_iter().for_each(|name| state.remove_row(name));
+        self.ledger.windows_dropped += (panes - state.panes.len()) as u64;
+        self.ledger.rows_dropped += (rows - state.rows().count()) as u64;
+        if state != KeyState::default() {
+            self.keys.insert(FORMER_RULE_KEY.into(), state);
         }
     }
 
@@ -261,6 +309,7 @@ impl Active {
         self.restore_own((self.window_code() ^ record.window) & EVENT_TIME != 0);
         if self.window_code() == record.window {
             self.panes.clone_from(&record.panes);
+            self.let_go_of_former();
             return;
         }
         let holds = |state: &KeyState| !state.panes.is_empty() || state.rows().next().is_some();

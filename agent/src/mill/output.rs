@@ -271,6 +271,7 @@ impl PortBinding {
                     text.ok().map(str::to_owned)
                 }
                 Scalar::Int(number) => Some(number.to_string()),
+                Scalar::Wide(number) => Some(number.to_string()),
                 Scalar::Float(number) => Some(tidemill_values::number_text(*number)),
                 Scalar::Bool(yes) => Some(yes.to_string()),
                 Scalar::Missing | Scalar::Null | Scalar::Other => None,

@@ -9,6 +9,7 @@ mod memory;
 mod nights;
 mod reboot;
 mod sizes;
+mod statements;
 mod windows;
 
 use std::fmt::Write as _;

@@ -10,9 +10,9 @@ use super::entries::{HOST_PREFIX, entry_bytes};
 use crate::payload::sparkplug::{Birth, DataType, Known, Place};
 
 /// A node or a device, with the number of the event that was its birth.
-const BORN: [u8; 2] = [HOST_PREFIX, b'b'];
+pub(super) const BORN: [u8; 2] = [HOST_PREFIX, b'b'];
 /// A metric: the node or device, a zero, which no topic has, and what a message calls it.
-const METRIC: [u8; 2] = [HOST_PREFIX, b'm'];
+pub(super) const METRIC: [u8; 2] = [HOST_PREFIX, b'm'];
 
 const ALIAS: u8 = b'a';
 const NAME: u8 = b'n';

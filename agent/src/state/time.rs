@@ -5,15 +5,27 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Entries;
+use super::births::{BORN, METRIC};
 use super::entries::HOST_PREFIX;
 
-/// The key under which a rule keeps what belongs to none of its keys.
-pub const RULE_KEY: &str = "";
+/// The key under which a rule keeps what belongs to none of its keys. No topic has this character in
+/// it, and an event whose payload says that this is its key is a dead letter.
+pub const RULE_KEY: &str = "\0";
+
+/// The key under which versions before kept it, which is also that of events without a key.
+pub const FORMER_RULE_KEY: &str = "";
 
 const WAITING: [u8; 2] = [HOST_PREFIX, b'e'];
 const AFTER_WAITING: [u8; 2] = [HOST_PREFIX, b'e' + 1];
 const SOURCE: [u8; 2] = [HOST_PREFIX, b's'];
 const WATERMARK: [u8; 2] = [HOST_PREFIX, b'w'];
+
+/// Whether an entry is the rule's own, which belongs to none of its keys.
+pub fn is_the_rules(name: &[u8]) -> bool {
+    [&WAITING[..], &SOURCE, &WATERMARK, &BORN, &METRIC]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
 
 /// The name of an event that waits: they stand in the order of their time, then of their arrival.
 pub fn waiting_name(event_ms: i64, number: u64) -> Box<[u8]> {

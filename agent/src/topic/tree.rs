@@ -29,6 +29,7 @@ impl<T> FilterTree<T> {
     pub fn new<'a>(filters: impl IntoIterator<Item = (&'a TopicFilter, T)>) -> Self {
         let mut filters: Vec<_> = filters.into_iter().collect();
         // In this order a new child is the last one. In front of ten thousand it would move them all.
+        #[allow(clippy::disallowed_methods, reason = "levels are texts")]
         filters.sort_by(|(a, _), (b, _)| a.levels().cmp(b.levels()));
         let mut tree = Self::default();
         for (filter, value) in filters {

@@ -9,13 +9,16 @@
 mod certificates;
 mod cron_cases;
 mod demo;
+mod draw;
 mod floors;
 mod http_destinations;
+mod mill_fuzzed;
 mod mqtt_adapters;
 mod mqtt_destinations;
 mod mqtt_source;
 mod sql_cases;
 mod sql_manifests;
+mod sql_mixed;
 mod sql_rules;
 mod tls;
 mod topic_cases;

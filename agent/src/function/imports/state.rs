@@ -8,7 +8,7 @@ use wasmi::Error;
 use super::{Call, no_such};
 use crate::function::host::{Answer, claim, with_memory};
 use crate::function::number::canonical;
-use crate::state::{Due, HOST_PREFIX, entry_bytes};
+use crate::state::{Due, HOST_PREFIX};
 
 /// Fuel of a look into the state entries: a walk down a tree of byte strings.
 const ENTRY_FUEL: u64 = 50;
@@ -105,17 +105,11 @@ pub(super) fn st_del(mut caller: Call<'_>, kp: i32, kl: i32) -> Result<i32, Erro
         if is_host(key) {
             return Ok(Answer::code(Code::BadArgument));
         }
-        // Only what is there leaves a mark, so that a guest cannot fill the host with marks.
-        let Some(old) = host.entry(key) else {
-            return Ok(Answer::code(Code::NotFound));
-        };
-        host.growth -= entry_bytes(key, old) as i64;
-        if host.frame.state.entries.contains_key(key) {
-            host.frame.effects.entries.insert(key.into(), None);
+        Ok(if host.remove_entry(key) {
+            Answer::of(0)
         } else {
-            host.frame.effects.entries.remove(key);
-        }
-        Ok(Answer::of(0))
+            Answer::code(Code::NotFound)
+        })
     })
 }
 

@@ -6,8 +6,8 @@ mod memory;
 use tidemill_abi::value::{kind, op};
 use tidemill_abi::{Code, import};
 use tidemill_values::{
-    BinaryOp, Context, Value, between, binary, by_number, call, case_equal, contains, field, index,
-    like, negate, not, slice,
+    BinaryOp, Context, Value, between, binary, by_number, call, case_equal, contains, field,
+    from_json, index, like, negate, not, slice,
 };
 use wasmi::Error;
 
@@ -90,12 +90,7 @@ pub(super) fn v_true(mut caller: Call<'_>, handle: i32) -> Result<i32, Error> {
 }
 
 pub(super) fn v_f64(mut caller: Call<'_>, value: f64) -> Result<i32, Error> {
-    work(&mut caller, |host| {
-        host.values.make(match value.is_nan() {
-            true => Value::Null,
-            false => Value::Float(value),
-        })
-    })
+    work(&mut caller, |host| host.values.make(Value::float(value)))
 }
 
 pub(super) fn v_i64(mut caller: Call<'_>, value: i64) -> Result<i32, Error> {
@@ -213,16 +208,20 @@ fn apply(
     result.map_err(|error| data(error.to_string()))
 }
 
-/// The key as a value of a kind.
+/// The key as a value of a kind: [`Value::key_text`] the other way round.
 fn key(key: &str, kind: i32) -> Value {
-    let number = match kind {
+    let value = match kind {
         kind::MISSING => return Value::Null,
         kind::WHOLE => key.parse().ok().map(Value::Int),
-        kind::FLOAT => key.parse().ok().map(Value::float),
+        kind::FLOAT => match (key.parse::<i64>(), key.parse()) {
+            (Err(_), Ok(wide)) => Some(Value::whole(wide)),
+            _ => key.parse().ok().map(Value::float),
+        },
         kind::TRUTH => key.parse().ok().map(Value::Bool),
+        kind::OTHER => from_json(key.as_bytes()).ok(),
         _ => None,
     };
-    number.unwrap_or_else(|| Value::text(key))
+    value.unwrap_or_else(|| Value::text(key))
 }
 
 /// When the row or the window was.
@@ -275,7 +274,7 @@ fn function(caller: &mut Call<'_>, number: i32, args: &[Value]) -> Result<i32, E
     let mut context = Context {
         now_ms: frame.event_ms,
         rule: &rule,
-        rule_start_ms: 0,
+        rule_start_ms: frame.rule_start_ms,
         topic: topic.as_deref().unwrap_or_default(),
         meta: &meta,
         random: &mut random,
@@ -309,10 +308,9 @@ pub(super) fn v_emit(mut caller: Call<'_>) -> Result<(), Error> {
 }
 
 pub(super) fn v_flush(mut caller: Call<'_>, port: i32, limit: i32) -> Result<(), Error> {
-    let rows = work(&mut caller, |host| host.values.finish(limit))?;
-    // Beyond what may be sent the call has failed anyway.
+    let most = caller.data().terms.emission_bytes;
+    let rows = work(&mut caller, |host| host.values.finish(limit, most))?;
     let bytes: usize = rows.iter().map(String::len).sum();
-    let bytes = bytes.min(caller.data().terms.emission_bytes);
     charge(&mut caller, bytes as u64 / BYTES_PER_FUEL)?;
     let host = caller.data_mut();
     for row in rows {

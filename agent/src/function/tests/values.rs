@@ -67,6 +67,63 @@ fn data_that_does_not_fit_is_no_fault_of_the_function() {
 }
 
 #[test]
+fn no_value_is_deeper_than_the_host_can_go() {
+    // Each round wraps the value once more: a list of it, or an object with it in it.
+    for wrap in [
+        "(call $arg (local.get $v)) (local.set $v (call $op (i32.const 28) (i32.const 1) (i32.const 0) (i32.const 0)))",
+        "(call $arg (i32.const 3)) (call $arg (local.get $v))
+         (local.set $v (call $op (i32.const 39) (i32.const 2) (i32.const 0) (i32.const 0)))",
+    ] {
+        let body = format!(
+            "(local $v i32) (local $n i32)
+            (local.set $v (call $col (i32.const -1) (i32.const 3)))
+            (loop $again {wrap}
+                (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                (br_if $again (i32.lt_s (local.get $n) (i32.const 9000))))
+            (call $set (i32.const 3) (local.get $v)) (call $emit)
+            (call $flush (i32.const 0) (i32.const -1)) (i32.const 0)"
+        );
+        let fault = outcome(r#"\"a\""#, &body, r#"{"a":1}"#).unwrap_err();
+        let CallFault::Data { reason } = &fault else {
+            panic!("{fault:?}")
+        };
+        assert_eq!(&**reason, "a value is nested more than 192 deep");
+    }
+}
+
+#[test]
+fn no_value_and_no_row_is_longer_than_what_may_be_kept_or_sent() {
+    // A list of a text of 60,000 bytes a hundred times, and of that list again.
+    let body = |rounds: usize| {
+        format!(
+            "(local $v i32) (local $n i32) (local $round i32)
+        (local.set $v (call $col (i32.const -1) (i32.const 3)))
+        (loop $rounds
+            (local.set $n (i32.const 0))
+            (loop $again (call $arg (local.get $v))
+                (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                (br_if $again (i32.lt_s (local.get $n) (i32.const 50))))
+            (local.set $v (call $op (i32.const 28) (i32.const 50) (i32.const 0) (i32.const 0)))
+            (local.set $round (i32.add (local.get $round) (i32.const 1)))
+            (br_if $rounds (i32.lt_s (local.get $round) (i32.const {rounds}))))
+        (call $set (i32.const 3) (local.get $v)) (call $emit)
+        (call $flush (i32.const 0) (i32.const -1)) (i32.const 0)"
+        )
+    };
+    let payload = format!(r#"{{"a":"{}"}}"#, "x".repeat(60_000));
+    for (rounds, reason) in [
+        (1, "the rows that go out have more than 65536 bytes"),
+        (2, "a value has more than 4194304 bytes"),
+    ] {
+        let fault = outcome(r#"\"a\""#, &body(rounds), &payload).unwrap_err();
+        let CallFault::Data { reason: found } = &fault else {
+            panic!("{fault:?}")
+        };
+        assert_eq!(&**found, reason);
+    }
+}
+
+#[test]
 fn values_that_are_read_again_and_again_take_fuel() {
     // A kilobyte costs 64 units, and not the 20 of a bare call.
     let text = "x".repeat(60_000);

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use tidemill_values::{Map, Value, order, write_json};
+use tidemill_values::{Map, Value, total_order, write_json_within};
 
 use super::{ROWS_MAX, Values, data};
 use crate::function::guest::GuestFault;
@@ -17,9 +17,6 @@ pub(super) struct Output {
     done: Vec<Done>,
 }
 
-/// What rows are put in order by, each with whether it goes downwards.
-type Keys = Vec<(Value, bool)>;
-
 /// A row that is complete.
 #[derive(Debug)]
 struct Done {
@@ -32,14 +29,76 @@ struct Done {
 #[derive(Debug)]
 struct Number {
     name: Arc<str>,
-    /// The part, as text.
-    part: String,
+    /// The part: bytes that are the same for the same values.
+    part: Vec<u8>,
     keys: Keys,
+}
+
+/// What rows are put in order by.
+#[derive(Debug, Default)]
+struct Keys(Vec<SortKey>);
+
+/// One of the values that rows are put in order by.
+#[derive(Debug)]
+struct SortKey {
+    value: Value,
+    descending: bool,
+}
+
+impl SortKey {
+    /// A total order, whatever the values are: a moment is the number of its milliseconds. Nothing comes
+    /// last, whichever way the order goes.
+    fn order(&self, other: &Self) -> Ordering {
+        let number = |value: &Value| match value {
+            Value::Datetime(ms) => Value::Int(*ms),
+            other => other.clone(),
+        };
+        let order = total_order(&number(&self.value), &number(&other.value));
+        if self.descending && !self.value.is_null() && !other.value.is_null() {
+            order.reverse()
+        } else {
+            order
+        }
+    }
+
+    /// Whether the values are of types that a statement compares.
+    fn fits(&self, other: &Self) -> bool {
+        let kind = |value: &Value| match value {
+            Value::Null => None,
+            Value::Int(_) | Value::Wide(_) | Value::Float(_) | Value::Datetime(_) => Some("number"),
+            other => Some(other.type_name()),
+        };
+        let kinds = kind(&self.value).zip(kind(&other.value));
+        kinds.is_none_or(|(a, b)| a == b)
+    }
+}
+
+impl Keys {
+    fn order(&self, other: &Self) -> Ordering {
+        let mut orders = self.0.iter().zip(&other.0).map(|(a, b)| a.order(b));
+        let differs = orders.find(|order| order.is_ne());
+        differs.unwrap_or(Ordering::Equal)
+    }
+
+    /// An error if two rows that stand side by side are told apart by types that are not compared. Where
+    /// there are such types among rows, they stand side by side somewhere.
+    fn check(&self, next: &Self, what: &str) -> Result<(), GuestFault> {
+        for (a, b) in self.0.iter().zip(&next.0) {
+            if !a.fits(b) {
+                let (a, b) = (a.value.shown(), b.value.shown());
+                return Err(data(format!("{what}: {a} and {b} have no order")));
+            }
+            if a.order(b).is_ne() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Output {
     pub(super) fn is_used(&self) -> bool {
-        !self.row.is_empty() || !self.keys.is_empty() || !self.done.is_empty()
+        !self.row.is_empty() || !self.keys.0.is_empty() || !self.done.is_empty()
     }
 }
 
@@ -97,7 +156,10 @@ impl Values {
         descending: i32,
     ) -> Result<(), GuestFault> {
         let value = self.get(value)?.clone();
-        self.out.keys.push((value, descending != 0));
+        self.out.keys.0.push(SortKey {
+            value,
+            descending: descending != 0,
+        });
         Ok(())
     }
 
@@ -123,11 +185,15 @@ impl Values {
         let name = self.text(name)?;
         let (count, downwards) = (order & 0xffff, order >> 16);
         let keys = self.take_args(count)?.into_iter().enumerate();
-        let keys = keys.map(|(place, value)| (value, downwards & (1 << place.min(31)) != 0));
-        let keys = keys.collect();
-        let parts = self.take_args(parts)?;
-        let part = parts.iter().map(|part| format!("{},", part.to_text()));
-        let part = part.collect();
+        let keys = keys.map(|(place, value)| SortKey {
+            value,
+            descending: downwards & (1 << place.min(31)) != 0,
+        });
+        let keys = Keys(keys.collect());
+        let mut part = Vec::new();
+        for value in self.take_args(parts)? {
+            value.identity(&mut part);
+        }
         self.out.number = Some(Number { name, part, keys });
         Ok(())
     }
@@ -137,43 +203,80 @@ impl Values {
         i64::try_from(self.out.done.len()).unwrap_or(i64::MAX - 1) + 1
     }
 
-    /// The complete rows as JSON, in order.
-    pub(in crate::function) fn finish(&mut self, limit: i32) -> Result<Vec<String>, GuestFault> {
+    /// The complete rows as JSON, in order. Nothing is written beyond `bytes`: more may not go out.
+    pub(in crate::function) fn finish(
+        &mut self,
+        limit: i32,
+        bytes: usize,
+    ) -> Result<Vec<String>, GuestFault> {
         self.flushes = self.flushes.saturating_add(1);
         let mut done = std::mem::take(&mut self.out.done);
-        let mut wrong = None;
-        let mut known = |order: Result<Ordering, GuestFault>| {
-            order.unwrap_or_else(|error| {
-                wrong.get_or_insert(error);
-                Ordering::Equal
-            })
-        };
         if done.iter().any(|row| row.number.is_some()) {
-            done.sort_by(|a, b| match (&a.number, &b.number) {
-                (Some(a), Some(b)) => {
-                    let parts = a.part.cmp(&b.part);
-                    parts.then_with(|| known(compare(&a.keys, &b.keys)))
-                }
-                _ => Ordering::Equal,
-            });
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "parts and keys have a total order"
+            )]
+            done.sort_by(|a, b| order_in_parts(a.number.as_ref(), b.number.as_ref()));
+            check_parts(&done)?;
             number_rows(&mut done);
         }
-        if done.iter().any(|row| !row.keys.is_empty()) {
-            done.sort_by(|a, b| known(compare(&a.keys, &b.keys)));
-        }
-        if let Some(error) = wrong {
-            return Err(error);
+        if done.iter().any(|row| !row.keys.0.is_empty()) {
+            #[allow(clippy::disallowed_methods, reason = "keys have a total order")]
+            done.sort_by(|a, b| a.keys.order(&b.keys));
+            for pair in done.windows(2) {
+                if let [row, next] = pair {
+                    row.keys.check(&next.keys, "ORDER BY")?;
+                }
+            }
         }
         if let Ok(limit) = usize::try_from(limit) {
             done.truncate(limit);
         }
-        let json = |row: Map| {
+        let mut free = bytes;
+        let mut rows = Vec::with_capacity(done.len());
+        for done in done {
             let mut text = String::new();
-            write_json(&Value::map(row), &mut text);
-            text
-        };
-        Ok(done.into_iter().map(|done| json(done.row)).collect())
+            let fits = write_json_within(&Value::map(done.row), free, &mut text);
+            if !fits {
+                return Err(data(format!(
+                    "the rows that go out have more than {bytes} bytes"
+                )));
+            }
+            free -= text.len();
+            rows.push(text);
+        }
+        Ok(rows)
     }
+}
+
+/// Rows with a number stand behind those without, part by part.
+fn order_in_parts(a: Option<&Number>, b: Option<&Number>) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            let parts = a.part.cmp(&b.part);
+            parts.then_with(|| a.keys.order(&b.keys))
+        }
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    }
+}
+
+/// Whether the rows of each part have an order.
+fn check_parts(done: &[Done]) -> Result<(), GuestFault> {
+    for pair in done.windows(2) {
+        if let [
+            Done {
+                number: Some(row), ..
+            },
+            Done {
+                number: Some(next), ..
+            },
+        ] = pair
+            && row.part == next.part
+        {
+            row.keys.check(&next.keys, "row_number")?;
+        }
+    }
+    Ok(())
 }
 
 /// Numbers rows that are in order, from 1 in each part.
@@ -190,19 +293,4 @@ fn number_rows(done: &mut [Done]) {
         row.row.insert(number.name, Value::Int(last));
         part = Some(number.part);
     }
-}
-
-/// Nothing comes last, whichever way the order goes.
-fn compare(a: &[(Value, bool)], b: &[(Value, bool)]) -> Result<Ordering, GuestFault> {
-    for ((a, descending), (b, _)) in a.iter().zip(b) {
-        let found = order(a, b).map_err(|error| data(format!("ORDER BY: {error}")))?;
-        let found = match *descending && !a.is_null() && !b.is_null() {
-            true => found.reverse(),
-            false => found,
-        };
-        if found != Ordering::Equal {
-            return Ok(found);
-        }
-    }
-    Ok(Ordering::Equal)
 }

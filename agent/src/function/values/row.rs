@@ -159,7 +159,7 @@ fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault>
             .or_else(|| {
                 columns
                     .iter()
-                    .find(|(column, _)| column.eq_ignore_ascii_case(name))
+                    .rfind(|(column, _)| column.eq_ignore_ascii_case(name))
             })
         else {
             continue;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidemill_abi::value::walk;
-use tidemill_values::{Value, encode};
+use tidemill_values::Value;
 
 use super::{ROWS_MAX, Tuple, Values, data};
 use crate::function::guest::GuestFault;
@@ -205,18 +205,13 @@ impl Values {
         lists.into_iter().map(Value::list).collect()
     }
 
-    /// The row at hand belongs to the group of the last arguments.
+    /// The row at hand belongs to the group of the last arguments: of values that are the same, so that
+    /// 3 and 3.0 are one group, and so are objects with the same names in another order.
     pub(in crate::function) fn group(&mut self, count: i32) -> Result<(), GuestFault> {
-        let key = self.take_args(count)?.into_iter().map(|value| match value {
-            // 3 and 3.0 are one group.
-            #[allow(clippy::cast_possible_truncation, reason = "the range is checked")]
-            Value::Float(number) if number.abs() < 9e15 && libm::trunc(number) == number => {
-                Value::Int(number as i64)
-            }
-            other => other,
-        });
-        let key = encode(&Value::list(key.collect()))
-            .map_err(|error| data(format!("cannot group by this: {error}")))?;
+        let mut key = Vec::new();
+        for value in self.take_args(count)? {
+            value.identity(&mut key);
+        }
         self.grouped = true;
         let next = self.groups.len();
         let number = *self.group_keys.entry(key).or_insert(next);

@@ -36,6 +36,8 @@ impl Active {
         self.calls += 1;
         frame.effects.clear();
         frame.state_bytes_free = self.state_bytes_max.saturating_sub(self.keys.bytes());
+        frame.evictable_bytes = self.evictable_bytes();
+        frame.rule_start_ms = self.start_ms(step.now);
         frame.log_lines_free = self.log_allowance(step.now);
         if step.cold {
             self.function.chill();
@@ -181,6 +183,7 @@ impl Active {
             pane,
             ..
         } = frame;
+        self.ledger.keys_evicted += effects.partitions_dropped;
         if !effects.entries.is_empty() {
             let names = effects.entries.keys().cloned().collect();
             self.keys.entries_changed(key, names);

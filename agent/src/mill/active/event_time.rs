@@ -232,9 +232,7 @@ impl Active {
         }
         let late = self.time.as_ref().and_then(|time| time.late.clone());
         if let Some(port) = late {
-            let key = self
-                .key_of(&stop.key, frame)
-                .unwrap_or_else(|_| RULE_KEY.into());
+            let key = self.key_of(&stop.key, frame).unwrap_or_else(|_| "".into());
             // A key that cannot be told, or cannot stand in a topic, costs the copy, not the count.
             let event = &frame.event;
             if let Ok(topic) = port.topic_of(&key, &event.topic, &event.payload) {

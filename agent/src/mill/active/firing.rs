@@ -5,9 +5,8 @@ use crate::frame::Frame;
 use crate::function::Handler;
 use crate::manifest::WindowKind;
 use crate::state::{Key, KeyState, OpenPane, Pane, RowName};
-use crate::window::{Moment, Window, pane_of, relabelled};
+use crate::window::{Moment, Window, is_part_of, pane_of, relabelled};
 
-use super::window::is_part_of;
 use super::{Active, Step};
 
 /// Sets the calls of a firing apart from that of the event that caused it, for `rand`.

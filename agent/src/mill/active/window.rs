@@ -8,8 +8,8 @@ use crate::ledger::Fate;
 use crate::manifest::WindowKind;
 use crate::mill::due::{DueQueue, What, at_least_0};
 use crate::mill::output::Output;
-use crate::state::{Key, OpenPane, Pane};
-use crate::window::{Moment, Window, pane_of};
+use crate::state::{Key, OpenPane};
+use crate::window::{Moment, Window, is_part_of, pane_of};
 
 use super::fault::Fault;
 use super::{Active, Step};
@@ -200,9 +200,4 @@ fn moment(window: Window, frame: &Frame, now: Now) -> Moment {
         true => Moment::of_event(frame.event_ms),
         false => Moment::now(now),
     }
-}
-
-/// Whether a key's pane is the key's share of a pane of the rule.
-pub(super) fn is_part_of(pane: &Pane, open: &OpenPane) -> bool {
-    (pane.start_ms, pane.from) == (open.start_ms, open.from)
 }

@@ -92,6 +92,7 @@ impl Subscriptions {
             let wanted: HashSet<_> = self.order.iter().collect();
             let kept = self.held.keys().filter(|filter| !wanted.contains(filter));
             let mut kept: Vec<_> = kept.filter_map(held).collect();
+            #[allow(clippy::disallowed_methods, reason = "filters are texts")]
             kept.sort_by(|one, other| one.filter.cmp(&other.filter));
             all.extend(kept);
         }

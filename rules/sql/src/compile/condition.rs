@@ -119,10 +119,10 @@ impl<'a> Compiler<'a> {
         body.push(Instruction::F64Abs);
         body.push(Instruction::F64Const(max));
         if self.is_loose(param) {
-            body.push(Instruction::F64Le);
+            body.push(Instruction::F64Lt);
         } else {
             // NaN is a missing number here: with it, no comparison holds.
-            body.push(Instruction::F64Gt);
+            body.push(Instruction::F64Ge);
             body.push(Instruction::I32Eqz);
         }
     }

@@ -114,8 +114,9 @@ impl<'a> Compiler<'a> {
 }
 
 impl Number {
-    /// How large the inputs of a comparison may be, either way, without a float changing what comes out:
-    /// a power of two, or infinity; `None` if that cannot be said.
+    /// Below it, either way, inputs of a comparison are so small that a float does not change what comes
+    /// out: a power of two, or infinity; `None` if that cannot be said. An input of 2^53 itself may be
+    /// what became of the next whole number.
     pub(super) fn inputs_max(left: &Self, right: &Self) -> Option<f64> {
         // Floats keep the order of whole numbers, so that one of less than 2^53, which they all tell from
         // its neighbours, is compared with any.

@@ -1,7 +1,9 @@
 //! Functions that remember: what they keep is an entry in the state of the key.
 
+use std::ops::Bound;
+
 use tidemill_abi::{Code, import};
-use tidemill_values::{Value, by_number, decode, encode, step};
+use tidemill_values::{Value, by_number, decode, encode, encode_into, step};
 use wasmi::Error;
 
 use super::work;
@@ -16,6 +18,47 @@ const STEP_ENTRY: u8 = 1;
 const HITS_ENTRY: u8 = 2;
 /// Longest partition that stands in a name as it is; a longer one is hashed.
 const PARTITION_BYTES_MAX: usize = 200;
+/// Bytes of a name in front of the partition.
+const STEP_NAME_BYTES: usize = 3;
+/// In front of the state of a partition: the number of the event that it was last seen with follows.
+/// Encoded values begin otherwise.
+const SEEN: u8 = 2;
+/// A partition that was seen again after fewer events is not written anew for that alone: it would cost
+/// a card more than its place among those that may have to go is worth.
+const SEEN_EVENTS: u64 = 256;
+/// Where a partition has to go, so many at once that looking for them is seldom: one in 64.
+const SHARE_DROPPED: usize = 64;
+
+/// What a function that remembers has kept.
+#[derive(Default)]
+struct Kept {
+    value: Value,
+    /// The number of the event that it was last seen with; 0 where it was not kept.
+    seen: u64,
+}
+
+impl Kept {
+    fn read(bytes: Option<&[u8]>) -> Self {
+        let Some(bytes) = bytes else {
+            return Self::default();
+        };
+        let value = match bytes.strip_prefix(&[SEEN]) {
+            Some(rest) => rest.get(size_of::<u64>()..).unwrap_or_default(),
+            None => bytes,
+        };
+        Self {
+            value: decode(value).unwrap_or_default(),
+            seen: Self::seen_of(bytes),
+        }
+    }
+
+    /// The number of the event that it was last seen with.
+    fn seen_of(bytes: &[u8]) -> u64 {
+        let seen = bytes.strip_prefix(&[SEEN]);
+        let seen = seen.and_then(|rest| rest.first_chunk());
+        seen.map_or(0, |seen| u64::from_le_bytes(*seen))
+    }
+}
 
 pub(in crate::function::imports) fn v_step(
     mut caller: Call<'_>,
@@ -32,34 +75,108 @@ pub(in crate::function::imports) fn v_step(
         host.with_key(import::V_STEP)?;
         let partition = host.values.take_args(partition)?;
         let args = host.values.take_args(count)?;
-        let mut name = vec![STEP_ENTRY];
-        name.extend_from_slice(&u16::try_from(slot).unwrap_or(u16::MAX).to_be_bytes());
-        if !partition.is_empty() {
-            let bytes = encode(&Value::list(partition)).map_err(|error| data(error.to_string()))?;
-            match bytes.len() > PARTITION_BYTES_MAX {
-                true => name.extend_from_slice(&crate::event::hash_bytes(&[&bytes]).to_be_bytes()),
-                false => name.extend_from_slice(&bytes),
-            }
-        }
-        let before = host.entry(&name).and_then(|bytes| decode(bytes).ok());
-        let before = before.unwrap_or(Value::Null);
-        let (after, value) = step(function, &before, &args, counts != 0)
+        let is_part = !partition.is_empty();
+        let name = step_name(slot, &partition);
+        let former = match host.entry(&name) {
+            None if is_part => former_name(host, slot, partition)?,
+            _ => None,
+        };
+        let bytes = host.entry(former.as_ref().unwrap_or(&name));
+        let (is_known, kept) = (bytes.is_some(), Kept::read(bytes));
+        let (after, value) = step(function, &kept.value, &args, counts != 0)
             .map_err(|error| data(format!("{}: {error}", function.name)))?;
-        if after != before {
-            remember(host, &name, &after, function.name)?;
+        let seen = host.frame.in_seq.max(kept.seen);
+        let is_stale = is_part && is_known && seen - kept.seen >= SEEN_EVENTS;
+        if after != kept.value || is_stale || former.is_some() {
+            if let Some(former) = former {
+                host.remove_entry(&former);
+            }
+            let mut bytes = Vec::new();
+            if is_part {
+                bytes.push(SEEN);
+                bytes.extend(seen.to_le_bytes());
+            }
+            encode_into(&after, &mut bytes)
+                .map_err(|error| data(format!("{}: {error}", function.name)))?;
+            remember(host, &name, &bytes, function.name)?;
         }
         host.values.make(value)
     })
 }
 
-fn remember(host: &mut Host, name: &[u8], value: &Value, what: &str) -> Result<(), GuestFault> {
-    let bytes = encode(value).map_err(|error| data(format!("{what}: {error}")))?;
-    host.write_entry(name, &bytes).map_err(|code| {
+/// The name of the state of a function that remembers, the same for partitions that are the same.
+fn step_name(slot: i32, partition: &[Value]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for value in partition {
+        value.identity(&mut bytes);
+    }
+    with_slot(slot, &bytes)
+}
+
+/// The name under which a version before kept it, which wrote partitions down otherwise.
+fn former_name(
+    host: &Host,
+    slot: i32,
+    partition: Vec<Value>,
+) -> Result<Option<Vec<u8>>, GuestFault> {
+    let bytes = encode(&Value::list(partition)).map_err(|error| data(error.to_string()))?;
+    let name = with_slot(slot, &bytes);
+    Ok(host.entry(&name).is_some().then_some(name))
+}
+
+fn with_slot(slot: i32, partition: &[u8]) -> Vec<u8> {
+    let mut name = vec![STEP_ENTRY];
+    name.extend_from_slice(&u16::try_from(slot).unwrap_or(u16::MAX).to_be_bytes());
+    if partition.len() > PARTITION_BYTES_MAX {
+        let hash = crate::event::hash_bytes(&[partition]);
+        name.extend_from_slice(&hash.to_be_bytes());
+    } else {
+        name.extend_from_slice(partition);
+    }
+    name
+}
+
+/// Keeps what a function remembers. Where there is no room for it, other keys go, as soon as the call
+/// has ended well; where there are none, the partitions of this one that were not seen for longest.
+fn remember(host: &mut Host, name: &[u8], bytes: &[u8], what: &str) -> Result<(), GuestFault> {
+    let mut written = host.write_own_entry(name, bytes);
+    if written == Err(Code::Quota) {
+        make_room(host, name, bytes);
+        written = host.write_own_entry(name, bytes);
+    }
+    written.map_err(|code| {
         data(match code {
             Code::TooBig => format!("{what}: what it remembers is too large"),
             _ => format!("{what}: the rule's state is full"),
         })
     })
+}
+
+/// Removes the partitions that were not seen for longest, until there is room for an entry.
+fn make_room(host: &mut Host, name: &[u8], bytes: &[u8]) {
+    let effects = &host.frame.effects.entries;
+    let first: &[u8] = &[STEP_ENTRY];
+    let kept = host
+        .frame
+        .state
+        .entries
+        .range::<[u8], _>((Bound::Included(first), Bound::Unbounded));
+    let kept = kept.take_while(|(name, _)| name.starts_with(first));
+    let others = kept.filter(|(other, _)| {
+        other.len() > STEP_NAME_BYTES && ***other != *name && !effects.contains_key(*other)
+    });
+    let mut others: Vec<(u64, Box<[u8]>)> = others
+        .map(|(name, value)| (Kept::seen_of(value), name.clone()))
+        .collect();
+    others.sort_unstable();
+    let at_least = others.len() / SHARE_DROPPED;
+    for (dropped, (_, other)) in others.into_iter().enumerate() {
+        if dropped >= at_least && host.has_room_for(name, bytes) {
+            break;
+        }
+        host.remove_entry(&other);
+        host.frame.effects.partitions_dropped += 1;
+    }
 }
 
 /// How often a condition was met, and when last.
@@ -85,6 +202,7 @@ pub(in crate::function::imports) fn v_hits(mut caller: Call<'_>, which: i32) -> 
         let pane = host.frame.pane.as_ref().filter(|_| which != 0);
         let time_ms = pane.map_or(of_row, |pane| pane.end_ms);
         let value = Value::list(vec![Value::Int(count + 1), Value::Int(time_ms)]);
-        remember(host, &hits_name(which), &value, "last_hit")
+        let bytes = encode(&value).map_err(|error| data(error.to_string()))?;
+        remember(host, &hits_name(which), &bytes, "last_hit")
     })
 }
