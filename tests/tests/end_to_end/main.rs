@@ -26,6 +26,7 @@ mod secrets;
 mod service;
 mod silence;
 mod state;
+mod statements;
 mod stock;
 mod support;
 mod times;
