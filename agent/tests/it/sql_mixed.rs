@@ -47,14 +47,14 @@ impl Thing {
             (Self::Time(a), Self::Time(b)) => a.cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             (Self::List(a), Self::List(b)) => {
-                let differs = a.iter().zip(b).map(|(a, b)| a.order(b));
-                let differs = differs.filter(|order| order.is_ne()).next();
+                let mut differs = a.iter().zip(b).map(|(a, b)| a.order(b));
+                let differs = differs.find(|order| order.is_ne());
                 differs.unwrap_or(a.len().cmp(&b.len()))
             }
             (Self::Object(a), Self::Object(b)) => {
                 let both = a.iter().zip(b);
-                let differs = both.map(|((m, a), (n, b))| m.cmp(n).then_with(|| a.order(b)));
-                let differs = differs.filter(|order| order.is_ne()).next();
+                let mut differs = both.map(|((m, a), (n, b))| m.cmp(n).then_with(|| a.order(b)));
+                let differs = differs.find(|order| order.is_ne());
                 differs.unwrap_or(a.len().cmp(&b.len()))
             }
             (a, b) => a.rank().cmp(&b.rank()),
