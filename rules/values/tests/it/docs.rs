@@ -29,7 +29,9 @@ that leaves 64 bits wraps around.
 ";
 
 const CHAPTERS: &[(Group, &str, &str)] = &[
-    (Group::Math, "Numbers", "A result that is no number, such as the arc sine of 2, is NULL. The same arguments give the same bits on every machine."),
+    (Group::Math, "Numbers", "\
+A result that is no number, such as the arc sine of 2, or that is beyond the largest one, such as `exp(1000)`, is NULL. `round` and `trunc` go by the decimals
+that a number is written with: `trunc(8.29, 2)` is 8.29. The same arguments give the same bits on every machine."),
     (Group::Text, "Text", "\
 Characters are counted, from 0, not bytes. Patterns are regular expressions without look-around and back-references; matching takes
 time in proportion to text and pattern, and where that could be seconds it is an error: `regexp_replace` of 2,000 gaps in 12 KB still works.
