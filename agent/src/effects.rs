@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::state::{KeyState, Pane, write_slot};
+use crate::state::{Key, KeyState, Pane, write_slot};
 
 /// Everything that one call asks for.
 #[derive(Debug, Default)]
@@ -37,6 +37,20 @@ pub struct Effects {
     pub logs: Vec<LogLine>,
     /// Log lines that were over the limits and are only counted.
     pub logs_dropped: u32,
+    /// Rows of the window that fires that do not fit what is done with them, by number, and why: as long
+    /// as there are any, nothing that the call asks for counts.
+    pub misfits: BTreeMap<usize, Box<str>>,
+    /// Parts of a firing that failed alone, whose emissions are not among the others.
+    pub spoiled: Vec<Spoiled>,
+}
+
+/// A group of a window, or rows that were joined, for which a firing failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoiled {
+    /// The group's text, where it is known by one.
+    pub key: Option<Key>,
+    /// What went wrong.
+    pub reason: Box<str>,
 }
 
 /// One message that a function asks to send.
@@ -48,6 +62,8 @@ pub struct Emission {
     pub payload: Bytes,
     /// Emissions of a call with the same number belong together.
     pub group: u32,
+    /// The key, where that is not the one of the call.
+    pub key: Option<Key>,
 }
 
 /// A line that a function wrote.
@@ -73,6 +89,8 @@ impl Effects {
         self.emitted_bytes = 0;
         self.logs.clear();
         self.logs_dropped = 0;
+        self.misfits.clear();
+        self.spoiled.clear();
     }
 
     /// Whether the call asked for nothing at all (a log line is no effect).

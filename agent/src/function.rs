@@ -26,6 +26,7 @@ pub use error::{CallFault, LoadError};
 pub use fuel::FuelBound;
 pub use guest::GuestFault;
 pub use signature::Signature;
+pub use values::kept_event;
 
 use host::{Host, Terms};
 use instance::Instance;

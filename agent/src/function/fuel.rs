@@ -216,6 +216,8 @@ impl<'a> Code<'a> {
             | import::V_MERGE
             | import::V_EMIT
             | import::V_HITS
+            | import::V_FITS
+            | import::V_TOTAL
             | import::V_STEP => value,
             import::V_COL | import::V_ROW | import::V_META | import::V_STAR => row,
             import::V_KEEP => FuelBound { kept: 1, ..value },

@@ -57,6 +57,12 @@ pub enum GuestFault {
         /// What does not fit.
         reason: Box<str>,
     },
+    /// More than a call may hold, however much fuel it has.
+    #[error("{reason}")]
+    TooMuch {
+        /// Of what.
+        reason: Box<str>,
+    },
     /// The fuel does not cover what an import was asked to do.
     #[error("out of fuel")]
     OutOfFuel,

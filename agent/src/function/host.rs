@@ -136,6 +136,18 @@ impl Host {
         slot < self.terms.window_slots && self.frame.pane.is_some()
     }
 
+    /// The value of a slot as this call sees it, its own writes included.
+    pub(super) fn slot(&self, slot: u8) -> f64 {
+        let frame = &self.frame;
+        if let Some(written) = frame.effects.slots.get(slot) {
+            return written;
+        }
+        match &frame.pane {
+            Some(pane) if self.is_pane_slot(slot) => pane.slot(slot),
+            _ => frame.state.slot(slot),
+        }
+    }
+
     /// The value of a state entry as this call sees it, its own writes included.
     pub(super) fn entry(&self, key: &[u8]) -> Option<&[u8]> {
         match self.frame.effects.entries.get(key) {

@@ -18,6 +18,7 @@ use super::number::{NumberText, canonical};
 use crate::effects::{Emission, LogLine};
 use crate::frame::Frame;
 use crate::manifest::ConfigValue;
+use crate::state::Key;
 use crate::value::Value;
 
 /// Fuel of writing a number as text.
@@ -74,6 +75,8 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
         .func_wrap(import::MODULE, import::V_GATHER, values::v_gather)?
         .func_wrap(import::MODULE, import::V_FOLD, values::v_fold)?
         .func_wrap(import::MODULE, import::V_HITS, values::v_hits)?
+        .func_wrap(import::MODULE, import::V_FITS, values::v_fits)?
+        .func_wrap(import::MODULE, import::V_TOTAL, values::v_total)?
         .func_wrap(import::MODULE, import::ROW_PUT, window::row_put)?
         .func_wrap(import::MODULE, import::ROWS, window::rows)?
         .func_wrap(import::MODULE, import::ROW_GET, window::row_get)?
@@ -216,12 +219,18 @@ fn emit_f64(mut caller: Call<'_>, port: i32, value: f64) -> Result<i32, Error> {
 
 /// Adds a message to the effects.
 pub(super) fn push_emission(host: &mut Host, port: u8, payload: &[u8]) {
+    push_keyed(host, port, payload, None);
+}
+
+/// Adds a message with a key of its own.
+pub(super) fn push_keyed(host: &mut Host, port: u8, payload: &[u8], key: Option<Key>) {
     let group = host.values.flushes();
     let effects = &mut host.frame.effects;
     effects.emitted_bytes += payload.len();
     effects.emissions.push(Emission {
         port,
         group,
+        key,
         payload: Bytes::copy_from_slice(payload),
     });
 }

@@ -26,7 +26,7 @@ pub(super) struct Import {
 }
 
 /// All that the host offers to guests.
-pub(super) const IMPORTS: [Import; 48] = [
+pub(super) const IMPORTS: [Import; 50] = [
     plain(import::IN_F64, &[I32], Some(F64)),
     plain(import::IN_I64, &[I32], Some(I64)),
     bytes(import::IN_BYTES, &[I32, I32, I32], Some(I32)),
@@ -74,6 +74,8 @@ pub(super) const IMPORTS: [Import; 48] = [
     plain(import::V_GATHER, &[I32], None),
     plain(import::V_FOLD, &[I32, I32], Some(I32)),
     plain(import::V_HITS, &[I32], None),
+    plain(import::V_FITS, &[I32, I32], None),
+    plain(import::V_TOTAL, &[I32, I32, I32], None),
     Import {
         module: import::ABORT_MODULE,
         name: import::ABORT,

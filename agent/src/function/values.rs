@@ -3,6 +3,7 @@
 
 mod output;
 mod row;
+mod spoil;
 mod walk;
 
 use std::sync::Arc;
@@ -14,7 +15,10 @@ use super::guest::GuestFault;
 use crate::manifest::SqlSpec;
 
 use output::Output;
+pub(super) use output::Sent;
+pub use row::kept_event;
 pub(super) use row::{Row, Tuple};
+pub(super) use spoil::Spoil;
 use walk::Walk;
 
 /// Values that a call may make: beyond that it is no event's work.
@@ -30,6 +34,9 @@ static NOTHING: Value = Value::Null;
 static NO: Value = Value::Bool(false);
 static YES: Value = Value::Bool(true);
 
+/// What a group is known by: a text for each expression of GROUP BY.
+type GroupKey = Vec<Arc<str>>;
+
 /// The values of one call.
 #[derive(Debug, Default)]
 pub(super) struct Values {
@@ -42,15 +49,18 @@ pub(super) struct Values {
     rows: Vec<Row>,
     /// What the statement goes through: rows, or rows joined.
     set: Arc<Vec<Tuple>>,
-    groups: Vec<Arc<Vec<Tuple>>>,
-    group_keys: std::collections::HashMap<Vec<u8>, usize>,
-    grouped: bool,
+    /// The groups by their texts, in whose order they are gone through.
+    groups: std::collections::BTreeMap<GroupKey, Arc<Vec<Tuple>>>,
+    /// The same once they are gone through, by number.
+    listed: Vec<(GroupKey, Arc<Vec<Tuple>>)>,
     /// The row, or the joined rows, that columns are read from.
     current: Tuple,
     group: Option<usize>,
     walks: Vec<Walk>,
     /// The lists of the walk that ended last.
     gathered: Vec<Vec<Value>>,
+    /// Whose values they are, in the same order.
+    gathered_of: Vec<Tuple>,
     out: Output,
     /// Patterns that were read before: for the rule, not for the call.
     pub(super) cache: Cache,
@@ -80,12 +90,12 @@ impl Values {
         self.rows.clear();
         self.set = Arc::default();
         self.groups.clear();
-        self.group_keys.clear();
-        self.grouped = false;
+        self.listed.clear();
         self.current = Tuple::default();
         self.group = None;
         self.walks.clear();
         self.gathered.clear();
+        self.gathered_of.clear();
         self.out = Output::default();
         self.event_read = false;
         self.flushes = 0;
@@ -162,7 +172,9 @@ impl Values {
             )));
         }
         if self.made.len() >= VALUES_MAX {
-            return Err(data(format!("more than {VALUES_MAX} values in one call")));
+            return Err(too_much(format!(
+                "more than {VALUES_MAX} values in one call"
+            )));
         }
         self.made.push(value);
         let place = self.spec.constants.len() + self.made.len() - 1;
@@ -172,7 +184,7 @@ impl Values {
     /// Adds an argument for what is called next.
     pub(super) fn push_arg(&mut self, handle: i32) -> Result<(), GuestFault> {
         if self.args.len() >= VALUES_MAX {
-            return Err(data(format!(
+            return Err(too_much(format!(
                 "more than {VALUES_MAX} arguments in one call"
             )));
         }
@@ -215,6 +227,13 @@ impl Values {
 /// A fault of the event.
 pub(super) fn data(reason: impl Into<Box<str>>) -> GuestFault {
     GuestFault::Data {
+        reason: reason.into(),
+    }
+}
+
+/// A fault of the rule: its statement makes more of the event, or of the window, than a call may hold.
+pub(super) fn too_much(reason: impl Into<Box<str>>) -> GuestFault {
+    GuestFault::TooMuch {
         reason: reason.into(),
     }
 }

@@ -19,6 +19,10 @@ pub struct SqlSpec {
     pub nulls: bool,
     /// Whether it has a name for a payload that is no object.
     pub names_self: bool,
+    /// Whether what a group sends has the group's text as its key.
+    pub group_keys: bool,
+    /// Whether a group of a window fails alone.
+    pub apart: bool,
 }
 
 /// What is declared of a stream.
@@ -41,6 +45,10 @@ pub(super) struct RawSql {
     nulls: bool,
     #[serde(default, rename = "self")]
     names_self: bool,
+    #[serde(default)]
+    group_keys: bool,
+    #[serde(default)]
+    apart: bool,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +92,8 @@ impl SqlSpec {
             streams,
             nulls: raw.nulls,
             names_self: raw.names_self,
+            group_keys: raw.group_keys,
+            apart: raw.apart,
         })
     }
 }

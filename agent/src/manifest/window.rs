@@ -109,7 +109,10 @@ impl WindowSpec {
                 Some(_) if !has => {
                     return refuse(place, format!("a {} window has none", kind.name()));
                 }
-                Some(0) if key != "delay_ms" => return refuse(place, "at least 1"),
+                Some(0) if key == "delay_ms" => {}
+                // What comes during the delay is what it holds.
+                Some(0) if key == "length_ms" && raw.delay_ms.is_some_and(|delay| delay > 0) => {}
+                Some(0) => return refuse(place, "at least 1"),
                 Some(more) if i64::try_from(more).is_err() => return refuse(place, "too large"),
                 _ => {}
             }

@@ -39,7 +39,7 @@ use super::output::{Output, PortBinding};
 use super::route::{Route, Stop, StopKey};
 
 pub(super) use event_time::{EventTime, flags};
-use fault::Fault;
+use fault::{Fault, Lost};
 
 /// A rule that is deployed. What every event touches stands first and together: with a thousand
 /// rules each piece of memory that a call needs comes from far away.
@@ -75,6 +75,8 @@ pub(super) struct Active {
     /// Bytes of the state that belongs to no key, while that is lent.
     own_bytes: usize,
     pub(super) schedules: Vec<ScheduleState>,
+    /// Keys whose share of the pane that closes costs too much.
+    lost: Lost,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
     faults_mono_ms: VecDeque<u64>,
@@ -173,6 +175,7 @@ impl Active {
             lent_bytes: 0,
             time,
             own_bytes: 0,
+            lost: Lost::default(),
             schedules,
             alone: Arc::default(),
             keys,
@@ -258,8 +261,8 @@ impl Active {
         if self.is_quarantined(step.now) {
             return Err(Fault::Other("rule is quarantined".to_owned()));
         }
-        let looks =
-            !stop.inputs.is_empty() || matches!(stop.key, StopKey::Payload(_) | StopKey::Column(_));
+        let reads_key = matches!(stop.key, StopKey::Payload(_) | StopKey::Column(_));
+        let looks = !stop.inputs.is_empty() || reads_key;
         if (looks || stop.takes_rows) && stop.reading.is_none() && frame.event.payload.is_empty() {
             // A broker says so when a topic is cleared.
             return Ok(Fate::Filtered);
@@ -390,10 +393,7 @@ impl Active {
         frame.inputs.clear();
         if let Err(fault) = self.call(handler, key, frame, step) {
             self.ledger.faults_without_event += 1;
-            // The event that closed a window was worked on: only its topic is told.
-            let payload = std::mem::take(&mut frame.event.payload);
-            self.bury(fault, frame, step);
-            frame.event.payload = payload;
+            self.bury_without_event(fault, "", frame, step);
         }
     }
 }

@@ -249,13 +249,14 @@ pub struct PortBinding {
 }
 
 impl PortBinding {
-    /// The topic of what a call sends, which an event of `topic` caused, if any did.
+    /// The topic of what a call for `key` sends, for a group with a key of its own or not, which an event of
+    /// `topic` caused, if any did.
     ///
     /// # Errors
     /// When it would not be one to publish to.
     pub(super) fn topic_of(
         &self,
-        key: &str,
+        (key, own): (&Key, Option<&Key>),
         topic: &Topic,
         payload: &[u8],
     ) -> Result<Topic, String> {
@@ -278,8 +279,8 @@ impl PortBinding {
             }
         };
         self.topic.render(&Sent {
-            key,
-            key_of_topic: self.key_of_topic,
+            key: own.unwrap_or(key),
+            key_of_topic: self.key_of_topic && own.is_none(),
             topic,
             at: &at,
         })

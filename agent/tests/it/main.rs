@@ -19,6 +19,7 @@ mod mqtt_source;
 mod sql_cases;
 mod sql_manifests;
 mod sql_mixed;
+mod sql_plans;
 mod sql_rules;
 mod tls;
 mod topic_cases;

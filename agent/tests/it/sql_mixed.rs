@@ -265,7 +265,7 @@ fn rows_of_one_type_have_an_order_and_others_are_a_dead_letter() {
         for (line, rows) in lines.iter().zip(&windows) {
             if is_mixed(rows.iter()) {
                 let reason = line["dead_letter"].as_str().unwrap();
-                assert!(reason.starts_with("ORDER BY: ") && reason.ends_with(" have no order"));
+                assert!(reason.contains(": ORDER BY: ") && reason.ends_with(" have no order"));
             } else {
                 assert_eq!(column(line, "i"), sorted(rows, descending), "{rows:?}");
             }
@@ -284,7 +284,7 @@ fn rows_are_numbered_in_their_parts() {
         for (line, rows) in lines.iter().zip(&windows) {
             if (0..3).any(|part| is_mixed(rows.iter().skip(part).step_by(3))) {
                 let reason = line["dead_letter"].as_str().unwrap();
-                assert!(reason.starts_with("row_number: ") && reason.ends_with(" have no order"));
+                assert!(reason.contains(": row_number: ") && reason.ends_with(" have no order"));
                 continue;
             }
             let mut numbers = [0; 3];

@@ -100,12 +100,16 @@ pub const V_GATHER: &str = "v_gather";
 pub const V_FOLD: &str = "v_fold";
 /// `(which: i32)`: a condition was met: 0 that of rows, 1 that of groups.
 pub const V_HITS: &str = "v_hits";
+/// `(f: i32, h: i32)`: stops the event unless the aggregate f can use the value.
+pub const V_FITS: &str = "v_fits";
+/// `(h: i32, rest: i32, high: i32)`: adds the value to a sum of whole numbers that stands in two slots.
+pub const V_TOTAL: &str = "v_total";
 
 /// The imports that work on values, in the order of the table in docs/abi.md.
-pub const VALUES: [&str; 25] = [
+pub const VALUES: [&str; 27] = [
     V_COL, V_ROW, V_META, V_OP, V_ARG, V_CALL, V_STEP, V_TRUE, V_F64, V_I64, V_SET, V_STAR,
     V_MERGE, V_ORDER, V_EMIT, V_FLUSH, V_KEEP, V_LOAD, V_OPEN, V_NEXT, V_HIT, V_GROUP, V_GATHER,
-    V_FOLD, V_HITS,
+    V_FOLD, V_HITS, V_FITS, V_TOTAL,
 ];
 
 /// Every import of [`MODULE`] besides [`VALUES`], for messages that list what there is.

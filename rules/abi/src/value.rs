@@ -75,6 +75,8 @@ pub mod op {
     /// Numbers the rows of the emission under the name a: by turns those that are alike in the last but n arguments of `v_arg`, b of
     /// them, and each in the order of the last n; c is n and, from bit 16 on, which of those go downwards. b and c are numbers.
     pub const NUMBER_ROWS: i32 = 44;
+    /// Of rows of the emission that are alike only the first goes out.
+    pub const DISTINCT: i32 = 45;
 }
 
 /// What `v_open` begins to go through.

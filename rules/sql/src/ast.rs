@@ -186,6 +186,8 @@ pub(crate) enum WindowKind {
 /// A whole query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Select {
+    /// The place of DISTINCT.
+    pub(crate) distinct: Option<Span>,
     pub(crate) items: Vec<Item>,
     pub(crate) from: Source,
     pub(crate) joins: Vec<Join>,
@@ -195,6 +197,7 @@ pub(crate) struct Select {
     pub(crate) having: Option<Expr>,
     pub(crate) order: Vec<(Expr, bool)>,
     pub(crate) limit: Option<u64>,
+    pub(crate) limit_span: Option<Span>,
 }
 
 impl Expr {

@@ -6,11 +6,13 @@ mod condition;
 mod describe;
 mod expression;
 mod fold;
+mod judge;
 mod names;
 mod number;
 mod output;
 mod remember;
 mod rows;
+mod sense;
 mod streams;
 mod window;
 
@@ -50,6 +52,19 @@ pub struct Options {
     pub keyed: bool,
     /// Whether events are handled by their own time, where no stream has a timestamp.
     pub event_time: bool,
+    /// How windows are worked out.
+    pub plan: Plan,
+}
+
+/// How a window is worked out. What comes out is the same; tests hold one against the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Plan {
+    /// Folded into slots where that can be done, else with the rows of each group kept apart, else with
+    /// all rows together.
+    #[default]
+    Auto,
+    /// All rows together.
+    Together,
 }
 
 /// A stream that a statement reads.
@@ -114,8 +129,9 @@ pub struct Compiled {
 pub fn compile(sql: &str, options: &Options) -> Result<Compiled, SqlError> {
     let file = parse(sql)?;
     let streams = streams(&file.select, &file.declarations, options)?;
-    let compiler = Compiler::new(&file.select, options, streams);
+    let mut compiler = Compiler::new(&file.select, options, streams);
     compiler.check()?;
+    compiler.check_sense()?;
     compiler.build(sql)
 }
 
@@ -278,10 +294,20 @@ impl<'a> Compiler<'a> {
             }
             Some(window) => {
                 self.check_partition(window)?;
-                let (json, key) = match self.fold(window)? {
+                let folded = match self.options.plan {
+                    Plan::Auto => self.fold(window)?,
+                    Plan::Together => None,
+                };
+                let (json, key) = match folded {
                     Some(folded) => folded,
                     None => self.windowed(window)?,
                 };
+                let way = match (&self.folding, &key) {
+                    (Some(_), _) => "slots: numbers are kept, no rows",
+                    (None, Some(_)) => "rows, those of each key for themselves",
+                    (None, None) => "rows, all together",
+                };
+                plan.push(("keeps", way.to_owned()));
                 if let Some(folding) = &self.folding {
                     let state = json!({"slots": folding.slots()});
                     manifest.insert("state".to_owned(), state);
@@ -365,6 +391,7 @@ impl<'a> Compiler<'a> {
                 // What goes out tells of the hits before this one.
                 self.count_hit(&mut scope.body, ROWS);
             }
+            self.distinct(&mut scope);
             self.flush(&mut scope.body, self.select.limit);
             scope.body.i32(0);
         }
@@ -386,7 +413,6 @@ impl<'a> Compiler<'a> {
                 .streams
                 .iter()
                 .all(|stream| stream.fields.is_empty() && !stream.recoded)
-            && self.select.limit != Some(0)
     }
 
     /// Whether the condition of WHERE holds, as a number on the stack; that it does is counted.

@@ -9,5 +9,5 @@ mod lex;
 mod module;
 mod parse;
 
-pub use compile::{Compiled, Options, Stream, StreamOption, Window, compile};
+pub use compile::{Compiled, Options, Plan, Stream, StreamOption, Window, compile};
 pub use error::SqlError;

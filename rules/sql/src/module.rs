@@ -26,7 +26,7 @@ const F: ValType = ValType::F64;
 type Import = (&'static str, &'static [ValType], &'static [ValType]);
 
 /// The imports that compiled code uses.
-const IMPORTS: [Import; 29] = [
+const IMPORTS: [Import; 31] = [
     (import::EV_I64, &[I], &[L]),
     (import::REG_GET, &[I], &[F]),
     (import::REG_SET, &[I, F], &[]),
@@ -56,6 +56,8 @@ const IMPORTS: [Import; 29] = [
     (import::V_GATHER, &[I], &[]),
     (import::V_FOLD, &[I, I], &[I]),
     (import::V_HITS, &[I], &[]),
+    (import::V_FITS, &[I, I], &[]),
+    (import::V_TOTAL, &[I, I, I], &[]),
 ];
 
 /// An input of the typed handler.
@@ -302,6 +304,16 @@ fn json_of(value: &Value) -> Json {
 }
 
 impl Body {
+    /// How many instructions there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.code.len()
+    }
+
+    /// Forgets the instructions behind the first so many.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.code.truncate(len);
+    }
+
     pub(crate) fn push(&mut self, instruction: Instruction<'static>) {
         self.code.push(instruction);
     }

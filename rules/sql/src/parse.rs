@@ -141,6 +141,14 @@ impl Parser {
         }
     }
 
+    /// A word of the language where a value is wanted.
+    fn reserved(&self, word: &str) -> SqlError {
+        let message = format!(
+            "expected an expression, but {word} is a word of the language; if it is the name of a column, write `{word}`"
+        );
+        SqlError::new(&self.span(), message)
+    }
+
     fn unexpected(&self, wanted: &str) -> SqlError {
         let found = match self.peek() {
             Kind::End => "the statement ends here".to_owned(),

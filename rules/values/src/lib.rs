@@ -12,6 +12,7 @@ mod cast;
 mod ops;
 
 mod function;
+mod group;
 mod registry;
 
 mod functions;
@@ -24,6 +25,7 @@ pub use function::{
     Arity, Cache, Context, FnError, Function, Group, Kind, Nulls, Purity, VALUE_BYTES_MAX,
 };
 pub use functions::{TIMES_MS, float16, meta};
+pub use group::{Total, fits, judges};
 pub use json::{JsonError, from_json, number_text, to_json, write_json, write_json_within};
 pub use map::Map;
 pub use ops::{

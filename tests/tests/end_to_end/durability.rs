@@ -4,6 +4,7 @@
 //! `TIDEMILL_TEST_EVENTS`, `TIDEMILL_TEST_KILLS`, `TIDEMILL_TEST_ROUNDS` and `TIDEMILL_TEST_SEED`
 //! make these tests larger than an ordinary run has time for, or other.
 
+mod commits;
 mod cuts;
 mod damage;
 mod databases;

@@ -19,14 +19,7 @@ pub(super) fn reg_get(caller: Call<'_>, slot: i32) -> Result<f64, Error> {
     let Ok(slot) = u8::try_from(slot) else {
         return no_such("slot", slot);
     };
-    let frame = &host.frame;
-    if let Some(written) = frame.effects.slots.get(slot) {
-        return Ok(written);
-    }
-    Ok(match &frame.pane {
-        Some(pane) if host.is_pane_slot(slot) => pane.slot(slot),
-        _ => frame.state.slot(slot),
-    })
+    Ok(host.slot(slot))
 }
 
 pub(super) fn reg_set(mut caller: Call<'_>, slot: i32, value: f64) -> Result<(), Error> {

@@ -6,32 +6,64 @@ mod memory;
 use tidemill_abi::value::{kind, op};
 use tidemill_abi::{Code, import};
 use tidemill_values::{
-    BinaryOp, Context, Value, between, binary, by_number, call, case_equal, contains, field,
-    from_json, index, like, negate, not, slice,
+    BinaryOp, Context, Total, Value, between, binary, by_number, call, case_equal, contains, field,
+    fits, from_json, index, like, negate, not, slice,
 };
 use wasmi::Error;
 
-use super::{Call, next_random, push_emission};
+use super::{Call, next_random, push_keyed};
+use crate::effects::Spoiled;
 use crate::function::Handler;
 use crate::function::guest::GuestFault;
 use crate::function::host::{Host, charge};
-use crate::function::values::{STREAMS_MAX, Values, data};
+use crate::function::number::canonical;
+use crate::function::values::{STREAMS_MAX, Sent, Spoil, Values, data};
 
 use memory::hits;
 pub(super) use memory::{v_hits, v_step};
 
 /// Fuel of a look at values.
 pub(in crate::function) const VALUE_FUEL: u64 = 20;
+/// The registry's numbers of `min` and `max`, whose values have to be comparable with each other.
+const MIN: i32 = 904;
+const MAX: i32 = 905;
 /// Bytes of values that one unit of fuel makes or reads.
 pub(in crate::function) const BYTES_PER_FUEL: u64 = 16;
 
 /// Does some work on the host, for its price.
-fn work<T>(
+fn work<T: Default>(
     caller: &mut Call<'_>,
     work: impl FnOnce(&mut Host) -> Result<T, GuestFault>,
 ) -> Result<T, Error> {
     charge(caller, VALUE_FUEL)?;
-    work(caller.data_mut()).map_err(Error::host)
+    let done = work(caller.data_mut());
+    or_spoil(caller, done)
+}
+
+/// At a firing a fault of values concerns a row or a group alone, where one is at hand: the function goes
+/// on with nothing instead.
+pub(super) fn or_spoil<T: Default>(
+    caller: &mut Call<'_>,
+    done: Result<T, GuestFault>,
+) -> Result<T, Error> {
+    let host = caller.data_mut();
+    let (reason, fault) = match done {
+        Ok(value) => return Ok(value),
+        Err(GuestFault::Data { reason }) if host.handler == Some(Handler::Window) => {
+            (reason.clone(), GuestFault::Data { reason })
+        }
+        Err(fault) => return Err(Error::host(fault)),
+    };
+    let effects = &mut host.frame.effects;
+    match host.values.spoil() {
+        Spoil::Row(row) => {
+            effects.misfits.entry(row).or_insert(reason);
+        }
+        Spoil::Part(key) => effects.spoiled.push(Spoiled { key, reason }),
+        Spoil::Again => {}
+        Spoil::Call => return Err(Error::host(fault)),
+    }
+    Ok(T::default())
 }
 
 /// Makes sure that the event can be read as a row.
@@ -129,6 +161,10 @@ pub(super) fn v_op(
                 Value::Null
             }
             op::NOTED => host.values.noted(b, a),
+            op::DISTINCT => {
+                host.values.distinct();
+                Value::Null
+            }
             op::FAIL => return Err(data(host.values.text(a)?.to_string())),
             op::HIT_COUNT | op::HIT_TIME => {
                 let (count, time_ms) = hits(host, b);
@@ -153,6 +189,44 @@ pub(super) fn v_op(
         charge(&mut caller, made / BYTES_PER_FUEL)?;
     }
     Ok(made)
+}
+
+/// Stops the event unless the aggregate of that number can use the value.
+pub(super) fn v_fits(mut caller: Call<'_>, number: i32, handle: i32) -> Result<(), Error> {
+    work(&mut caller, |host| {
+        let function = u16::try_from(number).ok().and_then(by_number);
+        let name = function.map_or("", |function| function.name);
+        fits(name, host.values.get(handle)?).map_err(data)
+    })
+}
+
+/// Adds a value to a sum that stands in two slots.
+pub(super) fn v_total(
+    mut caller: Call<'_>,
+    handle: i32,
+    rest: i32,
+    high: i32,
+) -> Result<(), Error> {
+    work(&mut caller, |host| {
+        host.with_key(import::V_TOTAL)?;
+        let slot = |slot: i32| {
+            let (what, index) = ("slot", slot);
+            u8::try_from(slot).map_err(|_| GuestFault::NoSuch { what, index })
+        };
+        let (rest, high) = (slot(rest)?, slot(high)?);
+        let mut total = Total {
+            high: host.slot(high),
+            rest: host.slot(rest),
+        };
+        match host.values.get(handle)? {
+            Value::Int(number) => total.add_whole(*number),
+            other => total.add_float(other.as_number().unwrap_or(0.0)),
+        }
+        let slots = &mut host.frame.effects.slots;
+        slots.set(rest, canonical(total.rest));
+        slots.set(high, canonical(total.high));
+        Ok(())
+    })
 }
 
 /// How much of its operands an operator walks through, in bytes.
@@ -243,6 +317,18 @@ pub(super) fn v_call(mut caller: Call<'_>, number: i32, count: i32) -> Result<i3
 }
 
 pub(super) fn v_fold(mut caller: Call<'_>, number: i32, count: i32) -> Result<i32, Error> {
+    if matches!(number, MIN | MAX) {
+        let name = by_number(number.unsigned_abs() as u16).map_or("", |function| function.name);
+        let host = caller.data_mut();
+        for (row, value) in host.values.take_misfits() {
+            let reason = format!("{name}: {} stands among others", value.shown());
+            host.frame
+                .effects
+                .misfits
+                .entry(row)
+                .or_insert(reason.into());
+        }
+    }
     let args = work(&mut caller, |host| Ok(host.values.gathered(count)))?;
     let rows = args
         .iter()
@@ -281,7 +367,8 @@ fn function(caller: &mut Call<'_>, number: i32, args: &[Value]) -> Result<i32, E
         cache: &mut values.cache,
     };
     let value = call(function, &mut context, args)
-        .map_err(|error| Error::host(data(format!("{}: {error}", function.name))))?;
+        .map_err(|error| data(format!("{}: {error}", function.name)));
+    let value = or_spoil(caller, value)?;
     charge(caller, value.size() as u64 / BYTES_PER_FUEL)?;
     caller.data_mut().values.make(value).map_err(Error::host)
 }
@@ -309,13 +396,13 @@ pub(super) fn v_emit(mut caller: Call<'_>) -> Result<(), Error> {
 
 pub(super) fn v_flush(mut caller: Call<'_>, port: i32, limit: i32) -> Result<(), Error> {
     let most = caller.data().terms.emission_bytes;
-    let rows = work(&mut caller, |host| host.values.finish(limit, most))?;
-    let bytes: usize = rows.iter().map(String::len).sum();
+    let rows: Vec<Sent> = work(&mut caller, |host| host.values.finish(limit, most))?;
+    let bytes: usize = rows.iter().map(|row| row.json.len()).sum();
     charge(&mut caller, bytes as u64 / BYTES_PER_FUEL)?;
     let host = caller.data_mut();
     for row in rows {
-        match host.check_row_port(port, row.len()) {
-            Ok(port) => push_emission(host, port, row.as_bytes()),
+        match host.check_row_port(port, row.json.len()) {
+            Ok(port) => push_keyed(host, port, row.json.as_bytes(), row.key),
             Err(Code::Denied) => {}
             Err(code) => {
                 let limit = host.terms.emission_bytes;

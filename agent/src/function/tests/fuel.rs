@@ -101,7 +101,11 @@ fn no_call_of_a_statement_needs_more_than_its_bound() {
         let settings = Settings {
             windowed,
             rows: statement.contains("COUNTWINDOW"),
-            window_slots: module.manifest.window.map_or(0, |window| window.slots),
+            window_slots: module
+                .manifest
+                .window
+                .as_ref()
+                .map_or(0, |window| window.slots),
             ..settings()
         };
         let mut function = Function::new(&engine, &module, settings).unwrap();

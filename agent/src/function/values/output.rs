@@ -1,11 +1,12 @@
 //! Rows that go out: columns set one by one, put in order at the end, and written as JSON.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tidemill_values::{Map, Value, total_order, write_json_within};
 
-use super::{ROWS_MAX, Values, data};
+use super::{ROWS_MAX, Values, data, too_much};
 use crate::function::guest::GuestFault;
 
 /// The row in the making and those that are complete.
@@ -15,14 +16,26 @@ pub(super) struct Output {
     keys: Keys,
     number: Option<Number>,
     done: Vec<Done>,
+    /// Whether of rows that are alike only the first goes out.
+    distinct: bool,
 }
 
 /// A row that is complete.
 #[derive(Debug)]
 struct Done {
+    /// The group that it was made of.
+    group: Option<Arc<str>>,
     keys: Keys,
     number: Option<Number>,
     row: Map,
+}
+
+/// A row as it goes out.
+#[derive(Debug)]
+pub(in crate::function) struct Sent {
+    /// The key, where that is the one of a group.
+    pub(in crate::function) key: Option<Arc<str>>,
+    pub(in crate::function) json: String,
 }
 
 /// The number that a row is to have among those of its part.
@@ -97,6 +110,13 @@ impl Keys {
 }
 
 impl Output {
+    /// Forgets the row in the making.
+    pub(super) fn forget_row(&mut self) {
+        self.row = Map::new();
+        self.keys.0.clear();
+        self.number = None;
+    }
+
     pub(super) fn is_used(&self) -> bool {
         !self.row.is_empty() || !self.keys.0.is_empty() || !self.done.is_empty()
     }
@@ -166,12 +186,22 @@ impl Values {
     /// The row that goes out is complete.
     pub(in crate::function) fn emit(&mut self) -> Result<(), GuestFault> {
         if self.out.done.len() >= ROWS_MAX {
-            return Err(data(format!("more than {ROWS_MAX} rows go out")));
+            return Err(too_much(format!("more than {ROWS_MAX} rows go out")));
+        }
+        if self.is_spoiled() {
+            self.out.forget_row();
+            return Ok(());
         }
         let row = std::mem::take(&mut self.out.row);
         let keys = std::mem::take(&mut self.out.keys);
         let number = self.out.number.take();
-        self.out.done.push(Done { keys, number, row });
+        let group = self.group_key();
+        self.out.done.push(Done {
+            group,
+            keys,
+            number,
+            row,
+        });
         Ok(())
     }
 
@@ -198,6 +228,11 @@ impl Values {
         Ok(())
     }
 
+    /// Of rows that are alike only the first goes out.
+    pub(in crate::function) fn distinct(&mut self) {
+        self.out.distinct = true;
+    }
+
     /// The number that the row in the making has, from 1.
     pub(in crate::function) fn row_number(&self) -> i64 {
         i64::try_from(self.out.done.len()).unwrap_or(i64::MAX - 1) + 1
@@ -208,7 +243,7 @@ impl Values {
         &mut self,
         limit: i32,
         bytes: usize,
-    ) -> Result<Vec<String>, GuestFault> {
+    ) -> Result<Vec<Sent>, GuestFault> {
         self.flushes = self.flushes.saturating_add(1);
         let mut done = std::mem::take(&mut self.out.done);
         if done.iter().any(|row| row.number.is_some()) {
@@ -219,6 +254,10 @@ impl Values {
             done.sort_by(|a, b| order_in_parts(a.number.as_ref(), b.number.as_ref()));
             check_parts(&done)?;
             number_rows(&mut done);
+        }
+        if self.out.distinct {
+            let mut seen = HashSet::new();
+            done.retain(|row| seen.insert(identity(&row.row)));
         }
         if done.iter().any(|row| !row.keys.0.is_empty()) {
             #[allow(clippy::disallowed_methods, reason = "keys have a total order")]
@@ -243,10 +282,20 @@ impl Values {
                 )));
             }
             free -= text.len();
-            rows.push(text);
+            rows.push(Sent {
+                key: done.group,
+                json: text,
+            });
         }
         Ok(rows)
     }
+}
+
+/// What is the same for rows that are alike.
+fn identity(row: &Map) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Value::map(row.clone()).identity(&mut bytes);
+    bytes
 }
 
 /// Rows with a number stand behind those without, part by part.

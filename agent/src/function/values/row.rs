@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tidemill_abi::limit::NOTES_MAX;
 use tidemill_abi::value::ANY_STREAM;
-use tidemill_values::{Map, Value, convert, decode, encode, from_json};
+use tidemill_values::{Map, Value, convert, decode, encode, from_json, to_json};
 
 use crate::payload::{self, SELF};
 
-use super::{ROWS_MAX, STREAMS_MAX, Values, data};
+use super::{ROWS_MAX, STREAMS_MAX, Values, data, too_much};
 use crate::decode::not_an_object;
 use crate::frame::Frame;
 use crate::function::guest::GuestFault;
@@ -45,6 +45,14 @@ impl Tuple {
     /// The same and one row more, in front of the others.
     pub(super) fn behind(&self, row: u32) -> Self {
         Self([row].into_iter().chain(self.0.iter().copied()).collect())
+    }
+
+    /// The number of the row, if it is one alone.
+    pub(super) fn only(&self) -> Option<usize> {
+        match &*self.0 {
+            [row] => usize::try_from(*row).ok(),
+            _ => None,
+        }
     }
 
     fn rows(&self) -> impl Iterator<Item = u32> + '_ {
@@ -150,6 +158,22 @@ impl Row {
     }
 }
 
+/// The event that a kept row was made of: its topic, its payload and its user properties, as far as
+/// the row has them.
+pub fn kept_event(row: &[u8]) -> Option<(Arc<str>, String, String)> {
+    let row = Row::decode(row).ok()?;
+    let properties = match row.meta.is_empty() {
+        true => String::new(),
+        false => to_json(&Value::map(row.meta)),
+    };
+    let mut columns = row.columns.iter();
+    let payload = match (columns.next(), columns.next()) {
+        (Some((name, bare)), None) if **name == *SELF => to_json(bare),
+        _ => to_json(&Value::map(row.columns.clone())),
+    };
+    Some((row.topic, payload, properties))
+}
+
 /// Converts columns to their declared types, where nothing is lost.
 fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault> {
     for (name, ty) in &declared.fields {
@@ -251,7 +275,7 @@ impl Values {
     ) -> Result<usize, GuestFault> {
         for bytes in rows {
             if self.rows.len() >= ROWS_MAX {
-                return Err(data(format!("more than {ROWS_MAX} rows in one window")));
+                return Err(too_much(format!("more than {ROWS_MAX} rows in one window")));
             }
             self.rows.push(Row::decode(bytes)?);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidemill_abi::value::walk;
 use tidemill_values::Value;
 
-use super::{ROWS_MAX, Tuple, Values, data};
+use super::{GroupKey, ROWS_MAX, Tuple, Values, data, too_much};
 use crate::function::guest::GuestFault;
 
 /// Walks inside of each other.
@@ -15,15 +15,18 @@ const WALKS_MAX: usize = 16;
 /// A walk under way.
 #[derive(Debug)]
 pub(super) struct Walk {
-    way: Way,
+    pub(super) way: Way,
     at: usize,
     before: Tuple,
     group_before: Option<usize>,
     gathered: Vec<Vec<Value>>,
+    gathered_of: Vec<Tuple>,
+    /// Whether what it came to has failed.
+    pub(super) spoiled: bool,
 }
 
 #[derive(Debug)]
-enum Way {
+pub(super) enum Way {
     Rows(Arc<Vec<Tuple>>),
     Groups,
     Filter {
@@ -35,7 +38,7 @@ enum Way {
 }
 
 #[derive(Debug)]
-struct Join {
+pub(super) struct Join {
     kind: i32,
     left: Arc<Vec<Tuple>>,
     right: Vec<u32>,
@@ -52,17 +55,16 @@ impl Values {
             return Err(data("walks are nested too deep"));
         }
         let way = match what {
-            walk::ROWS => Way::Rows(match self.group.and_then(|group| self.groups.get(group)) {
-                Some(group) => Arc::clone(group),
+            walk::ROWS => Way::Rows(match self.group.and_then(|group| self.listed.get(group)) {
+                Some((_, group)) => Arc::clone(group),
                 None => Arc::clone(&self.set),
             }),
             walk::GROUPS => {
-                if !self.grouped {
-                    self.groups.clear();
-                    if !self.set.is_empty() {
-                        self.groups.push(Arc::clone(&self.set));
-                    }
-                }
+                self.listed = match self.groups.is_empty() {
+                    true if self.set.is_empty() => Vec::new(),
+                    true => vec![(Vec::new(), Arc::clone(&self.set))],
+                    false => std::mem::take(&mut self.groups).into_iter().collect(),
+                };
                 Way::Groups
             }
             walk::FILTER => Way::Filter {
@@ -103,6 +105,8 @@ impl Values {
             before: self.current.clone(),
             group_before: self.group,
             gathered: Vec::new(),
+            gathered_of: Vec::new(),
+            spoiled: false,
         });
         Ok(())
     }
@@ -112,15 +116,23 @@ impl Values {
         let Some(mut walk) = self.walks.pop() else {
             return Ok(false);
         };
+        if self.walks.iter().any(|around| around.spoiled) {
+            // Nothing of what it is part of counts any more.
+            self.end(walk);
+            return Ok(false);
+        }
         let at = walk.at;
         walk.at += 1;
+        if std::mem::take(&mut walk.spoiled) {
+            self.out.forget_row();
+        }
         let next = match &mut walk.way {
             Way::Rows(rows) => rows.get(at).cloned(),
             Way::Filter { from, .. } => from.get(at).cloned(),
             Way::Groups => {
-                self.group = (at < self.groups.len()).then_some(at);
-                let group = self.group.and_then(|group| self.groups.get(group));
-                group.and_then(|group| group.first()).cloned()
+                self.group = (at < self.listed.len()).then_some(at);
+                let group = self.group.and_then(|group| self.listed.get(group));
+                group.and_then(|(_, rows)| rows.first()).cloned()
             }
             Way::List(values) => (at < values.len()).then(|| self.current.clone()),
             Way::Join(join) => join.pair(at),
@@ -141,7 +153,11 @@ impl Values {
     fn end(&mut self, walk: Walk) {
         self.current = walk.before;
         self.group = walk.group_before;
+        if walk.spoiled {
+            self.out.forget_row();
+        }
         self.gathered = walk.gathered;
+        self.gathered_of = walk.gathered_of;
         match walk.way {
             Way::Filter { kept, .. } => self.set = Arc::new(kept),
             Way::Join(join) => self.set = Arc::new(join.joined),
@@ -165,7 +181,7 @@ impl Values {
             Way::Rows(_) | Way::Groups | Way::List(_) => return Ok(()),
         };
         if rows.len() >= ROWS_MAX {
-            return Err(data(format!("a join makes more than {ROWS_MAX} rows")));
+            return Err(too_much(format!("a join makes more than {ROWS_MAX} rows")));
         }
         rows.push(current);
         Ok(())
@@ -192,6 +208,7 @@ impl Values {
         for (list, value) in walk.gathered.iter_mut().zip(args) {
             list.push(value);
         }
+        walk.gathered_of.push(self.current.clone());
         Ok(())
     }
 
@@ -208,20 +225,20 @@ impl Values {
     /// The row at hand belongs to the group of the last arguments: of values that are the same, so that
     /// 3 and 3.0 are one group, and so are objects with the same names in another order.
     pub(in crate::function) fn group(&mut self, count: i32) -> Result<(), GuestFault> {
-        let mut key = Vec::new();
-        for value in self.take_args(count)? {
-            value.identity(&mut key);
-        }
-        self.grouped = true;
-        let next = self.groups.len();
-        let number = *self.group_keys.entry(key).or_insert(next);
-        if number == next {
-            self.groups.push(Arc::default());
-        }
-        if let Some(group) = self.groups.get_mut(number) {
-            Arc::make_mut(group).push(self.current.clone());
-        }
+        let key = self.take_args(count)?;
+        let key: GroupKey = key.iter().map(Value::key_text).collect();
+        let group = self.groups.entry(key).or_default();
+        Arc::make_mut(group).push(self.current.clone());
         Ok(())
+    }
+
+    /// The text of the group at hand, where it is known by one.
+    pub(in crate::function) fn group_key(&self) -> Option<Arc<str>> {
+        let (key, _) = self.listed.get(self.group?)?;
+        match &**key {
+            [only] if self.spec.group_keys => Some(Arc::clone(only)),
+            _ => None,
+        }
     }
 }
 

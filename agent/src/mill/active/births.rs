@@ -11,7 +11,8 @@ use crate::state::births::{self, Table};
 use crate::state::time::RULE_KEY;
 use crate::state::{Entries, KeyState};
 
-use super::call::{CALL_BYTES, TOO_COSTLY};
+use super::call::CALL_BYTES;
+use super::fault::TOO_COSTLY;
 use super::{Active, Step};
 
 impl Active {

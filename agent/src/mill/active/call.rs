@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidemill_abi::{export, limit};
 
 use crate::clock::Now;
-use crate::effects::apply_to_state;
+use crate::effects::{Spoiled, apply_to_state};
 use crate::frame::Frame;
 use crate::function::{CallFault, Handler, Verdict};
 use crate::ledger::Fate;
@@ -20,9 +20,6 @@ use super::{Active, Step};
 
 /// What a call counts for besides what it asks for.
 pub(super) const CALL_BYTES: usize = 64;
-
-/// Why an event is a dead letter that makes more than it may.
-pub(super) const TOO_COSTLY: &str = "event too costly";
 
 impl Active {
     /// Calls the function on what is in the frame, and carries out what it asks for, or nothing.
@@ -45,6 +42,12 @@ impl Active {
         let result = self.function.call(handler, frame);
         self.ledger.fuel += self.function.fuel_used();
         self.pass_on_logs(frame, step);
+        let judged = matches!(&result, Ok(_) | Err(CallFault::Data { .. }));
+        if judged && handler == Handler::Window && !frame.effects.misfits.is_empty() {
+            let misfits = std::mem::take(&mut frame.effects.misfits);
+            frame.effects.clear();
+            return Err(Fault::Misfits(misfits));
+        }
         let done = match result {
             Ok(verdict) => self
                 .check_verdict(handler, verdict)
@@ -90,7 +93,7 @@ impl Active {
                 step.effect_bytes_free = left;
                 Ok(())
             }
-            None => Err(Fault::Other(TOO_COSTLY.to_owned())),
+            None => Err(Fault::TooCostly),
         }
     }
 
@@ -114,7 +117,7 @@ impl Active {
         &self,
         verdict: Verdict,
         key: &Key,
-        frame: &Frame,
+        frame: &mut Frame,
         step: &mut Step<'_>,
     ) -> Result<u64, Fault> {
         let first = step.out.len();
@@ -122,47 +125,56 @@ impl Active {
             true => usize::MAX,
             false => step.effect_bytes_free,
         };
-        let mut last: Option<(u8, Topic)> = None;
-        let passed = (verdict == Verdict::Pass).then(|| (0, frame.kept_payload(), 0));
+        let mut last: Option<(u8, Option<Key>, Topic)> = None;
+        let mut spoiled = Vec::new();
+        let passed = (verdict == Verdict::Pass).then(|| (0, frame.kept_payload(), 0, None));
         let asked = frame
             .effects
             .emissions
             .iter()
-            .map(|e| (e.port, e.payload.clone(), e.group));
-        let pane = frame
-            .pane
-            .as_ref()
-            .filter(|_| self.window.is_some_and(|w| !w.rows));
-        for (number, payload, group) in asked.chain(passed) {
+            .map(|e| (e.port, e.payload.clone(), e.group, e.key.clone()));
+        let pane = frame.pane.as_ref().filter(|_| self.is_on_grid());
+        for (number, payload, group, own) in asked.chain(passed) {
             let Some(port) = self.ports.get(usize::from(number)).and_then(Option::as_ref) else {
                 continue;
             };
             // The key of a call is one, and so is mostly the topic of a port: it may be long.
             let topic = match &last {
-                Some((before, topic)) if *before == number && port.has_one_topic() => {
+                Some((before, of, topic))
+                    if *before == number && *of == own && port.has_one_topic() =>
+                {
                     Ok(topic.clone())
                 }
-                _ => port.topic_of(key, &frame.event.topic, &payload),
+                _ => port.topic_of((key, own.as_ref()), &frame.event.topic, &payload),
             };
-            let topic = topic.and_then(|topic| {
-                let left = free.checked_sub(topic.as_str().len());
-                free = left.ok_or_else(|| TOO_COSTLY.to_owned())?;
-                last = Some((number, topic.clone()));
-                Ok(topic)
-            });
             match topic {
-                Ok(topic) => step.out.push(Output::Emission(Emitted {
-                    port: Arc::clone(port),
-                    key: key.clone(),
-                    topic,
-                    payload,
-                    at_ms: step.now.wall_ms,
-                    // Keys of one pane fire in calls of their own.
-                    together: match pane {
-                        Some(pane) => (pane.start_ms, pane.end_ms),
-                        None => (-1 - self.calls, group.into()),
-                    },
-                })),
+                Ok(topic) => match free.checked_sub(topic.as_str().len()) {
+                    Some(left) => {
+                        free = left;
+                        last = Some((number, own.clone(), topic.clone()));
+                        step.out.push(Output::Emission(Emitted {
+                            port: Arc::clone(port),
+                            key: own.unwrap_or_else(|| key.clone()),
+                            topic,
+                            payload,
+                            at_ms: step.now.wall_ms,
+                            // Keys of one pane fire in calls of their own.
+                            together: match pane {
+                                Some(pane) => (pane.start_ms, pane.end_ms),
+                                None => (-1 - self.calls, group.into()),
+                            },
+                        }));
+                    }
+                    None => {
+                        step.out.truncate(first);
+                        return Err(Fault::TooCostly);
+                    }
+                },
+                // Each group has a topic of its own, and fails alone.
+                Err(why) if own.is_some() => spoiled.push(Spoiled {
+                    key: own,
+                    reason: why.into(),
+                }),
                 Err(why) => {
                     step.out.truncate(first);
                     return Err(Fault::Other(why));
@@ -172,6 +184,7 @@ impl Active {
         if !self.is_volatile() {
             step.effect_bytes_free = free;
         }
+        frame.effects.spoiled.append(&mut spoiled);
         Ok((step.out.len() - first) as u64)
     }
 

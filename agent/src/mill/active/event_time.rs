@@ -25,7 +25,7 @@ use crate::value::Scalar;
 use crate::watermark::{Arrival, Watermark};
 use crate::window::{Moment, Window};
 
-use super::call::{CALL_BYTES, TOO_COSTLY};
+use super::call::CALL_BYTES;
 use super::fault::Fault;
 use super::{Active, Step};
 
@@ -167,7 +167,7 @@ impl Active {
             self.ledger.enter(fate);
         } else if !can_wait {
             fate = Fate::Dead;
-            self.bury(Fault::Other(TOO_COSTLY.to_owned()), frame, step);
+            self.bury(Fault::TooCostly, frame, step);
             self.ledger.enter(fate);
         }
         if let Some(mut time) = self.time.take() {
@@ -235,7 +235,7 @@ impl Active {
             let key = self.key_of(&stop.key, frame).unwrap_or_else(|_| "".into());
             // A key that cannot be told, or cannot stand in a topic, costs the copy, not the count.
             let event = &frame.event;
-            if let Ok(topic) = port.topic_of(&key, &event.topic, &event.payload) {
+            if let Ok(topic) = port.topic_of((&key, None), &event.topic, &event.payload) {
                 self.ledger.emissions += 1;
                 step.out.push(Output::Emission(Emitted {
                     port,

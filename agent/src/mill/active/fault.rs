@@ -1,14 +1,22 @@
 //! What a rule could not digest: dead letters, and the rest that a rule takes which makes too many.
 
+use std::collections::BTreeMap;
+
 use tidemill_abi::limit;
 
 use crate::clock::Now;
 use crate::frame::Frame;
-use crate::function::CallFault;
-use crate::limits::QUARANTINE_MS;
+use crate::function::{CallFault, kept_event};
+use crate::limits::{EFFECT_BYTES_MAX, QUARANTINE_MS};
 use crate::mill::output::{DeadLetter, Output};
+use crate::state::Key;
+use crate::text::shown;
+use crate::topic::Topic;
 
 use super::{Active, Step};
+
+/// Why an event is a dead letter that makes more than it may.
+pub(super) const TOO_COSTLY: &str = "event too costly";
 
 /// Why a call left no trace.
 pub(super) enum Fault {
@@ -16,6 +24,19 @@ pub(super) enum Fault {
     Call(CallFault),
     /// The event's, or the rule's own wording: it does not.
     Other(String),
+    /// The event makes more than it may.
+    TooCostly,
+    /// Rows of the window do not fit what is done with them: by number, and why.
+    Misfits(BTreeMap<usize, Box<str>>),
+}
+
+/// Keys of a pane that closes which came to nothing because all keys together cost too much.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// Whether a pane closes for all keys.
+    pub(super) counts: bool,
+    pub(super) keys: u64,
+    first: Option<Key>,
 }
 
 impl Active {
@@ -33,9 +54,15 @@ impl Active {
 
     /// Makes a dead letter of what could not be digested.
     pub(super) fn bury(&mut self, fault: Fault, frame: &Frame, step: &mut Step<'_>) {
+        self.bury_at("", fault, frame, step);
+    }
+
+    fn bury_at(&mut self, place: &str, fault: Fault, frame: &Frame, step: &mut Step<'_>) {
         let (reason, fuel) = match &fault {
             Fault::Call(fault) => (with_causes(fault), self.function.fuel_used()),
             Fault::Other(reason) => (reason.clone(), 0),
+            Fault::TooCostly => (TOO_COSTLY.to_owned(), 0),
+            Fault::Misfits(rows) => (rows.values().next().map_or("", |why| why).to_owned(), 0),
         };
         step.out.push(Output::DeadLetter(DeadLetter {
             rule: self.rule.name.clone(),
@@ -44,13 +71,77 @@ impl Active {
             payload: frame.event.payload.clone(),
             properties: frame.event.properties.clone(),
             volatile: self.is_volatile(),
-            reason,
+            reason: format!("{place}{reason}"),
             fuel,
             at_ms: step.now.wall_ms,
         }));
         if matches!(fault, Fault::Call(_)) {
             self.count_fault(step);
         }
+    }
+
+    /// Makes a dead letter of a timer, or of the window of a key. The event that closed a window was
+    /// worked on: only its topic is told.
+    pub(super) fn bury_without_event(
+        &mut self,
+        fault: Fault,
+        place: &str,
+        frame: &mut Frame,
+        step: &mut Step<'_>,
+    ) {
+        let payload = std::mem::take(&mut frame.event.payload);
+        let properties = std::mem::take(&mut frame.event.properties);
+        self.bury_at(place, fault, frame, step);
+        (frame.event.payload, frame.event.properties) = (payload, properties);
+    }
+
+    /// Makes a dead letter of the event of which a kept row was made.
+    pub(super) fn bury_row(&mut self, row: &[u8], why: &str, step: &mut Step<'_>) {
+        self.ledger.faults_without_event += 1;
+        let (topic, payload, properties) = kept_event(row).unwrap_or_default();
+        step.out.push(Output::DeadLetter(DeadLetter {
+            rule: self.rule.name.clone(),
+            version: self.rule.version,
+            topic: Topic::new(&topic).unwrap_or_else(|_| Topic::none()),
+            payload: payload.into(),
+            properties: properties.into(),
+            volatile: self.is_volatile(),
+            reason: why.to_owned(),
+            fuel: 0,
+            at_ms: step.now.wall_ms,
+        }));
+    }
+
+    /// Counts a key of the pane that closes as lost, if its window came to nothing because of the costs.
+    pub(super) fn count_lost(&mut self, fault: &Fault, key: &Key) -> bool {
+        let counts = self.lost.counts && matches!(fault, Fault::TooCostly);
+        if counts {
+            self.lost.keys += 1;
+            self.lost.first.get_or_insert_with(|| key.clone());
+        }
+        counts
+    }
+
+    /// Tells, once for a pane, of which keys nothing went out because all of them together cost too much.
+    pub(super) fn bury_lost(
+        &mut self,
+        (start_ms, end_ms): (i64, i64),
+        keys: usize,
+        frame: &mut Frame,
+        step: &mut Step<'_>,
+    ) {
+        let lost = std::mem::take(&mut self.lost);
+        let Some(first) = lost.first else {
+            return;
+        };
+        let reason = format!(
+            "event too costly: the window from {start_ms} to {end_ms} closed for {keys} keys, and what \
+             they send is more than {} MiB; nothing went out for {} of them, the first is {}",
+            EFFECT_BYTES_MAX >> 20,
+            lost.keys,
+            shown(&*first),
+        );
+        self.bury_without_event(Fault::Other(reason), "", frame, step);
     }
 
     fn count_fault(&mut self, step: &mut Step<'_>) {

@@ -1,16 +1,23 @@
 //! Windows that fire: `on_window` is called once per key that has something in them, in the order of
 //! the keys' names.
 
+use std::collections::BTreeMap;
+
 use crate::frame::Frame;
 use crate::function::Handler;
 use crate::manifest::WindowKind;
 use crate::state::{Key, KeyState, OpenPane, Pane, RowName};
+use crate::text::shown;
 use crate::window::{Moment, Window, is_part_of, pane_of, relabelled};
 
+use super::fault::Fault;
 use super::{Active, Step};
 
 /// Sets the calls of a firing apart from that of the event that caused it, for `rand`.
 const FIRING: u32 = 1 << 31;
+
+/// How often a firing begins anew because rows did not fit.
+const ATTEMPTS_MAX: u32 = 16;
 
 impl Active {
     /// Closes the panes of all keys that are due, and forgets those that cannot fire again.
@@ -108,7 +115,10 @@ impl Active {
             true => state.rows().any(|(_, at)| open.holds(at)),
             false => state.panes.iter().any(|pane| is_part_of(pane, &open)),
         };
-        for key in self.keys.like(has_part) {
+        let keys = self.keys.like(has_part);
+        let count = keys.len();
+        self.lost.counts = true;
+        for key in keys {
             let Some(place) = self.keys.find(&key) else {
                 continue;
             };
@@ -119,6 +129,7 @@ impl Active {
             }
             self.take_back(&key, Some(place), true, frame, step);
         }
+        self.bury_lost(labels, count, frame, step);
     }
 
     /// Fires a pane with slots for the key in the frame.
@@ -279,9 +290,70 @@ impl Active {
             pane.folded = frame.rows.len() as u64;
         }
         frame.pane = Some(pane);
-        self.without_event(Handler::Window, key, frame, step);
+        self.call_window(key, frame, step);
         frame.rows.clear();
         (frame.event_ms, frame.call) = before;
         frame.pane.take().unwrap_or_default()
+    }
+
+    /// Calls `on_window`, again without the rows that do not fit, each of which is a dead letter.
+    fn call_window(&mut self, key: &Key, frame: &mut Box<Frame>, step: &mut Step<'_>) {
+        for attempt in 0.. {
+            let place = |key: &str, frame: &Frame| {
+                let pane = frame.pane.as_ref().map(|pane| (pane.start_ms, pane.end_ms));
+                let (start_ms, end_ms) = pane.unwrap_or_default();
+                format!("window of {} from {start_ms} to {end_ms}: ", shown(key))
+            };
+            match self.call(Handler::Window, key, frame, step) {
+                Ok(_) => {
+                    for spoiled in std::mem::take(&mut frame.effects.spoiled) {
+                        self.ledger.faults_without_event += 1;
+                        let place = place(spoiled.key.as_ref().unwrap_or(key), frame);
+                        let fault = Fault::Other(spoiled.reason.into());
+                        self.bury_without_event(fault, &place, frame, step);
+                    }
+                    return;
+                }
+                Err(Fault::Misfits(misfits)) if attempt < ATTEMPTS_MAX => {
+                    if !self.take_out(&misfits, key, frame, step) {
+                        return;
+                    }
+                }
+                Err(fault) => {
+                    self.ledger.faults_without_event += 1;
+                    if !self.count_lost(&fault, key) {
+                        let place = place(key, frame);
+                        self.bury_without_event(fault, &place, frame, step);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes rows out of the window that fires; says whether others are left.
+    fn take_out(
+        &mut self,
+        misfits: &BTreeMap<usize, Box<str>>,
+        key: &Key,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) -> bool {
+        for (number, why) in misfits {
+            let Some(name) = frame.rows.get(*number).copied() else {
+                continue;
+            };
+            let row = frame.state.row(name).unwrap_or_default().to_vec();
+            self.bury_row(&row, why, step);
+            self.remove_row(name, key, frame);
+        }
+        let rows = std::mem::take(&mut frame.rows).into_iter().enumerate();
+        let rows = rows.filter(|(number, _)| !misfits.contains_key(number));
+        frame.rows = rows.map(|(_, name)| name).collect();
+        let left = frame.rows.len() as u64;
+        if let Some(pane) = &mut frame.pane {
+            pane.folded = left;
+        }
+        left > 0
     }
 }

@@ -42,7 +42,7 @@ impl Active {
     }
 
     /// Lets go of a row.
-    fn remove_row(&mut self, name: RowName, key: &Key, frame: &mut Frame) {
+    pub(super) fn remove_row(&mut self, name: RowName, key: &Key, frame: &mut Frame) {
         frame.state.remove_row(name);
         self.keys.entry_changed(key, name.as_bytes());
     }

@@ -16,7 +16,7 @@ pub(super) fn resolve(rule: &Rule, module: &Module) -> Result<Option<Window>, Fi
             "streams: allowed_late is for tumbling and hopping windows, which can fire again";
         return Err(rule.source.error_at(&rule.function_span, message));
     }
-    let Some(spec) = module.manifest.window else {
+    let Some(spec) = &module.manifest.window else {
         return match said.next() {
             None => Ok(None),
             Some((_, _, given)) => Err(rule.source.error_at(
@@ -36,7 +36,7 @@ pub(super) fn resolve(rule: &Rule, module: &Module) -> Result<Option<Window>, Fi
         let message = "function: it keeps a window and exports no on_window";
         return Err(rule.source.error_at(&rule.function_span, message));
     }
-    lengths(rule, &spec).map(Some)
+    lengths(rule, spec).map(Some)
 }
 
 fn lengths(rule: &Rule, spec: &WindowSpec) -> Result<Window, FileError> {

@@ -49,6 +49,9 @@ const OPERATORS: [&str; 17] = [
     "+", "-", "*", "/", "%", "&", "|", "^", "=", "!=", "<>", "<", "<=", ">", ">=", "AND", "OR",
 ];
 
+/// What an aggregate goes together with in [`Writer::window_of`].
+pub const CLAUSES: [&str; 6] = ["", "ORDER BY", "HAVING", "FILTER", "LIMIT", "OVER"];
+
 /// Writes a statement from bytes.
 pub struct Writer<'a> {
     bytes: &'a [u8],
@@ -66,6 +69,101 @@ impl<'a> Writer<'a> {
         };
         writer.file();
         writer.out
+    }
+
+    /// A statement with a window in which an aggregate, by number, goes together with a clause of
+    /// [`CLAUSES`]: groups by `k`, of values `v` and `w`.
+    pub fn window_of(bytes: &'a [u8], aggregate: usize, clause: &str) -> String {
+        let mut writer = Self {
+            bytes,
+            at: 0,
+            out: String::new(),
+        };
+        writer.window_with(aggregate, clause);
+        writer.out
+    }
+
+    fn window_with(&mut self, aggregate: usize, clause: &str) {
+        let all = functions().filter(|function| function.kind == Kind::Aggregate);
+        let all: Vec<&Function> = all.collect();
+        self.word("SELECT");
+        if self.one_in(12) {
+            self.word("DISTINCT");
+        }
+        self.pick(&["k,", "k,", "k AS key,", ""]);
+        self.aggregate_of(all[aggregate % all.len()]);
+        if clause == "FILTER" {
+            self.pick(&["FILTER (WHERE w > 10)", "FILTER (WHERE v IS NOT NULL)"]);
+        }
+        self.word("AS x, count(*) AS n");
+        if self.one_in(3) {
+            self.word(",");
+            self.pick(&[
+                "sum(v) AS s",
+                "avg(v) AS m",
+                "sum(w) + 1 AS s",
+                "max(w) AS m",
+                "window_end() AS e",
+            ]);
+        }
+        if clause == "OVER" {
+            self.word(",");
+            self.pick(&[
+                "row_number() OVER (PARTITION BY n ORDER BY k) AS r",
+                "lag(count(*)) OVER (PARTITION BY k) AS before",
+            ]);
+        }
+        self.word("FROM demo");
+        if self.one_in(3) {
+            self.word("WHERE");
+            self.pick(&[
+                "w > 10",
+                "w IS NOT NULL",
+                "k != 5",
+                "v IS NOT NULL AND w < 60",
+            ]);
+        }
+        self.word("GROUP BY k,");
+        self.pick(&[
+            "TUMBLINGWINDOW(ss, 10)",
+            "TUMBLINGWINDOW(ss, 5)",
+            "HOPPINGWINDOW(ss, 10, 5)",
+        ]);
+        if clause == "HAVING" {
+            self.word("HAVING");
+            self.pick(&[
+                "n > 1",
+                "x > 2",
+                "max(w) IS NOT NULL",
+                "avg(w) > 20 OR n = 1",
+            ]);
+        }
+        if clause == "ORDER BY" {
+            self.word("ORDER BY");
+            self.pick(&["n DESC, k", "k DESC", "n"]);
+        }
+        if clause == "LIMIT" {
+            self.pick(&["LIMIT 1", "LIMIT 3"]);
+        }
+    }
+
+    fn aggregate_of(&mut self, function: &Function) {
+        self.word(function.name);
+        self.word("(");
+        self.pick(match function.name {
+            "count" => &["*", "v"],
+            "merge_agg" => &["*", "o"],
+            "collect" => &["v", "w"],
+            _ => &["v", "w", "v"],
+        });
+        if function.arity.min > 1 {
+            self.word(",");
+            self.pick(match function.name {
+                "percentile_cont" | "percentile_disc" => &["0.5", "0.9"],
+                _ => &["true", "false"],
+            });
+        }
+        self.word(")");
     }
 
     /// A choice of `n`. The place has a say, so that equal bytes, or none, do not make all choices the

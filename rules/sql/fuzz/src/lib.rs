@@ -10,7 +10,7 @@ use tidemill_sql::{Compiled, Options, SqlError, Stream, compile};
 use tidemill_values::{FieldType, Value};
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
-pub use grammar::Writer;
+pub use grammar::{CLAUSES, Writer};
 
 /// As the agent has it, which refuses a module with more.
 const LOCALS_MAX: u32 = 1_000;

@@ -33,6 +33,12 @@ pub(super) fn is_analytic(node: &Node) -> bool {
     matches!(node, Node::Call(call) if lookup(&call.name).is_some_and(|f| f.kind == Kind::Analytic))
 }
 
+/// Whether the node is a call of a function that tells of events before this one.
+pub(super) fn remembers(node: &Node) -> bool {
+    let counts = |call: &Call| call.name.starts_with("last_") && call.name.contains("_hit_");
+    is_analytic(node) || matches!(node, Node::Call(call) if counts(call))
+}
+
 /// Whether the node is a function that makes several rows of one.
 pub(super) fn is_multi_row(node: &Node) -> bool {
     matches!(node, Node::Call(call) if call.name == "unnest")
@@ -73,7 +79,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The expressions of the select list.
-    fn selected(&self) -> impl Iterator<Item = &'a Expr> {
+    pub(super) fn selected(&self) -> impl Iterator<Item = &'a Expr> {
         use crate::ast::Item;
         let select = self.select;
         select.items.iter().flat_map(|item| {

@@ -21,6 +21,15 @@ impl Compiler<'_> {
             let streams: Vec<Json> = self.streams.iter().map(stream).collect();
             part.insert("streams".to_owned(), streams.into());
         }
+        let select = self.select;
+        let window = select.window.as_ref();
+        let apart = window.is_some_and(|window| self.partition(window).is_some());
+        if window.is_some() && select.group.len() == 1 && !apart && !self.options.keyed {
+            part.insert("group_keys".to_owned(), true.into());
+        }
+        if window.is_some_and(|window| self.group_apart(window).is_some()) {
+            part.insert("apart".to_owned(), true.into());
+        }
         // By that name a statement sees a payload that is no object.
         if self.module.names("self") {
             part.insert("self".to_owned(), true.into());

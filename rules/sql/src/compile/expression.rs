@@ -240,7 +240,7 @@ impl<'a> Compiler<'a> {
 
     /// The value of an expression that no event can change. What fails is left to the event, which then
     /// becomes a dead letter with the reason.
-    fn constant(&mut self, expr: &'a Expr) -> Result<Option<Value>, SqlError> {
+    pub(super) fn constant(&mut self, expr: &'a Expr) -> Result<Option<Value>, SqlError> {
         Ok(match &expr.node {
             Node::Literal(literal) => Some(literal_value(literal)),
             Node::Param(name) => Some(self.param(name, expr)?),

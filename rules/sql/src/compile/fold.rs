@@ -6,7 +6,7 @@
 mod plan;
 
 use serde_json::Value as Json;
-use tidemill_abi::{export, import, value, value::kind, value::op};
+use tidemill_abi::{EvI64, export, import, value, value::kind, value::op};
 use wasm_encoder::{Instruction, ValType};
 
 use super::{Compiler, Level, Scope, leave_unless, pointer, window_json};
@@ -16,6 +16,9 @@ use crate::module::{Body, InputKind, Local};
 
 use plan::Column;
 pub(super) use plan::Folding;
+
+/// What one step of a sum's second slot stands for; see `tidemill_values::Total`.
+const EXACT_STEP: f64 = (1_u64 << 51) as f64;
 
 impl<'a> Compiler<'a> {
     /// Both handlers of a window that folds its events, if the statement can be worked out like that:
@@ -44,6 +47,7 @@ impl<'a> Compiler<'a> {
             self.where_holds(&mut scope, filter)?;
             leave_unless(&mut scope.body);
         }
+        self.judge_folded(&mut scope, folding)?;
         let body = &mut scope.body;
         if folding.columns.is_empty() && folding.key.is_none() && folding.rows.is_none() {
             // Nothing else looks at the payload, which has to be a row even so.
@@ -51,23 +55,11 @@ impl<'a> Compiler<'a> {
             self.module.call(body, import::V_ROW);
             body.push(Instruction::Drop);
         }
+        if let Some(key) = &folding.key {
+            self.fold_key(body, folding, key);
+        }
         if let Some(rows) = folding.rows {
             self.slot_sum(body, rows, |body| body.push(Instruction::F64Const(1.0)));
-        }
-        if let Some(key) = &folding.key {
-            body.i32(0);
-            if let Some(kind_of) = self.module.input(key, InputKind::Kind) {
-                if folding.text_key {
-                    body.i32(kind::TEXT);
-                    body.i32(kind::MISSING);
-                    body.param(kind_of);
-                    body.push(Instruction::Select);
-                } else {
-                    body.param(kind_of);
-                }
-            }
-            body.push(Instruction::F64ConvertI32S);
-            self.module.call(body, import::REG_SET);
         }
         for column in &folding.columns {
             self.fold_column(body, column);
@@ -78,10 +70,74 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
+    /// Stops an event of which a column that is worked out is no number.
+    fn judge_folded(&mut self, scope: &mut Scope, folding: &Folding) -> Result<(), SqlError> {
+        let mut asked = 0;
+        for column in &folding.columns {
+            if column.high.is_none() || !column.is_worked_out() {
+                continue;
+            }
+            let kind_of = self.module.input(&column.name, InputKind::Kind);
+            let input = self.module.input(&column.name, InputKind::Number);
+            let (Some(kind_of), Some(input)) = (kind_of, input) else {
+                continue;
+            };
+            let body = &mut scope.body;
+            body.param(kind_of);
+            body.i32(kind::MISSING);
+            body.push(Instruction::I32Ne);
+            body.param(input);
+            body.param(input);
+            body.push(Instruction::F64Ne);
+            body.push(Instruction::I32And);
+            if asked > 0 {
+                body.push(Instruction::I32Or);
+            }
+            asked += 1;
+        }
+        if asked > 0 {
+            scope.body.begin_if(None);
+            self.judge(scope)?;
+            scope.body.end();
+        }
+        Ok(())
+    }
+
+    /// The type of the group's value: that of the first row, which the key does not tell.
+    fn fold_key(&mut self, body: &mut Body, folding: &Folding, key: &str) {
+        match folding.rows {
+            Some(rows) => {
+                self.slot_get(body, rows);
+                body.push(Instruction::F64Const(0.0));
+                body.push(Instruction::F64Eq);
+            }
+            None => {
+                body.i32(EvI64::Folded as i32);
+                self.module.call(body, import::EV_I64);
+                body.push(Instruction::I64Eqz);
+            }
+        }
+        body.begin_if(None);
+        body.i32(0);
+        if let Some(kind_of) = self.module.input(key, InputKind::Kind) {
+            if folding.text_key {
+                body.i32(kind::TEXT);
+                body.i32(kind::MISSING);
+                body.param(kind_of);
+                body.push(Instruction::Select);
+            } else {
+                body.param(kind_of);
+            }
+        }
+        body.push(Instruction::F64ConvertI32S);
+        self.module.call(body, import::REG_SET);
+        body.end();
+    }
+
     fn fold_column(&mut self, body: &mut Body, column: &Column) {
-        let Some(wrong) = column.wrong else {
+        if column.high.is_none() {
             return self.fold_declared(body, column);
-        };
+        }
         let Some(kind_of) = self.module.input(&column.name, InputKind::Kind) else {
             return;
         };
@@ -89,22 +145,9 @@ impl<'a> Compiler<'a> {
         body.begin_if(None);
         if column.is_worked_out() {
             let input = self.module.input(&column.name, InputKind::Number);
-            let input = input.unwrap_or_default();
-            // What is no number is remembered, and makes the window fail.
-            body.param(input);
-            body.param(input);
-            body.push(Instruction::F64Ne);
-            body.begin_if(None);
-            body.i32(wrong);
-            body.push(Instruction::F64Const(1.0));
-            self.module.call(body, import::REG_SET);
-            body.begin_else();
-            self.fold_number(body, column, input);
-            self.count_one(body, column, Some(kind_of));
-            body.end();
-        } else {
-            self.count_one(body, column, Some(kind_of));
+            self.fold_number(body, column, input.unwrap_or_default(), Some(kind_of));
         }
+        self.count_one(body, column, Some(kind_of));
         body.end();
     }
 
@@ -117,14 +160,18 @@ impl<'a> Compiler<'a> {
         body.param(input);
         body.push(Instruction::F64Eq);
         body.begin_if(None);
-        self.fold_number(body, column, input);
+        self.fold_number(body, column, input, None);
         self.count_one(body, column, None);
         body.end();
     }
 
-    fn fold_number(&mut self, body: &mut Body, column: &Column, input: u32) {
-        if let Some(sum) = column.sum {
-            self.slot_sum(body, sum, |body| body.param(input));
+    fn fold_number(&mut self, body: &mut Body, column: &Column, input: u32, kind_of: Option<u32>) {
+        match (column.sum, column.high, kind_of) {
+            (Some(sum), Some(high), Some(kind_of)) => {
+                self.sum_exactly(body, column, (sum, high), (input, kind_of));
+            }
+            (Some(sum), ..) => self.slot_sum(body, sum, |body| body.param(input)),
+            (None, ..) => {}
         }
         for (slot, keep) in [
             (column.min, Instruction::F64Min),
@@ -134,6 +181,49 @@ impl<'a> Compiler<'a> {
                 self.slot_extreme(body, column.count, slot, input, keep);
             }
         }
+    }
+
+    /// Adds a number to a sum; where whole numbers may outgrow what a float holds, the host does.
+    fn sum_exactly(
+        &mut self,
+        body: &mut Body,
+        column: &Column,
+        (sum, high): (i32, i32),
+        (input, kind_of): (u32, u32),
+    ) {
+        let new = body.local(ValType::F64);
+        self.slot_get(body, sum);
+        body.param(input);
+        body.push(Instruction::F64Add);
+        body.set(new);
+        body.get(new);
+        body.push(Instruction::F64Abs);
+        body.push(Instruction::F64Const(EXACT_STEP));
+        body.push(Instruction::F64Gt);
+        body.begin_if(Some(ValType::I32));
+        body.param(kind_of);
+        body.i32(kind::WHOLE);
+        body.push(Instruction::I32Eq);
+        self.slot_get(body, column.count);
+        body.push(Instruction::F64Const(0.0));
+        body.push(Instruction::F64Ge);
+        body.push(Instruction::I32And);
+        body.begin_else();
+        body.i32(0);
+        body.end();
+        body.begin_if(None);
+        body.i32(value::ANY_STREAM);
+        let name = self.module.text(&column.name);
+        body.i32(name);
+        self.module.call(body, import::V_COL);
+        body.i32(sum);
+        body.i32(high);
+        self.module.call(body, import::V_TOTAL);
+        body.begin_else();
+        body.i32(sum);
+        body.get(new);
+        self.module.call(body, import::REG_SET);
+        body.end();
     }
 
     /// One more value: the count grows away from 0, and stays below it once a float was among them, or
@@ -207,23 +297,6 @@ impl<'a> Compiler<'a> {
             scope.body.push(Instruction::F64Ne);
             leave_unless(&mut scope.body);
         }
-        for column in &folding.columns {
-            let Some(wrong) = column.wrong.filter(|_| column.is_worked_out()) else {
-                continue;
-            };
-            self.slot_get(&mut scope.body, wrong);
-            scope.body.push(Instruction::F64Const(0.0));
-            scope.body.push(Instruction::F64Ne);
-            scope.body.begin_if(None);
-            scope.body.i32(op::FAIL);
-            self.text(
-                &mut scope,
-                &format!("{} is no number in one of the events", column.name),
-            );
-            self.finish_op(&mut scope, 1);
-            scope.body.push(Instruction::Drop);
-            scope.body.end();
-        }
         if let Some(having) = &self.select.having {
             self.lets(&mut scope, &[having])?;
             self.condition(&mut scope, having)?;
@@ -280,8 +353,8 @@ impl<'a> Compiler<'a> {
         body.push(Instruction::F64Ne);
         body.begin_if(Some(ValType::I32));
         match (call.name.as_str(), column.sum) {
-            ("sum", Some(sum)) => self.folded_sum(body, sum, count, false),
-            ("avg", Some(sum)) => self.folded_sum(body, sum, count, true),
+            ("sum", Some(sum)) => self.folded_sum(body, (sum, column.high), count, false),
+            ("avg", Some(sum)) => self.folded_sum(body, (sum, column.high), count, true),
             ("min", _) => self.folded_float(body, column.min),
             _ => self.folded_float(body, column.max),
         }
@@ -312,13 +385,27 @@ impl<'a> Compiler<'a> {
     }
 
     /// A sum or a mean: whole where all values were.
-    fn folded_sum(&mut self, body: &mut Body, sum: i32, count: Local, mean: bool) {
+    fn folded_sum(
+        &mut self,
+        body: &mut Body,
+        (sum, high): (i32, Option<i32>),
+        count: Local,
+        mean: bool,
+    ) {
+        let Some(high) = high else {
+            return self.folded_floats(body, (sum, None), count, mean);
+        };
         body.get(count);
         body.push(Instruction::F64Const(0.0));
         body.push(Instruction::F64Gt);
         body.begin_if(Some(ValType::I32));
+        self.slot_get(body, high);
+        body.push(Instruction::I64TruncSatF64S);
+        body.push(Instruction::I64Const(EXACT_STEP as i64));
+        body.push(Instruction::I64Mul);
         self.slot_get(body, sum);
         body.push(Instruction::I64TruncSatF64S);
+        body.push(Instruction::I64Add);
         if mean {
             body.get(count);
             body.push(Instruction::I64TruncSatF64S);
@@ -326,13 +413,29 @@ impl<'a> Compiler<'a> {
         }
         self.module.call(body, import::V_I64);
         body.begin_else();
+        self.folded_floats(body, (sum, Some(high)), count, mean);
+        body.end();
+    }
+
+    fn folded_floats(
+        &mut self,
+        body: &mut Body,
+        (sum, high): (i32, Option<i32>),
+        count: Local,
+        mean: bool,
+    ) {
         self.slot_get(body, sum);
+        if let Some(high) = high {
+            self.slot_get(body, high);
+            body.push(Instruction::F64Const(EXACT_STEP));
+            body.push(Instruction::F64Mul);
+            body.push(Instruction::F64Add);
+        }
         if mean {
             body.get(count);
             body.push(Instruction::F64Abs);
             body.push(Instruction::F64Div);
         }
         self.module.call(body, import::V_F64);
-        body.end();
     }
 }

@@ -24,7 +24,8 @@ impl<'a> Compiler<'a> {
     /// The items and what the row is put in order by.
     pub(super) fn items(&mut self, scope: &mut Scope) -> Result<(), SqlError> {
         let unnested = self.unnested(scope)?;
-        let alone = unnested.is_some() && self.select.window.is_none();
+        let alone =
+            unnested.is_some() && self.select.window.is_none() && self.select.distinct.is_none();
         let limited = self.select.limit.filter(|_| alone);
         let sent = limited.map(|limit| (scope.body.local(ValType::I32), limit));
         if let Some((list, _)) = &unnested {

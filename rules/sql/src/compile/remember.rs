@@ -127,7 +127,12 @@ impl<'a> Compiler<'a> {
     }
 
     /// Whether nothing in the expression is about a group or a window.
-    fn of_event(&self, scope: &Scope, expr: &Expr, known: &mut Vec<usize>) -> bool {
+    pub(super) fn of_event<'e>(
+        &'e self,
+        scope: &Scope,
+        expr: &'e Expr,
+        known: &mut Vec<usize>,
+    ) -> bool {
         const OF_WINDOW: [&str; 7] = [
             "last_agg_hit_count",
             "last_agg_hit_time",
@@ -137,29 +142,29 @@ impl<'a> Compiler<'a> {
             "row_number",
             "changed_cols",
         ];
-        let fits = match &expr.node {
-            Node::Call(call) => {
-                !is_aggregate(&expr.node) && !OF_WINDOW.contains(&call.name.as_str())
-            }
-            Node::Column { stream: None, name } => {
-                let mut aliases = self.aliases.iter();
-                let number = aliases.position(|alias| alias.name == name);
-                let number = number.filter(|number| !scope.open.contains(number));
-                match number.filter(|number| !known.contains(number)) {
-                    Some(number) => {
-                        known.push(number);
-                        // It stays among them: once is enough.
-                        let alias = self.aliases.get(number);
-                        alias.is_none_or(|a| self.of_event(scope, a.expr, known))
-                    }
-                    None => true,
+        let mut all = true;
+        // One alias after the other: a row of them may be longer than the stack is deep.
+        let mut waiting = vec![expr];
+        while let Some(expr) = waiting.pop() {
+            expr.walk(&mut |expr| match &expr.node {
+                Node::Call(call) => {
+                    let of_window = OF_WINDOW.contains(&call.name.as_str());
+                    all &= !is_aggregate(&expr.node) && !of_window;
                 }
-            }
-            _ => true,
-        };
-        let mut all = fits;
-        expr.node
-            .each(&mut |child| all = all && self.of_event(scope, child, known));
+                Node::Column { stream: None, name } => {
+                    let mut aliases = self.aliases.iter();
+                    let number = aliases.position(|alias| alias.name == name);
+                    let number = number.filter(|number| !scope.open.contains(number));
+                    // Once is enough.
+                    let fresh = number.filter(|number| !known.contains(number));
+                    if let Some(number) = fresh {
+                        known.push(number);
+                        waiting.extend(self.aliases.get(number).map(|alias| alias.expr));
+                    }
+                }
+                _ => {}
+            });
+        }
         all
     }
 

@@ -2,11 +2,12 @@
 
 use serde_json::Value as Json;
 use tidemill_abi::{export, import, value::walk};
+use tidemill_values::FieldType;
 use wasm_encoder::{Instruction, ValType};
 
-use super::calls::{again, is_aggregate, open};
+use super::calls::{again, is_aggregate, open, remembers};
 use super::condition::GROUPS;
-use super::{Compiler, Level, Scope, leave_unless, pointer, window_json};
+use super::{Compiler, Level, Plan, Scope, leave_unless, pointer, window_json};
 use crate::ast::{Expr, JoinKind, Node, Window, WindowKind};
 use crate::error::SqlError;
 use crate::module::Body;
@@ -23,7 +24,56 @@ impl<'a> Compiler<'a> {
         self.window_handler(window)?;
         let mut json = window_json(window);
         json.insert("rows".to_owned(), true.into());
-        Ok((json.into(), self.partition(window).map(pointer)))
+        let key = self.partition(window).or(self.own_key(window));
+        Ok((json.into(), key.map(pointer)))
+    }
+
+    /// The column that the statement groups by, if that is one of the payload and nothing else is.
+    pub(super) fn group_column(&self) -> Option<&'a str> {
+        let ([only], 1) = (&*self.select.group, self.streams.len()) else {
+            return None;
+        };
+        match &only.node {
+            Node::Column { stream, name } if self.is_column(stream.as_deref(), name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The column of GROUP BY, if the rows of each group are kept for themselves.
+    fn own_key(&self, window: &Window) -> Option<&'a str> {
+        let kept_apart = self.options.plan == Plan::Auto;
+        self.group_apart(window).filter(|_| kept_apart)
+    }
+
+    /// The column of GROUP BY, where each group can be worked out for itself: nothing looks at several
+    /// groups at once or goes from one to the next.
+    pub(super) fn group_apart(&self, window: &Window) -> Option<&'a str> {
+        let select = self.select;
+        let on_grid = matches!(
+            window.kind,
+            WindowKind::Tumbling { .. } | WindowKind::Hopping { .. }
+        );
+        let together = |node: &Node| {
+            remembers(node) || matches!(node, Node::Call(call) if call.name == "row_number")
+        };
+        let filters = select.filter.iter().chain(&window.filter);
+        let apart = on_grid
+            && !self.options.keyed
+            && self.partition(window).is_none()
+            && select.order.is_empty()
+            && select.limit.is_none()
+            && select.distinct.is_none()
+            && !self.filters_by_aggregates()
+            && !self
+                .outputs()
+                .chain(filters)
+                .any(|expr| expr.any(&together));
+        let column = self.group_column().filter(|_| apart)?;
+        // What another type makes of a value may be another group than its text says.
+        let declared = self.declared(column);
+        declared
+            .is_none_or(|ty| ty == FieldType::String)
+            .then_some(column)
     }
 
     /// The column whose values have windows of their own.
@@ -117,6 +167,16 @@ impl<'a> Compiler<'a> {
             }
         }
         scope.always = false;
+        match (&self.select.filter, kept) {
+            (Some(filter), None) if late => self.judge_late(&mut scope, filter)?,
+            (_, None) => self.judge(&mut scope)?,
+            (_, Some(kept)) => {
+                scope.body.get(kept);
+                scope.body.begin_if(None);
+                self.judge(&mut scope)?;
+                scope.body.end();
+            }
+        }
         if let WindowKind::State { begin, emit } = &window.kind {
             let what = if emit.is_some() { 1 } else { 3 };
             self.says(&mut scope, begin, what)?;
@@ -238,6 +298,7 @@ impl<'a> Compiler<'a> {
             again(&mut scope.body);
         }
         self.groups(&mut scope)?;
+        self.distinct(&mut scope);
         self.flush(&mut scope.body, self.select.limit);
         scope.body.i32(0);
         self.module.handler(export::ON_WINDOW, scope.body);

@@ -275,7 +275,7 @@ impl Parser {
             name if is_call && !matches!(name, "and" | "or" | "in" | "when" | "then" | "else") => {
                 Node::Call(Box::new(self.call(name.to_owned())?))
             }
-            name if is_reserved(name) => return Err(self.unexpected("an expression")),
+            name if is_reserved(name) => return Err(self.reserved(word)),
             _ => {
                 self.advance();
                 self.column(word.to_owned())?
@@ -331,6 +331,13 @@ impl Parser {
         self.advance();
         self.expect("(")?;
         let mut args = Vec::new();
+        if self.is_word("distinct") && !matches!(self.peek_after(1), Kind::Symbol("," | ")")) {
+            let message = format!(
+                "DISTINCT stands behind SELECT alone; how many different values there are is \
+                 cardinality(array_distinct(collect(x))) instead of {name}(DISTINCT x)"
+            );
+            return Err(SqlError::new(&self.span(), message));
+        }
         if !self.is(")") {
             args = self.list(Self::expr)?;
         }

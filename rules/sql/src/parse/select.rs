@@ -1,7 +1,7 @@
 //! The clauses of a query.
 
 use super::{Parser, is_reserved};
-use crate::ast::{Expr, Item, Join, JoinKind, Node, Select, Source};
+use crate::ast::{Expr, Item, Join, JoinKind, Node, Select, Source, Span};
 use crate::error::SqlError;
 use crate::lex::Kind;
 
@@ -11,6 +11,7 @@ const STREAMS_MAX: usize = 8;
 impl Parser {
     pub(super) fn select(&mut self) -> Result<Select, SqlError> {
         self.expect_word("select")?;
+        let distinct = self.distinct();
         let items = self.list(Self::item)?;
         self.expect_word("from")?;
         let from = self.source()?;
@@ -56,11 +57,13 @@ impl Parser {
             self.expect_word("by")?;
             order = self.list(Self::order_by)?;
         }
-        let limit = match self.eat_word("limit") {
-            true => Some(self.whole("how many rows")?),
-            false => None,
-        };
+        let (mut limit, mut limit_span) = (None, None);
+        if self.eat_word("limit") {
+            limit_span = Some(self.span());
+            limit = Some(self.whole("how many rows")?);
+        }
         Ok(Select {
+            distinct,
             items,
             from,
             joins,
@@ -70,7 +73,22 @@ impl Parser {
             having,
             order,
             limit,
+            limit_span,
         })
+    }
+
+    /// DISTINCT, which may also be the name of a column.
+    fn distinct(&mut self) -> Option<Span> {
+        let span = self.span();
+        let is_column = match self.peek_after(1) {
+            Kind::Symbol(symbol) => !matches!(*symbol, "*" | "-" | "("),
+            Kind::Word(word) => {
+                is_reserved(word) && !matches!(word.to_ascii_lowercase().as_str(), "case" | "not")
+            }
+            Kind::End => true,
+            _ => false,
+        };
+        (!is_column && self.eat_word("distinct")).then_some(span)
     }
 
     /// What rows are put in order by, and whether downwards.

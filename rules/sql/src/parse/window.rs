@@ -85,7 +85,13 @@ impl Parser {
     fn timed(&mut self, name: &str) -> Result<WindowKind, SqlError> {
         let unit = self.unit()?;
         self.expect(",")?;
-        let length = self.time(unit, LENGTH_MS_MIN)?;
+        // A sliding window of length 0 holds what comes from its trigger to the end of its delay.
+        let can_be_0 = name == "slidingwindow" && matches!(self.peek_after(1), Kind::Symbol(","));
+        let place = self.span();
+        let length = match can_be_0 && matches!(self.peek(), Kind::Int(0)) {
+            true => self.time(unit, 0)?,
+            false => self.time(unit, LENGTH_MS_MIN)?,
+        };
         let has_second = self.eat(",");
         if !has_second && matches!(name, "hoppingwindow" | "sessionwindow") {
             return Err(self.unexpected(match name {
@@ -108,7 +114,8 @@ impl Parser {
                     true => self.time(unit, 0)?,
                     false => 0,
                 },
-            },
+            }
+            .checked(&place)?,
             _ if has_second => {
                 return Err(self.unexpected("\")\"; a tumbling window has one length"));
             }
@@ -145,6 +152,20 @@ impl Parser {
         match length {
             Some(length) if (least..=LENGTH_MS_MAX).contains(&length) => Ok(length),
             _ => Err(SqlError::new(&span, "a window lasts from 10ms to 366 days")),
+        }
+    }
+}
+
+impl WindowKind {
+    /// A sliding window without a length and without a delay would hold one moment.
+    fn checked(self, place: &std::ops::Range<usize>) -> Result<Self, SqlError> {
+        match self {
+            Self::Sliding { length, delay } if length + delay < LENGTH_MS_MIN => {
+                let message =
+                    "a sliding window of length 0 needs a delay; write SLIDINGWINDOW(ss, 0, 10)";
+                Err(SqlError::new(place, message))
+            }
+            kind => Ok(kind),
         }
     }
 }

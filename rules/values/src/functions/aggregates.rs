@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::arguments::list;
 use super::table::aggregate;
-use crate::{Context, FnError, Function, Map, Value, order};
+use crate::{Context, FnError, Function, Map, Total, Value, order};
 
 type Answer = Result<Value, FnError>;
 
@@ -19,14 +19,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(match Numbers::of(args, 0)? {
             Numbers::None => Value::Null,
             Numbers::Whole(numbers) => Value::Int(total(&numbers)),
-            Numbers::Mixed(numbers) => Value::float(numbers.iter().sum()),
+            Numbers::Mixed(_) => Value::float(mixed_total(list(args, 0)?)),
         })
     }),
     aggregate(903, "avg", "x", "the mean; of whole numbers a whole number, cut off", |_, args| {
         Ok(match Numbers::of(args, 0)? {
             Numbers::None => Value::Null,
             Numbers::Whole(numbers) => Value::Int(total(&numbers) / numbers.len() as i64),
-            Numbers::Mixed(numbers) => Value::float(mean(&numbers)),
+            Numbers::Mixed(numbers) => Value::float(mixed_total(list(args, 0)?) / numbers.len() as f64),
         })
     }),
     aggregate(904, "min", "x", "the smallest number or text", |_, args| min(list(args, 0)?)),
@@ -108,6 +108,24 @@ fn total(numbers: &[i64]) -> i64 {
     numbers
         .iter()
         .fold(0, |sum, number| sum.wrapping_add(*number))
+}
+
+/// The sum where floats are among the numbers: exact up to the first of them, as in slots.
+fn mixed_total(rows: &[Value]) -> f64 {
+    let (mut total, mut is_whole) = (Total::default(), true);
+    for value in rows {
+        match value {
+            Value::Int(number) if is_whole => total.add_whole(*number),
+            value => {
+                let Some(number) = value.as_number() else {
+                    continue;
+                };
+                is_whole &= matches!(value, Value::Int(_));
+                total.add_float(number);
+            }
+        }
+    }
+    total.float()
 }
 
 fn mean(numbers: &[f64]) -> f64 {

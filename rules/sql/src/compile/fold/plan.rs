@@ -29,8 +29,8 @@ pub(super) struct Column {
     pub(super) sum: Option<i32>,
     pub(super) min: Option<i32>,
     pub(super) max: Option<i32>,
-    /// Set once a value was no number, where that is not a dead letter at once.
-    pub(super) wrong: Option<i32>,
+    /// What a sum of whole numbers has beyond its own slot, where the column is not declared a float.
+    pub(super) high: Option<i32>,
 }
 
 impl Column {
@@ -61,6 +61,7 @@ impl<'a> Compiler<'a> {
             && window.over.iter().all(|over| over.when.is_none())
             && select.order.is_empty()
             && select.limit.is_none()
+            && select.distinct.is_none()
             && select
                 .items
                 .iter()
@@ -98,8 +99,10 @@ impl<'a> Compiler<'a> {
         }
         if let Some(filter) = &select.filter {
             // What WHERE remembers is the rule's: with a key each group would have a memory of its own.
+            // A hopping window calls once for each pane, and what remembers would do so each time.
             let grouped = folding.key.is_some() && partition.is_none();
-            if grouped && filter.any(&calls::is_analytic) {
+            let often = matches!(window.kind, WindowKind::Hopping { .. });
+            if (grouped || often) && filter.any(&calls::remembers) {
                 return None;
             }
             folding.rows = Some(folding.slots);
@@ -123,7 +126,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The type that a column is declared to have.
-    fn declared(&self, name: &str) -> Option<FieldType> {
+    pub(in crate::compile) fn declared(&self, name: &str) -> Option<FieldType> {
         let mut fields = self.streams.iter().flat_map(|stream| &stream.fields);
         fields.find(|(field, _)| field == name).map(|(_, ty)| *ty)
     }
@@ -201,7 +204,7 @@ impl<'a> Compiler<'a> {
                 sum: None,
                 min: None,
                 max: None,
-                wrong: (!float).then(&mut slot),
+                high: (!float).then(&mut slot),
             });
             columns.len() - 1
         });

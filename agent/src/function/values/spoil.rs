@@ -1,0 +1,86 @@
+//! What fails alone when a window fires: a row that does not fit what is done with it, or a group. The
+//! function goes on as if it had met nothing there, and what it makes of it is dropped.
+
+use tidemill_values::{Value, total_order};
+
+use super::Values;
+use super::walk::Way;
+use crate::state::Key;
+
+/// What a fault of values concerns.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::function) enum Spoil {
+    /// The row of that number: the firing begins anew without it.
+    Row(usize),
+    /// A group or a pair of rows: the firing goes on without what it would have sent.
+    Part(Option<Key>),
+    /// A group or a pair that has failed before.
+    Again,
+    /// The call as a whole.
+    Call,
+}
+
+impl Values {
+    /// What a fault concerns that comes now, which is noted.
+    pub(in crate::function) fn spoil(&mut self) -> Spoil {
+        if !self.spec.apart
+            || !self
+                .walks
+                .iter()
+                .any(|walk| matches!(walk.way, Way::Groups))
+        {
+            return Spoil::Call;
+        }
+        let key = self.group_key();
+        let single = self.current.only();
+        for walk in self.walks.iter_mut().rev() {
+            let again = walk.spoiled;
+            match (&walk.way, single) {
+                (Way::Rows(_) | Way::Filter { .. }, Some(row)) => return Spoil::Row(row),
+                (Way::Groups, _) | (Way::Rows(_), None) => {
+                    walk.spoiled = true;
+                    return match again {
+                        true => Spoil::Again,
+                        false => Spoil::Part(key),
+                    };
+                }
+                (Way::Join(_), _) | (Way::Filter { .. }, None) => return Spoil::Call,
+                (Way::List(_), _) => {}
+            }
+        }
+        Spoil::Call
+    }
+
+    /// Whether what is at hand has failed, so that nothing of it goes out.
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.walks.iter().any(|walk| walk.spoiled)
+    }
+
+    /// Takes the values out of what was gathered that are not comparable with the others, and says of
+    /// which rows they are: where numbers and texts meet, the numbers count.
+    pub(in crate::function) fn take_misfits(&mut self) -> Vec<(usize, Value)> {
+        let Some(values) = self.gathered.first() else {
+            return Vec::new();
+        };
+        let present = values.iter().filter(|value| !value.is_null());
+        let Some(first) = present.min_by(|a, b| total_order(a, b)) else {
+            return Vec::new();
+        };
+        let first = class(first);
+        let misfit = |value: &Value| !value.is_null() && class(value) != first;
+        let all = values.iter().zip(&self.gathered_of);
+        let found = all.filter(|(value, _)| misfit(value));
+        found
+            .filter_map(|(value, row)| Some((row.only()?, value.clone())))
+            .collect()
+    }
+}
+
+/// What values are comparable with each other.
+fn class(value: &Value) -> u8 {
+    match value {
+        Value::Text(_) => 1,
+        Value::Datetime(_) => 2,
+        _ => 0,
+    }
+}

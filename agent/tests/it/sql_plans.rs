@@ -1,0 +1,327 @@
+//! The same statement, worked out in each of the ways that the compiler has: the same rows under the
+//! same keys, and the same dead letters, through the mill that a gateway runs.
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it makes other statements for the fuzzers"
+)]
+#[path = "../../../rules/sql/fuzz/src/grammar.rs"]
+mod grammar;
+
+use std::sync::Arc;
+
+use grammar::{CLAUSES, Writer};
+use tidemill::clock::Now;
+use tidemill::event::Event;
+use tidemill::install::Installer;
+use tidemill::limits::FunctionLimits;
+use tidemill::mill::{BoundRule, Deployment, Input, Mill, Output};
+use tidemill::rule::{FunctionSource, Gateway, Rule, Statement};
+use tidemill::text::Source;
+use tidemill::topic::Topic;
+use tidemill_sql::{Options, Plan, compile};
+
+const SEED: u64 = 0x7469_6465_6d69_6c6c;
+const START: i64 = 1_700_000_000_000;
+
+/// What came of a statement.
+#[derive(Debug, PartialEq)]
+struct Came {
+    /// Time, topic, key and payload of each row.
+    rows: Vec<(i64, String, String, String)>,
+    /// Time, topic, payload and reason of each dead letter, in order of these.
+    dead: Vec<(i64, String, String, String)>,
+}
+
+/// One round of SplitMix64.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+fn pick<'a>(state: &mut u64, from: &[&'a str]) -> &'a str {
+    from[random(state) as usize % from.len()]
+}
+
+fn bound(sql: &str, plan: Plan, limits: &FunctionLimits) -> BoundRule {
+    let text = format!(
+        "name = \"plan\"\n[on]\nmqtt = [\"demo\"]\n[function]\nsql = '''{sql}'''\n\
+         [ports.out]\nto = \"local\"\ntopic = \"out/{{key}}\"\n"
+    );
+    let source = Source {
+        path: "plan.toml".into(),
+        text,
+    };
+    let gateway = Gateway {
+        id: "gw",
+        destinations: None,
+        limits,
+    };
+    let mut rule = Rule::parse(source, &gateway).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let options = Options {
+        plan,
+        name: "plan".to_owned(),
+        ..Options::default()
+    };
+    let compiled = compile(sql, &options).unwrap();
+    rule.function = FunctionSource::Sql(Arc::new(Statement {
+        sql: sql.to_owned(),
+        wasm: compiled.wasm,
+        plan: compiled.plan,
+    }));
+    Installer::new(limits).install(rule, &["local"]).unwrap()
+}
+
+/// How the window is kept, as `rule explain` says it.
+fn explained(bound: &BoundRule) -> String {
+    let FunctionSource::Sql(statement) = &bound.rule().function else {
+        panic!("a rule in SQL")
+    };
+    let kept = statement.plan.iter().find(|(name, _)| *name == "keeps");
+    let described = bound.describe();
+    let key = described.iter().find(|(name, _)| *name == "key").unwrap();
+    format!("{}; key {}", kept.unwrap().1, key.1)
+}
+
+fn now(at: i64) -> Now {
+    Now {
+        mono_ms: at.unsigned_abs(),
+        wall_ms: at,
+        ..Now::default()
+    }
+}
+
+fn run(bound: BoundRule, events: &[(i64, String)]) -> Came {
+    let mut mill = Mill::new();
+    let deployment = Deployment {
+        rules: vec![bound],
+        subscriptions: Vec::new(),
+    };
+    let mut outputs = Vec::new();
+    mill.deploy(now(START), deployment, &mut outputs).unwrap();
+    for (after, payload) in events {
+        let at = START + after;
+        advance(&mut mill, at, &mut outputs);
+        let event = Event::new(Topic::new("demo").unwrap(), payload.clone(), at);
+        mill.step(now(at), Input::Events(vec![event]), &mut outputs);
+    }
+    advance(&mut mill, START + 60_000, &mut outputs);
+    let mut came = Came {
+        rows: Vec::new(),
+        dead: Vec::new(),
+    };
+    for output in outputs {
+        match output {
+            Output::Emission(sent) => came.rows.push((
+                sent.at_ms - START,
+                sent.topic.as_str().to_owned(),
+                sent.key.to_string(),
+                String::from_utf8_lossy(&sent.payload).into_owned(),
+            )),
+            Output::DeadLetter(dead) => came.dead.push((
+                dead.at_ms - START,
+                dead.topic.as_str().to_owned(),
+                String::from_utf8_lossy(&dead.payload).into_owned(),
+                dead.reason,
+            )),
+            _ => {}
+        }
+    }
+    came.dead.sort();
+    came
+}
+
+fn advance(mill: &mut Mill, until: i64, outputs: &mut Vec<Output>) {
+    while let Some(due) = mill.next_due_mono_ms()
+        && due <= until.unsigned_abs()
+    {
+        mill.step(now(due.cast_signed()), Input::Tick, outputs);
+    }
+}
+
+/// Events of 12 s whose keys and values are of all types.
+fn mixed(state: &mut u64) -> Vec<(i64, String)> {
+    const KEYS: [&str; 13] = [
+        r#""k":"a","#,
+        r#""k":"a","#,
+        r#""k":"b","#,
+        r#""k":"b","#,
+        r#""k":5,"#,
+        r#""k":"5","#,
+        r#""k":5.0,"#,
+        r#""k":null,"#,
+        r#""k":"","#,
+        "",
+        r#""k":true,"#,
+        r#""k":[1],"#,
+        r#""K":"a","#,
+    ];
+    const VALUES: [&str; 18] = [
+        "1",
+        "2",
+        "3",
+        "7",
+        "-4",
+        "2.5",
+        "0.1",
+        "1e300",
+        "9007199254740993",
+        "9223372036854775807",
+        "-9007199254740991",
+        "\"err\"",
+        "\"12\"",
+        "true",
+        "[1,2]",
+        "{\"a\":1}",
+        "null",
+        "-0.0",
+    ];
+    const OTHERS: [&str; 6] = ["5", "12", "30.5", "80", "null", "\"w\""];
+    let count = 30 + random(state) as usize % 30;
+    let long = format!("\"k\":\"{}\",", "x".repeat(300));
+    let mut events = Vec::new();
+    for number in 0..count {
+        let key = match random(state) % 30 {
+            0 => &long,
+            _ => pick(state, &KEYS),
+        };
+        // Mostly numbers, so that windows hold more than dead letters.
+        let value = match random(state) % 3 {
+            0 => pick(state, &VALUES),
+            _ => pick(state, &VALUES[..7]),
+        };
+        let other = match random(state) % 12 {
+            0 => pick(state, &OTHERS),
+            _ => pick(state, &OTHERS[..4]),
+        };
+        let after = 12_000 * number as i64 / count as i64;
+        let payload = format!("{{{key}\"v\":{value},\"w\":{other},\"o\":{{\"n\":{number}}}}}");
+        events.push((after, payload));
+    }
+    events
+}
+
+/// How many aggregates there are.
+fn aggregates() -> usize {
+    let all = tidemill_values::functions();
+    all.filter(|function| function.kind == tidemill_values::Kind::Aggregate)
+        .count()
+}
+
+/// A statement for an aggregate and a clause, from bytes that are drawn.
+fn statement(state: &mut u64, number: usize, clause: &str) -> String {
+    let bytes: Vec<u8> = (0..24).map(|_| random(state) as u8).collect();
+    Writer::window_of(&bytes, number, clause)
+}
+
+#[test]
+fn a_statement_gives_the_same_whichever_plan_is_taken() {
+    println!("seed {SEED:#x}");
+    let mut state = SEED;
+    let limits = FunctionLimits {
+        fuel: 100_000_000,
+        emission_bytes: 1 << 20,
+        state_bytes: 16 << 20,
+        ..FunctionLimits::default()
+    };
+    let rounds = 500_usize.div_ceil(aggregates() * CLAUSES.len());
+    let (mut statements, mut slots, mut apart, mut rows, mut dead) = (0, 0, 0, 0, 0);
+    for number in 0..rounds * aggregates() {
+        for clause in CLAUSES {
+            let sql = statement(&mut state, number, clause);
+            let events = mixed(&mut state);
+            let auto = bound(&sql, Plan::Auto, &limits);
+            let together = bound(&sql, Plan::Together, &limits);
+            let (taken, other) = (explained(&auto), explained(&together));
+            assert_eq!(other, "rows, all together; key always all", "{sql}");
+            slots += u32::from(taken == "slots: numbers are kept, no rows; key /k of the payload");
+            apart +=
+                u32::from(taken == "rows, those of each key for themselves; key /k of the payload");
+            let needs_all =
+                matches!(clause, "ORDER BY" | "LIMIT" | "OVER") || sql.contains("DISTINCT");
+            assert_eq!(taken == other, needs_all, "{sql}: {taken}");
+            let (came, other) = (run(auto, &events), run(together, &events));
+            assert_eq!(came, other, "{sql}\n{taken}\n{events:#?}");
+            rows += came.rows.len();
+            dead += came.dead.len();
+            statements += 1;
+        }
+    }
+    println!(
+        "{statements} statements, {slots} in slots, {apart} by key, {rows} rows, {dead} dead letters"
+    );
+    assert!(statements >= 500 && slots > 10 && apart > 100);
+    assert!(rows > 4_000 && dead > 2_000);
+}
+
+#[test]
+fn order_and_limit_pick_from_the_rows_of_the_other_plans() {
+    let mut state = SEED;
+    let limits = FunctionLimits::default();
+    for (plain, more) in [
+        (
+            "SELECT k, sum(v) AS x FROM demo GROUP BY k, TUMBLINGWINDOW(ss, 10)",
+            "ORDER BY count(*)",
+        ),
+        (
+            "SELECT k, max(v) AS x FROM demo GROUP BY k, TUMBLINGWINDOW(ss, 10)",
+            "ORDER BY count(*) DESC",
+        ),
+        (
+            "SELECT k, avg(w) AS x FROM demo GROUP BY k, HOPPINGWINDOW(ss, 10, 5)",
+            "LIMIT 100",
+        ),
+    ] {
+        for _ in 0..10 {
+            let events = mixed(&mut state);
+            let run = |sql: &str| run(bound(sql, Plan::Auto, &limits), &events);
+            let mut ordered = run(&format!("{plain} {more}"));
+            let mut plain = run(plain);
+            plain.rows.sort();
+            ordered.rows.sort();
+            assert_eq!(plain, ordered, "{more}");
+        }
+    }
+}
+
+#[test]
+fn five_thousand_groups_give_the_same_whichever_plan_is_taken() {
+    println!("seed {SEED:#x}");
+    let mut state = SEED;
+    let limits = FunctionLimits {
+        fuel: 10_000_000_000,
+        emission_bytes: 4 << 20,
+        state_bytes: 256 << 20,
+        keys: 20_000,
+        ..FunctionLimits::default()
+    };
+    for number in 0..20 {
+        let clause = CLAUSES[number % 4];
+        let sql = statement(&mut state, number, clause);
+        let sql = sql.replace("HOPPINGWINDOW(ss, 10, 5)", "TUMBLINGWINDOW(ss, 10)");
+        let sql = sql.replace("TUMBLINGWINDOW(ss, 5)", "TUMBLINGWINDOW(ss, 10)");
+        let events: Vec<(i64, String)> = (0..5_500)
+            .map(|event: i64| {
+                let value = match random(&mut state) % 200 {
+                    0 => "\"err\"",
+                    _ => pick(&mut state, &["1", "2.5", "9007199254740993", "-7"]),
+                };
+                let key = event % 5_000;
+                let payload = format!(
+                    "{{\"k\":\"d{key}\",\"v\":{value},\"w\":{},\"o\":{{}}}}",
+                    event % 100
+                );
+                (event, payload)
+            })
+            .collect();
+        let came = run(bound(&sql, Plan::Auto, &limits), &events);
+        let other = run(bound(&sql, Plan::Together, &limits), &events);
+        assert_eq!(came.rows.len(), other.rows.len(), "{sql}");
+        assert!(came == other, "{sql}");
+        let all = came.rows.len() + came.dead.len();
+        assert!(all >= 500, "{sql}: {all}");
+    }
+}

@@ -1,0 +1,169 @@
+//! Judging an event when it comes: what can be worked out of it alone and would fail once its window
+//! fires stops the event now, so that it fails alone. Both plans judge by the same code, in the same
+//! order.
+
+use std::collections::BTreeSet;
+
+use tidemill_abi::{import, value::op};
+use tidemill_values::{FieldType, judges, lookup};
+use wasm_encoder::Instruction;
+
+use super::calls::is_aggregate;
+use super::{Compiler, Level, Scope};
+use crate::ast::{Call, Expr, Node};
+use crate::error::SqlError;
+use crate::module::InputKind;
+
+impl<'a> Compiler<'a> {
+    /// Stops an event that an aggregate could not use at the firing.
+    pub(super) fn judge(&mut self, scope: &mut Scope) -> Result<(), SqlError> {
+        let before = (scope.level, scope.always, scope.typed, scope.plain);
+        (scope.level, scope.always, scope.typed) = (Level::Fold, false, false);
+        let lets = std::mem::take(&mut scope.lets);
+        scope.plain = false;
+        self.judge_aggregates(scope)?;
+        scope.lets = lets;
+        (scope.level, scope.always, scope.typed, scope.plain) = before;
+        Ok(())
+    }
+
+    fn judge_aggregates(&mut self, scope: &mut Scope) -> Result<(), SqlError> {
+        let select = self.select;
+        let of_where = select.filter.iter().filter(|_| select.window.is_some());
+        let mut calls: Vec<&'a Call> = Vec::new();
+        for expr in self.outputs().chain(of_where) {
+            expr.walk(&mut |expr| match &expr.node {
+                Node::Call(call) if is_aggregate(&expr.node) => calls.push(call),
+                _ => {}
+            });
+        }
+        let mut judged = BTreeSet::new();
+        for call in calls {
+            self.judge_call(scope, call, &mut judged)?;
+        }
+        Ok(())
+    }
+
+    fn judge_call(
+        &mut self,
+        scope: &mut Scope,
+        call: &'a Call,
+        judged: &mut BTreeSet<(&'a str, &'a str)>,
+    ) -> Result<(), SqlError> {
+        let Some(function) = lookup(&call.name) else {
+            return Ok(());
+        };
+        let parts = call.args.iter().chain(&call.filter);
+        let of_event = |compiler: &Self, expr| compiler.of_event(scope, expr, &mut Vec::new());
+        if !parts.into_iter().all(|expr| of_event(self, expr)) {
+            return Ok(());
+        }
+        let wanted =
+            |place: usize, arg: &Expr| (place == 0 && judges(function.name)) || can_fail(&arg.node);
+        let mut wanted = call
+            .args
+            .iter()
+            .enumerate()
+            .filter(|(place, arg)| wanted(*place, arg));
+        let Some(first) = wanted.next() else {
+            return match &call.filter {
+                // The condition itself may fail.
+                Some(filter) => {
+                    self.condition(scope, filter)?;
+                    scope.body.push(Instruction::Drop);
+                    Ok(())
+                }
+                None => Ok(()),
+            };
+        };
+        if let ([arg], None) = (&*call.args, &call.filter)
+            && let Node::Column { name, .. } = &arg.node
+        {
+            if self.is_float_input(name) {
+                self.module.input(name, InputKind::Declared);
+                return Ok(());
+            }
+            // Once is enough, unless another aggregate is content with less.
+            if !judged.insert((function.name, name)) {
+                return Ok(());
+            }
+        }
+        if let Some(filter) = &call.filter {
+            self.condition(scope, filter)?;
+            scope.body.begin_if(None);
+        }
+        for (place, arg) in std::iter::once(first).chain(wanted) {
+            let fits = place == 0 && judges(function.name);
+            if fits {
+                scope.body.i32(i32::from(function.number));
+            }
+            self.expression(scope, arg)?;
+            match fits {
+                true => self.module.call(&mut scope.body, import::V_FITS),
+                false => scope.body.push(Instruction::Drop),
+            }
+        }
+        if call.filter.is_some() {
+            scope.body.end();
+        }
+        Ok(())
+    }
+
+    /// Whether the column is declared a float, of which a typed input stops what is none.
+    fn is_float_input(&self, name: &str) -> bool {
+        let [stream] = &*self.streams else {
+            return false;
+        };
+        let mut fields = stream.fields.iter();
+        let float = fields.any(|(field, ty)| field == name && *ty == FieldType::Float);
+        let known = self.module.inputs.iter();
+        let known = known.filter(|input| input.kind == InputKind::Declared && input.column == name);
+        float && (known.count() > 0 || self.module.inputs.len() < crate::module::INPUTS_MAX)
+    }
+
+    /// Leaves the judging to rows that a late WHERE will let pass.
+    pub(super) fn judge_late(
+        &mut self,
+        scope: &mut Scope,
+        filter: &'a Expr,
+    ) -> Result<(), SqlError> {
+        if !self.select.joins.is_empty() || !self.of_event(scope, filter, &mut Vec::new()) {
+            return self.judge(scope);
+        }
+        let start = scope.body.len();
+        let before = (scope.always, scope.typed);
+        (scope.always, scope.typed) = (false, false);
+        scope.plain = true;
+        self.condition(scope, filter)?;
+        scope.plain = false;
+        (scope.always, scope.typed) = before;
+        scope.body.begin_if(None);
+        let guarded = scope.body.len();
+        self.judge(scope)?;
+        if scope.body.len() == guarded {
+            // There is nothing to judge, and so no need to know what WHERE says.
+            scope.body.truncate(start);
+        } else {
+            scope.body.end();
+        }
+        Ok(())
+    }
+
+    /// Says that of rows that are alike only the first goes out, where the statement says so.
+    pub(super) fn distinct(&mut self, scope: &mut Scope) {
+        if self.select.distinct.is_none() {
+            return;
+        }
+        scope.body.i32(op::DISTINCT);
+        self.finish_op(scope, 0);
+        scope.body.push(Instruction::Drop);
+    }
+}
+
+/// Whether working it out can fail: reading a column or a constant cannot.
+fn can_fail(node: &Node) -> bool {
+    !matches!(
+        node,
+        Node::Column { stream: None, .. } | Node::Literal(_) | Node::Param(_) | Node::Star(_)
+    )
+}
