@@ -57,6 +57,7 @@ pub mod books;
 pub mod install;
 pub mod journal;
 pub mod pond;
+pub mod readback;
 pub mod recorder;
 pub mod recovery;
 

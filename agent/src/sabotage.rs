@@ -60,6 +60,8 @@ pub enum Sabotage {
     PondNotDurable,
     /// Item 5: rows that cannot be read when their chunk moves still count as waiting.
     MovedUncounted,
+    /// Item 5: rows that cannot be read are tried for ever.
+    UnreadableForEver,
     /// Item 13: rows age by the wall clock.
     AgeByWallClock,
 }

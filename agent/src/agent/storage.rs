@@ -3,7 +3,7 @@
 
 mod checkpoints;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,15 +14,13 @@ use tracing::{debug, error, info, warn};
 
 use super::AgentError;
 use super::wake::Waker;
-use crate::emission::{LaneId, Row};
+use crate::emission::LaneId;
 use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN, join_by};
-use crate::journal::{
-    Appended, DirectoryDisk, Journal, JournalError, Reader, SalvageError, Writer, WriterState,
-};
+use crate::journal::{Appended, DirectoryDisk, Journal, Writer, WriterState};
 use crate::mill::{Checkpoint, Input, Room};
 use crate::outbox::Wanted;
 use crate::pond::Ponds;
-use crate::record::{Commit, Parts, RecordError};
+use crate::readback::{Readback, Unread};
 use crate::recovery::Reserve;
 
 use checkpoints::CheckpointState;
@@ -33,18 +31,6 @@ const READ_BYTES: usize = 1 << 20;
 /// Requests that may wait for a thread; the mill has at most one checkpoint and one read for each lane
 /// under way.
 const WAITING_MAX: usize = 64;
-
-/// Rows that could not be read so often never can be: one sector of a card may be gone for good.
-const FAILURES_MAX: u32 = 3;
-
-/// Reads whose failures are counted at once; beyond it all counts begin anew.
-const FAILED_READS_MAX: usize = 256;
-
-/// So many records at once are looked at behind the last one wanted, for the rest of its commit.
-const PARTS_AT_ONCE: u64 = 64;
-
-/// Time until rows are read again that could not be, at first and at most.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What the threads have done and the mill has not heard yet.
 type Done = Arc<Mutex<Vec<Input>>>;
@@ -82,7 +68,7 @@ impl Storage {
         waker: &Waker,
     ) -> Result<Self, AgentError> {
         let done = Done::default();
-        let reader = journal.reader();
+        let readback = Readback::new(journal.reader(), READ_BYTES);
         let durable_lsn = journal.durable_lsn();
         let wake = waker.clone();
         let writer = Writer::start(journal, heartbeats.pulse("journal"), move || wake.wake())?;
@@ -102,10 +88,10 @@ impl Storage {
         let reserve = Reserve::find(data_dir);
         let keeper = checkpoints::Keeper::new(ponds, reserve, Arc::clone(&state), tell_pond);
         let spawn = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let (pond, readback) = (heartbeats.pulse("pond"), heartbeats.pulse("readback"));
+        let (pond, reading) = (heartbeats.pulse("pond"), heartbeats.pulse("readback"));
         let threads = vec![
             spawn("pond").spawn(move || keeper.run(&checkpoints, &pond))?,
-            spawn("readback").spawn(move || read_back(reader, &reads, &readback, tell_read))?,
+            spawn("readback").spawn(move || read_back(readback, &reads, &reading, tell_read))?,
         ];
         Ok(Self {
             state: writer.state(),
@@ -274,12 +260,11 @@ impl Storage {
 }
 
 fn read_back(
-    mut reader: Reader<DirectoryDisk>,
+    mut readback: Readback<DirectoryDisk>,
     reads: &Receiver<Read>,
     pulse: &Pulse,
     tell: impl Fn(Input),
 ) {
-    let mut failures = Failures::default();
     // Lanes whose rows could not be read, by when they are told: other lanes are served meanwhile.
     let mut resting: Vec<(Instant, LaneId)> = Vec::new();
     loop {
@@ -298,27 +283,13 @@ fn read_back(
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let read = if failures.are_too_many(&lane, &wanted) {
-            // What stands in a segment that cannot be opened is whole, for all that can be said.
-            let rows = rows_that_are_whole(&mut reader, &lane, &wanted);
-            rows.inspect(|_| {
-                error!(%lane, "rows cannot be read back from the journal: what is whole of them goes on");
-            })
-            .map_err(Into::into)
-        } else {
-            rows_of(&mut reader, &lane, &wanted)
-        };
-        match read {
-            Ok(rows) => {
-                failures.forget(&lane, &wanted);
-                tell(Input::RowsRead {
-                    lane,
-                    rows,
-                    relocate,
-                });
-            }
-            Err(error) => {
-                let rest = failures.count(&lane, &wanted);
+        match readback.rows(&lane, &wanted) {
+            Ok(rows) => tell(Input::RowsRead {
+                lane,
+                rows,
+                relocate,
+            }),
+            Err(Unread { rest, error }) => {
                 let seconds = rest.as_secs();
                 error!(
                     %lane,
@@ -327,42 +298,6 @@ fn read_back(
                 resting.push((now + rest, lane));
             }
         }
-    }
-}
-
-/// How often rows could not be read, by lane and numbers: several lanes may fail in turn over one bad
-/// record, and each has to come to its end.
-#[derive(Debug, Default)]
-struct Failures(BTreeMap<(LaneId, u64, u64), u32>);
-
-impl Failures {
-    /// `true` when these rows have failed so often that what is whole of them has to do.
-    fn are_too_many(&self, lane: &LaneId, wanted: &Wanted) -> bool {
-        let times = self.0.get(&Self::key(lane, wanted));
-        times.is_some_and(|times| *times >= FAILURES_MAX)
-    }
-
-    /// Counts one more failure, and says after what time to try again.
-    fn count(&mut self, lane: &LaneId, wanted: &Wanted) -> Duration {
-        // Rows that a lane gave up meanwhile are never asked for again.
-        if self.0.len() >= FAILED_READS_MAX {
-            self.0.clear();
-        }
-        let times = self.0.entry(Self::key(lane, wanted)).or_default();
-        *times = times.saturating_add(1);
-        let (first, most) = RETRY;
-        let longer = 1 << times.saturating_sub(FAILURES_MAX).min(8);
-        (first * longer).min(most)
-    }
-
-    fn forget(&mut self, lane: &LaneId, wanted: &Wanted) {
-        if !self.0.is_empty() {
-            self.0.remove(&Self::key(lane, wanted));
-        }
-    }
-
-    fn key(lane: &LaneId, wanted: &Wanted) -> (LaneId, u64, u64) {
-        (lane.clone(), wanted.first, wanted.last)
     }
 }
 
@@ -388,239 +323,4 @@ fn next_by<T>(
     let next = work.recv_timeout(due.saturating_duration_since(Instant::now()));
     pulse.works(within);
     next
-}
-
-/// The rows of a lane that are wanted, with the commits that they stand in.
-fn rows_of(
-    reader: &mut Reader<DirectoryDisk>,
-    lane: &LaneId,
-    wanted: &Wanted,
-) -> Result<Vec<(u64, Row)>, Box<dyn std::error::Error>> {
-    let mut rows = Vec::new();
-    let mut from_lsn = wanted.from_lsn;
-    let mut parts = Parts::default();
-    // A commit of several records goes by its first one.
-    while from_lsn <= wanted.to_lsn || parts.began().is_some_and(|lsn| lsn <= wanted.to_lsn) {
-        let records = match reader.read(from_lsn, READ_BYTES) {
-            // What is missing was cut by a repair: the lane says how many rows that are.
-            Err(JournalError::Gap { first, .. }) if first > from_lsn => {
-                from_lsn = first;
-                continue;
-            }
-            records => records?,
-        };
-        let Some((last, _)) = records.last() else {
-            break;
-        };
-        from_lsn = last + 1;
-        for (lsn, bytes) in records {
-            let Some((lsn, commit)) = parts.push(lsn, &bytes)? else {
-                continue;
-            };
-            rows.extend(found_in(commit, lsn, lane, wanted));
-        }
-    }
-    Ok(in_order(rows))
-}
-
-/// As [`rows_of`], as far as the records with them are whole.
-fn rows_that_are_whole(
-    reader: &mut Reader<DirectoryDisk>,
-    lane: &LaneId,
-    wanted: &Wanted,
-) -> Result<Vec<(u64, Row)>, JournalError> {
-    let (mut rows, mut parts) = (Vec::new(), Parts::default());
-    let mut range = (wanted.from_lsn, wanted.to_lsn);
-    loop {
-        let mut last_lsn = None;
-        let read = reader.read_what_is_whole(range, |lsn, bytes| {
-            last_lsn = Some(lsn);
-            if let Some((lsn, commit)) = parts.push(lsn, bytes)? {
-                rows.extend(found_in(commit, lsn, lane, wanted));
-            }
-            Ok::<_, RecordError>(())
-        });
-        match read {
-            Ok(()) => {}
-            Err(SalvageError::Unopened(error)) => return Err(error),
-            Err(SalvageError::Visit(error)) => {
-                error!(%lane, "a record of the journal cannot be used: {error}");
-                return Ok(in_order(rows));
-            }
-        }
-        // A commit of several records goes by its first one. Where the next of them is missing, so is it.
-        let is_cut = parts.began().is_some_and(|lsn| lsn <= wanted.to_lsn);
-        if !is_cut || last_lsn != Some(range.1) {
-            return Ok(in_order(rows));
-        }
-        range = (range.1 + 1, range.1.saturating_add(PARTS_AT_ONCE));
-    }
-}
-
-fn found_in(
-    commit: Commit,
-    lsn: u64,
-    lane: &LaneId,
-    wanted: &Wanted,
-) -> impl Iterator<Item = (u64, Row)> {
-    let deltas = commit.lanes.into_iter();
-    let deltas = deltas.filter(move |delta| delta.lane.as_ref() == Some(lane));
-    let found = deltas.flat_map(|delta| delta.rows.into_iter().chain(delta.relocated));
-    let is_wanted = move |row: &Row| (wanted.first..=wanted.last).contains(&row.seq);
-    found.filter(is_wanted).map(move |row| (lsn, row))
-}
-
-fn in_order(mut rows: Vec<(u64, Row)>) -> Vec<(u64, Row)> {
-    rows.sort_by_key(|(lsn, row)| (row.seq, *lsn));
-    rows.dedup_by_key(|(_, row)| row.seq);
-    rows
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::emission::Priority;
-
-    #[test]
-    fn lanes_that_fail_in_turn_over_one_record_both_come_to_an_end() {
-        let lane = |name: &str| LaneId {
-            destination: name.into(),
-            priority: Priority::Normal,
-        };
-        let wanted = Wanted {
-            first: 1,
-            last: 9,
-            from_lsn: 4,
-            to_lsn: 5,
-        };
-        let mut failures = Failures::default();
-        for _ in 0..FAILURES_MAX {
-            for name in ["a", "b"] {
-                assert!(!failures.are_too_many(&lane(name), &wanted), "{name}");
-                assert_eq!(failures.count(&lane(name), &wanted), RETRY.0);
-            }
-        }
-        assert!(failures.are_too_many(&lane("a"), &wanted));
-        assert!(failures.are_too_many(&lane("b"), &wanted));
-        failures.forget(&lane("a"), &wanted);
-        assert!(!failures.are_too_many(&lane("a"), &wanted), "anew");
-        failures.forget(&lane("b"), &wanted);
-        assert!(failures.0.is_empty());
-    }
-
-    #[test]
-    fn what_can_never_be_read_is_tried_less_and_less_often() {
-        let lane: LaneId = "cloud/normal".parse().unwrap();
-        let wanted = Wanted {
-            first: 1,
-            last: 9,
-            from_lsn: 4,
-            to_lsn: 5,
-        };
-        let mut failures = Failures::default();
-        let rests = (0..12).map(|_| failures.count(&lane, &wanted).as_secs());
-        let rests: Vec<u64> = rests.collect();
-        assert_eq!(rests, [1, 1, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
-    }
-
-    #[test]
-    fn rows_of_a_commit_of_any_number_of_records_are_found_beside_one_that_is_lost() {
-        let temp = tempfile::tempdir().unwrap();
-        let mut journal =
-            crate::journal::open_in(temp.path(), 1 << 20, (0, 0), |_, _| Ok(())).unwrap();
-        let lane: LaneId = "cloud/normal".parse().unwrap();
-        let row = |seq: u64, bytes: usize| Row {
-            seq,
-            rule: "r".into(),
-            topic: crate::topic::Topic::new("t").unwrap(),
-            payload: vec![b'x'; bytes].into(),
-            at_ms: 0,
-            made_ms: 0,
-            qos: 1,
-            retain: false,
-        };
-        let commit = |rows: Vec<Row>| Commit {
-            lanes: vec![crate::record::LaneDelta {
-                lane: Some(lane.clone()),
-                rows,
-                ..Default::default()
-            }],
-            ..Commit::default()
-        };
-        journal
-            .append(1, &commit(vec![row(1, 10)]).encode())
-            .unwrap();
-        let long = commit(vec![row(2, 400_000)]).encode();
-        let parts = crate::record::cut(long, 1_000);
-        assert!(parts.len() > 6 * PARTS_AT_ONCE as usize);
-        for (lsn, part) in (2..).zip(&parts) {
-            journal.append(lsn, part).unwrap();
-        }
-        journal.sync().unwrap();
-        let wanted = Wanted {
-            first: 1,
-            last: 2,
-            from_lsn: 1,
-            to_lsn: 2,
-        };
-        let mut reader = journal.reader();
-        let expected = [(1, row(1, 10)), (2, row(2, 400_000))];
-        let rows = rows_that_are_whole(&mut reader, &lane, &wanted).unwrap();
-        assert!(rows == expected, "{} rows", rows.len());
-        // The first record is lost: the long commit is there still.
-        let path = temp.path().join("journal/00000001.seg");
-        let mut bytes = std::fs::read(&path).unwrap();
-        let at = bytes.windows(10).position(|ten| ten == [b'x'; 10]).unwrap();
-        bytes[at] = b'y';
-        std::fs::write(&path, bytes).unwrap();
-        let rows = rows_that_are_whole(&mut reader, &lane, &wanted).unwrap();
-        assert!(rows == expected[1..], "{} rows", rows.len());
-    }
-
-    #[test]
-    fn rows_of_a_segment_that_cannot_be_opened_for_a_while_are_not_lost() {
-        let temp = tempfile::tempdir().unwrap();
-        let mut journal =
-            crate::journal::open_in(temp.path(), 1 << 16, (0, 0), |_, _| Ok(())).unwrap();
-        let lane: LaneId = "cloud/normal".parse().unwrap();
-        let row = Row {
-            seq: 1,
-            rule: "r".into(),
-            topic: crate::topic::Topic::new("t").unwrap(),
-            payload: "x".to_owned().into(),
-            at_ms: 0,
-            made_ms: 0,
-            qos: 1,
-            retain: false,
-        };
-        let delta = crate::record::LaneDelta {
-            lane: Some(lane.clone()),
-            rows: vec![row.clone()],
-            ..Default::default()
-        };
-        let commit = Commit {
-            lanes: vec![delta],
-            ..Commit::default()
-        };
-        journal.append(1, &commit.encode()).unwrap();
-        journal.sync().unwrap();
-        let wanted = Wanted {
-            first: 1,
-            last: 1,
-            from_lsn: 1,
-            to_lsn: 1,
-        };
-        let mut reader = journal.reader();
-        let path = temp.path().join("journal/00000001.seg");
-        let aside = temp.path().join("aside");
-        std::fs::rename(&path, &aside).unwrap();
-        // A link to itself cannot be opened, also not by root, and is no file that is gone.
-        std::os::unix::fs::symlink(&path, &path).unwrap();
-        assert!(rows_of(&mut reader, &lane, &wanted).is_err());
-        assert!(rows_that_are_whole(&mut reader, &lane, &wanted).is_err());
-        std::fs::remove_file(&path).unwrap();
-        std::fs::rename(&aside, &path).unwrap();
-        let rows = rows_that_are_whole(&mut reader, &lane, &wanted).unwrap();
-        assert_eq!(rows, [(1, row)]);
-    }
 }
