@@ -1,7 +1,7 @@
 //! What a session holds, what it should hold, and the way between: which filters to subscribe and
 //! which to drop. Pure; sending and persisting are the owner's.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::retained::Retained;
 pub use super::retained::Sent;
@@ -53,6 +53,9 @@ pub struct Subscriptions {
     order: Vec<TopicFilter>,
     /// Those that the broker took on this connection.
     taken: HashSet<TopicFilter>,
+    /// Not held for all that is known, and perhaps held by the broker: a SUBSCRIBE or an UNSUBSCRIBE of them
+    /// has no answer yet, or never had one because its connection ended.
+    doubtful: BTreeSet<TopicFilter>,
     /// To be asked for.
     missing: VecDeque<Subscription>,
     /// To be dropped after that.
@@ -64,6 +67,9 @@ pub struct Subscriptions {
     sent: Vec<(u16, Change)>,
     /// A wish came while changes were on their way.
     deferred: bool,
+    /// Some filters of the session have identifiers, and others may have none yet: copies name a part of what
+    /// they answer.
+    partly_named: bool,
     /// Kept over connections, as the session is; of use where copies do not name their filters.
     retained: Retained,
 }
@@ -114,14 +120,32 @@ impl Subscriptions {
         })
     }
 
+    fn awaits_subscribed(&self) -> bool {
+        let sent = self.sent.iter().map(|(_, change)| change);
+        let mut on_their_way = self.asked.iter().chain(sent);
+        on_their_way.any(|change| matches!(change, Change::Subscribe(_)))
+    }
+
     /// `true` if an answer is waited for.
     pub(crate) fn awaits_answers(&self) -> bool {
         !self.sent.is_empty()
     }
 
     /// A connection ended: what was on its way counts for nothing. A filter whose fate is unknown
-    /// is not held, so that it will be subscribed once more rather than be missing.
+    /// is not held, so that it will be subscribed once more rather than be missing; where nobody wants it
+    /// any more, it is dropped on the next connection.
     pub fn interrupted(&mut self) {
+        let asked = self
+            .asked
+            .iter()
+            .chain(self.sent.iter().map(|(_, change)| change));
+        for change in asked {
+            if let Change::Subscribe(wanted) = change {
+                let filters = wanted.iter().map(|s| &s.filter);
+                let unknown = filters.filter(|filter| !self.held.contains_key(*filter));
+                self.doubtful.extend(unknown.cloned());
+            }
+        }
         self.missing.clear();
         self.unwanted.clear();
         self.asked.clear();
@@ -133,11 +157,13 @@ impl Subscriptions {
     /// The broker kept no session.
     pub fn lost(&mut self) {
         self.held.clear();
+        self.doubtful.clear();
         self.retained.forget();
     }
 
-    /// Prepares the way from what is held to what is wanted. Returns whether less is held now than
-    /// before: that has to be known (and should be on disk) before anything is sent.
+    /// Prepares the way from what is held to what is wanted. Returns `true` if less is held now than
+    /// before, or without the identifiers that it had: that has to be known (and should be on disk) before
+    /// anything is sent.
     pub fn aim(&mut self, wanted: &[Subscription], identifiers: bool) -> bool {
         if !self.asked.is_empty() || !self.sent.is_empty() {
             self.deferred = true;
@@ -150,9 +176,14 @@ impl Subscriptions {
         } else {
             FILTERS_IN_A_PACKET_MAX
         };
+        let mut is_less = false;
         let wanted = if identifiers {
             wanted.to_vec()
         } else {
+            // Asked for without identifiers, filters lose those that they have.
+            for id in self.held.values_mut() {
+                is_less |= std::mem::take(id) != 0;
+            }
             // A broker keeps no retained messages for those that are shared.
             let plain = self.held.keys().filter(|filter| !filter.is_shared());
             let held = FilterTree::new(plain.map(|filter| (filter, ())));
@@ -171,17 +202,19 @@ impl Subscriptions {
         self.order = wanted.iter().map(|s| s.filter.clone()).collect();
         // Subscribe first: where a filter takes another's place, nothing is missed in between.
         self.missing = wanted.iter().filter(|s| !is_held(s)).cloned().collect();
+        self.partly_named =
+            identifiers && !self.missing.is_empty() && self.held.values().any(|id| *id == 0);
         let wanted: HashSet<_> = wanted.iter().map(|s| &s.filter).collect();
         let unwanted = |filter: &&TopicFilter| !wanted.contains(filter);
-        let mut unwanted: Vec<_> = self.held.keys().filter(unwanted).cloned().collect();
-        // A map has no order, and the same wishes are to send the same packets.
-        unwanted.sort();
-        self.unwanted = unwanted.into();
-        for filter in &self.unwanted {
-            self.held.remove(filter);
-            self.taken.remove(filter);
+        let dropped: Vec<_> = self.held.keys().filter(unwanted).cloned().collect();
+        is_less |= !dropped.is_empty();
+        for filter in dropped {
+            self.held.remove(&filter);
+            self.taken.remove(&filter);
+            self.doubtful.insert(filter);
         }
-        !self.unwanted.is_empty()
+        self.unwanted = self.doubtful.iter().filter(unwanted).cloned().collect();
+        is_less
     }
 
     /// The next packet to ask the library for, once there is room for one more.
@@ -228,8 +261,9 @@ impl Subscriptions {
         let wanted = match change {
             Change::Subscribe(wanted) => wanted,
             Change::Unsubscribe(filters) => {
-                for (filter, reason) in filters.into_iter().zip(refused) {
-                    if let Some(reason) = reason {
+                for filter in filters {
+                    self.doubtful.remove(&filter);
+                    if let Some(reason) = refused.next().flatten() {
                         // Still there, and to be asked for again. Its number is of no use any more.
                         self.held.insert(filter.clone(), 0);
                         let is_kept = true;
@@ -245,6 +279,7 @@ impl Subscriptions {
         };
         let unanswered = || Some("the broker's answer does not say that it took it".to_owned());
         for Subscription { id, filter } in wanted {
+            self.doubtful.remove(&filter);
             match refused.next().unwrap_or_else(unanswered) {
                 Some(reason) => refusals.push(Refusal {
                     filter,
@@ -257,6 +292,7 @@ impl Subscriptions {
                 }
             }
         }
+        self.partly_named &= !self.missing.is_empty() || self.awaits_subscribed();
         refusals
     }
 
@@ -264,6 +300,17 @@ impl Subscriptions {
     /// that it could answer have had the message.
     pub fn retained(&mut self, topic: &Topic, sent: Option<Sent>) -> Option<SubscriptionIds> {
         self.retained.take(topic, sent)
+    }
+
+    /// Which subscriptions a copy answers that names these. After a session without identifiers, filters
+    /// get them one packet after the other. A copy that comes meanwhile names those that have one, and
+    /// counts as one that names none: what it answers is found by its topic.
+    pub fn answered_by(&self, named: SubscriptionIds) -> SubscriptionIds {
+        if self.partly_named {
+            SubscriptionIds::Unknown
+        } else {
+            named
+        }
     }
 
     /// Whether nothing is on its way any more.
@@ -394,6 +441,69 @@ mod tests {
         assert_eq!(subscriptions.held(), list(&[(2, "b")]));
         subscriptions.aim(&list(&[(1, "a"), (2, "b")]), true);
         assert_eq!(changes(&mut subscriptions), ["+1 a", "+2 b"]);
+    }
+
+    #[test]
+    fn copies_name_what_they_answer_once_all_filters_have_identifiers_again() {
+        let named = || SubscriptionIds::One(1);
+        let wanted = list(&[(1, "s/+"), (2, "s/k1")]);
+        let mut subscriptions = Subscriptions::new(wanted.clone());
+        assert_eq!(subscriptions.answered_by(named()), named());
+        // Over 3.1.1, whether the broker answers or not.
+        assert!(
+            subscriptions.aim(&wanted, false),
+            "no identifier counts now"
+        );
+        assert_eq!(changes(&mut subscriptions), ["+1 s/+", "-s/k1"]);
+        subscriptions.sent(1);
+        subscriptions.interrupted();
+        assert_eq!(subscriptions.held(), list(&[(0, "s/+")]));
+        // Over 5, also where a connection ends in between, or another process goes on.
+        for ended in [true, false] {
+            assert!(!subscriptions.aim(&wanted, true));
+            assert_eq!(changes(&mut subscriptions), ["+1 s/+", "+2 s/k1"]);
+            (2..4).for_each(|packet| subscriptions.sent(packet));
+            let unknown = SubscriptionIds::Unknown;
+            assert_eq!(subscriptions.answered_by(named()), unknown);
+            subscriptions.acknowledged(3, [None], true);
+            assert_eq!(subscriptions.answered_by(named()), unknown);
+            if ended {
+                subscriptions = Subscriptions::new(subscriptions.held());
+            }
+        }
+        subscriptions.acknowledged(2, [None], true);
+        assert_eq!(subscriptions.answered_by(named()), named());
+    }
+
+    #[test]
+    fn what_may_be_held_and_is_not_wanted_is_dropped_until_the_broker_says_so() {
+        let drops = |subscriptions: &mut Subscriptions| {
+            subscriptions.aim(&list(&[(2, "b")]), true);
+            let all = changes(subscriptions);
+            (1..)
+                .zip(&all)
+                .for_each(|(packet, _)| subscriptions.sent(packet));
+            all
+        };
+        // An UNSUBSCRIBE that nobody answered.
+        let mut subscriptions = Subscriptions::new(list(&[(1, "a"), (2, "b")]));
+        assert_eq!(drops(&mut subscriptions), ["+2 b", "-a"]);
+        subscriptions.interrupted();
+        assert_eq!(drops(&mut subscriptions), ["+2 b", "-a"]);
+        subscriptions.acknowledged(2, [None], true);
+        subscriptions.interrupted();
+        assert_eq!(drops(&mut subscriptions), ["+2 b"]);
+        // A SUBSCRIBE that nobody answered, of a filter that nobody wants since.
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.aim(&list(&[(1, "a")]), true);
+        changes(&mut subscriptions);
+        subscriptions.sent(9);
+        subscriptions.interrupted();
+        assert_eq!(drops(&mut subscriptions), ["+2 b", "-a"]);
+        subscriptions.interrupted();
+        // A session that is gone holds nothing.
+        subscriptions.lost();
+        assert_eq!(drops(&mut subscriptions), ["+2 b"]);
     }
 
     #[test]

@@ -158,10 +158,12 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         (retained, sent): (bool, Option<Sent>),
         named: SubscriptionIds,
     ) -> Option<SubscriptionIds> {
-        if retained && !self.identifiers {
-            self.subscriptions.retained(topic, sent)
-        } else {
+        if !retained {
+            Some(self.subscriptions.answered_by(named))
+        } else if self.identifiers {
             Some(named)
+        } else {
+            self.subscriptions.retained(topic, sent)
         }
     }
 }
