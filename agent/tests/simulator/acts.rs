@@ -6,6 +6,7 @@ use crate::broker::Lost;
 use crate::coverage::Sight;
 use crate::crash::held;
 use crate::plan::{Act, Miscount};
+use crate::rules::HUB;
 use crate::run::{Happening, Sim};
 
 impl Sim<'_> {
@@ -49,6 +50,12 @@ impl Sim<'_> {
                 self.disk.set_room(Some(0));
                 self.agenda.after(ms * 1_000, Happening::RoomComes);
             }
+            Act::NoOverwriting { ms } => {
+                self.coverage.see(Sight::NoOverwriting);
+                self.disk.set_full_for_overwriting(true);
+                self.agenda.after(ms * 1_000, Happening::OverwritingWorks);
+            }
+            Act::LoseSector => self.lose_sector(),
             Act::PondFails => {
                 self.ponds.fails = true;
                 self.pond_failures += 1;
@@ -61,6 +68,14 @@ impl Sim<'_> {
                 self.agenda.after(ms * 1_000, back);
             }
             Act::ReceiverCut { destination } => self.receiver_cut(destination),
+            Act::ReceiverStalls { destination, ms } => {
+                self.coverage.see(Sight::Stalls);
+                self.receivers[destination].stalls_until_us = self.agenda.now_us + ms * 1_000;
+            }
+            Act::EndpointRefuses { ms } => {
+                self.coverage.see(Sight::RefusesAll);
+                self.receivers[HUB].refuses_until_us = self.agenda.now_us + ms * 1_000;
+            }
             Act::Stop => self.stop(),
             Act::StepClock { ms } => self.step_clock(ms),
             Act::Sleep { ms } => self.sleep(ms),
@@ -68,6 +83,8 @@ impl Sim<'_> {
             Act::Miscounts { key, how } => self.miscounts(key, how),
             Act::Forget { key } => self.forget_producer(key),
             Act::Repeats { key } => self.publish_again(key),
+            Act::Twin { key } => self.publish_first_twin(key),
+            Act::TwinAgain { key } => self.publish_second_twin(key),
             Act::Redrive => self.redrive(),
             Act::Heal => self.heal(),
         }
@@ -95,6 +112,8 @@ impl Sim<'_> {
     fn note_lost(&mut self, lost: &Lost) {
         lost.gone.iter().for_each(|uid| self.truth.lost(*uid));
         lost.again.iter().for_each(|uid| self.truth.again(*uid));
+        let back = lost.back.iter();
+        back.for_each(|uid| self.truth.out_of_order(*uid));
         let (gone, again) = (lost.gone.len(), lost.again.len());
         self.say(format_args!("broker lost {gone}, sends {again} again"));
     }
@@ -183,13 +202,20 @@ impl Sim<'_> {
             self.crash(false);
             self.disk.kill(0);
         }
-        self.broker.up = true;
+        (self.broker.up, self.broker.is_steady) = (true, true);
         self.disk.set_room(self.setup.room());
+        self.disk.set_full_for_overwriting(false);
         // Slow hardware is a fault, too.
         (self.setup.sync_us, self.setup.upstream_us) = ((500, 3_000), (300, 2_000));
         (self.setup.wire_us, self.setup.broker_us) = ((300, 2_000), (0, 500));
+        self.setup.learned.sensor_rate = None;
+        let is_slow = self.setup.learned.rate.take().is_some();
         for destination in 0..self.receivers.len() {
-            self.receivers[destination].away = false;
+            self.receivers[destination].mends();
+            if is_slow && destination != HUB {
+                // What is on a slow way does not come any more.
+                self.receiver_cut(destination);
+            }
         }
         self.agenda.after(0, Happening::Starts);
         self.agenda.after(1_000_000, Happening::Probes);

@@ -108,6 +108,7 @@ impl Sim<'_> {
 
     /// Sends what may leave.
     fn pump(&mut self, destination: usize) {
+        let receive_max = self.setup.learned.receive_max;
         if destination == HUB {
             (0..2).for_each(|lane| self.send_request(lane));
             return;
@@ -118,11 +119,20 @@ impl Sim<'_> {
         let Some(conn) = adapter.conn else {
             return;
         };
+        let on_their_way = |lane: &OutLane| {
+            let sent = lane.rows.iter().take(lane.next);
+            sent.filter(|(_, done)| !done).count()
+        };
+        let sent: usize = adapter.lanes.iter().map(on_their_way).sum();
+        let mut room = receive_max.saturating_sub(sent);
         let mut leaving = Vec::new();
         for (number, lane) in adapter.lanes.iter_mut().enumerate() {
-            while let Some((row, done)) = lane.rows.get(lane.next) {
+            while room > 0
+                && let Some((row, done)) = lane.rows.get(lane.next)
+            {
                 lane.next += 1;
                 if !done {
+                    room -= 1;
                     leaving.push((number, row.clone()));
                 }
             }
@@ -215,6 +225,7 @@ impl Sim<'_> {
             out.next = out.next.saturating_sub(1);
         }
         self.report_lane(destination, lane, seq, seq, answer);
+        self.pump(destination);
     }
 
     /// The HTTP receiver answers a request, or nobody does in time.

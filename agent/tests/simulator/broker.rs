@@ -39,9 +39,13 @@ pub(crate) struct Broker {
     retained: Retained,
     snapshot: Option<(Option<Session>, Retained)>,
     pub(crate) up: bool,
+    /// It went back to an older stand.
+    pub(crate) went_back: bool,
     pub(crate) conn: Option<u64>,
     /// The connection is of MQTT 5.
     five: bool,
+    /// Connections last from now on: what is sent now leaves on this one.
+    pub(crate) is_steady: bool,
     /// Versions change.
     mixed: bool,
     /// A session went on over another version, with messages that the gateway had read.
@@ -49,6 +53,8 @@ pub(crate) struct Broker {
     pub(crate) crossed: bool,
     /// Sent on this connection and not acknowledged, in order.
     owed: VecDeque<u16>,
+    /// The connection on which the last acknowledgement came, and when.
+    quiet: Option<(u64, u64)>,
     /// What was acknowledged last under an identifier.
     used: HashMap<u16, u128>,
     /// An identifier that was used before stood for a message that the gateway had not seen.
@@ -63,6 +69,8 @@ pub(crate) struct Lost {
     pub(crate) gone: Vec<usize>,
     /// It may see these again, and cannot tell.
     pub(crate) again: Vec<usize>,
+    /// What it has still to send, or sends again, may come behind later messages.
+    pub(crate) back: Vec<usize>,
 }
 
 impl Broker {
@@ -75,16 +83,25 @@ impl Broker {
             retained: BTreeMap::new(),
             snapshot: None,
             up: true,
+            went_back: false,
             conn: None,
             five: setup.copies != Copies::Unnamed,
+            is_steady: false,
             mixed: setup.learned.versions,
             changed: false,
             crossed: false,
             owed: VecDeque::new(),
+            quiet: None,
             used: HashMap::new(),
             reused: false,
             retained_sent: Vec::new(),
         }
+    }
+
+    /// Since when everything is delivered and acknowledged, on a connection that still stands.
+    pub(crate) fn quiet_since_us(&self) -> Option<u64> {
+        let on = |(conn, _): &(u64, u64)| self.is_empty() && self.conn == Some(*conn);
+        self.quiet.filter(on).map(|(_, at_us)| at_us)
     }
 
     /// A sensor publishes. Returns whether the gateway's base subscription gets a copy.
@@ -123,6 +140,8 @@ impl Broker {
         };
         let accepted = match accepted {
             true => Accepted::Yes,
+            // It leaves on this connection, which names nothing.
+            false if self.is_steady && self.conn.is_some() && !self.five => Accepted::Yes,
             false if self.mixed => Accepted::Perhaps,
             false => Accepted::No,
         };
@@ -205,6 +224,7 @@ impl Broker {
         &mut self,
         conn: u64,
         packet: ToBroker,
+        now_us: u64,
         out: &mut Vec<ToClient>,
     ) -> Result<(), String> {
         match packet {
@@ -220,6 +240,7 @@ impl Broker {
                     let hash = flight.map_or(0, |flight| flight.copy.message.hash);
                     self.used.insert(packet, hash);
                 }
+                self.quiet = Some((conn, now_us));
                 self.pump(out);
             }
             ToBroker::Subscribe { packet, wanted } => {

@@ -7,6 +7,7 @@ use tidemill::journal::{Identity, Journal, JournalError, Replayed, Settings};
 use tidemill::mill::{Keeping, Mill};
 use tidemill::topic::{Subscription, TopicFilter};
 
+use crate::coverage::Sight;
 use crate::gateway::Process;
 use crate::plan::{Moment, Names};
 use crate::rules::{DESTINATIONS, HUB, destinations};
@@ -196,6 +197,14 @@ impl Sim<'_> {
         self.say(format_args!("START at commit {}", image.lsn));
         if let Err(what) = self.shadow.recovered(&image) {
             return self.fail("6: what was durable comes back", what);
+        }
+        if !journal.lost().is_empty() {
+            if self.unreadable.is_empty() {
+                let what = format!("records {:?} are lost", journal.lost());
+                return self.fail("6: rows are in the journal", what);
+            }
+            image.outbox.drop_missing();
+            self.coverage.see(Sight::SectorLost);
         }
         if std::mem::take(&mut self.disk_failed) {
             self.coverage.enter(11);

@@ -1,6 +1,8 @@
 //! The end of a seed: after the last fault a probe passes, everything comes out, and what stands then
 //! stands after a power cut as well.
 
+use tidemill::topic::TopicFilter;
+
 use crate::adapter::place;
 use crate::plan::Kind;
 use crate::receiver::Answer;
@@ -12,6 +14,9 @@ const DRAIN_US: u64 = 20_000_000;
 
 /// Cursors are written down within this time.
 const LAZY_US: u64 = 60_000_000;
+
+/// Rows that cannot be read are tried a few times before they are given up, chunk by chunk.
+const UNREADABLE_US: u64 = 60_000_000;
 
 const SOMETHING_TO_COMMIT: &str = "the mill has something to commit";
 
@@ -42,7 +47,9 @@ impl Sim<'_> {
         if let Some(what) = unfinished {
             // What the mill writes down in its own time is nobody's loss.
             let idle = what == SOMETHING_TO_COMMIT;
-            if self.agenda.now_us > healed_us + DRAIN_US + u64::from(idle) * LAZY_US {
+            let more_us =
+                u64::from(idle) * LAZY_US + u64::from(!self.unreadable.is_empty()) * UNREADABLE_US;
+            if self.agenda.now_us > healed_us + DRAIN_US + more_us {
                 return self.fail("8: everything comes out within 20 s", what);
             }
             self.quiet = 0;
@@ -127,6 +134,10 @@ impl Sim<'_> {
             let what = format!("row {seq} of {name} never came, and no gap record tells it");
             return self.fail("4: gaps are told", what);
         }
+        if let Some(filter) = self.left_over() {
+            let what = format!("the session still holds {filter}, which nobody wants");
+            return self.fail("9: the session holds what is wanted", what);
+        }
         let Some(process) = &self.process else {
             return;
         };
@@ -144,6 +155,20 @@ impl Sim<'_> {
         if let Err(what) = self.shadow.compare(lsn, hash) {
             self.fail("6: the mill stands as its commits say", what);
         }
+    }
+
+    /// A filter of the session that nobody wants. What an earlier process asked for, or a broker that went
+    /// back brought again, nobody knows of.
+    fn left_over(&self) -> Option<String> {
+        let process = self.process.as_ref()?;
+        let is_wanted = |filter: &TopicFilter| {
+            let mut wanted = process.source.wanted.iter();
+            wanted.any(|one| one.filter == *filter)
+        };
+        let held = self.broker.subscriptions().into_iter();
+        let mut held = held.filter(|_| self.processes == 1 && !self.broker.went_back);
+        held.find(|filter| !is_wanted(filter))
+            .map(|filter| filter.to_string())
     }
 
     pub(crate) fn last_start(&mut self) {

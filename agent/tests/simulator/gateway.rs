@@ -8,9 +8,11 @@ use tidemill::journal::Journal;
 use tidemill::journal::model::ModelDisk;
 use tidemill::mill::{Checkpoint, Input, Mill, Output};
 use tidemill::outbox::Shipment;
+use tidemill::readback::Readback;
 use tidemill::topic::Subscription;
 
 use crate::adapter::Adapter;
+use crate::coverage::Sight;
 use crate::invariants::tell_lanes;
 use crate::journal::Writer;
 use crate::plan::Moment;
@@ -21,11 +23,15 @@ use crate::source::Source;
 /// The mill's own hash is compared after one in so many commits.
 const HASH_EVERY: u64 = 8;
 
+/// Bytes of journal that are read at once.
+const READ_BYTES: usize = 16 << 10;
+
 /// A process.
 pub(crate) struct Process {
     pub(crate) id: u64,
     pub(crate) mill: Mill,
     pub(crate) journal: Journal<ModelDisk>,
+    pub(crate) readback: Readback<ModelDisk>,
     pub(crate) writer: Writer,
     pub(crate) pond_job: Option<Checkpoint>,
     pub(crate) source: Source,
@@ -55,6 +61,7 @@ impl Process {
         Self {
             id,
             mill,
+            readback: Readback::new(journal.reader(), READ_BYTES),
             journal,
             writer: Writer::default(),
             pond_job: None,
@@ -202,9 +209,13 @@ impl Sim<'_> {
             } => self.read_back(lane, wanted, relocate),
             Output::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
             Output::Recycle { below_lsn } => self.recycle(below_lsn),
-            Output::Lost { lane, count } => {
+            Output::Lost { lane, count } if self.unreadable.is_empty() => {
                 let what = format!("{count} rows of {lane} are not there");
                 self.fail("6: rows are in the journal", what);
+            }
+            Output::Lost { lane, count } => {
+                self.coverage.see(Sight::SectorLost);
+                self.say(format_args!("{count} rows of {lane} cannot be read"));
             }
             Output::Unbalanced { what } => self.fail("5: ledgers balance", what),
             Output::DeadLetter(dead) => {

@@ -83,13 +83,37 @@ impl Shadow {
         Ok(())
     }
 
-    /// A commit as it was found in the journal, with its first record; `None` where it has more.
-    pub(crate) fn read(&self, lsn: u64, bytes: &[u8]) -> Result<Option<(u64, &Commit)>, String> {
-        let (written, commit) = self.commits.get(&lsn).ok_or("no such commit")?;
-        match written == bytes {
-            true => Ok(commit.as_ref().map(|(first, commit)| (*first, commit))),
-            false => Err(format!("commit {lsn} is not what was written")),
-        }
+    /// The commit that the record `lsn` belongs to.
+    fn commit_of(&self, lsn: u64) -> Option<&Commit> {
+        let mut ends = self.commits.range(lsn..);
+        let (first, commit) = ends.find_map(|(_, (_, commit))| commit.as_ref())?;
+        (*first <= lsn).then_some(commit)
+    }
+
+    /// `true` if a row stands like this in the commit that begins in the record `lsn`.
+    pub(crate) fn stands_in(&self, lsn: u64, lane: &LaneId, row: &Row) -> bool {
+        let deltas = self.commit_of(lsn).into_iter().flat_map(|c| &c.lanes);
+        let mut of_it = deltas.filter(|delta| delta.lane.as_ref() == Some(lane));
+        of_it.any(|delta| delta.rows.contains(row) || delta.relocated.contains(row))
+    }
+
+    /// All rows of the commit that the record `lsn` belongs to.
+    pub(crate) fn rows_of(&self, lsn: u64) -> Vec<((LaneId, u64), Row)> {
+        let deltas = self.commit_of(lsn).into_iter().flat_map(|c| &c.lanes);
+        let rows = deltas.filter_map(|delta| {
+            let lane = delta.lane.as_ref()?;
+            let rows = delta.rows.iter().chain(&delta.relocated);
+            Some(rows.map(|row| ((lane.clone(), row.seq), row.clone())))
+        });
+        rows.flatten().collect()
+    }
+
+    /// A row as it was made.
+    pub(crate) fn row(&self, lane: &LaneId, seq: u64) -> Option<Row> {
+        let lsn = *self.rows.get(lane)?.get(&seq)?;
+        let rows = self.rows_of(lsn).into_iter();
+        let mut of_it = rows.filter(|((of, at), _)| of == lane && *at == seq);
+        of_it.next().map(|(_, row)| row)
     }
 
     /// The mill stands like this right after commit `lsn`.

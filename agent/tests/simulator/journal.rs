@@ -3,20 +3,21 @@
 use std::collections::VecDeque;
 
 use tidemill::emission::{LaneId, Row};
-use tidemill::journal::model::ModelDisk;
-use tidemill::journal::{Journal, JournalError};
+use tidemill::journal::{JournalError, Seen, inspect};
 use tidemill::mill::{Input, Room};
 use tidemill::outbox::Wanted;
-use tidemill::record::LaneDelta;
+use tidemill::readback::Unread;
 
 use crate::coverage::Sight;
 use crate::gateway::Process;
-use crate::invariants::Shadow;
 use crate::plan::Moment;
 use crate::run::{Happening, Sim};
 
-/// Bytes of journal that are read at once.
-const READ_BYTES: usize = 16 << 10;
+/// What is lost at once.
+const SECTOR: u64 = 512;
+
+/// What a record has besides its payload, at most.
+const HEAD_BYTES_MAX: u64 = 64;
 
 /// Records that are written before a sync, at most.
 const RECORDS_MAX: usize = 64;
@@ -268,7 +269,7 @@ impl Sim<'_> {
         };
         let max = segments + checkpoints + setup.bounds.pinned_bytes + 16 * waiting + large;
         let bytes = process.journal.bytes();
-        if bytes > max && self.pond_failures == 0 {
+        if bytes > max && self.pond_failures == 0 && self.unreadable.is_empty() {
             let what = format!("the journal has {bytes} bytes, {waiting} bytes of rows wait");
             self.fail("5: the journal is bounded", what);
         }
@@ -297,8 +298,14 @@ impl Sim<'_> {
         let Some(process) = self.process.as_mut().filter(|p| p.id == process) else {
             return;
         };
-        match rows_of(&process.journal, &self.shadow, &lane, wanted) {
+        let id = process.id;
+        match process.readback.rows(&lane, wanted) {
             Ok(rows) => {
+                let is_other = |(lsn, row): &&(u64, Row)| !self.shadow.stands_in(*lsn, &lane, row);
+                if let Some((lsn, row)) = rows.iter().find(is_other) {
+                    let what = format!("row {} of {lane} is not what commit {lsn} says", row.seq);
+                    return self.fail("6: rows are in the journal", what);
+                }
                 self.say(format_args!("{} rows of {lane} come", rows.len()));
                 self.turn_mill(Input::RowsRead {
                     lane,
@@ -306,46 +313,75 @@ impl Sim<'_> {
                     relocate,
                 });
             }
-            Err(error) if self.dying.is_some() => {
+            Err(Unread { error, .. }) if self.dying.is_some() => {
                 self.say(format_args!("reading: {error}"));
                 let power = self.dying.take().unwrap_or(false);
                 self.crash(power);
             }
-            Err(error) => self.fail("6: rows are in the journal", error.to_string()),
+            Err(Unread { error, .. }) if self.unreadable.is_empty() => {
+                self.fail("6: rows are in the journal", error.to_string());
+            }
+            Err(Unread { rest, error }) => {
+                self.say(format_args!("reading {lane}: {error}"));
+                let fails = Happening::ReadFails(id, lane);
+                self.agenda.after(rest.as_micros() as u64, fails);
+            }
         }
     }
-}
 
-/// As the agent does it, but that nothing is read twice.
-fn rows_of(
-    journal: &Journal<ModelDisk>,
-    shadow: &Shadow,
-    lane: &LaneId,
-    wanted: &Wanted,
-) -> Result<Vec<(u64, Row)>, Box<dyn std::error::Error>> {
-    let mut rows = Vec::new();
-    let mut from_lsn = wanted.from_lsn;
-    let mut is_open = false;
-    while from_lsn <= wanted.to_lsn || is_open {
-        let records = journal.read(from_lsn, READ_BYTES)?;
-        let Some((last, _)) = records.last() else {
-            break;
-        };
-        from_lsn = last + 1;
-        for (lsn, bytes) in records {
-            let Some((lsn, commit)) = shadow.read(lsn, &bytes)? else {
-                is_open = true;
-                continue;
-            };
-            is_open = false;
-            let of_it = |delta: &&LaneDelta| delta.lane.as_ref() == Some(lane);
-            let deltas = commit.lanes.iter().filter(of_it);
-            let found = deltas.flat_map(|delta| delta.rows.iter().chain(&delta.relocated));
-            let found = found.filter(|row| (wanted.first..=wanted.last).contains(&row.seq));
-            rows.extend(found.map(|row| (lsn, row.clone())));
+    /// Rows could not be read now.
+    pub(crate) fn read_fails(&mut self, process: u64, lane: LaneId) {
+        if self.process.as_ref().is_some_and(|p| p.id == process) {
+            self.turn_mill(Input::ReadFailed { lane });
         }
     }
-    rows.sort_by_key(|(lsn, row)| (row.seq, *lsn));
-    rows.dedup_by_key(|(_, row)| row.seq);
-    Ok(rows)
+
+    /// A sector becomes unreadable that only rows are needed from. What they said is kept for the books.
+    pub(crate) fn lose_sector(&mut self) {
+        let (Some(process), Some(done)) = (&self.process, self.ponds.both_hold()) else {
+            return;
+        };
+        let outbox = process.mill.outbox();
+        let Some(oldest) = outbox.and_then(|outbox| outbox.oldest_lsn()) else {
+            return;
+        };
+        let mut records = Vec::new();
+        let seen = inspect(&self.disk, (0, 0), |seen| {
+            if let Seen::Record {
+                segment,
+                offset,
+                lsn,
+                payload,
+                ..
+            } = seen
+            {
+                let end = offset + payload.len() as u64 + HEAD_BYTES_MAX;
+                records.push((segment.to_string(), *offset, end, *lsn));
+            }
+        });
+        let may_go = |(.., lsn): &&(String, u64, u64, u64)| (oldest..=done).contains(lsn);
+        let some: Vec<_> = records.iter().filter(may_go).collect();
+        if seen.is_err() || some.is_empty() {
+            return;
+        }
+        let (segment, offset, end, _) = some[self.random.below(some.len() as u64) as usize];
+        let at = (offset + self.random.below(end - offset)) / SECTOR * SECTOR;
+        // Without its header a segment says nothing at the next start.
+        let is_hit = |(of, from, to, _): &&(String, u64, u64, u64)| {
+            of == segment && (at == 0 || (*from < at + SECTOR && *to > at))
+        };
+        let hit: Vec<u64> = records
+            .iter()
+            .filter(is_hit)
+            .map(|(.., lsn)| *lsn)
+            .collect();
+        if hit.iter().any(|lsn| *lsn > done) {
+            return;
+        }
+        self.disk.lose_sector(segment, at);
+        for lsn in &hit {
+            self.unreadable.extend(self.shadow.rows_of(*lsn));
+        }
+        self.say(format_args!("records {hit:?} cannot be read any more"));
+    }
 }

@@ -83,12 +83,25 @@ impl Sim<'_> {
         for packet in packets {
             let wire_us = self.random.between(span.0, span.1);
             let now_us = self.agenda.now_us;
+            let carried_us = self.carried_from_sensors_us(&packet);
             let Some(link) = self.link(conn) else {
                 return;
             };
             let at_us = link.to_client.push(packet, now_us + wire_us);
-            self.agenda.at(at_us, Happening::ClientReads(conn));
+            link.to_client.last_us += carried_us;
+            self.agenda
+                .at(at_us + carried_us, Happening::ClientReads(conn));
         }
+    }
+
+    /// How long a packet is on its way because of its length; of a long one, its beginning.
+    fn carried_from_sensors_us(&self, packet: &ToClient) -> u64 {
+        let bytes = match packet {
+            ToClient::Publish { copy, .. } => copy.message.payload.len() + 40,
+            _ => 4,
+        };
+        let rate = self.setup.learned.sensor_rate;
+        rate.map_or(0, |rate| bytes.min(400) as u64 * 1_000_000 / rate)
     }
 
     /// Something arrives at the broker.
@@ -116,7 +129,7 @@ impl Sim<'_> {
         }
         self.say(format_args!("broker reads {conn} {packet:?}"));
         let mut out = Vec::new();
-        if let Err(what) = self.broker.read(conn, packet, &mut out) {
+        if let Err(what) = self.broker.read(conn, packet, self.agenda.now_us, &mut out) {
             self.fail("3: acknowledged in order, on its connection", what);
         }
         if std::mem::take(&mut self.broker.changed) {

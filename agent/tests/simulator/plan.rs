@@ -6,7 +6,7 @@ mod learned;
 
 use tidemill::outbox::Bounds;
 
-pub(crate) use learned::{Keeper, Learned, Medium, Miscount, is_on};
+pub(crate) use learned::{Keeper, Learned, Medium, Miscount};
 
 use crate::world::{Random, Span};
 
@@ -127,6 +127,12 @@ pub(crate) enum Act {
     NoRoom {
         ms: u64,
     },
+    /// Not even a write over what is there finds room.
+    NoOverwriting {
+        ms: u64,
+    },
+    /// A sector of the journal with rows that wait cannot be read any more.
+    LoseSector,
     PondFails,
     /// The pond written last is unreadable at the next start.
     DamagePond,
@@ -139,6 +145,15 @@ pub(crate) enum Act {
     },
     ReceiverCut {
         destination: usize,
+    },
+    /// A receiver takes what comes and says nothing.
+    ReceiverStalls {
+        destination: usize,
+        ms: u64,
+    },
+    /// The endpoint that takes requests refuses all of them.
+    EndpointRefuses {
+        ms: u64,
     },
     /// An orderly stop, and a start.
     Stop,
@@ -164,6 +179,14 @@ pub(crate) enum Act {
     },
     /// A sensor publishes its last named event again.
     Repeats {
+        key: u8,
+    },
+    /// A sensor publishes what it will say again, to the byte.
+    Twin {
+        key: u8,
+    },
+    /// It says it again on a quiet line, which breaks before the gateway hears it.
+    TwinAgain {
         key: u8,
     },
     Redrive,
@@ -249,7 +272,10 @@ impl Setup {
     /// The rules of a variant.
     pub(crate) fn variant(&self, variant: u8) -> Vec<&'static str> {
         let more = VARIANTS[usize::from(variant) % VARIANTS.len()];
-        self.rules.iter().chain(more).copied().collect()
+        // What only a rule without durability wanted, another one wants then.
+        let tally = (self.learned.quick && variant % 2 == 1).then_some("tally");
+        let rules = self.rules.iter().chain(more).copied();
+        rules.chain(tally).collect()
     }
 
     /// Segments for which the disk has room.

@@ -34,6 +34,12 @@ impl Ponds {
         Some((at, lsn, &self.ponds[at].entries))
     }
 
+    /// Everything up to this commit is in both.
+    pub(crate) fn both_hold(&self) -> Option<u64> {
+        let [one, other] = &self.ponds;
+        Some(one.mark?.min(other.mark?))
+    }
+
     /// The pond written last cannot be read any more, as long as there is another one.
     pub(crate) fn damage(&mut self) -> bool {
         if self.ponds.iter().any(|pond| pond.mark.is_none()) {

@@ -147,6 +147,7 @@ const RULES: &[Sketch] = &[
     Sketch { name: "entries", wat: ENTRIES, to: "hub", ..PLAIN },
     Sketch { name: "vol", to: "local", head: "durability = \"volatile\"\n", ..PLAIN },
     Sketch { name: "quick", wat: PASS, filters: "\"q/+\"", to: "local", head: "durability = \"volatile\"\n", ..PLAIN },
+    Sketch { name: "tally", filters: "\"q/+\"", to: "hub", ..PLAIN },
     Sketch { name: "lossy", to: "thin", ..PLAIN },
     Sketch { name: "few", to: "thin", port: "priority = \"high\"\n", tail: "[limits]\nkeys = 2\n", ..PLAIN },
     Sketch { name: "zero", filters: "\"z/+\"", ..PLAIN },

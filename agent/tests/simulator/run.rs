@@ -1,6 +1,7 @@
 //! One seed: the plan's acts and what follows from them, one after the other, until everything that
 //! should come out has come out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use tidemill::emission::{LaneId, Row};
@@ -14,7 +15,7 @@ use crate::coverage::{Coverage, Sight};
 use crate::gateway::Process;
 use crate::invariants::Shadow;
 use crate::link::Link;
-use crate::plan::{Act, Keeper, Moment, Plan, Setup};
+use crate::plan::{Act, Keeper, Learned, Moment, Plan, Setup};
 use crate::pond::Ponds;
 use crate::receiver::{Answer, Receiver};
 use crate::rules::{DESTINATIONS, Workshop};
@@ -41,6 +42,8 @@ pub(crate) enum Happening {
     RowsCome(u64, LaneId, Wanted, bool),
     PondWritten(u64),
     RoomComes,
+    OverwritingWorks,
+    ReadFails(u64, LaneId),
     UpstreamConnects(u64, usize),
     UpstreamNotices(usize, u64),
     RowArrives(usize, u64, usize, Row),
@@ -97,6 +100,8 @@ pub(crate) struct Sim<'a> {
     /// The disk is about to stop: whether because the power fails.
     pub(crate) dying: Option<bool>,
     pub(crate) disk_failed: bool,
+    /// Rows in records that cannot be read any more.
+    pub(crate) unreadable: BTreeMap<(LaneId, u64), Row>,
     pub(crate) damage_pond: bool,
     pub(crate) pond_failures: u64,
     pub(crate) checkpoint_cost: u64,
@@ -174,6 +179,7 @@ impl<'a> Sim<'a> {
             armed: Vec::new(),
             dying: None,
             disk_failed: false,
+            unreadable: BTreeMap::new(),
             damage_pond: false,
             pond_failures: 0,
             checkpoint_cost: 0,
@@ -189,6 +195,24 @@ impl<'a> Sim<'a> {
         sim.shadow.by_content = sim.setup.learned.versions;
         sim.truth.nameless = sim.setup.same_content;
         sim.disk.set_room(sim.setup.room());
+        let Learned {
+            receive_max,
+            rate,
+            sensor_rate,
+            ..
+        } = sim.setup.learned;
+        if sim.setup.out_of_order {
+            sim.coverage.see(match receive_max {
+                ..=8 => Sight::SmallWindow,
+                _ => Sight::LargeWindow,
+            });
+        }
+        if rate.is_some() {
+            sim.coverage.see(Sight::SlowLink);
+        }
+        if sensor_rate.is_some() {
+            sim.coverage.see(Sight::SlowSensors);
+        }
         if sim.setup.learned.keeper == Keeper::Nobody {
             sim.coverage.see(Sight::NeverSynced);
         }
@@ -230,6 +254,8 @@ impl<'a> Sim<'a> {
             }
             Happening::PondWritten(process) => self.pond_written(process),
             Happening::RoomComes => self.disk.set_room(self.setup.room()),
+            Happening::OverwritingWorks => self.disk.set_full_for_overwriting(false),
+            Happening::ReadFails(process, lane) => self.read_fails(process, lane),
             Happening::UpstreamConnects(process, at) => self.upstream_connects(process, at),
             Happening::UpstreamNotices(at, conn) => self.upstream_lost(at, conn),
             Happening::RowArrives(at, conn, lane, row) => self.row_arrives(at, conn, lane, row),

@@ -22,6 +22,9 @@ const WILD_NUMBER: i64 = 4_294_967_295;
 /// Bytes that a long payload is filled up with, at most.
 const FILLING: &str = "................................................................";
 
+/// A line without messages is asked within a second, and answers within this time.
+const QUIET_US: u64 = 1_500_000;
+
 /// How the sensors count, by key.
 #[derive(Debug, Default)]
 pub(crate) struct Sensors {
@@ -35,6 +38,8 @@ pub(crate) struct Sensors {
     silenced: BTreeSet<String>,
     /// The last named event of each key.
     latest: BTreeMap<u8, Rc<Message>>,
+    /// What will be said again.
+    twin: Option<Rc<Message>>,
 }
 
 impl Sensors {
@@ -108,8 +113,34 @@ impl Sim<'_> {
         if let Some(message) = latest.filter(|_| self.broker.up) {
             self.coverage.see(Sight::Repeated);
             // Where nobody had it the first time, it comes behind later ones now.
-            self.truth.rewound |= !self.truth.is_accepted(message.uid);
+            if !self.truth.is_accepted(message.uid) {
+                self.truth.out_of_order(message.uid);
+            }
             self.send(&message);
+        }
+    }
+
+    /// A sensor publishes what it will say again.
+    pub(crate) fn publish_first_twin(&mut self, key: u8) {
+        if self.broker.up {
+            let message = Rc::new(self.message(key, Kind::Reading));
+            let accepted = self.send(&message);
+            self.sensors.twin = accepted.then_some(message);
+        }
+    }
+
+    /// It says the same again, under the same packet identifier. The line was quiet for so long that the
+    /// broker was asked if it has read the first acknowledgement; then the two can be told apart.
+    pub(crate) fn publish_second_twin(&mut self, key: u8) {
+        let quiet_us = self.broker.quiet_since_us();
+        let is_quiet = quiet_us.is_some_and(|since| since + QUIET_US <= self.agenda.now_us);
+        let twin = self.sensors.twin.take().filter(|twin| twin.key == key);
+        if let Some(twin) = twin.filter(|_| is_quiet)
+            && self.send(&twin)
+        {
+            self.coverage.see(Sight::Twins);
+            self.truth.twice(twin.uid);
+            self.cut(true);
         }
     }
 

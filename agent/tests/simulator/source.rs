@@ -48,7 +48,8 @@ pub(crate) struct Source {
     /// To be written as soon as the thread looks.
     acks: VecDeque<(u64, u16)>,
     last_request: u16,
-    pings_sent: u64,
+    /// When it looks again to ask the broker.
+    asks_at_mono_ms: u64,
 }
 
 impl Source {
@@ -69,7 +70,7 @@ impl Source {
             kept: false,
             acks: VecDeque::new(),
             last_request: 0,
-            pings_sent: 0,
+            asks_at_mono_ms: 0,
         }
     }
 
@@ -79,6 +80,14 @@ impl Source {
 
     pub(crate) fn has_reports(&self) -> bool {
         !self.reports.is_empty()
+    }
+
+    /// `true` if the library has something to say. Without a connection it says nothing; of what an earlier
+    /// one left it speaks after the broker's welcome.
+    fn speaks(&self) -> bool {
+        let welcomed = self.epochs.current().is_some();
+        let first = self.library.front();
+        first.is_some_and(|first| welcomed || matches!(first, Incoming::Connack(_)))
     }
 
     /// Acknowledgements that the mill has let go and that are not on the wire.
@@ -138,11 +147,10 @@ impl Sim<'_> {
             if source.reports.len() >= REPORTS_MAX {
                 break;
             }
-            // Without a connection the library says nothing; of what an earlier one left it speaks
-            // after the broker's welcome.
-            let welcomed = source.epochs.current().is_some();
-            let speaks = |packet: &mut Incoming| welcomed || matches!(packet, Incoming::Connack(_));
-            let Some(packet) = source.library.pop_front_if(speaks) else {
+            if !source.speaks() {
+                break;
+            }
+            let Some(packet) = source.library.pop_front() else {
                 break;
             };
             if let Incoming::Message(received) = packet {
@@ -156,13 +164,10 @@ impl Sim<'_> {
             self.signal(packet);
         }
         self.report_events(&mut batch);
-        let speaks =
-            |source: &mut Source| source.epochs.current().is_some() && !source.library.is_empty();
-        if self.source().is_some_and(speaks) {
+        // Reports waited: the thread looks again, also for a welcome.
+        if let Some(source) = self.source().filter(|source| source.speaks()) {
+            source.poll_due = true;
             self.agenda.after(1_000, Happening::SourcePolls(process));
-            if let Some(source) = self.source() {
-                source.poll_due = true;
-            }
         }
     }
 
@@ -222,7 +227,7 @@ impl Sim<'_> {
         source.kept = session_present;
         let epoch = source.epochs.connected();
         source.acks.clear();
-        source.pings_sent = 0;
+        source.asks_at_mono_ms = 0;
         let held = (!session_present).then(|| {
             source.subscriptions.lost();
             source.subscriptions.held()
@@ -261,7 +266,6 @@ impl Sim<'_> {
         let Some(source) = self.source().filter(|s| s.conn == Some(conn)) else {
             return;
         };
-        source.pings_sent += 1;
         source.epochs.ping_sent();
         self.send_to_broker(conn, ToBroker::Ping);
         self.ping_later();
@@ -292,6 +296,29 @@ impl Sim<'_> {
         if written > 0 {
             self.say(format_args!("{written} acknowledgements on the wire"));
             self.moment(Moment::Acknowledged);
+        }
+        self.ask_the_broker();
+    }
+
+    /// Asks if the broker has read the acknowledgements, or looks again when that is due.
+    fn ask_the_broker(&mut self) {
+        let mono_ms = self.now().mono_ms;
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let (id, source) = (process.id, &mut process.source);
+        let Some(conn) = source.conn else {
+            return;
+        };
+        if source.epochs.ask(mono_ms) {
+            source.epochs.ping_sent();
+            self.send_to_broker(conn, ToBroker::Ping);
+        } else if let Some(at) = source.epochs.ask_at_mono_ms()
+            && source.asks_at_mono_ms != at
+        {
+            source.asks_at_mono_ms = at;
+            let us = at.saturating_sub(mono_ms) * 1_000;
+            self.agenda.after(us, Happening::SourcePolls(id));
         }
     }
 

@@ -22,6 +22,8 @@ struct Fact {
     old: bool,
     /// The broker has lost it.
     gone: bool,
+    /// It may come behind later ones.
+    unordered: bool,
 }
 
 /// How the values of a rule are checked.
@@ -79,8 +81,6 @@ pub(crate) struct Truth {
     values: BTreeMap<(String, u8), u64>,
     /// The last message that passed, of each rule and key.
     latest: BTreeMap<(String, u8), usize>,
-    /// Messages may come again that were counted.
-    pub(crate) rewound: bool,
 }
 
 impl Truth {
@@ -140,9 +140,8 @@ impl Truth {
 
     /// The names of a key's messages are forgotten.
     pub(crate) fn forgotten(&mut self, key: u8) {
-        self.rewound = true;
         let facts = self.facts.iter_mut().filter(|fact| fact.key == key);
-        facts.for_each(|fact| fact.at_most = u32::MAX);
+        facts.for_each(|fact| (fact.at_most, fact.unordered) = (u32::MAX, true));
     }
 
     /// Filter and key of messages that were left out because of their numbers.
@@ -155,8 +154,20 @@ impl Truth {
 
     /// The broker sends it again though it was counted.
     pub(crate) fn again(&mut self, uid: usize) {
-        self.rewound = true;
         self.facts[uid].at_most = u32::MAX;
+    }
+
+    /// It may come behind messages that were sent after it.
+    pub(crate) fn out_of_order(&mut self, uid: usize) {
+        self.facts[uid].unordered = true;
+    }
+
+    /// The same message was sent another time: it has to be counted once more.
+    pub(crate) fn twice(&mut self, uid: usize) {
+        let fact = &mut self.facts[uid];
+        fact.at_least += 1;
+        fact.at_most = fact.at_most.saturating_add(1);
+        fact.unordered = true;
     }
 
     /// A live copy of a kept message, on a filter that is not checked otherwise.
@@ -233,8 +244,11 @@ impl Truth {
     }
 
     fn in_order(&mut self, rule: &str, key: u8, uid: usize) -> Result<(), String> {
+        if self.facts[uid].unordered {
+            return Ok(());
+        }
         let latest = self.latest.entry((rule.to_owned(), key)).or_default();
-        if uid < *latest && !self.rewound {
+        if uid < *latest {
             return Err(format!(
                 "{rule} of k{key}: message {uid} passed after {latest}"
             ));

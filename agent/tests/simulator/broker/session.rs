@@ -59,8 +59,9 @@ impl Broker {
             copies.map(|copy| copy.message.uid).collect()
         };
         let (before, after) = (uids(&self.session), uids(&session));
-        let again = session.iter().flat_map(Session::copies);
-        let again = again
+        let copies = || session.iter().flat_map(Session::copies);
+        let back = copies().map(|copy| copy.message.uid).collect();
+        let again = copies()
             .filter(|copy| !copy.message.named || copy.retained)
             .map(|copy| copy.message.uid)
             .collect();
@@ -70,10 +71,12 @@ impl Broker {
             flights.for_each(|flight| flight.sent = false);
         }
         self.conn = None;
+        self.went_back = true;
         self.owed.clear();
         Some(Lost {
             gone: before.difference(&after).copied().collect(),
             again,
+            back,
         })
     }
 
@@ -87,7 +90,7 @@ impl Broker {
         self.used.clear();
         Lost {
             gone,
-            again: Vec::new(),
+            ..Lost::default()
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What a seed has besides what the plan drew first: a broker, a clock, sensors and a disk as they are
 //! in the field. Drawn by a chance of its own, so that seeds keep their meaning.
 
-use super::{Act, Copies, Kind, Names, Setup};
+use super::{Act, Copies, Ids, Kind, Names, Setup};
 use crate::world::Random;
+
+/// Time between two pairs of messages that say the same.
+const TWINS_APART_US: u64 = 5_000_000;
 
 /// How the gateway's clock is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +44,20 @@ pub(crate) struct Learned {
     /// Messages that break the rules of MQTT.
     pub(crate) flaws: bool,
     pub(crate) medium: Medium,
-}
-
-/// Capabilities whose fault is not mended yet.
-const PENDING: &[&str] = &["disk"];
-
-/// `true` if plans have it.
-pub(crate) fn is_on(name: &str) -> bool {
-    let asked = std::env::var("TIDEMILL_SIM_WITH").unwrap_or_default();
-    !PENDING.contains(&name) || asked.split(',').any(|one| one == name || one == "all")
+    /// Sectors of the journal that cannot be read any more.
+    pub(crate) sectors: bool,
+    /// A file system that asks for room for each write, and has none for a while.
+    pub(crate) overwriting: bool,
+    /// Receivers that stall, and an endpoint that refuses all for a while.
+    pub(crate) moods: bool,
+    /// So many messages may be on their way to a broker at once.
+    pub(crate) receive_max: usize,
+    /// Bytes in a second that the way from the sensors' broker carries.
+    pub(crate) sensor_rate: Option<u64>,
+    /// Sensors that say the same again, to the byte.
+    pub(crate) twins: bool,
+    /// Bytes in a second that the way to destinations carries.
+    pub(crate) rate: Option<u64>,
 }
 
 impl Learned {
@@ -65,19 +73,29 @@ impl Learned {
             0 => Medium::Segments(random.between(5, 7) as usize),
             _ => Medium::Large,
         };
+        let sectors = random.one_in(4);
+        let overwriting = random.one_in(6);
+        let moods = random.one_in(4);
+        let receive_max = random.pick(&[1, 2, 8, usize::MAX, usize::MAX, usize::MAX]);
+        let twins = random.one_in(3);
+        let sensor_rate = random.pick(&[None, None, None, Some(4_000)]);
+        let rate = random.pick(&[None, None, None, None, Some(8_000), Some(40_000)]);
         Self {
-            quick: quick && is_on("quick"),
-            versions: versions && is_on("versions"),
-            miscounts: miscounts && is_on("miscounts"),
-            keeper: if is_on("steps") {
-                keeper
-            } else {
-                Keeper::Always
-            },
-            steps: steps && is_on("steps"),
-            large: large && is_on("large"),
+            quick,
+            versions,
+            miscounts,
+            keeper,
+            steps,
+            large,
             flaws,
-            medium: if is_on("disk") { medium } else { Medium::Large },
+            medium,
+            sectors,
+            overwriting,
+            moods,
+            receive_max,
+            sensor_rate,
+            twins,
+            rate,
         }
     }
 
@@ -110,6 +128,10 @@ pub(super) fn acts(random: &mut Random, setup: &Setup, span_us: u64, acts: &mut 
                 acts.push((at_us + number * 300, Act::Publish { key, kind }));
             }
             cut(random, at_us, acts);
+            if learned.sensor_rate.is_some() {
+                let variant = random.below(4) as u8;
+                acts.push((at_us + random.below(300_000), Act::Redeploy { variant }));
+            }
         }
     }
     if learned.flaws {
@@ -141,6 +163,16 @@ pub(super) fn acts(random: &mut Random, setup: &Setup, span_us: u64, acts: &mut 
         }
     }
     clock(random, learned, span_us, acts);
+    disk(random, learned, span_us, acts);
+    if learned.twins && setup.ids == Ids::LowestFree && !setup.has_names() {
+        for number in 1..=2 {
+            let at_us = span_us + number * TWINS_APART_US;
+            let key = any_key(random);
+            acts.push((at_us, Act::Twin { key }));
+            acts.push((at_us + TWINS_APART_US / 2, Act::TwinAgain { key }));
+        }
+    }
+    receivers(random, learned, span_us, acts);
     if learned.medium != Medium::Large {
         for _ in 0..random.between(1, 2) {
             let destination = random.below(4) as usize;
@@ -149,6 +181,42 @@ pub(super) fn acts(random: &mut Random, setup: &Setup, span_us: u64, acts: &mut 
             acts.push((at_us, Act::ReceiverAway { destination, ms }));
         }
     }
+}
+
+fn disk(random: &mut Random, learned: Learned, span_us: u64, acts: &mut Vec<(u64, Act)>) {
+    if learned.sectors {
+        for _ in 0..random.between(1, 3) {
+            // Behind an outage, rows stand in the journal only.
+            let destination = random.below(4) as usize;
+            let ms = random.between(500, 4_000);
+            let at_us = random.below(span_us);
+            acts.push((at_us, Act::ReceiverAway { destination, ms }));
+            let at_us = at_us + random.below(ms * 1_000);
+            acts.push((at_us, Act::LoseSector));
+        }
+    }
+    if learned.overwriting {
+        for _ in 0..random.between(1, 2) {
+            let ms = random.between(100, 2_500);
+            acts.push((random.below(span_us), Act::NoOverwriting { ms }));
+        }
+    }
+}
+
+fn receivers(random: &mut Random, learned: Learned, span_us: u64, acts: &mut Vec<(u64, Act)>) {
+    if !learned.moods {
+        return;
+    }
+    for _ in 0..random.between(1, 3) {
+        let destination = random.below(4) as usize;
+        let ms = random.between(200, 3_000);
+        acts.push((
+            random.below(span_us),
+            Act::ReceiverStalls { destination, ms },
+        ));
+    }
+    let ms = random.between(500, 3_000);
+    acts.push((random.below(span_us), Act::EndpointRefuses { ms }));
 }
 
 fn cut(random: &mut Random, at_us: u64, acts: &mut Vec<(u64, Act)>) {

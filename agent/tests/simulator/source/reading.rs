@@ -57,7 +57,11 @@ impl Source {
             fault,
             ..Event::none()
         };
-        event.subscriptions = received.subscriptions;
+        event.subscriptions = if received.retained {
+            received.subscriptions
+        } else {
+            self.subscriptions.answered_by(received.subscriptions)
+        };
         if received.retained && !self.five && fault.is_none() {
             let sent = delivery.map(|Delivery { packet, dup, .. }| Sent { packet, dup });
             match self.subscriptions.retained(&event.topic, sent) {
