@@ -22,11 +22,13 @@ fn message(lines: &str, name: &str) -> (Bytes, String) {
     let mut cases = lines
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let case = cases.find(|case| case["name"] == name).unwrap();
-    let hex = case["hex"].as_str().unwrap();
+    let case = cases
+        .find(|case| case.get("name").is_some_and(|found| found == name))
+        .unwrap();
+    let hex = case.get("hex").and_then(|hex| hex.as_str()).unwrap();
     let pair = |at| u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap();
     let bytes = (0..hex.len()).step_by(2).map(pair).collect();
-    (bytes, case["json"].to_string())
+    (bytes, case.get("json").unwrap().to_string())
 }
 
 /// A birth, each metric by its alias.

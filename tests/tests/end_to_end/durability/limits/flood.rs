@@ -169,7 +169,7 @@ impl Flood<'_> {
             "x".repeat(3_000)
         );
         self.gateway.module("long", &long);
-        let text = rule("\"long\"", "wasm = \"long.wasm\"", "long");
+        let text = rule("\"long\"", "wasm = \"long.wasm\"", "passed/long");
         self.gateway.rule("long", &text);
         let checked = self.gateway.tidemill("check");
         let is_refused = limit < 3_000;
