@@ -38,7 +38,7 @@ const FLOORS: &[&[&str]] = &[
     &["function"],
     &["mill"],
     &[
-        "books", "install", "journal", "pond", "recorder", "recovery",
+        "books", "install", "journal", "pond", "readback", "recorder", "recovery",
     ],
     &["destination", "source"],
     &["agent"],
