@@ -272,7 +272,6 @@ fn lists_and_texts_that_are_put_together_are_refused_before_they_are_made() {
 
 #[test]
 fn what_would_match_for_minutes_is_refused() {
-    let begun = Instant::now();
     // Each match looks at all that is left, and is one character long.
     let text = Value::from("A".repeat(1_000_000));
     let args = [
@@ -291,11 +290,6 @@ fn what_would_match_for_minutes_is_refused() {
     let pattern = Value::from(format!("%{}b", "A".repeat(500_000)));
     let refused = like(&text, &pattern, false).unwrap_err().to_string();
     assert!(refused.contains("too long for LIKE"), "{refused}");
-    assert!(
-        begun.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        begun.elapsed()
-    );
 
     // What people do is far below.
     let lines = Value::from("2024-05-01 08:30:00 pump 7 on\n".repeat(300));
