@@ -1,4 +1,4 @@
-//! What reading the same message costs in each format: five columns, as workload W1 has them.
+//! The cost of reading the same message in each format: five columns, as workload W1 has them.
 
 #![allow(
     clippy::unwrap_used,

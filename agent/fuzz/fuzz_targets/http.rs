@@ -55,7 +55,7 @@ fn composed(choices: &mut Choices<'_>) -> Vec<u8> {
     answer
 }
 
-/// What answers are made of; nothing stands for any bytes.
+/// Pieces that answers are made of; nothing stands for any bytes.
 const PARTS: [&str; 32] = [
     "",
     "HTTP/1.1 ",

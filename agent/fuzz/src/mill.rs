@@ -17,7 +17,7 @@ const EVENTS_MAX: usize = 64;
 /// Steps of one run: each event is worked on, and leaves a few things that fall due.
 const STEPS_MAX: usize = 100_000;
 
-/// What is asked for: `WINDOW` stands for one of the windows.
+/// The statements: `WINDOW` stands for one of the windows.
 const STATEMENTS: &[&str] = &[
     "SELECT * FROM input ORDER BY a",
     "SELECT a, b FROM input WHERE a > 3",

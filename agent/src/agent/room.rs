@@ -17,13 +17,13 @@ use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN};
 use crate::pond::{self, PondsError};
 use crate::recovery::{self, Recovered};
 
-/// How often it is tried again.
+/// Time between two attempts.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How often it is said again.
+/// Time between two lines of the log about it.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// What turns before the agent's loop does.
+/// The parts of an agent that turn before its loop does.
 pub(super) struct Lobby<'a> {
     pub(super) config: &'a Config,
     pub(super) inbox: &'a Receiver<Input>,
@@ -35,7 +35,7 @@ pub(super) struct Lobby<'a> {
     pub(super) watchdog: Option<Duration>,
 }
 
-/// What came of it.
+/// The end of waiting for the data directory.
 pub(super) enum Opened {
     /// The data directory; `true` if questions are answered already.
     Open(Box<Recovered>, bool),

@@ -162,9 +162,10 @@ impl Row {
 /// the row has them.
 pub fn kept_event(row: &[u8]) -> Option<(Arc<str>, String, String)> {
     let row = Row::decode(row).ok()?;
-    let properties = match row.meta.is_empty() {
-        true => String::new(),
-        false => to_json(&Value::map(row.meta)),
+    let properties = if row.meta.is_empty() {
+        String::new()
+    } else {
+        to_json(&Value::map(row.meta))
     };
     let mut columns = row.columns.iter();
     let payload = match (columns.next(), columns.next()) {

@@ -39,9 +39,10 @@ impl Values {
                 (Way::Rows(_) | Way::Filter { .. }, Some(row)) => return Spoil::Row(row),
                 (Way::Groups, _) | (Way::Rows(_), None) => {
                     walk.spoiled = true;
-                    return match again {
-                        true => Spoil::Again,
-                        false => Spoil::Part(key),
+                    return if again {
+                        Spoil::Again
+                    } else {
+                        Spoil::Part(key)
                     };
                 }
                 (Way::Join(_), _) | (Way::Filter { .. }, None) => return Spoil::Call,
