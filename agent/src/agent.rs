@@ -338,7 +338,11 @@ impl Agent {
                 for event in events.iter().filter(|event| event.fault.is_none()) {
                     self.recorder.record(event);
                 }
-                self.taken.extend(events);
+                if self.taken.is_empty() {
+                    self.taken = events.into();
+                } else {
+                    self.taken.extend(events);
+                }
                 self.take_in_some();
             }
             Report::Subscribed { held } => {

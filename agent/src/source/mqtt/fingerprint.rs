@@ -1,7 +1,7 @@
 //! What a message is known by besides its packet identifier, which is used again. The number is kept
 //! on disk (docs/formats.md), so what goes into it never changes.
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::event::{Fingerprint, SubscriptionIds, lower_half};
 
@@ -12,7 +12,14 @@ use crate::event::{Fingerprint, SubscriptionIds, lower_half};
 pub fn of_copy(message: u128, subscriptions: &SubscriptionIds) -> u128 {
     let ids = match subscriptions {
         SubscriptionIds::Unknown => return message,
-        SubscriptionIds::One(id) => std::slice::from_ref(id),
+        SubscriptionIds::One(id) => {
+            // At once, which is quicker: nearly all copies name one.
+            let mut bytes = [0; 20];
+            let (content, subscription) = bytes.split_at_mut(16);
+            content.copy_from_slice(&message.to_le_bytes());
+            subscription.copy_from_slice(&id.to_le_bytes());
+            return xxh3_128(&bytes);
+        }
         SubscriptionIds::Many(ids) => ids,
     };
     let mut hash = Xxh3::new();
@@ -146,6 +153,11 @@ mod tests {
         assert_eq!(numbers[0], 7);
         for (place, one) in numbers.iter().enumerate() {
             assert_eq!(numbers.iter().position(|other| other == one), Some(place));
+        }
+        // Those of one are made another way.
+        for id in [0, 1, 268_435_455] {
+            let by_pieces = of_copy(u128::MAX / 3, &SubscriptionIds::Many([id].into()));
+            assert_eq!(of_copy(u128::MAX / 3, &SubscriptionIds::One(id)), by_pieces);
         }
     }
 
