@@ -489,7 +489,7 @@ impl Agent {
         };
         let deployed = self.mill.deploy(now, deployment, &mut self.asked);
         self.carry_out(now);
-        deployed?;
+        deployed?.iter().for_each(|edit| info!("{edit}"));
         self.source
             .command(source::SourceCommand::Subscriptions(wanted.clone()));
         self.wanted = wanted;

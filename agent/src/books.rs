@@ -1,6 +1,8 @@
 //! What a gateway's books say, for people and programs that ask: the two ledgers, what waits, dead
 //! letters. Made of a running mill, or of what lies on disk.
 
+mod state;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
@@ -12,6 +14,8 @@ use crate::ledger::Ledger;
 use crate::mill::Mill;
 use crate::outbox::{Lane, Outbox};
 use crate::record::{Dead, IntakeCounts};
+
+pub use state::{records_of_mill, state_of_image, state_of_mill};
 
 /// The last commit, and a hash over the state of all rules after it.
 pub fn state_hash_of_image(image: &Image) -> Value {
@@ -178,4 +182,11 @@ pub fn event_ids(ids: &EventIds) -> Value {
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that [`hex`] wrote; none where the text is something else.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    (text.len().is_multiple_of(2)).then(|| pairs.map(byte).collect())?
 }

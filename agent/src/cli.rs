@@ -17,6 +17,7 @@ mod rule_next;
 mod rule_run;
 mod rule_test;
 mod run;
+mod state;
 mod trial;
 
 use std::fmt::Write as _;
@@ -69,6 +70,9 @@ enum Command {
     /// Producers that number their events: list them, let one begin anew
     #[command(after_help = event_ids::HELP)]
     EventIds(event_ids::Options),
+    /// What rules remember: list it by key, show it by name, take it away
+    #[command(after_help = state::HELP)]
+    State(state::Options),
     /// Mend a journal that is damaged beyond what a crash does, and keep what is cut
     #[command(after_help = repair::HELP)]
     Repair(repair::Options),
@@ -92,7 +96,7 @@ enum Command {
 enum RuleCommand {
     /// Check a rule with its function and say what came out
     #[command(after_help = rule_build::HELP)]
-    Build(rule_build::Options),
+    Build(rule_build::BuildOptions),
     /// Run a rule on events from a file, with a virtual clock
     #[command(after_help = rule_test::HELP)]
     Test(rule_test::Options),
@@ -162,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(options) => inspect::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::EventIds(options) => event_ids::run(&options),
+        Command::State(options) => state::run(&options),
         Command::Repair(options) => repair::run(&options),
         Command::ProbePond(options) => probe_pond::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),

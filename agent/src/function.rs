@@ -25,8 +25,9 @@ use wasmparser::ValType;
 pub use error::{CallFault, LoadError};
 pub use fuel::FuelBound;
 pub use guest::GuestFault;
+pub use imports::kept_value;
 pub use signature::Signature;
-pub use values::kept_event;
+pub use values::{kept_event, moved_row};
 
 use host::{Host, Terms};
 use instance::Instance;

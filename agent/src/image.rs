@@ -220,7 +220,10 @@ impl Image {
         let rule = self.rules.entry(delta.name).or_default();
         rule.counts.add(&delta.counts);
         if let Some(record) = delta.record {
-            rule.record = record;
+            let before = std::mem::replace(&mut rule.record, record);
+            if delta.same_naming {
+                rule.record.naming = before.naming;
+            }
         }
         for (key, change) in delta.keys {
             match change {

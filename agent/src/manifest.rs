@@ -1,6 +1,7 @@
 //! What a module says about itself: the JSON of its `tidemill.manifest` section as checked values.
 //! Finding the section is left to `function`, reading it to `read`, and what a rule makes of it to
 //! the rule.
+mod names;
 mod read;
 mod sql;
 mod window;
@@ -14,6 +15,7 @@ use tidemill_abi::{PORT_MAIN_NAME, limit};
 pub use sql::{SqlSpec, SqlStream};
 pub use window::{WindowKind, WindowSpec};
 
+use crate::state::layout::Names;
 use crate::value::Value;
 
 /// A module's own manifest, checked.
@@ -33,6 +35,8 @@ pub struct ModuleManifest {
     pub window: Option<WindowSpec>,
     /// What the function keeps.
     pub state: StateSpec,
+    /// What it calls the parts of that, where it has names for them.
+    pub names: Option<Arc<Names>>,
     /// What every install runs.
     pub tests: Vec<EmbeddedTest>,
     /// What the host has to know for functions that work on values.
@@ -114,8 +118,7 @@ pub enum ConfigValue {
 }
 
 /// What a function keeps for each key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StateSpec {
     /// The number that `migrate` is handed when it changes.
     pub schema: i32,
@@ -189,6 +192,7 @@ impl Default for ModuleManifest {
             key: None,
             window: None,
             state: StateSpec::default(),
+            names: None,
             tests: Vec::new(),
             sql: None,
         }

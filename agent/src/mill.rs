@@ -11,6 +11,7 @@ mod commit;
 mod deploy;
 mod due;
 mod durable;
+mod forget;
 mod intake;
 mod keys;
 mod output;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use bind::BoundRule;
-pub use deploy::{DeployError, Deployment};
+pub use deploy::{DeployError, Deployment, Edit, saved_windows};
 pub use durable::Keeping;
 pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding, Room};
 pub use prove::prove;

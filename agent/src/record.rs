@@ -8,6 +8,7 @@ mod commit;
 mod dead;
 pub mod entries;
 mod lane;
+mod naming;
 mod parts;
 mod receipt;
 mod state;

@@ -2,7 +2,9 @@
 //! window. Plain data; functions see it through a [`crate::frame::Frame`], the pond writes it down.
 
 pub mod births;
+pub mod carry;
 mod entries;
+pub mod layout;
 mod row;
 pub mod time;
 
@@ -97,6 +99,13 @@ impl KeyState {
             timers: self.timers.clone(),
             panes: self.panes.clone(),
         }
+    }
+
+    /// Lets go of its windows: panes and rows.
+    pub fn drop_window(&mut self) {
+        self.panes.clear();
+        let rows: Vec<_> = self.rows().map(|(name, _)| name).collect();
+        rows.into_iter().for_each(|name| self.remove_row(name));
     }
 
     /// Bytes that this state counts for against the limit of its rule.

@@ -5,12 +5,16 @@
 
 use crate::clock::{Now, STEP_MS, signed};
 use crate::manifest::WindowKind;
-use crate::state::{OpenPane, Pane};
+use crate::state::{KeyState, OpenPane, Pane};
 
 /// The bit of [`Window::code`] that says that event time drives it.
 pub const EVENT_TIME: u8 = 0x80;
 /// The bit of [`Window::code`] that says that rows are kept.
 const ROWS: u8 = 0x40;
+/// The bits of [`Window::code`] that say which kind it is.
+const KINDS: u8 = 0x3f;
+/// The kind of windows whose panes are the same for all keys.
+const ON_GRID: u8 = 1;
 
 /// A window, resolved from what function and rule say. Lengths are milliseconds, at least 1 where the
 /// kind has them.
@@ -81,7 +85,7 @@ impl Window {
     /// What a rule's record says of its window: state of another kind is of no use to it.
     pub fn code(&self) -> u8 {
         let kind = match self.kind {
-            WindowKind::Tumbling | WindowKind::Hopping => 1,
+            WindowKind::Tumbling | WindowKind::Hopping => ON_GRID,
             WindowKind::Sliding => 2,
             WindowKind::Session => 3,
             WindowKind::Count => 4,
@@ -89,6 +93,23 @@ impl Window {
         };
         let bit = |is: bool, bit: u8| if is { bit } else { 0 };
         kind | bit(self.rows, ROWS) | bit(self.event_time, EVENT_TIME)
+    }
+
+    /// Which window it is, for a record: one of another kind, length or time is another.
+    pub fn identity(&self) -> String {
+        let keeps = if self.rows { "rows" } else { "slots" };
+        let time = if self.event_time { "event" } else { "clock" };
+        let mut text = format!("{} {keeps} {time}", self.kind.name());
+        for (name, value) in [
+            ("length", self.length_ms),
+            ("hop", self.hop_ms),
+            ("delay", self.delay_ms),
+            ("gap", self.gap_ms),
+        ] {
+            text.push_str(&format!(" {name} {value}"));
+        }
+        text.push_str(&format!(" count {} every {}", self.count, self.every));
+        text
     }
 
     /// What it is, for people.
@@ -191,6 +212,23 @@ pub fn relabelled(start_ms: i64, end_ms: i64, due: i64, now: Now) -> (i64, i64) 
         return (start_ms, end_ms);
     }
     (start_ms.saturating_add(shift), end_ms.saturating_add(shift))
+}
+
+/// How many windows a key has that have not fired: by the kind of window that a rule's record tells, and the
+/// panes that are open for all keys.
+pub fn open_windows(code: u8, panes: &[OpenPane], state: &KeyState) -> u64 {
+    let has_rows = state.rows().next().is_some();
+    let count = match (code & KINDS, code & ROWS != 0) {
+        (0, _) => 0,
+        (ON_GRID, false) => state.panes.iter().filter(|pane| pane.fired == 0).count(),
+        (ON_GRID, true) => {
+            let times: Vec<i64> = state.rows().map(|(_, at)| at).collect();
+            let holds = |pane: &&OpenPane| !pane.fired && times.iter().any(|at| pane.holds(*at));
+            panes.iter().filter(holds).count()
+        }
+        _ => state.panes.len().max(usize::from(has_rows)),
+    };
+    count as u64
 }
 
 /// The pane of a key that belongs to a pane of the rule.

@@ -10,6 +10,7 @@ use crate::destination::DestinationStatus;
 use crate::event_ids::{EventIds, Refused};
 use crate::mill::{self, Mill};
 use crate::recorder::Recorded;
+use crate::state::Key;
 
 /// A producer all of whose numbers were old for so long is named.
 const SILENCED_MS: u64 = 30_000;
@@ -40,6 +41,11 @@ impl Agent {
                 self.turn(mill::Input::ForgetProducer(producer.into()));
                 json!({ "done": known })
             }
+            Question::State { rule, key, whole } => {
+                books::state_of_mill(&self.mill, &rule, key.as_deref(), whole)
+            }
+            Question::ForgetState { rule, key } => self.forget_state(&rule, key),
+            Question::Records => books::records_of_mill(&self.mill),
             Question::Events { last } => self.recorder.last(last).map(Recorded::to_line).collect(),
             Question::Health => self.health(),
         };
@@ -63,6 +69,28 @@ impl Agent {
                 json!({ "done": false, "reason": reason })
             }
         }
+    }
+
+    fn forget_state(&mut self, rule: &str, key: Option<String>) -> Value {
+        let is_deployed = |(name, deployed): (&str, bool)| name == rule && deployed;
+        if !self.mill.saved_rules().any(is_deployed) {
+            let error = format!("rule {rule:?} is not deployed");
+            return json!({ "error": error });
+        }
+        let key: Option<Key> = key.map(Into::into);
+        let keys = |mill: &Mill| {
+            let saved = mill.saved(rule).unwrap_or_default();
+            match &key {
+                Some(key) => usize::from(saved.keys.contains_key(key)),
+                None => saved.keys.len(),
+            }
+        };
+        let before = keys(&self.mill);
+        self.turn(mill::Input::ForgetState {
+            rule: rule.into(),
+            key: key.clone(),
+        });
+        json!({ "forgotten": before - keys(&self.mill) })
     }
 
     fn health(&self) -> Value {

@@ -55,6 +55,24 @@ pub enum Question {
         /// Which one.
         producer: String,
     },
+    /// What is kept of a rule: its keys, or all of one of them.
+    State {
+        /// The rule.
+        rule: String,
+        /// The key; not needed where there is only one.
+        key: Option<String>,
+        /// All that is kept of a key, instead of the list of keys.
+        whole: bool,
+    },
+    /// Take the state of a key away from a rule, or that of all keys.
+    ForgetState {
+        /// The rule.
+        rule: String,
+        /// The key.
+        key: Option<String>,
+    },
+    /// What is kept of each rule besides its keys, by which an edit can be judged.
+    Records,
     /// The latest events that the recorder has.
     Events {
         /// How many.

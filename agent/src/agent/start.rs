@@ -94,7 +94,8 @@ impl Agent {
             subscriptions: wanted.clone(),
         };
         let mut asked = Vec::new();
-        mill.deploy(now, deployment, &mut asked)?;
+        let edits = mill.deploy(now, deployment, &mut asked)?;
+        edits.iter().for_each(|edit| info!("{edit}"));
         let storage = Storage::start(journal, ponds, &heartbeats, &config.data_dir, &waker)?;
         let outputs = Outputs::start(&config, &incarnation, &heartbeats, &waker)?;
         let (reports_sender, reports) = sync_channel(REPORTS_WAITING_MAX);

@@ -7,13 +7,17 @@ use super::Failure;
 use crate::function::FuelBound;
 use crate::install::{Installer, module_bytes};
 use crate::limits::FunctionLimits;
-use crate::mill::BoundRule;
+use crate::mill::{BoundRule, Edit};
 use crate::rule::{Gateway, Rule};
 use crate::text::FileError;
 
 pub(super) const HELP: &str = "Examples:
   tidemill rule build overheat.toml
   tidemill rule build overheat.sql
+  tidemill rule build energy.toml --against energy.before.toml
+
+With --against it says what the edit does to the state that the rule has: what is kept,
+what begins anew, and whether windows that are open are given up.
 
 Exit codes: 0 the rule can be installed, 2 it cannot (the reason with file and line on standard error)";
 
@@ -24,8 +28,18 @@ pub(super) struct Options {
     pub(super) rule: PathBuf,
 }
 
-pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let bound = install(&options.rule, |_| ())?;
+/// A rule, and the one that it was before.
+#[derive(Debug, clap::Args)]
+pub(super) struct BuildOptions {
+    #[command(flatten)]
+    build: Options,
+    /// The rule as it is now, to say what the edit does to its state
+    #[arg(long, value_name = "OLD.toml|OLD.sql")]
+    against: Option<PathBuf>,
+}
+
+pub(super) fn run(options: &BuildOptions) -> Result<(), Failure> {
+    let bound = install(&options.build.rule, |_| ())?;
     let rule = bound.rule();
     let mut out = std::io::stdout().lock();
     writeln!(out, "rule      {} version {}", rule.name, rule.version)?;
@@ -33,6 +47,23 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         writeln!(out, "{name:<9} {value}")?;
     }
     writeln!(out, "{:<9} {}", "fuel", fuel(&bound)?)?;
+    if let Some(old) = &options.against {
+        let old = install(old, |_| ())?;
+        match Edit::of_versions(&old, &bound) {
+            _ if old.name() != bound.name() => writeln!(
+                out,
+                "{:<9} its name is another one: what {} keeps stays with that name",
+                "edit",
+                old.name()
+            )?,
+            Some(edit) => writeln!(out, "{:<9} {edit}", "edit")?,
+            None => writeln!(
+                out,
+                "{:<9} nothing is kept by name: the schema decides",
+                "edit"
+            )?,
+        }
+    }
     Ok(())
 }
 

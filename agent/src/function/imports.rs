@@ -5,6 +5,7 @@ mod state;
 mod values;
 mod window;
 
+pub use values::kept_value;
 pub(super) use values::{BYTES_PER_FUEL, VALUE_FUEL};
 
 use bytes::Bytes;

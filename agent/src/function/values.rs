@@ -16,8 +16,8 @@ use crate::manifest::SqlSpec;
 
 use output::Output;
 pub(super) use output::Sent;
-pub use row::kept_event;
 pub(super) use row::{Row, Tuple};
+pub use row::{kept_event, moved_row};
 pub(super) use spoil::Spoil;
 use walk::Walk;
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use tidemill_abi::{PORT_MAIN_NAME, VERSION, limit};
 
+use super::names::{self, RawNames};
 use super::sql::{RawSql, SqlSpec};
 use super::{
     ConfigEntry, ConfigKind, ConfigValue, EmbeddedTest, Input, InputDefault, InputKind,
@@ -46,7 +47,12 @@ impl ModuleManifest {
             config: checked("config", raw.config, ConfigEntry::check)?,
             key: raw.key,
             window: raw.window.map(WindowSpec::check).transpose()?,
-            state: raw.state,
+            state: StateSpec {
+                schema: raw.state.schema,
+                slots: raw.state.slots,
+                bytes: raw.state.bytes,
+            },
+            names: raw.state.names.map(names::check).transpose()?.map(Arc::new),
             tests: raw.tests,
             sql: raw.sql.map(SqlSpec::check).transpose()?.map(Arc::new),
         };
@@ -97,10 +103,19 @@ struct RawManifest {
     key: Option<String>,
     window: Option<RawWindow>,
     #[serde(default)]
-    state: StateSpec,
+    state: RawState,
     #[serde(default)]
     tests: Vec<EmbeddedTest>,
     sql: Option<RawSql>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawState {
+    schema: i32,
+    slots: u16,
+    bytes: u64,
+    names: Option<RawNames>,
 }
 
 #[derive(Deserialize)]
@@ -391,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_may_have_sixteen_kib_and_no_byte_more() {
+    fn a_manifest_may_have_32_kib_and_no_byte_more() {
         let mut json = br#"{"abi":1}"#.to_vec();
         json.resize(limit::MANIFEST_BYTES_MAX, b' ');
         assert!(ModuleManifest::parse(&json).is_ok());
@@ -399,7 +414,7 @@ mod tests {
         let error = ModuleManifest::parse(&json).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "16385 bytes are above the limit of 16384 bytes"
+            "32769 bytes are above the limit of 32768 bytes"
         );
     }
 }

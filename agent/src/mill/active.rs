@@ -27,6 +27,7 @@ use crate::payload::{Format, PayloadError};
 use crate::record::RuleRecord;
 use crate::router::RuleIndex;
 use crate::rule::{Durability, FunctionSource, KeySpec, Rule, Stream, Triggers};
+use crate::state::layout::Naming;
 use crate::state::time::RULE_KEY;
 use crate::state::{Key, KeyState, OpenPane};
 use crate::value::{Scalar, Value};
@@ -57,6 +58,8 @@ pub(super) struct Active {
     log_lines_free: u32,
     pub(super) index: RuleIndex,
     pub(super) window: Option<Window>,
+    /// How its state is found again.
+    pub(super) naming: Naming,
     pub(super) rule: Head,
     pub(super) module: Arc<Module>,
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
@@ -140,6 +143,7 @@ impl Active {
             inputs,
             key,
             window,
+            naming,
             late,
             ..
         } = bound;
@@ -171,6 +175,7 @@ impl Active {
             reads_rows,
             names_self,
             window,
+            naming,
             panes: Vec::new(),
             lent_bytes: 0,
             time,
@@ -357,13 +362,18 @@ impl Active {
 
     fn forget(&mut self, gone: Held, due: &mut DueQueue) {
         self.ledger.keys_evicted += 1;
+        self.cancel_due(&gone.key, &gone.state, due);
+    }
+
+    /// Sees to it that nothing falls due any more for a key that is gone.
+    pub(super) fn cancel_due(&mut self, key: &Key, state: &KeyState, due: &mut DueQueue) {
         if !self.is_on_grid() {
-            for at in gone.state.panes.iter().filter_map(|pane| pane.due) {
-                self.look_away(at, &gone.key, due);
+            for at in state.panes.iter().filter_map(|pane| pane.due) {
+                self.look_away(at, key, due);
             }
         }
-        for (id, at) in gone.state.timers {
-            due.remove(at.mono_ms, What::Timer(self.index, gone.key.clone(), id));
+        for (id, at) in &state.timers {
+            due.remove(at.mono_ms, What::Timer(self.index, key.clone(), *id));
         }
     }
 

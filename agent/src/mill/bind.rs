@@ -1,6 +1,7 @@
 //! A rule and its function, bound together: what the rule says about ports, inputs and parameters
 //! is checked against what the function has.
 
+mod naming;
 mod window;
 
 use std::sync::Arc;
@@ -12,11 +13,14 @@ use crate::rule::{
     Durability, FunctionSource, KeySpec, Param, Placed, Port, Rule, Sent, Stream, check_pointer,
     feeds_itself,
 };
+use crate::state::layout::Naming;
 use crate::text::{FileError, nearest};
 use crate::topic::{Topic, TopicFilter};
 use crate::window::Window;
 
 use super::output::PortBinding;
+
+pub(super) use naming::window_code;
 
 /// A rule bound to its function, ready to be deployed.
 pub struct BoundRule {
@@ -28,6 +32,8 @@ pub struct BoundRule {
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
     pub(super) window: Option<Window>,
+    /// How its state is found again.
+    pub(super) naming: Naming,
     /// Where events go that come too late for a rule with event time.
     pub(super) late: Option<Arc<PortBinding>>,
 }
@@ -74,6 +80,7 @@ impl BoundRule {
             function,
             ports,
             late: late(&rule, &key, destinations),
+            naming: naming::resolve(&rule, module, &key, window.as_ref()),
             key,
             window,
             rule,
@@ -93,6 +100,11 @@ impl BoundRule {
     /// How the key of an event is found.
     pub fn key(&self) -> &KeySpec {
         &self.key
+    }
+
+    /// The kind of its window and its time, as a record has it.
+    pub(super) fn window_code(&self) -> u8 {
+        window_code(self.window.as_ref(), self.rule.is_by_event_time())
     }
 
     /// Its module.

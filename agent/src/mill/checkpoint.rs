@@ -21,6 +21,7 @@ impl Active {
             window: self.window_code(),
             panes: self.panes.clone(),
             slots: self.schedule_slots(),
+            naming: self.naming.clone(),
         }
     }
 
@@ -34,6 +35,7 @@ impl Active {
             name: self.rule.name.to_string(),
             counts: self.ledger.since(&self.committed.counts),
             record: (record != self.committed.record).then(|| record.clone()),
+            same_naming: record.naming == self.committed.record.naming,
             keys: self.keys.take_changes(),
         };
         if delta.counts == Ledger::default() && delta.record.is_none() && delta.keys.is_empty() {

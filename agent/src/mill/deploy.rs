@@ -1,30 +1,31 @@
 //! A deployment: the set of rules that is active, replaced whole. State of a rule carries over when
 //! its schema is the same or the new function can migrate it.
 
+mod carry;
+mod edit;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::function::Handler;
 use crate::image::SavedRule;
-use crate::ledger::Fate;
-use crate::record::RuleRecord;
 use crate::router::{Hit, Router};
 use crate::rule::KeySpec;
-use crate::state::births;
 use crate::state::time::{self, FORMER_RULE_KEY, RULE_KEY};
 use crate::state::{Key, KeyState};
 use crate::text::shown;
 use crate::topic::{Subscription, Topic, TopicFilter};
-use crate::window::{EVENT_TIME, is_part_of};
 
 use super::Mill;
 use super::active::Active;
-use super::bind::BoundRule;
+use super::bind::{BoundRule, window_code};
 use super::due::{DueQueue, What, at_least_0};
 use super::keys::KeyTable;
 use super::output::Output;
 use super::route::{Route, StopKey};
+
+pub use edit::{Edit, saved_windows};
 
 /// The key of events that a schedule makes, where the rule has none of its own.
 const SCHEDULE_KEY: &str = "schedule";
@@ -72,7 +73,8 @@ pub enum DeployError {
 }
 
 impl Mill {
-    /// Replaces the active rules, whole or not at all.
+    /// Replaces the active rules, whole or not at all. Tells what becomes of the state of those whose
+    /// function is another than before.
     ///
     /// # Errors
     /// When the state of a rule cannot be carried over.
@@ -81,7 +83,7 @@ impl Mill {
         now: Now,
         deployment: Deployment,
         out: &mut Vec<Output>,
-    ) -> Result<(), DeployError> {
+    ) -> Result<Vec<Edit>, DeployError> {
         let Deployment {
             mut rules,
             subscriptions,
@@ -96,15 +98,21 @@ impl Mill {
             .iter()
             .map(|old| (&*old.rule.name, old))
             .collect();
+        let mut edits = Vec::new();
         for active in &mut actives {
-            match before.get(&*active.rule.name) {
-                Some(old) => active.restore(old.save(), !old.is_volatile())?,
-                None => {
-                    if let Some(saved) = self.dormant.get(&*active.rule.name) {
-                        active.restore(saved.clone(), true)?;
-                    }
+            let name = &*active.rule.name;
+            let (saved, is_kept, is_another) = match before.get(name) {
+                Some(old) => {
+                    let is_another = old.module.manifest != active.module.manifest;
+                    (old.save(), !old.is_volatile(), is_another)
                 }
-            }
+                None => match self.dormant.get(name) {
+                    Some(saved) => (saved.clone(), true, false),
+                    None => continue,
+                },
+            };
+            let edit = active.restore(saved, is_kept)?;
+            edits.extend(Some(edit).filter(|edit| edit.tells(is_another)));
         }
         // What the old rules did stands in a commit of theirs.
         self.commit(now, out);
@@ -116,7 +124,7 @@ impl Mill {
         self.commit_deployment(now, out);
         // Rows of an earlier process wait, and whatever else comes may not be taken in before they go.
         self.end_step(now, out);
-        Ok(())
+        Ok(edits)
     }
 
     /// Keeps what is known of rules that are active no more, for the case that they come back.
@@ -200,7 +208,7 @@ fn scheduled_route(active: &Active, rules: &[Active]) -> Route {
 
 impl Active {
     /// What is kept of the rule when it is replaced, or written down.
-    fn save(&self) -> SavedRule {
+    pub(super) fn save(&self) -> SavedRule {
         SavedRule {
             record: self.record(),
             counts: self.ledger.clone(),
@@ -221,7 +229,7 @@ impl Active {
     }
 
     /// Takes over what an earlier rule of this name left; `is_kept` tells whether commits hold it.
-    fn restore(&mut self, saved: SavedRule, is_kept: bool) -> Result<(), DeployError> {
+    fn restore(&mut self, saved: SavedRule, is_kept: bool) -> Result<Edit, DeployError> {
         let SavedRule {
             record,
             counts,
@@ -248,12 +256,13 @@ impl Active {
             }),
         }
         self.move_own();
-        self.restore_window(&record);
+        let edit = self.carry(&record);
         self.restore_time();
-        match self.module.manifest.state.schema {
-            to if to == record.schema => Ok(()),
-            to => self.migrate(record.schema, to),
+        let to = self.module.manifest.state.schema;
+        if to != record.schema {
+            self.migrate(record.schema, to)?;
         }
+        Ok(edit)
     }
 
     /// Moves what belongs to no key from where versions before kept it, beside what they kept of events
@@ -274,78 +283,6 @@ impl Active {
         }
         if old != KeyState::default() {
             self.keys.insert(FORMER_RULE_KEY.into(), old);
-        }
-    }
-
-    /// Lets go of what versions before kept of events without a key and never fired: panes of the rule
-    /// that are closed.
-    fn let_go_of_former(&mut self) {
-        if !self.is_on_grid() {
-            return;
-        }
-        let Some(mut state) = self.keys.remove(FORMER_RULE_KEY) else {
-            return;
-        };
-        let (panes, rows) = (state.panes.len(), state.rows().count());
-        state
-            .panes
-            .retain(|pane| self.panes.iter().any(|open| is_part_of(pane, open)));
-        let closed: Vec<_> = state
-            .rows()
-            .filter(|(_, at)| !self.panes.iter().any(|open| open.holds(*at)))
-            .map(|(name, _)| name)
-            .collect();
-        closed.into_iter().for_each(|name| state.remove_row(name));
-        self.ledger.windows_dropped += (panes - state.panes.len()) as u64;
-        self.ledger.rows_dropped += (rows - state.rows().count()) as u64;
-        if state != KeyState::default() {
-            self.keys.insert(FORMER_RULE_KEY.into(), state);
-        }
-    }
-
-    /// Opens the panes again in which keys were collecting; a rule that no longer keeps such a window
-    /// drops them, and their rows.
-    fn restore_window(&mut self, record: &RuleRecord) {
-        self.restore_own((self.window_code() ^ record.window) & EVENT_TIME != 0);
-        if self.window_code() == record.window {
-            self.panes.clone_from(&record.panes);
-            self.let_go_of_former();
-            return;
-        }
-        let holds = |state: &KeyState| !state.panes.is_empty() || state.rows().next().is_some();
-        if self.keys.iter().any(|(_, state)| holds(state)) {
-            self.keys.update_all(|state| {
-                state.panes.clear();
-                let rows: Vec<_> = state.rows().map(|(name, _)| name).collect();
-                rows.into_iter().for_each(|name| state.remove_row(name));
-            });
-        }
-    }
-
-    /// Drops what belongs to no key and is of no use to the rule any more: the time of events, where it
-    /// has another one now, and births, where no stream of it is Sparkplug B.
-    fn restore_own(&mut self, has_other_time: bool) {
-        let hears_births = self.hears_births();
-        let is_kept = |name: &[u8]| match births::is_birth(name) {
-            true => hears_births,
-            false => !has_other_time,
-        };
-        let own = self.keys.find(RULE_KEY);
-        let own = own.and_then(|place| self.keys.state_at(place));
-        if own.is_none_or(|state| state.entries.keys().all(|name| is_kept(name))) {
-            return;
-        }
-        let Some(mut state) = self.keys.remove(RULE_KEY) else {
-            return;
-        };
-        for _ in time::waiting(&state.entries).filter(|_| has_other_time) {
-            self.ledger
-                .enter(Fate::Dropped("the rule has another time"));
-        }
-        let entries = std::mem::take(&mut state.entries).into_iter();
-        state.entries = entries.filter(|(name, _)| is_kept(name)).collect();
-        if state != KeyState::default() {
-            self.keys.insert(RULE_KEY.into(), state);
         }
     }
 
@@ -400,8 +337,7 @@ impl Active {
 
     /// What the rule's record says of its window and its time.
     pub(super) fn window_code(&self) -> u8 {
-        let window = self.window.map_or(0, |window| window.code());
-        window | if self.time.is_some() { EVENT_TIME } else { 0 }
+        window_code(self.window.as_ref(), self.time.is_some())
     }
 
     /// Puts what is due of the rule into the queue, schedules aside.

@@ -180,6 +180,9 @@ impl Mill {
     pub(super) fn hear(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Redrive(seq) => return self.redrive(now, seq, out),
+            Input::ForgetState { rule, key } => {
+                return self.forget_state(now, &rule, key.as_deref());
+            }
             Input::Connected {
                 session_present: false,
                 ..
@@ -193,7 +196,7 @@ impl Mill {
         };
         let lsn = durable.lsn();
         match input {
-            Input::Events(_) | Input::Tick | Input::Redrive(_) => {}
+            Input::Events(_) | Input::Tick | Input::Redrive(_) | Input::ForgetState { .. } => {}
             Input::Durable(lsn) => durable.durable(lsn),
             Input::Connected {
                 epoch,

@@ -352,12 +352,7 @@ impl KeyTable {
     }
 
     /// Changes every state, where the rule no longer keeps what it kept.
-    pub(super) fn update_all(&mut self, mut change: impl FnMut(&mut KeyState)) {
-        self.update_with_key(|_, state| change(state));
-    }
-
-    /// As [`KeyTable::update_all`], with the key.
-    pub(super) fn update_with_key(&mut self, mut change: impl FnMut(&Key, &mut KeyState)) {
+    pub(super) fn update_all(&mut self, mut change: impl FnMut(&Key, &mut KeyState)) {
         self.bytes = 0;
         for held in &mut self.held {
             change(&held.key, &mut held.state);
@@ -479,7 +474,7 @@ mod tests {
             assert!(table.bytes() <= 1 << 20 && table.held.len() <= 17);
         }
         let bytes = table.bytes();
-        table.update_all(|_| {});
+        table.update_all(|_, _| {});
         assert_eq!(table.bytes(), bytes);
         while let Some(key) = table.held.first().map(|held| held.key.clone()) {
             table.remove(&key);

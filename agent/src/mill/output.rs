@@ -78,6 +78,13 @@ pub enum Input {
     DropDeadLetter(u64),
     /// Forget a producer of event ids: its next number begins anew.
     ForgetProducer(Arc<str>),
+    /// Take the state of a key away from a rule; without a key that of all keys.
+    ForgetState {
+        /// The rule.
+        rule: Arc<str>,
+        /// The key.
+        key: Option<Key>,
+    },
     /// How much room the disk has for more than there is.
     Room(Room),
 }

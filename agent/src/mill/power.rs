@@ -97,7 +97,7 @@ impl Active {
             });
         }
         let rule = self.rule.name.to_string();
-        self.keys.update_with_key(|key, state: &mut KeyState| {
+        self.keys.update_all(|key, state: &mut KeyState| {
             if &**key == RULE_KEY {
                 return;
             }

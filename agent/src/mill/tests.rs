@@ -4,6 +4,7 @@ mod ages;
 mod births;
 mod copies;
 mod durable;
+mod edits;
 mod event_time;
 mod memory;
 mod nights;

@@ -108,6 +108,8 @@ pub struct RuleDelta {
     pub counts: Ledger,
     /// What is kept of it besides its keys, where that changed.
     pub record: Option<RuleRecord>,
+    /// Whether the names in that are those of the record before, and not written once more.
+    pub same_naming: bool,
     /// Changed keys.
     pub keys: Vec<(Key, KeyChange)>,
 }
@@ -371,7 +373,7 @@ fn put_rule(out: &mut Vec<u8>, rule: &RuleDelta) {
         None => out.push(0),
         Some(record) => {
             out.push(1);
-            put_text(out, &record.encode());
+            put_text(out, &record.encode_change(rule.same_naming));
         }
     }
     put_len(out, rule.keys.len());
@@ -404,7 +406,8 @@ fn rule(reader: &mut Reader<'_>) -> Result<RuleDelta, RecordError> {
         ..RuleDelta::default()
     };
     if reader.u8()? == 1 {
-        rule.record = Some(RuleRecord::decode(reader.short_bytes()?)?);
+        let (record, same_naming) = RuleRecord::decode_change(reader.short_bytes()?)?;
+        (rule.record, rule.same_naming) = (Some(record), same_naming);
     }
     for _ in 0..reader.count()? {
         let key = reader.short_text()?;

@@ -1,7 +1,14 @@
 //! What is kept of a rule and of its keys.
 
 use super::codec::{FORMAT, Reader, RecordError, put_bytes, put_slots, put_u32};
+use super::naming;
+use crate::state::layout::Naming;
 use crate::state::{Due, KeyState, OpenPane, Pane};
+
+/// Version of the record of a rule.
+const RULE_FORMAT: u8 = 3;
+/// The one before, which knew no names.
+const RULE_FORMAT_BEFORE: u8 = 2;
 
 /// Writes the state of one (rule, key).
 pub fn encode_state(state: &KeyState) -> Vec<u8> {
@@ -83,12 +90,19 @@ pub struct RuleRecord {
     pub panes: Vec<OpenPane>,
     /// The slot that each schedule ran last, by its expression, wall time in milliseconds.
     pub slots: Vec<(String, i64)>,
+    /// How its state is found again.
+    pub naming: Naming,
 }
 
 impl RuleRecord {
     /// Writes the record.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        self.encode_change(false)
+    }
+
+    /// As [`RuleRecord::encode`]; without the names where the record before has the same.
+    pub fn encode_change(&self, same_naming: bool) -> Vec<u8> {
+        let mut out = vec![RULE_FORMAT];
         out.extend(self.schema.to_le_bytes());
         out.push(self.window);
         put_u32(&mut out, self.panes.len());
@@ -103,6 +117,7 @@ impl RuleRecord {
             put_bytes(&mut out, schedule.as_bytes());
             out.extend(slot.to_le_bytes());
         }
+        naming::put_naming(&mut out, &self.naming, same_naming);
         out
     }
 
@@ -111,7 +126,19 @@ impl RuleRecord {
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut reader = Reader::of_format(bytes, FORMAT)?;
+        match Self::decode_change(bytes)? {
+            (record, false) => Ok(record),
+            (_, true) => Err(RecordError::Damaged),
+        }
+    }
+
+    /// Reads what [`RuleRecord::encode_change`] wrote; and whether the names are those of the record
+    /// before.
+    ///
+    /// # Errors
+    /// When the record is of another format or damaged.
+    pub fn decode_change(bytes: &[u8]) -> Result<(Self, bool), RecordError> {
+        let (mut reader, format) = Reader::of_formats(bytes, [RULE_FORMAT_BEFORE, RULE_FORMAT])?;
         let mut record = Self {
             schema: reader.i32()?,
             window: reader.u8()?,
@@ -130,14 +157,23 @@ impl RuleRecord {
             let schedule = reader.text()?;
             record.slots.push((schedule, reader.i64()?));
         }
+        let naming = match format {
+            RULE_FORMAT_BEFORE => Some(Naming::Unknown),
+            _ => naming::naming(&mut reader)?,
+        };
         reader.end()?;
-        Ok(record)
+        let same_naming = naming.is_none();
+        record.naming = naming.unwrap_or_default();
+        Ok((record, same_naming))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::state::layout::{Layout, Names};
 
     fn state() -> KeyState {
         KeyState {
@@ -154,6 +190,52 @@ mod tests {
                 slots: vec![],
             }],
         }
+    }
+
+    fn layout() -> Layout {
+        let names = |names: &[&str]| names.iter().map(|name| Some((*name).into())).collect();
+        Layout {
+            names: Arc::new(Names {
+                whole: true,
+                slots: vec![None, Some("sum(a)".into())],
+                steps: names(&["lag(n)"]),
+                hits: names(&["hits"]),
+                entries: vec![("l/".into(), "last".into())],
+                notes: names(&["lag(n)"]),
+                streams: names(&["input"]),
+                window: Some("".into()),
+                folds: vec!["sum(a)".into()],
+            }),
+            key: "all".into(),
+            window: "tumbling 1".into(),
+            pane_slots: 2,
+        }
+    }
+
+    #[test]
+    fn bytes_of_names_are_stable() {
+        let record = RuleRecord {
+            naming: Naming::Names(layout().into()),
+            ..RuleRecord::default()
+        };
+        let bytes = record.encode();
+        #[rustfmt::skip]
+        let expected: &[u8] = &[
+            1,                                              // names follow
+            3, b'a', b'l', b'l',                            // the key
+            10, b't', b'u', b'm', b'b', b'l', b'i', b'n', b'g', b' ', b'1', // the window
+            2, 1,                                           // slots of a pane; all is named
+            2, 0, 1, 6, b's', b'u', b'm', b'(', b'a', b')', // slots
+            1, 1, 6, b'l', b'a', b'g', b'(', b'n', b')',    // functions that remember
+            1, 1, 4, b'h', b'i', b't', b's',                // conditions
+            1, 1, 6, b'l', b'a', b'g', b'(', b'n', b')',    // notes
+            1, 1, 5, b'i', b'n', b'p', b'u', b't',          // streams
+            1, 2, b'l', b'/', 4, b'l', b'a', b's', b't',    // entries
+            1, 0,                                           // the window's name
+            1, 6, b's', b'u', b'm', b'(', b'a', b')',       // what is worked out of it
+        ];
+        // Format, schema, kind of window and two counts stand in front.
+        assert_eq!(&bytes[14..], expected);
     }
 
     #[test]
@@ -187,10 +269,11 @@ mod tests {
                 fired: true,
             }],
             slots: vec![("@daily".into(), 5)],
+            naming: Naming::Schema,
         };
         #[rustfmt::skip]
         let expected: &[u8] = &[
-            2,                                              // format
+            3,                                              // format
             2, 0, 0, 0,                                     // schema
             2,                                              // kind of window
             1, 0, 0, 0,                                     // one open pane
@@ -202,8 +285,15 @@ mod tests {
             1, 0, 0, 0,                                     // one schedule
             6, 0, 0, 0, b'@', b'd', b'a', b'i', b'l', b'y', // its expression
             5, 0, 0, 0, 0, 0, 0, 0,                         // its last slot
+            0,                                              // no names
         ];
         assert_eq!(rule.encode(), expected);
+        // The build before wrote the same without the last byte.
+        let mut before = [&[2], &expected[1..]].concat();
+        before.pop();
+        let read = RuleRecord::decode(&before).unwrap();
+        assert_eq!(read.naming, Naming::Unknown);
+        assert_eq!((read.schema, read.panes), (2, rule.panes));
     }
 
     #[test]
@@ -226,8 +316,14 @@ mod tests {
             window: 1,
             panes: vec![],
             slots: vec![("x".into(), 1)],
+            naming: Naming::Names(layout().into()),
         };
-        assert_eq!(RuleRecord::decode(&rule.encode()), Ok(rule));
+        assert_eq!(RuleRecord::decode(&rule.encode()), Ok(rule.clone()));
+        // In a commit that changes no names they are left out.
+        let change = rule.encode_change(true);
+        let read = RuleRecord::decode_change(&change).unwrap();
+        assert_eq!((read.0.panes, read.1), (rule.panes, true));
+        assert_eq!(RuleRecord::decode(&change), Err(RecordError::Damaged));
     }
 
     proptest::proptest! {

@@ -27,6 +27,26 @@ pub enum KeySpec {
     Constant(Key),
 }
 
+impl KeySpec {
+    /// What keeps state apart, for a record: by another key, state is that of something else.
+    pub fn identity(&self) -> String {
+        let piece = |piece: &LevelPiece| match piece {
+            LevelPiece::Text(text) => format!("{text:?}"),
+            LevelPiece::Level(level) => format!("{{topic.{level}}}"),
+            LevelPiece::LevelsFrom(level) => format!("{{topic.{level}+}}"),
+            LevelPiece::Topic => "{topic}".to_owned(),
+        };
+        match self {
+            Self::Topic => "{topic}".to_owned(),
+            Self::Levels(pieces) => pieces.iter().map(piece).collect(),
+            Self::Pointer(pointer) => format!("payload {pointer}"),
+            // Columns are found in any case.
+            Self::Column(pointer) => format!("column {}", pointer.to_lowercase()),
+            Self::Constant(key) => format!("always {key}"),
+        }
+    }
+}
+
 /// A part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LevelPiece {

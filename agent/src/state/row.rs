@@ -9,14 +9,19 @@ use super::{Entries, KeyState};
 const PREFIX: [u8; 2] = [HOST_PREFIX, b'r'];
 const AFTER: [u8; 2] = [HOST_PREFIX, b'r' + 1];
 
-/// Bytes of a row's time in front of the row.
-const TIME_BYTES: usize = 8;
-
 /// The name of a row among the entries of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowName([u8; 10]);
 
 impl RowName {
+    /// Bytes of a row's time in front of the row, in the value of its entry.
+    pub(super) const TIME_BYTES: usize = 8;
+
+    /// Whether an entry is a row.
+    pub(super) fn is_one(name: &[u8]) -> bool {
+        Self::number_in(name).is_some()
+    }
+
     fn new(number: u64) -> Self {
         let mut name = [0; 10];
         let (prefix, rest) = name.split_at_mut(PREFIX.len());
@@ -52,7 +57,9 @@ impl KeyState {
 
     /// The bytes of a row.
     pub fn row(&self, name: RowName) -> Option<&[u8]> {
-        self.entries.get(name.as_bytes())?.get(TIME_BYTES..)
+        self.entries
+            .get(name.as_bytes())?
+            .get(RowName::TIME_BYTES..)
     }
 
     /// Adds a row behind all others; tells its name.
@@ -74,7 +81,7 @@ impl KeyState {
 /// Moves the times of all rows: those of monotonic time, when another boot begins.
 pub fn shift_rows(entries: &mut Entries, place: impl Fn(i64) -> i64) {
     entries.update(&PREFIX, |value| {
-        if let (Some(at), Some(time)) = (time_of(value), value.get_mut(..TIME_BYTES)) {
+        if let (Some(at), Some(time)) = (time_of(value), value.get_mut(..RowName::TIME_BYTES)) {
             time.copy_from_slice(&place(at).to_le_bytes());
         }
     });
@@ -85,7 +92,7 @@ fn range(entries: &Entries) -> impl DoubleEndedIterator<Item = (&Box<[u8]>, &Box
 }
 
 fn time_of(value: &[u8]) -> Option<i64> {
-    let time = value.get(..TIME_BYTES)?;
+    let time = value.get(..RowName::TIME_BYTES)?;
     time.try_into().ok().map(i64::from_le_bytes)
 }
 

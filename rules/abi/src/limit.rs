@@ -4,7 +4,7 @@
 /// Bytes of a module: ten times what a useful Rust function with strings needs, and 1,000 of them still fit on a small card.
 pub const MODULE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a manifest, fixed: it is parsed before anything about the module is known.
-pub const MANIFEST_BYTES_MAX: usize = 16 * 1024;
+pub const MANIFEST_BYTES_MAX: usize = 32 * 1024;
 /// Pages of 64 KiB of linear memory: 1 MiB, so that a few hundred such rules fit into 512 MB.
 pub const MEMORY_PAGES_MAX: u32 = 16;
 /// Bytes of a page of linear memory, which WebAssembly fixes.

@@ -8,6 +8,7 @@ mod expression;
 mod fold;
 mod judge;
 mod names;
+mod naming;
 mod number;
 mod output;
 mod remember;
@@ -18,7 +19,7 @@ mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, json};
+use serde_json::Map;
 use tidemill_abi::{export, import};
 use tidemill_values::{FieldType, Value};
 use wasm_encoder::{Instruction, ValType};
@@ -30,7 +31,8 @@ use crate::parse::parse;
 
 use condition::ROWS;
 use names::Alias;
-use remember::Note;
+use naming::Naming;
+use remember::{Note, Step};
 use streams::{pointer, streams};
 use window::{kind_name, window_json};
 
@@ -129,10 +131,8 @@ pub struct Compiled {
 pub fn compile(sql: &str, options: &Options) -> Result<Compiled, SqlError> {
     let file = parse(sql)?;
     let streams = streams(&file.select, &file.declarations, options)?;
-    let mut compiler = Compiler::new(&file.select, options, streams);
-    compiler.check()?;
-    compiler.check_sense()?;
-    compiler.build(sql)
+    let compiler = Compiler::new(&file.select, options, streams);
+    compiler.compile(sql)
 }
 
 /// What a name in the statement may mean, and the module in the making.
@@ -142,11 +142,12 @@ struct Compiler<'a> {
     module: Module,
     aliases: Vec<Alias<'a>>,
     streams: Vec<Stream>,
-    /// Places of the functions that remember, in the order in which they were met.
-    steps: Vec<Span>,
+    /// The functions that remember, in the order in which they were met.
+    steps: Vec<Step>,
     /// Those of them whose values are kept with the rows of the window, by the number of their note.
     notes: Vec<Note>,
     params_used: BTreeSet<String>,
+    naming: Naming,
     /// How the window is folded, where it keeps no rows.
     folding: Option<fold::Folding>,
     event_time: bool,
@@ -172,8 +173,7 @@ struct Scope {
     level: Level,
     /// Aliases that were worked out already.
     lets: BTreeMap<usize, Local>,
-    /// What functions that remember gave for the event, and for which stream, by the place of what they
-    /// remember.
+    /// What functions that remember gave for the event, and for which stream, by their places.
     steps: BTreeMap<i32, (Local, i32)>,
     /// Aggregates in WHERE, which are worked out before it, by their places.
     totals: BTreeMap<usize, Local>,
@@ -219,11 +219,19 @@ impl<'a> Compiler<'a> {
             steps: Vec::new(),
             notes: Vec::new(),
             params_used: BTreeSet::new(),
+            naming: Naming::new(naming::hash),
             folding: None,
             event_time,
             written: 0,
             depth: 0,
         }
+    }
+
+    fn compile(mut self, sql: &str) -> Result<Compiled, SqlError> {
+        self.check()?;
+        self.check_sense()?;
+        self.see_columns();
+        self.build(sql)
     }
 
     /// What can be said before any code is written.
@@ -308,10 +316,6 @@ impl<'a> Compiler<'a> {
                     (None, None) => "rows, all together",
                 };
                 plan.push(("keeps", way.to_owned()));
-                if let Some(folding) = &self.folding {
-                    let state = json!({"slots": folding.slots()});
-                    manifest.insert("state".to_owned(), state);
-                }
                 if let Some(key) = key {
                     plan.push(("key", key.clone()));
                     manifest.insert("key".to_owned(), key.into());
@@ -324,6 +328,8 @@ impl<'a> Compiler<'a> {
             }
         };
         self.check_params(sql)?;
+        let state = self.state_json()?;
+        manifest.insert("state".to_owned(), state);
         let sql_part = self.sql_part();
         self.describe(&mut plan, sql);
         let wasm = match self.module.finish(manifest, sql_part) {

@@ -12,6 +12,7 @@ mod bad_input;
 mod commands;
 mod docs;
 mod durability;
+mod edits;
 mod hostile;
 mod messages;
 mod once;

@@ -20,6 +20,7 @@ use crate::function::number::canonical;
 use crate::function::values::{STREAMS_MAX, Sent, Spoil, Values, data};
 
 use memory::hits;
+pub use memory::kept_value;
 pub(super) use memory::{v_hits, v_step};
 
 /// Fuel of a look at values.

@@ -175,6 +175,19 @@ pub fn kept_event(row: &[u8]) -> Option<(Arc<str>, String, String)> {
     Some((row.topic, payload, properties))
 }
 
+/// A kept row with its notes and its stream at the places that they have in another version of its
+/// function: for each note the place that it had, for each stream the number that it has now.
+pub fn moved_row(row: &[u8], notes: &[usize], streams: &[usize]) -> Option<Vec<u8>> {
+    let mut row = Row::decode(row).ok()?;
+    let note = |from: &usize| row.notes.get(*from).cloned().unwrap_or(Value::Null);
+    let moved = notes.iter().map(note).collect();
+    row.notes = moved;
+    if !streams.is_empty() {
+        row.stream = streams.get(row.stream).copied()?;
+    }
+    row.encode().ok()
+}
+
 /// Converts columns to their declared types, where nothing is lost.
 fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault> {
     for (name, ty) in &declared.fields {

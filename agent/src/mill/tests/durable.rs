@@ -15,7 +15,7 @@ type Pond = (u64, BTreeMap<Vec<u8>, Vec<u8>>);
 
 /// A mill with a journal and two ponds, all of which may crash.
 pub(super) struct Gateway {
-    rules: Vec<(String, &'static str)>,
+    pub(super) rules: Vec<(String, &'static str)>,
     pub(super) mill: Mill,
     pub(super) now: Now,
     journal: Vec<(u64, Vec<u8>)>,

@@ -147,7 +147,7 @@ fn what_a_version_before_kept_of_a_partition_is_found() {
     bench.expect(&["0 out {}"]);
     // As it was written: the partition as a list, and the value without when it was seen.
     let active = &mut bench.mill.rules[0];
-    active.keys.update_all(|state| {
+    active.keys.update_all(|_, state| {
         let entries = std::mem::take(&mut state.entries);
         let Some((_, value)) = entries.into_iter().next() else {
             panic!("it is kept")

@@ -82,6 +82,7 @@ fn commit() -> Commit {
                 ..Ledger::default()
             },
             record: Some(RuleRecord::default()),
+            same_naming: true,
             keys: vec![
                 ("a".into(), KeyChange::Gone),
                 ("b".into(), KeyChange::Whole(state.clone())),
@@ -145,8 +146,9 @@ fn bytes_on_disk_are_stable() {
         &[1, b'r'],                               // its name
         &[1, 1],                                  // columns that are not 0: received, 1
         &[1, 4, b'f', b'u', b'l', b'l', 1],       // one reason for drops
-        &[1, 14, 2, 0, 0, 0, 0],                  // its record: 14 bytes, format, schema
+        &[1, 15, 3, 0, 0, 0, 0],                  // its record: 15 bytes, format, schema
         &[0, 0, 0, 0, 0, 0, 0, 0, 0],             // no window, no open pane, no schedule
+        &[2],                                     // names as before
         &[3],                                     // three keys
         &[1, b'a', 0],                            // a is gone
         &[1, b'b', 1, 37],                        // b: whole, 37 bytes

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use tidemill_values::{Value, lookup};
 
+use super::naming::At;
 use super::{Compiler, Level, Scope, calls};
 use crate::ast::{Expr, Item, Node, Select};
 use crate::error::SqlError;
@@ -75,11 +76,25 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn alias(&self, scope: &Scope, name: &str) -> Option<usize> {
+        self.alias_where((scope.level, scope.plain), &scope.open, name)
+    }
+
+    /// The alias that a name means at a place.
+    pub(super) fn alias_at(&self, at: &At, name: &str) -> Option<usize> {
+        self.alias_where((at.level, at.plain), &at.open, name)
+    }
+
+    fn alias_where(
+        &self,
+        (level, plain): (Level, bool),
+        open: &[usize],
+        name: &str,
+    ) -> Option<usize> {
         let number = self.aliases.iter().position(|alias| alias.name == name)?;
         let alias = self.aliases.get(number)?;
-        let column_meant = scope.open.contains(&number)
-            || (alias.aggregates && scope.level != Level::Group)
-            || (scope.plain && mentions(alias.expr, name));
+        let column_meant = open.contains(&number)
+            || (alias.aggregates && level != Level::Group)
+            || (plain && mentions(alias.expr, name));
         (!column_meant).then_some(number)
     }
 

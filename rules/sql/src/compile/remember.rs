@@ -10,17 +10,29 @@ use wasm_encoder::Instruction;
 use super::calls::{count, is_aggregate, is_analytic};
 use super::expression::stream_number;
 use super::names::output_name;
+use super::naming::At;
 use super::{Compiler, Level, Scope};
-use crate::ast::{Call, Expr, Item, Node};
+use crate::ast::{Call, Expr, Item, Node, Span};
 use crate::error::SqlError;
 
 /// A value that is kept with the rows of a window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Note {
-    /// The place of what its function remembers.
-    slot: i32,
+    /// The place of its function.
+    pub(super) place: i32,
     /// The stream whose rows have it.
     stream: i32,
+}
+
+/// A place in the statement where a function that remembers stands.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    span: Span,
+    /// The number under which it keeps what it remembers: its own place, or that of an earlier function
+    /// that means the same.
+    pub(super) slot: i32,
+    /// What it means.
+    pub(super) name: String,
 }
 
 impl<'a> Compiler<'a> {
@@ -98,16 +110,22 @@ impl<'a> Compiler<'a> {
                 done
             }
             Node::Call(call) if self.steps_first(scope, expr) => {
-                let slot = self.step_slot(&expr.span);
+                let (place, slot) = self.step_place(scope, expr)?;
                 let Some(function) =
-                    lookup(&call.name).filter(|_| !scope.steps.contains_key(&slot))
+                    lookup(&call.name).filter(|_| !scope.steps.contains_key(&place))
                 else {
                     return Ok(());
                 };
+                let stream = self.only_stream(expr);
+                // Of those that mean the same one is worked out, and once.
+                if let Some((local, _)) = scope.steps.get(&slot).copied() {
+                    scope.steps.insert(place, (local, stream));
+                    return Ok(());
+                }
                 self.analytic(scope, call, function, expr)?;
                 let local = self.keep(scope);
-                let stream = self.only_stream(expr);
                 scope.steps.insert(slot, (local, stream));
+                scope.steps.insert(place, (local, stream));
                 Ok(())
             }
             _ => Ok(()),
@@ -180,8 +198,8 @@ impl<'a> Compiler<'a> {
             let message = "FILTER stands behind an aggregate; here write OVER (WHEN …)";
             return Err(SqlError::new(&filter.span, message));
         }
-        let slot = self.step_slot(&expr.span);
-        if self.stepped(scope, slot) {
+        let (place, slot) = self.step_place(scope, expr)?;
+        if self.stepped(scope, place) {
             return Ok(());
         }
         if scope.level == Level::Fold {
@@ -248,13 +266,34 @@ impl<'a> Compiler<'a> {
         Ok(3)
     }
 
-    /// The number under which a function keeps what it remembers: each place in the statement has one.
-    pub(super) fn step_slot(&mut self, span: &crate::ast::Span) -> i32 {
-        let known = self.steps.iter().position(|known| known == span);
-        count(known.unwrap_or_else(|| {
-            self.steps.push(span.clone());
-            self.steps.len() - 1
-        }))
+    /// The number of a function's place in the statement, and the number under which it keeps what it
+    /// remembers. Of those that mean the same the first keeps it for all; one that is worked out where it
+    /// stands, and more than once for an event, has its own.
+    pub(super) fn step_place(
+        &mut self,
+        scope: &Scope,
+        expr: &'a Expr,
+    ) -> Result<(i32, i32), SqlError> {
+        let known = self.steps.iter().position(|known| known.span == expr.span);
+        if let Some((place, step)) = known.and_then(|at| Some((at, self.steps.get(at)?))) {
+            return Ok((count(place), step.slot));
+        }
+        let place = count(self.steps.len());
+        let mut name = self.name_of(&At::of(scope), expr)?;
+        let mut alike = self.steps.iter().filter(|step| step.name == name);
+        let mut slot = alike.next().map_or(place, |step| step.slot);
+        if matches!(&expr.node, Node::Call(call) if call.name == "changed_cols") {
+            let first = name.clone();
+            let mut number = 1;
+            while self.steps.iter().any(|step| step.name == name) {
+                number += 1;
+                name = format!("{first} #{number}");
+            }
+            slot = place;
+        }
+        let span = expr.span.clone();
+        self.steps.push(Step { span, slot, name });
+        Ok((place, slot))
     }
 
     /// The stream that all columns in the expression are said to be of.
@@ -273,14 +312,14 @@ impl<'a> Compiler<'a> {
     }
 
     /// The value of a function that was worked out before, on the stack.
-    pub(super) fn stepped(&mut self, scope: &mut Scope, slot: i32) -> bool {
-        if let Some((local, _)) = scope.steps.get(&slot) {
+    pub(super) fn stepped(&mut self, scope: &mut Scope, place: i32) -> bool {
+        if let Some((local, _)) = scope.steps.get(&place) {
             let local = *local;
             scope.body.get(local);
             return true;
         }
         let mut notes = (0..).zip(&self.notes);
-        let Some((number, note)) = notes.find(|(_, note)| note.slot == slot) else {
+        let Some((number, note)) = notes.find(|(_, note)| note.place == place) else {
             return false;
         };
         let stream = note.stream;
@@ -298,13 +337,13 @@ impl<'a> Compiler<'a> {
                 format!("in a window at most {NOTES_MAX} functions that remember can stand");
             return Err(SqlError::new(&(0..0), message));
         }
-        for (number, (slot, (local, stream))) in (0..).zip(scope.steps.clone()) {
+        for (number, (place, (local, stream))) in (0..).zip(scope.steps.clone()) {
             scope.body.i32(op::NOTE);
             scope.body.get(local);
             scope.body.i32(number);
             self.finish_op(scope, 2);
             scope.body.push(Instruction::Drop);
-            self.notes.push(Note { slot, stream });
+            self.notes.push(Note { place, stream });
         }
         Ok(())
     }

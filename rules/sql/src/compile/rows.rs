@@ -137,7 +137,7 @@ impl<'a> Compiler<'a> {
 
     /// Whether WHERE is for the rows of a window, not for events on their way into it: what it leaves out
     /// counts in a count window.
-    fn filters_late(&self, window: &Window) -> bool {
+    pub(super) fn filters_late(&self, window: &Window) -> bool {
         let late = match window.kind {
             WindowKind::Count { .. } => true,
             WindowKind::Session { .. } | WindowKind::State { .. } => self.event_time,

@@ -62,7 +62,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// All expressions of the statement.
-    fn everything(&self) -> Vec<&'a Expr> {
+    pub(super) fn everything(&self) -> Vec<&'a Expr> {
         let select = self.select;
         let mut all: Vec<&'a Expr> = self.outputs().collect();
         all.extend(select.filter.iter().chain(&select.group));

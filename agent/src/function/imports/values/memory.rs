@@ -11,11 +11,8 @@ use crate::function::guest::GuestFault;
 use crate::function::host::Host;
 use crate::function::imports::{Call, no_such};
 use crate::function::values::data;
+use crate::state::layout::{HITS_ENTRY, STEP_ENTRY};
 
-/// State of a function that remembers: its name in front, then the partition.
-const STEP_ENTRY: u8 = 1;
-/// How often a condition was met.
-const HITS_ENTRY: u8 = 2;
 /// Longest partition that stands in a name as it is; a longer one is hashed.
 const PARTITION_BYTES_MAX: usize = 200;
 /// Bytes of a name in front of the partition.
@@ -58,6 +55,11 @@ impl Kept {
         let seen = seen.and_then(|rest| rest.first_chunk());
         seen.map_or(0, |seen| u64::from_le_bytes(*seen))
     }
+}
+
+/// What a function that remembers has kept in an entry, or how often a condition was met.
+pub fn kept_value(bytes: &[u8]) -> Value {
+    Kept::read(Some(bytes)).value
 }
 
 pub(in crate::function::imports) fn v_step(

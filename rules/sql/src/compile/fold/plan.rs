@@ -45,6 +45,39 @@ impl Folding {
     pub(in crate::compile) fn slots(&self) -> i32 {
         self.slots
     }
+
+    /// What each slot stands for, by names that another statement has for the same.
+    pub(in crate::compile) fn slot_names(
+        &self,
+        name_of: impl Fn(&str) -> String,
+    ) -> Vec<Option<String>> {
+        let mut names = vec![None; usize::try_from(self.slots).unwrap_or(0)];
+        let mut put = |slot: Option<i32>, name: String| {
+            let slot = slot.and_then(|slot| usize::try_from(slot).ok());
+            if let Some(place) = slot.and_then(|slot| names.get_mut(slot)) {
+                *place = Some(name);
+            }
+        };
+        if let Some(key) = &self.key {
+            let what = if self.text_key { "text" } else { "type" };
+            put(Some(0), format!("{what} of {}", name_of(key)));
+        }
+        put(self.rows, "count(*)".to_owned());
+        for column in &self.columns {
+            // Those of a column that is declared a float are other numbers.
+            let name = name_of(&column.name);
+            let name = match column.high {
+                Some(_) => name,
+                None => format!("{name} float"),
+            };
+            put(Some(column.count), format!("count({name})"));
+            put(column.sum, format!("sum({name})"));
+            put(column.min, format!("min({name})"));
+            put(column.max, format!("max({name})"));
+            put(column.high, format!("steps of sum({name})"));
+        }
+        names
+    }
 }
 
 impl<'a> Compiler<'a> {

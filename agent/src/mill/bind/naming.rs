@@ -1,0 +1,42 @@
+//! The names of a rule's state: those that its function gives, with the key and the window of the rule.
+
+use std::sync::Arc;
+
+use crate::function::Module;
+use crate::rule::{KeySpec, Rule};
+use crate::state::layout::{Layout, Naming};
+use crate::window::{EVENT_TIME, Window};
+
+/// How the rule's state is found again: by the names that its function gives, if it gives any.
+pub(super) fn resolve(
+    rule: &Rule,
+    module: &Module,
+    key: &KeySpec,
+    window: Option<&Window>,
+) -> Naming {
+    let Some(names) = &module.manifest.names else {
+        return Naming::Schema;
+    };
+    let mut names = Arc::clone(names);
+    let is_all = match &*rule.streams {
+        [] => true,
+        [only] => only.mqtt.is_empty(),
+        _ => false,
+    };
+    if is_all && names.whole && !names.streams.is_empty() {
+        // The statement reads what triggers the rule, whatever it calls that.
+        Arc::make_mut(&mut names).streams.clear();
+    }
+    Naming::Names(Arc::new(Layout {
+        names,
+        key: key.identity().into(),
+        window: window.map_or_else(String::new, Window::identity).into(),
+        pane_slots: window.map_or(0, |window| window.slots),
+    }))
+}
+
+/// What a record says of the window of a rule and of its time.
+pub(in crate::mill) fn window_code(window: Option<&Window>, by_event_time: bool) -> u8 {
+    let time = if by_event_time { EVENT_TIME } else { 0 };
+    window.map_or(0, Window::code) | time
+}

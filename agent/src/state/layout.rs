@@ -1,0 +1,113 @@
+//! Names of what a rule keeps: where each part of its state lies, and by which name the next version of
+//! its function finds it again. One layout for each rule; what is kept of a key holds places alone.
+
+use std::sync::Arc;
+
+/// Names of entries begin with this where a function that remembers keeps what it does: two bytes with its
+/// number follow, the high one first, then the partition.
+pub const STEP_ENTRY: u8 = 1;
+
+/// Names of entries begin with this where it is counted how often a condition was met: a byte with its
+/// number follows.
+pub const HITS_ENTRY: u8 = 2;
+
+/// A name; none where the place has none.
+pub type Name = Option<Box<str>>;
+
+/// What a module calls the parts of its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Whether it names everything: nothing else can be there.
+    pub whole: bool,
+    /// Of slots.
+    pub slots: Vec<Name>,
+    /// Of functions that remember, by their numbers.
+    pub steps: Vec<Name>,
+    /// Of conditions that are counted.
+    pub hits: Vec<Name>,
+    /// Of entries: what their own names begin with, and what that is called.
+    pub entries: Vec<(Box<str>, Box<str>)>,
+    /// Of values that are noted with a row.
+    pub notes: Vec<Name>,
+    /// Of the streams that rows come from.
+    pub streams: Vec<Name>,
+    /// What the window collects: one of another name is another.
+    pub window: Name,
+    /// What is worked out of the window, for people.
+    pub folds: Vec<Box<str>>,
+}
+
+/// The names of a module as one rule has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Of the module.
+    pub names: Arc<Names>,
+    /// What its state is kept apart by.
+    pub key: Box<str>,
+    /// The window: its kind and lengths, and by which time it goes; empty where there is none.
+    pub window: Box<str>,
+    /// How many slots belong to a pane of the window, the lowest.
+    pub pane_slots: u8,
+}
+
+/// How the state of a rule is found again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// An earlier build wrote it, and knew no names.
+    Unknown,
+    /// It has no names: the schema's number decides.
+    #[default]
+    Schema,
+    /// By names.
+    Names(Arc<Layout>),
+}
+
+impl Names {
+    /// The name of an entry: that of its kind, where it has one.
+    pub fn of_entry(&self, entry: &[u8]) -> Option<&str> {
+        if let Some(step) = step_of(entry) {
+            return name_at(&self.steps, step);
+        }
+        if let [HITS_ENTRY, which] = entry {
+            return name_at(&self.hits, usize::from(*which));
+        }
+        self.prefix_of(entry).map(|(_, name)| name)
+    }
+
+    /// What the name of an entry begins with, and what that is called.
+    pub fn prefix_of(&self, entry: &[u8]) -> Option<(&str, &str)> {
+        let mut entries = self.entries.iter();
+        let found = entries.find(|(prefix, _)| entry.starts_with(prefix.as_bytes()));
+        found.map(|(prefix, name)| (&**prefix, &**name))
+    }
+
+    /// The name of a slot.
+    pub fn of_slot(&self, slot: usize) -> Option<&str> {
+        name_at(&self.slots, slot)
+    }
+}
+
+/// The number of the function that remembers whose entry this is.
+pub fn step_of(entry: &[u8]) -> Option<usize> {
+    match entry {
+        [STEP_ENTRY, high, low, ..] => Some(u16::from_be_bytes([*high, *low]).into()),
+        _ => None,
+    }
+}
+
+/// The partition in the name of a function's entry.
+pub fn partition_of(entry: &[u8]) -> &[u8] {
+    entry.get(3..).unwrap_or_default()
+}
+
+/// The name at a place.
+pub fn name_at(names: &[Name], place: usize) -> Option<&str> {
+    names.get(place)?.as_deref()
+}
+
+/// The place of a name, from one on.
+pub fn place_of(names: &[Name], name: &str, from: usize) -> Option<usize> {
+    let mut all = names.iter().enumerate().skip(from);
+    let found = all.find(|(_, known)| known.as_deref() == Some(name));
+    found.map(|(place, _)| place)
+}
