@@ -13,8 +13,8 @@ use crate::state::{HOST_PREFIX, KeyState, Pane};
 use crate::text::shown;
 use crate::window::open_windows;
 
-/// So many keys are listed; of the others their number is told.
-const KEYS_MAX: usize = 1_000;
+/// So many keys are listed, and so many parts of one; of the others their number is told.
+const SHOWN_MAX: usize = 1_000;
 
 /// So many bytes of an entry without a type are shown.
 const BYTES_MAX: usize = 200;
@@ -91,7 +91,7 @@ fn list(rule: &str, saved: &SavedRule) -> Value {
     let names = names(saved);
     let all = saved.keys.iter().filter(|(key, _)| &***key != RULE_KEY);
     let count = all.clone().count();
-    let keys = all.take(KEYS_MAX).map(|(key, state)| {
+    let keys = all.take(SHOWN_MAX).map(|(key, state)| {
         json!({
             "key": &**key,
             "bytes": state.bytes(),
@@ -127,12 +127,15 @@ fn one(rule: &str, key: &str, state: &KeyState, saved: &SavedRule) -> Value {
             parts.push(entry(&names, name, value));
         }
     }
+    let more = parts.len().saturating_sub(SHOWN_MAX);
+    parts.truncate(SHOWN_MAX);
     let due = |(id, due): (&u32, &crate::state::Due)| json!({ "id": id, "mono_ms": due.mono_ms });
     json!({
         "rule": rule,
         "key": key,
         "bytes": state.bytes(),
         "parts": parts,
+        "more": more,
         "windows": state.panes.iter().map(|pane| window(&names, pane)).collect::<Vec<Value>>(),
         "rows": state.rows().count(),
         "timers": state.timers.iter().map(due).collect::<Vec<Value>>(),

@@ -144,10 +144,16 @@ fn listed(answer: &Value) -> String {
         all.push_str(&format!("keeps {}\n\n", names.join(", ")));
     }
     all.push_str(&table(part(answer, "keys"), &KEYS));
-    if let Some(more) = part(answer, "more").as_u64().filter(|more| *more > 0) {
-        all.push_str(&format!("  and {more} more\n"));
-    }
+    all.push_str(&more(answer));
     all
+}
+
+/// How many are not shown, where some are not.
+fn more(answer: &Value) -> String {
+    match part(answer, "more").as_u64() {
+        None | Some(0) => String::new(),
+        Some(more) => format!("  and {more} more\n"),
+    }
 }
 
 fn told(answer: &Value) -> String {
@@ -166,6 +172,7 @@ fn told(answer: &Value) -> String {
             text(part(&kept, "value"))
         ));
     }
+    all.push_str(&more(answer));
     for window in lines("windows") {
         let of = |name: &str| text(part(&window, name));
         all.push_str(&format!(

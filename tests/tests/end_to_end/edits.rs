@@ -162,7 +162,7 @@ fn an_edit_is_told_before_it_is_made_and_state_is_shown_by_its_names() {
     let old = "SELECT acc_sum(n) OVER (PARTITION BY d) AS s FROM input";
     let new = "SELECT lag(n) AS l, acc_sum(n) OVER (PARTITION BY d) AS s FROM input";
     let edit = "rule energy: lag(n) begins anew; acc_sum(n) OVER (PARTITION BY d) keeps its state";
-    let hourly = "SELECT sum(a) AS s FROM input GROUP BY d, TUMBLINGWINDOW(dd, 1)";
+    let hourly = "SELECT sum(a) AS s FROM input GROUP BY d, TUMBLINGWINDOW(hh, 8000)";
     gateway.rule("energy", &statement(old));
     gateway.rule("hourly", &statement(hourly));
     gateway.start();

@@ -51,6 +51,9 @@ impl Active {
 
     /// Moves the parts of each key's state; a key of which nothing is left is no key.
     fn move_parts(&mut self, carry: &Carry, keeps_windows: bool) {
+        if *carry == Carry::Same && keeps_windows {
+            return;
+        }
         let changed = |state: &KeyState| {
             let mut state = state.clone();
             carry.apply(&mut state, moved_row);

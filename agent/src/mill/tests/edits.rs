@@ -637,6 +637,52 @@ fn counter(first: u32, second: u32, state: &str) -> String {
     )
 }
 
+/// Keeps the length of the payload under a name, and emits how long the entry of another name is, or -1.
+fn keeper(write: &str, read: &str, names: &str) -> String {
+    let names = names.replace('"', "\\\"");
+    format!(
+        r#"(module
+    (import "tidemill1" "st_put" (func $put (param i32 i32 i32 i32) (result i32)))
+    (import "tidemill1" "st_get" (func $get (param i32 i32 i32 i32) (result i32)))
+    (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "{write}")
+    (data (i32.const 16) "{read}")
+    (data (i32.const 32) "abc")
+    (func (export "on_event") (result i32)
+        (drop (call $emit (i32.const 0) (f64.convert_i32_s
+            (call $get (i32.const 16) (i32.const 3) (i32.const 64) (i32.const 0)))))
+        (drop (call $put (i32.const 0) (i32.const 3) (i32.const 32) (i32.const 3)))
+        (i32.const 0))
+    (@custom "tidemill.manifest" "{{\"abi\":1,\"state\":{{\"names\":{{\"entries\":{names}}}}}}}"))"#
+    )
+}
+
+#[test]
+fn a_module_of_any_language_may_name_its_entries() {
+    let rule = |wat: String| (rule("c", "mqtt = [\"s/+\"]"), &*wat.leak());
+    let old = rule(keeper("l/x", "l/x", r#"{"l/":"last","o/":"other"}"#));
+    let mut bench = Bench::new(&[old]);
+    bench.event("s/a", "").event("s/a", "");
+    // The same is called otherwise now, and another has its name.
+    let told = bench.redeploy(&[rule(keeper("l/x", "s/x", r#"{"s/":"last","l/":"new"}"#))]);
+    assert_eq!(
+        told,
+        ["rule c: new begins anew; last keeps its state; other is dropped"]
+    );
+    bench.event("s/a", "");
+    bench.expect(&["0 out/c/a -1", "0 out/c/a 3", "0 out/c/a 3"]);
+    // What has no name stays, unless its place has one.
+    let told = bench.redeploy(&[rule(keeper("x/x", "l/x", r#"{"s/":"last"}"#))]);
+    assert_eq!(told, ["rule c: last keeps its state; new is dropped"]);
+    bench.event("s/a", "");
+    bench.redeploy(&[rule(keeper("z/z", "x/x", r#"{"s/":"last"}"#))]);
+    bench.event("s/a", "");
+    bench.redeploy(&[rule(keeper("z/z", "x/x", r#"{"x/":"named"}"#))]);
+    bench.event("s/a", "");
+    bench.expect(&["0 out/c/a -1", "0 out/c/a 3", "0 out/c/a -1"]);
+}
+
 #[test]
 fn a_module_of_any_language_may_name_its_slots() {
     let rule = |wat: String| (rule("c", "mqtt = [\"s/+\"]"), &*wat.leak());
