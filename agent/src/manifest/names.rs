@@ -58,16 +58,9 @@ pub(super) fn check(raw: RawNames) -> Result<Names, ManifestError> {
     for fold in &raw.folds {
         check_name("folds", fold)?;
     }
-    let is_own = |name: &Option<String>| name.is_some();
-    if let Some(window) = raw
-        .window
-        .as_ref()
-        .filter(|name| name.len() > NAME_BYTES_MAX)
-    {
-        return check_name("window", window).map(|()| Names::default());
-    }
-    if raw.notes.iter().filter(|name| is_own(name)).count() > limit::NOTES_MAX {
-        return refuse("state.names.notes", format!("at most {}", limit::NOTES_MAX));
+    // A window that nothing sets apart has an empty name.
+    if let Some(window) = raw.window.as_ref().filter(|name| !name.is_empty()) {
+        check_name("window", window)?;
     }
     let list = |key: &str, names: Vec<Option<String>>, most: usize, repeats: bool| {
         if names.len() > most {
@@ -153,6 +146,8 @@ mod tests {
     #[test]
     fn names_that_mean_two_things_are_refused() {
         let long = format!(r#"{{"slots":["{}"]}}"#, "x".repeat(129));
+        let window = format!(r#"{{"window":"{}"}}"#, "x".repeat(129));
+        let notes = format!(r#"{{"notes":[{}]}}"#, vec!["\"n\""; 257].join(","));
         for (names, reason) in [
             (
                 r#"{"slots":["a","a"]}"#,
@@ -174,6 +169,12 @@ mod tests {
             ),
             (r#"{"registers":["a"]}"#, "unknown field `registers`"),
             (&long, "a name of 129 bytes; at most 128"),
+            (
+                &long.replace("slots", "folds"),
+                "a name of 129 bytes; at most 128",
+            ),
+            (&window, "`state.names.window`: a name of 129 bytes"),
+            (&notes, "`state.names.notes`: at most 256"),
         ] {
             let error = parse(names).unwrap_err();
             assert!(error.contains(reason), "{names}: {error}");

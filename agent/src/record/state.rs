@@ -329,8 +329,13 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
-            let with_format = [&[FORMAT], &bytes[..]].concat();
-            let _ = (decode_state(&with_format), RuleRecord::decode(&with_format));
+            for format in [FORMAT, RULE_FORMAT] {
+                let with_format = [&[format], &bytes[..]].concat();
+                let _ = (decode_state(&with_format), RuleRecord::decode(&with_format));
+                // Schema, window, no pane and no schedule, then names.
+                let names = [&[format], &[0; 13][..], &[1], &bytes].concat();
+                let _ = RuleRecord::decode_change(&names);
+            }
         }
     }
 }
