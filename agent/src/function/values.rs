@@ -237,3 +237,39 @@ pub(super) fn too_much(reason: impl Into<Box<str>>) -> GuestFault {
         reason: reason.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Does something as often as it may be done in a call, and once more.
+    fn at_the_limit(limit: usize, mut once: impl FnMut() -> Result<(), GuestFault>) {
+        for number in 0..limit {
+            assert!(once().is_ok(), "{number}");
+        }
+        let fault = once().unwrap_err();
+        assert!(matches!(fault, GuestFault::TooMuch { .. }), "{fault:?}");
+    }
+
+    #[test]
+    fn a_call_makes_so_many_values_and_no_more() {
+        let mut values = Values::default();
+        at_the_limit(100_000, || values.make(Value::Int(7)).map(drop));
+        // What has a handle of its own takes no room.
+        assert!(values.make(Value::Bool(true)).is_ok());
+        values.clear();
+        assert!(values.make(Value::Int(7)).is_ok());
+    }
+
+    #[test]
+    fn a_call_puts_so_many_arguments_and_no_more() {
+        let mut values = Values::default();
+        at_the_limit(100_000, || values.push_arg(TRUE));
+    }
+
+    #[test]
+    fn so_many_rows_go_out_and_no_more() {
+        let mut values = Values::default();
+        at_the_limit(100_000, || values.emit());
+    }
+}

@@ -6,6 +6,7 @@ mod copies;
 mod durable;
 mod edits;
 mod event_time;
+mod many_keys;
 mod memory;
 mod nights;
 mod reboot;
@@ -78,14 +79,20 @@ fn bind(rules: &[(String, &str)]) -> Vec<BoundRule> {
 }
 
 fn try_bind(rules: &[(String, &str)]) -> Result<Vec<BoundRule>, FileError> {
+    bind_within(&FunctionLimits::default(), rules)
+}
+
+fn bind_within(
+    limits: &FunctionLimits,
+    rules: &[(String, &str)],
+) -> Result<Vec<BoundRule>, FileError> {
     let dir = tempfile::tempdir().unwrap();
-    let limits = FunctionLimits::default();
     let gateway = Gateway {
         id: "gw",
         destinations: None,
-        limits: &limits,
+        limits,
     };
-    let mut installer = Installer::new(&limits);
+    let mut installer = Installer::new(limits);
     let mut bind = |(manifest, wat): &(String, &str)| {
         let source = Source {
             path: dir.path().join("rule.toml"),
@@ -107,14 +114,21 @@ struct Bench {
     mill: Mill,
     now: Now,
     said: String,
+    limits: FunctionLimits,
 }
 
 impl Bench {
     fn new(rules: &[(String, &str)]) -> Self {
+        Self::within(FunctionLimits::default(), rules)
+    }
+
+    /// One on a gateway that grants so much.
+    fn within(limits: FunctionLimits, rules: &[(String, &str)]) -> Self {
         let mut bench = Self {
             mill: Mill::new(),
             now: Now::default(),
             said: String::new(),
+            limits,
         };
         bench.now = Now {
             mono_ms: 10_000,
@@ -126,7 +140,7 @@ impl Bench {
     }
 
     fn deploy(&mut self, rules: &[(String, &str)]) {
-        let rules = bind(rules);
+        let rules = bind_within(&self.limits, rules).unwrap();
         let subscriptions = subscriptions(&rules, &[]);
         let deployment = Deployment {
             rules,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    SigningKey as _,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -56,6 +57,28 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params(name, host, Valid::Now).self_signed(&key).unwrap();
         self.keep(name, &certificate, &key);
+    }
+
+    /// As [`Self::sign`], of version 1 of X.509: without a version and without extensions, as `openssl x509
+    /// -req` makes it where it is told of none.
+    pub(crate) fn sign_version_1(&self, name: &str, host: &str) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params(name, host, Valid::Now)
+            .signed_by(&key, &self.issuer)
+            .unwrap();
+        self.keep(name, &certificate, &key);
+        // What is signed, how, and the signature.
+        let [signed, algorithm, _] = &*parts(content(certificate.der())) else {
+            panic!("a certificate has three parts")
+        };
+        let parts = parts(content(signed)).into_iter();
+        let of_version_1 = parts.filter(|part| !matches!(part[0], 0xa0 | 0xa3));
+        let signed = sequence(&of_version_1.collect::<Vec<_>>());
+        let signature = self.issuer.key().sign(&signed).unwrap();
+        let bits = tagged(0x03, &[&[0], &signature[..]].concat());
+        let certificate = sequence(&[&signed, algorithm, &bits]);
+        let pem = pem_of(&certificate);
+        self.write(&format!("{name}.cert"), &pem);
     }
 
     fn keep(&self, name: &str, certificate: &Certificate, key: &KeyPair) {
@@ -137,6 +160,60 @@ fn params(name: &str, host: &str, valid: Valid) -> CertificateParams {
         Valid::Later => params.not_before = rcgen::date_time_ymd(3020, 1, 2),
     }
     params
+}
+
+/// Where the content of a value of DER begins, and where it ends.
+fn extent(der: &[u8]) -> (usize, usize) {
+    match der[1] {
+        short @ ..0x80 => (2, 2 + usize::from(short)),
+        long => {
+            let start = 2 + usize::from(long & 0x7f);
+            let len = der[2..start]
+                .iter()
+                .fold(0, |len, byte| len << 8 | usize::from(*byte));
+            (start, start + len)
+        }
+    }
+}
+
+fn content(der: &[u8]) -> &[u8] {
+    let (start, end) = extent(der);
+    &der[start..end]
+}
+
+/// The values of DER that stand behind each other.
+fn parts(mut all: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while !all.is_empty() {
+        let (part, rest) = all.split_at(extent(all).1);
+        parts.push(part);
+        all = rest;
+    }
+    parts
+}
+
+fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    tagged(0x30, &parts.concat())
+}
+
+fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = content.len();
+    let head = match u8::try_from(len) {
+        Ok(short @ ..0x80) => vec![tag, short],
+        Ok(long) => vec![tag, 0x81, long],
+        Err(_) => vec![tag, 0x82, (len >> 8) as u8, len as u8],
+    };
+    [&head, content].concat()
+}
+
+fn pem_of(der: &[u8]) -> String {
+    let text = tidemill_values::to_json(&tidemill_values::Value::bytes(der));
+    let lines = text.trim_matches('"').as_bytes().chunks(64);
+    let lines: Vec<_> = lines.map(String::from_utf8_lossy).collect();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    )
 }
 
 /// Authorities of the same name would look like one.

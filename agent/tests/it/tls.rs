@@ -103,6 +103,7 @@ fn a_broker_that_is_not_who_it_should_be_is_refused_with_the_way_out() {
     authority.sign("early", "127.0.0.1", Valid::Later);
     authority.sign("other", "other.example", Valid::Now);
     authority.sign_itself("own", "127.0.0.1");
+    authority.sign_version_1("old", "127.0.0.1");
     for (name, expected) in [
         (
             "expired",
@@ -119,6 +120,11 @@ fn a_broker_that_is_not_who_it_should_be_is_refused_with_the_way_out() {
         (
             "own",
             "nobody who is trusted here has signed its certificate: name the",
+        ),
+        (
+            "old",
+            "its certificate is of version 1 of X.509, which knows no names of hosts: give it one of \
+             version 3 with the host in url in subjectAltName",
         ),
     ] {
         let (broker, _) = broker(&authority, name, "");

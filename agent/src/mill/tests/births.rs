@@ -2,6 +2,9 @@
 
 use super::durable::Gateway;
 use super::*;
+use crate::payload::sparkplug::births;
+use crate::state::births::told as told_of;
+use crate::state::entry_bytes;
 
 /// A rule that reads Sparkplug B and sends each metric.
 fn plant(more: &str, sql: &str) -> (String, &'static str) {
@@ -191,6 +194,96 @@ fn births_take_half_of_the_state_and_the_oldest_goes_first() {
         bench.said
     );
     assert!(bench.said.contains("out {"), "{}", bench.said);
+}
+
+#[test]
+fn births_at_half_of_the_state_stay_whatever_keys_take() {
+    let names: Vec<String> = (0..10).map(|n| format!("{}{n}", "x".repeat(90))).collect();
+    let metrics: Vec<_> = (1..)
+        .zip(&names)
+        .map(|(n, name)| (name.as_str(), Some(n), true))
+        .collect();
+    let birth = message(&metrics);
+    let told = births(birth.as_bytes()).unwrap();
+    let told = told_of("G/N/D", 0, &told);
+    let bytes: usize = told
+        .iter()
+        .map(|(name, value)| entry_bytes(name, value))
+        .sum();
+    let sql = "SELECT run, lag(run) AS before FROM plant WHERE run IS NOT NULL";
+    let keyed = "[on]\nkey = \"{topic.4}\"\n";
+    for (state_bytes, fits) in [(2 * bytes, true), (2 * bytes - 1, false)] {
+        let limits = format!("[limits]\nstate_bytes = {state_bytes}\n");
+        let mut bench = Bench::new(&[plant(keyed, sql)].map(|(rule, wat)| (rule + &limits, wat)));
+        bench.event(BIRTH, &birth);
+        assert_eq!(bench.said.contains("raise it"), !fits, "{}", bench.said);
+        if !fits {
+            continue;
+        }
+        for device in 0..100 {
+            let topic = format!("spBv1.0/G/DDATA/N/{device}");
+            bench.event(&topic, &message(&[("run", None, true)]));
+            assert!(bench.mill.rules[0].keys.bytes() <= state_bytes);
+        }
+        assert_eq!(bench.said.matches("out {").count(), 100, "{}", bench.said);
+        assert!(bench.ledger("plant").keys_evicted > 50);
+        bench.said.clear();
+        // What the birth told is there still.
+        bench.event(DATA, &message(&[("", Some(7), true)]));
+        bench.event(DATA, &message(&[("", Some(11), true)]));
+        let dead = format!("0 plant dead: {}", unknown(11, NOT_TOLD));
+        bench.expect(&[&dead]);
+    }
+}
+
+/// Dead letters so far, and the number of the last.
+fn dead_letters(gateway: &Gateway) -> (u64, u64) {
+    let shelf = gateway.mill.outbox().unwrap().dead_letters();
+    shelf.map_or((0, 0), |shelf| (shelf.counts().made, shelf.last_seq()))
+}
+
+#[test]
+fn a_birth_that_is_worked_on_once_more_takes_the_place_of_no_later_one() {
+    let mut gateway = Gateway::new(&[plant("", "SELECT run FROM plant WHERE run = 5")]);
+    gateway.settle();
+    gateway.event(1, false, BIRTH, &message(&[("run", Some(7), true)]));
+    gateway.after(50).settle();
+    let (made, seq) = dead_letters(&gateway);
+    assert_eq!(made, 1, "a truth value is no number");
+    gateway.event(2, false, BIRTH, &message(&[("open", Some(7), true)]));
+    gateway.after(50).settle();
+    gateway.step(Input::Redrive(seq)).after(50).settle();
+    assert_eq!(dead_letters(&gateway).0, 2, "it fails once more");
+    let data = message(&[("", Some(7), true)]);
+    gateway.event(3, false, DATA, &data).after(50).settle();
+    assert_eq!(dead_letters(&gateway).0, 2, "it is open, and not run");
+    // Nor is it another one after a restart.
+    gateway.crash().settle();
+    gateway.event(4, false, DATA, &data).after(50).settle();
+    assert_eq!(dead_letters(&gateway).0, 2);
+}
+
+#[test]
+fn data_that_came_before_its_birth_can_be_worked_on_after_it() {
+    let mut gateway = Gateway::new(&[plant("", ALL)]);
+    gateway.settle();
+    let data = message(&[("", Some(7), true)]);
+    gateway.event(1, false, DATA, &data).after(50).settle();
+    let (made, seq) = dead_letters(&gateway);
+    assert_eq!(made, 1, "{}", gateway.said);
+    // Without a birth it is as it was.
+    gateway.step(Input::Redrive(seq)).after(50).settle();
+    let (made, seq) = dead_letters(&gateway);
+    assert_eq!(made, 2);
+    gateway.event(2, false, BIRTH, &message(&[("run", Some(7), false)]));
+    gateway.after(50).settle().said.clear();
+    gateway.step(Input::Redrive(seq)).after(50).settle();
+    assert_eq!(dead_letters(&gateway).0, 2);
+    assert!(
+        gateway.said.contains(r#"={"run":true}"#),
+        "{}",
+        gateway.said
+    );
 }
 
 #[test]

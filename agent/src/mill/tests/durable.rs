@@ -32,6 +32,8 @@ pub(super) struct Gateway {
     pub(super) record_bytes_max: usize,
     pub(super) bounds: Bounds,
     pub(super) limits: OutboxLimits,
+    /// What the gateway grants its rules.
+    pub(super) function: FunctionLimits,
     /// Destinations that are configured no more.
     pub(super) discard: Vec<String>,
     /// Rows that the mill wants back.
@@ -66,6 +68,7 @@ impl Gateway {
             record_bytes_max: 8 << 20,
             bounds: Bounds::default(),
             limits: OutboxLimits::DESTINATION,
+            function: FunctionLimits::default(),
             discard: Vec::new(),
             reads: VecDeque::new(),
             most_unsynced: 0,
@@ -118,7 +121,7 @@ impl Gateway {
             .set_destinations("gw", self.destinations(), &self.discard);
         assert!(homeless.is_empty());
         self.mill = Mill::keeping(image, self.keeping(), self.now);
-        let rules = bind(&self.rules);
+        let rules = bind_within(&self.function, &self.rules).unwrap();
         let subscriptions = subscriptions(&rules, &[]);
         let deployment = Deployment {
             rules,
@@ -145,7 +148,7 @@ impl Gateway {
 
     pub(super) fn deploy(&mut self, rules: &[(String, &'static str)]) {
         self.rules = rules.to_vec();
-        let rules = bind(&self.rules);
+        let rules = bind_within(&self.function, &self.rules).unwrap();
         let subscriptions = subscriptions(&rules, &[]);
         let deployment = Deployment {
             rules,

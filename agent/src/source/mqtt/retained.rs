@@ -354,4 +354,29 @@ mod tests {
         assert_eq!(take(&mut retained, &long), Some(One(1)));
         assert_eq!(retained.had.len(), known);
     }
+
+    #[test]
+    fn so_many_copies_are_remembered_and_then_all_are_forgotten() {
+        let mut retained = Retained::default();
+        aim(&mut retained, &[(1, "a/+")], &[]);
+        let last = u16::try_from(COPIES_MAX).unwrap();
+        let topic = |packet: u16| format!("a/{packet}");
+        for packet in 1..=last {
+            let taken = take_sent(&mut retained, &topic(packet), packet, false);
+            assert_eq!(taken, Some(One(1)));
+        }
+        assert_eq!(retained.copies.len(), COPIES_MAX);
+        for packet in [1, last] {
+            let again = take_sent(&mut retained, &topic(packet), packet, true);
+            assert_eq!(again, Some(One(1)), "as it was for the first time");
+        }
+        // One more takes the place of all: what is sent again then has been had already.
+        let more = last + 1;
+        assert_eq!(
+            take_sent(&mut retained, &topic(more), more, false),
+            Some(One(1))
+        );
+        assert_eq!(retained.copies.len(), 1);
+        assert_eq!(take_sent(&mut retained, &topic(last), last, true), None);
+    }
 }

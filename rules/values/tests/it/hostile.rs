@@ -1,6 +1,5 @@
-//! No arguments make a function or an operator panic, give more than a result may have, or take long.
-
-use std::time::{Duration, Instant};
+//! No arguments make a function or an operator panic or give more than a result may have, and what would
+//! take minutes is refused. No clock says so: a machine may be as slow as it likes.
 
 use tidemill_values::{
     BinaryOp, Cache, Context, Function, Kind, Map, NESTING_MAX, VALUE_BYTES_MAX, Value, between,
@@ -150,10 +149,8 @@ fn sound(name: &str, value: &Value) {
 #[test]
 fn no_arguments_make_a_function_panic() {
     let values = extremes();
-    let mut slowest = (Duration::ZERO, "");
     for function in functions() {
         for args in counts(function).flat_map(|count| arguments(&values, count)) {
-            let begun = Instant::now();
             match function.kind {
                 Kind::Analytic => {
                     for state in [&Value::Null, &args[0]] {
@@ -169,10 +166,8 @@ fn no_arguments_make_a_function_panic() {
                     }
                 }
             }
-            slowest = slowest.max((begun.elapsed(), function.name));
         }
     }
-    assert!(slowest.0 < Duration::from_secs(5), "{slowest:?}");
 }
 
 #[test]
