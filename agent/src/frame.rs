@@ -10,7 +10,7 @@ use tidemill_abi::flag;
 use crate::clock::Now;
 use crate::effects::Effects;
 use crate::event::Event;
-use crate::payload::Payload;
+use crate::payload::{Content, Payload, PayloadError, ReadMessage};
 use crate::state::{Key, KeyState, Pane, RowName};
 use crate::value::{Decoded, Value};
 
@@ -39,6 +39,10 @@ pub struct Frame {
     pub again: bool,
     /// How the payload is read, where it is not plain JSON.
     pub payload: Option<Arc<Payload>>,
+    /// The payload as that makes it, read once for inputs and row.
+    pub value: Option<tidemill_values::Value>,
+    /// The message of which the event is a row or all, as the rule before read it.
+    pub read: Option<ReadMessage>,
     /// What the payload held, for the inputs that are bytes.
     pub decoded: Decoded,
     /// The state as it stood before the call.
@@ -76,6 +80,23 @@ impl Frame {
         self.kept.get_or_init(copy).clone()
     }
 
+    /// What a message holds that is read in a certain way: it is read once for all rules that read it so.
+    ///
+    /// # Errors
+    /// When it cannot be told where its rows end, or there are too many.
+    pub fn read_as(
+        &mut self,
+        how: &Arc<Payload>,
+        message: &Bytes,
+    ) -> Result<Content, PayloadError> {
+        let known = self.read.take();
+        let known = known.filter(|read| read.is_of(how, message));
+        let read = known.unwrap_or_else(|| ReadMessage::new(how, message));
+        let content = read.content();
+        self.read = Some(read);
+        content
+    }
+
     /// Whether the event came after its window had fired.
     pub fn is_late(&self) -> bool {
         i64::from(self.flags) & flag::LATE != 0
@@ -96,6 +117,8 @@ impl Default for Frame {
             inputs: Vec::new(),
             again: false,
             payload: None,
+            value: None,
+            read: None,
             decoded: Decoded::default(),
             state: KeyState::default(),
             pane: None,
@@ -113,6 +136,7 @@ impl Default for Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::{Format, List};
 
     #[test]
     fn what_is_kept_of_a_payload_keeps_nothing_of_its_buffer() {
@@ -128,5 +152,50 @@ mod tests {
         assert!(buffer.is_unique(), "nobody holds the buffer");
         assert!(frame.kept_payload().is_empty());
         assert_eq!(kept[0].len(), 90);
+    }
+
+    #[test]
+    fn a_message_is_read_once_for_all_that_read_it_in_the_same_way() {
+        let cbor = |list| {
+            Arc::new(Payload {
+                format: Format::Cbor,
+                list,
+                ..Payload::default()
+            })
+        };
+        let (rows, again, whole) = (cbor(List::Rows), cbor(List::Rows), cbor(List::Value));
+        // [{"a": 1}, {"a": 2}]
+        let message = Bytes::from_static(b"\x82\xa1aa\x01\xa1aa\x02");
+        let mut frame = Frame::default();
+        let mut split = |how| match frame.read_as(how, &message) {
+            Ok(Content::Many(split)) => split,
+            other => panic!("rows: {other:?}"),
+        };
+        let first = split(&rows);
+        assert!(Arc::ptr_eq(&first, &split(&again)));
+        let values: Vec<_> = first.messages().map(|(_, value)| value.cloned()).collect();
+        assert!(
+            values.iter().all(Option::is_some),
+            "read to find where they end"
+        );
+        // Another way, or another message, is read for itself.
+        let mut frame = Frame::default();
+        let mut one = |message: &Bytes| match frame.read_as(&whole, message) {
+            Ok(Content::One(Ok(value))) => value,
+            other => panic!("one row: {other:?}"),
+        };
+        let list = |value: &tidemill_values::Value| match value {
+            tidemill_values::Value::List(list) => Arc::clone(list),
+            other => panic!("{other:?}"),
+        };
+        let read = list(&one(&message));
+        assert!(Arc::ptr_eq(&read, &list(&one(&message))));
+        let other = Bytes::copy_from_slice(&message);
+        assert!(!Arc::ptr_eq(&read, &list(&one(&other))));
+        assert!(
+            frame
+                .read_as(&rows, &message)
+                .is_ok_and(|content| matches!(content, Content::Many(_)))
+        );
     }
 }

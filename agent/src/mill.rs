@@ -341,6 +341,8 @@ impl Mill {
                 worked.effects |= fate != Fate::Filtered;
             }
         }
+        // It holds the bytes of the message.
+        frame.read = None;
         let asked = EFFECT_BYTES_MAX - step.effect_bytes_free;
         if let Some(durable) = durable {
             durable.batch.effect_bytes += asked;

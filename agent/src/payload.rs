@@ -10,11 +10,14 @@ mod json;
 mod lines;
 mod messagepack;
 mod number;
+mod rows;
 pub mod sparkplug;
 mod text;
 
 #[cfg(test)]
 mod fixtures;
+
+use std::sync::Arc;
 
 use ::bytes::Bytes;
 use tidemill_values::{Map, Value};
@@ -22,12 +25,13 @@ use tidemill_values::{Map, Value};
 pub use csv::{Columns, Csv};
 pub use input::Flaw;
 pub use json::read as read_json;
+pub use rows::{Content, ReadMessage, Rows, Split};
 pub use text::read as read_text;
 
 /// Rows in one message: beyond it the message is a dead letter as a whole.
 pub const ROWS_MAX: usize = 10_000;
 /// Bytes of the rows of one message, each as a message of its own.
-const ROWS_BYTES_MAX: usize = 16 << 20;
+const ROWS_BYTES_MAX: u64 = 16 << 20;
 
 /// The column under which a payload that is no object stands.
 pub const SELF: &str = "self";
@@ -129,54 +133,6 @@ pub enum PayloadError {
     Empty,
 }
 
-/// The rows of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// There is none.
-    None,
-    /// The message itself is one.
-    One,
-    /// Several, or one that is a part of the message.
-    Many(Split),
-}
-
-/// A message with rows in it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Split {
-    /// What stands before each row, to make a message of it.
-    head: Bytes,
-    rows: Vec<Bytes>,
-}
-
-impl Split {
-    /// Rows that stand behind the same head, if there are some.
-    fn rows(head: Bytes, rows: Vec<Bytes>) -> Rows {
-        if rows.is_empty() {
-            return Rows::None;
-        }
-        Rows::Many(Self { head, rows })
-    }
-
-    /// Each row as a message of the same format that holds nothing else: so it can wait, and be worked on
-    /// again if it fails, by itself.
-    pub fn messages(&self) -> impl Iterator<Item = Bytes> + '_ {
-        self.rows.iter().map(|row| {
-            if self.head.is_empty() {
-                return row.clone();
-            }
-            let mut message = Vec::with_capacity(self.head.len() + row.len());
-            message.extend_from_slice(&self.head);
-            message.extend_from_slice(row);
-            message.into()
-        })
-    }
-
-    fn bytes(&self) -> usize {
-        let rows: usize = self.rows.iter().map(Bytes::len).sum();
-        rows + self.rows.len() * self.head.len()
-    }
-}
-
 impl Payload {
     /// The rows of a message.
     ///
@@ -212,10 +168,19 @@ impl Payload {
             Format::Csv(csv) => csv.rows(payload)?,
         };
         match &rows {
-            Rows::Many(split) if split.rows.len() > ROWS_MAX => Err(PayloadError::TooManyRows),
+            Rows::Many(split) if split.count() > ROWS_MAX => Err(PayloadError::TooManyRows),
             Rows::Many(split) if split.bytes() > ROWS_BYTES_MAX => Err(PayloadError::RowsTooLong),
             _ => Ok(rows),
         }
+    }
+
+    /// What a message holds.
+    fn content(&self, message: &Bytes) -> Result<Content, PayloadError> {
+        Ok(match self.rows(message)? {
+            Rows::None => Content::None,
+            Rows::One => Content::One(self.value(message)),
+            Rows::Many(split) => Content::Many(Arc::new(split)),
+        })
     }
 
     /// The value of a message of one row: an object where the row has columns.
@@ -314,6 +279,11 @@ impl Format {
         }
     }
 
+    /// Whether each message is one value, without columns.
+    pub fn is_bare(&self) -> bool {
+        matches!(self, Self::Number | Self::Text | Self::Bytes | Self::Lines)
+    }
+
     /// Whether its messages may hold several rows by choice.
     pub fn has_lists(&self) -> bool {
         matches!(
@@ -344,15 +314,19 @@ mod tests {
             Rows::One => vec![read(&message)],
             Rows::Many(split) => split
                 .messages()
-                .map(|message| {
+                .map(|(message, value)| {
+                    if let Some(value) = value {
+                        // What was read to find its end is what it is by itself.
+                        assert_eq!(Ok(value), payload.value(&message).as_ref());
+                    }
                     // What a row is as a message of its own, it stays however often it is split.
                     let again = match payload.rows(&message).unwrap() {
                         Rows::None => panic!("{message:?} is no row"),
                         Rows::One => message.clone(),
                         Rows::Many(split) => {
-                            let all: Vec<Bytes> = split.messages().collect();
+                            let all: Vec<_> = split.messages().collect();
                             assert_eq!(all.len(), 1, "{message:?}");
-                            all[0].clone()
+                            all[0].0.clone()
                         }
                     };
                     assert_eq!(read(&again), read(&message));
@@ -384,6 +358,12 @@ mod tests {
             assert_eq!(rows(&payload(format), message), [expected], "{format}");
         }
         assert_eq!(rows(&payload("lines"), b"a\r\n\nb"), [r#""a""#, r#""b""#]);
+        // A mark is none of a line, and a line of nothing else is none.
+        let marked = "a\n\u{feff}\u{feff}\n\u{feff}b\n";
+        assert_eq!(
+            rows(&payload("lines"), marked.as_bytes()),
+            [r#""a""#, r#""b""#]
+        );
     }
 
     #[test]

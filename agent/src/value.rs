@@ -43,10 +43,9 @@ pub struct Decoded {
 impl Decoded {
     /// The bytes that a span stands for.
     pub fn bytes(&self, span: Span) -> &[u8] {
-        let start = span.start as usize;
-        self.text
-            .get(start..start + span.len as usize)
-            .unwrap_or_default()
+        let behind = self.text.get(span.start as usize..);
+        let bytes = behind.and_then(|behind| behind.get(..span.len as usize));
+        bytes.unwrap_or_default()
     }
 }
 

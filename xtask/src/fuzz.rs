@@ -20,6 +20,7 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
   http               any bytes as what an HTTP endpoint answers
   control            any bytes on the control socket
   mill               a rule in SQL with rows, events and times, through the mill
+  payload            any payload as each format that a rule may name
 
   --minutes N        how long (default 10)
 
@@ -29,7 +30,7 @@ fuzz/artifacts/TARGET/crash-…
 ";
 
 /// The targets, and where cargo-fuzz is started for each: it looks for `fuzz` below.
-const TARGETS: [(&str, &str); 9] = [
+const TARGETS: [(&str, &str); 10] = [
     ("text", SQL),
     ("grammar", SQL),
     ("functions", SQL),
@@ -39,6 +40,7 @@ const TARGETS: [(&str, &str); 9] = [
     ("http", "agent"),
     ("control", "agent"),
     ("mill", "agent"),
+    ("payload", "agent"),
 ];
 
 const SQL: &str = "rules/sql";

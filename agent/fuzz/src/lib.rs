@@ -2,6 +2,7 @@
 //! hold for whatever is read.
 
 pub mod mill;
+pub mod payload;
 
 use tidemill::event::SubscriptionIds;
 use tidemill::source::mqtt::Version;

@@ -8,7 +8,8 @@ use crate::function::FuelBound;
 use crate::install::{Installer, module_bytes};
 use crate::limits::FunctionLimits;
 use crate::mill::{BoundRule, Edit};
-use crate::rule::{Gateway, Rule};
+use crate::payload::Payload;
+use crate::rule::{Gateway, Rule, Stream};
 use crate::text::FileError;
 
 pub(super) const HELP: &str = "Examples:
@@ -76,7 +77,13 @@ pub(super) fn fuel(bound: &BoundRule) -> Result<String, Failure> {
         true => "for each pane of an event",
         false => "an event",
     };
-    Ok(match FuelBound::of(&wasm, rule.limits.emission_bytes) {
+    let reads_rows = |stream: &Stream| *stream.payload != Payload::default();
+    let bound = FuelBound::of(&wasm, rule.limits.emission_bytes);
+    let bound = match rule.streams.iter().any(reads_rows) {
+        true => bound.map(FuelBound::with_row),
+        false => bound,
+    };
+    Ok(match bound {
         Some(most) => format!("at most {most} {calls}; {granted} are granted"),
         None => format!("at most {granted} {calls}, as granted"),
     })

@@ -36,6 +36,12 @@ impl FuelBound {
         code.function(handler, 0)
     }
 
+    /// The same where the payload is read as a row before the call, whatever the code looks at.
+    #[must_use]
+    pub fn with_row(self) -> Self {
+        Self { row: true, ..self }
+    }
+
     /// What a call on a payload of so many bytes needs at most.
     pub fn on(self, payload_bytes: usize) -> u64 {
         let read = payload_bytes as u64 / BYTES_PER_FUEL;

@@ -9,7 +9,7 @@ use wasmi::{F64, Func, Store, TrapCode, TypedFunc, Val};
 use super::error::{CallFault, LoadError};
 use super::guest::GuestFault;
 use super::host::{Host, Terms};
-use super::imports::push_emission;
+use super::imports::{BYTES_PER_FUEL, push_emission};
 use super::number::{NumberText, canonical};
 use super::values::Values;
 use super::{Handler, Module, Shared, Verdict};
@@ -101,8 +101,9 @@ impl Instance {
     ) -> Result<Verdict, CallFault> {
         let fuel = granted(handler, frame, terms);
         self.granted = fuel;
+        let left = fuel.saturating_sub(spent(handler, frame));
         self.store
-            .set_fuel(fuel)
+            .set_fuel(left)
             .map_err(|error| fault(error, fuel))?;
         let host = self.store.data_mut();
         std::mem::swap(&mut host.frame, frame);
@@ -214,6 +215,17 @@ fn granted(handler: Handler, frame: &Frame, terms: &Terms) -> u64 {
         Handler::Event | Handler::Timer(_) | Handler::Migrate(_) => 0,
     };
     terms.fuel.saturating_add(rows * limit::FUEL_PER_ROW)
+}
+
+/// What has been done for a call before it: a payload that is no plain JSON is read as a row whatever the
+/// function looks at.
+#[inline]
+fn spent(handler: Handler, frame: &Frame) -> u64 {
+    if handler == Handler::Event && frame.value.is_some() {
+        frame.event.payload.len() as u64 / BYTES_PER_FUEL
+    } else {
+        0
+    }
 }
 
 /// What an answer means. A number goes out through port 0, if the rule binds it.

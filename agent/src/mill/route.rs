@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use tidemill_values::Value;
+
 use crate::decode::Plan;
+use crate::frame::Frame;
 use crate::manifest::{Input, InputKind};
 use crate::payload::{Payload, PayloadError};
 use crate::router::{Hit, RuleIndex};
@@ -12,7 +15,6 @@ use crate::rule::{IDLE_MS, KeySpec, Stream, key_of_topic};
 use crate::state::Key;
 use crate::timestamp::Timestamp;
 use crate::topic::Topic;
-use crate::value::Decoded;
 
 use super::active::Active;
 
@@ -65,10 +67,16 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads a message of one row.
-    pub(super) fn decode(&self, payload: &[u8], decoded: &mut Decoded) -> Result<(), PayloadError> {
-        let value = self.payload.value(payload)?;
-        self.plan.read(&value, decoded);
+    /// Takes the value of a message of one row into the frame, with what the rule looks at in it.
+    pub(super) fn look_at(
+        &self,
+        value: Result<Value, PayloadError>,
+        frame: &mut Frame,
+    ) -> Result<(), PayloadError> {
+        frame.value = None;
+        let value = value?;
+        self.plan.read(&value, &mut frame.decoded);
+        frame.value = Some(value);
         Ok(())
     }
 }

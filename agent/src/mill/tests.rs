@@ -9,6 +9,7 @@ mod event_time;
 mod many_keys;
 mod memory;
 mod nights;
+mod readings;
 mod reboot;
 mod sizes;
 mod statements;

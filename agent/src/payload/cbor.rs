@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use tidemill_values::{Value, float16};
 
-use super::input::{Flaw, Input, float, moment, name, object, whole};
-use super::{ROWS_MAX, Rows, Split};
+use super::Rows;
+use super::input::{Flaw, Input, float, moment, name, object, rows_of, whole};
 
 /// A head of which the length comes in pieces, up to a break.
 const INDEFINITE: u8 = 31;
@@ -63,25 +63,8 @@ pub(super) fn rows(payload: &Bytes) -> Result<Rows, Flaw> {
         return Ok(Rows::One);
     }
     let mut elements = Elements::new(&input, &head, 1)?;
-    let mut rows = Vec::new();
-    while elements.more(&mut input)? {
-        let start = input.at();
-        read(&mut input, 1)?;
-        let row = payload.slice(start..input.at());
-        rows.push(
-            if row.first().is_some_and(|first| first >> 5 == major::LIST) {
-                // A list that is a row would be read as rows.
-                Bytes::from([&[major::LIST << 5 | 1], &row[..]].concat())
-            } else {
-                row
-            },
-        );
-        if rows.len() > ROWS_MAX {
-            return Ok(Split::rows(Bytes::new(), rows));
-        }
-    }
-    input.end()?;
-    Ok(Split::rows(Bytes::new(), rows))
+    let more = |input: &mut Input<'_>| elements.more(input);
+    rows_of(payload, input, (more, read), major::LIST << 5 | 1)
 }
 
 /// What stands in front of every value.

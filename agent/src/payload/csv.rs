@@ -143,9 +143,16 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The next record; lines with nothing in them are passed over.
     fn next(&mut self) -> Result<Option<Record>, PayloadError> {
-        while let Some(blank) = self.line_end(self.at) {
-            self.at = blank;
-            self.line += 1;
+        loop {
+            if let Some(blank) = self.line_end(self.at) {
+                self.at = blank;
+                self.line += 1;
+            } else if self.rest().starts_with(text::MARK) {
+                // It would go once the record is a message of its own.
+                self.at += text::MARK.len_utf8();
+            } else {
+                break;
+            }
         }
         if self.at == self.text.len() {
             return Ok(None);
@@ -245,7 +252,7 @@ mod tests {
     fn check(csv: &Csv, message: &str, expected: &[&str]) {
         let payload = Bytes::copy_from_slice(message.as_bytes());
         let rows = match csv.rows(&payload).unwrap() {
-            Rows::Many(split) => split.messages().collect(),
+            Rows::Many(split) => split.messages().map(|(message, _)| message).collect(),
             _ => Vec::new(),
         };
         let read = |row: &Bytes| tidemill_values::to_json(&csv.value(row).unwrap());

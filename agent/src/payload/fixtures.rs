@@ -67,7 +67,9 @@ fn rows(payload: &Payload, message: &Bytes) -> Vec<Value> {
         Rows::One => vec![payload.value(message).unwrap()],
         Rows::Many(split) => {
             let messages = split.messages();
-            messages.map(|row| payload.value(&row).unwrap()).collect()
+            messages
+                .map(|(row, _)| payload.value(&row).unwrap())
+                .collect()
         }
     }
 }
@@ -412,9 +414,12 @@ fn sound(format: &Format, message: &Bytes) {
         let Ok(Rows::Many(split)) = payload.rows(message) else {
             continue;
         };
-        for row in split.messages().take(20) {
+        for (row, value) in split.messages().take(20) {
+            if let Some(value) = value {
+                assert_eq!(payload.value(&row).as_ref(), Ok(value));
+            }
             let again = match payload.rows(&row) {
-                Ok(Rows::Many(split)) => split.messages().next().unwrap(),
+                Ok(Rows::Many(split)) => split.messages().next().unwrap().0,
                 Ok(Rows::One) => row.clone(),
                 other => panic!("{row:?} of {message:?} is {other:?}"),
             };

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidemill_values::{Map, Value, from_json, to_json};
+
+use super::{ROWS_MAX, Rows, Split};
 
 /// How deep lists and objects may lie in each other: as deep as in JSON.
 pub(super) const DEPTH_MAX: usize = 127;
@@ -213,4 +216,35 @@ pub(super) fn object(entries: Vec<(Arc<str>, Value)>) -> Value {
     let counts = |(place, (name, _)): &(usize, (Arc<str>, Value))| last.get(name) == Some(place);
     let entries = (0..).zip(entries).filter(counts).map(|(_, entry)| entry);
     Value::map(entries.collect())
+}
+
+/// The elements of a list as rows, each with its value: `more` says whether another one follows, `read`
+/// reads it at a depth. `list_of_one` is how a list of one element begins.
+pub(super) fn rows_of<'a>(
+    payload: &'a Bytes,
+    mut input: Input<'a>,
+    (mut more, read): (
+        impl FnMut(&mut Input<'a>) -> Result<bool, Flaw>,
+        impl Fn(&mut Input<'a>, usize) -> Result<Value, Flaw>,
+    ),
+    list_of_one: u8,
+) -> Result<Rows, Flaw> {
+    let mut rows = Vec::new();
+    while more(&mut input)? {
+        let start = input.at();
+        let value = read(&mut input, 1)?;
+        let row = payload.slice(start..input.at());
+        let row = match value {
+            // A list that is a row would be read as rows.
+            Value::List(_) => Bytes::from([&[list_of_one], &row[..]].concat()),
+            _ => row,
+        };
+        rows.push((row, value));
+        // One more than there may be is enough to tell.
+        if rows.len() > ROWS_MAX {
+            return Ok(Split::read(rows));
+        }
+    }
+    input.end()?;
+    Ok(Split::read(rows))
 }

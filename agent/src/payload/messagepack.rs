@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use tidemill_values::Value;
 
-use super::input::{Flaw, Input, float, moment, name, object, whole};
-use super::{ROWS_MAX, Rows, Split};
+use super::Rows;
+use super::input::{Flaw, Input, float, moment, name, object, rows_of, whole};
 
 /// The extension whose bytes are a moment.
 const TIMESTAMP: i8 = -1;
@@ -29,25 +29,13 @@ pub(super) fn rows(payload: &Bytes) -> Result<Rows, Flaw> {
     let Head::List(count) = head(&mut input)? else {
         return Ok(Rows::One);
     };
-    let count = input.count(0, count, 1)?;
-    let mut rows = Vec::new();
-    // One more than there may be is enough to tell.
-    for _ in 0..count.min(ROWS_MAX + 1) {
-        let start = input.at();
-        let nested = is_list(&input);
-        read(&mut input, 1)?;
-        let row = payload.slice(start..input.at());
-        rows.push(if nested {
-            // A list that is a row would be read as rows.
-            Bytes::from([&[LIST_OF_ONE], &row[..]].concat())
-        } else {
-            row
-        });
-    }
-    if rows.len() == count {
-        input.end()?;
-    }
-    Ok(Split::rows(Bytes::new(), rows))
+    let mut left = input.count(0, count, 1)?;
+    let more = |_: &mut Input<'_>| {
+        let more = left > 0;
+        left = left.saturating_sub(1);
+        Ok(more)
+    };
+    rows_of(payload, input, (more, read), LIST_OF_ONE)
 }
 
 fn is_list(input: &Input<'_>) -> bool {

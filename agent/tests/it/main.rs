@@ -16,6 +16,7 @@ mod mill_fuzzed;
 mod mqtt_adapters;
 mod mqtt_destinations;
 mod mqtt_source;
+mod payload_fuzzed;
 mod sql_cases;
 mod sql_manifests;
 mod sql_mixed;

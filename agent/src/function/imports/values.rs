@@ -73,8 +73,11 @@ fn with_row(caller: &mut Call<'_>) -> Result<(), Error> {
     if !host.has_event() || host.values.event_row().is_some() {
         return Ok(());
     }
-    let bytes = host.frame.event.payload.len() as u64;
-    charge(caller, bytes / BYTES_PER_FUEL)?;
+    // What was read before the call is paid for.
+    if host.frame.value.is_none() {
+        let bytes = host.frame.event.payload.len() as u64;
+        charge(caller, bytes / BYTES_PER_FUEL)?;
+    }
     let host = caller.data_mut();
     let Host { values, frame, .. } = host;
     let stream = values.first_stream(frame);

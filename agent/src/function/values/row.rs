@@ -69,9 +69,10 @@ impl Row {
         names_self: bool,
     ) -> Result<Self, GuestFault> {
         let payload = &frame.event.payload;
-        let value = match &frame.payload {
-            None => payload::read_json(payload),
-            Some(reading) => reading.value(payload),
+        let value = match (&frame.value, &frame.payload) {
+            (Some(value), _) => Ok(value.clone()),
+            (None, Some(reading)) => reading.value(payload),
+            (None, None) => payload::read_json(payload),
         };
         let takes_bare = names_self || frame.payload.as_ref().is_some_and(|p| p.has_self());
         let mut columns = match value.map_err(|error| data(error.to_string()))? {
@@ -370,5 +371,29 @@ impl Values {
         self.at_hand(ANY_STREAM)
             .next()
             .map_or_else(Map::new, |row| row.meta.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_is_not_read_again() {
+        let columns: Map = [("a", Value::Int(7))].into_iter().collect();
+        let mut frame = Frame {
+            payload: Some(Arc::new(payload::Payload {
+                format: payload::Format::Cbor,
+                ..payload::Payload::default()
+            })),
+            value: Some(Value::map(columns.clone())),
+            ..Frame::default()
+        };
+        // As CBOR these bytes are none.
+        frame.event.payload = vec![0xff; 3].into();
+        let row = Row::of_event(&frame, 0, None, false).unwrap();
+        assert_eq!(row.columns, columns);
+        frame.value = None;
+        assert!(Row::of_event(&frame, 0, None, false).is_err());
     }
 }

@@ -330,14 +330,19 @@ impl Active {
             // The rows of a message draw random numbers of their own.
             frame.call = u32::try_from(number % CALLS).unwrap_or_default();
         }
-        let Frame { event, decoded, .. } = &mut **frame;
         let decoded = match reading {
-            Some(reading) => reading.decode(&event.payload, decoded),
+            Some(reading) => {
+                let value = reading.payload.value(&frame.event.payload);
+                reading.look_at(value, frame)
+            }
             None if route.plan.is_empty() => Ok(()),
-            None => route.plan.decode(&event.payload, decoded),
+            None => {
+                let Frame { event, decoded, .. } = &mut **frame;
+                route.plan.decode(&event.payload, decoded)
+            }
         };
         let fate = self.work_or_bury(stop, decoded.as_ref().copied(), frame, step);
-        frame.payload = None;
+        (frame.payload, frame.value) = (None, None);
         self.ledger.enter(fate);
     }
 

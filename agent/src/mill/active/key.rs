@@ -5,7 +5,7 @@ use tidemill_values::Value;
 
 use crate::frame::Frame;
 use crate::mill::route::StopKey;
-use crate::payload;
+use crate::payload::{self, SELF};
 use crate::rule::KeySpec;
 use crate::state::Key;
 use crate::state::time::RULE_KEY;
@@ -57,6 +57,8 @@ impl Active {
     fn key_of_column(&self, place: u16, frame: &Frame) -> Result<Key, Fault> {
         let scalar = frame.decoded.scalars.get(usize::from(place)).copied();
         let value = match scalar.unwrap_or(Scalar::Missing) {
+            // Bytes and moments are no scalars of their own.
+            _ if frame.value.is_some() => self.column(frame)?,
             Scalar::Missing | Scalar::Null => Value::Null,
             Scalar::Bool(yes) => Value::Bool(yes),
             Scalar::Int(number) => Value::Int(number),
@@ -66,23 +68,7 @@ impl Active {
                 let text = std::str::from_utf8(frame.decoded.bytes(span)).unwrap_or_default();
                 Value::text(text)
             }
-            Scalar::Other => {
-                let payload = match &frame.payload {
-                    None => payload::read_json(&frame.event.payload),
-                    Some(reading) => reading.value(&frame.event.payload),
-                };
-                let payload = payload.map_err(|error| Fault::Other(error.to_string()))?;
-                let KeySpec::Column(pointer) = &self.key else {
-                    return Err(Fault::Other("the rule's key is no column".to_owned()));
-                };
-                let column = pointer.strip_prefix('/').unwrap_or(pointer);
-                let column = column.replace("~1", "/").replace("~0", "~");
-                match payload {
-                    Value::Map(_) => tidemill_values::field(&payload, &column),
-                    // A payload that is no object has a name of its own there.
-                    bare => bare,
-                }
-            }
+            Scalar::Other => self.column(frame)?,
         };
         let key = value.key_text();
         match key.len() {
@@ -90,5 +76,24 @@ impl Active {
             0..=TOPIC_BYTES_MAX => Ok(key),
             len => Err(Fault::Other(format!("key of {len} bytes is too long"))),
         }
+    }
+
+    /// What stands in the column that the statement groups by.
+    fn column(&self, frame: &Frame) -> Result<Value, Fault> {
+        let payload = match &frame.value {
+            Some(value) => Ok(value.clone()),
+            None => payload::read_json(&frame.event.payload),
+        };
+        let payload = payload.map_err(|error| Fault::Other(error.to_string()))?;
+        let KeySpec::Column(pointer) = &self.key else {
+            return Err(Fault::Other("the rule's key is no column".to_owned()));
+        };
+        let column = pointer.strip_prefix('/').unwrap_or(pointer);
+        let column = column.replace("~1", "/").replace("~0", "~");
+        Ok(match payload {
+            Value::Map(map) => map.get_column(&column).cloned().unwrap_or_default(),
+            bare if column.eq_ignore_ascii_case(SELF) => bare,
+            _ => Value::Null,
+        })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tidemill_values::Value;
+
 use crate::frame::Frame;
 use crate::ledger::Fate;
 use crate::mill::route::{Reading, Stop};
-use crate::payload::{Format, Rows};
+use crate::payload::{Content, Format, PayloadError};
 
 use super::fault::Fault;
 use super::{Active, Step};
@@ -39,27 +41,29 @@ impl Active {
         let shared = std::mem::take(&mut frame.decoded);
         let (event_ms, flags, call) = (frame.event_ms, frame.flags, frame.call);
         frame.payload = Some(Arc::clone(&reading.payload));
-        let fate = match reading.payload.rows(&message.payload) {
+        let fate = match frame.read_as(&reading.payload, &message.payload) {
             // Nothing of it can wait as a row.
             Err(error) => {
                 self.bury(Fault::Other(error.to_string()), frame, step);
                 self.ledger.enter(Fate::Dead);
                 Fate::Dead
             }
-            Ok(Rows::None) => {
+            Ok(Content::None) => {
                 self.ledger.enter(Fate::Filtered);
                 Fate::Filtered
             }
-            Ok(Rows::One) => self.row(stop, reading, frame, step),
-            Ok(Rows::Many(split)) => {
+            Ok(Content::One(value)) => self.row(stop, reading, value, frame, step),
+            Ok(Content::Many(split)) => {
                 let mut most = Fate::Filtered;
-                for (number, row) in (0..).zip(split.messages()) {
+                for (number, (row, value)) in (0..).zip(split.messages()) {
+                    let value = value.cloned();
+                    let value = value.map_or_else(|| reading.payload.value(&row), Ok);
                     let mut event = message.clone();
                     event.payload = row;
                     frame.set_event(event);
                     (frame.event_ms, frame.flags) = (event_ms, flags);
                     frame.call = call | number << ROW_SHIFT;
-                    let fate = self.row(stop, reading, frame, step);
+                    let fate = self.row(stop, reading, value, frame, step);
                     if most == Fate::Filtered {
                         most = fate;
                     }
@@ -68,7 +72,7 @@ impl Active {
             }
         };
         frame.set_event(given);
-        frame.payload = None;
+        (frame.payload, frame.value) = (None, None);
         frame.decoded = shared;
         fate
     }
@@ -77,11 +81,11 @@ impl Active {
         &mut self,
         stop: &Stop,
         reading: &Reading,
+        value: Result<Value, PayloadError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
-        let Frame { event, decoded, .. } = &mut **frame;
-        let decoded = reading.decode(&event.payload, decoded);
+        let decoded = reading.look_at(value, frame);
         self.event(stop, decoded.as_ref().copied(), frame, step)
     }
 }

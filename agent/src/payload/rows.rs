@@ -1,0 +1,129 @@
+//! What a message holds: no row, one, or several that are parts of it; and what was made of it so far.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidemill_values::Value;
+
+use super::{Payload, PayloadError};
+
+/// The rows of a message.
+#[derive(Debug, PartialEq)]
+pub enum Rows {
+    /// There is none.
+    None,
+    /// The message itself is one.
+    One,
+    /// Several, or one that is a part of the message.
+    Many(Split),
+}
+
+/// A message with rows in it.
+#[derive(Debug, PartialEq)]
+pub struct Split {
+    /// What stands before each row, to make a message of it.
+    head: Bytes,
+    rows: Vec<Row>,
+}
+
+/// A part of a message that is a row.
+#[derive(Debug, PartialEq)]
+struct Row {
+    bytes: Bytes,
+    /// Its value, where that had to be read to find its end.
+    value: Option<Value>,
+}
+
+impl Split {
+    /// Rows that stand behind the same head, if there are some.
+    pub(super) fn rows(head: Bytes, rows: Vec<Bytes>) -> Rows {
+        let rows = rows.into_iter();
+        let rows = rows.map(|bytes| Row { bytes, value: None });
+        Self::of(head, rows.collect())
+    }
+
+    /// Rows that were read already, if there are some.
+    pub(super) fn read(rows: Vec<(Bytes, Value)>) -> Rows {
+        let rows = rows.into_iter().map(|(bytes, value)| Row {
+            bytes,
+            value: Some(value),
+        });
+        Self::of(Bytes::new(), rows.collect())
+    }
+
+    /// How many rows there are.
+    pub(super) fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn of(head: Bytes, rows: Vec<Row>) -> Rows {
+        match rows.is_empty() {
+            true => Rows::None,
+            false => Rows::Many(Self { head, rows }),
+        }
+    }
+
+    /// Each row as a message of the same format that holds nothing else: so it can wait, and be worked on
+    /// again if it fails, by itself. Beside it stands its value, where that is known.
+    pub fn messages(&self) -> impl Iterator<Item = (Bytes, Option<&Value>)> {
+        self.rows.iter().map(|row| {
+            if self.head.is_empty() {
+                return (row.bytes.clone(), row.value.as_ref());
+            }
+            let mut message = Vec::with_capacity(self.head.len() + row.bytes.len());
+            message.extend_from_slice(&self.head);
+            message.extend_from_slice(&row.bytes);
+            (message.into(), row.value.as_ref())
+        })
+    }
+
+    /// Bytes of all rows as messages: a long head and many short rows may come to more than a machine of 32
+    /// bits has.
+    pub(super) fn bytes(&self) -> u64 {
+        let head = self.head.len() as u64;
+        let rows = self.rows.iter().map(|row| head + row.bytes.len() as u64);
+        rows.sum()
+    }
+}
+
+/// What a message holds, as its format reads it.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// No row.
+    None,
+    /// A row, or what is wrong with it.
+    One(Result<Value, PayloadError>),
+    /// Rows that are parts of it.
+    Many(Arc<Split>),
+}
+
+/// A message as it was read in one way, for whoever reads it in the same way next.
+#[derive(Debug)]
+pub struct ReadMessage {
+    how: Arc<Payload>,
+    /// Held, so that no other message has its place in memory meanwhile.
+    message: Bytes,
+    content: Result<Content, PayloadError>,
+}
+
+impl ReadMessage {
+    /// Reads a message.
+    pub fn new(how: &Arc<Payload>, message: &Bytes) -> Self {
+        Self {
+            how: Arc::clone(how),
+            message: message.clone(),
+            content: how.content(message),
+        }
+    }
+
+    /// Whether it is the very same message, read in the same way.
+    pub fn is_of(&self, how: &Payload, message: &Bytes) -> bool {
+        let is_same = std::ptr::eq(self.message.as_ptr(), message.as_ptr());
+        is_same && self.message.len() == message.len() && *self.how == *how
+    }
+
+    /// What it holds; an error where it cannot be told where a row ends, or there are too many.
+    pub fn content(&self) -> Result<Content, PayloadError> {
+        self.content.clone()
+    }
+}
