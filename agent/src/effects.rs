@@ -42,9 +42,11 @@ pub struct Effects {
     pub misfits: BTreeMap<usize, Box<str>>,
     /// Parts of a firing that failed alone, whose emissions are not among the others.
     pub spoiled: Vec<Spoiled>,
+    /// How many pairs of joined rows failed outside of a group, and why the first of them did.
+    pub pairs: Option<(u64, Box<str>)>,
 }
 
-/// A group of a window, or rows that were joined, for which a firing failed.
+/// A group of a window for which a firing failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spoiled {
     /// The group's text, where it is known by one.
@@ -91,6 +93,7 @@ impl Effects {
         self.logs_dropped = 0;
         self.misfits.clear();
         self.spoiled.clear();
+        self.pairs = None;
     }
 
     /// Whether the call asked for nothing at all (a log line is no effect).

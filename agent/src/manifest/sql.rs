@@ -21,7 +21,7 @@ pub struct SqlSpec {
     pub names_self: bool,
     /// Whether what a group sends has the group's text as its key.
     pub group_keys: bool,
-    /// Whether a group of a window fails alone.
+    /// Whether a row, a pair of rows or a group of a window that fires fails alone.
     pub apart: bool,
 }
 
@@ -32,6 +32,8 @@ pub struct SqlStream {
     pub name: String,
     /// Types of fields.
     pub fields: Vec<(Arc<str>, FieldType)>,
+    /// Whether a value of another type is an error even where it could be converted.
+    pub strict: bool,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +59,8 @@ struct RawStream {
     name: String,
     #[serde(default)]
     fields: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    strict: bool,
 }
 
 impl SqlSpec {
@@ -85,6 +89,7 @@ impl SqlSpec {
             streams.push(SqlStream {
                 name: stream.name,
                 fields,
+                strict: stream.strict,
             });
         }
         Ok(Self {

@@ -6,6 +6,7 @@ mod copies;
 mod durable;
 mod edits;
 mod event_time;
+mod firings;
 mod many_keys;
 mod memory;
 mod nights;

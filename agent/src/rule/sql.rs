@@ -11,7 +11,7 @@ use tidemill_values::Value;
 use super::payload::Given;
 use super::times;
 use super::{
-    Durability, FunctionSource, Gateway, IDLE_MS, Placed, Port, Priority, Rule, Statement, Stream,
+    Durability, FunctionSource, Gateway, Placed, Port, Priority, Rule, Statement, Stream,
     TopicTemplate, Triggers, WindowTable,
 };
 use crate::config::LOCAL;
@@ -151,6 +151,13 @@ pub(super) fn declared(stream: &Stream) -> tidemill_sql::Stream {
             .as_ref()
             .map(|timestamp| timestamp.pointer.clone()),
         recoded: stream.payload.format != Format::Json,
+        bare: stream
+            .payload
+            .format
+            .is_bare()
+            .then(|| stream.payload.format.name().to_owned()),
+        complete: false,
+        strict: false,
         options: Vec::new(),
     }
 }
@@ -210,14 +217,34 @@ fn in_order(
 
 /// A stream as the statement declares it.
 fn own_stream(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Stream, FileError> {
+    let fail = |span: &Range<usize>, message: String| origin.error(&SqlError::new(span, message));
+    let timestamp = timestamp(origin, stream)?;
+    let waits = times::Waits {
+        lateness: option(stream, "lateness"),
+        allowed_late: option(stream, "allowed_late"),
+        idle: option(stream, "idle"),
+    };
+    if timestamp.is_none()
+        && let Some((key, span)) = waits.first()
+    {
+        let message = format!(
+            "{key}: needs the time of the events; write TIMESTAMP=\"ts\", the column that tells it"
+        );
+        return Err(fail(span, message));
+    }
+    let (lateness_ms, allowed_late_ms, idle_ms) = waits.check(&fail)?;
+    let payload = payload(origin, stream)?;
+    if let Some(why) = times::beside(timestamp.as_ref(), &payload.format) {
+        return Err(fail(&(0..0), why));
+    }
     Ok(Stream {
         name: stream.name.clone(),
         mqtt: topic_filters(origin.source, &origin.span, &stream.filters)?,
-        timestamp: timestamp(origin, stream)?.map(Arc::new),
-        payload: Arc::new(payload(origin, stream)?),
-        lateness_ms: 0,
-        allowed_late_ms: 0,
-        idle_ms: IDLE_MS,
+        timestamp: timestamp.map(Arc::new),
+        payload: Arc::new(payload),
+        lateness_ms,
+        allowed_late_ms,
+        idle_ms,
         fields: stream.fields.iter().cloned().collect(),
     })
 }
@@ -424,5 +451,71 @@ mod tests {
             error.to_string().contains("params.m is not used"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_declaration_says_how_long_events_are_waited_for() {
+        let with = |options: &str| {
+            format!(
+                "CREATE STREAM demo (t FLOAT, ts BIGINT) WITH (DATASOURCE=\"s\"{options}); SELECT t FROM demo"
+            )
+        };
+        let waits = |options: &str| {
+            let rule = read("x.sql", &with(options)).unwrap();
+            let stream = rule.streams[0].clone();
+            (stream.lateness_ms, stream.allowed_late_ms, stream.idle_ms)
+        };
+        assert_eq!(waits(", TIMESTAMP=\"ts\""), (0, 0, crate::rule::IDLE_MS));
+        let all = ", TIMESTAMP=\"ts\", LATENESS=\"1s\", ALLOWED_LATE=\"2m\", IDLE=\"5s\"";
+        assert_eq!(waits(all), (1_000, 120_000, 5_000));
+        let refused = |options: &str, why: &str| {
+            let error = read("x.sql", &with(options)).unwrap_err().to_string();
+            assert!(
+                error.starts_with("x.sql:1:") && error.contains(why),
+                "{error}"
+            );
+        };
+        refused(
+            ", LATENESS=\"1s\"",
+            "lateness: needs the time of the events; write TIMESTAMP",
+        );
+        refused(", TIMESTAMP=\"ts\", LATENESS=\"soon\"", "lateness: ");
+        refused(
+            ", TIMESTAMP=\"ts\", LATENESS=\"8d\"",
+            "lateness: it lasts from 0ms to 7 days",
+        );
+        refused(
+            ", TIMESTAMP=\"ts\", IDLE=\"1ms\"",
+            "idle: it lasts from 10ms to 7 days",
+        );
+    }
+
+    #[test]
+    fn a_payload_that_is_one_value_has_no_other_column_and_no_time() {
+        let manifest = |format: &str, more: &str, sql: &str| {
+            format!(
+                "name = \"x\"\n[streams.t]\nmqtt = [\"home/+/t\"]\npayload = \"{format}\"\n{more}\n[function]\n\
+                 sql = \"{sql}\"\n{OUT}"
+            )
+        };
+        for format in ["number", "text", "bytes", "lines"] {
+            let text = manifest(format, "", "SELECT temperature FROM t WHERE self > 5");
+            let error = read("x.toml", &text).unwrap_err().to_string();
+            let expected = format!(
+                "there is no column temperature: a message that is \"{format}\" is one value, which a statement calls self"
+            );
+            assert!(
+                error.starts_with("x.toml:7:15: ") && error.contains(&expected),
+                "{error}"
+            );
+            assert!(read("x.toml", &manifest(format, "", "SELECT self AS v FROM t")).is_ok());
+            let timed = manifest(format, "timestamp = \"/ts\"", "SELECT self AS v FROM t");
+            let error = read("x.toml", &timed).unwrap_err().to_string();
+            assert!(
+                error.contains("the time can only stand in /self"),
+                "{error}"
+            );
+        }
+        assert!(read("x.toml", &manifest("cbor", "", "SELECT temperature FROM t")).is_ok());
     }
 }

@@ -11,14 +11,12 @@ use toml::Spanned;
 use super::payload::Given;
 use super::{Placed, file, times};
 use crate::payload::Payload;
-use crate::text::{FileError, Source, duration_ms, nearest};
+use crate::text::{FileError, Source, nearest};
 use crate::timestamp::Timestamp;
 use crate::topic::TopicFilter;
 
 /// Streams of a rule: functions see them as the bits of a number.
 const STREAMS_MAX: usize = 32;
-/// Longest tolerance: events wait for it in the state.
-const LATENESS_MS_MAX: u64 = 7 * 86_400_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,20 +87,11 @@ pub(super) fn check(
     }
     let by_arrival = streams.iter().all(|stream| stream.timestamp.is_none());
     for (name, table) in tables.iter().filter(|_| by_arrival) {
-        let table = table.get_ref();
-        let given = [
-            ("lateness", &table.lateness),
-            ("allowed_late", &table.allowed_late),
-            ("idle", &table.idle),
-        ];
-        if let Some((key, span)) = given
-            .into_iter()
-            .find_map(|(key, text)| Some((key, text.as_ref()?.span())))
-        {
+        if let Some((key, span)) = waits(table.get_ref()).first() {
             let message = format!(
                 "streams.{name}.{key}: needs the time of the events; write timestamp = \"/ts\""
             );
-            return Err(source.error_at(&span, message));
+            return Err(source.error_at(span, message));
         }
     }
     Ok(streams)
@@ -111,17 +100,6 @@ pub(super) fn check(
 fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream, FileError> {
     let table = table.get_ref();
     let place = format!("streams.{name}");
-    let duration = |key: &str, text: &Option<Spanned<String>>, default: u64, min: u64| {
-        let Some(text) = text else {
-            return Ok(default);
-        };
-        let refuse = |why| source.error_at(&text.span(), format!("{place}.{key}: {why}"));
-        match duration_ms(text.get_ref()) {
-            Ok(ms) if (min..=LATENESS_MS_MAX).contains(&ms) => Ok(ms),
-            Ok(_) => Err(refuse(format!("it lasts from {min}ms to 7 days"))),
-            Err(why) => Err(refuse(why)),
-        }
-    };
     let given = times::Given {
         pointer: table.timestamp.as_ref().map(placed),
         unit: table.timestamp_unit.as_ref().map(placed),
@@ -146,17 +124,33 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
         };
         fields.insert(field.clone(), *kind);
     }
-    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    let waits = waits(table);
+    let waits =
+        waits.check(&|span, message| source.error_at(span, format!("{place}.{message}")))?;
+    let (lateness_ms, allowed_late_ms, idle_ms) = waits;
+    let payload = payload(source, &place, table)?;
+    if let Some(why) = times::beside(timestamp.as_ref(), &payload.format) {
+        let at = table.timestamp.as_ref().map_or(0..0, Spanned::span);
+        return Err(source.error_at(&at, format!("{place}.{why}")));
+    }
     Ok(Stream {
         name: name.to_owned(),
         mqtt: file::filters(source, &format!("{place}.mqtt"), &table.mqtt)?,
         timestamp: timestamp.map(Arc::new),
-        payload: Arc::new(payload(source, &place, table)?),
-        lateness_ms: signed(duration("lateness", &table.lateness, 0, 0)?),
-        allowed_late_ms: signed(duration("allowed_late", &table.allowed_late, 0, 0)?),
-        idle_ms: duration("idle", &table.idle, IDLE_MS, 10)?,
+        payload: Arc::new(payload),
+        lateness_ms,
+        allowed_late_ms,
+        idle_ms,
         fields,
     })
+}
+
+fn waits(table: &Table) -> times::Waits {
+    times::Waits {
+        lateness: table.lateness.as_ref().map(placed),
+        allowed_late: table.allowed_late.as_ref().map(placed),
+        idle: table.idle.as_ref().map(placed),
+    }
 }
 
 fn payload(source: &Source, place: &str, table: &Table) -> Result<Payload, FileError> {

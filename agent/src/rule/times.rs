@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Placed, check_pointer};
-use crate::text::{FileError, nearest};
+use super::{IDLE_MS, Placed, check_pointer};
+use crate::text::{FileError, duration_ms, nearest};
 use crate::timestamp::{Format, Timestamp, Unit};
 use crate::zone::Zone;
 
@@ -72,5 +72,68 @@ impl Given {
             })?);
         }
         Ok(Some(timestamp))
+    }
+}
+
+/// Why the time cannot stand where it is said to, if messages are one value each.
+pub(super) fn beside(
+    timestamp: Option<&Timestamp>,
+    format: &crate::payload::Format,
+) -> Option<String> {
+    let pointer = &timestamp?.pointer;
+    let is_beside = format.is_bare() && !pointer.eq_ignore_ascii_case("/self");
+    is_beside.then(|| {
+        format!(
+            "timestamp: a message that is {:?} is one value: the time can only stand in /self, not in {pointer}",
+            format.name()
+        )
+    })
+}
+
+/// The longest that something may wait for events.
+const WAIT_MS_MAX: u64 = 7 * 86_400_000;
+
+/// What is said of waiting for events, each with its place.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    pub(super) lateness: Option<Placed<String>>,
+    pub(super) allowed_late: Option<Placed<String>>,
+    pub(super) idle: Option<Placed<String>>,
+}
+
+impl Waits {
+    /// The first that is given, with its place.
+    pub(super) fn first(&self) -> Option<(&'static str, &Range<usize>)> {
+        let all = [
+            ("lateness", &self.lateness),
+            ("allowed_late", &self.allowed_late),
+            ("idle", &self.idle),
+        ];
+        let mut given = all.into_iter();
+        given.find_map(|(key, given)| Some((key, &given.as_ref()?.span)))
+    }
+
+    /// Lateness, how late an event may still count, and when a source is idle, in milliseconds.
+    pub(super) fn check(
+        &self,
+        fail: &dyn Fn(&Range<usize>, String) -> FileError,
+    ) -> Result<(i64, i64, u64), FileError> {
+        let duration = |key: &str, given: &Option<Placed<String>>, default: u64, min: u64| {
+            let Some(given) = given else {
+                return Ok(default);
+            };
+            let refuse = |why| fail(&given.span, format!("{key}: {why}"));
+            match duration_ms(&given.value) {
+                Ok(ms) if (min..=WAIT_MS_MAX).contains(&ms) => Ok(ms),
+                Ok(_) => Err(refuse(format!("it lasts from {min}ms to 7 days"))),
+                Err(why) => Err(refuse(why)),
+            }
+        };
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        Ok((
+            signed(duration("lateness", &self.lateness, 0, 0)?),
+            signed(duration("allowed_late", &self.allowed_late, 0, 0)?),
+            duration("idle", &self.idle, IDLE_MS, 10)?,
+        ))
     }
 }

@@ -217,6 +217,169 @@ fn statement(state: &mut u64, number: usize, clause: &str) -> String {
     Writer::window_of(&bytes, number, clause)
 }
 
+/// The same statement with an item that fails at the firing of some groups: those of texts.
+fn faulty(sql: &str) -> String {
+    const FAULT: &str = "CASE WHEN count(*) > 2 THEN sum(w) - k ELSE 0 END AS fault";
+    match sql.strip_prefix("SELECT DISTINCT ") {
+        Some(rest) => format!("SELECT DISTINCT {FAULT}, {rest}"),
+        None => sql.replacen("SELECT ", &format!("SELECT {FAULT}, "), 1),
+    }
+}
+
+#[test]
+fn a_fault_at_the_firing_is_the_same_groups_with_and_without_an_order() {
+    let mut state = SEED;
+    let limits = FunctionLimits::default();
+    let mut faults = 0;
+    for (sql, keeps) in [
+        (
+            "SELECT k, sum(v) - k AS x FROM demo GROUP BY k, TUMBLINGWINDOW(ss, 5)",
+            "slots",
+        ),
+        (
+            "SELECT k, count(*) AS x FROM demo GROUP BY k, TUMBLINGWINDOW(ss, 5) HAVING k < \"b\"",
+            "slots",
+        ),
+        (
+            "SELECT k, max(v) - k AS x FROM demo GROUP BY k, HOPPINGWINDOW(ss, 10, 5)",
+            "rows, those",
+        ),
+        (
+            "SELECT k, max(v) AS x FROM demo WHERE w > 10 GROUP BY k, TUMBLINGWINDOW(ss, 5) HAVING max(w) > k",
+            "rows, those",
+        ),
+        (
+            "SELECT k, o->n AS n, v - 1 AS x FROM demo GROUP BY TUMBLINGWINDOW(ss, 5)",
+            "rows, all",
+        ),
+        (
+            "SELECT o->n AS n, v FROM demo GROUP BY HOPPINGWINDOW(ss, 10, 5) FILTER (WHERE w > 1)",
+            "rows, all",
+        ),
+        (
+            "SELECT count(*) AS n, w FROM demo GROUP BY w + 1, TUMBLINGWINDOW(ss, 5)",
+            "rows, all",
+        ),
+    ] {
+        for _ in 0..10 {
+            let events = mixed(&mut state);
+            let plan = explained(&bound(sql, Plan::Auto, &limits));
+            assert!(plan.starts_with(keeps), "{sql}: {plan}");
+            let run = |sql: &str, plan| run(bound(sql, plan, &limits), &events);
+            let plain = run(sql, Plan::Auto);
+            assert_eq!(plain, run(sql, Plan::Together), "{sql}");
+            faults += plain.dead.len();
+            let sorted = |mut came: Came| {
+                came.rows.sort();
+                came
+            };
+            let plain = sorted(plain);
+            let by = if sql.contains("GROUP BY k") {
+                "count(*)"
+            } else {
+                "window_start()"
+            };
+            let distinct = sql.replacen("SELECT", "SELECT DISTINCT", 1);
+            for other in [
+                format!("{sql} LIMIT 1000"),
+                format!("{sql} ORDER BY {by}"),
+                format!("{sql} ORDER BY {by} DESC LIMIT 1000"),
+                distinct,
+            ] {
+                assert_eq!(sorted(run(&other, Plan::Auto)), plain, "{other}");
+            }
+        }
+    }
+    assert!(faults > 200, "{faults}");
+}
+
+#[test]
+fn declared_fields_are_looked_at_or_not_whichever_plan_is_taken() {
+    let limits = FunctionLimits::default();
+    let declared = "CREATE STREAM demo (k STRING, v FLOAT, w BIGINT, o STRUCT, t DATETIME) WITH (DATASOURCE=\"demo\"); ";
+    let bad = [
+        r#"{"k":"a","v":1,"w":2,"o":{},"t":1700000000000}"#,
+        r#"{"k":["a"],"v":1,"w":2}"#,
+        r#"{"k":"a","v":"x","w":2}"#,
+        r#"{"k":"a","v":"2.5","w":2}"#,
+        r#"{"k":"a","v":1,"w":2.5}"#,
+        r#"{"k":"a","v":1,"w":"7"}"#,
+        r#"{"k":"a","v":1,"w":18446744073709551615}"#,
+        r#"{"k":"a","v":1,"w":2,"o":5}"#,
+        r#"{"k":"a","v":1,"w":2,"t":"soon"}"#,
+        r#"{"k":true,"v":-0.0,"w":0}"#,
+        r#"{"K":7,"V":1,"W":"z"}"#,
+    ];
+    let events: Vec<_> = (0..)
+        .zip(bad)
+        .map(|(n, payload)| (n * 100, payload.to_owned()))
+        .collect();
+    for (sql, dead) in [
+        (
+            "SELECT k, sum(v) AS s FROM demo GROUP BY k, TUMBLINGWINDOW(ss, 5)",
+            2,
+        ),
+        (
+            "SELECT k, max(v) AS s, count(*) AS n FROM demo GROUP BY k, TUMBLINGWINDOW(ss, 5)",
+            2,
+        ),
+        (
+            "SELECT k, sum(v) AS s FROM demo WHERE w > 0 GROUP BY k, TUMBLINGWINDOW(ss, 5)",
+            5,
+        ),
+        (
+            "SELECT count(*) AS n FROM demo GROUP BY TUMBLINGWINDOW(ss, 5)",
+            0,
+        ),
+        (
+            "SELECT count(o) AS n FROM demo WHERE t > 5 GROUP BY TUMBLINGWINDOW(ss, 5)",
+            2,
+        ),
+        (
+            "SELECT sum(v) AS w FROM demo GROUP BY TUMBLINGWINDOW(ss, 5)",
+            1,
+        ),
+        (
+            "SELECT stddev(v) AS s FROM demo GROUP BY k, TUMBLINGWINDOW(ss, 5)",
+            2,
+        ),
+    ] {
+        let sql = format!("{declared}{sql}");
+        let came = run(bound(&sql, Plan::Auto, &limits), &events);
+        let other = run(bound(&sql, Plan::Together, &limits), &events);
+        assert_eq!(came, other, "{sql}");
+        assert_eq!(came.dead.len(), dead, "{sql} {:#?}", came.dead);
+    }
+}
+
+#[test]
+fn a_group_shows_the_value_that_came_first_whichever_plan_is_taken() {
+    let limits = FunctionLimits::default();
+    for (keys, groups) in [
+        (&["-0.0", "0"][..], 1),
+        (&["0", "-0.0"], 1),
+        (&["0.0", "-0.0"], 1),
+        (&["\"-0\"", "-0.0"], 2),
+        (&["5", "\"5\""], 1),
+        (&["\"5\"", "5.0"], 1),
+        (&["null", "\"\""], 1),
+        (&["2.5", "\"2.5\""], 1),
+        (&["true", "\"true\""], 1),
+    ] {
+        let event = |(n, key): (i64, &&str)| (n * 100, format!(r#"{{"k":{key},"v":1}}"#));
+        let events: Vec<_> = (0..).zip(keys).map(event).collect();
+        for of in ["sum(v)", "max(v)"] {
+            let sql = format!("SELECT k, {of} AS s FROM demo GROUP BY k, TUMBLINGWINDOW(ss, 5)");
+            let came = run(bound(&sql, Plan::Auto, &limits), &events);
+            let other = run(bound(&sql, Plan::Together, &limits), &events);
+            assert_eq!(came, other, "{sql} {keys:?}");
+            // An empty key cannot stand in a topic.
+            let came = came.rows.len() + came.dead.len();
+            assert_eq!(came, groups, "{sql} {keys:?}");
+        }
+    }
+}
+
 #[test]
 fn a_statement_gives_the_same_whichever_plan_is_taken() {
     println!("seed {SEED:#x}");
@@ -231,7 +394,10 @@ fn a_statement_gives_the_same_whichever_plan_is_taken() {
     let (mut statements, mut slots, mut apart, mut rows, mut dead) = (0, 0, 0, 0, 0);
     for number in 0..rounds * aggregates() {
         for clause in CLAUSES {
-            let sql = statement(&mut state, number, clause);
+            let mut sql = statement(&mut state, number, clause);
+            if number % 2 == 1 {
+                sql = faulty(&sql);
+            }
             let events = mixed(&mut state);
             let auto = bound(&sql, Plan::Auto, &limits);
             let together = bound(&sql, Plan::Together, &limits);
@@ -254,7 +420,7 @@ fn a_statement_gives_the_same_whichever_plan_is_taken() {
         "{statements} statements, {slots} in slots, {apart} by key, {rows} rows, {dead} dead letters"
     );
     assert!(statements >= 500 && slots > 10 && apart > 100);
-    assert!(rows > 4_000 && dead > 2_000);
+    assert!(rows > 3_000 && dead > 4_000);
 }
 
 #[test]

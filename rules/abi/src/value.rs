@@ -64,7 +64,7 @@ pub mod op {
     pub const NOT_LIKE: i32 = 38;
     /// An object of the last a arguments of `v_arg`, name and value by turns; a is a number.
     pub const OBJECT: i32 = 39;
-    /// The key of the call, as a value of the kind a; a is a number, see [`super::kind`].
+    /// The key of the call, as a value of the kind a; a is a number, see [`super::kind`], and below 0 that of -0.0.
     pub const KEY: i32 = 40;
     /// Stops the call with a text: the event, or the window, becomes a dead letter.
     pub const FAIL: i32 = 41;

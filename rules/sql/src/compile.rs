@@ -2,6 +2,7 @@
 //! its manifest says. Expressions, conditions, rows and windows each have a file.
 
 mod calls;
+mod columns;
 mod condition;
 mod describe;
 mod expression;
@@ -87,6 +88,12 @@ pub struct Stream {
     /// Whether its messages are something else than the JSON that goes out: none of them can go on as it
     /// came.
     pub recoded: bool,
+    /// The format of its messages, where each is one value without columns.
+    pub bare: Option<String>,
+    /// Whether no column is known but those of its fields.
+    pub complete: bool,
+    /// Whether a value of another type than its field is an error even where it could be converted.
+    pub strict: bool,
     /// What the declaration says that only the host makes sense of.
     pub options: Vec<StreamOption>,
 }
@@ -151,6 +158,8 @@ struct Compiler<'a> {
     /// How the window is folded, where it keeps no rows.
     folding: Option<fold::Folding>,
     event_time: bool,
+    /// Whether a row, a pair of rows or a group of a window that fires can fail without the others.
+    apart: bool,
     /// How many expressions were written out, and how many lie around the one at hand.
     written: usize,
     depth: usize,
@@ -222,6 +231,7 @@ impl<'a> Compiler<'a> {
             naming: Naming::new(naming::hash),
             folding: None,
             event_time,
+            apart: false,
             written: 0,
             depth: 0,
         }
@@ -377,6 +387,7 @@ impl<'a> Compiler<'a> {
             Level::Row
         };
         let mut scope = Scope::new(level, true);
+        self.read_strictly(&mut scope);
         self.step_for_output(&mut scope)?;
         if let Some(filter) = &self.select.filter {
             self.step_plainly(&mut scope, filter)?;
@@ -404,6 +415,20 @@ impl<'a> Compiler<'a> {
         let name = self.event_export();
         self.module.handler(name, scope.body);
         Ok(())
+    }
+
+    /// Reads the event as a row before anything else, where each value has to be of its field's type.
+    fn read_strictly(&mut self, scope: &mut Scope) {
+        if self.streams.iter().any(|stream| stream.strict) {
+            self.read_row(&mut scope.body);
+        }
+    }
+
+    /// Reads the event as a row: one that is none, or of which a field has a wrong type, goes no further.
+    fn read_row(&mut self, body: &mut Body) {
+        body.i32(tidemill_abi::value::ANY_STREAM);
+        self.module.call(body, import::V_ROW);
+        body.push(Instruction::Drop);
     }
 
     /// `SELECT *` of one stream without types: the payload goes on as it came.

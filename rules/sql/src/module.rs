@@ -167,6 +167,16 @@ impl Module {
         body.push(Instruction::Call(u32::try_from(place).unwrap_or(u32::MAX)));
     }
 
+    /// Whether a body calls an import.
+    pub(crate) fn calls(&self, body: &Body, name: &str) -> bool {
+        let place = self.imports.iter().position(|known| known.0 == name);
+        let place = place.and_then(|place| u32::try_from(place).ok());
+        place.is_some_and(|place| {
+            let mut code = body.code.iter();
+            code.any(|instruction| matches!(instruction, Instruction::Call(at) if *at == place))
+        })
+    }
+
     /// Adds a handler.
     pub(crate) fn handler(&mut self, export: &'static str, body: Body) {
         self.bodies.push((export, body));

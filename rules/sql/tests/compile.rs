@@ -254,7 +254,7 @@ fn statements_that_cannot_mean_what_they_say_are_refused() {
 fn streams_are_declared_as_ekuiper_writes_them() {
     let compiled = built(
         "CREATE STREAM demo (a BIGINT, l ARRAY(STRUCT(x BIGINT)), `b c` STRING,) \
-         WITH (DATASOURCE=\"plant/+/env\" FORMAT=\"JSON\", SHARED=TRUE, STRICT_VALIDATION=false,); \
+         WITH (DATASOURCE=\"plant/+/env\" FORMAT=\"JSON\", STRICT_VALIDATION=false,); \
          SELECT a FROM demo",
     );
     assert_eq!(compiled.streams[0].filters, ["plant/+/env"]);

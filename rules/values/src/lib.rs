@@ -14,6 +14,7 @@ mod ops;
 mod function;
 mod group;
 mod registry;
+mod settings;
 
 mod functions;
 
@@ -33,4 +34,5 @@ pub use ops::{
     order, slice, total_order,
 };
 pub use registry::{by_number, call, functions, lookup, nearest, step};
+pub use settings::{NeverRight, check_known};
 pub use value::{List, Value};

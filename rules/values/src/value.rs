@@ -213,6 +213,8 @@ impl Value {
                 None => crate::json::number_text(*number).into(),
             },
             Self::List(_) | Self::Map(_) => to_json(&self.in_order()).into(),
+            // As they go out: as text, bytes that are none would be alike.
+            Self::Bytes(_) => to_json(self).trim_matches('"').into(),
             other => other.to_text(),
         }
     }

@@ -41,8 +41,8 @@ fn work<T: Default>(
     or_spoil(caller, done)
 }
 
-/// At a firing a fault of values concerns a row or a group alone, where one is at hand: the function goes
-/// on with nothing instead.
+/// At a firing a fault of values concerns a row, a pair of rows or a group alone, where one is at hand: the
+/// function goes on with nothing instead.
 pub(super) fn or_spoil<T: Default>(
     caller: &mut Call<'_>,
     done: Result<T, GuestFault>,
@@ -60,7 +60,11 @@ pub(super) fn or_spoil<T: Default>(
         Spoil::Row(row) => {
             effects.misfits.entry(row).or_insert(reason);
         }
-        Spoil::Part(key) => effects.spoiled.push(Spoiled { key, reason }),
+        Spoil::Group(key) => effects.spoiled.push(Spoiled { key, reason }),
+        Spoil::Pair => {
+            let (pairs, _) = effects.pairs.get_or_insert((0, reason));
+            *pairs = pairs.saturating_add(1);
+        }
         Spoil::Again => {}
         Spoil::Call => return Err(Error::host(fault)),
     }
@@ -288,8 +292,10 @@ fn apply(
 
 /// The key as a value of a kind: [`Value::key_text`] the other way round.
 fn key(key: &str, kind: i32) -> Value {
+    const NEGATIVE_ZERO: i32 = -kind::FLOAT;
     let value = match kind {
         kind::MISSING => return Value::Null,
+        NEGATIVE_ZERO => Some(Value::Float(-0.0)),
         kind::WHOLE => key.parse().ok().map(Value::Int),
         kind::FLOAT => match (key.parse::<i64>(), key.parse()) {
             (Err(_), Ok(wide)) => Some(Value::whole(wide)),

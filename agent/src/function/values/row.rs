@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidemill_abi::limit::NOTES_MAX;
 use tidemill_abi::value::ANY_STREAM;
-use tidemill_values::{Map, Value, convert, decode, encode, from_json, to_json};
+use tidemill_values::{FieldType, Map, Value, convert, decode, encode, from_json, to_json};
 
 use crate::payload::{self, SELF};
 
@@ -206,11 +206,30 @@ fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault>
         if value.is_null() {
             continue;
         }
+        if declared.strict && !is_of(value, *ty) {
+            let (value, wanted) = (value.shown(), ty.name());
+            return Err(data(format!(
+                "{name}: {value} is no {wanted}, and the stream is strict"
+            )));
+        }
         let converted = convert(value, *ty).map_err(|error| data(format!("{name}: {error}")))?;
         let found = found.clone();
         columns.insert(found, converted);
     }
     Ok(())
+}
+
+/// Whether a value is of a type as it stands. Moments and bytes have no form of their own in JSON.
+fn is_of(value: &Value, ty: FieldType) -> bool {
+    match ty {
+        FieldType::Bigint => matches!(value, Value::Int(_) | Value::Wide(_)),
+        FieldType::Float => matches!(value, Value::Int(_) | Value::Wide(_) | Value::Float(_)),
+        FieldType::String => matches!(value, Value::Text(_)),
+        FieldType::Boolean => matches!(value, Value::Bool(_)),
+        FieldType::Array => matches!(value, Value::List(_)),
+        FieldType::Struct => matches!(value, Value::Map(_)),
+        FieldType::Datetime | FieldType::Bytea => true,
+    }
 }
 
 impl Values {

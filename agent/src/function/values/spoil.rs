@@ -12,8 +12,10 @@ use crate::state::Key;
 pub(in crate::function) enum Spoil {
     /// The row of that number: the firing begins anew without it.
     Row(usize),
-    /// A group or a pair of rows: the firing goes on without what it would have sent.
-    Part(Option<Key>),
+    /// A group: the firing goes on without what it would have sent.
+    Group(Option<Key>),
+    /// A pair of rows, outside of a group: it is left out.
+    Pair,
     /// A group or a pair that has failed before.
     Again,
     /// The call as a whole.
@@ -23,31 +25,29 @@ pub(in crate::function) enum Spoil {
 impl Values {
     /// What a fault concerns that comes now, which is noted.
     pub(in crate::function) fn spoil(&mut self) -> Spoil {
-        if !self.spec.apart
-            || !self
-                .walks
-                .iter()
-                .any(|walk| matches!(walk.way, Way::Groups))
-        {
+        if !self.spec.apart {
             return Spoil::Call;
         }
         let key = self.group_key();
         let single = self.current.only();
+        let in_group = self
+            .walks
+            .iter()
+            .any(|walk| matches!(walk.way, Way::Groups));
         for walk in self.walks.iter_mut().rev() {
-            let again = walk.spoiled;
-            match (&walk.way, single) {
+            let spoil = match (&walk.way, single) {
+                // An element is part of the row or the group around it.
+                (Way::List(_), _) => continue,
                 (Way::Rows(_) | Way::Filter { .. }, Some(row)) => return Spoil::Row(row),
-                (Way::Groups, _) | (Way::Rows(_), None) => {
-                    walk.spoiled = true;
-                    return if again {
-                        Spoil::Again
-                    } else {
-                        Spoil::Part(key)
-                    };
-                }
-                (Way::Join(_), _) | (Way::Filter { .. }, None) => return Spoil::Call,
-                (Way::List(_), _) => {}
-            }
+                (Way::Groups, _) => Spoil::Group(key),
+                // Of pairs in a group none can be left out without the others.
+                (Way::Rows(_), None) if in_group => continue,
+                (Way::Rows(_) | Way::Filter { .. } | Way::Join(_), _) => Spoil::Pair,
+            };
+            return match std::mem::replace(&mut walk.spoiled, true) {
+                true => Spoil::Again,
+                false => spoil,
+            };
         }
         Spoil::Call
     }

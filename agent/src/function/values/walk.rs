@@ -168,7 +168,7 @@ impl Values {
     /// The row stays, or the pair belongs together.
     pub(in crate::function) fn hit(&mut self) -> Result<(), GuestFault> {
         let current = self.current.clone();
-        let Some(walk) = self.walks.last_mut() else {
+        let Some(walk) = self.walks.last_mut().filter(|walk| !walk.spoiled) else {
             return Ok(());
         };
         let at = walk.at.saturating_sub(1);
@@ -226,6 +226,9 @@ impl Values {
     /// 3 and 3.0 are one group, and so are objects with the same names in another order.
     pub(in crate::function) fn group(&mut self, count: i32) -> Result<(), GuestFault> {
         let key = self.take_args(count)?;
+        if self.is_spoiled() {
+            return Ok(());
+        }
         let key: GroupKey = key.iter().map(Value::key_text).collect();
         let group = self.groups.entry(key).or_default();
         Arc::make_mut(group).push(self.current.clone());

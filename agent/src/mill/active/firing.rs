@@ -312,6 +312,15 @@ impl Active {
                         let fault = Fault::Other(spoiled.reason.into());
                         self.bury_without_event(fault, &place, frame, step);
                     }
+                    if let Some((pairs, first)) = frame.effects.pairs.take() {
+                        self.ledger.faults_without_event += 1;
+                        let reason = match pairs {
+                            1 => format!("a pair of rows: {first}"),
+                            _ => format!("{pairs} pairs of rows, the first: {first}"),
+                        };
+                        let place = place(key, frame);
+                        self.bury_without_event(Fault::Other(reason), &place, frame, step);
+                    }
                     return;
                 }
                 Err(Fault::Misfits(misfits)) if attempt < ATTEMPTS_MAX => {

@@ -362,3 +362,29 @@ fn of_names_that_stand_twice_the_last_one_counts_everywhere() {
         }
     }
 }
+
+#[test]
+fn a_strict_stream_converts_nothing_but_whole_numbers() {
+    let strict = "CREATE STREAM input (t FLOAT, n BIGINT, s STRING, u BIGINT) WITH (STRICT_VALIDATION=\"true\"); ";
+    let payloads = [
+        (r#"{"t":1,"n":2,"s":"x","u":"never read"}"#, None),
+        (r#"{"t":"70","n":2}"#, Some("t: string \"70\" is no float")),
+        (r#"{"t":1,"n":2.0}"#, Some("n: float 2 is no bigint")),
+        (r#"{"t":1,"s":7}"#, Some("s: bigint 7 is no string")),
+    ];
+    for sql in [
+        "SELECT n, s FROM input WHERE t > 0",
+        "SELECT count(*) AS c, max(s) AS s FROM input WHERE t > 0 AND n > 0 GROUP BY COUNTWINDOW(1)",
+        "SELECT s, sum(t) AS t, count(n) AS c FROM input GROUP BY s, TUMBLINGWINDOW(ss, 1)",
+    ] {
+        for (payload, why) in payloads {
+            let mut bench = bench(&format!("{strict}{sql}"), "");
+            bench.event("s/a", payload).at(1_000);
+            let dead = why.map(|why| format!("0 w dead: {why}, and the stream is strict\n"));
+            match dead {
+                Some(dead) => assert_eq!(bench.said, dead, "{sql} {payload}"),
+                None => assert!(bench.said.contains(" out {"), "{sql}: {}", bench.said),
+            }
+        }
+    }
+}

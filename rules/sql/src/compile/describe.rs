@@ -11,14 +11,18 @@ impl Compiler<'_> {
         let mut part = Map::new();
         let declared = self.streams.len() > 1 || self.streams.iter().any(|s| !s.fields.is_empty());
         if declared {
-            let stream = |stream: &Stream| {
-                let fields = stream.fields.iter();
+            let stream = |(number, stream): (usize, &Stream)| {
+                let fields = self.fields_read(number).into_iter();
                 let fields: Map<String, Json> = fields
-                    .map(|(name, ty)| (name.clone(), ty.name().into()))
+                    .map(|(name, ty)| (name.to_owned(), ty.name().into()))
                     .collect();
-                json!({"name": stream.name, "fields": fields})
+                if stream.strict {
+                    json!({"name": stream.name, "fields": fields, "strict": true})
+                } else {
+                    json!({"name": stream.name, "fields": fields})
+                }
             };
-            let streams: Vec<Json> = self.streams.iter().map(stream).collect();
+            let streams: Vec<Json> = self.streams.iter().enumerate().map(stream).collect();
             part.insert("streams".to_owned(), streams.into());
         }
         let select = self.select;
@@ -27,7 +31,7 @@ impl Compiler<'_> {
         if window.is_some() && select.group.len() == 1 && !apart && !self.options.keyed {
             part.insert("group_keys".to_owned(), true.into());
         }
-        if window.is_some_and(|window| self.group_apart(window).is_some()) {
+        if self.apart {
             part.insert("apart".to_owned(), true.into());
         }
         // By that name a statement sees a payload that is no object.

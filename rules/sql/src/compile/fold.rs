@@ -3,6 +3,7 @@
 //! one column to group by, and no aggregate but `count`, `sum`, `avg`, and of declared floats `min` and
 //! `max`. Everything else keeps rows.
 
+mod judge;
 mod plan;
 
 use serde_json::Value as Json;
@@ -42,18 +43,18 @@ impl<'a> Compiler<'a> {
     /// The handler of events: WHERE, then each column into its slots.
     fn fold_event(&mut self, folding: &Folding) -> Result<(), SqlError> {
         let mut scope = Scope::new(Level::Row, true);
+        self.read_strictly(&mut scope);
         if let Some(filter) = &self.select.filter {
             self.step_plainly(&mut scope, filter)?;
             self.where_holds(&mut scope, filter)?;
             leave_unless(&mut scope.body);
         }
         self.judge_folded(&mut scope, folding)?;
+        self.judge_declared(&mut scope.body);
         let body = &mut scope.body;
         if folding.columns.is_empty() && folding.key.is_none() && folding.rows.is_none() {
             // Nothing else looks at the payload, which has to be a row even so.
-            body.i32(value::ANY_STREAM);
-            self.module.call(body, import::V_ROW);
-            body.push(Instruction::Drop);
+            self.read_row(body);
         }
         if let Some(key) = &folding.key {
             self.fold_key(body, folding, key);
@@ -67,39 +68,6 @@ impl<'a> Compiler<'a> {
         body.i32(0);
         let name = self.event_export();
         self.module.handler(name, scope.body);
-        Ok(())
-    }
-
-    /// Stops an event of which a column that is worked out is no number.
-    fn judge_folded(&mut self, scope: &mut Scope, folding: &Folding) -> Result<(), SqlError> {
-        let mut asked = 0;
-        for column in &folding.columns {
-            if column.high.is_none() || !column.is_worked_out() {
-                continue;
-            }
-            let kind_of = self.module.input(&column.name, InputKind::Kind);
-            let input = self.module.input(&column.name, InputKind::Number);
-            let (Some(kind_of), Some(input)) = (kind_of, input) else {
-                continue;
-            };
-            let body = &mut scope.body;
-            body.param(kind_of);
-            body.i32(kind::MISSING);
-            body.push(Instruction::I32Ne);
-            body.param(input);
-            body.param(input);
-            body.push(Instruction::F64Ne);
-            body.push(Instruction::I32And);
-            if asked > 0 {
-                body.push(Instruction::I32Or);
-            }
-            asked += 1;
-        }
-        if asked > 0 {
-            scope.body.begin_if(None);
-            self.judge(scope)?;
-            scope.body.end();
-        }
         Ok(())
     }
 
@@ -130,6 +98,10 @@ impl<'a> Compiler<'a> {
             }
         }
         body.push(Instruction::F64ConvertI32S);
+        let number = self.module.input(key, InputKind::Number);
+        if let Some(number) = number.filter(|_| !folding.text_key) {
+            self.sign_of_zero(body, number);
+        }
         self.module.call(body, import::REG_SET);
         body.end();
     }
@@ -149,6 +121,20 @@ impl<'a> Compiler<'a> {
         }
         self.count_one(body, column, Some(kind_of));
         body.end();
+    }
+
+    /// The kind on the stack gets the sign of a zero, which the key does not tell.
+    fn sign_of_zero(&mut self, body: &mut Body, number: u32) {
+        let kind = body.local(ValType::F64);
+        body.set(kind);
+        body.get(kind);
+        body.param(number);
+        body.push(Instruction::F64Copysign);
+        body.get(kind);
+        body.param(number);
+        body.push(Instruction::F64Const(0.0));
+        body.push(Instruction::F64Eq);
+        body.push(Instruction::Select);
     }
 
     /// A column that is declared a float: what is none has not come this far.

@@ -151,6 +151,7 @@ impl<'a> Compiler<'a> {
     /// For each event: does it join the window, does it begin one, does it make it fire?
     fn row_handler(&mut self, window: &'a Window) -> Result<(), SqlError> {
         let mut scope = Scope::new(Level::Row, true);
+        self.read_strictly(&mut scope);
         self.steps_of_rows(&mut scope, window)?;
         if let Some(filter) = &window.filter {
             self.condition(&mut scope, filter)?;
@@ -301,6 +302,11 @@ impl<'a> Compiler<'a> {
         self.distinct(&mut scope);
         self.flush(&mut scope.body, self.select.limit);
         scope.body.i32(0);
+        // What is remembered from one group to the next has seen a group that fails later.
+        let remembers = [import::V_STEP, import::V_HITS];
+        self.apart = !remembers
+            .iter()
+            .any(|import| self.module.calls(&scope.body, import));
         self.module.handler(export::ON_WINDOW, scope.body);
         Ok(())
     }

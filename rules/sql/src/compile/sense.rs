@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_values::{Value, lookup};
+use tidemill_values::{NeverRight, Value, check_known, lookup};
 
 use super::{Compiler, calls};
 use crate::ast::{Call, Expr, Item, Literal, Node, Op, WindowKind};
@@ -13,11 +13,14 @@ impl<'a> Compiler<'a> {
     /// Refuses what can only be a slip of the pen.
     pub(super) fn check_sense(&mut self) -> Result<(), SqlError> {
         self.refuse_same_names()?;
+        self.refuse_unknown_columns()?;
         for expr in self.everything() {
             let mut found = Ok(());
             expr.walk(&mut |expr| {
                 if found.is_ok() {
-                    found = refuse_null(expr).and_then(|()| refuse_arguments(expr));
+                    found = refuse_null(expr)
+                        .and_then(|()| refuse_arguments(expr))
+                        .and_then(|()| self.refuse_settings(expr));
                 }
             });
             found?;
@@ -59,6 +62,26 @@ impl<'a> Compiler<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Constant arguments of a function with which no event could get a value of it.
+    fn refuse_settings(&mut self, expr: &'a Expr) -> Result<(), SqlError> {
+        let Node::Call(called) = &expr.node else {
+            return Ok(());
+        };
+        let Some(function) = lookup(&called.name) else {
+            return Ok(());
+        };
+        let known = called.args.iter().map(|arg| self.constant(arg));
+        let known: Vec<Option<Value>> = known.collect::<Result<_, _>>()?;
+        check_known(function, &known).map_err(|NeverRight { place, error }| {
+            let arg = place.and_then(|place| called.args.get(place));
+            let span = arg.map_or(&expr.span, |arg| &arg.span);
+            SqlError::new(
+                span,
+                format!("{} can give nothing here: {error}", function.name),
+            )
+        })
     }
 
     /// All expressions of the statement.

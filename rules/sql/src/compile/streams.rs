@@ -5,6 +5,9 @@ use crate::ast::Select;
 use crate::error::SqlError;
 use crate::parse::Declaration;
 
+/// Formats of messages that are one value without columns.
+const BARE: [&str; 5] = ["number", "text", "bytes", "binary", "lines"];
+
 /// The streams of the statement with what is declared of them.
 pub(super) fn streams(
     select: &Select,
@@ -30,6 +33,13 @@ pub(super) fn streams(
             );
             return Err(SqlError::new(&source.span, message));
         }
+        if given.is_some() && declared.is_some() {
+            let message = format!(
+                "{} is declared twice, by CREATE STREAM and by [streams.{0}]; leave out one of them",
+                source.stream
+            );
+            return Err(SqlError::new(&source.span, message));
+        }
         let mut stream = given.cloned().unwrap_or_default();
         stream.name.clone_from(&source.name);
         stream.source.clone_from(&source.stream);
@@ -39,12 +49,13 @@ pub(super) fn streams(
             stream.filters = vec![topic.unwrap_or_else(|| declared.name.clone())];
             stream.fields.clone_from(&declared.fields);
             stream.options.clone_from(&declared.options);
-            let format = declared
-                .options
-                .iter()
-                .find(|option| option.name == "format");
-            stream.recoded =
-                format.is_some_and(|format| !format.value.eq_ignore_ascii_case("json"));
+            let mut options = declared.options.iter();
+            let format = options.find(|option| option.name == "format");
+            let format = format.map(|format| format.value.to_ascii_lowercase());
+            stream.recoded = format.as_deref().is_some_and(|format| format != "json");
+            stream.bare = format.filter(|format| BARE.contains(&format.as_str()));
+            stream.complete = !declared.fields.is_empty();
+            stream.strict = declared.strict;
             stream.timestamp = declared.timestamp.as_ref().map(|name| pointer(name));
         }
         if stream.filters.is_empty() && given.is_none() {

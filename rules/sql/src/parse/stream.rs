@@ -24,7 +24,7 @@ pub(crate) struct Declaration {
 }
 
 /// Options that only the host makes sense of: how payloads and times are read.
-const HOST: [&str; 7] = [
+const HOST: [&str; 10] = [
     "format",
     "delimiter",
     "list",
@@ -32,6 +32,25 @@ const HOST: [&str; 7] = [
     "timestamp_unit",
     "timestamp_format",
     "zone",
+    "lateness",
+    "allowed_late",
+    "idle",
+];
+
+/// Options of eKuiper that would do nothing here, each with what does instead.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("key", "no stream is a table here"),
+    (
+        "conf_key",
+        "the broker stands in the configuration of the gateway",
+    ),
+    ("shared", "one subscription serves all rules anyway"),
+    ("retain_size", "no stream is a table here"),
+    ("schemaid", "no schema is needed to read a payload"),
+    ("kind", "no stream is a table here"),
+    ("version", "a rule has a version in its own file"),
+    ("extra", "there is nothing that it could be for"),
+    ("temp", "a stream belongs to its rule, and goes with it"),
 ];
 
 impl Parser {
@@ -137,7 +156,11 @@ impl Parser {
         match name.as_str() {
             "datasource" => declared.source = Some((value, value_span)),
             "timestamp" => declared.timestamp = Some(value),
-            "strict_validation" => declared.strict = value.eq_ignore_ascii_case("true"),
+            "strict_validation" => match value.to_ascii_lowercase().as_str() {
+                "true" => declared.strict = true,
+                "false" => declared.strict = false,
+                _ => return Err(SqlError::new(&value_span, "it is true or false")),
+            },
             host if HOST.contains(&host) => declared.options.push(StreamOption {
                 name,
                 value,
@@ -145,12 +168,14 @@ impl Parser {
             }),
             "type" if value.eq_ignore_ascii_case("mqtt") => {}
             "type" => return Err(SqlError::new(&value_span, "the only type is \"mqtt\"")),
-            // What belongs to eKuiper's own running of a stream, and changes nothing here.
-            "key" | "conf_key" | "shared" | "retain_size" | "schemaid" | "kind" | "version"
-            | "extra" | "temp" => {}
             _ => {
+                let option = name.to_ascii_uppercase();
+                if let Some((_, why)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
+                    let message = format!("{option} does nothing here: {why}; leave it out");
+                    return Err(SqlError::new(&span, message));
+                }
                 let message = format!(
-                    "{name} is no option; there are DATASOURCE, TIMESTAMP, TYPE, STRICT_VALIDATION, {}",
+                    "{option} is no option; there are DATASOURCE, TIMESTAMP, TYPE, STRICT_VALIDATION, {}",
                     HOST.map(str::to_ascii_uppercase).join(", ")
                 );
                 return Err(SqlError::new(&span, message));

@@ -145,7 +145,7 @@ impl<'a> Compiler<'a> {
             self.fold_in(&mut folding, expr)?;
         }
         let slots = usize::try_from(folding.slots).ok()?;
-        let inputs = folding.columns.len() * 2 + 1;
+        let inputs = folding.columns.len() * 2 + 2;
         (slots <= SLOTS_MAX && inputs <= crate::module::INPUTS_MAX).then_some(folding)
     }
 
