@@ -40,6 +40,56 @@ const SYMBOLS: [&str; 25] = [
     "=", "<", ">", "&", "|", "^", "#",
 ];
 
+/// Operators of other languages, and what to write for them.
+const ELSEWHERE: [(&str, &str); 10] = [
+    ("===", "="),
+    ("!==", "!="),
+    ("==", "="),
+    ("&&", "AND"),
+    ("||", "OR; to join texts write concat(a, b)"),
+    ("=>", ">="),
+    ("=<", "<="),
+    ("\u{201c}", "a straight quote, \""),
+    ("\u{201d}", "a straight quote, \""),
+    ("\u{2019}", "a straight quote, '"),
+];
+
+/// Windows by what they are called, and units of their lengths by what people write.
+const WINDOWS: [&str; 4] = [
+    "tumblingwindow",
+    "hoppingwindow",
+    "slidingwindow",
+    "sessionwindow",
+];
+
+/// The unit of a window's length that a word was meant to be.
+pub(crate) fn unit_meant(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "d" | "day" | "days" => "dd",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "hh",
+        "m" | "min" | "mins" | "minute" | "minutes" | "mm" => "mi",
+        "s" | "sec" | "secs" | "second" | "seconds" => "ss",
+        "milli" | "millis" | "millisecond" | "milliseconds" => "ms",
+        "dd" => "dd",
+        "hh" => "hh",
+        "mi" => "mi",
+        "ss" => "ss",
+        "ms" => "ms",
+        _ => return None,
+    })
+}
+
+/// The right form of a window of one length: of `1m` for `TUMBLINGWINDOW`.
+pub(crate) fn window_meant(name: &str, length: &str, unit: &str) -> Option<String> {
+    let name = name.to_ascii_uppercase();
+    let unit = unit_meant(unit)?;
+    Some(match name.as_str() {
+        "HOPPINGWINDOW" => format!("{name}({unit}, {length}, how far it hops)"),
+        "SESSIONWINDOW" => format!("{name}({unit}, {length}, the gap that ends it)"),
+        _ => format!("{name}({unit}, {length})"),
+    })
+}
+
 pub(crate) fn tokens(sql: &str) -> Result<Vec<Token>, SqlError> {
     if sql.len() > STATEMENT_BYTES_MAX {
         let message = format!("a statement has at most {STATEMENT_BYTES_MAX} bytes");
@@ -126,6 +176,11 @@ impl Lexer<'_> {
 
     fn symbol(&mut self, first: char) -> Result<Kind, SqlError> {
         let rest = self.rest();
+        if let Some((wrong, right)) = ELSEWHERE.iter().find(|(wrong, _)| rest.starts_with(wrong)) {
+            let span = self.at..self.at + wrong.len();
+            let message = format!("{wrong} is no operator of SQL; write {right}");
+            return Err(SqlError::new(&span, message));
+        }
         if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
             self.at += symbol.len();
             return Ok(Kind::Symbol(symbol));
@@ -221,6 +276,14 @@ impl Lexer<'_> {
         }
         let wrong = |message: String| SqlError::new(&(start..self.at), message);
         if self.rest().starts_with(starts_word) {
+            let unit = self.rest().split(|c| !in_word(c)).next();
+            if let Some(window) = self.window_before(start)
+                && let Some(right) = window_meant(window, &text, unit.unwrap_or_default())
+            {
+                return Err(wrong(format!(
+                    "the unit of a window stands first; write {right}"
+                )));
+            }
             return Err(wrong(format!(
                 "a name cannot begin with a digit; write `{text}…` in backticks"
             )));
@@ -235,6 +298,20 @@ impl Lexer<'_> {
             Ok(value) if value.is_finite() => Ok(Kind::Float(value)),
             _ => Err(wrong(format!("{text} is no number that fits 64 bits"))),
         }
+    }
+
+    /// The window whose bracket opens before a place.
+    fn window_before(&self, start: usize) -> Option<&str> {
+        let before = self
+            .sql
+            .get(..start)?
+            .trim_end()
+            .strip_suffix('(')?
+            .trim_end();
+        let name = before.rsplit(|c| !in_word(c)).next()?;
+        WINDOWS
+            .contains(&name.to_ascii_lowercase().as_str())
+            .then_some(name)
     }
 
     fn exponent(&mut self) -> Option<String> {

@@ -146,6 +146,35 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
         "0",
         "from 10ms to 366 days",
     );
+    refused("SELECT a FROM x WHERE a == 50", "==", "write =");
+    refused("SELECT a FROM x WHERE a && b", "&&", "write AND");
+    refused("SELECT a FROM x WHERE a || b", "||", "write OR");
+    refused("SELECT a FROM x WHERE a => b", "=>", "write >=");
+    refused("SELECT a FROM x WHERE a = “b”", "“", "straight quote");
+    for (window, place, right) in [
+        ("TUMBLINGWINDOW(1m)", "1", "write TUMBLINGWINDOW(mi, 1)"),
+        (
+            "tumblingwindow( 10s )",
+            "10",
+            "write TUMBLINGWINDOW(ss, 10)",
+        ),
+        ("TUMBLINGWINDOW(60)", "60", "write TUMBLINGWINDOW(ss, 60)"),
+        ("TUMBLINGWINDOW(5, mi)", "5", "write TUMBLINGWINDOW(mi, 5)"),
+        (
+            "TUMBLINGWINDOW('5 min')",
+            "'5 min'",
+            "write TUMBLINGWINDOW(mi, 5)",
+        ),
+        ("TUMBLINGWINDOW(m, 1)", "m", "write mi"),
+        (
+            "HOPPINGWINDOW(1h, 5m)",
+            "1",
+            "write HOPPINGWINDOW(hh, 1, how far it hops)",
+        ),
+    ] {
+        let sql = format!("SELECT avg(a) FROM x GROUP BY {window}");
+        refused(&sql, place, right);
+    }
     refused("SELECT \"a FROM x", "\"", "has no end");
     refused("SELECT sum(avg(a)) FROM x", "avg", "inside of another");
     refused(

@@ -3,7 +3,7 @@
 use super::Parser;
 use crate::ast::{Window, WindowKind};
 use crate::error::SqlError;
-use crate::lex::Kind;
+use crate::lex::{Kind, unit_meant, window_meant};
 
 /// Longest window, a year.
 const LENGTH_MS_MAX: u64 = 366 * 86_400_000;
@@ -83,7 +83,7 @@ impl Parser {
     }
 
     fn timed(&mut self, name: &str) -> Result<WindowKind, SqlError> {
-        let unit = self.unit()?;
+        let unit = self.unit(name)?;
         self.expect(",")?;
         // A sliding window of length 0 holds what comes from its trigger to the end of its delay.
         let can_be_0 = name == "slidingwindow" && matches!(self.peek_after(1), Kind::Symbol(","));
@@ -123,7 +123,7 @@ impl Parser {
         })
     }
 
-    fn unit(&mut self) -> Result<u64, SqlError> {
+    fn unit(&mut self, window: &str) -> Result<u64, SqlError> {
         let units = [
             ("dd", 86_400_000),
             ("hh", 3_600_000),
@@ -132,7 +132,7 @@ impl Parser {
             ("ms", 1),
         ];
         let (Kind::Word(word) | Kind::Text(word)) = self.peek().clone() else {
-            return Err(self.unexpected("a unit: dd, hh, mi, ss or ms"));
+            return Err(self.no_unit(window));
         };
         match units
             .iter()
@@ -142,8 +142,32 @@ impl Parser {
                 self.advance();
                 Ok(*factor)
             }
-            None => Err(self.unexpected("a unit: dd, hh, mi, ss or ms")),
+            None => Err(self.no_unit(window)),
         }
+    }
+
+    /// Refuses something else in the place of a unit, with what was meant as far as it tells.
+    fn no_unit(&self, window: &str) -> SqlError {
+        let name = window.to_ascii_uppercase();
+        let meant = match (self.peek(), self.peek_after(1), self.peek_after(2)) {
+            (Kind::Int(length), Kind::Symbol(","), Kind::Word(unit)) => {
+                window_meant(window, &length.to_string(), unit)
+            }
+            (Kind::Int(length), _, _) => Some(format!("{name}(ss, {length})")),
+            (Kind::Word(unit), _, _) => unit_meant(unit).map(str::to_owned),
+            (Kind::Text(text), _, _) => {
+                let at = text.find(|c: char| !c.is_ascii_digit());
+                let (length, unit) = text.split_at(at.unwrap_or(text.len()));
+                window_meant(window, length, unit.trim()).filter(|_| !length.is_empty())
+            }
+            _ => None,
+        };
+        let mut error = self.unexpected("a unit: dd, hh, mi, ss or ms");
+        if let Some(meant) = meant {
+            error.message.push_str("; write ");
+            error.message.push_str(&meant);
+        }
+        error
     }
 
     fn time(&mut self, unit: u64, least: u64) -> Result<u64, SqlError> {
