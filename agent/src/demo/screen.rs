@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::termios::tcgetwinsize;
 
-use super::view::{Snapshot, live_lines, plain_head, plain_lines};
+use super::view::{Snapshot, has_dead, live_lines, plain_dead, plain_head, plain_lines};
 
 /// Enters the terminal's second screen, and hides the cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
@@ -23,6 +23,8 @@ pub(super) struct Screen {
     live: bool,
     /// Whether the terminal shows the second screen.
     entered: bool,
+    /// `true` once it was said what a dead letter is.
+    told_dead: bool,
 }
 
 impl Screen {
@@ -32,6 +34,7 @@ impl Screen {
             out: io::stdout().lock(),
             live,
             entered: false,
+            told_dead: false,
         }
     }
 
@@ -53,7 +56,11 @@ impl Screen {
     /// Draws once.
     pub(super) fn draw(&mut self, snapshot: &Snapshot) -> io::Result<()> {
         if !self.live {
-            return self.write(&plain_lines(snapshot));
+            let mut text = plain_lines(snapshot);
+            if has_dead(snapshot) && !std::mem::replace(&mut self.told_dead, true) {
+                text.push_str(&plain_dead());
+            }
+            return self.write(&text);
         }
         let (columns, rows) = self.size();
         let mut frame = String::from("\x1b[H");

@@ -73,7 +73,7 @@ pub(super) fn text(end: &Snapshot, cost: Cost, all_is_well: bool) -> String {
     );
     if all_is_well {
         text.push_str(
-            " Each event stands in exactly one column of each rule: the ledger balances.\n",
+            " Each event stands in exactly one column of each rule:\n the ledger balances.\n",
         );
     }
     let _ = writeln!(
@@ -85,13 +85,13 @@ pub(super) fn text(end: &Snapshot, cost: Cost, all_is_well: bool) -> String {
     );
     let _ = writeln!(
         text,
-        "sensor to upstream {} ({} results that carry their sensor's time)",
+        "sensor to upstream {}\n                   ({} results carry their sensor's time)",
         latency(end),
         grouped(arrived.latency.count)
     );
     let _ = writeln!(
         text,
-        "cost of everything {:.2} s of CPU ({:.1} % of one core){}, brokers and sensors included",
+        "cost of everything {:.2} s of CPU ({:.1} % of one core){},\n                   brokers and sensors included",
         cost.cpu_seconds,
         100.0 * cost.cpu_seconds / seconds.max(0.001),
         cost.peak_bytes
@@ -99,9 +99,9 @@ pub(super) fn text(end: &Snapshot, cost: Cost, all_is_well: bool) -> String {
     );
     text.push_str(
         "\nTry next:
-  tidemill demo --port 1884                   and elsewhere: mosquitto_sub -p 1884 -t '#' -v
-  tidemill rule test RULE.toml --events -     a rule of your own on events of your own
-  tidemill run --config agent.toml            the agent on your own broker\n",
+  tidemill init my-gateway     a gateway of your own, as files
+  tidemill demo --port 1884    and elsewhere:
+                               mosquitto_sub -p 1884 -t '#' -v\n",
     );
     text
 }

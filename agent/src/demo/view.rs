@@ -87,7 +87,7 @@ pub(super) fn live_lines(now: &Snapshot, columns: usize) -> Vec<Line> {
         Line::default(),
         head("in")
             .and(Look::Plain, format!("{:>9} events  ", grouped(now.events)))
-            .and(Look::Plain, format!("{:>5.0}/s  ", now.events_a_second))
+            .and(Look::Plain, format!("{:>5.0}/s ", now.events_a_second))
             .and(Look::Plain, format!("{:>9}", bytes(now.bytes))),
         Line::default(),
     ];
@@ -97,6 +97,9 @@ pub(super) fn live_lines(now: &Snapshot, columns: usize) -> Vec<Line> {
             .iter()
             .map(|(rule, ledger)| ledger_line(rule, ledger)),
     );
+    if has_dead(now) {
+        lines.push(Line::default().and(Look::Dim, format!(" {DEAD}")));
+    }
     lines.extend([
         Line::default(),
         head("up")
@@ -104,15 +107,15 @@ pub(super) fn live_lines(now: &Snapshot, columns: usize) -> Vec<Line> {
                 Look::Plain,
                 format!("{:>9} results ", grouped(arrived.messages)),
             )
-            .and(Look::Plain, format!("{:>5.0}/s  ", now.arrived_a_second))
-            .and(Look::Plain, format!("{:>9}   ", bytes(arrived.bytes)))
+            .and(Look::Plain, format!("{:>5.0}/s ", now.arrived_a_second))
+            .and(Look::Plain, format!("{:>9} ", bytes(arrived.bytes)))
             .and(Look::Green, saved(now)),
         head("latency").and(Look::Plain, format!("  {}", latency(now))),
     ]);
     lines.extend(shown("last alerts", Look::Yellow, &arrived.alerts, columns));
     lines.extend(shown("last results", Look::Plain, &arrived.others, columns));
     lines.push(Line::default());
-    let hints = join_in(now).into_iter();
+    let hints = join_in(now, columns).into_iter();
     lines.extend(hints.map(|hint| Line::default().and(Look::Dim, hint)));
     lines
 }
@@ -139,25 +142,48 @@ fn shown<'a>(
     .chain(messages)
 }
 
+/// The meaning of a column that shows when something went wrong.
+const DEAD: &str = "dead: not digested; kept as a dead letter, with why";
+
+/// The narrowest terminal that all of the page fits into.
+const COLUMNS: usize = 60;
+
+/// `true` if any rule has a dead letter.
+pub(super) fn has_dead(now: &Snapshot) -> bool {
+    now.ledgers.iter().any(|(_, ledger)| ledger.dead > 0)
+}
+
 fn ledger_head() -> String {
     format!(
-        " {:<10}{:>9}{:>10}{:>10}{:>10}{:>7}{:>10}",
+        " {:<10}{:>9}{:>9}{:>9}{:>9}{:>5}{:>8}",
         "rule", "received", "filtered", "absorbed", "emitting", "dead", "results"
     )
 }
 
 fn ledger_line(rule: &str, ledger: &Ledger) -> Line {
-    let look = |count: u64| if count > 0 { Look::Yellow } else { Look::Plain };
+    let look = if ledger.dead > 0 {
+        Look::Yellow
+    } else {
+        Look::Plain
+    };
+    let count = |number: u64| format!("{:>9}", short(number));
     Line::default()
-        .and(
-            Look::Plain,
-            format!(" {rule:<10}{:>9}", grouped(ledger.received)),
-        )
-        .and(Look::Plain, format!("{:>10}", grouped(ledger.filtered)))
-        .and(Look::Plain, format!("{:>10}", grouped(ledger.absorbed)))
-        .and(Look::Plain, format!("{:>10}", grouped(ledger.emitting)))
-        .and(look(ledger.dead), format!("{:>7}", grouped(ledger.dead)))
-        .and(Look::Plain, format!("{:>10}", grouped(ledger.emissions)))
+        .and(Look::Plain, format!(" {rule:<10}"))
+        .and(Look::Plain, count(ledger.received))
+        .and(Look::Plain, count(ledger.filtered))
+        .and(Look::Plain, count(ledger.absorbed))
+        .and(Look::Plain, count(ledger.emitting))
+        .and(look, format!("{:>5}", short(ledger.dead)))
+        .and(Look::Plain, format!("{:>8}", short(ledger.emissions)))
+}
+
+/// A number in at most seven characters; of a large one its first digits.
+fn short(number: u64) -> String {
+    match number {
+        ..1_000 => number.to_string(),
+        1_000..1_000_000 => grouped(number),
+        _ => format!("{}M", grouped(number / 1_000_000)),
+    }
 }
 
 /// The table of all rules in plain text.
@@ -174,36 +200,35 @@ pub(super) fn ledger_table(ledgers: &[(Arc<str>, Ledger)]) -> String {
 }
 
 /// How to take part from another terminal.
-fn join_in(now: &Snapshot) -> [String; 4] {
+fn join_in(now: &Snapshot, columns: usize) -> Vec<String> {
     let (local, upstream) = (now.local_port, now.upstream_port);
-    [
-        format!(" hear the sensors   mosquitto_sub -p {local} -t '#' -v"),
-        format!(
-            " be a sensor        mosquitto_pub -p {local} -t sensors/me/env -m '{{\"temperature\":61}}'"
-        ),
-        format!(" hear the results   mosquitto_sub -p {upstream} -t '#' -v"),
-        " Ctrl-C ends with a summary".to_owned(),
-    ]
+    let publish = format!(" be a sensor        mosquitto_pub -p {local}");
+    let what = "-t sensors/me/env -m '{\"temperature\":61}'";
+    let be_a_sensor = match format!("{publish} {what}") {
+        fits if fits.chars().count() <= columns => vec![fits],
+        _ => vec![format!("{publish} \\"), format!("   {what}")],
+    };
+    let mut lines = vec![format!(
+        " hear the sensors   mosquitto_sub -p {local} -t '#' -v"
+    )];
+    lines.extend(be_a_sensor);
+    lines.push(format!(
+        " hear the results   mosquitto_sub -p {upstream} -t '#' -v"
+    ));
+    lines.push(" Ctrl-C ends with a summary".to_owned());
+    lines
 }
 
 /// What stands above the plain lines.
 pub(super) fn plain_head(now: &Snapshot) -> String {
     let title = "tidemill demo: 50 sensors -> gateway agent -> cloud";
-    format!("{title}\n{}\n\n", join_in(now).join("\n"))
+    format!("{title}\n{}\n\n", join_in(now, COLUMNS).join("\n"))
 }
 
-/// The view where nothing can be redrawn: a line of what went through, and one about the rules.
+/// The view where nothing can be redrawn: what went through, and a line for each rule.
 pub(super) fn plain_lines(now: &Snapshot) -> String {
-    let rules: Vec<String> = now
-        .ledgers
-        .iter()
-        .map(|(rule, ledger)| {
-            let [results, dead] = [ledger.emissions, ledger.dead].map(grouped);
-            format!("{rule} {results} ({dead} dead)")
-        })
-        .collect();
-    format!(
-        "{:>4} s  in {} ({:.0}/s)  up {} ({:.0}/s)  {}  {}\n        results: {}\n",
+    let mut text = format!(
+        "{:>4} s  in {} ({:.0}/s)  up {} ({:.0}/s)  {}\n        {}\n",
         now.elapsed.as_secs(),
         grouped(now.events),
         now.events_a_second,
@@ -211,8 +236,17 @@ pub(super) fn plain_lines(now: &Snapshot) -> String {
         now.arrived_a_second,
         saved(now),
         latency(now),
-        rules.join(", "),
-    )
+    );
+    for (rule, ledger) in &now.ledgers {
+        let [results, dead] = [ledger.emissions, ledger.dead].map(grouped);
+        text.push_str(&format!("        {rule} {results} results ({dead} dead)\n"));
+    }
+    text
+}
+
+/// Said once, below the first lines with a dead letter.
+pub(super) fn plain_dead() -> String {
+    format!("        {DEAD}\n")
 }
 
 /// What the way up was spared.
@@ -330,6 +364,62 @@ mod tests {
         }
     }
 
+    /// A busy demo after a long time.
+    fn long() -> Snapshot {
+        let many = Ledger {
+            received: 123_456_789,
+            filtered: 123_456_789,
+            absorbed: 999_999,
+            emitting: 999_999,
+            dead: 999,
+            emissions: 999_999,
+            ..Ledger::default()
+        };
+        Snapshot {
+            local_port: 65_535,
+            upstream_port: 65_535,
+            events_a_second: 9_999.0,
+            arrived_a_second: 999.0,
+            bytes: 999_000_000,
+            ledgers: vec![("overheat".into(), many)],
+            ..snapshot()
+        }
+    }
+
+    #[test]
+    fn all_of_it_fits_sixty_columns() {
+        let text = |line: &Line| {
+            line.0
+                .iter()
+                .map(|(_, text)| text.as_str())
+                .collect::<String>()
+        };
+        let lines = live_lines(&long(), COLUMNS);
+        let mut lines: Vec<String> = lines.iter().map(text).collect();
+        // Lines with messages are cut to any width.
+        lines.retain(|line| !line.contains("evil"));
+        lines.extend(plain_lines(&long()).lines().map(str::to_owned));
+        lines.extend(plain_head(&long()).lines().map(str::to_owned));
+        lines.push(plain_dead().trim_end().to_owned());
+        for line in lines {
+            assert!(line.trim_end().chars().count() <= COLUMNS, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_is_explained_where_one_shows() {
+        let says = |now: &Snapshot| {
+            let lines = live_lines(now, COLUMNS);
+            lines
+                .iter()
+                .any(|line| line.to_ansi(COLUMNS).contains(DEAD))
+        };
+        assert!(says(&snapshot()));
+        let mut none = snapshot();
+        none.ledgers.clear();
+        assert!(!says(&none));
+    }
+
     #[test]
     fn a_payload_cannot_command_the_terminal() {
         let lines = live_lines(&snapshot(), 80);
@@ -344,7 +434,7 @@ mod tests {
         for part in [
             "75 s",
             "in 1,234,567",
-            "overheat 0 (2 dead)",
+            "overheat 0 results (2 dead)",
             "up 12",
             "91.0 %",
         ] {
