@@ -5,7 +5,10 @@
 mod answers;
 pub mod control;
 mod health;
+mod losses;
 mod outputs;
+mod parts;
+mod reload;
 mod remote;
 mod room;
 mod start;
@@ -15,7 +18,7 @@ mod tell;
 mod unusable;
 mod wake;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
@@ -30,9 +33,9 @@ use crate::config::Config;
 use crate::emission::LaneId;
 use crate::event::Event;
 use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN};
-use crate::install::{install_all, subscriptions};
+use crate::install::install_all;
 use crate::journal::JournalError;
-use crate::mill::{self, DeployError, Deployment, Mill, Output};
+use crate::mill::{self, DeployError, Mill, Output};
 use crate::outbox::Outbox;
 use crate::recorder::Recorder;
 use crate::recovery::RecoveryError;
@@ -41,6 +44,8 @@ use crate::text::FileError;
 use crate::topic::Subscription;
 
 use control::Asked;
+use health::Sinces;
+use losses::Losses;
 use outputs::Outputs;
 use remote::Wish;
 use storage::Storage;
@@ -171,6 +176,13 @@ struct Agent {
     /// Rows that waited and can never be read again.
     lost_rows: u64,
     unusable: Unusable,
+    /// Rows that found no room, and when.
+    losses: Losses,
+    sinces: Sinces,
+    /// The moment from which on nothing could be taken in, in monotonic time.
+    held_back_since_mono_ms: Option<u64>,
+    /// Fingerprints of the rules that are deployed.
+    fingerprints: BTreeMap<Arc<str>, u128>,
 }
 
 /// How the connection to the broker that sensors publish to does.
@@ -459,40 +471,5 @@ impl Agent {
         }
         self.asked = asked;
         self.outputs.flush();
-    }
-
-    /// Reads the rules again. Wrong ones leave the old deployment running.
-    fn reload(&mut self) {
-        match self.try_reload() {
-            Ok(count) => info!(rules = count, "deployed anew"),
-            Err(AgentError::Rules(errors)) => {
-                for error in errors {
-                    error!("rules are not changed: {error}");
-                }
-            }
-            Err(error) => error!("rules are not changed: {:#}", anyhow::Error::from(error)),
-        }
-    }
-
-    fn try_reload(&mut self) -> Result<usize, AgentError> {
-        let rules = install_all(&self.config).map_err(AgentError::Rules)?;
-        let count = rules.len();
-        let now = self.clock.now();
-        // A filter on its way to the broker keeps its number too: copies that bear it may be
-        // waiting already, and would answer no rule under another.
-        let known = [self.wanted.as_slice(), &self.held].concat();
-        let wanted = subscriptions(&rules, &known);
-        let subscriptions = wanted.clone();
-        let deployment = Deployment {
-            rules,
-            subscriptions,
-        };
-        let deployed = self.mill.deploy(now, deployment, &mut self.asked);
-        self.carry_out(now);
-        deployed?.iter().for_each(|edit| info!("{edit}"));
-        self.source
-            .command(source::SourceCommand::Subscriptions(wanted.clone()));
-        self.wanted = wanted;
-        Ok(count)
     }
 }

@@ -1,7 +1,11 @@
 //! Delays between attempts: exponential, with full jitter, bounded. Pure: the random bits come in as
 //! an argument, waiting is left to the caller.
 
+mod reminder;
+
 use std::time::Duration;
+
+pub use reminder::Reminder;
 
 /// No attempt follows another sooner than this.
 pub const DELAY_MIN: Duration = Duration::from_millis(200);

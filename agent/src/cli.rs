@@ -6,6 +6,7 @@ mod dead_letters;
 mod demo;
 mod event_ids;
 mod events;
+mod init;
 mod inspect;
 mod probe_pond;
 mod repair;
@@ -31,7 +32,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::text::FileError;
+use crate::text::{FileError, FileErrors};
 
 /// Where the configuration is read if nothing else is said.
 const CONFIG_PATH: &str = "/etc/tidemill/agent.toml";
@@ -58,6 +59,9 @@ enum Command {
     /// See it work: a broker, simulated sensors and an agent, in one process that leaves nothing behind
     #[command(after_help = demo::HELP)]
     Demo(demo::Options),
+    /// Write a gateway to begin with: configuration, a rule, a unit for systemd
+    #[command(after_help = init::HELP)]
+    Init(init::Options),
     /// Check the configuration and every rule without starting anything
     #[command(after_help = check::HELP)]
     Check(check::Options),
@@ -142,6 +146,12 @@ impl From<FileError> for Failure {
     }
 }
 
+impl From<FileErrors> for Failure {
+    fn from(errors: FileErrors) -> Self {
+        Self::Wrong(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
 impl From<Vec<FileError>> for Failure {
     fn from(errors: Vec<FileError>) -> Self {
         Self::Wrong(errors.iter().map(ToString::to_string).collect())
@@ -162,6 +172,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Init(options) => init::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),

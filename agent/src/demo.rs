@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::agent::{AgentError, Remote};
 use crate::clock::Clock;
-use crate::text::FileError;
+use crate::text::FileErrors;
 use broker::EmbeddedBroker;
 use cloud::Cloud;
 use folder::Folder;
@@ -62,7 +62,7 @@ pub enum DemoError {
     SetUp(#[source] io::Error),
     /// The demo's own configuration was refused.
     #[error("the demo's configuration is refused")]
-    Config(#[from] FileError),
+    Config(#[from] FileErrors),
     /// The view.
     #[error("standard output cannot be written")]
     Output(#[source] io::Error),

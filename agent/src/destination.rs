@@ -148,6 +148,8 @@ pub struct DestinationStatus {
     pub unconfirmed: Option<String>,
     /// Rows handed out and not settled, of both lanes.
     pub rows: usize,
+    /// The moment when it was last connected, lost, refused or heard again.
+    pub since: Option<Instant>,
 }
 
 /// What was left when the destinations stopped.
@@ -309,7 +311,10 @@ pub fn spawn_watched(
         .map(|settings| Shared {
             queue: Mutex::new(settings.queue()),
             inbox: Mutex::default(),
-            status: Mutex::default(),
+            status: Mutex::new(DestinationStatus {
+                since: Some(Instant::now()),
+                ..DestinationStatus::default()
+            }),
             woken: Notify::new(),
         })
         .collect();

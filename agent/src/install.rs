@@ -13,7 +13,7 @@ use crate::limits::{FunctionLimits, RULES_MAX};
 use crate::mill::{BoundRule, prove};
 use crate::rule::{FunctionSource, Gateway, Rule, sent_twice};
 use crate::stock;
-use crate::text::{FileError, nearest};
+use crate::text::{FileError, FileErrors, nearest};
 use crate::topic::{Subscription, TopicFilter, twice_sent};
 
 /// Loads modules and remembers them, so that a thousand rules with one function hold it once.
@@ -38,9 +38,10 @@ impl Installer {
     /// # Errors
     /// When the module cannot be read or is refused, when one of its tests fails, or when rule and
     /// function do not fit.
-    pub fn install(&mut self, rule: Rule, destinations: &[&str]) -> Result<BoundRule, FileError> {
+    pub fn install(&mut self, rule: Rule, destinations: &[&str]) -> Result<BoundRule, FileErrors> {
         let wasm = read_module(&rule, self.limits.module_bytes)?;
         let bytes = wasm.len();
+        let wasm_hash = hash_bytes(&[&wasm]);
         let module = match self.modules.get(&wasm) {
             Some(module) => Arc::clone(module),
             None => {
@@ -53,7 +54,9 @@ impl Installer {
                 module
             }
         };
-        BoundRule::new(rule, &module, bytes, &self.engine, destinations)
+        let mut bound = BoundRule::new(rule, &module, bytes, &self.engine, destinations)?;
+        bound.set_function(wasm_hash);
+        Ok(bound)
     }
 }
 
@@ -117,29 +120,42 @@ pub fn module_bytes(function: &FunctionSource) -> Result<Vec<u8>, String> {
 /// # Errors
 /// Everything that is wrong in any of them; then none is returned.
 pub fn install_all(config: &Config) -> Result<Vec<BoundRule>, Vec<FileError>> {
+    match survey(config) {
+        (rules, errors) if errors.is_empty() => Ok(rules),
+        (_, errors) => Err(errors),
+    }
+}
+
+/// Reads the manifests as [`install_all`] does: the rules that are good, and everything that is wrong.
+pub fn survey(config: &Config) -> (Vec<BoundRule>, Vec<FileError>) {
     let destinations = destination_names(config);
     let gateway = Gateway {
         id: &config.gateway_id,
-        destinations: Some(&destinations),
+        // Of a file that was not understood some may be missing.
+        destinations: config.is_whole.then_some(&*destinations),
         limits: &config.limits,
     };
     let mut installer = Installer::new(&config.limits);
     let (mut bound, mut errors) = (Vec::new(), Vec::new());
     let mut by_name: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
-    let paths = manifests(&config.rules_dir).map_err(|error| vec![error])?;
+    let paths = match manifests(&config.rules_dir) {
+        Ok(paths) => paths,
+        Err(error) => return (bound, vec![error]),
+    };
     if paths.len() > RULES_MAX {
         let message = format!("holds {} rules, a gateway takes {RULES_MAX}", paths.len());
-        return Err(vec![FileError {
+        errors.push(FileError {
             path: config.rules_dir.clone(),
             place: None,
             message,
-        }]);
+        });
+        return (bound, errors);
     }
     for path in paths {
         let rule = match Rule::read(&path, &gateway) {
             Ok(rule) => rule,
-            Err(error) => {
-                errors.push(error);
+            Err(wrong) => {
+                errors.extend(wrong);
                 continue;
             }
         };
@@ -150,7 +166,7 @@ pub fn install_all(config: &Config) -> Result<Vec<BoundRule>, Vec<FileError>> {
         }
         match installer.install(rule, &destinations) {
             Ok(rule) => bound.push(rule),
-            Err(error) => errors.push(error),
+            Err(wrong) => errors.extend(wrong),
         }
     }
     let all = bound.iter().flat_map(|rule| &rule.rule().triggers.mqtt);
@@ -162,11 +178,7 @@ pub fn install_all(config: &Config) -> Result<Vec<BoundRule>, Vec<FileError>> {
             errors.push(rule.rule().source.error(sent_twice(shared, other)));
         }
     }
-    if errors.is_empty() {
-        Ok(bound)
-    } else {
-        Err(errors)
-    }
+    (bound, errors)
 }
 
 /// Names of the destinations in the order of their numbers: the local broker is number 0.

@@ -125,6 +125,11 @@ impl Ledger {
         ]
     }
 
+    /// Rows, windows and keys that had to go because there was no room for them.
+    pub fn lost(&self) -> u64 {
+        self.rows_dropped + self.windows_dropped + self.keys_evicted
+    }
+
     /// Whether every event received stands in one column.
     pub fn balances(&self) -> bool {
         let dropped: u64 = self.dropped.values().sum();

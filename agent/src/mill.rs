@@ -22,6 +22,7 @@ mod redrive;
 mod route;
 mod schedules;
 mod stall;
+mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use deploy::{DeployError, Deployment, Edit, saved_windows};
 pub use durable::Keeping;
 pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding, Room};
 pub use prove::prove;
+pub use status::{LastError, RuleStatus};
 
 use crate::clock::{Now, signed};
 use crate::event::{Event, SubscriptionIds, Version};
@@ -332,6 +334,7 @@ impl Mill {
             frame.call = call;
             (frame.event_ms, frame.flags) = (event_ms, flags);
             worked.wanted = true;
+            active.last_event_ms = Some(now.wall_ms);
             let fate = match &stop.reading {
                 None => active.event(stop, decoded.as_ref().copied(), frame, &mut step),
                 Some(reading) => active.each_row(stop, reading, frame, &mut step),

@@ -16,7 +16,7 @@ use crate::journal::{
 use crate::pond::{self, Ponds, PondsError, Which};
 use crate::record::{self, RecordError};
 
-pub(crate) use reserve::{Reserve, room_for};
+pub(crate) use reserve::{Reserve, free_bytes, room_for};
 
 /// Name of the journal's folder in the data directory.
 pub const JOURNAL: &str = "journal";

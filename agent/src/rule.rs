@@ -2,7 +2,10 @@
 //! inputs, its parameters) is checked when the two are bound together.
 
 mod file;
+mod keys;
+mod limits;
 mod payload;
+mod port;
 mod sql;
 mod streams;
 mod template;
@@ -14,7 +17,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use template::{KeySpec, LevelPiece, Sent, TopicTemplate, check_pointer, key_of_topic};
+pub use template::{
+    KeySpec, LevelPiece, Sent, TopicTemplate, check_pointer, key_of_topic, place_without_braces,
+};
 
 pub use streams::{IDLE_MS, Stream};
 pub use window::WindowTable;
@@ -22,7 +27,7 @@ pub use window::WindowTable;
 pub use crate::emission::Priority;
 use crate::limits::FunctionLimits;
 use crate::schedule::Schedule;
-use crate::text::{FileError, Source};
+use crate::text::{FileErrors, Source};
 use crate::topic::TopicFilter;
 
 /// A named, versioned binding: triggers, one function, its parameters, limits and where its ports
@@ -41,6 +46,8 @@ pub struct Rule {
     pub triggers: Triggers,
     /// How an event's key is found; `None` leaves it to the function's manifest, or the topic.
     pub key: Option<KeySpec>,
+    /// The place of the key in the manifest.
+    pub key_span: Option<Range<usize>>,
     /// What runs.
     pub function: FunctionSource,
     /// Where the manifest says what runs.
@@ -128,6 +135,8 @@ pub struct Port {
     pub to: String,
     /// The topic there.
     pub topic: TopicTemplate,
+    /// The place of the topic in the manifest.
+    pub topic_span: Range<usize>,
     /// Whether it may overtake others.
     pub priority: Priority,
     /// MQTT's retain flag.
@@ -175,11 +184,12 @@ impl Rule {
     /// Reads and checks a manifest.
     ///
     /// # Errors
-    /// When it cannot be read, has an unknown key, or a value that cannot be; with file and line.
-    pub fn read(path: &Path, gateway: &Gateway<'_>) -> Result<Self, FileError> {
+    /// Everything that is wrong with it, with file and line: it cannot be read, has an unknown key, or a
+    /// value that cannot be.
+    pub fn read(path: &Path, gateway: &Gateway<'_>) -> Result<Self, FileErrors> {
         let source = Source::read(path)?;
         match path.extension() {
-            Some(extension) if extension == "sql" => sql::rule(source, gateway),
+            Some(extension) if extension == "sql" => Ok(sql::rule(source, gateway)?),
             _ => Self::parse(source, gateway),
         }
     }
@@ -210,7 +220,7 @@ impl Rule {
     ///
     /// # Errors
     /// As for [`Rule::read`].
-    pub fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Self, FileError> {
+    pub fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Self, FileErrors> {
         file::parse(source, gateway)
     }
 }

@@ -1,11 +1,17 @@
 //! Files that people write, and errors in them that name file, line and column; text from outside as
 //! people are shown it.
 
+mod errors;
+pub mod shape;
+mod size;
+
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+pub use errors::{Errors, FileErrors};
+pub use shape::changed_keys;
+pub use size::{Size, size_bytes, size_shown, size_text};
 
 /// Bytes of a topic, or of another text from outside, that a line of a log shows.
 pub const SHOWN_BYTES: usize = 256;
@@ -99,29 +105,37 @@ impl Source {
     /// # Errors
     /// When it cannot be read or is not UTF-8.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        match std::fs::read_to_string(path) {
+        let fail = |place, message| FileError {
+            path: path.to_owned(),
+            place,
+            message,
+        };
+        let bytes =
+            std::fs::read(path).map_err(|error| fail(None, format!("cannot be read: {error}")))?;
+        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            let message = "this is text in UTF-16; save it as UTF-8".to_owned();
+            return Err(fail(Some((1, 1)), message));
+        }
+        match String::from_utf8(bytes) {
+            // Editors of another system put a mark in front.
             Ok(text) => Ok(Self {
                 path: path.to_owned(),
-                text,
+                text: text
+                    .strip_prefix('\u{feff}')
+                    .map(str::to_owned)
+                    .unwrap_or(text),
             }),
-            Err(error) => Err(FileError {
-                path: path.to_owned(),
-                place: None,
-                message: format!("cannot be read: {error}"),
-            }),
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let good = error.as_bytes().get(..valid).unwrap_or_default();
+                let source = Self {
+                    path: path.to_owned(),
+                    text: String::from_utf8_lossy(good).into_owned(),
+                };
+                let message = "a character that is no UTF-8; save the file as UTF-8".to_owned();
+                Err(fail(Some(source.place(valid)), message))
+            }
         }
-    }
-
-    /// Reads the text as TOML of a known shape.
-    ///
-    /// # Errors
-    /// When it is no TOML, has a key that is not known, or a value of the wrong type.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
-        toml::from_str(&self.text).map_err(|error| FileError {
-            path: self.path.clone(),
-            place: error.span().map(|span| self.place(span.start)),
-            message: plain(error.message()),
-        })
     }
 
     /// An error about a place in the text.
@@ -150,13 +164,6 @@ impl Source {
     }
 }
 
-/// serde speaks of fields, people of keys.
-fn plain(message: &str) -> String {
-    message
-        .replace("unknown field", "unknown key")
-        .replace("missing field", "missing key")
-}
-
 /// Reads a duration as people write it: `250ms`, `5s`, `2m`, `1h 30m`, `7d`.
 ///
 /// # Errors
@@ -165,42 +172,14 @@ pub fn duration_ms(text: &str) -> Result<u64, String> {
     humantime::parse_duration(text)
         .ok()
         .and_then(|duration| u64::try_from(duration.as_millis()).ok())
-        .ok_or_else(|| format!("{text:?} is no duration; write 250ms, 5s, 2m, 1h or 7d"))
-}
-
-/// Reads a number of bytes as people write it: `8MiB`, `64KiB`, `1GiB`, `100kB`, `4096`.
-///
-/// # Errors
-/// A sentence that says what would be right.
-pub fn size_bytes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no size; write 64KiB, 8MiB, 1GiB or a number of bytes");
-    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '_');
-    let (digits, unit) = text.split_at(unit_at.unwrap_or(text.len()));
-    let number: u64 = digits.replace('_', "").parse().map_err(|_| wrong())?;
-    let unit = match unit.trim() {
-        "" | "B" => 1,
-        "kB" | "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(unit).ok_or_else(wrong)
-}
-
-/// A number of bytes as people write it.
-pub fn size_text(bytes: u64) -> String {
-    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    units
-        .into_iter()
-        .find(|(shift, _)| bytes >> shift > 0 && bytes.trailing_zeros() >= *shift)
-        .map_or_else(
-            || bytes.to_string(),
-            |(shift, unit)| format!("{}{unit}", bytes >> shift),
-        )
+        .ok_or_else(|| match text.trim().parse::<u64>() {
+            Ok(seconds) => format!("{text:?} is no duration without a unit; write \"{seconds}s\""),
+            Err(_) => {
+                format!(
+                    "{text:?} is no duration; write \"250ms\", \"5s\", \"2m\", \"1h\" or \"7d\""
+                )
+            }
+        })
 }
 
 /// The known name that is nearest to a mistyped one, if one is near.
@@ -213,22 +192,30 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// Number of letters to add, drop or exchange.
+/// Number of letters to add, drop, exchange or swap with the next.
 fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut former = None;
     for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, cell) in b.chars().zip(row.iter_mut().skip(1)) {
-            let best = (diagonal + usize::from(x != y))
-                .min(left + 1)
-                .min(*cell + 1);
-            diagonal = std::mem::replace(cell, best);
-            left = best;
+        let mut next = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at =
+                |row: &[usize], place: usize| row.get(place).copied().unwrap_or(usize::MAX / 2);
+            let mut best = (at(&row, j) + usize::from(x != *y))
+                .min(at(&next, j) + 1)
+                .min(at(&row, j + 1) + 1);
+            let is_swapped = j
+                .checked_sub(1)
+                .is_some_and(|last| b.get(last) == Some(&x) && former == Some(*y));
+            if is_swapped {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            next.push(best);
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before = std::mem::replace(&mut row, next);
+        former = Some(x);
     }
     row.last().copied().unwrap_or(0)
 }
@@ -253,34 +240,6 @@ mod tests {
         assert!(shown(&long).to_string().len() < SHOWN_BYTES + 20);
     }
 
-    #[derive(Debug, serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Shape {
-        #[expect(dead_code, reason = "only parsed")]
-        name: String,
-    }
-
-    #[track_caller]
-    fn check(text: &str, expected: &str) {
-        let source = Source {
-            path: "x.toml".into(),
-            text: text.to_owned(),
-        };
-        assert_eq!(source.parse::<Shape>().unwrap_err().to_string(), expected);
-    }
-
-    #[test]
-    fn errors_name_file_line_and_key() {
-        check(
-            "name = \"a\"\nnmae = 1\n",
-            "x.toml:2:1: unknown key `nmae`, expected `name`",
-        );
-        check(
-            "\n  name = 3\n",
-            "x.toml:2:10: invalid type: integer `3`, expected a string",
-        );
-    }
-
     #[test]
     fn durations_are_read_as_people_write_them() {
         for (text, ms) in [
@@ -292,25 +251,7 @@ mod tests {
         ] {
             assert_eq!(duration_ms(text), Ok(ms));
         }
-        assert!(duration_ms("5").unwrap_err().contains("write 250ms"));
-    }
-
-    #[test]
-    fn sizes_are_read_and_written_as_people_write_them() {
-        for (text, bytes, shown) in [
-            ("8MiB", 8 << 20, "8MiB"),
-            ("64 KiB", 65_536, "64KiB"),
-            ("1_000", 1_000, "1000"),
-            ("100kB", 100_000, "100000"),
-            ("1024GiB", 1 << 40, "1TiB"),
-            ("0", 0, "0"),
-        ] {
-            assert_eq!(size_bytes(text), Ok(bytes), "{text}");
-            assert_eq!(size_text(bytes), shown);
-        }
-        for text in ["", "MiB", "-1", "1.5MiB", "8mib", "99999999TiB"] {
-            assert!(size_bytes(text).unwrap_err().contains("write 64KiB"));
-        }
+        assert!(duration_ms("5").unwrap_err().contains("write \"5s\""));
     }
 
     #[test]
@@ -318,5 +259,7 @@ mod tests {
         let known = ["threshold", "deadband", "average"];
         assert_eq!(nearest("treshold", known), Some("threshold"));
         assert_eq!(nearest("avg", known), None);
+        assert_eq!(nearest("ulr", ["url", "qos"]), Some("url"));
+        assert_eq!(nearest("deadbnad", known), Some("deadband"));
     }
 }

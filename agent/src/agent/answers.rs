@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::Agent;
 use super::control::{Asked, Question};
-use super::health::Health;
+use super::health::{Health, Part};
+use super::parts::DISK;
 use crate::books;
 use crate::destination::DestinationStatus;
 use crate::event_ids::{EventIds, Refused};
@@ -48,6 +49,7 @@ impl Agent {
             Question::Records => books::records_of_mill(&self.mill),
             Question::Events { last } => self.recorder.last(last).map(Recorded::to_line).collect(),
             Question::Health => self.health(),
+            Question::Rules => self.rules(),
         };
         // Whoever asked may have gone.
         let _ = asked.answer.send(answer);
@@ -93,32 +95,55 @@ impl Agent {
         json!({ "forgotten": before - keys(&self.mill) })
     }
 
-    fn health(&self) -> Value {
+    /// The condition of the gateway and of all its parts.
+    pub(super) fn health(&mut self) -> Value {
+        let now = self.clock.now();
+        self.losses.look(&self.mill, now);
+        self.note_backlog(now);
         let mut health = Health::of_threads(&self.heartbeats);
         health.broker(&self.broker);
+        self.tell_destinations(&mut health, now);
+        self.tell_rules(&mut health, now);
+        self.tell_clock(&mut health, now);
         let held_back_by = self.held_back_by();
-        let disk_full = self.storage.lacks_room().is_some();
-        if disk_full {
+        self.tell_backlog(&mut health, held_back_by, now);
+        let disk_full = self.storage.lacks_room();
+        if let Some(why) = disk_full {
             health.ails("the disk is full");
+            health.ill(DISK, why.to_owned(), None);
         }
         let checkpoint = self.storage.checkpoint_trouble();
         if let Some(why) = &checkpoint {
             health.ails(&format!("a checkpoint cannot be written: {why}"));
+            health.ill(DISK, format!("a checkpoint cannot be written: {why}"), None);
         }
+        if disk_full.is_none() && checkpoint.is_none() {
+            match self.lacks_two_segments() {
+                Some(why) => health.ails_at(DISK, why, None),
+                None => health.well(DISK, "has room"),
+            }
+        }
+        let ledgers = Part("ledgers", "");
         if self.unbalanced > 0 {
             health.ails("a ledger does not balance");
-        }
-        for (name, status) in self.outputs.status() {
-            tell_ailments(&mut health, name, &status);
+            health.ill(
+                ledgers,
+                "do not balance: please report this".to_owned(),
+                None,
+            );
+        } else {
+            health.well(ledgers, "balance");
         }
         health.says("destinations", self.destinations());
-        health.says("disk_full", disk_full);
+        health.says("disk_full", disk_full.is_some());
         health.says("taking_in", held_back_by.is_none());
         health.says("held_back_by", held_back_by);
         health.says("checkpoint_trouble", checkpoint);
         health.says("unbalanced", self.unbalanced);
         if self.lost_rows > 0 {
-            health.ails("rows that waited cannot be read any more");
+            let why = "rows that waited cannot be read any more";
+            health.ails(why);
+            health.ill(Part("journal", ""), why.to_owned(), None);
         }
         health.says("lost_rows", self.lost_rows);
         let silenced = self.silenced();
@@ -126,15 +151,18 @@ impl Agent {
             .iter()
             .filter_map(|of| of.get("producer")?.as_str())
         {
+            let why = "its events are not applied, their numbers are old";
             health.ails(&format!(
                 "events of producer {name} are not applied, their numbers are old"
             ));
+            health.ill(Part("producer", name), why.to_owned(), None);
         }
         health.says("silenced_producers", silenced);
         health.says("unusable_messages", self.unusable.count());
         health.says("commits", self.mill.lsns().0);
         health.says("durable", self.mill.lsns().1);
         health.says("journal_bytes", self.storage.journal_bytes());
+        health.date(&mut self.sinces, now.wall_ms);
         health.into_value()
     }
 
@@ -174,23 +202,33 @@ impl Agent {
     }
 }
 
-/// Says what ails at a destination. One that is away is nothing to mend: what is for it waits.
-fn tell_ailments(health: &mut Health, name: &str, status: &DestinationStatus) {
-    if let Some(why) = &status.unconfirmed {
-        health.ails(&format!("destination {name}: {why}"));
-    }
-    if let Some(why) = &status.stalled {
-        health.ails(&format!("destination {name} takes nothing: {why}"));
-    }
-    if let Some(why) = status.trouble.as_ref().filter(|_| status.unheard) {
-        health.ails(&format!("destination {name} acknowledges nothing: {why}"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::parts::tell_destination;
     use super::*;
+    use crate::clock::Now;
     use crate::heartbeat::Heartbeats;
+
+    #[test]
+    fn health_ails_where_a_destination_was_away_for_longer_than_it_may() {
+        let told = |alarm_after| {
+            let mut health = Health::of_threads(&Heartbeats::default());
+            let status = DestinationStatus {
+                trouble: Some("nothing answers there".to_owned()),
+                since: Some(Instant::now()),
+                ..DestinationStatus::default()
+            };
+            tell_destination(&mut health, "cloud", &status, alarm_after, Now::default());
+            health.into_value()
+        };
+        assert_eq!(told(Duration::from_secs(600))["well"], true);
+        let answer = told(Duration::ZERO);
+        assert_eq!(answer["well"], false, "{answer}");
+        let says = answer["lines"][0]["says"].as_str().unwrap();
+        assert!(says.starts_with("away: nothing answers there"), "{says}");
+    }
 
     #[test]
     fn health_ails_where_a_destination_is_there_and_acknowledges_nothing() {
@@ -200,9 +238,11 @@ mod tests {
                 connected,
                 unheard,
                 trouble: Some("an acknowledgement is missing".to_owned()),
+                since: Some(Instant::now()),
                 ..DestinationStatus::default()
             };
-            tell_ailments(&mut health, "cloud", &status);
+            let alarm_after = Duration::from_secs(60);
+            tell_destination(&mut health, "cloud", &status, alarm_after, Now::default());
             health.into_value()
         };
         assert_eq!(told(false, false)["well"], true, "it is away");

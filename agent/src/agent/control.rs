@@ -80,6 +80,8 @@ pub enum Question {
     },
     /// Whether all is well.
     Health,
+    /// Tells the condition of each rule.
+    Rules,
 }
 
 impl Question {

@@ -1,5 +1,7 @@
-//! The answer to the question for health: sections by name, and a list of what ails. All is well where
-//! that list is empty.
+//! The answer to the question for health: a line for each rule, destination and thread, a list of what
+//! ails, and sections by name. All is well where nothing ails.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +12,27 @@ use crate::heartbeat::{Heartbeats, State};
 pub(super) struct Health {
     sections: Map<String, Value>,
     troubles: Vec<String>,
+    lines: Vec<Line>,
 }
+
+/// The condition of one part of the gateway.
+struct Line {
+    /// Its kind, such as a rule.
+    what: &'static str,
+    name: String,
+    is_well: bool,
+    says: String,
+    /// The beginning of its trouble, in wall time, where the part knows.
+    since_ms: Option<i64>,
+}
+
+/// Beginnings of troubles, in wall time, of parts that do not know them themselves.
+#[derive(Debug, Default)]
+pub(super) struct Sinces(BTreeMap<(&'static str, String), i64>);
+
+/// The subject of a line of the answer: its kind and its name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a>(pub(super) &'static str, pub(super) &'a str);
 
 impl Health {
     /// One that names each thread and whether it turns.
@@ -18,11 +40,16 @@ impl Health {
         let mut health = Self {
             sections: Map::new(),
             troubles: Vec::new(),
+            lines: Vec::new(),
         };
         let mut threads = Map::new();
         for (name, state) in heartbeats.states() {
-            if !state.is_well() {
+            let part = Part("thread", &name);
+            if state.is_well() {
+                health.well(part, "turns");
+            } else {
                 health.ails(&format!("thread {name} does not turn: {}", word(state)));
+                health.ill(part, format!("does not turn: {}", word(state)), None);
             }
             let late_ms = match state {
                 State::Late(since) => Some(since.as_millis() as u64),
@@ -37,11 +64,18 @@ impl Health {
 
     /// Says how the connection to the broker does, and what it does not give.
     pub(super) fn broker(&mut self, link: &Link) {
+        let part = Part("broker", "");
+        let trouble = link.trouble.as_deref();
         if !link.connected {
             self.ails("no connection to the broker that sensors publish to");
+            let why = trouble.map_or("not yet".to_owned(), str::to_owned);
+            self.ill(part, format!("no connection: {why}"), None);
+        } else if link.falls_short.is_empty() {
+            self.well(part, "connected");
         }
         for what in &link.falls_short {
             self.ails(what);
+            self.ill(part, what.clone(), None);
         }
         let told = json!({ "connected": link.connected, "trouble": link.trouble });
         self.says("broker", told);
@@ -57,10 +91,65 @@ impl Health {
         self.troubles.push(what.to_owned());
     }
 
+    /// A part of the gateway that is well.
+    pub(super) fn well(&mut self, part: Part<'_>, says: &str) {
+        self.lines.push(Line {
+            what: part.0,
+            name: part.1.to_owned(),
+            is_well: true,
+            says: says.to_owned(),
+            since_ms: None,
+        });
+    }
+
+    /// A part of the gateway that is not well, since a moment of wall time where it knows.
+    pub(super) fn ill(&mut self, part: Part<'_>, says: String, since_ms: Option<i64>) {
+        self.lines.push(Line {
+            what: part.0,
+            name: part.1.to_owned(),
+            is_well: false,
+            says,
+            since_ms,
+        });
+    }
+
+    /// A part of the gateway that is not well, which is said among the troubles in the same words.
+    pub(super) fn ails_at(&mut self, part: Part<'_>, says: String, since_ms: Option<i64>) {
+        let Part(what, name) = part;
+        let name = if name.is_empty() {
+            ""
+        } else {
+            &format!(" {name}")
+        };
+        self.ails(&format!("{what}{name}: {says}"));
+        self.ill(part, says, since_ms);
+    }
+
+    /// Remembers what is not well since now, and says of each line since when it is.
+    pub(super) fn date(&mut self, sinces: &mut Sinces, wall_ms: i64) {
+        let before = std::mem::take(&mut sinces.0);
+        for line in self.lines.iter_mut().filter(|line| !line.is_well) {
+            let part = (line.what, line.name.clone());
+            let known = line.since_ms.or(before.get(&part).copied());
+            let since_ms = *sinces.0.entry(part).or_insert(known.unwrap_or(wall_ms));
+            line.since_ms.get_or_insert(since_ms);
+        }
+    }
+
     pub(super) fn into_value(self) -> Value {
         let mut all = Map::new();
         all.insert("well".to_owned(), self.troubles.is_empty().into());
         all.insert("troubles".to_owned(), self.troubles.into());
+        let lines = self.lines.into_iter().map(|line| {
+            json!({
+                "what": line.what,
+                "name": line.name,
+                "well": line.is_well,
+                "says": line.says,
+                "since": line.since_ms,
+            })
+        });
+        all.insert("lines".to_owned(), lines.collect());
         all.extend(self.sections);
         Value::Object(all)
     }
@@ -99,6 +188,24 @@ mod tests {
         assert_eq!(answer["well"], false, "{answer}");
         assert_eq!(answer["troubles"][0], *link.falls_short[0], "{answer}");
         assert_eq!(answer["broker"]["connected"], true, "{answer}");
+    }
+
+    #[test]
+    fn a_trouble_that_lasts_keeps_its_beginning() {
+        let mut sinces = Sinces::default();
+        let mut since = |wall_ms, is_full, of_itself| {
+            let mut health = Health::of_threads(&Heartbeats::default());
+            if is_full {
+                health.ails_at(Part("disk", ""), "full".to_owned(), of_itself);
+            }
+            health.date(&mut sinces, wall_ms);
+            health.into_value()["lines"][0]["since"].as_i64()
+        };
+        assert_eq!(since(1, true, None), Some(1));
+        assert_eq!(since(5, true, None), Some(1));
+        assert_eq!(since(6, false, None), None);
+        assert_eq!(since(7, true, None), Some(7));
+        assert_eq!(since(8, true, Some(3)), Some(3));
     }
 
     #[test]

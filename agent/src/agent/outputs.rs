@@ -149,6 +149,9 @@ impl Outputs {
             Output::Quarantined { rule, for_ms } => {
                 error!(%rule, "too many faults: the rule rests for {} s", for_ms / 1_000);
             }
+            Output::QuarantineLifted { rule } => {
+                warn!(%rule, "the rule was changed: it rests no more");
+            }
             _ => {}
         }
     }

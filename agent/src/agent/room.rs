@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::control::{self, Asked, Question};
-use super::health::Health;
+use super::health::{Health, Part};
 use super::remote::Remote;
 use super::wake::Waker;
 use super::{AgentError, Input, Link};
@@ -126,6 +126,7 @@ impl Lobby<'_> {
     fn health(&self, why: &str) -> Value {
         let mut health = Health::of_threads(self.heartbeats);
         health.ails("the disk is full");
+        health.ill(Part("disk", ""), format!("full: {why}"), None);
         health.broker(&Link::default());
         health.says("disk_full", true);
         health.says("taking_in", false);

@@ -89,6 +89,7 @@ impl Agent {
         let held = held_by(&mill, &config);
         let wanted = subscriptions(&rules, &held);
         info!(rules = rules.len(), gateway = config.gateway_id, "deployed");
+        let fingerprints = super::reload::fingerprints(&rules);
         let deployment = Deployment {
             rules,
             subscriptions: wanted.clone(),
@@ -147,7 +148,12 @@ impl Agent {
             unbalanced: 0,
             lost_rows: 0,
             unusable: super::unusable::Unusable::default(),
+            losses: super::losses::Losses::default(),
+            sinces: super::health::Sinces::default(),
+            held_back_since_mono_ms: None,
+            fingerprints,
         };
+        agent.losses.look(&agent.mill, now);
         for (lane, count) in lost {
             agent.lose(&lane, count);
         }

@@ -21,6 +21,8 @@ impl Agent {
         self.mill.check_ledgers(&mut self.asked);
         self.carry_out(now);
         self.say_of_the_clock(now);
+        // Troubles are dated also where nobody asks.
+        drop(self.health());
         self.all_threads_turn();
     }
 

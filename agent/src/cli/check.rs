@@ -1,7 +1,11 @@
-//! `tidemill check`: reads everything that `run` would read, says what is wrong, and which topics the
-//! access lists of brokers have to allow.
+//! `tidemill check`: reads everything that `run` would read, says all that is wrong at once, warns of
+//! what can never work, and names the topics that the access lists of brokers have to allow.
 
 mod access;
+mod disk;
+mod folder;
+mod reach;
+mod useless;
 
 use std::io::Write as _;
 
@@ -12,65 +16,122 @@ use crate::agent::control::{Question, ask};
 use crate::agent::{check_destinations, room_warning};
 use crate::books;
 use crate::config::{Config, Endpoint, LOCAL};
-use crate::install::install_all;
+use crate::install;
 use crate::mill::{BoundRule, Edit};
 use crate::record::RuleRecord;
 use crate::recovery::{self, RecoveryError};
+use crate::text::FileError;
 
-pub(super) const HELP: &str = "Examples:
+pub(super) const HELP: &str = "Everything that is wrong is said at once, each on a line with file and place, on standard error. Warnings are \
+of what may start and can never work. To tell whether somebody listens there, the addresses of the broker \
+and of all destinations are \
+connected to, for 2 s at most, and nothing is sent.
+
+Examples:
   tidemill check                        the configuration in /etc/tidemill
   tidemill check --config agent.toml
+  tidemill check --offline              on a machine that reaches no broker
 
 Of a rule that was edited since it was deployed it says what becomes of its state.
 
-Exit codes: 0 all is well, 2 something is wrong (each on a line with file and place)";
+Exit codes: 0 nothing is wrong, warnings or not; 2 something is wrong";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     #[command(flatten)]
     file: ConfigOption,
+    /// Connect to nobody
+    #[arg(long)]
+    offline: bool,
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let config = Config::read(&options.file.config)?;
-    let rules = install_all(&config)?;
+    let (config, wrong) = Config::survey(&options.file.config);
+    let mut errors: Vec<FileError> = wrong.into_iter().flatten().collect();
+    let Some(config) = config else {
+        return Err(errors.into());
+    };
+    // Their folder may stand in the part of the file that was not understood.
+    let mut rules = Vec::new();
+    if config.is_whole || config.rules_dir.is_dir() {
+        let (found, wrong) = install::survey(&config);
+        rules = found;
+        errors.extend(wrong);
+    }
+    let warnings = warnings(&config, &rules, errors.is_empty(), options.offline);
+    if !errors.is_empty() {
+        let mut err = std::io::stderr().lock();
+        for warning in &warnings {
+            writeln!(err, "warning: {warning}")?;
+        }
+        return Err(errors.into());
+    }
     let mut out = std::io::stdout().lock();
-    for warning in &config.warnings {
+    describe(&config, &rules, &mut out)?;
+    check_kept(&config, &rules, &mut out)?;
+    for warning in &warnings {
         writeln!(out, "warning: {warning}")?;
     }
+    match warnings.len() {
+        0 => writeln!(out, "all is well")?,
+        1 => writeln!(out, "nothing is wrong, 1 warning")?,
+        many => writeln!(out, "nothing is wrong, {many} warnings")?,
+    }
+    Ok(())
+}
+
+/// Everything that may start and can never work. What hangs on all rules is told only where all are good.
+fn warnings(config: &Config, rules: &[BoundRule], all_good: bool, offline: bool) -> Vec<String> {
+    let mut all: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    let rules_of = rules
+        .iter()
+        .flat_map(|bound| useless::of_rule(bound.rule()));
+    all.extend(rules_of.map(|warning| warning.to_string()));
+    all.extend(useless::of_config(config).map(|warning| warning.to_string()));
+    if all_good {
+        let unused = useless::destinations(config, rules);
+        all.extend(unused.map(|warning| warning.to_string()));
+        all.extend(folder::unused(&config.rules_dir, rules));
+        if rules.is_empty() {
+            let dir = config.rules_dir.display();
+            all.push(format!(
+                "no rules (*.toml) in {dir}; `tidemill rule new` writes one to start with"
+            ));
+        }
+    }
+    let disk = disk::trouble(config);
+    let is_usable = disk.is_none();
+    all.extend(disk);
+    if is_usable {
+        all.extend(room_warning(config));
+    }
+    if !offline {
+        all.extend(reach::troubles(config).map(|warning| warning.to_string()));
+    }
+    all
+}
+
+fn describe(
+    config: &Config,
+    rules: &[BoundRule],
+    out: &mut impl std::io::Write,
+) -> std::io::Result<()> {
     let (broker, gateway) = (&config.broker, &config.gateway_id);
     let (host, port) = (&broker.host, broker.port);
     writeln!(out, "gateway {gateway}: listens to {host}:{port}")?;
-    access::subscribes(gateway, &rules, &mut out)?;
-    access::publishes(gateway, LOCAL, &rules, &mut out)?;
+    access::subscribes(gateway, rules, out)?;
+    access::publishes(gateway, LOCAL, rules, out)?;
     for (name, destination) in &config.destinations {
         writeln!(out, "destination {name}: {}", destination.endpoint)?;
         if matches!(destination.endpoint, Endpoint::Mqtt(_)) {
-            access::publishes(gateway, name, &rules, &mut out)?;
+            access::publishes(gateway, name, rules, out)?;
         }
     }
-    if rules.is_empty() {
-        writeln!(
-            out,
-            "warning: no rules (*.toml) in {}",
-            config.rules_dir.display()
-        )?;
-    }
-    for bound in &rules {
+    for bound in rules {
         let rule = bound.rule();
-        writeln!(
-            out,
-            "rule {} version {}: {}",
-            rule.name,
-            rule.version,
-            bound.summary()
-        )?;
+        let (name, version) = (&rule.name, rule.version);
+        writeln!(out, "rule {name} version {version}: {}", bound.summary())?;
     }
-    check_kept(&config, &rules, &mut out)?;
-    if let Some(warning) = room_warning(&config) {
-        writeln!(out, "warning: {warning}")?;
-    }
-    writeln!(out, "all is well")?;
     Ok(())
 }
 

@@ -10,19 +10,17 @@ use crate::agent::control::Question;
 use crate::books;
 use crate::config::Config;
 
-pub(super) const HELP: &str = "\
-An event `producer:n` whose number lies 256 or more below the producer's mark, its
-highest number, is not applied: a broker that was killed sends such events again.
-So does a sensor whose counter starts anew: then the columns too_old and repeated of
-the ledger rise, and `tidemill inspect health` names the producer. Once forgotten, it
-begins anew with its next number, and what the broker still has of it counts again.
+pub(super) const HELP: &str = "An event `producer:n` whose number lies 256 or more below the producer's mark, its highest number, is not \
+applied: a broker that was killed sends such events again. So does a sensor whose counter starts anew: then \
+the columns too_old and repeated of the ledger rise, and `tidemill inspect health` names the producer. Once \
+forgotten, it begins anew with its next number, and what the broker still has of it counts again.
 
 Examples:
   tidemill event-ids list --config agent.toml
   tidemill event-ids forget sensor7
 
-Exit codes: 0 done; 1 the data directory cannot be read, there is no such producer, or
-no agent runs (forget); 2 wrong use";
+Exit codes: 0 done; 1 the data directory cannot be read, there is no such producer, or no agent runs \
+(forget); 2 wrong use";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {

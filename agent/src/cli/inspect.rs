@@ -1,6 +1,8 @@
 //! `tidemill inspect`: looks into a gateway's data directory, through the agent that works there, or
 //! into the files where none does.
 
+mod health;
+
 use std::io::Write as _;
 use std::path::Path;
 
@@ -14,16 +16,19 @@ use crate::image::Image;
 use crate::recovery::{self, RecoveryError};
 
 pub(super) const HELP: &str =
-    "While an agent runs it is asked; where none does, the files are read, and not changed.
+    "While an agent runs it is asked; where none does, the files are read, and not changed. Only a running agent \
+tells of events, rules and health; the state databases can be looked into only while none runs.
 
 Examples:
+  tidemill inspect health                               # a line for each rule, destination and thread
+  tidemill inspect rules
   tidemill inspect ledger --config agent.toml
   tidemill inspect ledger --json | jq .lanes
   tidemill inspect state-hash
   tidemill inspect journal
   tidemill inspect events --last 100 > events.jsonl     # for `tidemill rule test --events`
 
-Exit codes: 0 done, 1 it cannot be read, or a ledger does not balance, 2 wrong use";
+Exit codes: 0 done; 1 it cannot be read, a ledger does not balance, or the gateway is not well (health); 2 wrong use";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -53,8 +58,10 @@ enum What {
     Journal,
     /// The latest events, as the recorder has them; only from a running agent
     Events,
-    /// Whether all is well; only from a running agent
+    /// Whether all is well, line by line; only from a running agent
     Health,
+    /// Each rule: last event, last error, quarantine, state; only from a running agent
+    Rules,
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -63,8 +70,15 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let answer = match options.what {
         What::Ledger | What::Outbox => look(dir, &Question::Ledger, books::ledger_of_image)?,
         What::StateHash => look(dir, &Question::StateHash, books::state_hash_of_image)?,
-        What::Pond => recovery::inspect_ponds(dir).map_err(unreadable)?,
-        What::Journal => recovery::inspect_journal(dir).map_err(unreadable)?,
+        What::Pond => recovery::inspect_ponds(dir).map_err(|error| match error {
+            RecoveryError::Locked(_) => Failure::Failed(anyhow::anyhow!(
+                "an agent runs on {} and has its state databases open: stop it to look into them",
+                dir.display()
+            )),
+            error => of_nothing(dir, error),
+        })?,
+        What::Journal => recovery::inspect_journal(dir).map_err(|error| of_nothing(dir, error))?,
+        What::Rules => running(dir, &Question::Rules)?,
         What::Events => running(dir, &Question::Events { last: options.last })?,
         What::Health => running(dir, &Question::Health)?,
     };
@@ -81,7 +95,15 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         What::Journal => write!(out, "{}", journal(&answer))?,
         What::Pond => write!(out, "{}", table(&answer, &PONDS))?,
         What::StateHash => writeln!(out, "{}", text(part(&answer, "state_hash")))?,
-        _ => writeln!(out, "{answer:#}")?,
+        What::Rules => write!(out, "{}", health::rules(&answer))?,
+        What::Health => write!(out, "{}", health::text(&answer, now_ms()))?,
+    }
+    if part(&answer, "well") == false {
+        let troubles = part(&answer, "troubles").as_array().map_or(0, Vec::len);
+        let many = if troubles == 1 { "trouble" } else { "troubles" };
+        return Err(Failure::Failed(anyhow::anyhow!(
+            "not well, {troubles} {many}"
+        )));
     }
     if part(&answer, "balanced") == false {
         let error = "a ledger does not balance: please report this";
@@ -99,24 +121,45 @@ pub(super) fn look(
     match recovery::look(dir) {
         Ok(image) => Ok(of_image(&image)),
         Err(RecoveryError::Locked(_)) => running(dir, question),
-        Err(error) => Err(unreadable(error)),
+        Err(error) => Err(of_nothing(dir, error)),
     }
+}
+
+/// The time here, in milliseconds since 1970.
+fn now_ms() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}
+
+/// Says what to do where a directory has nothing to read in it.
+fn of_nothing(dir: &Path, error: RecoveryError) -> Failure {
+    if dir.join(recovery::JOURNAL).is_dir() {
+        return Failure::Failed(error.into());
+    }
+    let dir = dir.display();
+    Failure::Failed(anyhow::anyhow!(
+        "no agent has run on {dir} yet; start one: tidemill run --config FILE"
+    ))
 }
 
 /// Asks the agent that works in the directory.
 pub(super) fn running(dir: &Path, question: &Question) -> Result<Value, Failure> {
     let answer = ask(dir, question).map_err(|error| {
-        let what = format!("no agent answers in {}: {error}", dir.display());
-        Failure::Failed(anyhow::anyhow!(what))
+        use std::io::ErrorKind;
+        let dir = dir.display();
+        Failure::Failed(match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                anyhow::anyhow!("no agent runs on {dir}; start one: tidemill run --config FILE")
+            }
+            ErrorKind::PermissionDenied => anyhow::anyhow!(
+                "the agent on {dir} may be asked by its own user only; run this as that user, or with sudo"
+            ),
+            _ => anyhow::anyhow!("the agent on {dir} does not answer: {error}"),
+        })
     })?;
     match answer.get("error") {
         Some(error) => Err(Failure::Failed(anyhow::anyhow!(text(error)))),
         None => Ok(answer),
     }
-}
-
-fn unreadable(error: RecoveryError) -> Failure {
-    Failure::Failed(error.into())
 }
 
 /// A part of an object; null where it has none of that name.

@@ -6,11 +6,12 @@ use super::{ConfigOption, Failure};
 use crate::config::Config;
 use crate::recovery;
 
-pub(super) const HELP: &str = "Keeps the longest run of whole records that continues the state and, of those before it, which serve rows that
-wait, all that are whole. Puts the old segments aside in the data directory, and gives the gateway a new incarnation, so that receivers do not take new emissions for old ones.
-What stood behind the damage is lost: events that were acknowledged may be missing from the state, and emissions may
-never be sent. Where neither state database can be read and the journal does not reach back to the beginning, both are
-put aside, and the gateway begins without state. No agent may be running.
+pub(super) const HELP: &str = "Keeps the longest run of whole records that continues the state and, of those before it, which serve rows \
+that wait, all that are whole. Puts the old segments aside in the data directory, and gives the gateway a \
+new incarnation, so that receivers do not take new emissions for old ones. What stood behind the damage is \
+lost: events that were acknowledged may be missing from the state, and emissions may never be sent. Where \
+neither state database can be read and the journal does not reach back to the beginning, both are put aside, \
+and the gateway begins without state. No agent may be running.
 
 Example:
   tidemill repair --config agent.toml

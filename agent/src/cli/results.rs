@@ -186,6 +186,11 @@ impl Results {
         Ok(())
     }
 
+    /// The number of emissions.
+    pub(super) fn emissions(&self) -> u64 {
+        self.emissions
+    }
+
     /// How much there was, for people.
     pub(super) fn counted(&self) -> String {
         let Self {

@@ -10,15 +10,15 @@ use crate::limits::FunctionLimits;
 use crate::mill::{BoundRule, Edit};
 use crate::payload::Payload;
 use crate::rule::{Gateway, Rule, Stream};
-use crate::text::FileError;
+use crate::text::FileErrors;
 
 pub(super) const HELP: &str = "Examples:
   tidemill rule build overheat.toml
   tidemill rule build overheat.sql
   tidemill rule build energy.toml --against energy.before.toml
 
-With --against it says what the edit does to the state that the rule has: what is kept,
-what begins anew, and whether windows that are open are given up.
+With --against it says what the edit does to the state that the rule has: what is kept, what begins anew, \
+and whether windows that are open are given up.
 
 Exit codes: 0 the rule can be installed, 2 it cannot (the reason with file and line on standard error)";
 
@@ -91,7 +91,10 @@ pub(super) fn fuel(bound: &BoundRule) -> Result<String, Failure> {
 
 /// Installs one rule outside of any gateway, changed before: every destination is good, ceilings are the
 /// defaults.
-pub(super) fn install(path: &Path, change: impl FnOnce(&mut Rule)) -> Result<BoundRule, FileError> {
+pub(super) fn install(
+    path: &Path,
+    change: impl FnOnce(&mut Rule),
+) -> Result<BoundRule, FileErrors> {
     let gateway = Gateway {
         id: "gateway",
         destinations: None,
@@ -105,7 +108,7 @@ pub(super) fn install_within(
     gateway: &Gateway<'_>,
     path: &Path,
     change: impl FnOnce(&mut Rule),
-) -> Result<BoundRule, FileError> {
+) -> Result<BoundRule, FileErrors> {
     let mut rule = Rule::read(path, gateway)?;
     change(&mut rule);
     Installer::new(gateway.limits).install(rule, &[])

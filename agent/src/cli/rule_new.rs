@@ -17,10 +17,9 @@ use clap::ValueEnum;
 
 use super::Failure;
 
-pub(super) const HELP: &str = "\
-With --language sql two files are written, NAME.toml and NAME.jsonl. For the other languages a
-folder NAME is made, with the rule, the events, the source, and what the compiler needs besides.
-Files that are there are never written over.
+pub(super) const HELP: &str = "With --language sql two files are written, NAME.toml and NAME.jsonl. For the other languages a folder NAME \
+is made, with the rule, the events, the source, and what the compiler needs besides. Files that are there \
+are never written over.
 
 Examples:
   tidemill rule new overheat

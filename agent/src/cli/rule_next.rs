@@ -13,9 +13,7 @@ pub(super) const HELP: &str = r#"Examples:
   tidemill rule next "0 30 7 * * Mon-Fri" --zone Europe/Berlin
   tidemill rule next @hourly --from 2026-10-25T00:00:00+02:00 -n 3
 
-A clock time that daylight saving leaves out is due at the first instant after the gap, one that it repeats is
-due the first time only; expressions whose hour or minute is * or a step follow elapsed time. A day and a
-weekday must both fit.
+A clock time that daylight saving leaves out is due at the first instant after the gap, one that it repeats is due the first time only; expressions whose hour or minute is * or a step follow elapsed time. A day and a weekday must both fit.
 
 Exit codes: 0 done, 2 the expression is wrong or is never due"#;
 

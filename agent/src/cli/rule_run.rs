@@ -24,18 +24,11 @@ use crate::mill::BoundRule;
 use crate::rule::{Gateway, Rule};
 use crate::text::{duration_ms, size_bytes};
 
-pub(super) const HELP: &str = r#"The rule works on what the broker brings from now on, under the real clock: windows close, timers and
-schedules fire. What it emits is written to standard output as `tidemill rule test` writes it, one JSON
-object a line. Nothing is published; nothing is kept: no journal, no state, no session at the broker,
-where this client has a name of its own beside that of a gateway.
+pub(super) const HELP: &str = r#"The rule works on what the broker brings from now on, under the real clock: windows close, timers and schedules fire. What it emits is written to standard output as `tidemill rule test` writes it, one JSON object a line. Nothing is published; nothing is kept: no journal, no state, no session at the broker, where this client has a name of its own beside that of a gateway.
 
-Events come at QoS 0: a broker may leave some out if results are read more slowly than events come.
-Retained messages are for rules that ask for them, as on a gateway; a connection that was lost and made
-again brings them again. A broker that cannot be reached is tried again and again, and each time it is
-said why.
+Events come at QoS 0: a broker may leave some out if results are read more slowly than events come. Retained messages are for rules that ask for them, as on a gateway; a connection that was lost and made again brings them again. A broker that cannot be reached is tried again and again, and each time it is said why.
 
-SIGTERM and SIGINT end it, as --for and --count do, with a summary on standard error; so does a reader
-of the results that goes, such as `head`.
+SIGTERM and SIGINT end it, as --for and --count do, with a summary on standard error; so does a reader of the results that goes, such as `head`.
 
 Examples:
   tidemill rule run overheat.toml
@@ -43,8 +36,7 @@ Examples:
   tidemill rule run overheat.toml --config agent.toml --count 5     # the gateway's broker, TLS and login
   tidemill rule run overheat.toml --for 1h --record sample.jsonl    # a sample for `rule test --events`
 
-Exit codes: 0 it ran, also where nothing came; 1 it never had a connection, the broker refused a
-subscription, or the record could not be written; 2 rule, configuration or options are wrong"#;
+Exit codes: 0 it ran, also where nothing came; 1 it never had a connection, the broker refused a subscription, or the record could not be written; 2 rule, configuration or options are wrong"#;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {

@@ -2,6 +2,7 @@
 //! that a gateway runs.
 
 mod expect;
+mod silent;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use tidemill_values::TIMES_MS;
 
 use self::expect::Expected;
+use self::silent::Silent;
 use super::results::Results;
 use super::rule_build::install;
 use super::trial::Trial;
@@ -33,11 +35,9 @@ Examples:
   tidemill rule test overheat.toml --events events.jsonl > expected.jsonl
   tidemill rule test overheat.toml --events events.jsonl --expect expected.jsonl
 
-With --expect the differences are written instead of the results; nothing if there are none. Lines
-are compared as JSON: blanks, the order of members, and 3 or 3.0 are of no matter.
+With --expect the differences are written instead of the results; nothing if there are none. Lines are compared as JSON: blanks, the order of members, and 3 or 3.0 are of no matter.
 
-Exit codes: 0 it ran, also where nothing came out; 1 something else came than --expect says; 2 rule,
-module or file is wrong or refused"#;
+Exit codes: 0 it ran, also where nothing came out; 1 something else came than --expect says; 2 rule, module or file is wrong or refused"#;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -86,6 +86,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let mut mill = Mill::new();
     mill.set_cold(options.cold);
     mill.set_time_floor(watermark::FLOOR_MS.min(from.saturating_sub(RECORDED_BEFORE_MS)));
+    let mut silent = Silent::new(&bound);
     let results = match expected {
         Some(_) => Results::kept(options.array),
         None => Results::written(options.array, None),
@@ -99,6 +100,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             continue;
         }
         worked_on += 1;
+        silent.see(&event);
         trial.event(virtual_now(at), event)?;
     }
     trial.advance(virtual_now(until))?;
@@ -116,6 +118,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         text.push_str(&format!(", {outside} events outside of --from and --until"));
     }
     writeln!(std::io::stderr(), "{text}")?;
+    if trial.results.emissions() == 0 {
+        for why in silent.why(&trial.ledger(), trial.unrouted()) {
+            writeln!(std::io::stderr(), "nothing came out: {why}")?;
+        }
+    }
     match expected {
         Some(expected) => compare(&expected, &trial.results.into_kept()),
         None => Ok(()),

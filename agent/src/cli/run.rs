@@ -24,7 +24,8 @@ Examples:
   tidemill run --config agent.toml
   TIDEMILL_LOG=debug tidemill run --config agent.toml --log-format json
 
-Exit codes: 0 stopped when told to, 1 failed (or another agent uses the data directory), 2 wrong configuration or rules, 74 storage failed";
+Exit codes: 0 stopped when told to, 1 failed (or another agent uses the data directory), 2 wrong \
+configuration or rules, 74 storage failed";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {

@@ -10,10 +10,9 @@ use crate::agent::control::Question;
 use crate::books;
 use crate::config::Config;
 
-pub(super) const HELP: &str = "\
-The parts of a statement's state are called as the expressions that keep them, such as
-lag(n) or acc_sum(n) OVER (PARTITION BY d); a module of another language may name its
-slots and entries. What has no name is shown by its place.
+pub(super) const HELP: &str = "The parts of a statement's state are called as the expressions that keep them, such as lag(n) or acc_sum(n) \
+OVER (PARTITION BY d); a module of another language may name its slots and entries. What has no name is \
+shown by its place.
 
 Examples:
   tidemill state list energy --config agent.toml
@@ -21,8 +20,8 @@ Examples:
   tidemill state rm energy plug7        plug7 begins anew; needs a running agent
   tidemill state rm energy              and so does every other key
 
-Exit codes: 0 done; 1 the data directory cannot be read, nothing is kept of such a rule
-or key, or no agent runs (rm); 2 wrong use";
+Exit codes: 0 done; 1 the data directory cannot be read, nothing is kept of such a rule or key, or no agent \
+runs (rm); 2 wrong use";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {

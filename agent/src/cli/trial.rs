@@ -5,6 +5,7 @@ use super::Failure;
 use super::results::Results;
 use crate::clock::Now;
 use crate::event::Event;
+use crate::ledger::Ledger;
 use crate::mill::{BoundRule, Deployment, Input, Mill, Output};
 use crate::topic::Subscription;
 
@@ -70,6 +71,13 @@ impl Trial {
     /// Events that the rule did not want.
     pub(super) fn unrouted(&self) -> u64 {
         self.mill.unrouted()
+    }
+
+    /// The counts of the rule's events.
+    pub(super) fn ledger(&self) -> Ledger {
+        let mut all = Ledger::default();
+        self.mill.ledgers().for_each(|(_, ledger)| all.add(ledger));
+        all
     }
 
     /// Events whose own time was bad.

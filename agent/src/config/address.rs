@@ -50,6 +50,20 @@ impl Scheme {
     }
 }
 
+impl Address {
+    /// An address in the place of one that is wrong, so that the check of what stands beside it goes on.
+    pub(super) fn stand_in(url: &str) -> Self {
+        let scheme = url.split("://").next().and_then(Scheme::named);
+        let scheme = scheme.unwrap_or(Scheme::Mqtt);
+        Self {
+            scheme,
+            host: "localhost".to_owned(),
+            port: scheme.port(),
+            path: String::new(),
+        }
+    }
+}
+
 /// Takes the URL of a broker apart, or also that of an HTTP endpoint.
 pub(super) fn address(url: &str, may_be_http: bool) -> Result<Address, String> {
     let wanted = match may_be_http {

@@ -12,7 +12,7 @@ use super::check::Table;
 use super::outbox::OutboxTable;
 use super::tls::TlsKeys;
 use crate::secret::Secret;
-use crate::text::FileError;
+use crate::text::Size;
 use crate::tls::TlsFiles;
 
 /// Largest packet, where nothing is said.
@@ -124,24 +124,24 @@ pub enum Protocol {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BrokerTable {
-    url: Spanned<String>,
+    pub(super) url: Spanned<String>,
     protocol: Option<Protocol>,
     username: Option<Spanned<String>>,
     password_file: Option<Spanned<PathBuf>>,
     ca_file: Option<Spanned<PathBuf>>,
     cert_file: Option<Spanned<PathBuf>>,
     key_file: Option<Spanned<PathBuf>>,
-    qos: Option<Spanned<u8>>,
-    packet_bytes_max: Option<Spanned<u32>>,
-    in_flight: Option<Spanned<u16>>,
+    qos: Option<Spanned<u64>>,
+    packet_bytes_max: Option<Spanned<Size>>,
+    in_flight: Option<Spanned<u64>>,
     envelope: Option<bool>,
     coalesce: Option<Spanned<String>>,
     commit_interval: Option<Spanned<String>>,
-    commit_events: Option<Spanned<usize>>,
+    commit_events: Option<Spanned<u64>>,
     event_id: Option<Spanned<String>>,
     session_expiry: Option<Spanned<String>>,
     event_id_numbers: Option<bool>,
-    event_ids_remembered: Option<Spanned<usize>>,
+    event_ids_remembered: Option<Spanned<u64>>,
     keep_alive: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
     #[serde(default)]
@@ -184,8 +184,8 @@ pub(super) struct Keys<'a> {
     pub(super) username: Option<&'a Spanned<String>>,
     pub(super) password_file: Option<&'a Spanned<PathBuf>>,
     pub(super) tls: TlsKeys<'a>,
-    pub(super) packet_bytes_max: Option<&'a Spanned<u32>>,
-    pub(super) in_flight: Option<&'a Spanned<u16>>,
+    pub(super) packet_bytes_max: Option<&'a Spanned<Size>>,
+    pub(super) in_flight: Option<&'a Spanned<u64>>,
     pub(super) envelope: Option<bool>,
     pub(super) keep_alive: Option<&'a Spanned<String>>,
     /// In milliseconds, where nothing is said.
@@ -194,10 +194,12 @@ pub(super) struct Keys<'a> {
 }
 
 impl BrokerTable {
-    /// The broker that sensors publish to.
-    pub(super) fn broker(&self, table: &Table<'_>) -> Result<Broker, FileError> {
-        let address = address(self.url.get_ref(), false)
-            .map_err(|why| table.error("url", &self.url, format!(": {why}")))?;
+    /// The broker that sensors publish to; a stand-in where its address is wrong.
+    pub(super) fn broker(&self, table: &Table<'_>) -> Broker {
+        let address = address(self.url.get_ref(), false).unwrap_or_else(|why| {
+            table.error("url", &self.url, format!(": {why}"));
+            Address::stand_in(self.url.get_ref())
+        });
         let keys = Keys {
             protocol: self.protocol,
             username: self.username.as_ref(),
@@ -219,17 +221,11 @@ impl BrokerTable {
     }
 
     /// How its events are taken in.
-    pub(super) fn intake(&self, table: &Table<'_>) -> Result<Intake, FileError> {
-        let qos = match &self.qos {
-            Some(qos) if *qos.get_ref() > 1 => {
-                return Err(table.error("qos", qos, " is 0 or 1; exactly-once needs no QoS 2"));
-            }
-            given => given.as_ref().map_or(1, |qos| *qos.get_ref()),
-        };
+    pub(super) fn intake(&self, table: &Table<'_>) -> Intake {
         let late = "is at most 1s: events wait that long";
         let coalesce = match &self.coalesce {
             Some(text) if text.get_ref() != "auto" => {
-                Coalesce::Fixed(table.duration("coalesce", Some(text), 0..=1_000, 0, late)?)
+                Coalesce::Fixed(table.duration("coalesce", Some(text), 0..=1_000, 0, late))
             }
             Some(_) | None => Coalesce::Auto,
         };
@@ -242,50 +238,69 @@ impl BrokerTable {
             SESSION_EXPIRY_MS,
             SESSION_EXPIRY,
             short,
-        )?;
+        );
         let interval = self.commit_interval.as_ref();
         let events = self.commit_events.as_ref();
-        Ok(Intake {
-            qos,
+        let remembered = self.event_ids_remembered.as_ref();
+        Intake {
+            qos: self.qos(table),
             coalesce,
-            commit_interval: table.duration("commit_interval", interval, 0..=10_000, 50, late)?,
-            commit_events: table.number("commit_events", events, 1..=4_096, 256)?,
-            event_id: match &self.event_id {
-                None => EventIdSource::UserProperty("eid".to_owned()),
-                Some(text) => event_id(text.get_ref())
-                    .map_err(|why| table.error("event_id", text, format!(": {why}")))?,
-            },
+            commit_interval: table.duration("commit_interval", interval, 0..=10_000, 50, late),
+            commit_events: table.number("commit_events", events, 1..=4_096, 256),
+            event_id: self.event_id(table),
             session_expiry,
             event_id_numbers: self.event_id_numbers.unwrap_or(false),
             event_ids_remembered: table.number(
                 "event_ids_remembered",
-                self.event_ids_remembered.as_ref(),
+                remembered,
                 256..=65_536,
                 4_096,
-            )?,
+            ),
+        }
+    }
+
+    fn qos(&self, table: &Table<'_>) -> u8 {
+        match self.qos.as_ref().map(|qos| (*qos.get_ref(), qos)) {
+            Some((0, _)) => 0,
+            Some((1, _)) | None => 1,
+            Some((_, qos)) => {
+                table.error("qos", qos, " is 0 or 1; exactly-once needs no QoS 2");
+                1
+            }
+        }
+    }
+
+    fn event_id(&self, table: &Table<'_>) -> EventIdSource {
+        let default = || EventIdSource::UserProperty("eid".to_owned());
+        let Some(text) = &self.event_id else {
+            return default();
+        };
+        event_id(text.get_ref()).unwrap_or_else(|why| {
+            table.error("event_id", text, format!(": {why}"));
+            default()
         })
     }
 }
 
 impl Keys<'_> {
     /// Checks the keys for the broker at `address`.
-    pub(super) fn checked(&self, table: &Table<'_>, address: Address) -> Result<Broker, FileError> {
+    pub(super) fn checked(&self, table: &Table<'_>, address: Address) -> Broker {
         let bytes = self.packet_bytes_max;
         let outside = "lies between 1s and 1h";
-        Ok(Broker {
-            tls: self.tls.checked(table, &address)?,
+        Broker {
+            tls: self.tls.checked(table, &address),
             host: address.host,
             port: address.port,
             protocol: self.protocol.unwrap_or(Protocol::Auto),
             username: self.username.map(|name| name.get_ref().clone()),
-            password: password(table, self.username, self.password_file)?,
-            packet_bytes_max: table.number(
+            password: password(table, self.username, self.password_file),
+            packet_bytes_max: table.size(
                 "packet_bytes_max",
                 bytes,
                 1_024..=8 << 20,
                 PACKET_BYTES_MAX,
-            )?,
-            in_flight: table.number("in_flight", self.in_flight, 1..=4_096, IN_FLIGHT)?,
+            ),
+            in_flight: table.number("in_flight", self.in_flight, 1..=4_096, IN_FLIGHT),
             envelope: self.envelope.unwrap_or(false),
             keep_alive: table.duration(
                 "keep_alive",
@@ -293,9 +308,9 @@ impl Keys<'_> {
                 SPAN_MS,
                 self.keep_alive_default,
                 outside,
-            )?,
-            timeout: table.duration("timeout", self.timeout, SPAN_MS, TIMEOUT, outside)?,
-        })
+            ),
+            timeout: table.duration("timeout", self.timeout, SPAN_MS, TIMEOUT, outside),
+        }
     }
 }
 
@@ -304,14 +319,14 @@ fn password(
     table: &Table<'_>,
     username: Option<&Spanned<String>>,
     file: Option<&Spanned<PathBuf>>,
-) -> Result<Option<Secret>, FileError> {
-    let Some(path) = file else { return Ok(None) };
-    let (_, password) = table.secret("password_file", path)?;
+) -> Option<Secret> {
+    let path = file?;
+    let secret = table.secret("password_file", path);
     if username.is_none() {
         let why = " has no use without username";
-        return Err(table.error("password_file", path, why));
+        table.error("password_file", path, why);
     }
-    Ok(Some(password))
+    secret.map(|(_, password)| password)
 }
 
 fn event_id(text: &str) -> Result<EventIdSource, String> {

@@ -6,59 +6,63 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
 use toml::Spanned;
 
 use crate::secret::{Secret, SecretFile};
-use crate::text::{FileError, Source, duration_ms, size_bytes, size_text};
+use crate::text::{Errors, Size, Source, duration_ms, size_text};
 
-/// One table of the file, for errors about its keys.
+/// One table of the file, for errors about its keys. A value that is wrong is noted, and the default
+/// taken, so that the check goes on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table<'a> {
     pub(super) source: &'a Source,
     pub(super) name: &'a str,
+    pub(super) errors: &'a Errors,
 }
 
 impl Table<'_> {
-    /// An error about the value of a key.
-    pub(super) fn error<T>(&self, key: &str, value: &Spanned<T>, why: impl Display) -> FileError {
+    /// Takes note of an error about the value of a key.
+    pub(super) fn error<T>(&self, key: &str, value: &Spanned<T>, why: impl Display) {
         let message = format!("{}.{key}{why}", self.name);
-        self.source.error_at(&value.span(), message)
+        self.errors
+            .push(self.source.error_at(&value.span(), message));
     }
 
     /// A number between bounds.
-    pub(super) fn number<T: Copy + PartialOrd + Display>(
+    pub(super) fn number<T: Copy + TryFrom<u64> + PartialOrd + Display>(
         &self,
         key: &str,
-        given: Option<&Spanned<T>>,
+        given: Option<&Spanned<u64>>,
         bounds: RangeInclusive<T>,
         default: T,
-    ) -> Result<T, FileError> {
-        match given {
-            None => Ok(default),
-            Some(value) if bounds.contains(value.get_ref()) => Ok(*value.get_ref()),
-            Some(value) => {
+    ) -> T {
+        let Some(value) = given else { return default };
+        match T::try_from(*value.get_ref()) {
+            Ok(number) if bounds.contains(&number) => number,
+            _ => {
                 let (low, high) = (bounds.start(), bounds.end());
-                Err(self.error(key, value, format!(" lies between {low} and {high}")))
+                self.error(key, value, format!(" lies between {low} and {high}"));
+                default
             }
         }
     }
 
     /// A number of bytes between bounds.
-    pub(super) fn size(
+    pub(super) fn size<T: Copy + TryFrom<u64>>(
         &self,
         key: &str,
         given: Option<&Spanned<Size>>,
         bounds: RangeInclusive<u64>,
-        default: u64,
-    ) -> Result<u64, FileError> {
-        match given {
-            None => Ok(default),
-            Some(value) if bounds.contains(&value.get_ref().0) => Ok(value.get_ref().0),
-            Some(value) => {
+        default: T,
+    ) -> T {
+        let Some(value) = given else { return default };
+        let bytes = value.get_ref().0;
+        match T::try_from(bytes) {
+            Ok(number) if bounds.contains(&bytes) => number,
+            _ => {
                 let (low, high) = (size_text(*bounds.start()), size_text(*bounds.end()));
-                Err(self.error(key, value, format!(" lies between {low} and {high}")))
+                self.error(key, value, format!(" lies between {low} and {high}"));
+                default
             }
         }
     }
@@ -71,15 +75,15 @@ impl Table<'_> {
         bounds_ms: RangeInclusive<u64>,
         default_ms: u64,
         outside: &str,
-    ) -> Result<Duration, FileError> {
-        let Some(value) = given else {
-            return Ok(Duration::from_millis(default_ms));
-        };
+    ) -> Duration {
+        let default = Duration::from_millis(default_ms);
+        let Some(value) = given else { return default };
         match duration_ms(value.get_ref()) {
-            Ok(ms) if bounds_ms.contains(&ms) => Ok(Duration::from_millis(ms)),
-            Ok(_) => Err(self.error(key, value, format!(" {outside}"))),
-            Err(why) => Err(self.error(key, value, format!(": {why}"))),
+            Ok(ms) if bounds_ms.contains(&ms) => return Duration::from_millis(ms),
+            Ok(_) => self.error(key, value, format!(" {outside}")),
+            Err(why) => self.error(key, value, format!(": {why}")),
         }
+        default
     }
 
     /// A path, which begins at the configuration file unless it is absolute.
@@ -92,13 +96,14 @@ impl Table<'_> {
         &self,
         key: &str,
         path: &Spanned<PathBuf>,
-    ) -> Result<(SecretFile, Secret), FileError> {
+    ) -> Option<(SecretFile, Secret)> {
         let file = SecretFile::new(self.path(path));
         match file.read() {
-            Ok(secret) => Ok((file, secret)),
+            Ok(secret) => Some((file, secret)),
             Err(error) => {
                 let shown = file.path().display();
-                Err(self.error(key, path, format!(": {shown} cannot be read: {error}")))
+                self.error(key, path, format!(": {shown} cannot be read: {error}"));
+                None
             }
         }
     }
@@ -109,37 +114,5 @@ pub(super) fn beside(source: &Source, path: &std::path::Path) -> PathBuf {
     match source.path.parent() {
         Some(directory) => directory.join(path),
         None => path.to_owned(),
-    }
-}
-
-/// A number of bytes, written as a number or as text with a unit.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Size(pub(super) u64);
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Sizes;
-        impl Visitor<'_> for Sizes {
-            type Value = Size;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a size such as \"64MiB\" or a number of bytes")
-            }
-
-            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Size, E> {
-                u64::try_from(bytes)
-                    .map(Size)
-                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(bytes), &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
-                Ok(Size(bytes))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-                size_bytes(text).map(Size).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Sizes)
     }
 }

@@ -1,6 +1,7 @@
 //! Where emissions go besides the local broker: another broker, or an HTTP endpoint.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::check::Table;
 use super::outbox::{OutboxLimits, OutboxTable};
 use super::tls::TlsKeys;
 use crate::secret::SecretFile;
-use crate::text::FileError;
+use crate::text::Size;
 use crate::tls::TlsFiles;
 
 /// A place for emissions.
@@ -23,7 +24,13 @@ pub struct Destination {
     pub endpoint: Endpoint,
     /// What may wait for it.
     pub outbox: OutboxLimits,
+    /// Longest absence that is no trouble.
+    pub alarm_after: Duration,
 }
+
+/// Longest absence of a destination without trouble, in milliseconds, where nothing is said.
+const ALARM_AFTER_MS: u64 = 600_000;
+const ALARM_AFTER_BOUNDS_MS: RangeInclusive<u64> = 1_000..=30 * 24 * 3_600_000;
 
 /// What stands at a destination.
 #[derive(Debug, Clone)]
@@ -112,29 +119,48 @@ pub(super) struct DestinationTable {
     ca_file: Option<Spanned<PathBuf>>,
     cert_file: Option<Spanned<PathBuf>>,
     key_file: Option<Spanned<PathBuf>>,
-    packet_bytes_max: Option<Spanned<u32>>,
-    in_flight: Option<Spanned<u16>>,
+    packet_bytes_max: Option<Spanned<Size>>,
+    in_flight: Option<Spanned<u64>>,
     envelope: Option<Spanned<bool>>,
     keep_alive: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
     answer_timeout: Option<Spanned<String>>,
+    alarm_after: Option<Spanned<String>>,
     #[serde(default)]
     outbox: OutboxTable,
 }
 
 impl DestinationTable {
-    /// Checks the table.
-    pub(super) fn checked(&self, table: &Table<'_>) -> Result<Destination, FileError> {
-        let address = address(self.url.get_ref(), true)
-            .map_err(|why| table.error("url", &self.url, format!(": {why}")))?;
-        let endpoint = match address.scheme.is_http() {
-            true => Endpoint::Http(self.http(table, address)?),
-            false => Endpoint::Mqtt(self.mqtt(table, address)?),
+    /// Checks the table. Where its address is wrong, nothing is said of keys that hang on it.
+    pub(super) fn checked(&self, table: &Table<'_>) -> Destination {
+        let endpoint = match address(self.url.get_ref(), true) {
+            Ok(address) if address.scheme.is_http() => Endpoint::Http(self.http(table, address)),
+            Ok(address) => Endpoint::Mqtt(self.mqtt(table, address)),
+            Err(why) => {
+                table.error("url", &self.url, format!(": {why}"));
+                let address = Address::stand_in(self.url.get_ref());
+                Endpoint::Http(HttpEndpoint {
+                    host: address.host,
+                    port: address.port,
+                    path: address.path,
+                    tls: None,
+                    login: None,
+                    timeout: HttpEndpoint::TIMEOUT,
+                    answer_timeout: HttpEndpoint::TIMEOUT,
+                })
+            }
         };
-        Ok(Destination {
+        Destination {
             endpoint,
-            outbox: self.outbox.checked(table, OutboxLimits::DESTINATION)?,
-        })
+            outbox: self.outbox.checked(table, OutboxLimits::DESTINATION),
+            alarm_after: table.duration(
+                "alarm_after",
+                self.alarm_after.as_ref(),
+                ALARM_AFTER_BOUNDS_MS,
+                ALARM_AFTER_MS,
+                "lies between 1s and 30d",
+            ),
+        }
     }
 
     fn tls(&self) -> TlsKeys<'_> {
@@ -146,14 +172,14 @@ impl DestinationTable {
         }
     }
 
-    fn mqtt(&self, table: &Table<'_>, address: Address) -> Result<Broker, FileError> {
+    fn mqtt(&self, table: &Table<'_>, address: Address) -> Broker {
         if let Some(token) = &self.token_file {
             let why = ": MQTT knows no tokens, it has username and password_file";
-            return Err(table.error("token_file", token, why));
+            table.error("token_file", token, why);
         }
         if let Some(value) = &self.answer_timeout {
             let why = ": only HTTP knows that; leave it out for a broker";
-            return Err(table.error("answer_timeout", value, why));
+            table.error("answer_timeout", value, why);
         }
         let keys = Keys {
             protocol: self.protocol.as_ref().map(|protocol| *protocol.get_ref()),
@@ -170,69 +196,68 @@ impl DestinationTable {
         keys.checked(table, address)
     }
 
-    fn http(&self, table: &Table<'_>, address: Address) -> Result<HttpEndpoint, FileError> {
+    fn http(&self, table: &Table<'_>, address: Address) -> HttpEndpoint {
         let only = ": only brokers know that; leave it out for HTTP";
         if let Some(value) = &self.protocol {
-            return Err(table.error("protocol", value, only));
+            table.error("protocol", value, only);
         }
         if let Some(value) = &self.packet_bytes_max {
-            return Err(table.error("packet_bytes_max", value, only));
+            table.error("packet_bytes_max", value, only);
         }
         if let Some(value) = &self.in_flight {
-            return Err(table.error("in_flight", value, only));
+            table.error("in_flight", value, only);
         }
         if let Some(value) = &self.envelope {
-            return Err(table.error("envelope", value, only));
+            table.error("envelope", value, only);
         }
         if let Some(value) = &self.keep_alive {
-            return Err(table.error("keep_alive", value, only));
+            table.error("keep_alive", value, only);
         }
         let (bounds, outside) = (1_000..=3_600_000, "lies between 1s and 1h");
         let default = 10_000;
         let timeout = self.timeout.as_ref();
-        let timeout = table.duration("timeout", timeout, bounds.clone(), default, outside)?;
         let answer = self.answer_timeout.as_ref();
-        let answer = table.duration("answer_timeout", answer, bounds, default, outside)?;
-        Ok(HttpEndpoint {
-            timeout,
-            answer_timeout: answer,
-            tls: self.tls().checked(table, &address)?,
-            login: self.login(table)?,
+        HttpEndpoint {
+            timeout: table.duration("timeout", timeout, bounds.clone(), default, outside),
+            answer_timeout: table.duration("answer_timeout", answer, bounds, default, outside),
+            tls: self.tls().checked(table, &address),
+            login: self.login(table),
             host: address.host,
             port: address.port,
             path: address.path,
-        })
+        }
     }
 
-    fn login(&self, table: &Table<'_>) -> Result<Option<HttpLogin>, FileError> {
+    fn login(&self, table: &Table<'_>) -> Option<HttpLogin> {
         match (&self.username, &self.password_file, &self.token_file) {
-            (None, None, None) => Ok(None),
+            (None, None, None) => {}
             (None, None, Some(token)) => {
                 let (file, _) = table.secret("token_file", token)?;
-                Ok(Some(HttpLogin::Bearer(file)))
+                return Some(HttpLogin::Bearer(file));
             }
             (Some(username), Some(password), None) => {
                 if username.get_ref().contains(':') {
                     let why = " has a colon, which HTTP takes for its end";
-                    return Err(table.error("username", username, why));
+                    table.error("username", username, why);
                 }
-                Ok(Some(HttpLogin::Basic {
+                return Some(HttpLogin::Basic {
                     username: username.get_ref().clone(),
                     password: table.secret("password_file", password)?.0,
-                }))
+                });
             }
             (Some(username), None, None) => {
                 let why = " has no use without password_file";
-                Err(table.error("username", username, why))
+                table.error("username", username, why);
             }
             (None, Some(password), _) => {
                 let why = " has no use without username";
-                Err(table.error("password_file", password, why))
+                table.error("password_file", password, why);
             }
             (Some(_), _, Some(token)) => {
                 let why = ": a request bears a token, or user name and password";
-                Err(table.error("token_file", token, why))
+                table.error("token_file", token, why);
             }
         }
+        None
     }
 }

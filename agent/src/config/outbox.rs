@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::check::{Size, Table};
-use crate::text::FileError;
+use super::check::Table;
+use crate::text::Size;
 
 /// Bounds of each lane of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +64,7 @@ const AGE_MS_MAX: u64 = 3_660 * 24 * 3_600_000;
 
 impl OutboxTable {
     /// Checks the table, with `default` for what it leaves out.
-    pub(super) fn checked(
-        &self,
-        table: &Table<'_>,
-        default: OutboxLimits,
-    ) -> Result<OutboxLimits, FileError> {
+    pub(super) fn checked(&self, table: &Table<'_>, default: OutboxLimits) -> OutboxLimits {
         let name = format!("{}.outbox", table.name);
         let table = Table {
             name: &name,
@@ -77,15 +73,13 @@ impl OutboxTable {
         let bytes = BYTES_MIN..=BYTES_MAX;
         let outside = "lies between 1s and 3660d";
         let age = self.age.as_ref();
-        let age = table.duration("age", age, 1_000..=AGE_MS_MAX, default.age_ms, outside)?;
-        Ok(OutboxLimits {
-            bytes: table.size("bytes", self.bytes.as_ref(), bytes, default.bytes)?,
+        let age = table.duration("age", age, 1_000..=AGE_MS_MAX, default.age_ms, outside);
+        let count = self.count.as_ref();
+        OutboxLimits {
+            bytes: table.size("bytes", self.bytes.as_ref(), bytes, default.bytes),
             age_ms: u64::try_from(age.as_millis()).unwrap_or(AGE_MS_MAX),
-            count: match &self.count {
-                None => default.count,
-                given => Some(table.number("count", given.as_ref(), 1..=1_u64 << 40, 1)?),
-            },
+            count: count.map(|_| table.number("count", count, 1..=1_u64 << 40, 1)),
             when_full: self.when_full.unwrap_or(default.when_full),
-        })
+        }
     }
 }

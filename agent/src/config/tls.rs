@@ -7,7 +7,6 @@ use toml::Spanned;
 
 use super::address::Address;
 use super::check::Table;
-use crate::text::FileError;
 use crate::tls::{ClientFiles, Culprit, TlsFiles};
 
 /// The keys of any table with a connection in it.
@@ -20,25 +19,21 @@ pub(super) struct TlsKeys<'a> {
 
 impl TlsKeys<'_> {
     /// Checks the keys for a connection to `address`.
-    pub(super) fn checked(
-        &self,
-        table: &Table<'_>,
-        address: &Address,
-    ) -> Result<Option<TlsFiles>, FileError> {
+    pub(super) fn checked(&self, table: &Table<'_>, address: &Address) -> Option<TlsFiles> {
         let given = [
             ("ca_file", self.ca_file),
             ("cert_file", self.cert_file),
             ("key_file", self.key_file),
         ];
         if !address.scheme.is_secure() {
-            return match given.iter().find_map(|(key, file)| Some((key, (*file)?))) {
-                None => Ok(None),
-                Some((key, file)) => {
-                    let why = ": the connection is not encrypted, so a certificate has no use; \
-                               write mqtts:// or https:// in url";
-                    Err(table.error(key, file, why))
+            for (key, file) in given {
+                let why = ": the connection is not encrypted, so a certificate has no use; \
+                           write mqtts:// or https:// in url";
+                if let Some(file) = file {
+                    table.error(key, file, why);
                 }
-            };
+            }
+            return None;
         }
         let client = match (self.cert_file, self.key_file) {
             (None, None) => None,
@@ -47,10 +42,12 @@ impl TlsKeys<'_> {
                 key_file: table.path(key),
             }),
             (Some(cert), None) => {
-                return Err(table.error("cert_file", cert, " has no use without key_file"));
+                table.error("cert_file", cert, " has no use without key_file");
+                None
             }
             (None, Some(key)) => {
-                return Err(table.error("key_file", key, " has no use without cert_file"));
+                table.error("key_file", key, " has no use without cert_file");
+                None
             }
         };
         let files = TlsFiles {
@@ -58,21 +55,19 @@ impl TlsKeys<'_> {
             client,
             ..TlsFiles::default()
         };
-        match files.read() {
-            Ok(_) => Ok(Some(files)),
-            Err(error) => {
-                let named = match error.culprit {
-                    Culprit::CaFile => ("ca_file", self.ca_file),
-                    Culprit::CertFile => ("cert_file", self.cert_file),
-                    Culprit::KeyFile => ("key_file", self.key_file),
-                    Culprit::System => ("url", None),
-                };
-                let why = format!(": {error}");
-                Err(match named {
-                    (key, Some(file)) => table.error(key, file, why),
-                    (key, None) => table.error(key, self.url, why),
-                })
+        if let Err(error) = files.read() {
+            let named = match error.culprit {
+                Culprit::CaFile => ("ca_file", self.ca_file),
+                Culprit::CertFile => ("cert_file", self.cert_file),
+                Culprit::KeyFile => ("key_file", self.key_file),
+                Culprit::System => ("url", None),
+            };
+            let why = format!(": {error}");
+            match named {
+                (key, Some(file)) => table.error(key, file, why),
+                (key, None) => table.error(key, self.url, why),
             }
         }
+        Some(files)
     }
 }

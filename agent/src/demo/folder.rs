@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::text::{FileError, Source};
+use crate::text::{FileErrors, Source};
 
 /// The rules that the demo runs, as they would lie in a gateway's rules folder.
 const RULES: [(&str, &str); 3] = [
@@ -36,7 +36,7 @@ impl Folder {
     }
 
     /// The configuration of an agent between two brokers on this machine.
-    pub(super) fn config(&self, local: u16, upstream: u16) -> Result<Config, FileError> {
+    pub(super) fn config(&self, local: u16, upstream: u16) -> Result<Config, FileErrors> {
         let text = format!(
             r#"[gateway]
 id = "demo"

@@ -2,7 +2,7 @@
 //! how a destination does, and what it reports.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -88,7 +88,16 @@ impl Shared {
     }
 
     pub(super) fn set_status(&self, change: impl FnOnce(&mut DestinationStatus)) {
-        change(&mut lock(&self.status));
+        let mut status = lock(&self.status);
+        let kind = |status: &DestinationStatus| {
+            let refuses = status.stalled.is_some() || status.unheard;
+            (status.connected, refuses, status.unconfirmed.is_some())
+        };
+        let before = kind(&status);
+        change(&mut status);
+        if kind(&status) != before {
+            status.since = Some(Instant::now());
+        }
     }
 }
 

@@ -38,6 +38,7 @@ use super::due::{DueQueue, What};
 use super::keys::{Held, KeyTable};
 use super::output::{Output, PortBinding};
 use super::route::{Route, Stop, StopKey};
+use super::status::LastError;
 
 pub(super) use event_time::{EventTime, flags};
 use fault::{Fault, Lost};
@@ -53,7 +54,9 @@ pub(super) struct Active {
     /// When it was deployed.
     started: Now,
     pub(super) state_bytes_max: usize,
-    quarantined_until_mono_ms: Option<u64>,
+    pub(super) quarantined_until_mono_ms: Option<u64>,
+    /// The time of the last event, by the wall clock.
+    pub(super) last_event_ms: Option<i64>,
     log_second: u64,
     log_lines_free: u32,
     pub(super) index: RuleIndex,
@@ -82,7 +85,11 @@ pub(super) struct Active {
     lost: Lost,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
-    faults_mono_ms: VecDeque<u64>,
+    pub(super) faults_mono_ms: VecDeque<u64>,
+    /// The latest error.
+    pub(super) last_error: Option<Box<LastError>>,
+    /// Tells rule and function from others.
+    pub(super) fingerprint: u128,
     /// What the last commit holds.
     pub(super) committed: Box<Committed>,
 }
@@ -145,6 +152,7 @@ impl Active {
             window,
             naming,
             late,
+            fingerprint,
             ..
         } = bound;
         let time = rule.is_by_event_time().then(|| {
@@ -190,6 +198,9 @@ impl Active {
             state_bytes_max,
             faults_mono_ms: VecDeque::new(),
             quarantined_until_mono_ms: None,
+            last_event_ms: None,
+            last_error: None,
+            fingerprint,
             log_second: 0,
             log_lines_free: 0,
             committed: Box::default(),

@@ -7,6 +7,7 @@ mod window;
 use std::sync::Arc;
 
 use crate::decode::Plan;
+use crate::event::hash_bytes;
 use crate::function::{Engine, Function, LoadError, Module, Settings};
 use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest, WindowKind};
 use crate::rule::{
@@ -14,7 +15,7 @@ use crate::rule::{
     feeds_itself,
 };
 use crate::state::layout::Naming;
-use crate::text::{FileError, nearest};
+use crate::text::{Errors, FileError, FileErrors, nearest};
 use crate::topic::{Topic, TopicFilter};
 use crate::window::Window;
 
@@ -36,28 +37,34 @@ pub struct BoundRule {
     pub(super) naming: Naming,
     /// Where events go that come too late for a rule with event time.
     pub(super) late: Option<Arc<PortBinding>>,
+    /// Tells rule and function from others.
+    pub(super) fingerprint: u128,
 }
 
 impl BoundRule {
     /// Binds a rule to a module of `module_bytes`. `destinations` are the gateway's, in the order of their numbers.
     ///
     /// # Errors
-    /// When the rule names something that the function does not have or leaves out something that
-    /// it needs, with file and line; when the function cannot be started.
+    /// Whatever the rule names that the function does not have, or leaves out that it needs, with file and
+    /// line; when the function cannot be started.
     pub fn new(
         rule: Rule,
         module: &Arc<Module>,
         module_bytes: usize,
         engine: &Engine,
         destinations: &[&str],
-    ) -> Result<Self, FileError> {
-        check_triggers(&rule, module)?;
-        let window = window::resolve(&rule, module)?;
+    ) -> Result<Self, FileErrors> {
+        let errors = Errors::default();
+        errors.take(check_triggers(&rule, module));
+        let window = errors.take(window::resolve(&rule, module)).flatten();
         let key = key(&rule, module)?;
-        let ports = ports(&rule, module, window.as_ref(), &key, destinations)?;
+        let ports = ports(&rule, module, window.as_ref(), &key, destinations, &errors);
+        let config = config(&rule, module, &errors);
+        let inputs = inputs(&rule, module, &errors);
+        errors.or(())?;
         let settings = Settings {
             rule: rule.name.clone(),
-            config: config(&rule, module)?,
+            config,
             fuel: rule.limits.fuel,
             memory_pages: rule.limits.memory_pages,
             emissions: rule.limits.emissions,
@@ -74,17 +81,29 @@ impl BoundRule {
         let function =
             Function::new(engine, module, settings).map_err(|error| refusal(&rule, &error))?;
         Ok(Self {
-            inputs: inputs(&rule, module)?,
+            inputs,
             module: Arc::clone(module),
             module_bytes,
             function,
             ports,
             late: late(&rule, &key, destinations),
             naming: naming::resolve(&rule, module, &key, window.as_ref()),
+            fingerprint: hash_bytes(&[rule.source.text.as_bytes()]),
             key,
             window,
             rule,
         })
+    }
+
+    /// Makes what the rule's function is a part of what tells it from others.
+    pub fn set_function(&mut self, wasm_hash: u128) {
+        let text = self.rule.source.text.as_bytes();
+        self.fingerprint = hash_bytes(&[text, &wasm_hash.to_le_bytes()]);
+    }
+
+    /// A hash that tells rule and function from others.
+    pub fn fingerprint(&self) -> u128 {
+        self.fingerprint
     }
 
     /// The rule's name.
@@ -116,6 +135,16 @@ impl BoundRule {
     pub fn is_called_for_each_pane(&self) -> bool {
         self.window
             .is_some_and(|window| !window.rows && window.kind == WindowKind::Hopping)
+    }
+
+    /// Places of the payload that the function and the key read, as JSON pointers.
+    pub fn pointers(&self) -> impl Iterator<Item = &str> {
+        let key = match &self.key {
+            KeySpec::Pointer(pointer) | KeySpec::Column(pointer) => Some(pointer.as_str()),
+            KeySpec::Topic | KeySpec::Levels(_) | KeySpec::Constant(_) => None,
+        };
+        let inputs = self.inputs.iter().filter(|input| input.default.is_none());
+        inputs.map(|input| input.pointer.as_str()).chain(key)
     }
 
     /// What the rule does, in half a line.
@@ -232,15 +261,17 @@ fn ports(
     window: Option<&Window>,
     key: &KeySpec,
     destinations: &[&str],
-) -> Result<Box<[Option<Arc<PortBinding>>]>, FileError> {
+    errors: &Errors,
+) -> Box<[Option<Arc<PortBinding>>]> {
     let outputs = &module.manifest.outputs;
     for (name, port) in &rule.ports {
         let is_late = name == LATE && rule.is_by_event_time();
         if !outputs.contains(name) && !is_late {
             let message = unknown("ports", name, "port", outputs.iter().map(String::as_str));
-            return Err(rule.source.error_at(&port.span, message));
+            errors.push(rule.source.error_at(&port.span, message));
+            continue;
         }
-        check_topic(rule, window, key, name, port)?;
+        errors.take(check_topic(rule, window, key, name, port));
     }
     // A function that does not say what it sends may be there for its state or its log.
     let may_be_silent = rule.ports.is_empty() && module.manifest == ModuleManifest::default();
@@ -248,7 +279,7 @@ fn ports(
         .first()
         .filter(|main| !may_be_silent && !rule.ports.contains_key(*main))
     {
-        return Err(rule.source.error_at(&rule.function_span, format!(
+        errors.push(rule.source.error_at(&rule.function_span, format!(
             "ports.{main} is missing: write [ports.{main}] with to = \"local\" and topic = \"…\""
         )));
     }
@@ -257,7 +288,7 @@ fn ports(
             .get(name)
             .map(|port| Arc::new(binding(rule, key, name, &port.value, destinations)))
     };
-    Ok(outputs.iter().map(bind).collect())
+    outputs.iter().map(bind).collect()
 }
 
 /// The port for events that come too late; a function need not know it.
@@ -361,7 +392,7 @@ fn check_topic(
     ))
 }
 
-fn inputs(rule: &Rule, module: &Module) -> Result<Box<[Input]>, FileError> {
+fn inputs(rule: &Rule, module: &Module, errors: &Errors) -> Box<[Input]> {
     let mut inputs: Box<[Input]> = module.manifest.inputs.clone().into();
     for (name, pointer) in &rule.inputs {
         match inputs.iter_mut().find(|input| input.name == *name) {
@@ -373,25 +404,25 @@ fn inputs(rule: &Rule, module: &Module) -> Result<Box<[Input]>, FileError> {
                     .iter()
                     .map(|input| input.name.as_str());
                 let message = unknown("inputs", name, "input", known);
-                return Err(rule.source.error_at(&pointer.span, message));
+                errors.push(rule.source.error_at(&pointer.span, message));
             }
         }
     }
-    Ok(inputs)
+    inputs
 }
 
-fn config(rule: &Rule, module: &Module) -> Result<Box<[ConfigValue]>, FileError> {
+fn config(rule: &Rule, module: &Module, errors: &Errors) -> Box<[ConfigValue]> {
     let entries = &module.manifest.config;
     for (name, param) in &rule.params {
         if !entries.iter().any(|entry| entry.name == *name) {
             let known = entries.iter().map(|entry| entry.name.as_str());
             let message = unknown("params", name, "parameter", known);
-            return Err(rule.source.error_at(&param.span, message));
+            errors.push(rule.source.error_at(&param.span, message));
         }
     }
     entries
         .iter()
-        .map(|entry| config_value(rule, entry))
+        .filter_map(|entry| errors.take(config_value(rule, entry)))
         .collect()
 }
 

@@ -98,7 +98,7 @@ impl Mill {
             .iter()
             .map(|old| (&*old.rule.name, old))
             .collect();
-        let mut edits = Vec::new();
+        let (mut edits, mut freed) = (Vec::new(), Vec::new());
         for active in &mut actives {
             let name = &*active.rule.name;
             let (saved, is_kept, is_another) = match before.get(name) {
@@ -111,9 +111,18 @@ impl Mill {
                     None => continue,
                 },
             };
+            let old = before.get(name).copied();
             let edit = active.restore(saved, is_kept)?;
+            if old.is_some_and(|old| active.succeed(old, now)) {
+                freed.push(Arc::clone(&active.rule.name));
+            }
             edits.extend(Some(edit).filter(|edit| edit.tells(is_another)));
         }
+        out.extend(
+            freed
+                .into_iter()
+                .map(|rule| Output::QuarantineLifted { rule }),
+        );
         // What the old rules did stands in a commit of theirs.
         self.commit(now, out);
         self.retire(&actives);

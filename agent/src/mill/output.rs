@@ -209,6 +209,11 @@ pub enum Output {
         /// How long, in milliseconds.
         for_ms: u64,
     },
+    /// A rule that rested was replaced by another one of its name, which does not.
+    QuarantineLifted {
+        /// The rule.
+        rule: Arc<str>,
+    },
 }
 
 /// A message to send.

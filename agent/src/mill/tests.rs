@@ -23,7 +23,7 @@ use crate::event::SubscriptionIds;
 use crate::install::{Installer, subscriptions};
 use crate::limits::FunctionLimits;
 use crate::rule::{Gateway, Rule};
-use crate::text::{FileError, Source};
+use crate::text::{FileErrors, Source};
 
 const COUNTER: &str = r#"(module
     (import "tidemill1" "reg_get" (func $get (param i32) (result f64)))
@@ -80,14 +80,14 @@ fn bind(rules: &[(String, &str)]) -> Vec<BoundRule> {
     try_bind(rules).unwrap()
 }
 
-fn try_bind(rules: &[(String, &str)]) -> Result<Vec<BoundRule>, FileError> {
+fn try_bind(rules: &[(String, &str)]) -> Result<Vec<BoundRule>, FileErrors> {
     bind_within(&FunctionLimits::default(), rules)
 }
 
 fn bind_within(
     limits: &FunctionLimits,
     rules: &[(String, &str)],
-) -> Result<Vec<BoundRule>, FileError> {
+) -> Result<Vec<BoundRule>, FileErrors> {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway {
         id: "gw",

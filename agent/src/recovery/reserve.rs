@@ -102,9 +102,13 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
 
 /// Bytes that whoever is not root may still write beside `dir`, and those of what we keep there already.
 pub(crate) fn room_for(dir: &Path) -> io::Result<u64> {
+    Ok(free_bytes(dir)?.saturating_add(bytes_of(dir)))
+}
+
+/// Bytes that are free on the disk of a directory.
+pub(crate) fn free_bytes(dir: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(dir)?;
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    Ok(free.saturating_add(bytes_of(dir)))
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 fn bytes_of(dir: &Path) -> u64 {

@@ -10,12 +10,11 @@ use tidemill_sql::Options;
 use toml::Spanned;
 
 use super::{
-    Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Port, Priority, Rule, Stream,
-    TopicTemplate, Triggers, WindowTable, check_pointer, feeds_itself, sent_twice, streams, window,
+    Durability, FunctionSource, Gateway, KeySpec, Param, Placed, Rule, Stream, Triggers,
+    WindowTable, check_pointer, feeds_itself, keys, limits, port, sent_twice, streams, window,
 };
-use crate::limits::FunctionLimits;
 use crate::schedule::Schedule;
-use crate::text::{FileError, Source, nearest};
+use crate::text::{Errors, FileError, FileErrors, Source, shape};
 use crate::topic::{TopicFilter, twice_sent};
 
 #[derive(Debug, Deserialize)]
@@ -28,7 +27,7 @@ struct File {
     description: String,
     durability: Option<Spanned<String>>,
     on: Option<Spanned<On>>,
-    function: Spanned<Function>,
+    function: Option<Spanned<Function>>,
     #[serde(default)]
     streams: BTreeMap<String, Spanned<streams::Table>>,
     #[serde(default)]
@@ -37,9 +36,9 @@ struct File {
     params: BTreeMap<String, Spanned<toml::Value>>,
     window: Option<Spanned<window::Table>>,
     #[serde(default)]
-    ports: BTreeMap<String, Spanned<PortTable>>,
+    ports: BTreeMap<String, Spanned<port::Table>>,
     #[serde(default)]
-    limits: Limits,
+    limits: limits::Limits,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,108 +62,155 @@ struct Function {
     stock: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PortTable {
-    to: Spanned<String>,
-    topic: Spanned<String>,
-    priority: Option<Spanned<String>>,
-    nulls: Option<Spanned<bool>>,
-    #[serde(default)]
-    retain: bool,
-    qos: Option<Spanned<u8>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Limits {
-    module_bytes: Option<Spanned<usize>>,
-    memory_pages: Option<Spanned<u32>>,
-    fuel: Option<Spanned<u64>>,
-    emissions: Option<Spanned<usize>>,
-    emission_bytes: Option<Spanned<usize>>,
-    state_bytes: Option<Spanned<usize>>,
-    keys: Option<Spanned<usize>>,
-}
-
 fn one() -> u64 {
     1
 }
 
-pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileError> {
-    let file: File = source.parse()?;
-    let name = file.name.get_ref();
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
-        let message = format!("name {name:?}: 1 to 64 of the characters a-z, 0-9 and -");
-        return Err(source.error_at(&file.name.span(), message));
+/// Checks a manifest, and says everything that is wrong with it.
+pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileErrors> {
+    let errors = Errors::default();
+    let read = shape::read(&source, &errors);
+    if read.get_ref().is_empty() && errors.is_empty() {
+        let message = "says nothing; write name = \"my-rule\", [on], [function] and [ports.out], or let \
+                       `tidemill rule new` write it";
+        return Err(source.error(message).into());
     }
+    let rule = shape::shaped(&source, read, keys::FILE, &errors)
+        .and_then(|file| checked(&source, &file, gateway, &errors));
+    match (errors.into_list(), rule) {
+        (Some(errors), _) => Err(errors),
+        (None, Some(rule)) => Ok(rule),
+        (None, None) => Err(source.error("cannot be understood").into()),
+    }
+}
+
+fn checked(source: &Source, file: &File, gateway: &Gateway<'_>, errors: &Errors) -> Option<Rule> {
+    let name = file.name.get_ref();
+    errors.take(check_name(source, &file.name));
+    let stand_in = Spanned::new(
+        0..0,
+        Function {
+            sql: None,
+            wasm: None,
+            stock: Some("threshold".to_owned()),
+        },
+    );
+    let function = errors.take(function_of(source, file)).unwrap_or(&stand_in);
     let is_sql = matches!(
-        file.function.get_ref(),
+        function.get_ref(),
         Function {
             sql: Some(_),
             wasm: None,
             stock: None,
         }
     );
-    let durability = durability(&source, file.durability.as_ref())?;
+    let durability = errors.take(durability(source, file.durability.as_ref()));
+    let durability = durability.unwrap_or(Durability::ExactlyOnce);
     let nothing = On::default();
     let on = file.on.as_ref().map_or(&nothing, Spanned::get_ref);
-    let streams = streams::check(&source, &file.streams, !on.mqtt.is_empty())?;
     let key = match &on.key {
-        Some(key) => Some(
+        Some(key) => errors.take(
             KeySpec::parse(key.get_ref())
-                .map_err(|why| source.error_at(&key.span(), format!("on.key: {why}")))?,
+                .map_err(|why| source.error_at(&key.span(), format!("on.key: {why}"))),
         ),
         None => None,
     };
-    let (function, streams) = match &file.function.get_ref().sql {
-        Some(sql) if is_sql => statement(&source, &file, sql, streams)?,
-        _ => (function(&source, &file.function)?, streams),
+    let streams = errors.take(streams::check(source, &file.streams, !on.mqtt.is_empty()));
+    let function_and_streams = match &function.get_ref().sql {
+        Some(sql) if is_sql => {
+            streams.and_then(|streams| errors.take(statement(source, file, sql, streams)))
+        }
+        _ => {
+            let function = errors.take(self::function(source, function));
+            function.zip(streams)
+        }
     };
     let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
-    let triggers = triggers(&source, on, &on_span, &streams)?;
+    let streams = function_and_streams.as_ref().map(|(_, streams)| &**streams);
+    // Streams that are not known may have had the filters.
+    let has_own = !on.mqtt.is_empty() || !on.schedule.is_empty();
+    let triggers = (streams.is_some() || has_own)
+        .then(|| errors.take(triggers(source, on, &on_span, streams.unwrap_or_default())))
+        .flatten();
     let unknown_key = KeySpec::Pointer(String::new());
     let mut ports = BTreeMap::new();
-    for (port, table) in &file.ports {
-        let checked = self::port(&source, port, table, name, durability, is_sql, gateway)?;
+    for (port_name, table) in &file.ports {
+        let checked = port::check(source, port_name, table, name, durability, is_sql, gateway);
+        let Some(checked) = errors.take(checked) else {
+            continue;
+        };
         // A key that nothing is said about is looked at once the function is known.
         let key = key.as_ref().unwrap_or(&unknown_key);
-        if let Some(filter) = triggers.fed_by(&checked, key) {
-            let message = format!("ports.{port}.topic: {}", feeds_itself(filter));
-            return Err(source.error_at(&table.get_ref().topic.span(), message));
+        let fed_by = triggers.as_ref().and_then(|it| it.fed_by(&checked, key));
+        if let Some(filter) = fed_by {
+            let message = format!("ports.{port_name}.topic: {}", feeds_itself(filter));
+            errors.push(source.error_at(&table.get_ref().topic.span(), message));
         }
         ports.insert(
-            port.clone(),
+            port_name.clone(),
             Placed {
                 value: checked,
                 span: table.span(),
             },
         );
     }
-    Ok(Rule {
+    let inputs = errors.take(inputs(source, &file.inputs));
+    let params = match is_sql {
+        // They are part of the compiled statement.
+        true => Some(BTreeMap::new()),
+        false => errors.take(params(source, &file.params)),
+    };
+    let window = match &file.window {
+        Some(table) => errors.take(window::check(source, table)),
+        None => Some(WindowTable::default()),
+    };
+    let limits = limits::check(source, &file.limits, gateway.limits, errors);
+    let (function_source, streams) = function_and_streams?;
+    Some(Rule {
         name: name.as_str().into(),
         version: file.version,
         durability,
-        triggers,
+        triggers: triggers?,
         key,
-        function,
-        function_span: file.function.span(),
-        inputs: inputs(&source, &file.inputs)?,
-        params: match is_sql {
-            // They are part of the compiled statement.
-            true => BTreeMap::new(),
-            false => params(&source, &file.params)?,
-        },
-        window: match &file.window {
-            Some(table) => window::check(&source, table)?,
-            None => WindowTable::default(),
-        },
+        key_span: on.key.as_ref().map(Spanned::span),
+        function: function_source,
+        function_span: function.span(),
+        inputs: inputs?,
+        params: params?,
+        window: window?,
         ports,
         streams,
-        limits: limits(&source, &file.limits, gateway.limits)?,
-        description: file.description,
-        source: Arc::new(source),
+        limits,
+        description: file.description.clone(),
+        source: Arc::new(source.clone()),
+    })
+}
+
+fn check_name(source: &Source, name: &Spanned<String>) -> Result<(), FileError> {
+    let text = name.get_ref();
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(good) {
+        return Ok(());
+    }
+    let tamed: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| if good(c) { c } else { '-' })
+        .take(64)
+        .collect();
+    let way_out = match tamed.trim_matches('-') {
+        "" => String::new(),
+        tamed => format!("; write name = {tamed:?}"),
+    };
+    let message = format!("name {text:?}: 1 to 64 of the characters a-z, 0-9 and -{way_out}");
+    Err(source.error_at(&name.span(), message))
+}
+
+fn function_of<'a>(source: &Source, file: &'a File) -> Result<&'a Spanned<Function>, FileError> {
+    file.function.as_ref().ok_or_else(|| {
+        let message = "missing table `[function]`; write [function] and below it stock = \"threshold\", \
+                       sql = \"SELECT …\" or wasm = \"file.wasm\"";
+        source.error_at(&(0..0), message)
     })
 }
 
@@ -279,7 +325,7 @@ fn statement(
         let value = super::sql::param(value.get_ref())?;
         Some((name.clone(), value))
     });
-    let is_null_sent = |port: &Spanned<PortTable>| {
+    let is_null_sent = |port: &Spanned<port::Table>| {
         let nulls = port.get_ref().nulls.as_ref();
         nulls.is_some_and(|nulls| *nulls.get_ref())
     };
@@ -351,131 +397,10 @@ fn params(
     Ok(checked)
 }
 
-fn port(
-    source: &Source,
-    name: &str,
-    table: &Spanned<PortTable>,
-    rule: &str,
-    durability: Durability,
-    is_sql: bool,
-    gateway: &Gateway<'_>,
-) -> Result<Port, FileError> {
-    let table = table.get_ref();
-    let to = table.to.get_ref();
-    if let Some(known) = gateway.destinations
-        && !known.contains(&to.as_str())
-    {
-        let near = nearest(to, known.iter().copied());
-        let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-        let message = format!(
-            "ports.{name}.to: the gateway has no destination {to:?}, it has {}{hint}",
-            known.join(", ")
-        );
-        return Err(source.error_at(&table.to.span(), message));
-    }
-    if let Some(nulls) = table
-        .nulls
-        .as_ref()
-        .filter(|nulls| *nulls.get_ref() && !is_sql)
-    {
-        let message = format!("ports.{name}.nulls = true belongs to rules in SQL");
-        return Err(source.error_at(&nulls.span(), message));
-    }
-    let topic = TopicTemplate::parse(table.topic.get_ref(), rule, gateway.id).map_err(|why| {
-        source.error_at(&table.topic.span(), format!("ports.{name}.topic: {why}"))
-    })?;
-    let priority = match &table.priority {
-        None => Priority::Normal,
-        Some(text) => match text.get_ref().as_str() {
-            "high" => Priority::High,
-            "normal" => Priority::Normal,
-            other => {
-                let message =
-                    format!("ports.{name}.priority {other:?}: write \"high\" or \"normal\"");
-                return Err(source.error_at(&text.span(), message));
-            }
-        },
-    };
-    let qos = match (&table.qos, durability) {
-        (Some(qos), _) if *qos.get_ref() > 1 => {
-            return Err(source.error_at(&qos.span(), format!("ports.{name}.qos is 0 or 1")));
-        }
-        (Some(qos), _) => *qos.get_ref(),
-        (None, Durability::ExactlyOnce) => 1,
-        (None, Durability::Volatile) => 0,
-    };
-    Ok(Port {
-        to: to.clone(),
-        topic,
-        priority,
-        retain: table.retain,
-        qos,
-    })
-}
-
-/// A rule that answers on a topic it listens to would run for ever.
-fn limits(
-    source: &Source,
-    wanted: &Limits,
-    ceilings: &FunctionLimits,
-) -> Result<FunctionLimits, FileError> {
-    fn lower<T: Copy + Ord + std::fmt::Display>(
-        source: &Source,
-        name: &str,
-        wanted: Option<&Spanned<T>>,
-        ceiling: T,
-    ) -> Result<T, FileError> {
-        match wanted {
-            Some(wanted) if *wanted.get_ref() > ceiling => {
-                let message = format!(
-                    "limits.{name}: a rule may only lower the gateway's limit, which is {ceiling}"
-                );
-                Err(source.error_at(&wanted.span(), message))
-            }
-            Some(wanted) => Ok(*wanted.get_ref()),
-            None => Ok(ceiling),
-        }
-    }
-    Ok(FunctionLimits {
-        module_bytes: lower(
-            source,
-            "module_bytes",
-            wanted.module_bytes.as_ref(),
-            ceilings.module_bytes,
-        )?,
-        memory_pages: lower(
-            source,
-            "memory_pages",
-            wanted.memory_pages.as_ref(),
-            ceilings.memory_pages,
-        )?,
-        fuel: lower(source, "fuel", wanted.fuel.as_ref(), ceilings.fuel)?,
-        emissions: lower(
-            source,
-            "emissions",
-            wanted.emissions.as_ref(),
-            ceilings.emissions,
-        )?,
-        emission_bytes: lower(
-            source,
-            "emission_bytes",
-            wanted.emission_bytes.as_ref(),
-            ceilings.emission_bytes,
-        )?,
-        state_bytes: lower(
-            source,
-            "state_bytes",
-            wanted.state_bytes.as_ref(),
-            ceilings.state_bytes,
-        )?,
-        keys: lower(source, "keys", wanted.keys.as_ref(), ceilings.keys)?,
-        ..*ceilings
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::FunctionLimits;
 
     const HOT: &str = r#"name = "hot"
 [on]
@@ -488,7 +413,7 @@ to = "cloud"
 topic = "alerts/{key}"
 "#;
 
-    fn parse_text(text: &str) -> Result<Rule, FileError> {
+    fn parse_text(text: &str) -> Result<Rule, FileErrors> {
         let source = Source {
             path: "hot.toml".into(),
             text: text.to_owned(),
@@ -604,6 +529,37 @@ topic = "alerts/{key}"
             ("mqtt", "schedule = [\"* * * * *\"]\nmqtt"),
             "hot.toml:3:13: on.schedule",
         );
+    }
+
+    #[test]
+    fn the_list_of_keys_is_that_of_the_parser() {
+        shape::is_what_is_parsed::<File>(keys::FILE);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let text = "name = \"Hot rule\"\nversion = \"2\"\n[on]\nmqtt = \"sensors/+/env\"\nkeey = \"x\"\n\
+                    zone = 5\n[function]\nstock = \"threshold\"\ndurability = \"volatile\"\n[window]\n\
+                    tumbling = 60\n[limits]\nstate_bytes = \"64MB\"\nfuel = 1.5\n[ports.out]\nto = \"cluod\"\n\
+                    retain = \"yes\"\n";
+        let errors = parse_text(text).unwrap_err().to_string();
+        let expected = [
+            "hot.toml:1:8: name \"Hot rule\": 1 to 64 of the characters a-z, 0-9 and -; write name = \"hot-rule\"",
+            ":2:11: version: it is a whole number from 0 on, without quotes; write version = 2",
+            ":4:8: on.mqtt: it is a list of texts; write mqtt = [\"sensors/+/env\"]",
+            ":5:1: unknown key `keey`; did you mean `key`?",
+            ":6:8: on.zone: it is a text, in quotes; write zone = \"5\"",
+            ":9:1: unknown key `durability`; it belongs at the top of the file, before the first [table]",
+            ":11:12: window.tumbling: it is a duration, a text with a unit; write tumbling = \"60s\"",
+            ":13:15: limits.state_bytes: a rule may only lower the gateway's limit, which is 1048576",
+            ":14:8: limits.fuel: it is a whole number",
+            ":15:1: missing key `topic`; write topic = \"alerts/{key}\" under [ports.out]",
+            ":16:6: ports.out.to: the gateway has no destination \"cluod\", it has cloud, local; did you mean",
+            ":17:10: ports.out.retain: it is true or false, without quotes; write retain = true",
+        ];
+        for expected in expected {
+            assert!(errors.contains(expected), "no {expected} in\n{errors}");
+        }
     }
 
     #[test]

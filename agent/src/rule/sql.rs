@@ -75,6 +75,7 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
         to: LOCAL.to_owned(),
         topic: template.map_err(|why| source.error(why))?,
         priority: Priority::Normal,
+        topic_span: whole.clone(),
         retain: false,
         qos: 1,
     };
@@ -93,6 +94,7 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
             schedules: Vec::new(),
         },
         key: None,
+        key_span: None,
         function: function(source.text.clone(), compiled),
         function_span: whole,
         inputs: BTreeMap::new(),
@@ -356,8 +358,9 @@ pub(super) fn param(value: &toml::Value) -> Option<Value> {
 mod tests {
     use super::*;
     use crate::limits::FunctionLimits;
+    use crate::text::FileErrors;
 
-    fn read(path: &str, text: &str) -> Result<Rule, FileError> {
+    fn read(path: &str, text: &str) -> Result<Rule, FileErrors> {
         let source = Source {
             path: path.into(),
             text: text.to_owned(),
@@ -368,7 +371,7 @@ mod tests {
             limits: &FunctionLimits::default(),
         };
         match path.ends_with(".sql") {
-            true => rule(source, &gateway),
+            true => Ok(rule(source, &gateway)?),
             false => Rule::parse(source, &gateway),
         }
     }

@@ -75,6 +75,15 @@ impl LevelPiece {
         }
     }
 
+    /// The least number of levels that a topic has to have.
+    fn levels_needed(&self) -> Option<usize> {
+        match self {
+            Self::Level(level) | Self::LevelsFrom(level) => Some(level.saturating_add(1)),
+            Self::Topic => Some(1),
+            Self::Text(_) => None,
+        }
+    }
+
     /// Puts what stands for it into a filter in the making.
     fn mark(&self, filter: &mut String) {
         match self {
@@ -100,6 +109,14 @@ impl LevelPiece {
 }
 
 impl KeySpec {
+    /// The least number of levels that a topic has to have.
+    pub fn levels_needed(&self) -> Option<usize> {
+        let Self::Levels(pieces) = self else {
+            return None;
+        };
+        pieces.iter().filter_map(LevelPiece::levels_needed).max()
+    }
+
     /// Reads `/pointer`, `{topic.1}` or a constant.
     ///
     /// # Errors
@@ -217,6 +234,16 @@ impl TopicTemplate {
         })
     }
 
+    /// Text in it that looks like a place whose braces were left out, and the place.
+    pub fn without_braces(&self) -> Option<(&str, String)> {
+        let texts = self.0.iter().filter_map(|piece| match piece {
+            TopicPiece::Text(text) => Some(text),
+            _ => None,
+        });
+        let mut levels = texts.flat_map(|text| text.split('/'));
+        levels.find_map(|level| Some((level, place_without_braces(level)?)))
+    }
+
     /// Whether the key is part of the topic.
     pub fn has_key(&self) -> bool {
         self.0.contains(&TopicPiece::Key)
@@ -225,10 +252,7 @@ impl TopicTemplate {
     /// Whether a part of the event's topic is, and how many levels that has to have at least.
     pub fn levels_needed(&self) -> Option<usize> {
         let needed = self.0.iter().filter_map(|piece| match piece {
-            TopicPiece::Event(LevelPiece::Level(level) | LevelPiece::LevelsFrom(level)) => {
-                Some(level.saturating_add(1))
-            }
-            TopicPiece::Event(_) => Some(1),
+            TopicPiece::Event(part) => part.levels_needed(),
             _ => None,
         });
         needed.max()
@@ -305,6 +329,25 @@ impl TopicTemplate {
             }
         }
         topic(&text)
+    }
+}
+
+/// The place that a level of a topic was meant to be, as other programs write it or without its braces.
+pub fn place_without_braces(level: &str) -> Option<String> {
+    let bare = level.trim_matches(['<', '>', '%', '$', ':', '[', ']', '(', ')']);
+    let is_marked = bare != level;
+    let is_level = |rest: &str| {
+        let number = rest.strip_suffix('+').unwrap_or(rest);
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match bare {
+        "key" => Some("{key}".to_owned()),
+        "topic" | "rule" | "gateway" if is_marked => Some(format!("{{{bare}}}")),
+        _ if bare.strip_prefix("topic.").is_some_and(is_level) => Some(format!("{{{bare}}}")),
+        _ if bare.starts_with("payload:") => Some("{payload:/name}".to_owned()),
+        // The rest of "${key}".
+        "" if level == "$" => Some("{key} without the $".to_owned()),
+        _ => None,
     }
 }
 

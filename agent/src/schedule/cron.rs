@@ -51,6 +51,7 @@ impl Cron {
         for field in &fields {
             check_steps(field)?;
         }
+        check_ranges(&fields)?;
         check_quartz(fields.get(3).copied(), fields.get(5).copied())?;
         let is_steady = fields
             .get(1..=2)
@@ -134,6 +135,34 @@ fn check_quartz(day: Option<&str>, weekday: Option<&str>) -> Result<(), String> 
     }
 }
 
+/// Fields with the numbers that they may have, and a word about those beyond.
+const RANGES: [(&str, i64, i64, &str); 5] = [
+    ("second", 0, 59, ""),
+    ("minute", 0, 59, ""),
+    ("hour", 0, 23, "; midnight is 0"),
+    ("day", 1, 31, ""),
+    ("month", 1, 12, ""),
+];
+
+/// Refuses a number that no clock and no calendar has.
+fn check_ranges(fields: &[&str]) -> Result<(), String> {
+    for ((name, low, high, word), field) in RANGES.iter().zip(fields) {
+        for part in field.split(',') {
+            let range = part.split('/').next().unwrap_or_default();
+            let numbers = range.split('-').filter_map(|text| text.parse::<i64>().ok());
+            if let Some(wrong) = numbers
+                .into_iter()
+                .find(|number| number < low || number > high)
+            {
+                return Err(format!(
+                    "{name} {wrong}: they go from {low} to {high}{word}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The crate takes a step of nothing.
 fn check_steps(field: &str) -> Result<(), String> {
     for part in field.split(',') {
@@ -199,7 +228,13 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (text, reason) in [
             ("0 60 * * * *", "60"),
-            ("0 0 0 0 * *", "Days of Month"),
+            ("0 0 0 0 * *", "day 0: they go from 1 to 31"),
+            (
+                "0 0 24 * * *",
+                "hour 24: they go from 0 to 23; midnight is 0",
+            ),
+            ("0 0 7-25 * * *", "hour 25: they go from 0 to 23"),
+            ("0 0 0 1 13 *", "month 13: they go from 1 to 12"),
             ("0 0 0 * foo *", "foo"),
             (
                 "0 0 0 * * Fri-Mon",

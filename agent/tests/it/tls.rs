@@ -351,3 +351,27 @@ fn the_whole_agent_speaks_tls_and_names_who_cannot_be_trusted() {
         .unwrap();
     assert!(told.contains("destination=\"bad\""), "{told}");
 }
+
+#[test]
+fn a_port_with_tls_that_is_spoken_to_without_is_called_that() {
+    let authority = Authority::new();
+    authority.sign("broker", "127.0.0.1", Valid::Now);
+    let (broker, _) = broker(&authority, "broker", "");
+    for protocol in BOTH {
+        let settings = source_settings(broker.port(), protocol);
+        let source = Source::with(settings, &[], &[(1, "a")], 1_000);
+        let reason = source.until_disconnected();
+        assert!(
+            reason.contains("write mqtts://"),
+            "source, {protocol:?}: {reason}"
+        );
+        source.stop();
+        let destinations = Destinations::start(vec![upstream(broker.port(), protocol)]);
+        let reason = destinations.until_disconnected();
+        assert!(
+            reason.contains("write mqtts://"),
+            "destination, {protocol:?}: {reason}"
+        );
+        destinations.handle.stop(PATIENCE);
+    }
+}

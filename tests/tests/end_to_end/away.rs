@@ -27,6 +27,17 @@ fn the_agent_waits_for_a_broker_that_is_away_at_start() {
 }
 
 #[test]
+fn a_name_that_cannot_be_looked_up_is_called_that() {
+    let mut gateway = Gateway::new(1_883, "");
+    gateway.reconfigure("127.0.0.1", "no-such-host.invalid");
+    pass(&gateway);
+    gateway.run();
+    gateway.until_logged("no connection: the name no-such-host.invalid ");
+    gateway.until_logged("(DNS");
+    gateway.stop();
+}
+
+#[test]
 fn an_agent_without_a_broker_can_be_stopped() {
     let broker = Broker::stopped("");
     let mut gateway = Gateway::new(broker.port(), "");

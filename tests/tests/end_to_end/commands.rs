@@ -52,7 +52,7 @@ fn wrong_use_is_exit_code_2_with_the_way_out() {
         (&[][..], "Usage: tidemill <COMMAND>"),
         (&["chekc"], "similar subcommand exists: 'check'"),
         (&["rule", "test"], "<RULE.toml>"),
-        (&["run", "--grace", "soon"], "write 250ms, 5s"),
+        (&["run", "--grace", "soon"], "write \"250ms\", \"5s\""),
         (
             &["run", "--log-format", "xml"],
             "[possible values: text, json]",
@@ -140,7 +140,7 @@ fn rule_next_says_when_a_schedule_is_due() {
             &["0 0 0 1 1 ? 2028", "--from", "2029-01-01T00:00:00Z"],
             "is not due any more",
         ),
-        (&["0 61 * * * *"], "Minutes must be less than"),
+        (&["0 61 * * * *"], "minute 61: they go from 0 to 59"),
         (&["*/5 * * * *"], "write \"0 */5 * * * *\""),
         (&["@daily", "--zone", "Berlin"], "no time zone"),
         (&["@daily", "--from", "today"], "write it as 2026-"),

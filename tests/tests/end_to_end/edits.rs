@@ -210,7 +210,7 @@ fn an_edit_is_told_before_it_is_made_and_state_is_shown_by_its_names() {
     );
     let refused = gateway.tidemill("state rm energy");
     assert!(
-        refused.code == Some(1) && refused.err.contains("no agent answers"),
+        refused.code == Some(1) && refused.err.contains("no agent runs on"),
         "{refused:?}"
     );
     let unknown = gateway.tidemill("state get nothing");

@@ -43,6 +43,18 @@ impl Bench {
         bench
     }
 
+    /// Nothing comes out of the events, and it is said why.
+    #[track_caller]
+    fn silent(&self, events: &str, why: &str) {
+        let ran = self.run(&lines(events), &[]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(ran.out, "", "{ran:?}");
+        assert!(
+            ran.err.contains(&format!("nothing came out: {why}")),
+            "{ran:?}"
+        );
+    }
+
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.0.path().join(name), text).unwrap();
     }
@@ -90,6 +102,39 @@ fn lines(events: &str) -> String {
 }
 
 #[test]
+fn a_rule_that_stays_silent_is_explained() {
+    let typo = Bench::new(&THRESHOLD.replace("\"/t\"", "\"/temprature\""));
+    let event = r#"1 s/a {"temperature": 61, "humidity": 40}"#;
+    let events = [event; 6].join("\n");
+    typo.silent(
+        &events,
+        "payload.temprature was in none of 6 events; they have: humidity, temperature",
+    );
+    let nested = Bench::new(&THRESHOLD.replace("\"/t\"", "\"/env/t\""));
+    nested.silent(
+        r#"1 s/a {"env": {"temp": 61}}"#,
+        "payload.env.t was in none of 1 events; they have: env.temp",
+    );
+    Bench::new(THRESHOLD).silent(
+        r#"1 other/a {"t": 61}"#,
+        "no event came on a topic that the rule listens to: it listens to s/#, they came on other/a",
+    );
+    Bench::new(THRESHOLD).silent(
+        r#"1 s/a {"t": 20}"#,
+        "the function let none of 1 events through: no condition was met",
+    );
+    let sql = Bench::new("[function]\nsql = \"SELECT tmp FROM x WHERE tmp > 50\"\n");
+    sql.silent(
+        r#"1 s/a {"temp": 61}"#,
+        "payload.tmp was in none of 1 events; they have: temp",
+    );
+    Bench::new(AVERAGE).silent(
+        "1 s/a 21",
+        "of 1 events the function let go 0 and kept state of 1",
+    );
+}
+
+#[test]
 fn what_a_rule_passes_on_comes_out_in_order_with_time_port_and_key() {
     Bench::new(THRESHOLD).check(
         "1000 s/d1 {\"t\":51}
@@ -112,7 +157,8 @@ fn a_summary_stands_on_standard_error_and_nothing_comes_out_is_no_failure() {
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""));
     assert_eq!(
         ran.err,
-        "2 events, 0 emissions, 0 dead letters, 1 events that no trigger matched\n"
+        "2 events, 0 emissions, 0 dead letters, 1 events that no trigger matched\n\
+         nothing came out: the function let none of 1 events through: no condition was met\n"
     );
     let ran = bench.run("", &[]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""));

@@ -1,13 +1,14 @@
-//! Where the loops of one HTTP destination note how they do, and what is told of it: to the log once
-//! for each change, to whoever asks for the status at any time.
+//! Where the loops of one HTTP destination note how they do, and what is told of it: to the log when it
+//! changes and at growing intervals, to whoever asks for the status at any time.
 
 use std::cell::RefCell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::super::names::Names;
 use super::super::{DestinationReport, Seat};
+use crate::backoff::Reminder;
 
 /// One for each lane, one for the queue.
 pub(super) const CARRIERS: usize = 3;
@@ -31,6 +32,7 @@ struct Note {
     rows: usize,
     trouble: Option<String>,
     stalled: Option<String>,
+    reminder: Reminder,
 }
 
 impl Board {
@@ -59,6 +61,7 @@ impl Board {
         let before = self.note(carrier, Some(true), |note| {
             note.stalled = None;
             note.trouble = None;
+            note.reminder.over();
         });
         if before != Some(true) {
             let (destination, address) = (&self.name, &self.address);
@@ -73,16 +76,19 @@ impl Board {
 
     /// A carrier tries again after a rest; `stalled`: in vain, unless somebody does something.
     pub(super) fn waits(&self, carrier: usize, why: String, rest: Duration, stalled: bool) {
-        let mut news = false;
+        let mut told = None;
         self.note(carrier, Some(false), |note| {
-            news = note.trouble.as_ref() != Some(&why);
+            told = note.reminder.due(&why, Instant::now());
             note.stalled = stalled.then(|| why.clone());
             note.trouble = Some(why.clone());
         });
-        if news {
+        if let Some(lasts) = told {
             let (destination, address) = (&self.name, &self.address);
-            let retry_in_ms = rest.as_millis();
-            warn!(destination, address, retry_in_ms, "not delivered: {why}");
+            let (retry_in_ms, for_s) = (rest.as_millis(), lasts.as_secs());
+            warn!(
+                destination,
+                address, retry_in_ms, for_s, "not delivered: {why}"
+            );
         }
         self.seat.desk.tell(DestinationReport::Disconnected {
             destination: self.seat.place,

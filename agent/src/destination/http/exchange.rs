@@ -218,7 +218,12 @@ async fn in_time<T>(
 async fn dial(settings: &HttpSettings) -> Result<TcpStream, Failure> {
     let addresses = resolve::addresses(&settings.host, settings.port).await;
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let addresses = addresses.map_err(unreachable)?;
+    let addresses = addresses.map_err(|error| {
+        let host = &settings.host;
+        Failure::Unreachable(format!(
+            "the name {host} cannot be looked up (DNS: {error}): is it spelled right, is there a name server?"
+        ))
+    })?;
     // One that does not answer must not take the time of all.
     let each = settings.timeout / u32::try_from(addresses.len()).unwrap_or(1).max(1);
     for address in addresses {

@@ -317,18 +317,24 @@ impl Outlet {
     /// Says why the connection is gone and how long to wait before the next.
     fn lost(&mut self, broker: &str, trouble: &Trouble, began: Instant) -> Duration {
         let was_connected = self.reconnect.is_connected();
-        let Lost { reason, retry_in } = self.reconnect.lost(trouble, false);
+        let Lost {
+            reason,
+            retry_in,
+            told,
+        } = self.reconnect.lost(trouble, false);
         let retry_in = match was_connected {
             true => retry_in,
             // An attempt that nobody answered was a wait by itself.
             false => retry_in.min(PAUSE_MIN.max(retry_in.saturating_sub(began.elapsed()))),
         };
-        warn!(
-            destination = self.settings.name,
-            broker,
-            retry_in_ms = retry_in.as_millis(),
-            "no connection: {reason}"
-        );
+        if let Some(lasts) = told {
+            let (retry_in_ms, for_s) = (retry_in.as_millis(), lasts.as_secs());
+            let destination = &self.settings.name;
+            warn!(
+                destination,
+                broker, retry_in_ms, for_s, "no connection: {reason}"
+            );
+        }
         // One that gives no sign of life may be away, which is nothing to mend here.
         let unheard = self.cargo.unheard() == Some(&Trouble::Unacknowledged);
         self.cargo.seat.shared().set_status(|status| {

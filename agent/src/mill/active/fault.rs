@@ -9,6 +9,7 @@ use crate::frame::Frame;
 use crate::function::{CallFault, kept_event};
 use crate::limits::{EFFECT_BYTES_MAX, QUARANTINE_MS};
 use crate::mill::output::{DeadLetter, Output};
+use crate::mill::status::LastError;
 use crate::state::Key;
 use crate::text::shown;
 use crate::topic::Topic;
@@ -64,6 +65,8 @@ impl Active {
             Fault::TooCostly => (TOO_COSTLY.to_owned(), 0),
             Fault::Misfits(rows) => (rows.values().next().map_or("", |why| why).to_owned(), 0),
         };
+        let reason = format!("{place}{reason}");
+        self.note(&reason, step);
         step.out.push(Output::DeadLetter(DeadLetter {
             rule: self.rule.name.clone(),
             version: self.rule.version,
@@ -71,12 +74,22 @@ impl Active {
             payload: frame.event.payload.clone(),
             properties: frame.event.properties.clone(),
             volatile: self.is_volatile(),
-            reason: format!("{place}{reason}"),
+            reason,
             fuel,
             at_ms: step.now.wall_ms,
         }));
         if matches!(fault, Fault::Call(_)) {
             self.count_fault(step);
+        }
+    }
+
+    /// Remembers what went wrong. What a rule that rests says of its events is no news.
+    fn note(&mut self, reason: &str, step: &Step<'_>) {
+        if self.quarantined_until_mono_ms.is_none() {
+            self.last_error = Some(Box::new(LastError {
+                at_ms: step.now.wall_ms,
+                reason: shown(reason).to_string().into(),
+            }));
         }
     }
 
@@ -98,6 +111,7 @@ impl Active {
     /// Makes a dead letter of the event of which a kept row was made.
     pub(super) fn bury_row(&mut self, row: &[u8], why: &str, step: &mut Step<'_>) {
         self.ledger.faults_without_event += 1;
+        self.note(why, step);
         let (topic, payload, properties) = kept_event(row).unwrap_or_default();
         step.out.push(Output::DeadLetter(DeadLetter {
             rule: self.rule.name.clone(),

@@ -102,6 +102,7 @@ impl Connection {
         let accepted = match answer {
             // Encryption was the last that the broker said yes to.
             Err(Trouble::Closed) if peer.tls.is_some() => return Err(Trouble::Shunned),
+            Err(Trouble::Closed) => return Err(Trouble::Unanswered),
             answer => answer?,
         };
         let keep_alive = accepted.keep_alive;

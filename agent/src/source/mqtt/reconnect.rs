@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::link::Version;
 use super::negotiation::{Negotiation, Protocol};
 use super::trouble::Trouble;
-use crate::backoff::{Backoff, DELAY_MAX};
+use crate::backoff::{Backoff, DELAY_MAX, Reminder};
 
 /// So many connections in a row that ended soon look like two clients with one id. Over 3.1.1 the
 /// broker cannot say so, and not every broker does over 5.
@@ -19,6 +19,7 @@ pub(crate) struct Reconnect {
     backoff: Backoff,
     connected_since: Option<Instant>,
     short_connections: u32,
+    reminder: Reminder,
 }
 
 /// The end of a connection, or of an attempt.
@@ -26,6 +27,8 @@ pub(crate) struct Reconnect {
 pub(crate) struct Lost {
     pub(crate) reason: String,
     pub(crate) retry_in: Duration,
+    /// The time without a connection, where the log should say so now.
+    pub(crate) told: Option<Duration>,
 }
 
 impl Reconnect {
@@ -36,6 +39,7 @@ impl Reconnect {
             backoff: Backoff::default(),
             connected_since: None,
             short_connections: 0,
+            reminder: Reminder::default(),
         }
     }
 
@@ -52,6 +56,7 @@ impl Reconnect {
     pub(crate) fn connected(&mut self) {
         self.negotiation.accepted();
         self.connected_since = Some(Instant::now());
+        self.reminder.over();
     }
 
     /// The connection was ended by us, to be made again at once.
@@ -91,6 +96,11 @@ impl Reconnect {
             true => Duration::ZERO,
             false => self.backoff.after_failure(RandomState::new().hash_one(())),
         };
-        Lost { reason, retry_in }
+        let told = self.reminder.due(&reason, Instant::now());
+        Lost {
+            reason,
+            retry_in,
+            told,
+        }
     }
 }

@@ -35,8 +35,21 @@ pub(crate) enum Trouble {
     Unacknowledged,
     #[error("the broker answers pings, but not the request for subscriptions")]
     Unsubscribed,
-    #[error("the name {0} has no address, or nobody tells it in time")]
+    #[error(
+        "the name {0} has no address, or no name server tells it in time (DNS): is it spelled right?"
+    )]
     NoAddress(String),
+    #[error(
+        "the name {host} cannot be looked up (DNS: {why}): is it spelled right, is there a name server?"
+    )]
+    NoName { host: String, why: String },
+    #[error(
+        "the connection was closed before an answer came: if that port is one with TLS, write mqtts:// in \
+         url; else the broker does not take this client"
+    )]
+    Unanswered,
+    #[error("that port speaks TLS, and url begins with mqtt://: write mqtts:// there")]
+    WantsTls,
     #[error("the connection was closed without a reason")]
     Closed,
     #[error(
@@ -81,14 +94,16 @@ impl Trouble {
     pub(crate) fn may_be_version(&self) -> bool {
         matches!(
             self,
-            Self::Closed | Self::Shunned | Self::Silent | Self::NoMqtt(_)
+            Self::Closed | Self::Unanswered | Self::Shunned | Self::Silent | Self::NoMqtt(_)
         )
     }
 }
 
 impl From<PacketError> for Trouble {
     fn from(error: PacketError) -> Self {
-        match error {
+        match &error {
+            // An alert of TLS, or its first word to somebody who spoke without.
+            PacketError::Unreadable { head, .. } if head.starts_with("15 03") => Self::WantsTls,
             PacketError::Unreadable { .. } => Self::NoMqtt(error.to_string()),
             PacketError::Oversized { .. } => Self::Refused(error.to_string()),
         }

@@ -28,7 +28,7 @@ const HOUR: u64 = 3_600;
 const AGE_MAX: u64 = 3_660 * 24 * HOUR;
 
 /// As `docs/configuration.md` has them.
-const KEYS: [Key; 35] = [
+const KEYS: [Key; 37] = [
     (BROKER, "qos", 0, 1, ""),
     (BROKER, "packet_bytes_max", 1_024, 8 << 20, ""),
     (BROKER, "coalesce", 0, 1_000, "ms"),
@@ -46,11 +46,13 @@ const KEYS: [Key; 35] = [
     (CLOUD, "in_flight", 1, 4_096, ""),
     (CLOUD, "keep_alive", 1, HOUR, "s"),
     (CLOUD, "timeout", 1, HOUR, "s"),
+    (CLOUD, "alarm_after", 1, 30 * 86_400, "s"),
     (CLOUD_OUTBOX, "bytes", 64 << 10, 1 << 40, ""),
     (CLOUD_OUTBOX, "age", 1, AGE_MAX, "s"),
     (CLOUD_OUTBOX, "count", 1, 1 << 40, ""),
     (WEB, "timeout", 1, HOUR, "s"),
     (WEB, "answer_timeout", 1, HOUR, "s"),
+    (WEB, "alarm_after", 1, 30 * 86_400, "s"),
     (WEB_OUTBOX, "bytes", 64 << 10, 1 << 40, ""),
     (WEB_OUTBOX, "age", 1, AGE_MAX, "s"),
     (WEB_OUTBOX, "count", 1, 1 << 40, ""),

@@ -159,7 +159,10 @@ async fn dial(peer: &Peer) -> Result<TcpStream, Trouble> {
     let addresses = timeout(step, resolve::addresses(&peer.host, peer.port)).await;
     let addresses = addresses
         .map_err(|_| Trouble::NoAddress(peer.host.clone()))?
-        .map_err(|error| Trouble::from_io(&error))?;
+        .map_err(|error| Trouble::NoName {
+            host: peer.host.clone(),
+            why: error.to_string(),
+        })?;
     let mut trouble = Trouble::NoAddress(peer.host.clone());
     for address in addresses {
         match timeout(step, connect(peer, address)).await {

@@ -115,12 +115,15 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
 
     /// Says why the connection is gone and how long to wait before the next.
     pub(super) fn lost(&mut self, broker: &str, trouble: &Trouble) -> Duration {
-        let Lost { reason, retry_in } = self.reconnect.lost(trouble, false);
-        warn!(
-            broker,
-            retry_in_ms = retry_in.as_millis(),
-            "no connection: {reason}"
-        );
+        let Lost {
+            reason,
+            retry_in,
+            told,
+        } = self.reconnect.lost(trouble, false);
+        if let Some(lasts) = told {
+            let (retry_in_ms, for_s) = (retry_in.as_millis(), lasts.as_secs());
+            warn!(broker, retry_in_ms, for_s, "no connection: {reason}");
+        }
         self.reports
             .say(SourceReport::Disconnected { reason, retry_in });
         retry_in

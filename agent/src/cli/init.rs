@@ -1,0 +1,157 @@
+//! `tidemill init`: a gateway to begin with, as files in a folder, and the commands to go on with.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+
+pub(super) const HELP: &str = "Writes agent.toml, a rule, events to try it on and a unit for systemd to look at. Nothing is installed or \
+started, and files that are there are never written over.
+
+Examples:
+  tidemill init                 in this folder
+  tidemill init /etc/tidemill
+
+Exit codes: 0 everything was written, 2 something is there already or cannot be written";
+
+const RULE: &str = r#"name = "overheat"
+
+[on]
+mqtt = ["sensors/+/env"]       # what triggers it
+key = "{topic.1}"              # state is kept apart for each device
+
+[function]
+stock = "threshold"            # others: tidemill rule new NAME, docs/functions.md
+
+[inputs]
+value = "/temperature"         # where in the payload
+
+[params]
+limit = 50
+hysteresis = 2
+
+[ports.out]
+to = "local"                   # or a destination of agent.toml
+topic = "alerts/{key}"
+"#;
+
+const EVENTS: &str = r#"{"at": 1700000000000, "topic": "sensors/d1/env", "payload": {"temperature": 21.5}}
+{"at": 1700000001000, "topic": "sensors/d1/env", "payload": {"temperature": 61}}
+{"at": 1700000002000, "topic": "sensors/d1/env", "payload": {"temperature": 47}}
+"#;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The folder; it is made if it is not there
+    #[arg(value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let dir = &options.dir;
+    let wrong = |path: &Path, error: &std::io::Error| {
+        Failure::Wrong(vec![format!("{}: {error}", path.display())])
+    };
+    let whole = std::path::absolute(dir).map_err(|error| wrong(dir, &error))?;
+    let files = [
+        ("agent.toml", agent(&gateway_id())),
+        ("rules/overheat.toml", RULE.to_owned()),
+        ("events.jsonl", EVENTS.to_owned()),
+        ("tidemill.service", unit(&whole)),
+    ];
+    let there = files.iter().map(|(name, _)| dir.join(name));
+    let there: Vec<String> = there
+        .filter(|path| path.symlink_metadata().is_ok())
+        .map(|path| format!("{} is there already", path.display()))
+        .collect();
+    if !there.is_empty() {
+        return Err(Failure::Wrong(there));
+    }
+    let mut out = std::io::stdout().lock();
+    for (name, text) in &files {
+        let path = dir.join(name);
+        write_new(&path, text).map_err(|error| wrong(&path, &error))?;
+        writeln!(out, "wrote {}", path.display())?;
+    }
+    let here = dir == Path::new(".");
+    writeln!(out, "\nNext:")?;
+    if !here {
+        writeln!(out, "  cd {}", super::rule_new::quoted(dir))?;
+    }
+    writeln!(
+        out,
+        "  tidemill check --config agent.toml\n  \
+         tidemill rule test rules/overheat.toml --events events.jsonl\n  \
+         tidemill run --config agent.toml"
+    )?;
+    Ok(())
+}
+
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::File::create_new(path)?.write_all(text.as_bytes())
+}
+
+/// The name of this machine, as far as a gateway may be called so.
+fn gateway_id() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String = name.trim().chars().filter(good).take(64).collect();
+    match name.as_str() {
+        "" | "localhost" => "gateway-1".to_owned(),
+        _ => name,
+    }
+}
+
+fn agent(id: &str) -> String {
+    format!(
+        r#"# Every key: docs/configuration.md. `tidemill check` says what is wrong.
+
+[gateway]
+id = "{id}"                    # MQTT client id; choose it once, each gateway its own
+data_dir = "data"              # state and what waits to be sent; one agent at a time
+rules_dir = "rules"
+
+[broker]                       # where sensors publish
+url = "mqtt://127.0.0.1:1883"
+# username = "{id}"
+# password_file = "password"   # a file that holds the password and nothing else
+
+# [destinations.cloud]         # another broker or an HTTP endpoint, for ports with to = "cloud"
+# url = "mqtts://broker.example:8883"
+"#
+    )
+}
+
+fn unit(dir: &Path) -> String {
+    let program = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/tidemill".into());
+    let (program, dir) = (program.display(), dir.display());
+    format!(
+        r#"# To install: copy it to /etc/systemd/system, then systemctl enable --now tidemill
+[Unit]
+Description=Tidemill, functions on sensor events
+After=network-online.target mosquitto.service
+Wants=network-online.target
+
+[Service]
+Type=notify
+ExecStart="{program}" run --config "{dir}/agent.toml"
+ExecReload=/bin/kill -HUP $MAINPID
+WorkingDirectory={dir}
+# A user of its own is better: User=tidemill, which must own {dir}/data.
+Restart=always
+RestartSec=2
+# Longer than a checkpoint on a worn card takes.
+WatchdogSec=15min
+TimeoutStopSec=30
+NoNewPrivileges=yes
+ProtectSystem=full
+PrivateTmp=yes
+
+[Install]
+WantedBy=multi-user.target
+"#
+    )
+}

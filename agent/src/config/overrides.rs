@@ -1,0 +1,111 @@
+//! Variables of the environment that override keys of the file. Each is noted as a line below the text,
+//! so that what is wrong with it has a place, which is told as the name of the variable.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::ENVIRONMENT_PREFIX;
+use crate::text::shape::Read;
+use crate::text::{Errors, FileError, Source};
+
+/// Values that take the place of those of a file.
+pub(super) struct Overrides {
+    /// The file, and the variables below it.
+    noted: Source,
+    all: Vec<Override>,
+}
+
+struct Override {
+    /// The key with its tables, such as `gateway__id`.
+    path: String,
+    value: String,
+    /// Offset of its line in the noted text.
+    at: usize,
+}
+
+impl Override {
+    fn variable(&self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.path.to_uppercase())
+    }
+}
+
+impl Overrides {
+    pub(super) fn new(source: &Source, given: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut noted = source.clone();
+        // Each once, and in an order that hangs on nothing else.
+        let given: BTreeMap<String, String> = given.into_iter().collect();
+        let all = given.into_iter().map(|(path, value)| {
+            noted.text.push('\n');
+            let at = noted.text.len();
+            noted.text.push_str("# ");
+            Override { path, value, at }
+        });
+        let all = all.collect();
+        Self { noted, all }
+    }
+
+    /// The file with a line for each variable.
+    pub(super) fn noted(&self) -> &Source {
+        &self.noted
+    }
+
+    /// Puts each value where its path of names leads.
+    pub(super) fn put_into<'a>(&'a self, file: &mut Read<'a>, errors: &Errors) {
+        for each in &self.all {
+            if let Err(why) = put(file.get_mut(), each) {
+                errors.push(self.noted.error_at(&(each.at..each.at), why));
+            }
+        }
+    }
+
+    /// The same errors, those of variables with their names.
+    pub(super) fn named(&self, errors: Errors) -> Errors {
+        let place = |each: &Override| self.noted.error_at(&(each.at..each.at), "").place;
+        let named = Errors::default();
+        for error in errors.into_list().into_iter().flatten() {
+            let of = self.all.iter().find(|each| place(each) == error.place);
+            named.push(match of {
+                None => error,
+                Some(each) => FileError {
+                    path: error.path,
+                    place: None,
+                    message: format!("{}: {}", each.variable(), error.message),
+                },
+            });
+        }
+        named
+    }
+}
+
+fn put<'a>(file: &mut DeTable<'a>, each: &'a Override) -> Result<(), String> {
+    let span = each.at..each.at;
+    let (tables, key) = each.path.rsplit_once("__").ok_or("names no key")?;
+    let mut place = file;
+    for name in tables.split("__") {
+        let none = || DeValue::Table(DeTable::new());
+        let name_there = Spanned::new(span.clone(), name.into());
+        let table = place
+            .entry(name_there)
+            .or_insert_with(|| Spanned::new(span.clone(), none()));
+        let DeValue::Table(table) = table.get_mut() else {
+            return Err(format!("{name} is no table"));
+        };
+        place = table;
+    }
+    let was_text = place.get(key).is_some_and(|value| value.get_ref().is_str());
+    let is_number = each.value.parse::<i64>().is_ok();
+    let is_truth = each.value.parse::<bool>().is_ok();
+    let parsed = DeValue::parse(each.value.as_str()).ok();
+    let value = match parsed {
+        Some(value) if (is_number || is_truth) && !was_text => value.into_inner(),
+        _ => DeValue::String(each.value.as_str().into()),
+    };
+    place.remove(key);
+    place.insert(
+        Spanned::new(span.clone(), key.into()),
+        Spanned::new(span, value),
+    );
+    Ok(())
+}
