@@ -16,12 +16,23 @@ use crate::value::{Decoded, Scalar, Span};
 pub struct Plan {
     root: Node,
     places: u16,
-    /// Places of names in whatever case, each behind that of the name as it stands: where there is
-    /// nothing under the name itself, the other one counts.
-    any_case: Vec<(u16, u16)>,
+    /// Places of names in whatever case, which count where there is nothing under the name itself.
+    any_case: Vec<AnyCase>,
     /// The place of the whole payload, and those that stand for it where it is no object.
     bare: Option<(u16, Vec<u16>)>,
 }
+
+/// A place that stands for another one.
+#[derive(Debug, Clone)]
+struct AnyCase {
+    exact: u16,
+    other: u16,
+    /// Places of names as they stand, on the way: with something there the other name does not count.
+    missing: Vec<u16>,
+}
+
+/// Names that lead to a place in whatever case. Each of them doubles the ways that have to be looked at.
+const ANY_CASE_NAMES_MAX: usize = 4;
 
 #[derive(Debug, Clone, Default)]
 struct Node {
@@ -45,12 +56,9 @@ impl Plan {
     pub fn add(&mut self, pointer: &str) -> u16 {
         let mut node = &mut self.root;
         for segment in pointer.split('/').skip(1) {
-            node = node.child(&segment.replace("~1", "/").replace("~0", "~"));
+            node = node.child(&segment.replace("~1", "/").replace("~0", "~"), false);
         }
-        let place = *node.place.get_or_insert_with(|| {
-            self.places += 1;
-            self.places - 1
-        });
+        let place = node.place(&mut self.places);
         self.add_bare(pointer, place);
         place
     }
@@ -61,38 +69,41 @@ impl Plan {
         if !name.is_some_and(|name| name.eq_ignore_ascii_case(SELF)) {
             return;
         }
-        let whole = *self.root.place.get_or_insert_with(|| {
-            self.places += 1;
-            self.places - 1
-        });
+        let whole = self.root.place(&mut self.places);
         let (_, places) = self.bare.get_or_insert_with(|| (whole, Vec::new()));
         if !places.contains(&place) {
             places.push(place);
         }
     }
 
-    /// Adds a name at the top of the payload that may be written in whatever case; one that is written
-    /// just so comes first.
+    /// Adds a place of which each name may be written in whatever case; one that is written just so comes
+    /// first.
     pub fn add_in_any_case(&mut self, pointer: &str) -> u16 {
         let exact = self.add(pointer);
-        let segment = pointer
-            .strip_prefix('/')
-            .filter(|segment| !segment.contains('/'));
-        let Some(segment) = segment else {
+        let names = pointer.split('/').skip(1);
+        let names: Vec<String> = names
+            .map(|name| name.replace("~1", "/").replace("~0", "~"))
+            .collect();
+        let is_known = self.any_case.iter().any(|known| known.exact == exact);
+        if is_known || names.len() > ANY_CASE_NAMES_MAX {
             return exact;
-        };
-        if self.any_case.iter().all(|(known, _)| *known != exact) {
-            let node = Node {
-                place: Some(self.places),
-                ..Node::default()
-            };
-            self.any_case.push((exact, self.places));
-            self.places += 1;
-            self.root.children.push(Child {
-                name: segment.replace("~1", "/").replace("~0", "~").into(),
-                index: None,
-                any_case: true,
-                node,
+        }
+        // Each bit says of a name whether another case of it is meant.
+        for others in 1..1_u32 << names.len() {
+            let (mut node, mut missing) = (&mut self.root, Vec::new());
+            for (number, name) in names.iter().enumerate() {
+                let is_other = others & (1 << number) != 0;
+                if is_other {
+                    let places = &mut self.places;
+                    missing.push(node.child(name, false).place(places));
+                }
+                node = node.child(name, is_other);
+            }
+            let other = node.place(&mut self.places);
+            self.any_case.push(AnyCase {
+                exact,
+                other,
+                missing,
             });
         }
         exact
@@ -140,11 +151,20 @@ impl Plan {
 
     /// Fills the places that stand for others.
     fn end(&self, decoded: &mut Decoded, is_object: bool) {
-        for (exact, other) in &self.any_case {
-            let other = decoded.scalars.get(usize::from(*other)).copied();
-            let exact = decoded.scalars.get_mut(usize::from(*exact));
-            if let (Some(exact @ Scalar::Missing), Some(other)) = (exact, other) {
-                *exact = other;
+        let at = |decoded: &Decoded, place: u16| decoded.scalars.get(usize::from(place)).copied();
+        for AnyCase {
+            exact,
+            other,
+            missing,
+        } in &self.any_case
+        {
+            let is_missing = |place: &u16| at(decoded, *place) == Some(Scalar::Missing);
+            if is_missing(exact)
+                && missing.iter().all(is_missing)
+                && let Some(found) = at(decoded, *other)
+                && let Some(exact) = decoded.scalars.get_mut(usize::from(*exact))
+            {
+                *exact = found;
             }
         }
         if let (Some((whole, places)), false) = (&self.bare, is_object) {
@@ -199,18 +219,18 @@ impl Node {
         }
     }
 
-    fn child(&mut self, name: &str) -> &mut Node {
+    fn child(&mut self, name: &str, any_case: bool) -> &mut Node {
         let at = match self
             .children
             .iter()
-            .position(|child| !child.any_case && &*child.name == name)
+            .position(|child| child.any_case == any_case && &*child.name == name)
         {
             Some(at) => at,
             None => {
                 self.children.push(Child {
                     name: name.into(),
-                    index: array_index(name),
-                    any_case: false,
+                    index: array_index(name).filter(|_| !any_case),
+                    any_case,
                     node: Node::default(),
                 });
                 self.children.len() - 1
@@ -221,6 +241,14 @@ impl Node {
             .get_mut(at)
             .expect("the position was just found or made")
             .node
+    }
+
+    /// The place of what stands here, a new one if it has none.
+    fn place(&mut self, places: &mut u16) -> u16 {
+        *self.place.get_or_insert_with(|| {
+            *places += 1;
+            *places - 1
+        })
     }
 }
 
@@ -436,6 +464,30 @@ mod tests {
         ] {
             plan.decode(payload.as_bytes(), &mut decoded).unwrap();
             assert_eq!(decoded.scalars[place], expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn names_inside_of_objects_may_be_written_in_another_case_too() {
+        let mut plan = Plan::default();
+        let place = usize::from(plan.add_in_any_case("/energy/total"));
+        let mut decoded = Decoded::default();
+        for (payload, expected) in [
+            (r#"{"energy": {"total": 1, "Total": 2}}"#, Scalar::Int(1)),
+            (r#"{"energy": {"Total": 2}}"#, Scalar::Int(2)),
+            (r#"{"ENERGY": {"total": 3}}"#, Scalar::Int(3)),
+            (r#"{"ENERGY": {"Total": 4}}"#, Scalar::Int(4)),
+            (r#"{"ENERGY": {"Total": 4, "total": 5}}"#, Scalar::Int(5)),
+            (r#"{"ENERGY": {"total": 3}, "energy": {}}"#, Scalar::Missing),
+            (r#"{"ENERGY": {"total": 3}, "energy": 7}"#, Scalar::Missing),
+            (r#"{"ENERGY": {"total": 3}, "Energy": {}}"#, Scalar::Missing),
+            (r#"{"energy": {"total": null, "TOTAL": 1}}"#, Scalar::Null),
+        ] {
+            plan.decode(payload.as_bytes(), &mut decoded).unwrap();
+            assert_eq!(decoded.scalars[place], expected, "{payload}");
+            let value = tidemill_values::from_json(payload.as_bytes()).unwrap();
+            plan.read(&value, &mut decoded);
+            assert_eq!(decoded.scalars[place], expected, "{payload} as a value");
         }
     }
 

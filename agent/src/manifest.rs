@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use tidemill_abi::{PORT_MAIN_NAME, limit};
 
-pub use sql::{SqlSpec, SqlStream};
+pub use sql::{Keeps, Kept, SqlField, SqlSpec, SqlStream};
 pub use window::{WindowKind, WindowSpec};
 
 use crate::state::layout::Names;

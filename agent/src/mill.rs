@@ -14,6 +14,7 @@ mod durable;
 mod forget;
 mod intake;
 mod keys;
+mod no_room;
 mod output;
 mod ponds;
 mod power;
@@ -32,6 +33,7 @@ use bytes::Bytes;
 pub use bind::BoundRule;
 pub use deploy::{DeployError, Deployment, Edit, saved_windows};
 pub use durable::Keeping;
+pub use no_room::NoRoom;
 pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding, Room};
 pub use prove::prove;
 pub use status::{LastError, RuleStatus};
@@ -228,6 +230,11 @@ impl Mill {
     /// Events that no rule wanted.
     pub fn unrouted(&self) -> u64 {
         self.unrouted
+    }
+
+    /// State of the rules that had to go because it had no room.
+    pub fn losses(&self) -> impl Iterator<Item = NoRoom> {
+        self.rules.iter().filter_map(Active::all_losses)
     }
 
     /// What became of messages before any rule saw them.

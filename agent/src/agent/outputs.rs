@@ -146,6 +146,7 @@ impl Outputs {
                 let (topic, reason) = (shown(topic.as_str()), shown_within(&reason, REASON_BYTES));
                 warn!(%rule, "the time of an event from {topic} is bad, the ledger counts others: {reason}");
             }
+            Output::NoRoom { rule, what } => warn!(%rule, "{what}"),
             Output::Quarantined { rule, for_ms } => {
                 error!(%rule, "too many faults: the rule rests for {} s", for_ms / 1_000);
             }

@@ -19,6 +19,7 @@ impl Agent {
         }
         self.checked_mono_ms = now.mono_ms;
         self.mill.check_ledgers(&mut self.asked);
+        self.mill.tell_losses(now, &mut self.asked);
         self.carry_out(now);
         self.say_of_the_clock(now);
         // Troubles are dated also where nobody asks.

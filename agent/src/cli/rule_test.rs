@@ -117,6 +117,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     if outside > 0 {
         text.push_str(&format!(", {outside} events outside of --from and --until"));
     }
+    text.push_str(&trial.losses());
     writeln!(std::io::stderr(), "{text}")?;
     if trial.results.emissions() == 0 {
         for why in silent.why(&trial.ledger(), trial.unrouted()) {

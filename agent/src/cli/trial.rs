@@ -88,6 +88,12 @@ impl Trial {
             .sum()
     }
 
+    /// What had no room in the state of the rule, as lines for people.
+    pub(super) fn losses(&self) -> String {
+        let losses = self.mill.losses();
+        losses.map(|what| format!("\nwarning: {what}")).collect()
+    }
+
     /// As [`Mill::next_due_mono_ms`].
     pub(super) fn next_due_mono_ms(&self) -> Option<u64> {
         self.mill.next_due_mono_ms()

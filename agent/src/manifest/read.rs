@@ -40,6 +40,12 @@ impl ModuleManifest {
         if let Some(key) = &raw.key {
             check_pointer("key", key)?;
         }
+        let names = raw.state.names.map(names::check).transpose()?;
+        let streams = names.as_ref().map_or(&[][..], |names| &names.streams);
+        let sql = raw
+            .sql
+            .map(|sql| SqlSpec::check(sql, streams))
+            .transpose()?;
         let manifest = Self {
             name: raw.name,
             inputs: checked("inputs", raw.inputs, Input::check)?,
@@ -52,9 +58,9 @@ impl ModuleManifest {
                 slots: raw.state.slots,
                 bytes: raw.state.bytes,
             },
-            names: raw.state.names.map(names::check).transpose()?.map(Arc::new),
+            names: names.map(Arc::new),
             tests: raw.tests,
-            sql: raw.sql.map(SqlSpec::check).transpose()?.map(Arc::new),
+            sql: sql.map(Arc::new),
         };
         unique("inputs", manifest.inputs.iter().map(|input| &input.name))?;
         unique("outputs", manifest.outputs.iter())?;

@@ -36,6 +36,7 @@ use crate::window::Window;
 use super::bind::BoundRule;
 use super::due::{DueQueue, What};
 use super::keys::{Held, KeyTable};
+use super::no_room::{Limits, NoRoom, Reached, Told};
 use super::output::{Output, PortBinding};
 use super::route::{Route, Stop, StopKey};
 use super::status::LastError;
@@ -90,6 +91,12 @@ pub(super) struct Active {
     pub(super) last_error: Option<Box<LastError>>,
     /// Tells rule and function from others.
     pub(super) fingerprint: u128,
+    /// Limits of its state that it ran into.
+    reached: Reached,
+    /// Keys that the rule may have, what belongs to no key not counted.
+    keys_limit: usize,
+    /// What was told of it.
+    pub(super) told: Told,
     /// What the last commit holds.
     pub(super) committed: Box<Committed>,
 }
@@ -162,6 +169,7 @@ impl Active {
         let is_kept = rule.durability == Durability::ExactlyOnce;
         // What belongs to no key has a place beside them.
         let has_own = time.is_some() || hears_births(&rule.streams);
+        let keys_limit = rule.limits.keys;
         let keys_max = rule.limits.keys.saturating_add(usize::from(has_own));
         let keys = KeyTable::new(keys_max, is_kept);
         let state_bytes_max = rule.limits.state_bytes;
@@ -197,6 +205,9 @@ impl Active {
             started: now,
             state_bytes_max,
             faults_mono_ms: VecDeque::new(),
+            reached: Reached::default(),
+            keys_limit,
+            told: Told::default(),
             quarantined_until_mono_ms: None,
             last_event_ms: None,
             last_error: None,
@@ -364,15 +375,38 @@ impl Active {
             None => self.keys.insert(key.clone(), state),
         };
         if let Some(gone) = gone {
+            self.reached.keys = true;
             self.forget(gone, step.due);
         }
         while let Some(gone) = self.keys.shrink(self.state_bytes_max, key) {
+            self.reached.bytes = true;
             self.forget(gone, step.due);
         }
     }
 
+    fn limits(&self) -> Limits {
+        Limits {
+            state_bytes: self.state_bytes_max,
+            keys: self.keys_limit,
+        }
+    }
+
+    /// What had no room since it was last told, if it is time to tell it.
+    pub(super) fn losses(&mut self, now: Now) -> Option<Output> {
+        let limits = self.limits();
+        let what = self.told.news(&self.ledger, self.reached, limits, now)?;
+        let rule = self.rule.name.clone();
+        Some(Output::NoRoom { rule, what })
+    }
+
+    /// All that had no room so far.
+    pub(super) fn all_losses(&self) -> Option<NoRoom> {
+        NoRoom::of_ledger(&self.ledger, self.reached, self.limits())
+    }
+
     fn forget(&mut self, gone: Held, due: &mut DueQueue) {
         self.ledger.keys_evicted += 1;
+        self.ledger.rows_dropped += gone.state.rows().count() as u64;
         self.cancel_due(&gone.key, &gone.state, due);
     }
 

@@ -1,6 +1,7 @@
 //! A rule and its function, bound together: what the rule says about ports, inputs and parameters
 //! is checked against what the function has.
 
+mod fits;
 mod naming;
 mod window;
 
@@ -207,6 +208,7 @@ impl BoundRule {
                     state.schema, state.slots, state.bytes
                 ),
             ),
+            ("fits", self.fits()),
             ("memory", format!("{} pages of 64 KiB", self.module.pages())),
             (
                 "tests",

@@ -333,6 +333,13 @@ impl Mill {
         }
     }
 
+    /// Tells of state that had to go because it had no room, where it is time to.
+    pub fn tell_losses(&mut self, now: Now, out: &mut Vec<Output>) {
+        for active in &mut self.rules {
+            out.extend(active.losses(now));
+        }
+    }
+
     /// Checks that everything that was counted is somewhere.
     pub fn check_ledgers(&self, out: &mut Vec<Output>) {
         for active in self.rules.iter().filter(|active| !active.ledger.balances()) {

@@ -245,6 +245,7 @@ impl Active {
             keys,
         } = saved;
         self.ledger = counts;
+        self.told.begin_with(&self.ledger);
         if is_kept {
             self.committed.counts = self.ledger.clone();
             self.committed.record = record.clone();

@@ -14,6 +14,8 @@ use crate::state::Key;
 use crate::topic::{Subscription, Topic};
 use crate::value::{Decoded, Scalar};
 
+use super::no_room::NoRoom;
+
 /// What makes the mill turn.
 #[derive(Debug)]
 pub enum Input {
@@ -151,6 +153,13 @@ pub enum Output {
         topic: Topic,
         /// What is wrong with its time.
         reason: String,
+    },
+    /// Something of a rule's state had to go.
+    NoRoom {
+        /// The rule.
+        rule: Arc<str>,
+        /// Counts, limits and the way out.
+        what: NoRoom,
     },
     /// A producer's events are not applied any more, because their numbers are old.
     Silenced {

@@ -10,6 +10,7 @@ const SCHEMA: u8 = 0;
 const NAMES: u8 = 1;
 const AS_BEFORE: u8 = 2;
 const UNKNOWN: u8 = 3;
+const NAMES_AND_KEPT: u8 = 4;
 
 /// Writes how state is found again; `is_known` says that an earlier record holds it.
 pub(super) fn put_naming(out: &mut Vec<u8>, naming: &Naming, is_known: bool) {
@@ -19,7 +20,10 @@ pub(super) fn put_naming(out: &mut Vec<u8>, naming: &Naming, is_known: bool) {
         Naming::Schema => return out.push(SCHEMA),
         Naming::Names(layout) => layout,
     };
-    out.push(NAMES);
+    out.push(match layout.kept.is_empty() {
+        true => NAMES,
+        false => NAMES_AND_KEPT,
+    });
     put_text(out, layout.key.as_bytes());
     put_text(out, layout.window.as_bytes());
     out.push(layout.pane_slots);
@@ -45,15 +49,21 @@ pub(super) fn put_naming(out: &mut Vec<u8>, naming: &Naming, is_known: bool) {
     for fold in &names.folds {
         put_text(out, fold.as_bytes());
     }
+    if !layout.kept.is_empty() {
+        put_len(out, layout.kept.len());
+        let kept = layout.kept.iter();
+        kept.for_each(|place| put_text(out, place.as_bytes()));
+    }
 }
 
 /// Reads what [`put_naming`] wrote; none where it is as before.
 pub(super) fn naming(reader: &mut Reader<'_>) -> Result<Option<Naming>, RecordError> {
-    match reader.u8()? {
+    let what = reader.u8()?;
+    match what {
         SCHEMA => return Ok(Some(Naming::Schema)),
         AS_BEFORE => return Ok(None),
         UNKNOWN => return Ok(Some(Naming::Unknown)),
-        NAMES => {}
+        NAMES | NAMES_AND_KEPT => {}
         _ => return Err(RecordError::Damaged),
     }
     let (key, window) = (text(reader)?, text(reader)?);
@@ -82,10 +92,17 @@ pub(super) fn naming(reader: &mut Reader<'_>) -> Result<Option<Naming>, RecordEr
     for _ in 0..reader.count()? {
         names.folds.push(text(reader)?);
     }
+    let mut kept = Vec::new();
+    if what == NAMES_AND_KEPT {
+        for _ in 0..reader.count()? {
+            kept.push(text(reader)?);
+        }
+    }
     Ok(Some(Naming::Names(Arc::new(Layout {
         names: Arc::new(names),
         key,
         window,
+        kept,
         pane_slots,
     }))))
 }

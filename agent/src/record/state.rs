@@ -208,6 +208,7 @@ mod tests {
             }),
             key: "all".into(),
             window: "tumbling 1".into(),
+            kept: Vec::new(),
             pane_slots: 2,
         }
     }

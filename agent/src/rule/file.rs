@@ -329,8 +329,14 @@ fn statement(
         let nulls = port.get_ref().nulls.as_ref();
         nulls.is_some_and(|nulls| *nulls.get_ref())
     };
+    let key = file.on.as_ref().and_then(|on| on.get_ref().key.as_ref());
+    let key = key.and_then(|key| KeySpec::parse(key.get_ref()).ok());
     let options = Options {
         name: file.name.get_ref().clone(),
+        key_pointer: match key {
+            Some(KeySpec::Pointer(pointer)) => Some(pointer),
+            _ => None,
+        },
         params: values.collect(),
         nulls: file.ports.values().any(is_null_sent),
         keyed: file

@@ -190,7 +190,10 @@ impl Moves {
             pane_slots: new_panes,
             notes: notes.into_iter().flatten().collect(),
             streams: streams.into_iter().flatten().collect(),
-            keeps_windows: old.window == new.window && before.window == now.window && has_all,
+            keeps_windows: old.window == new.window
+                && keeps_all(&old.kept, &new.kept)
+                && before.window == now.window
+                && has_all,
         }
     }
 
@@ -274,6 +277,25 @@ fn are_same_streams(old: &[Name], new: &[Name]) -> bool {
     sorted(old) == sorted(new)
 }
 
+/// Whether rows that have the old places have all of the new ones: a place has all that lies in it.
+fn keeps_all(old: &[Box<str>], new: &[Box<str>]) -> bool {
+    let has = |place: &str| {
+        let holds = |known: &Box<str>| {
+            let rest = place.strip_prefix(&**known);
+            rest.is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('/') || known.ends_with('/')
+            })
+        };
+        old.iter().any(holds)
+    };
+    // Without places rows have everything.
+    let mut asked = new.iter().filter(|place| ***place != *NOTHING);
+    old.is_empty() || (!new.is_empty() && asked.all(|place| has(place)))
+}
+
+/// Stands alone for rows of which nothing is kept.
+pub const NOTHING: &str = "-";
+
 fn is_identity(places: &[usize]) -> bool {
     places.iter().enumerate().all(|(at, place)| at == *place)
 }
@@ -292,4 +314,33 @@ fn moved(values: &[f64], from: &[Option<usize>], places: std::ops::Range<usize>)
         moved.pop();
     }
     moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_serve_what_asks_for_no_more_than_they_have() {
+        let places =
+            |text: &str| -> Vec<Box<str>> { text.split_whitespace().map(Box::from).collect() };
+        for (old, new, serves) in [
+            ("", "/a", true),
+            ("", "", true),
+            ("/a", "", false),
+            ("/a /b", "/a", true),
+            ("/a", "/a /b", false),
+            ("/a", "/a/b", true),
+            ("/a/b", "/a", false),
+            ("/a", "/ab", false),
+            ("/a", NOTHING, true),
+            (NOTHING, "/a", false),
+            (NOTHING, NOTHING, true),
+            ("l/ r/a", "l/x r/a", true),
+            ("l/ r/a", "r/b", false),
+            ("/a", "/a meta", false),
+        ] {
+            assert_eq!(keeps_all(&places(old), &places(new)), serves, "{old} {new}");
+        }
+    }
 }

@@ -46,6 +46,8 @@ pub struct Layout {
     pub key: Box<str>,
     /// The window: its kind and lengths, and by which time it goes; empty where there is none.
     pub window: Box<str>,
+    /// Places of the payload that rows of the window have; none where they have all.
+    pub kept: Vec<Box<str>>,
     /// How many slots belong to a pane of the window, the lowest.
     pub pane_slots: u8,
 }

@@ -491,3 +491,56 @@ fn five_thousand_groups_give_the_same_whichever_plan_is_taken() {
         assert!(all >= 500, "{sql}: {all}");
     }
 }
+
+#[test]
+fn extremes_of_numbers_and_places_in_objects_fold_and_give_the_same() {
+    let mut state = SEED;
+    let limits = FunctionLimits {
+        fuel: 100_000_000,
+        ..FunctionLimits::default()
+    };
+    let folded = "slots: numbers are kept, no rows; key /k of the payload";
+    let declared = "CREATE STREAM demo (FIELDS) WITH (DATASOURCE=\"demo\"); ";
+    for (fields, items) in [
+        ("", "max(v) - min(v) AS spread"),
+        (
+            "",
+            "avg(v) AS mean, min(v) AS low, max(v) AS high, count(v) AS n",
+        ),
+        ("", "-min(v) AS low, max(v) * 2 AS high, count(*) AS n"),
+        ("", "max(o.n) - min(o->n) AS used, sum(o.n) AS total"),
+        (
+            "v BIGINT",
+            "sum(v) AS total, min(v) AS low, max(v) AS high, count(v) AS n",
+        ),
+        ("v FLOAT", "max(v) - min(v) AS spread, avg(v) AS mean"),
+        (
+            "`o.n` FLOAT",
+            "max(o.n) - min(o.n) AS used, count(o.n) AS n",
+        ),
+        (
+            "`o.n` BIGINT",
+            "max(o.n) - min(o.n) AS used, avg(o.n) AS mean",
+        ),
+        ("`O.N` BIGINT", "max(O.N) - min(O.N) AS used, count(*) AS n"),
+    ] {
+        let mut rows = 0;
+        for window in ["TUMBLINGWINDOW(ss, 10)", "HOPPINGWINDOW(ss, 10, 5)"] {
+            let sql = format!("SELECT k, {items} FROM demo GROUP BY k, {window}");
+            let sql = match fields {
+                "" => sql,
+                fields => declared.replace("FIELDS", fields) + &sql,
+            };
+            for _ in 0..20 {
+                let events = mixed(&mut state);
+                let auto = bound(&sql, Plan::Auto, &limits);
+                assert_eq!(explained(&auto), folded, "{sql}");
+                let came = run(auto, &events);
+                let other = run(bound(&sql, Plan::Together, &limits), &events);
+                assert_eq!(came, other, "{sql}\n{events:#?}");
+                rows += came.rows.len();
+            }
+        }
+        assert!(rows > 100, "{items}: {rows}");
+    }
+}

@@ -77,6 +77,12 @@ pub mod op {
     pub const NUMBER_ROWS: i32 = 44;
     /// Of rows of the emission that are alike only the first goes out.
     pub const DISTINCT: i32 = 45;
+    /// Lets the slots b and c hold the number a, if it is smaller than the one that they hold; b and c are numbers.
+    pub const LEAST: i32 = 46;
+    /// The same if it is larger.
+    pub const GREATEST: i32 = 47;
+    /// The number that the slots a and b hold; a and b are numbers.
+    pub const EXTREME: i32 = 48;
 }
 
 /// What `v_open` begins to go through.

@@ -8,10 +8,12 @@ mod describe;
 mod expression;
 mod fold;
 mod judge;
+mod kept;
 mod names;
 mod naming;
 mod number;
 mod output;
+mod path;
 mod remember;
 mod rows;
 mod sense;
@@ -33,6 +35,7 @@ use crate::parse::parse;
 use condition::ROWS;
 use names::Alias;
 use naming::Naming;
+pub(crate) use path::Path;
 use remember::{Note, Step};
 use streams::{pointer, streams};
 use window::{kind_name, window_json};
@@ -53,6 +56,8 @@ pub struct Options {
     pub nulls: bool,
     /// Whether the rule keeps keys apart by itself: the statement then sees one of them at a time.
     pub keyed: bool,
+    /// Where in the payload the rule finds the key, as a JSON pointer, if it does.
+    pub key_pointer: Option<String>,
     /// Whether events are handled by their own time, where no stream has a timestamp.
     pub event_time: bool,
     /// How windows are worked out.

@@ -12,6 +12,8 @@ use wasm_encoder::{
     FunctionSection, ImportSection, Instruction, TypeSection, ValType,
 };
 
+use crate::compile::Path;
+
 /// Parameters of a typed handler, by the ABI.
 pub(crate) const INPUTS_MAX: usize = tidemill_abi::limit::TYPED_PARAMS_MAX;
 
@@ -63,7 +65,10 @@ const IMPORTS: [Import; 31] = [
 /// An input of the typed handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Input {
+    /// Its name for people, with points where it lies inside of a column.
     pub(crate) column: String,
+    /// The JSON pointer of the place.
+    pub(crate) pointer: String,
     pub(crate) kind: InputKind,
 }
 
@@ -135,17 +140,19 @@ impl Module {
     }
 
     /// The parameter of an input, if there is room for it.
-    pub(crate) fn input(&mut self, column: &str, kind: InputKind) -> Option<u32> {
+    pub(crate) fn input(&mut self, path: &Path, kind: InputKind) -> Option<u32> {
+        let pointer = path.pointer();
         // Where a column is asked for in both ways, the first serves: what takes anything does, and so
         // does what has stopped the event before.
         let serves = |found: InputKind| (found == InputKind::Kind) == (kind == InputKind::Kind);
-        let known = |input: &Input| input.column == column && serves(input.kind);
+        let known = |input: &Input| input.pointer == pointer && serves(input.kind);
         let place = match self.inputs.iter().position(known) {
             Some(place) => place,
             None if self.inputs.len() >= INPUTS_MAX => return None,
             None => {
                 self.inputs.push(Input {
-                    column: column.to_owned(),
+                    column: path.dotted(),
+                    pointer,
                     kind,
                 });
                 self.inputs.len() - 1
@@ -288,8 +295,7 @@ impl Input {
             InputKind::Number => "num",
             InputKind::Kind => "kind",
         };
-        let pointer = format!("/{}", self.column.replace('~', "~0").replace('/', "~1"));
-        json!({"name": name, "pointer": pointer, "type": ty, "any_case": true})
+        json!({"name": name, "pointer": self.pointer, "type": ty, "any_case": true})
     }
 }
 

@@ -79,6 +79,17 @@ pub fn fits(function: &str, value: &Value) -> Result<(), String> {
     Err(format!("{function}: {} is {wanted}", value.shown()))
 }
 
+/// Whether arithmetic can use a value that an aggregate gives back as it is.
+///
+/// # Errors
+/// Says what the value is, and what it would have to be.
+pub fn fits_arithmetic(function: &str, value: &Value) -> Result<(), String> {
+    match value.is_null() || value.as_number().is_some() {
+        true => Ok(()),
+        false => Err(format!("{function}: {} is no number", value.shown())),
+    }
+}
+
 /// Whether [`fits`] may refuse a value for that aggregate.
 #[must_use]
 pub fn judges(function: &str) -> bool {

@@ -9,6 +9,7 @@ mod binary;
 mod json;
 
 mod cast;
+pub mod extreme;
 mod ops;
 
 mod function;
@@ -26,7 +27,7 @@ pub use function::{
     Arity, Cache, Context, FnError, Function, Group, Kind, Nulls, Purity, VALUE_BYTES_MAX,
 };
 pub use functions::{TIMES_MS, float16, meta};
-pub use group::{Total, fits, judges};
+pub use group::{Total, fits, fits_arithmetic, judges};
 pub use json::{JsonError, from_json, number_text, to_json, write_json, write_json_within};
 pub use map::Map;
 pub use ops::{

@@ -282,6 +282,7 @@ impl Live {
                 self.retained
             ));
         }
+        text.push_str(&self.trial.losses());
         if let Some(record) = &self.record {
             text.push('\n');
             text.push_str(&record.summary(again, self.began.wall_ms, self.last.wall_ms));

@@ -3,11 +3,13 @@
 
 mod memory;
 
+use std::cmp::Ordering;
+
 use tidemill_abi::value::{kind, op};
 use tidemill_abi::{Code, import};
 use tidemill_values::{
-    BinaryOp, Context, Total, Value, between, binary, by_number, call, case_equal, contains, field,
-    fits, from_json, index, like, negate, not, slice,
+    BinaryOp, Context, Total, Value, between, binary, by_number, call, case_equal, contains,
+    extreme::Extreme, field, fits, fits_arithmetic, from_json, index, like, negate, not, slice,
 };
 use wasmi::Error;
 
@@ -173,6 +175,19 @@ pub(super) fn v_op(
                 host.values.distinct();
                 Value::Null
             }
+            op::LEAST | op::GREATEST => {
+                let wanted = match number {
+                    op::LEAST => Ordering::Less,
+                    _ => Ordering::Greater,
+                };
+                extreme(host, a, (b, c), wanted)?;
+                Value::Null
+            }
+            op::EXTREME => {
+                let (value, mark) = (slot(a)?, slot(b)?);
+                let (value, mark) = (host.slot(value), host.slot(mark));
+                Extreme { value, mark }.value()
+            }
             op::FAIL => return Err(data(host.values.text(a)?.to_string())),
             op::HIT_COUNT | op::HIT_TIME => {
                 let (count, time_ms) = hits(host, b);
@@ -199,13 +214,51 @@ pub(super) fn v_op(
     Ok(made)
 }
 
-/// Stops the event unless the aggregate of that number can use the value.
+/// Stops the event unless the aggregate of that number can use the value; with a number below 0, unless
+/// arithmetic can use what the aggregate gives back.
 pub(super) fn v_fits(mut caller: Call<'_>, number: i32, handle: i32) -> Result<(), Error> {
     work(&mut caller, |host| {
-        let function = u16::try_from(number).ok().and_then(by_number);
+        let function = u16::try_from(number.unsigned_abs())
+            .ok()
+            .and_then(by_number);
         let name = function.map_or("", |function| function.name);
-        fits(name, host.values.get(handle)?).map_err(data)
+        let value = host.values.get(handle)?;
+        if number < 0 {
+            return fits_arithmetic(name, value).map_err(data);
+        }
+        fits(name, value).map_err(data)
     })
+}
+
+/// The number of a slot, which the guest claims to be one.
+fn slot(number: i32) -> Result<u8, GuestFault> {
+    u8::try_from(number).map_err(|_| GuestFault::NoSuch {
+        what: "slot",
+        index: number,
+    })
+}
+
+/// Lets a value into the two slots of an extreme.
+fn extreme(
+    host: &mut Host,
+    handle: i32,
+    (value, mark): (i32, i32),
+    wanted: Ordering,
+) -> Result<(), GuestFault> {
+    host.with_key(import::V_OP)?;
+    let (value, mark) = (slot(value)?, slot(mark)?);
+    let Some(new) = Extreme::of(host.values.get(handle)?) else {
+        return Ok(());
+    };
+    let mut held = Extreme {
+        value: host.slot(value),
+        mark: host.slot(mark),
+    };
+    held.take(new, wanted);
+    let slots = &mut host.frame.effects.slots;
+    slots.set(value, canonical(held.value));
+    slots.set(mark, canonical(held.mark));
+    Ok(())
 }
 
 /// Adds a value to a sum that stands in two slots.
@@ -217,10 +270,6 @@ pub(super) fn v_total(
 ) -> Result<(), Error> {
     work(&mut caller, |host| {
         host.with_key(import::V_TOTAL)?;
-        let slot = |slot: i32| {
-            let (what, index) = ("slot", slot);
-            u8::try_from(slot).map_err(|_| GuestFault::NoSuch { what, index })
-        };
         let (rest, high) = (slot(rest)?, slot(high)?);
         let mut total = Total {
             high: host.slot(high),
@@ -442,7 +491,9 @@ pub(super) fn v_keep(mut caller: Call<'_>, stream: i32) -> Result<(), Error> {
         let number = number.ok_or(GuestFault::NoSuch { what, index })?;
         let Host { values, frame, .. } = host;
         values.read_event(frame, number)?;
-        let row = values.event_row().map(|row| row.encode()).transpose()?;
+        let keeps = &values.spec.keeps;
+        let row = values.event_row().map(|row| row.encode(keeps));
+        let row = row.transpose()?;
         host.put_row(&row.unwrap_or_default()).map_err(|code| {
             data(match code {
                 Code::TooBig => "the row is too large to be kept".to_owned(),

@@ -13,7 +13,7 @@ use super::{ROWS_MAX, STREAMS_MAX, Values, data, too_much};
 use crate::decode::not_an_object;
 use crate::frame::Frame;
 use crate::function::guest::GuestFault;
-use crate::manifest::SqlStream;
+use crate::manifest::{Keeps, Kept, SqlStream};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -109,14 +109,28 @@ impl Row {
         tidemill_values::meta(&self.topic, &self.meta, name)
     }
 
-    /// As bytes, for a window that keeps it.
-    pub(in crate::function) fn encode(&self) -> Result<Vec<u8>, GuestFault> {
+    /// As bytes, for a window that keeps so much of it.
+    pub(in crate::function) fn encode(&self, keeps: &Keeps) -> Result<Vec<u8>, GuestFault> {
+        let kept = keeps.streams.get(self.stream).and_then(Option::as_ref);
+        let columns = match kept {
+            Some(kept) => of_columns(&self.columns, kept),
+            None => self.columns.clone(),
+        };
+        let meta = match keeps.meta {
+            true => self.meta.clone(),
+            false => Map::new(),
+        };
+        self.write(&columns, &meta)
+    }
+
+    /// As bytes, with so much of it.
+    fn write(&self, columns: &Map, meta: &Map) -> Result<Vec<u8>, GuestFault> {
         let mut parts = vec![
             Value::Int(i64::try_from(self.stream).unwrap_or(0)),
             Value::Int(self.time_ms),
             Value::Text(self.topic.clone()),
-            Value::map(self.meta.clone()),
-            Value::map(self.columns.clone()),
+            Value::map(meta.clone()),
+            Value::map(columns.clone()),
         ];
         if !self.notes.is_empty() {
             parts.push(Value::list(self.notes.clone()));
@@ -159,6 +173,26 @@ impl Row {
     }
 }
 
+/// The columns that are kept: of names that differ in case only the one that a statement finds.
+fn of_columns(columns: &Map, kept: &Kept) -> Map {
+    let mut rest = Map::new();
+    for (name, inner) in &kept.0 {
+        let Some((found, value)) = found(columns, name) else {
+            continue;
+        };
+        let value = match (inner, value) {
+            // Two names for one column: what each of them wants is in the whole.
+            (Some(_), whole) if rest.get(found).is_some() => whole.clone(),
+            (Some(inner), Value::Map(map)) => Value::map(of_columns(map, inner)),
+            // There is nothing inside of what is no object.
+            (Some(_), _) => continue,
+            (None, whole) => whole.clone(),
+        };
+        rest.insert(found.clone(), value);
+    }
+    rest
+}
+
 /// The event that a kept row was made of: its topic, its payload and its user properties, as far as
 /// the row has them.
 pub fn kept_event(row: &[u8]) -> Option<(Arc<str>, String, String)> {
@@ -186,35 +220,26 @@ pub fn moved_row(row: &[u8], notes: &[usize], streams: &[usize]) -> Option<Vec<u
     if !streams.is_empty() {
         row.stream = streams.get(row.stream).copied()?;
     }
-    row.encode().ok()
+    row.write(&row.columns, &row.meta).ok()
 }
 
-/// Converts columns to their declared types, where nothing is lost.
+/// Converts columns to their declared types, where nothing is lost. A declared name with points in it that is
+/// no column leads into objects.
 fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault> {
-    for (name, ty) in &declared.fields {
-        let Some((found, value)) = columns
-            .iter()
-            .find(|(column, _)| **column == *name)
-            .or_else(|| {
-                columns
-                    .iter()
-                    .rfind(|(column, _)| column.eq_ignore_ascii_case(name))
-            })
-        else {
-            continue;
+    for field in &declared.fields {
+        let name = &field.name;
+        let change = |value: &Value| {
+            if declared.strict && !is_of(value, field.ty) {
+                let (value, wanted) = (value.shown(), field.ty.name());
+                return Err(data(format!(
+                    "{name}: {value} is no {wanted}, and the stream is strict"
+                )));
+            }
+            convert(value, field.ty).map_err(|error| data(format!("{name}: {error}")))
         };
-        if value.is_null() {
-            continue;
+        if !convert_at(columns, std::slice::from_ref(name), &change)? && field.path.len() > 1 {
+            convert_at(columns, &field.path, &change)?;
         }
-        if declared.strict && !is_of(value, *ty) {
-            let (value, wanted) = (value.shown(), ty.name());
-            return Err(data(format!(
-                "{name}: {value} is no {wanted}, and the stream is strict"
-            )));
-        }
-        let converted = convert(value, *ty).map_err(|error| data(format!("{name}: {error}")))?;
-        let found = found.clone();
-        columns.insert(found, converted);
     }
     Ok(())
 }
@@ -230,6 +255,42 @@ fn is_of(value: &Value, ty: FieldType) -> bool {
         FieldType::Struct => matches!(value, Value::Map(_)),
         FieldType::Datetime | FieldType::Bytea => true,
     }
+}
+
+/// Converts the value that the names lead to; says whether there is a column of the first one.
+fn convert_at(
+    columns: &mut Map,
+    names: &[Arc<str>],
+    change: &dyn Fn(&Value) -> Result<Value, GuestFault>,
+) -> Result<bool, GuestFault> {
+    let Some((name, rest)) = names.split_first() else {
+        return Ok(false);
+    };
+    let Some((found, value)) = found(columns, name) else {
+        return Ok(false);
+    };
+    let converted = match (rest, value) {
+        (_, Value::Null) => return Ok(true),
+        ([], value) => change(value)?,
+        (rest, Value::Map(inner)) => {
+            let mut inner = Map::clone(inner);
+            convert_at(&mut inner, rest, change)?;
+            Value::map(inner)
+        }
+        _ => return Ok(true),
+    };
+    let found = found.clone();
+    columns.insert(found, converted);
+    Ok(true)
+}
+
+/// The column of a name: the one that is called so, else the last that differs in case only.
+fn found<'a>(columns: &'a Map, name: &str) -> Option<(&'a Arc<str>, &'a Value)> {
+    let mut all = columns.iter();
+    all.find(|(column, _)| ***column == *name).or_else(|| {
+        let mut all = columns.iter();
+        all.rfind(|(column, _)| column.eq_ignore_ascii_case(name))
+    })
 }
 
 impl Values {

@@ -197,6 +197,7 @@ impl Active {
             ..
         } = frame;
         self.ledger.keys_evicted += effects.partitions_dropped;
+        self.reached.bytes |= effects.partitions_dropped > 0;
         if !effects.entries.is_empty() {
             let names = effects.entries.keys().cloned().collect();
             self.keys.entries_changed(key, names);

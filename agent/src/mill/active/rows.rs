@@ -23,6 +23,11 @@ impl Active {
             self.keys.entry_changed(key, name.as_bytes());
         }
         while !rows.is_empty() && self.has_too_many(frame) {
+            if span(frame) > limit::ROWS_MAX {
+                self.reached.rows = true;
+            } else {
+                self.reached.bytes = true;
+            }
             let Some((oldest, _)) = frame.state.rows().next() else {
                 break;
             };

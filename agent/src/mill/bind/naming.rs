@@ -31,8 +31,17 @@ pub(super) fn resolve(
         names,
         key: key.identity().into(),
         window: window.map_or_else(String::new, Window::identity).into(),
+        kept: kept(module, window),
         pane_slots: window.map_or(0, |window| window.slots),
     }))
+}
+
+/// Places of the payload that rows of the window have.
+fn kept(module: &Module, window: Option<&Window>) -> Vec<Box<str>> {
+    let sql = module.manifest.sql.as_ref();
+    let sql = sql.filter(|_| window.is_some_and(|window| window.rows));
+    let places = sql.map_or(&[][..], |sql| &sql.keeps.places);
+    places.iter().map(|place| place.as_str().into()).collect()
 }
 
 /// What a record says of the window of a rule and of its time.

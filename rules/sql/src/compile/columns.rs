@@ -89,10 +89,13 @@ impl<'a> Compiler<'a> {
         let fields = fields.unwrap_or_default().iter();
         let (all, columns) = (self.reads_whole_rows(), self.columns());
         let is_read = |field: &str| {
+            // Points in it lead into a column.
+            let column = field.split('.').next().unwrap_or(field);
             let mut named = columns.iter();
             named.any(|named| {
                 named.stream.is_none_or(|only| only == stream)
-                    && named.name.eq_ignore_ascii_case(field)
+                    && (named.name.eq_ignore_ascii_case(field)
+                        || named.name.eq_ignore_ascii_case(column))
             })
         };
         let read = fields.filter(|(field, _)| all || is_read(field));

@@ -34,6 +34,9 @@ impl Compiler<'_> {
         if self.apart {
             part.insert("apart".to_owned(), true.into());
         }
+        if window.is_some() && self.folding.is_none() {
+            self.describe_kept(&mut part);
+        }
         // By that name a statement sees a payload that is no object.
         if self.module.names("self") {
             part.insert("self".to_owned(), true.into());

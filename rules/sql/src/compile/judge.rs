@@ -9,8 +9,9 @@ use tidemill_values::{FieldType, judges, lookup};
 use wasm_encoder::Instruction;
 
 use super::calls::is_aggregate;
+use super::path::Path;
 use super::{Compiler, Level, Scope};
-use crate::ast::{Call, Expr, Node};
+use crate::ast::{Call, Expr, Node, Op};
 use crate::error::SqlError;
 use crate::module::InputKind;
 
@@ -48,7 +49,7 @@ impl<'a> Compiler<'a> {
         &mut self,
         scope: &mut Scope,
         call: &'a Call,
-        judged: &mut BTreeSet<(&'a str, &'a str)>,
+        judged: &mut BTreeSet<(i32, Path)>,
     ) -> Result<(), SqlError> {
         let Some(function) = lookup(&call.name) else {
             return Ok(());
@@ -76,15 +77,19 @@ impl<'a> Compiler<'a> {
                 None => Ok(()),
             };
         };
+        let mut number = i32::from(function.number);
+        if self.is_worked_with(call) {
+            number = -number;
+        }
         if let ([arg], None) = (&*call.args, &call.filter)
-            && let Node::Column { name, .. } = &arg.node
+            && let Some(path) = self.input_path(arg)
         {
-            if self.is_float_input(name) {
-                self.module.input(name, InputKind::Declared);
+            if self.is_float_input(&path) {
+                self.module.input(&path, InputKind::Declared);
                 return Ok(());
             }
             // Once is enough, unless another aggregate is content with less.
-            if !judged.insert((function.name, name)) {
+            if !judged.insert((number, path)) {
                 return Ok(());
             }
         }
@@ -95,7 +100,7 @@ impl<'a> Compiler<'a> {
         for (place, arg) in std::iter::once(first).chain(wanted) {
             let fits = place == 0 && judges(function.name);
             if fits {
-                scope.body.i32(i32::from(function.number));
+                scope.body.i32(number);
             }
             self.expression(scope, arg)?;
             match fits {
@@ -109,16 +114,44 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Whether the column is declared a float, of which a typed input stops what is none.
-    fn is_float_input(&self, name: &str) -> bool {
-        let [stream] = &*self.streams else {
+    /// Whether the place is declared a float, of which a typed input stops what is none.
+    fn is_float_input(&self, path: &Path) -> bool {
+        if self.streams.len() != 1 || self.declared_at(path) != Some(FieldType::Float) {
             return false;
+        }
+        let pointer = path.pointer();
+        let mut known = self.module.inputs.iter();
+        known.any(|input| input.kind == InputKind::Declared && input.pointer == pointer)
+            || self.module.inputs.len() < crate::module::INPUTS_MAX
+    }
+
+    /// Whether arithmetic is done with the smallest or largest value itself, so that it has to be a number.
+    fn is_worked_with(&self, call: &Call) -> bool {
+        let is_call = |expr: &Expr| {
+            let span = &call.name_span;
+            matches!(&expr.node, Node::Call(other) if other.name_span == *span)
         };
-        let mut fields = stream.fields.iter();
-        let float = fields.any(|(field, ty)| field == name && *ty == FieldType::Float);
-        let known = self.module.inputs.iter();
-        let known = known.filter(|input| input.kind == InputKind::Declared && input.column == name);
-        float && (known.count() > 0 || self.module.inputs.len() < crate::module::INPUTS_MAX)
+        let works = |node: &Node| match node {
+            Node::Binary(Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Rem, a, b) => {
+                is_call(a) || is_call(b)
+            }
+            Node::Negate(a) => is_call(a),
+            _ => false,
+        };
+        is_extreme(call) && self.outputs().any(|expr| expr.any(&works))
+    }
+
+    /// Whether an event whose value at the place is no number is stopped before it joins its window.
+    pub(super) fn is_judged_a_number(&self, path: &Path) -> bool {
+        let judges = |node: &Node| match node {
+            Node::Call(call) if call.filter.is_none() && is_aggregate(node) => {
+                let of_numbers = matches!(call.name.as_str(), "sum" | "avg");
+                let arg = call.args.first().and_then(|arg| self.input_path(arg));
+                (of_numbers || self.is_worked_with(call)) && arg.as_ref() == Some(path)
+            }
+            _ => false,
+        };
+        self.outputs().any(|expr| expr.any(&judges))
     }
 
     /// Leaves the judging to rows that a late WHERE will let pass.
@@ -158,6 +191,10 @@ impl<'a> Compiler<'a> {
         self.finish_op(scope, 0);
         scope.body.push(Instruction::Drop);
     }
+}
+
+fn is_extreme(call: &Call) -> bool {
+    matches!(call.name.as_str(), "min" | "max")
 }
 
 /// Whether working it out can fail: reading a column or a constant cannot.

@@ -260,7 +260,7 @@ impl<'a> Compiler<'a> {
 }
 
 /// Whether a column of that name is in the expression.
-fn mentions(expr: &Expr, name: &str) -> bool {
+pub(super) fn mentions(expr: &Expr, name: &str) -> bool {
     expr.any(&|node| matches!(node, Node::Column { stream: None, name: found } if found == name))
 }
 

@@ -7,6 +7,7 @@ use tidemill_values::{FieldType, Value};
 use wasm_encoder::Instruction;
 
 use super::names::Meaning;
+use super::path::Path;
 use super::{Compiler, Scope};
 use crate::ast::{Expr, Literal, Node, Op};
 use crate::module::{Body, InputKind};
@@ -41,8 +42,9 @@ impl<'a> Compiler<'a> {
                     Meaning::Column(_) => {}
                     Meaning::Alias(_) | Meaning::FieldOf => return None,
                 }
+                let path = Path::column(name);
                 let kind = self.input_kind(name, strict)?;
-                self.module.input(name, kind).map(Number::Input)
+                self.module.input(&path, kind).map(Number::Input)
             }
             Node::Negate(inner) => {
                 let inner = self.number(scope, inner, strict)?;

@@ -6,6 +6,8 @@ use tidemill_values::FieldType;
 use wasm_encoder::Instruction;
 
 use super::Folding;
+use super::plan::ColumnKind;
+use crate::compile::path::Path;
 use crate::compile::{Compiler, Scope};
 use crate::error::SqlError;
 use crate::module::{Body, InputKind};
@@ -19,11 +21,11 @@ impl Compiler<'_> {
     ) -> Result<(), SqlError> {
         let mut asked = 0;
         for column in &folding.columns {
-            if column.high.is_none() || !column.is_worked_out() {
+            if column.kind != ColumnKind::Any || !column.is_worked_out() {
                 continue;
             }
-            let kind_of = self.module.input(&column.name, InputKind::Kind);
-            let input = self.module.input(&column.name, InputKind::Number);
+            let kind_of = self.module.input(&column.path, InputKind::Kind);
+            let input = self.module.input(&column.path, InputKind::Number);
             let (Some(kind_of), Some(input)) = (kind_of, input) else {
                 continue;
             };
@@ -74,7 +76,8 @@ impl Compiler<'_> {
             let fits = fits
                 .iter()
                 .fold(1 << kind::MISSING, |bits, kind| bits | 1 << kind);
-            let Some(kind_of) = self.module.input(&name, InputKind::Kind) else {
+            let path = Path::declared(&name);
+            let Some(kind_of) = self.module.input(&path, InputKind::Kind) else {
                 self.read_row(body);
                 return;
             };

@@ -3,6 +3,7 @@
 use tidemill_values::FieldType;
 
 use crate::ast::{Call, Expr, Item, Node, Window, WindowKind};
+use crate::compile::path::{Path, declares};
 use crate::compile::{Compiler, calls};
 
 /// Slots of one pane, by the ABI.
@@ -21,16 +22,37 @@ pub(in crate::compile) struct Folding {
     pub(super) slots: i32,
 }
 
-/// What is known of a column: how many values there were, below 0 once one was a float.
+/// Slots of a column.
 #[derive(Debug, Clone)]
 pub(super) struct Column {
-    pub(super) name: String,
+    pub(super) path: Path,
+    pub(super) kind: ColumnKind,
+    /// How many values there were, below 0 once one was a float.
     pub(super) count: i32,
     pub(super) sum: Option<i32>,
-    pub(super) min: Option<i32>,
-    pub(super) max: Option<i32>,
-    /// What a sum of whole numbers has beyond its own slot, where the column is not declared a float.
+    pub(super) min: Option<Extreme>,
+    pub(super) max: Option<Extreme>,
+    /// The part of a sum of whole numbers beyond its own slot, where the column is not declared a float.
     pub(super) high: Option<i32>,
+}
+
+/// What is known of the values of a column before they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ColumnKind {
+    /// Declared to be floats.
+    Float,
+    /// Declared to be whole numbers.
+    Whole,
+    /// Not declared.
+    Any,
+}
+
+/// Slots of the smallest or largest value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extreme {
+    pub(super) value: i32,
+    /// Its type and last digits, where the column is not declared a float; see `tidemill_values::Extreme`.
+    pub(super) mark: Option<i32>,
 }
 
 impl Column {
@@ -65,15 +87,19 @@ impl Folding {
         put(self.rows, "count(*)".to_owned());
         for column in &self.columns {
             // Those of a column that is declared a float are other numbers.
-            let name = name_of(&column.name);
-            let name = match column.high {
-                Some(_) => name,
-                None => format!("{name} float"),
+            let name = name_of(&column.path.dotted());
+            let name = match column.kind {
+                ColumnKind::Any => name,
+                ColumnKind::Whole => format!("{name} bigint"),
+                ColumnKind::Float => format!("{name} float"),
             };
             put(Some(column.count), format!("count({name})"));
             put(column.sum, format!("sum({name})"));
-            put(column.min, format!("min({name})"));
-            put(column.max, format!("max({name})"));
+            for (extreme, what) in [(column.min, "min"), (column.max, "max")] {
+                put(extreme.map(|e| e.value), format!("{what}({name})"));
+                let mark = extreme.and_then(|e| e.mark);
+                put(mark, format!("type of {what}({name})"));
+            }
             put(column.high, format!("steps of sum({name})"));
         }
         names
@@ -205,53 +231,52 @@ impl<'a> Compiler<'a> {
         let [arg] = &*call.args else {
             return None;
         };
-        let name = match &arg.node {
-            Node::Star(_) if call.name == "count" => return Some(()),
-            Node::Column { stream, name }
-                if stream
-                    .as_deref()
-                    .is_none_or(|stream| self.stream(stream).is_some()) =>
-            {
-                name
-            }
-            _ => return None,
-        };
-        let fields = self.streams.iter().flat_map(|stream| &stream.fields);
-        let declared: Vec<_> = fields.collect();
-        let float = declared
-            .iter()
-            .any(|(field, ty)| field == name && *ty == FieldType::Float);
-        if !declared.is_empty() && !float {
-            return None;
+        if matches!(arg.node, Node::Star(_)) {
+            return (call.name == "count").then_some(());
         }
+        let path = self.input_path(arg)?;
+        let kind = match self.declared_at(&path) {
+            Some(FieldType::Float) => ColumnKind::Float,
+            Some(FieldType::Bigint) => ColumnKind::Whole,
+            Some(_) => return None,
+            // A type is declared for others: this one is found in whatever case.
+            None if self.streams.iter().any(|stream| declares(stream, &path)) => return None,
+            None => ColumnKind::Any,
+        };
+        let is_number = kind != ColumnKind::Any || self.is_judged_a_number(&path);
         let Folding { columns, slots, .. } = folding;
         let mut slot = || {
             *slots += 1;
             *slots - 1
         };
-        let known = columns.iter().position(|column| column.name == *name);
+        let known = columns.iter().position(|column| column.path == path);
         let place = known.unwrap_or_else(|| {
             columns.push(Column {
-                name: name.clone(),
+                path,
+                kind,
                 count: slot(),
                 sum: None,
                 min: None,
                 max: None,
-                high: (!float).then(&mut slot),
+                high: (kind != ColumnKind::Float).then(&mut slot),
             });
             columns.len() - 1
         });
         let column = columns.get_mut(place)?;
+        let mut extreme = || Extreme {
+            value: slot(),
+            mark: (kind != ColumnKind::Float).then(&mut slot),
+        };
         match call.name.as_str() {
             "count" => {}
             "sum" | "avg" => {
-                column.sum.get_or_insert_with(&mut slot);
+                column.sum.get_or_insert_with(slot);
             }
-            "min" if float => {
-                column.min.get_or_insert_with(&mut slot);
+            "min" if is_number => {
+                column.min.get_or_insert_with(&mut extreme);
             }
-            "max" if float => {
-                column.max.get_or_insert_with(&mut slot);
+            "max" if is_number => {
+                column.max.get_or_insert_with(&mut extreme);
             }
             _ => return None,
         }
