@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use tidemill_abi::{PORT_MAIN_NAME, limit};
 
 pub use sql::{Keeps, Kept, SqlField, SqlSpec, SqlStream};
-pub use window::{WindowKind, WindowSpec};
+pub use window::{CalendarSpan, CalendarUnit, WindowKind, WindowSpec};
 
 use crate::state::layout::Names;
 use crate::value::Value;

@@ -3,8 +3,12 @@
 //! monotonic time, so that a step of the wall clock neither cuts nor stretches it, or event time.
 //! Calling functions is the mill's business.
 
+mod calendar;
+
+pub use calendar::Calendar;
+
 use crate::clock::{Now, STEP_MS, signed};
-use crate::manifest::WindowKind;
+use crate::manifest::{CalendarUnit, WindowKind};
 use crate::state::{KeyState, OpenPane, Pane};
 
 /// The bit of [`Window::code`] that says that event time drives it.
@@ -26,6 +30,9 @@ pub struct Window {
     pub length_ms: i64,
     /// How far apart its panes end, on the grid.
     pub hop_ms: i64,
+    /// Units of the calendar that its panes last, where they lie on that grid: the lengths say how long they
+    /// mostly are.
+    pub calendar: Option<Calendar>,
     /// How much later than its trigger it fires.
     pub delay_ms: i64,
     /// How long nothing may come before a session is over.
@@ -109,6 +116,13 @@ impl Window {
             text.push_str(&format!(" {name} {value}"));
         }
         text.push_str(&format!(" count {} every {}", self.count, self.every));
+        // A day of UTC is what a day was before there were others.
+        let is_utc_day = |calendar: &Calendar| {
+            calendar.zone.is_none() && calendar.span.unit == CalendarUnit::Day
+        };
+        if let Some(calendar) = self.calendar.filter(|calendar| !is_utc_day(calendar)) {
+            text.push_str(&format!(" calendar {}", describe_calendar(calendar)));
+        }
         text
     }
 
@@ -116,6 +130,9 @@ impl Window {
     pub fn describe(&self) -> String {
         let (length, every) = (self.length_ms, self.every);
         let lengths = match self.kind {
+            WindowKind::Tumbling | WindowKind::Hopping if self.calendar.is_some() => {
+                self.calendar.map_or_else(String::new, describe_calendar)
+            }
             WindowKind::Tumbling => format!("{length} ms"),
             WindowKind::Hopping => format!("{length} ms each {} ms", self.hop_ms),
             WindowKind::Sliding => format!("{length} ms, {} ms later", self.delay_ms),
@@ -144,21 +161,35 @@ impl Window {
         gone_until: i64,
         mut opened: impl FnMut(&OpenPane),
     ) {
-        let newest_end = self.last_end(moment.wall_ms);
+        if self.calendar.is_some() && self.hop_ms == self.length_ms {
+            // To look into the calendar costs more than an event may.
+            let is_held = |pane: &OpenPane| (pane.start_ms..pane.end_ms).contains(&moment.wall_ms);
+            if panes.last().is_some_and(is_held) {
+                return;
+            }
+        }
+        let (length, hop) = self.spans();
+        let at = self.number(moment.wall_ms);
+        let newest = floor(at.saturating_add(length), hop);
+        let newest_end = self.at_number(newest);
         if panes.last().is_some_and(|last| last.end_ms == newest_end) && !self.event_time {
             return;
         }
         // A step of the wall clock moves the grid: what is open stays, and the next pane opens when
         // the newest one is a hop old.
-        let newest_from = panes.last().map(|last| last.from);
-        let free_from = newest_from.filter(|_| !self.event_time);
-        let free_from = free_from.map_or(i64::MIN, |from| from.saturating_add(self.hop_ms));
+        let newest_pane = panes.last().copied();
+        let newest_from = newest_pane.map(|last| last.from);
+        let free_from = newest_pane.filter(|_| !self.event_time);
+        let free_from = free_from.map_or(i64::MIN, |last| {
+            last.from.saturating_add(self.hop_after(last.start_ms))
+        });
         if moment.at < free_from {
             return;
         }
-        let mut end_ms = floor(moment.wall_ms, self.hop_ms).saturating_add(self.hop_ms);
-        while end_ms <= newest_end {
-            let start_ms = end_ms.saturating_sub(self.length_ms);
+        let mut end = floor(at, hop).saturating_add(hop);
+        while end <= newest {
+            let start_ms = self.at_number(end.saturating_sub(length));
+            let end_ms = self.at_number(end);
             let pane = OpenPane {
                 start_ms,
                 end_ms,
@@ -173,17 +204,49 @@ impl Window {
                 panes.insert(behind, pane);
                 opened(&pane);
             }
-            let Some(next) = end_ms.checked_add(self.hop_ms) else {
+            let Some(next) = end.checked_add(hop) else {
                 // Time ends here: the pane behind it would be the same one for ever.
                 break;
             };
-            end_ms = next;
+            end = next;
         }
     }
 
     /// The end of the last pane that a moment belongs to.
     pub fn last_end(&self, at: i64) -> i64 {
-        floor(at.saturating_add(self.length_ms), self.hop_ms)
+        let (length, hop) = self.spans();
+        self.at_number(floor(self.number(at).saturating_add(length), hop))
+    }
+
+    /// Length and hop in steps of the grid: milliseconds, or units of the calendar.
+    fn spans(&self) -> (i64, i64) {
+        self.calendar
+            .map_or((self.length_ms, self.hop_ms), |calendar| {
+                (calendar.span.length.into(), calendar.span.hop.into())
+            })
+    }
+
+    /// The step of the grid that a moment belongs to.
+    fn number(&self, at_ms: i64) -> i64 {
+        self.calendar
+            .map_or(at_ms, |calendar| calendar.number(at_ms))
+    }
+
+    /// The moment at which a step of the grid begins.
+    fn at_number(&self, number: i64) -> i64 {
+        self.calendar
+            .map_or(number, |calendar| calendar.start(number))
+    }
+
+    /// How long after a pane that starts then the next one does.
+    fn hop_after(&self, start_ms: i64) -> i64 {
+        let Some(calendar) = self.calendar else {
+            return self.hop_ms;
+        };
+        let next = calendar
+            .number(start_ms)
+            .saturating_add(calendar.span.hop.into());
+        calendar.start(next).saturating_sub(start_ms)
     }
 
     /// Where a session is cut whose first row came at `first_ms`, both by the wall clock: on the grid
@@ -196,6 +259,25 @@ impl Window {
             true => on_grid.saturating_add(self.length_ms),
             false => on_grid,
         }
+    }
+}
+
+/// Lengths on the calendar in words, such as `1 day in Europe/Berlin`.
+fn describe_calendar(calendar: Calendar) -> String {
+    let unit = match calendar.span.unit {
+        CalendarUnit::Day => "day",
+        CalendarUnit::Week => "week",
+        CalendarUnit::Month => "month",
+    };
+    let units = |count: u32| match count {
+        1 => format!("1 {unit}"),
+        count => format!("{count} {unit}s"),
+    };
+    let zone = calendar.zone.map_or("UTC", |zone| zone.name());
+    let (length, hop) = (calendar.span.length, calendar.span.hop);
+    match length == hop {
+        true => format!("{} in {zone}", units(length)),
+        false => format!("{} each {} in {zone}", units(length), units(hop)),
     }
 }
 
@@ -258,6 +340,7 @@ mod tests {
             kind,
             length_ms,
             hop_ms,
+            calendar: None,
             delay_ms: 0,
             gap_ms: 0,
             count: 0,

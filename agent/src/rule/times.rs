@@ -26,7 +26,6 @@ impl Given {
             let others = [
                 ("timestamp_unit", &self.unit),
                 ("timestamp_format", &self.format),
-                ("zone", &self.zone),
             ];
             let given = others
                 .into_iter()
@@ -59,19 +58,30 @@ impl Given {
                 .map_err(|why| fail(&format.span, format!("timestamp_format: {why}")))?;
             timestamp.format = Some(checked);
         }
-        if let Some(zone) = &self.zone {
-            timestamp.zone = Some(Zone::named(&zone.value).ok_or_else(|| {
-                let known = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Shanghai"];
-                let near = nearest(&zone.value, known);
-                let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
-                let message = format!(
-                    "zone {:?}: it is no name of the time zone database, such as Europe/Berlin{hint}",
-                    zone.value
-                );
-                fail(&zone.span, message)
-            })?);
+        if let Some(zone) = self.zone(fail)? {
+            timestamp.zone = Some(zone.clone());
         }
         Ok(Some(timestamp))
+    }
+
+    /// The zone, which is one of texts without an offset and of windows of days, weeks and months.
+    pub(super) fn zone(
+        &self,
+        fail: &dyn Fn(&Range<usize>, String) -> FileError,
+    ) -> Result<Option<&'static Zone>, FileError> {
+        let Some(zone) = &self.zone else {
+            return Ok(None);
+        };
+        let found = Zone::interned(&zone.value).ok_or_else(|| {
+            let near = nearest(&zone.value, Zone::names());
+            let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+            let message = format!(
+                "zone {:?}: it is no name of the time zone database, such as Europe/Berlin{hint}",
+                zone.value
+            );
+            fail(&zone.span, message)
+        })?;
+        Ok(Some(found))
     }
 }
 

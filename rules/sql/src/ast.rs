@@ -159,10 +159,12 @@ pub(crate) struct Window {
 pub(crate) enum WindowKind {
     Tumbling {
         length: u64,
+        calendar: Option<CalendarUnit>,
     },
     Hopping {
         length: u64,
         hop: u64,
+        calendar: Option<CalendarUnit>,
     },
     Sliding {
         length: u64,
@@ -181,6 +183,37 @@ pub(crate) enum WindowKind {
         begin: Box<Expr>,
         emit: Option<Box<Expr>>,
     },
+}
+
+/// A unit that the calendar of a zone makes longer or shorter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CalendarUnit {
+    Day,
+    Week,
+    Month,
+}
+
+/// The length of a month in milliseconds, as far as one number tells it: twelve fit into a year.
+pub(crate) const MONTH_MS: u64 = 366 * 86_400_000 / 12;
+
+impl CalendarUnit {
+    /// Its name in a manifest.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+        }
+    }
+
+    /// Its length in milliseconds, as it mostly is.
+    pub(crate) fn ms(self) -> u64 {
+        match self {
+            Self::Day => 86_400_000,
+            Self::Week => 7 * 86_400_000,
+            Self::Month => MONTH_MS,
+        }
+    }
 }
 
 /// A whole query.

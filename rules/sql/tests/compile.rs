@@ -134,7 +134,7 @@ fn errors_point_at_the_place_and_say_what_would_be_right() {
     refused(
         "SELECT a FROM x GROUP BY TUMBLINGWINDOW(s, 1)",
         "s",
-        "a unit: dd, hh, mi, ss or ms",
+        "a unit: mo, wk, dd, hh, mi, ss or ms",
     );
     refused(
         "SELECT a FROM x GROUP BY HOPPINGWINDOW(ss, 1)",

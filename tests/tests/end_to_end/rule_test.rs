@@ -537,3 +537,139 @@ fn event_time_orders_events_and_the_option_says_how_late_they_may_be() {
     let until = at(1_999).to_string();
     bench.check(&events, &["--lateness", "500ms", "--until", &until], &[]);
 }
+
+/// Messages of 20 plugs, each 300 s for a day, of 900 bytes, of which two columns are of use.
+fn plugs() -> String {
+    let mut events = String::new();
+    for slot in 0..288_u64 {
+        for plug in 0..20_u64 {
+            let at = 1_700_006_400_000 + slot * 300_000 + plug;
+            let total = 100.0 + plug as f64 + 2.491 * slot as f64 / 287.0;
+            let head = format!(
+                "{{\"Time\":\"2023-11-15T00:00:00\",\"ENERGY\":{{\"Total\":{total:.3},\"Power\":12}},\"rest\":\""
+            );
+            let rest = "x".repeat(898 - head.len());
+            events += &format!(
+                "{{\"at\":{at},\"topic\":\"s/plug{plug}\",\"payload\":{head}{rest}\"}}}}\n"
+            );
+        }
+    }
+    events
+}
+
+#[test]
+fn a_day_of_twenty_plugs_is_whole_or_says_how_many_rows_had_no_room() {
+    let events = plugs();
+    let energy = "SELECT round(max(ENERGY.Total) - min(ENERGY.Total), 3) AS kwh FROM input \
+                  GROUP BY TUMBLINGWINDOW(dd, 1)";
+    let rule = |sql: &str, more: &str| {
+        let sql = format!("[function]\nsql = '''{sql}'''\n");
+        Bench::new(&format!("{sql}{more}"))
+    };
+    // In slots, in slots of what is declared, and in rows of which two columns are kept.
+    let declared = "[streams.input]\nfields = { \"ENERGY.Total\" = \"float\" }\n";
+    let in_rows = energy.replace("AS kwh", "AS kwh, median(ENERGY.Power) AS power");
+    for (sql, more) in [(energy, ""), (energy, declared), (&*in_rows, "")] {
+        let ran = rule(sql, more).run(&events, &["--until", "1700092800000"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let right = ran
+            .out
+            .lines()
+            .filter(|line| line.contains("\"kwh\":2.491"));
+        assert_eq!(
+            (right.count(), ran.out.lines().count()),
+            (20, 20),
+            "{ran:?}"
+        );
+        assert!(!ran.err.contains("had no room"), "{}", ran.err);
+    }
+    // Whole rows are more than fits: that is said, with the way out.
+    let whole = energy.replace("AS kwh", "AS kwh, last_value(*, true) AS last");
+    let ran = rule(&whole, "").run(&events, &["--until", "1700092800000"]);
+    let expected = "rows of windows had no room; limits.state_bytes is 1048576: raise it";
+    assert!(
+        ran.err.contains("\nwarning: ") && ran.err.contains(expected),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn windows_of_days_weeks_and_months_follow_the_clocks_of_a_zone() {
+    let of = |unit: &str, zone: &str, from: i64, hours: i64| {
+        let sql = format!("SELECT count(*) AS n FROM input GROUP BY TUMBLINGWINDOW({unit}, 1)");
+        let zone = format!("[streams.input]\nzone = \"{zone}\"\n");
+        let bench = Bench::new(&format!("[function]\nsql = '''{sql}'''\n{zone}"));
+        // An event each half hour, beginning with a midnight.
+        let events: String = (0..hours * 2)
+            .map(|n| {
+                format!(
+                    "{{\"at\":{},\"topic\":\"s/a\",\"payload\":{{}}}}\n",
+                    from + n * 1_800_000
+                )
+            })
+            .collect();
+        let until = (from + hours * 3_600_000).to_string();
+        let ran = bench.run(&events, &["--until", &until]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let count = |line: &str| -> u64 {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["payload"]["n"].as_u64().unwrap()
+        };
+        ran.out.lines().map(count).collect::<Vec<_>>()
+    };
+    // 28 March and 24 October 2026 in Berlin, and the days after them.
+    assert_eq!(
+        of("dd", "Europe/Berlin", 1_774_652_400_000, 71),
+        [48, 46, 48]
+    );
+    assert_eq!(
+        of("dd", "Europe/Berlin", 1_792_792_800_000, 73),
+        [48, 50, 48]
+    );
+    assert_eq!(
+        of("dd", "Asia/Kolkata", 1_774_636_200_000, 72),
+        [48, 48, 48]
+    );
+    // 4 April and 3 October 2026 on Lord Howe Island, where clocks are set by half an hour.
+    assert_eq!(
+        of("dd", "Australia/Lord_Howe", 1_775_221_200_000, 73),
+        [48, 49, 48]
+    );
+    assert_eq!(
+        of("dd", "Australia/Lord_Howe", 1_790_947_800_000, 72),
+        [48, 47, 48]
+    );
+    // From Monday, 23 March, and from 1 March.
+    assert_eq!(of("wk", "Europe/Berlin", 1_774_220_400_000, 168), [334]);
+    assert_eq!(of("mo", "Europe/Berlin", 1_772_319_600_000, 744), [1_486]);
+}
+
+#[test]
+fn a_zone_that_does_not_exist_or_is_of_no_use_is_refused() {
+    let with = |window: &str, zone: &str| {
+        let sql = format!("SELECT count(*) AS n FROM input GROUP BY TUMBLINGWINDOW({window})");
+        let zone = format!("[streams.input]\nzone = \"{zone}\"\n");
+        Bench::new(&format!("[function]\nsql = '''{sql}'''\n{zone}"))
+    };
+    with("dd, 1", "Europe/Berlni").refused("", "did you mean Europe/Berlin?");
+    with("hh, 1", "Europe/Berlin")
+        .refused("", "streams.input.zone: there is nothing to use it for");
+    with("mm, 1", "Europe/Berlin").refused("", "expected a unit: mo, wk, dd");
+}
+
+#[test]
+fn rule_build_says_how_many_rows_or_keys_fit() {
+    let fits = |sql: &str| {
+        let bench = Bench::new(&format!("[function]\nsql = '''{sql}'''\n"));
+        let ran = run(bench.0.path(), &["rule", "build", "rule.toml"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let line = ran.out.lines().find(|line| line.starts_with("fits"));
+        line.unwrap().split_once(' ').unwrap().1.trim().to_owned()
+    };
+    let rows = fits("SELECT median(load) AS m FROM input GROUP BY TUMBLINGWINDOW(mi, 1)");
+    let expected = "about 8065 rows, of some 130 bytes each (the columns that are used); at most 16384 of a key";
+    assert_eq!(rows, expected);
+    let keys = fits("SELECT max(load) - min(load) AS d FROM input GROUP BY TUMBLINGWINDOW(mi, 1)");
+    assert_eq!(keys, "10000 keys of 48 bytes and what entries they have");
+}

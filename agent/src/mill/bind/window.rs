@@ -5,7 +5,7 @@ use crate::function::Module;
 use crate::manifest::{WindowKind, WindowSpec};
 use crate::rule::{Placed, Rule};
 use crate::text::FileError;
-use crate::window::Window;
+use crate::window::{Calendar, Window};
 
 /// The window that the host keeps for a rule.
 pub(super) fn resolve(rule: &Rule, module: &Module) -> Result<Option<Window>, FileError> {
@@ -16,6 +16,7 @@ pub(super) fn resolve(rule: &Rule, module: &Module) -> Result<Option<Window>, Fi
             "streams: allowed_late is for tumbling and hopping windows, which can fire again";
         return Err(rule.source.error_at(&rule.function_span, message));
     }
+    check_zones(rule, module.manifest.window.as_ref())?;
     let Some(spec) = &module.manifest.window else {
         return match said.next() {
             None => Ok(None),
@@ -73,7 +74,15 @@ fn lengths(rule: &Rule, spec: &WindowSpec) -> Result<Window, FileError> {
     let count = needed(count, kind == WindowKind::Count, "count", "count = 10")?;
     let every = given(table.every.as_ref(), spec.every).unwrap_or(count);
     let delay_ms = table.delay.as_ref().map_or(spec.delay_ms, |d| d.value);
-    let panes = length_ms.div_ceil(hop_ms.max(1));
+    let calendar = calendar(rule, spec)?;
+    let panes = match calendar {
+        Some(calendar) => calendar
+            .span
+            .length
+            .div_ceil(calendar.span.hop.max(1))
+            .into(),
+        None => length_ms.div_ceil(hop_ms.max(1)),
+    };
     if panes > PANES_MAX {
         let message = format!(
             "window: each event would belong to {panes} panes at a time; at most {PANES_MAX} are kept"
@@ -85,6 +94,7 @@ fn lengths(rule: &Rule, spec: &WindowSpec) -> Result<Window, FileError> {
         kind,
         length_ms: signed(length_ms),
         hop_ms: signed(hop_ms),
+        calendar,
         delay_ms: signed(delay_ms),
         gap_ms: signed(gap_ms),
         count,
@@ -94,6 +104,49 @@ fn lengths(rule: &Rule, spec: &WindowSpec) -> Result<Window, FileError> {
         event_time: rule.is_by_event_time(),
         allowed_late_ms: allowed_late(rule),
     })
+}
+
+/// The calendar of a window, if it goes by one: a length that the rule says instead is one in milliseconds.
+fn calendar(rule: &Rule, spec: &WindowSpec) -> Result<Option<Calendar>, FileError> {
+    let table = &rule.window;
+    let Some(span) = spec.calendar else {
+        return Ok(None);
+    };
+    if table.length.is_some() || table.hop.is_some() {
+        let message = "window: the function's window goes by the calendar; leave lengths out";
+        return Err(rule.source.error_at(&rule.function_span, message));
+    }
+    let mut zones = rule.streams.iter().filter_map(|stream| stream.zone);
+    let zone = zones.next();
+    match zones.find(|other| Some(*other) != zone) {
+        Some(other) => {
+            let message = format!(
+                "streams: a window of days has one zone, not {} and {}",
+                zone.map_or("UTC", |zone| zone.name()),
+                other.name()
+            );
+            Err(rule.source.error_at(&rule.function_span, message))
+        }
+        None => Ok(Some(Calendar { span, zone })),
+    }
+}
+
+/// Refuses a zone that nothing in the rule asks for.
+fn check_zones(rule: &Rule, window: Option<&WindowSpec>) -> Result<(), FileError> {
+    let is_by_calendar = window.is_some_and(|spec| spec.calendar.is_some());
+    let mut streams = rule.streams.iter();
+    let idle = streams.find(|stream| stream.zone.is_some() && stream.timestamp.is_none());
+    match idle.filter(|_| !is_by_calendar) {
+        None => Ok(()),
+        Some(stream) => {
+            let message = format!(
+                "streams.{}.zone: there is nothing to use it for; it is for timestamps, timestamp = \"/ts\", and \
+                 for windows of days, weeks and months, TUMBLINGWINDOW(dd, 1)",
+                stream.name
+            );
+            Err(rule.source.error_at(&rule.function_span, message))
+        }
+    }
 }
 
 /// How long a window may fire again: what the most patient stream allows.

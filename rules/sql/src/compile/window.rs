@@ -1,8 +1,8 @@
 //! What the host has to know of a window, as the manifest says it.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
-use crate::ast::{Window, WindowKind};
+use crate::ast::{CalendarUnit, Window, WindowKind};
 
 pub(super) fn kind_name(kind: &WindowKind) -> &'static str {
     match kind {
@@ -21,12 +21,18 @@ pub(super) fn window_json(window: &Window) -> Map<String, Json> {
     json.insert("kind".to_owned(), kind_name(&window.kind).into());
     let mut put = |name: &str, value: u64| json.insert(name.to_owned(), value.into());
     match &window.kind {
-        WindowKind::Tumbling { length } => {
+        WindowKind::Tumbling { length, calendar } => {
             put("length_ms", *length);
+            put_calendar(&mut json, *calendar, *length, *length);
         }
-        WindowKind::Hopping { length, hop } => {
+        WindowKind::Hopping {
+            length,
+            hop,
+            calendar,
+        } => {
             put("length_ms", *length);
             put("hop_ms", *hop);
+            put_calendar(&mut json, *calendar, *length, *hop);
         }
         WindowKind::Sliding { length, delay } => {
             put("length_ms", *length);
@@ -45,4 +51,16 @@ pub(super) fn window_json(window: &Window) -> Map<String, Json> {
         WindowKind::State { .. } => {}
     }
     json
+}
+
+/// Lengths in units of the calendar.
+fn put_calendar(json: &mut Map<String, Json>, unit: Option<CalendarUnit>, length: u64, hop: u64) {
+    if let Some(unit) = unit {
+        let span = json!({
+            "unit": unit.name(),
+            "length": length / unit.ms(),
+            "hop": hop / unit.ms(),
+        });
+        json.insert("calendar".to_owned(), span);
+    }
 }

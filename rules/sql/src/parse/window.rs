@@ -1,7 +1,7 @@
 //! Windows: `TUMBLINGWINDOW(ss, 10)` and its like, among what a query groups by.
 
 use super::Parser;
-use crate::ast::{Window, WindowKind};
+use crate::ast::{CalendarUnit, MONTH_MS, Window, WindowKind};
 use crate::error::SqlError;
 use crate::lex::{Kind, unit_meant, window_meant};
 
@@ -83,14 +83,20 @@ impl Parser {
     }
 
     fn timed(&mut self, name: &str) -> Result<WindowKind, SqlError> {
+        let place = self.span();
         let unit = self.unit(name)?;
+        let on_grid = matches!(name, "tumblingwindow" | "hoppingwindow");
+        if unit.calendar.is_some_and(|unit| unit != CalendarUnit::Day) && !on_grid {
+            let message = "weeks and months are for tumbling and hopping windows; write days, dd";
+            return Err(SqlError::new(&place, message));
+        }
         self.expect(",")?;
         // A sliding window of length 0 holds what comes from its trigger to the end of its delay.
         let can_be_0 = name == "slidingwindow" && matches!(self.peek_after(1), Kind::Symbol(","));
         let place = self.span();
         let length = match can_be_0 && matches!(self.peek(), Kind::Int(0)) {
-            true => self.time(unit, 0)?,
-            false => self.time(unit, LENGTH_MS_MIN)?,
+            true => self.time(unit.ms, 0)?,
+            false => self.time(unit.ms, LENGTH_MS_MIN)?,
         };
         let has_second = self.eat(",");
         if !has_second && matches!(name, "hoppingwindow" | "sessionwindow") {
@@ -102,16 +108,17 @@ impl Parser {
         Ok(match name {
             "hoppingwindow" => WindowKind::Hopping {
                 length,
-                hop: self.time(unit, LENGTH_MS_MIN)?,
+                hop: self.time(unit.ms, LENGTH_MS_MIN)?,
+                calendar: unit.calendar,
             },
             "sessionwindow" => WindowKind::Session {
                 length,
-                gap: self.time(unit, LENGTH_MS_MIN)?,
+                gap: self.time(unit.ms, LENGTH_MS_MIN)?,
             },
             "slidingwindow" => WindowKind::Sliding {
                 length,
                 delay: match has_second {
-                    true => self.time(unit, 0)?,
+                    true => self.time(unit.ms, 0)?,
                     false => 0,
                 },
             }
@@ -119,28 +126,26 @@ impl Parser {
             _ if has_second => {
                 return Err(self.unexpected("\")\"; a tumbling window has one length"));
             }
-            _ => WindowKind::Tumbling { length },
+            _ => WindowKind::Tumbling {
+                length,
+                calendar: unit.calendar,
+            },
         })
     }
 
-    fn unit(&mut self, window: &str) -> Result<u64, SqlError> {
-        let units = [
-            ("dd", 86_400_000),
-            ("hh", 3_600_000),
-            ("mi", 60_000),
-            ("ss", 1_000),
-            ("ms", 1),
-        ];
+    fn unit(&mut self, window: &str) -> Result<Unit, SqlError> {
         let (Kind::Word(word) | Kind::Text(word)) = self.peek().clone() else {
             return Err(self.no_unit(window));
         };
-        match units
-            .iter()
-            .find(|(unit, _)| word.eq_ignore_ascii_case(unit))
-        {
-            Some((_, factor)) => {
+        let known =
+            |(name, _, _): &&(&str, u64, Option<CalendarUnit>)| word.eq_ignore_ascii_case(name);
+        match UNITS.iter().find(known) {
+            Some((_, ms, calendar)) => {
                 self.advance();
-                Ok(*factor)
+                Ok(Unit {
+                    ms: *ms,
+                    calendar: *calendar,
+                })
             }
             None => Err(self.no_unit(window)),
         }
@@ -162,7 +167,7 @@ impl Parser {
             }
             _ => None,
         };
-        let mut error = self.unexpected("a unit: dd, hh, mi, ss or ms");
+        let mut error = self.unexpected("a unit: mo, wk, dd, hh, mi, ss or ms");
         if let Some(meant) = meant {
             error.message.push_str("; write ");
             error.message.push_str(&meant);
@@ -179,6 +184,27 @@ impl Parser {
         }
     }
 }
+
+/// A unit of lengths.
+#[derive(Clone, Copy)]
+struct Unit {
+    /// How long it is, or mostly is.
+    ms: u64,
+    calendar: Option<CalendarUnit>,
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+/// All units, with their lengths: that of a month is one that twelve fit into a year with.
+const UNITS: [(&str, u64, Option<CalendarUnit>); 7] = [
+    ("mo", MONTH_MS, Some(CalendarUnit::Month)),
+    ("wk", 7 * DAY_MS, Some(CalendarUnit::Week)),
+    ("dd", DAY_MS, Some(CalendarUnit::Day)),
+    ("hh", 3_600_000, None),
+    ("mi", 60_000, None),
+    ("ss", 1_000, None),
+    ("ms", 1, None),
+];
 
 impl WindowKind {
     /// A sliding window without a length and without a delay would hold one moment.
