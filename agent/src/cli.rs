@@ -32,6 +32,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::data_dir::DataDirError;
 use crate::text::{FileError, FileErrors};
 
 /// Where the configuration is read if nothing else is said.
@@ -155,6 +156,12 @@ impl From<FileErrors> for Failure {
 impl From<Vec<FileError>> for Failure {
     fn from(errors: Vec<FileError>) -> Self {
         Self::Wrong(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl From<DataDirError> for Failure {
+    fn from(error: DataDirError) -> Self {
+        Self::Failed(error.into())
     }
 }
 

@@ -147,14 +147,20 @@ impl Config {
     /// Everything that is wrong with it: the file cannot be read, has an unknown key, or a value that
     /// cannot be.
     pub fn read(path: &Path) -> Result<Self, FileErrors> {
-        Self::parse(&Source::read(path)?, environment())
+        let source = Source::read(path)?;
+        let overrides = environment().map_err(|why| source.error(why))?;
+        Self::parse(&source, overrides)
     }
 
     /// Reads a configuration file as [`Config::read`] does, and makes of one that is wrong what can be
     /// made of it: good enough to check rules against, and not to run.
     pub fn survey(path: &Path) -> (Option<Self>, Option<FileErrors>) {
-        match Source::read(path) {
-            Ok(source) => Self::survey_text(&source, environment()),
+        let read = Source::read(path).and_then(|source| {
+            let overrides = environment().map_err(|why| source.error(why))?;
+            Ok((source, overrides))
+        });
+        match read {
+            Ok((source, overrides)) => Self::survey_text(&source, overrides),
             Err(error) => (None, Some(error.into())),
         }
     }
@@ -201,12 +207,8 @@ impl Config {
 const EMPTY: &str = "says nothing; write [gateway] and below it id = \"gateway-1\", then [broker] and below it \
                      url = \"mqtt://127.0.0.1:1883\", or let `tidemill init` write it";
 
-/// The variables that override a key, as names of keys and values.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars().filter_map(|(name, value)| {
-        let path = name.strip_prefix(ENVIRONMENT_PREFIX)?;
-        path.contains("__").then(|| (path.to_lowercase(), value))
-    })
+fn environment() -> Result<Vec<(String, String)>, String> {
+    overrides::of_environment(std::env::vars_os())
 }
 
 fn checked(source: &Source, file: File, errors: &Errors) -> Config {

@@ -3,11 +3,13 @@
 //! error, so that an owner mends them in one go.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{Config, LOCAL};
 use crate::event::hash_bytes;
+use crate::files::read_input;
 use crate::function::{Engine, Module};
 use crate::limits::{FunctionLimits, RULES_MAX};
 use crate::mill::{BoundRule, prove};
@@ -15,6 +17,9 @@ use crate::rule::{FunctionSource, Gateway, Rule, sent_twice};
 use crate::stock;
 use crate::text::{FileError, FileErrors, nearest};
 use crate::topic::{Subscription, TopicFilter, twice_sent};
+
+/// Bytes of a module that is only looked at.
+const MODULE_BYTES_MAX: u64 = 64 << 20;
 
 /// Loads modules and remembers them, so that a thousand rules with one function hold it once.
 pub struct Installer {
@@ -73,14 +78,13 @@ fn refused(rule: &Rule, why: &str) -> FileError {
 fn read_module(rule: &Rule, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     match &rule.function {
         FunctionSource::Wasm(path) => {
-            let size = std::fs::metadata(path).map(|file| file.len());
-            if size.as_ref().is_ok_and(|size| *size > bytes_max as u64) {
-                return Err(refused(
+            read_input(path, bytes_max as u64).map_err(|error| match error.kind() {
+                ErrorKind::FileTooLarge => refused(
                     rule,
                     &format!("is larger than the limit of {bytes_max} bytes"),
-                ));
-            }
-            std::fs::read(path).map_err(|error| refused(rule, &format!("cannot be read: {error}")))
+                ),
+                _ => refused(rule, &format!("cannot be read: {error}")),
+            })
         }
         FunctionSource::Sql(statement) => Ok(statement.wasm.clone()),
         FunctionSource::Stock(name) => match stock::module(name) {
@@ -105,7 +109,8 @@ fn read_module(rule: &Rule, bytes_max: usize) -> Result<Vec<u8>, FileError> {
 pub fn module_bytes(function: &FunctionSource) -> Result<Vec<u8>, String> {
     match function {
         FunctionSource::Wasm(path) => {
-            std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+            let read = read_input(path, MODULE_BYTES_MAX);
+            read.map_err(|error| format!("{}: {error}", path.display()))
         }
         FunctionSource::Sql(statement) => Ok(statement.wasm.clone()),
         FunctionSource::Stock(name) => match stock::module(name) {
@@ -202,7 +207,7 @@ fn manifests(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
         if path
             .extension()
             .is_some_and(|extension| extension == "toml")
-            && path.is_file()
+            && !path.is_dir()
         {
             paths.push(path);
         }

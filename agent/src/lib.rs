@@ -6,7 +6,9 @@
 // Floor 0: values.
 pub mod backoff;
 pub mod clock;
+pub mod data_dir;
 pub mod event;
+pub mod files;
 pub mod heartbeat;
 pub mod payload;
 pub mod sabotage;

@@ -3,6 +3,7 @@
 //! reach the medium on Linux, so its files are synced through descriptors of our own.
 
 mod attempt;
+mod copied;
 mod database;
 mod error;
 mod one;
@@ -10,6 +11,7 @@ mod pieces;
 mod ponds;
 mod probe;
 
+pub use copied::CopiedPonds;
 pub use database::Entry;
 pub use error::{PondsError, Which};
 pub use one::checkpoint_room;

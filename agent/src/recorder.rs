@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::event::Event;
+use crate::files::create_own;
 
 /// What an event costs besides its bytes.
 const OVERHEAD_BYTES: usize = 48;
@@ -147,7 +148,7 @@ impl Disk {
                 "recorder-a.jsonl"
             };
             self.second = !self.second;
-            self.file = File::create(self.dir.join(name)).ok();
+            self.file = create_own(&self.dir.join(name)).ok();
             self.written = 0;
         }
         if let Some(file) = &mut self.file

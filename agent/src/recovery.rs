@@ -13,7 +13,7 @@ use crate::image::{Image, Written};
 use crate::journal::{
     self, DirectoryDisk, Journal, JournalError, Repair, Repaired, Replayed, Seen, SegmentState,
 };
-use crate::pond::{self, Ponds, PondsError, Which};
+use crate::pond::{self, CopiedPonds, PondContent, Ponds, PondsError, Which};
 use crate::record::{self, RecordError};
 
 pub(crate) use reserve::{Reserve, free_bytes, room_for};
@@ -27,6 +27,9 @@ pub enum RecoveryError {
     /// Another agent works in it.
     #[error("{0} is used by another agent; stop that one, or set gateway.data_dir")]
     Locked(PathBuf),
+    /// No agent has worked in it.
+    #[error("no agent has worked in {0} yet: there is nothing to look at")]
+    Empty(PathBuf),
     /// The state databases cannot be used.
     #[error(transparent)]
     Pond(PondsError),
@@ -53,7 +56,7 @@ impl RecoveryError {
             Self::Pond(error) => error.is_stall(),
             Self::Journal(JournalError::Failed { error, .. }) => journal::is_full(error),
             Self::Journal(error) => error.is_stall(),
-            Self::Locked(_) | Self::Record { .. } => false,
+            Self::Locked(_) | Self::Empty(_) | Self::Record { .. } => false,
         }
     }
 }
@@ -90,7 +93,7 @@ pub struct Recovered {
 /// When another agent uses it, or when it is damaged beyond what a crash does.
 pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryError> {
     let mut ponds = open_for_good(dir)?;
-    let mut image = newest(dir, &mut ponds)?;
+    let mut image = image_of(dir, ponds.newest()?)?;
     let newest_pond = image.written();
     let needs = (image.needs_from() - 1, image.lsn);
     let journal = journal::open_in(dir, segment_bytes, needs, |lsn, bytes| {
@@ -143,8 +146,8 @@ fn open_for_good(dir: &Path) -> Result<Ponds, RecoveryError> {
     Ok(Ponds::open(dir, begins)?)
 }
 
-fn newest(dir: &Path, ponds: &mut Ponds) -> Result<Image, RecoveryError> {
-    let Some(newest) = ponds.newest()? else {
+fn image_of(dir: &Path, newest: Option<PondContent>) -> Result<Image, RecoveryError> {
+    let Some(newest) = newest else {
         return Ok(Image::default());
     };
     let read = Image::from_entries(newest.lsn, newest.entries);
@@ -155,13 +158,13 @@ fn newest(dir: &Path, ponds: &mut Ponds) -> Result<Image, RecoveryError> {
     })
 }
 
-/// Reads a data directory in which no agent works, and changes nothing but sled's own files.
+/// Reads a data directory in which no agent works, and changes nothing in it.
 ///
 /// # Errors
 /// As for [`recover`].
 pub fn look(dir: &Path) -> Result<Image, RecoveryError> {
-    let mut ponds = open_existing(dir)?;
-    let mut image = newest(dir, &mut ponds)?;
+    let mut ponds = copied(dir)?;
+    let mut image = image_of(dir, ponds.newest()?)?;
     replay(dir, &mut image)?;
     Ok(image)
 }
@@ -196,9 +199,11 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
     let disk = DirectoryDisk::read_only(&dir.join(JOURNAL));
     let (mut segments, mut records) = (Vec::new(), Vec::new());
     // An agent that runs has its state databases for itself, and a journal that it goes on with.
-    let needs = match open_existing(dir).and_then(|mut ponds| newest(dir, &mut ponds)) {
+    let state = copied(dir).and_then(|mut ponds| image_of(dir, ponds.newest()?));
+    let needs = match state {
         Ok(image) => Some((image.needs_from() - 1, image.lsn)),
         Err(RecoveryError::Locked(_)) => None,
+        Err(error @ RecoveryError::Empty(_)) => return Err(error),
         Err(_) => Some((0, 0)),
     };
     let ending = journal::inspect(&disk, needs.unwrap_or_default(), |seen| match seen {
@@ -269,7 +274,8 @@ pub struct Mended {
 /// When another agent uses the directory, or it cannot be mended.
 pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Mended, RecoveryError> {
     let mut mended = Mended::default();
-    let needs = match open_existing(dir).and_then(|mut ponds| newest(dir, &mut ponds)) {
+    let state = open_existing(dir).and_then(|mut ponds| image_of(dir, ponds.newest()?));
+    let needs = match state {
         Ok(image) => (image.needs_from() - 1, image.lsn),
         Err(RecoveryError::Pond(PondsError::Lost { .. })) => {
             mended.ponds = Ponds::abandon(dir)?;
@@ -290,7 +296,7 @@ pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Mended, RecoveryError> {
 /// # Errors
 /// When another agent uses the directory.
 pub fn inspect_ponds(dir: &Path) -> Result<Value, RecoveryError> {
-    let mut ponds = open_existing(dir)?;
+    let mut ponds = copied(dir)?;
     let newest = ponds.newest()?;
     let shown = |which| {
         let content = newest.as_ref().filter(|content| content.which == which);
@@ -313,9 +319,24 @@ pub fn inspect_ponds(dir: &Path) -> Result<Value, RecoveryError> {
 
 /// Opens the ponds of a directory that is there.
 fn open_existing(dir: &Path) -> Result<Ponds, RecoveryError> {
-    if !dir.is_dir() {
-        let missing = std::io::ErrorKind::NotFound.into();
-        return Err(PondsError::Directory(dir.to_owned(), missing).into());
-    }
+    is_there(dir)?;
     Ok(Ponds::open(dir, journal::begins(dir)?)?)
+}
+
+/// Looks at the ponds of a directory that is there.
+fn copied(dir: &Path) -> Result<CopiedPonds, RecoveryError> {
+    is_there(dir)?;
+    Ok(CopiedPonds::look(dir, journal::begins(dir)?)?)
+}
+
+fn is_there(dir: &Path) -> Result<(), RecoveryError> {
+    if let Err(error) = std::fs::metadata(dir) {
+        return Err(PondsError::Directory(dir.to_owned(), error).into());
+    }
+    let ponds = Which::BOTH.map(|which| which.to_string());
+    let mut made = ponds.iter().map(String::as_str).chain([JOURNAL, "pond"]);
+    match made.any(|name| dir.join(name).exists()) {
+        true => Ok(()),
+        false => Err(RecoveryError::Empty(dir.to_owned())),
+    }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::{SECRET_BYTES_MAX, read_input_text};
+
 /// A text that neither a log line nor a `{:?}` shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -52,9 +54,9 @@ impl SecretFile {
     /// Reads it; ends of lines at its end do not count.
     ///
     /// # Errors
-    /// When it cannot be read or is not UTF-8.
+    /// When it cannot be read, is no regular file or too long for a secret, or is not UTF-8.
     pub fn read(&self) -> io::Result<Secret> {
-        let text = std::fs::read_to_string(&self.0)?;
+        let text = read_input_text(&self.0, SECRET_BYTES_MAX)?;
         Ok(text.trim_end_matches(['\r', '\n']).into())
     }
 }

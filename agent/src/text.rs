@@ -13,6 +13,8 @@ pub use errors::{Errors, FileErrors};
 pub use shape::changed_keys;
 pub use size::{Size, size_bytes, size_shown, size_text};
 
+use crate::files::{TEXT_BYTES_MAX, read_input};
+
 /// Bytes of a topic, or of another text from outside, that a line of a log shows.
 pub const SHOWN_BYTES: usize = 256;
 
@@ -103,15 +105,15 @@ impl Source {
     /// Reads a file.
     ///
     /// # Errors
-    /// When it cannot be read or is not UTF-8.
+    /// When it cannot be read, is no regular file, too long, or not UTF-8.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let fail = |place, message| FileError {
             path: path.to_owned(),
             place,
             message,
         };
-        let bytes =
-            std::fs::read(path).map_err(|error| fail(None, format!("cannot be read: {error}")))?;
+        let bytes = read_input(path, TEXT_BYTES_MAX)
+            .map_err(|error| fail(None, format!("cannot be read: {error}")))?;
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             let message = "this is text in UTF-16; save it as UTF-8".to_owned();
             return Err(fail(Some((1, 1)), message));

@@ -18,6 +18,8 @@ use tracing::warn;
 
 pub use explain::{explain, explain_handshake};
 
+use crate::files::{CERTIFICATES_BYTES_MAX, SECRET_BYTES_MAX, read_input};
+
 /// How often files are looked at for changes.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -131,7 +133,7 @@ impl TlsFiles {
 }
 
 fn certificates(culprit: Culprit, file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = std::fs::read(file)
+    let bytes = read_input(file, CERTIFICATES_BYTES_MAX)
         .map_err(|error| TlsError::new(culprit, file, format!("cannot be read: {error}")))?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let all =
@@ -176,7 +178,7 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let culprit = Culprit::KeyFile;
-    let bytes = std::fs::read(file)
+    let bytes = read_input(file, SECRET_BYTES_MAX)
         .map_err(|error| TlsError::new(culprit, file, format!("cannot be read: {error}")))?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
         let why = "has no private key in it that is not encrypted (-----BEGIN PRIVATE KEY-----)";

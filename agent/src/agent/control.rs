@@ -4,12 +4,14 @@
 mod serve;
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -21,6 +23,9 @@ use crate::heartbeat::{Heartbeats, WORK_WITHIN};
 
 /// Name of the socket in the data directory.
 const NAME: &str = "control";
+
+/// Bytes of a path that a socket can be bound to.
+const ADDRESS_BYTES_MAX: usize = 107;
 
 /// How long an answer may take, and again so long the one who asked to read it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -106,7 +111,7 @@ pub(super) struct Asked {
 /// # Errors
 /// When it does not answer.
 pub fn ask(data_dir: &Path, question: &Question) -> std::io::Result<Value> {
-    let mut stream = UnixStream::connect(data_dir.join(NAME))?;
+    let mut stream = reach(&data_dir.join(NAME), |path| UnixStream::connect(path))?;
     stream.set_read_timeout(Some(PATIENCE + PATIENCE))?;
     let mut line = serde_json::to_string(question)?;
     line.push('\n');
@@ -123,7 +128,7 @@ pub(super) fn listen(data_dir: &Path, heartbeats: &Heartbeats, waker: &Waker) {
     let _ = std::fs::remove_file(&path);
     let desk = serve::Desk::new(heartbeats.clone(), waker.clone());
     let heartbeats = heartbeats.clone();
-    let started = bind(path).and_then(|listener| {
+    let started = bind(&path).and_then(|listener| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -146,16 +151,50 @@ pub(super) fn listen(data_dir: &Path, heartbeats: &Heartbeats, waker: &Waker) {
     }
 }
 
-fn bind(path: PathBuf) -> std::io::Result<UnixListener> {
-    let listener = UnixListener::bind(&path)?;
+fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    let listener = reach(path, |path| UnixListener::bind(path))?;
     listener.set_nonblocking(true)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
+/// Does something with a socket's path; with a short name for it, through its open folder, where it is
+/// longer than an address may be.
+fn reach<T>(path: &Path, act: impl FnOnce(&Path) -> std::io::Result<T>) -> std::io::Result<T> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return act(path);
+    };
+    if path.as_os_str().len() <= ADDRESS_BYTES_MAX {
+        return act(path);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(dir, flags, Mode::empty())?;
+    act(&Path::new("/proc/self/fd")
+        .join(folder.as_raw_fd().to_string())
+        .join(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_may_lie_deeper_than_an_address_is_long() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("d".repeat(120));
+        std::fs::create_dir(&dir).unwrap();
+        let path = dir.join(NAME);
+        let listener = bind(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut here = reach(&path, |path| UnixStream::connect(path)).unwrap();
+        here.write_all(b"x\n").unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let mut line = String::new();
+        let (there, _) = listener.accept().unwrap();
+        BufReader::new(there).read_line(&mut line).unwrap();
+        assert_eq!(line, "x\n");
+    }
 
     #[test]
     fn a_line_that_is_no_question_is_answered_with_words() {

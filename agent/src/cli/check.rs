@@ -16,6 +16,7 @@ use crate::agent::control::{Question, ask};
 use crate::agent::{check_destinations, room_warning};
 use crate::books;
 use crate::config::{Config, Endpoint, LOCAL};
+use crate::data_dir::{self, DataDirError};
 use crate::install;
 use crate::mill::{BoundRule, Edit};
 use crate::record::RuleRecord;
@@ -58,6 +59,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         rules = found;
         errors.extend(wrong);
     }
+    // Before addresses are tried: root becomes the owner while there is no other thread.
+    let entered = data_dir::look_into(&config.data_dir);
     let warnings = warnings(&config, &rules, errors.is_empty(), options.offline);
     if !errors.is_empty() {
         let mut err = std::io::stderr().lock();
@@ -68,7 +71,16 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     }
     let mut out = std::io::stdout().lock();
     describe(&config, &rules, &mut out)?;
-    check_kept(&config, &rules, &mut out)?;
+    match entered {
+        Ok(()) => check_kept(&config, &rules, &mut out)?,
+        // It is no directory, of which there is a warning.
+        Err(DataDirError::Strange { path, .. }) if path == config.data_dir => {}
+        // Whoever writes rules need not be the one who runs them.
+        Err(error @ DataDirError::NotYours { .. }) => {
+            writeln!(out, "what is kept was not looked at: {error}")?;
+        }
+        Err(error) => return Err(Failure::Wrong(vec![error.to_string()])),
+    }
     for warning in &warnings {
         writeln!(out, "warning: {warning}")?;
     }

@@ -12,6 +12,7 @@ use super::{ConfigOption, Failure};
 use crate::agent::control::{Question, ask};
 use crate::books;
 use crate::config::Config;
+use crate::data_dir;
 use crate::image::Image;
 use crate::recovery::{self, RecoveryError};
 
@@ -67,6 +68,7 @@ enum What {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = Config::read(&options.file.config)?;
     let dir = &config.data_dir;
+    data_dir::look_into(dir)?;
     let answer = match options.what {
         What::Ledger | What::Outbox => look(dir, &Question::Ledger, books::ledger_of_image)?,
         What::StateHash => look(dir, &Question::StateHash, books::state_hash_of_image)?,
@@ -118,6 +120,7 @@ pub(super) fn look(
     question: &Question,
     of_image: impl FnOnce(&Image) -> Value,
 ) -> Result<Value, Failure> {
+    data_dir::look_into(dir)?;
     match recovery::look(dir) {
         Ok(image) => Ok(of_image(&image)),
         Err(RecoveryError::Locked(_)) => running(dir, question),
@@ -143,6 +146,7 @@ fn of_nothing(dir: &Path, error: RecoveryError) -> Failure {
 
 /// Asks the agent that works in the directory.
 pub(super) fn running(dir: &Path, question: &Question) -> Result<Value, Failure> {
+    data_dir::look_into(dir)?;
     let answer = ask(dir, question).map_err(|error| {
         use std::io::ErrorKind;
         let dir = dir.display();

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::{ConfigOption, Failure};
 use crate::config::Config;
+use crate::data_dir;
 use crate::recovery;
 
 pub(super) const HELP: &str = "Keeps the longest run of whole records that continues the state and, of those before it, which serve rows \
@@ -26,6 +27,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = Config::read(&options.file.config)?;
+    data_dir::enter(&config.data_dir)?;
     let mended = recovery::repair(&config.data_dir, config.segment_bytes)
         .map_err(|error| Failure::Failed(error.into()))?;
     let mut out = std::io::stdout().lock();

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::{ConfigOption, Failure, LogFormat, start_log};
 use crate::agent::{self, AgentError, Remote};
 use crate::config::Config;
+use crate::data_dir;
 use crate::recovery::RecoveryError;
 use crate::text::duration_ms;
 
@@ -45,6 +46,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     for warning in &config.warnings {
         warn!("{warning}");
     }
+    data_dir::enter(&config.data_dir)?;
     let grace = Duration::from_millis(options.grace);
     agent::run(config, |remote| {
         let (listens, until_it_does) = sync_channel::<()>(0);

@@ -2,6 +2,7 @@
 //! so that what is wrong with it has a place, which is told as the name of the variable.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -9,6 +10,44 @@ use toml::de::{DeTable, DeValue};
 use super::ENVIRONMENT_PREFIX;
 use crate::text::shape::Read;
 use crate::text::{Errors, FileError, Source};
+
+/// Bytes of the value of such a variable.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// The variables of an environment that override a key, as names of keys and values. Others are nobody's
+/// business here, whatever is in them.
+///
+/// # Errors
+/// When one is not UTF-8, or too long, in words that do not show its value: some are passwords.
+pub(super) fn of_environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, String> {
+    let mut all = Vec::new();
+    for (name, value) in variables {
+        let bytes = name.as_encoded_bytes();
+        if !bytes.starts_with(ENVIRONMENT_PREFIX.as_bytes()) {
+            continue;
+        }
+        let name = name.to_str().ok_or_else(|| {
+            let shown = name.to_string_lossy();
+            format!("environment variable {shown}: its name is not UTF-8")
+        })?;
+        let path = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or_default();
+        if !path.contains("__") {
+            continue;
+        }
+        let value = value
+            .to_str()
+            .ok_or_else(|| format!("{name}: its value is not UTF-8"))?;
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(format!(
+                "{name}: its value is longer than {VALUE_BYTES_MAX} bytes"
+            ));
+        }
+        all.push((path.to_lowercase(), value.to_owned()));
+    }
+    Ok(all)
+}
 
 /// Values that take the place of those of a file.
 pub(super) struct Overrides {
@@ -28,6 +67,14 @@ struct Override {
 impl Override {
     fn variable(&self) -> String {
         format!("{ENVIRONMENT_PREFIX}{}", self.path.to_uppercase())
+    }
+
+    /// A text without the value in it, which may be a password that went to the wrong variable.
+    fn hidden(&self, text: &str) -> String {
+        if self.value.is_empty() {
+            return text.to_owned();
+        }
+        text.replace(&self.value, "…")
     }
 }
 
@@ -60,7 +107,7 @@ impl Overrides {
         }
     }
 
-    /// The same errors, those of variables with their names.
+    /// The same errors, those of variables with their names and without their values.
     pub(super) fn named(&self, errors: Errors) -> Errors {
         let place = |each: &Override| self.noted.error_at(&(each.at..each.at), "").place;
         let named = Errors::default();
@@ -71,7 +118,7 @@ impl Overrides {
                 Some(each) => FileError {
                     path: error.path,
                     place: None,
-                    message: format!("{}: {}", each.variable(), error.message),
+                    message: format!("{}: {}", each.variable(), each.hidden(&error.message)),
                 },
             });
         }
@@ -108,4 +155,40 @@ fn put<'a>(file: &mut DeTable<'a>, each: &'a Override) -> Result<(), String> {
         Spanned::new(span, value),
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    #[test]
+    fn only_our_own_variables_are_read_and_no_value_is_shown() {
+        let pair = |name: &[u8], value: &[u8]| {
+            (
+                OsString::from_vec(name.to_vec()),
+                OsString::from_vec(value.to_vec()),
+            )
+        };
+        let read = |pairs: &[(OsString, OsString)]| of_environment(pairs.iter().cloned());
+        let foreign = [
+            pair(b"LESS", b"\xff"),
+            pair(b"\xff", b"x"),
+            pair(b"TIDEMILL_LOG", b"\xff"),
+        ];
+        assert_eq!(read(&foreign), Ok(Vec::new()));
+        let ours = [pair(b"TIDEMILL_GATEWAY__ID", b"gw-2")];
+        let expected = ("gateway__id".to_owned(), "gw-2".to_owned());
+        assert_eq!(read(&ours), Ok(vec![expected]));
+        let wrong = [
+            pair(b"TIDEMILL_BROKER__PASSWORD", b"hush\xff"),
+            pair(b"TIDEMILL_BROKER__\xff", b"hush"),
+            pair(b"TIDEMILL_BROKER__PASSWORD", &b"hush".repeat(1 << 18)),
+        ];
+        for pair in wrong {
+            let error = read(&[pair]).unwrap_err();
+            let is_named = error.contains("TIDEMILL_BROKER__") && !error.contains("hush");
+            assert!(is_named, "{error}");
+        }
+    }
 }

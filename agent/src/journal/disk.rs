@@ -2,11 +2,13 @@
 //! with zeros, synced, its name durable) or not at all, so that a commit later changes no metadata
 //! of the file system and needs no room.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::files::{create_own, explain, own};
 
 /// How a segment's name ends, and how it ends while it is being made.
 const MADE: &str = "seg";
@@ -123,12 +125,7 @@ impl DirectoryDisk {
     }
 
     fn fill(&self, unmade: &Path, made: &Path, bytes: u64) -> io::Result<File> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(unmade)?;
+        let file = create_own(unmade)?;
         reserve(&file, bytes)?;
         let mut offset = 0;
         while offset < bytes {
@@ -177,10 +174,9 @@ impl Disk for DirectoryDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(self.writable)
-            .open(self.path(name))
+        let path = self.path(name);
+        let opened = own().read(true).write(self.writable).open(&path);
+        opened.map_err(|error| explain(&path, error))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -228,7 +224,7 @@ pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
     }
     let parent = dir.parent().unwrap_or(Path::new(""));
     make_directory(parent)?;
-    std::fs::create_dir(dir)?;
+    DirBuilder::new().mode(0o700).create(dir)?;
     sync_directory(parent)
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::disk::{is_full, sync_directory};
 use super::error::JournalError;
+use crate::files::{create_own, read_own};
 
 /// The file's name.
 const FILE: &str = "incarnation";
@@ -64,7 +65,7 @@ impl Identity {
             path: path.clone(),
             what,
         };
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_own(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(refused(error.to_string())),
@@ -81,7 +82,7 @@ impl Identity {
     /// When the disk fails.
     pub fn write(&self, data_dir: &Path) -> Result<(), JournalError> {
         let (path, aside) = (data_dir.join(FILE), data_dir.join("incarnation.new"));
-        let written = File::create(&aside)
+        let written = create_own(&aside)
             .and_then(|mut file| {
                 write!(file, "{self}\n{:08x}\n", self.mark)?;
                 file.sync_all()

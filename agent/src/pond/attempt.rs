@@ -1,6 +1,7 @@
 //! Remembers that a pond is being opened. sled can end the process over files that are damaged, so a
 //! start after one that ended there does not open that pond again before it knows better.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
@@ -8,6 +9,7 @@ use tracing::warn;
 use super::database::Trouble;
 use super::error::Which;
 use super::probe;
+use crate::files::{create_own, read_own};
 
 /// Starts that may end while a pond is being opened, where no other process can look at it. More than
 /// one, because somebody may have killed it.
@@ -22,13 +24,14 @@ impl Attempt {
     /// Makes the note. What cannot be noted is no reason not to open the pond.
     pub(super) fn begin(pond: &Path, before: u32) -> Self {
         let note = note(pond);
-        let _ = std::fs::write(&note, format!("{}\n", before.saturating_add(1)));
+        let attempts = before.saturating_add(1);
+        let _ = create_own(&note).and_then(|mut file| writeln!(file, "{attempts}"));
         Self { note }
     }
 
     /// Attempts that did not come to their end.
     pub(super) fn left(pond: &Path) -> u32 {
-        let text = std::fs::read_to_string(note(pond)).unwrap_or_default();
+        let text = read_own(&note(pond)).unwrap_or_default();
         text.trim().parse().unwrap_or(0)
     }
 

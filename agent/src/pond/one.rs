@@ -1,6 +1,5 @@
 //! One of the two ponds: what is known of it, and how it is written, read and given up.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use super::database::{Database, Mark, Trouble};
 use super::error::{PondsError, Which, outside};
 use super::pieces::Contents;
 use super::ponds::{PondCheckpoint, PondContent};
+use crate::files::create_own;
 use crate::journal::sync_directory;
 
 /// Room that there has to be, besides what is written: sled writes in steps of half a MiB, and where one
@@ -225,7 +225,7 @@ impl OnePond {
             info!("{} was not complete and is written anew", self.which);
         }
         self.state = State::Incomplete;
-        File::create(self.writing())?.sync_all()?;
+        create_own(&self.writing())?.sync_all()?;
         sync_directory(dir)?;
         if checkpoint.full {
             self.empty(dir)?;

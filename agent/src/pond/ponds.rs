@@ -4,12 +4,17 @@
 //! journal from its first record on, is there.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::database::Entry;
 use super::error::{PondsError, Which, outside};
 use super::one::{OnePond, State};
+use crate::files::{explain, own};
 use crate::journal::make_directory;
+
+/// The file whose lock says that somebody works in the directory.
+const LOCK: &str = "lock";
 
 /// What is to be written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -190,10 +195,31 @@ impl Ponds {
 pub fn lock(dir: &Path) -> Result<File, PondsError> {
     let failed = |error| outside(dir, error);
     make_directory(dir).map_err(failed)?;
-    let lock = File::create(dir.join("lock")).map_err(failed)?;
+    let path = dir.join(LOCK);
+    let lock = own().write(true).create(true).truncate(false).open(&path);
+    let lock = lock.map_err(|error| outside(&path, explain(&path, error)))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(PondsError::Locked(dir.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Locks a data directory against agents, for those who only look; beside others who do. `None` where no
+/// agent has ever been.
+///
+/// # Errors
+/// When an agent holds the lock, or the directory cannot be used.
+pub(super) fn lock_to_look(dir: &Path) -> Result<Option<File>, PondsError> {
+    let path = dir.join(LOCK);
+    let lock = match own().read(true).open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(outside(&path, explain(&path, error))),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(PondsError::Locked(dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(outside(dir, error)),
     }
 }

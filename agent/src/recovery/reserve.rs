@@ -1,11 +1,12 @@
 //! Room that is kept for checkpoints: a file that is given up when the disk is full, because only a
 //! checkpoint makes room again for what only we can give back.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::files::own;
 use crate::journal::sync_directory;
 use crate::pond::checkpoint_room;
 
@@ -66,7 +67,7 @@ impl Reserve {
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         use rustix::fs::{FallocateFlags, fallocate};
         use rustix::io::Errno;
-        let file = OpenOptions::new()
+        let file = own()
             .write(true)
             .create(true)
             .truncate(false)

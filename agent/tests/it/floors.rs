@@ -8,7 +8,9 @@ const FLOORS: &[&[&str]] = &[
     &[
         "backoff",
         "clock",
+        "data_dir",
         "event",
+        "files",
         "heartbeat",
         "payload",
         "sabotage",

@@ -9,6 +9,7 @@
 
 mod away;
 mod bad_input;
+mod cabinet;
 mod commands;
 mod docs;
 mod durability;
