@@ -129,7 +129,7 @@ impl Choices<'_> {
     fn cbor(&mut self, depth: u8, out: &mut Vec<u8>) {
         let major = self.byte() % if depth == 0 { 4 } else { 8 };
         match major {
-            2 | 3 if self.byte() % 4 == 0 => {
+            2 | 3 if self.byte().is_multiple_of(4) => {
                 out.push(major << 5 | 31);
                 for _ in 0..self.byte() % 3 {
                     let piece = self.some(20);
@@ -145,7 +145,7 @@ impl Choices<'_> {
             }
             4 | 5 => {
                 let count = self.byte() % 5;
-                let open = self.byte() % 4 == 0;
+                let open = self.byte().is_multiple_of(4);
                 match open {
                     true => out.push(major << 5 | 31),
                     false => head(major, count.into(), self.byte(), out),
