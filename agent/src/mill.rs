@@ -20,6 +20,7 @@ mod ponds;
 mod power;
 mod prove;
 mod redrive;
+mod room;
 mod route;
 mod schedules;
 mod stall;

@@ -386,6 +386,13 @@ impl Outbox {
         self.lanes.iter().any(|lane| lane.delta != none)
     }
 
+    /// Whether rows were written again since the last commit.
+    pub fn has_moved(&self) -> bool {
+        self.lanes
+            .iter()
+            .any(|lane| !lane.delta.relocated.is_empty())
+    }
+
     /// Bytes of what changed since the last commit, at most.
     pub fn delta_bytes(&self) -> usize {
         self.lanes.iter().map(Lane::delta_bytes).sum()

@@ -51,6 +51,8 @@ pub enum Sabotage {
     OneHash,
     /// Item 15: any number of a producer moves its mark, and the first one is its mark at once.
     AnyNumberMoves,
+    /// Item 17: an HTTP exchange has one limit for all of it, however much it moves.
+    ExchangeInOneGo,
     /// Item 18: a row that an HTTP endpoint refuses alone is dead at once, though it refuses all.
     RefusalIsVerdict,
     /// Item 18: the oldest dead letter makes room, whatever its cause.
@@ -62,6 +64,12 @@ pub enum Sabotage {
     MovedUncounted,
     /// Item 5: rows that cannot be read are tried for ever.
     UnreadableForEver,
+    /// Item 11: nothing is kept in reserve, and the mill does not know of the disk's room, so what is taken
+    /// in may leave none for the checkpoint that would make room.
+    NothingInReserve,
+    /// Item 11: rows that keep the disk full where they stand are written anew, and then wait for a commit
+    /// that nothing hurries.
+    MovedLazily,
     /// Item 13: rows age by the wall clock.
     AgeByWallClock,
 }

@@ -35,17 +35,6 @@ pub(super) const DEAD_LETTERS_MAX: usize = 256;
 /// Bytes of them: beyond it they are kept without their content. A batch with so many is committed.
 pub(super) const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
 
-/// What can wait (rows that are given up, or written anew) waits while so many bytes of commits are
-/// under way.
-const PATIENT_BYTES_MAX: usize = 1 << 20;
-
-/// What changed of counts and cursors only is committed after this time, if nothing else is before.
-pub(super) const LAZY_MS: u64 = 5_000;
-
-/// So many commits, or bytes of commits, may be under way to stable storage; then nothing is taken in.
-const UNSYNCED_MAX: usize = 1_024;
-const UNSYNCED_BYTES_MAX: usize = 16 << 20;
-
 /// Begins the line of the session's version. Builds that do not know it pass over it, as over any line
 /// that begins with no number.
 pub(super) const PROTOCOL: &str = "protocol ";
@@ -92,10 +81,10 @@ pub(super) struct Durable {
     pub(super) boot: Option<Boot>,
     pub(super) next_lsn: u64,
     pub(super) durable_lsn: u64,
-    unsynced: VecDeque<(u64, usize)>,
+    pub(super) unsynced: VecDeque<(u64, usize)>,
     /// Commits of several records that are not whole on stable storage: their first and last.
     in_parts: VecDeque<(u64, u64)>,
-    unsynced_bytes: usize,
+    pub(super) unsynced_bytes: usize,
     /// The connection to the broker that sensors publish to.
     pub(super) epoch: Option<u64>,
     /// The version that the latest connection speaks.
@@ -245,6 +234,7 @@ impl Durable {
             || batch.effect_bytes >= BATCH_EFFECT_BYTES_MAX
             || batch.dead_letters >= DEAD_LETTERS_MAX
             || batch.dead_letter_bytes >= DEAD_LETTER_BYTES_MAX
+            || self.hurries_what_moved()
             || self.stall.is_near(batch.receipts.len()) && !batch.receipts.is_empty();
         if full {
             return Some(Due::Full);
@@ -260,7 +250,8 @@ impl Durable {
             .batch
             .opened
             .map(|at| at.saturating_add(self.keeping.commit_interval_ms));
-        let lazily = self.batch.lazy.map(|at| at.saturating_add(LAZY_MS));
+        let lazy_ms = self.lazy_ms();
+        let lazily = self.batch.lazy.map(|at| at.saturating_add(lazy_ms));
         [soon, lazily].into_iter().flatten().min()
     }
 
@@ -322,37 +313,6 @@ impl Durable {
             None => lsn,
         };
         self.durable_lsn = self.durable_lsn.max(whole);
-    }
-
-    /// `true` if more may be committed that can as well wait, so that however much of it there is, little
-    /// is in memory.
-    pub(super) fn has_patience(&self) -> bool {
-        self.unsynced_bytes < PATIENT_BYTES_MAX && self.room != Room::Last
-    }
-
-    /// Whether nothing more should be taken in: the journal lags behind, or a lane that blocks is
-    /// full.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_held() || self.outbox.blocks()
-    }
-
-    /// `true` if nothing should be made that needs room: the journal lags behind, or the disk is full.
-    pub(super) fn is_held(&self) -> bool {
-        self.unsynced_bytes > UNSYNCED_BYTES_MAX
-            || self.unsynced.len() > UNSYNCED_MAX
-            || self.room != Room::Plenty
-    }
-
-    /// So much more of the journal than this may be kept for the sake of rows that wait, before they are
-    /// written again; `None` where there is no room for that.
-    pub(super) fn pinned_bytes_max(&self) -> Option<u64> {
-        let waiting = self.outbox.waiting_bytes();
-        let usual = self.outbox.bounds().pinned_bytes + 4 * waiting;
-        match self.room {
-            Room::Plenty => Some(usual),
-            Room::Short => Some(usual.min(self.keeping.checkpoint_bytes / 2 + 2 * waiting)),
-            Room::Last => None,
-        }
     }
 
     /// A rule is at work.

@@ -321,6 +321,47 @@ fn on_a_full_disk_nothing_is_made_and_what_makes_room_is_done_at_once() {
     gateway.crash();
 }
 
+#[test]
+fn rows_that_keep_a_full_disk_full_are_written_again_at_once() {
+    let alarms = rule("alarms", "mqtt = [\"h/+\"]")
+        .replace("[ports.out]", "[ports.out]\npriority = \"high\"");
+    let mut gateway = gateway(&[(alarms, PASS), pass()]);
+    gateway.bounds.relocated_bytes = 2_000;
+    gateway.crash().settle();
+    for packet in 1..=40 {
+        gateway
+            .step(Input::Events(vec![message(packet, 300)]))
+            .settle();
+    }
+    for n in 1..=40 {
+        let mut event = message(100 + n, 100_000);
+        event.topic = Topic::new("h/a").unwrap();
+        gateway.step(Input::Events(vec![event])).settle();
+        gateway.step(Input::Lane(LaneReport::Acknowledged {
+            destination: 0,
+            priority: Priority::High,
+            first: n.into(),
+            last: n.into(),
+        }));
+    }
+    for _ in 0..2 {
+        gateway.step(Input::Flush).settle();
+    }
+    let before = gateway.journal_begins();
+    gateway.most_unsynced = 0;
+    gateway.step(Input::Room(Room::Short)).settle();
+    // What is left of the disk is looked at after each of them.
+    assert!(gateway.most_unsynced < 4_000, "{}", gateway.most_unsynced);
+    for _ in 0..4 {
+        gateway.after(500).settle();
+    }
+    let begins = gateway.journal_begins();
+    assert!(begins > before + 40, "{before} {begins}");
+    gateway.crash().settle();
+    assert_eq!(lane(&gateway, "local/normal").waiting(), 40);
+    balanced(&gateway);
+}
+
 fn long_topic() -> String {
     "t".repeat(60_000)
 }

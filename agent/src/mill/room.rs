@@ -1,0 +1,72 @@
+//! How much may be under way to stable storage, and what may still be written where the disk is full.
+
+use crate::sabotage::{self, Sabotage};
+
+use super::durable::Durable;
+use super::output::Room;
+
+/// What can wait (rows that are given up, or written anew) waits while so many bytes of commits are
+/// under way.
+const PATIENT_BYTES_MAX: usize = 1 << 20;
+
+/// So many commits, or bytes of commits, may be under way to stable storage; then nothing is taken in.
+const UNSYNCED_MAX: usize = 1_024;
+const UNSYNCED_BYTES_MAX: usize = 16 << 20;
+
+/// What changed of counts and cursors only is committed after this time, if nothing else is before.
+const LAZY_MS: u64 = 5_000;
+
+/// The same while the disk is full.
+const LAZY_FULL_MS: u64 = 1_000;
+
+impl Durable {
+    /// How long cursors may wait for a commit: as long as they do, what they have left behind takes room.
+    pub(super) fn lazy_ms(&self) -> u64 {
+        if self.room == Room::Plenty || sabotage::is(Sabotage::MovedLazily) {
+            LAZY_MS
+        } else {
+            LAZY_FULL_MS
+        }
+    }
+
+    /// `true` if more may be committed that can as well wait, so that however much of it there is, little
+    /// is in memory. Without room it goes one commit at a time, so that what is left is seen in between.
+    pub(super) fn has_patience(&self) -> bool {
+        match self.room {
+            Room::Short if !sabotage::is(Sabotage::MovedLazily) => self.unsynced_bytes == 0,
+            Room::Plenty | Room::Short => self.unsynced_bytes < PATIENT_BYTES_MAX,
+            Room::Last => false,
+        }
+    }
+
+    /// `true` if rows were written anew that keep the disk full where they stood. Nothing is taken in until
+    /// there is room, so nothing else would hurry their commit.
+    pub(super) fn hurries_what_moved(&self) -> bool {
+        self.room == Room::Short && self.outbox.has_moved() && !sabotage::is(Sabotage::MovedLazily)
+    }
+
+    /// Whether nothing more should be taken in: the journal lags behind, or a lane that blocks is
+    /// full.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_held() || self.outbox.blocks()
+    }
+
+    /// `true` if nothing should be made that needs room: the journal lags behind, or the disk is full.
+    pub(super) fn is_held(&self) -> bool {
+        self.unsynced_bytes > UNSYNCED_BYTES_MAX
+            || self.unsynced.len() > UNSYNCED_MAX
+            || self.room != Room::Plenty
+    }
+
+    /// So much more of the journal than this may be kept for the sake of rows that wait, before they are
+    /// written again; `None` where there is no room for that.
+    pub(super) fn pinned_bytes_max(&self) -> Option<u64> {
+        let waiting = self.outbox.waiting_bytes();
+        let usual = self.outbox.bounds().pinned_bytes + 4 * waiting;
+        match self.room {
+            Room::Plenty => Some(usual),
+            Room::Short => Some(usual.min(self.keeping.checkpoint_bytes / 2 + 2 * waiting)),
+            Room::Last => None,
+        }
+    }
+}
