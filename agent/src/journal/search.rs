@@ -45,13 +45,15 @@ impl Candidate {
 
     /// `true` if it is the last record of a segment that is missing in the chain and not needed. One of an
     /// earlier use lies before everything that is asked for, or was cut off, and is not what the segment
-    /// behind the hole names as the record before.
+    /// behind the hole names as the record before. Segments are given up oldest first, so while an older one
+    /// is in use, this one has not been used again, whatever is asked for.
     fn ends_hole(&self, survey: &Survey) -> bool {
         let RecordHead { lsn, checksum, .. } = self.head;
         let is_behind = |header: &Header| (header.first_lsn, header.before) == (lsn + 1, checksum);
         let mut pieces = survey.pieces.iter();
+        let is_asked_for = survey.lost.iter().any(|(_, last)| *last == lsn);
         self.is_whole
-            && survey.lost.iter().any(|(_, last)| *last == lsn)
+            && (is_asked_for || survey.first_lsn() < lsn)
             && pieces.any(|piece| is_behind(&piece.header))
     }
 

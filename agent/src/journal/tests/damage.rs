@@ -423,6 +423,34 @@ fn a_record_that_only_waiting_rows_needed_is_gone_on_without() {
 }
 
 #[test]
+fn a_header_lost_before_all_that_is_asked_for_is_gone_on_without() {
+    for loss in [HEADER, FLIPPED_HEADER] {
+        let (disk, segment, offset) = sixty_records(20);
+        loss(&disk, &segment, offset);
+        let start = || {
+            let settings = Settings {
+                state_lsn: 50,
+                ..settings(9)
+            };
+            let mut replayed = Vec::new();
+            let journal = Journal::open(disk.clone(), settings, 44, |lsn, _| {
+                replayed.push(lsn);
+                Ok(())
+            });
+            (journal.unwrap(), replayed)
+        };
+        // Its rows are gone, and it was not given up yet.
+        let (mut journal, replayed) = start();
+        assert_eq!(replayed, (45..=60).collect::<Vec<_>>());
+        journal.append(61, &[61; 300]).unwrap();
+        journal.sync().unwrap();
+        journal.recycle(45).unwrap();
+        drop(journal);
+        assert_eq!(start().0.next_lsn(), 62);
+    }
+}
+
+#[test]
 fn a_segment_that_cannot_be_opened_for_a_while_does_not_count_as_lost() {
     let (disk, segment, _) = sixty_records(20);
     let (journal, _) = open_with_state(&disk, 40).unwrap();
