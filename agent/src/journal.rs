@@ -45,6 +45,7 @@ pub use repair::{Repair, Repaired, repair};
 pub use salvage::SalvageError;
 pub use writer::{Appended, Writer, WriterState};
 
+use crate::sabotage::{self, Sabotage};
 use format::{HEAD_BYTES, HEADER_BYTES, Header};
 use survey::{Piece, Survey};
 
@@ -177,6 +178,13 @@ impl<D: Disk> Journal<D> {
         from_lsn: u64,
         mut replay: impl FnMut(u64, &[u8]) -> Result<R, Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<Self, JournalError> {
+        let settings = match sabotage::is(Sabotage::NothingInReserve) {
+            true => Settings {
+                reserve: 0,
+                ..settings
+            },
+            false => settings,
+        };
         let terms = survey::Terms {
             identity: Some(settings.identity),
             from_lsn,

@@ -26,6 +26,8 @@ pub use answer::Answer;
 use board::Board;
 use carrier::{Carrier, LaneBox};
 pub use judged::judge;
+pub use meter::{Passed, Patience};
+pub use pace::Pace;
 pub use rest::Vain;
 
 /// Where batches go.

@@ -258,6 +258,7 @@ impl Mill {
                 }
             }
             Input::PondFailed => durable.checkpoints.failed(now),
+            Input::Room(_) if sabotage::is(Sabotage::NothingInReserve) => {}
             Input::Room(room) => {
                 durable.room = room;
                 durable.checkpoints.set_short(room != Room::Plenty);

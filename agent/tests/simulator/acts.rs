@@ -29,6 +29,7 @@ impl Sim<'_> {
                 self.disk.die_after(operations);
             }
             Act::Cut { client_first } => self.cut(client_first),
+            Act::CutWhenConfirmed => self.cut_when_confirmed = true,
             Act::BrokerAway { ms } => {
                 self.broker.up = false;
                 self.drop_all_links();
@@ -197,6 +198,7 @@ impl Sim<'_> {
     fn heal(&mut self) {
         self.healed_us = Some(self.agenda.now_us);
         self.armed.clear();
+        self.cut_when_confirmed = false;
         if self.dying.take().is_some() {
             // Whatever was to die has not: it does now.
             self.crash(false);
@@ -216,6 +218,9 @@ impl Sim<'_> {
                 // What is on a slow way does not come any more.
                 self.receiver_cut(destination);
             }
+        }
+        if is_slow {
+            self.lose_requests();
         }
         self.agenda.after(0, Happening::Starts);
         self.agenda.after(1_000_000, Happening::Probes);

@@ -7,6 +7,7 @@ use tidemill::emission::{LaneReport, Priority, Row};
 use tidemill::mill::Input;
 use tidemill::outbox::Shipment;
 
+use crate::exchange::Sender;
 use crate::plan::Moment;
 use crate::receiver::Answer;
 use crate::rules::HUB;
@@ -18,6 +19,7 @@ pub(crate) struct Adapter {
     /// The connection, of a broker.
     conn: Option<u64>,
     lanes: [OutLane; 2],
+    senders: [Sender; 2],
     reports: Vec<LaneReport>,
     report_due: bool,
 }
@@ -54,6 +56,16 @@ impl Adapter {
     pub(crate) fn take_reports(&mut self) -> Vec<LaneReport> {
         self.report_due = false;
         std::mem::take(&mut self.reports)
+    }
+
+    pub(crate) fn sender(&mut self, lane: usize) -> &mut Sender {
+        &mut self.senders[lane]
+    }
+
+    /// Lanes with a request that is out, and its number.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (usize, u64)> {
+        let lanes = self.lanes.iter().enumerate();
+        lanes.filter_map(|(lane, out)| Some((lane, out.request?)))
     }
 
     fn open_rows(&self, lane: usize) -> usize {
@@ -237,6 +249,11 @@ impl Sim<'_> {
         if out.request != Some(number) {
             return;
         }
+        self.exchange_ended(number, lane, answer.is_some());
+        let Some(adapter) = self.adapter(HUB) else {
+            return;
+        };
+        let out = &mut adapter.lanes[lane];
         let Some(answer) = answer else {
             out.request = None;
             let us = self.random.between(20_000, 300_000);

@@ -138,12 +138,14 @@ impl Broker {
                     || hits.iter().all(|(_, id)| *id == 0)
             }
         };
-        let accepted = match accepted {
-            true => Accepted::Yes,
-            // It leaves on this connection, which names nothing.
-            false if self.is_steady && self.conn.is_some() && !self.five => Accepted::Yes,
-            false if self.mixed => Accepted::Perhaps,
-            false => Accepted::No,
+        // It leaves on this connection, which names nothing.
+        let names_nothing = self.is_steady && self.conn.is_some() && !self.five;
+        let accepted = if accepted || names_nothing {
+            Accepted::Yes
+        } else if self.mixed {
+            Accepted::Perhaps
+        } else {
+            Accepted::No
         };
         let copies: Vec<Copy> = match self.copies {
             Copies::Each => hits
@@ -154,9 +156,10 @@ impl Broker {
                 let ids = hits.iter().map(|(_, id)| *id).filter(|id| *id > 0);
                 // Subscriptions of before, which nobody wants any more, are named as well.
                 let stale = (0..message.stale_ids).map(|n| 1 << (7 * n));
-                let ids: Vec<u32> = match hits.iter().all(|(_, id)| *id == 0) {
-                    true => Vec::new(),
-                    false => ids.chain(stale).collect(),
+                let ids: Vec<u32> = if hits.iter().all(|(_, id)| *id == 0) {
+                    Vec::new()
+                } else {
+                    ids.chain(stale).collect()
                 };
                 vec![copy(match ids.as_slice() {
                     [] => SubscriptionIds::Unknown,

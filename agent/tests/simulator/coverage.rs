@@ -47,10 +47,11 @@ pub(crate) enum Sight {
     SlowLink,
     Twins,
     SlowSensors,
+    CutWhenConfirmed,
 }
 
 #[rustfmt::skip]
-const SIGHTS: [(Sight, &str); 26] = [
+const SIGHTS: [(Sight, &str); 27] = [
     (Sight::Quick, "QoS 1 for a rule without durability"),
     (Sight::VersionChanged, "another version of MQTT, the same session"),
     (Sight::RepeatedAcrossVersions, "sent again over another version"),
@@ -77,6 +78,7 @@ const SIGHTS: [(Sight, &str); 26] = [
     (Sight::SlowLink, "a slow way to destinations"),
     (Sight::Twins, "the same again on a quiet line"),
     (Sight::SlowSensors, "a slow way from the sensors"),
+    (Sight::CutWhenConfirmed, "a line that breaks right behind an answer"),
 ];
 
 /// Counts of C1 to C13, and of what was seen.

@@ -3,7 +3,9 @@
 use tidemill::config::EventIdSource;
 use tidemill::image::{Image, Written};
 use tidemill::journal::model::ModelDisk;
-use tidemill::journal::{Identity, Journal, JournalError, Replayed, Settings};
+use tidemill::journal::{
+    Identity, Journal, JournalError, Replayed, Seen, SegmentState, Settings, inspect,
+};
 use tidemill::mill::{Keeping, Mill};
 use tidemill::topic::{Subscription, TopicFilter};
 
@@ -13,6 +15,9 @@ use crate::plan::{Moment, Names};
 use crate::rules::{DESTINATIONS, HUB, destinations};
 use crate::run::{Happening, Sim};
 use crate::source::Source;
+
+/// A start may fail so often in a row: the longest fault of the disk is over then.
+const FAILED_STARTS_MAX: u32 = 2_000;
 
 /// What the broker knows the gateway by.
 const SESSION: &str = "broker:1883 gw";
@@ -101,17 +106,16 @@ impl Sim<'_> {
         drop(process);
         self.dying = None;
         let seed = self.random.next();
-        match power {
-            true => {
-                self.disk.crash(seed);
-                self.boot += 1;
-                let mono_ms = self.random.between(1_000, 90_000);
-                self.boots(mono_ms);
-                if std::mem::take(&mut self.damage_pond) && self.ponds.damage() {
-                    self.say(format_args!("the newest pond is damaged"));
-                }
+        if power {
+            self.disk.crash(seed);
+            self.boot += 1;
+            let mono_ms = self.random.between(1_000, 90_000);
+            self.boots(mono_ms);
+            if std::mem::take(&mut self.damage_pond) && self.ponds.damage() {
+                self.say(format_args!("the newest pond is damaged"));
             }
-            false => self.disk.kill(seed),
+        } else {
+            self.disk.kill(seed);
         }
         if let Some(conn) = conn {
             self.client_gone(conn);
@@ -137,7 +141,15 @@ impl Sim<'_> {
             error,
             JournalError::Failed { .. } | JournalError::FailedBefore | JournalError::Full { .. }
         );
-        if !is_ours {
+        self.failed_starts += 1;
+        if self.waits_for_repair(&error.to_string()) {
+            self.say(format_args!(
+                "the seed ends here: somebody has to repair it"
+            ));
+            self.done = true;
+            return;
+        }
+        if !is_ours || self.failed_starts > FAILED_STARTS_MAX {
             return self.fail("6: the gateway starts", error.to_string());
         }
         // It died while it started, or the disk failed.
@@ -148,6 +160,23 @@ impl Sim<'_> {
         }
         let us = self.random.pick(&[1_000, 20_000]);
         self.agenda.after(us, Happening::Starts);
+    }
+
+    /// `true` if a start is refused because of a segment without a header that nothing older is in use
+    /// beside: it may have been used again, for the newest commits, and nobody can tell.
+    fn waits_for_repair(&self, error: &str) -> bool {
+        let mut oldest = u64::MAX;
+        let seen = inspect(&self.disk, (0, 0), |seen| {
+            if let Seen::Segment {
+                state: SegmentState::InUse { first_lsn },
+                ..
+            } = seen
+            {
+                oldest = oldest.min(*first_lsn);
+            }
+        });
+        let mut headerless = self.headerless.iter();
+        seen.is_ok() && headerless.any(|(name, last)| error.contains(name) && *last < oldest)
     }
 
     fn recover(&mut self) -> Result<Recovered, JournalError> {
@@ -195,6 +224,7 @@ impl Sim<'_> {
             newest_pond,
         } = recovered;
         self.say(format_args!("START at commit {}", image.lsn));
+        self.failed_starts = 0;
         if let Err(what) = self.shadow.recovered(&image) {
             return self.fail("6: what was durable comes back", what);
         }

@@ -1,6 +1,7 @@
 //! The end of a seed: after the last fault a probe passes, everything comes out, and what stands then
 //! stands after a power cut as well.
 
+use tidemill::mill::Input;
 use tidemill::topic::TopicFilter;
 
 use crate::adapter::place;
@@ -43,6 +44,8 @@ impl Sim<'_> {
     /// `true` if everything is done.
     pub(crate) fn look(&mut self) {
         let healed_us = self.healed_us.unwrap_or(0);
+        self.look_at_refused();
+        self.look_at_dead_letters();
         let unfinished = self.unfinished();
         if let Some(what) = unfinished {
             // What the mill writes down in its own time is nobody's loss.
@@ -50,6 +53,14 @@ impl Sim<'_> {
             let more_us =
                 u64::from(idle) * LAZY_US + u64::from(!self.unreadable.is_empty()) * UNREADABLE_US;
             if self.agenda.now_us > healed_us + DRAIN_US + more_us {
+                let outbox = self.process.as_ref().and_then(|p| p.mill.outbox());
+                let lanes = outbox.into_iter().flat_map(|outbox| outbox.lanes());
+                let waits = lanes.filter(|lane| lane.waiting() > 0).map(|lane| {
+                    let (rows, bytes) = (lane.waiting(), lane.waiting_bytes());
+                    let (id, oldest) = (lane.id(), lane.oldest_lsn().unwrap_or(0));
+                    format!("\n{rows} rows of {id} wait, {bytes} bytes since commit {oldest}")
+                });
+                let what = std::iter::once(what).chain(waits).collect();
                 return self.fail("8: everything comes out within 20 s", what);
             }
             self.quiet = 0;
@@ -101,6 +112,35 @@ impl Sim<'_> {
             return Some(SOMETHING_TO_COMMIT.to_owned());
         }
         None
+    }
+
+    /// The owner looks at dead letters and drops them: on a small disk they take the room of what waits.
+    fn look_at_dead_letters(&mut self) {
+        if self.setup.room().is_none() {
+            return;
+        }
+        let outbox = self.process.as_ref().and_then(|p| p.mill.outbox());
+        let shelf = outbox.and_then(|outbox| outbox.dead_letters());
+        let seqs: Vec<u64> = shelf
+            .into_iter()
+            .flat_map(|s| s.rows())
+            .map(|r| r.seq)
+            .collect();
+        for seq in seqs {
+            self.turn_mill(Input::DropDeadLetter(seq));
+        }
+    }
+
+    /// What an endpoint refused last is not followed by anything that it could take.
+    fn look_at_refused(&mut self) {
+        let outbox = self.process.as_ref().and_then(|p| p.mill.outbox());
+        let lanes = outbox.into_iter().flat_map(|outbox| outbox.lanes());
+        let ended = lanes.filter(|lane| {
+            let of_hub = &*lane.id().destination == DESTINATIONS[HUB];
+            of_hub && (lane.waiting() == 0 || self.stands_still(lane))
+        });
+        let ended: Vec<usize> = ended.map(|lane| place(lane.id().priority)).collect();
+        ended.into_iter().for_each(|lane| self.count_refused(lane));
     }
 
     /// `true` if a lane has only rows that its endpoint refuses: they are no dead letters before it has

@@ -87,15 +87,12 @@ impl Process {
             && self.source.wanted.iter().filter(is_base).any(|base| {
                 base.filter.matches(event.topic.as_str()) && event.subscriptions.answers(base.id)
             });
-        let waits = (
-            delivery.epoch,
-            delivery.packet,
-            match self.by_content {
-                true => delivery.fingerprint.content.into(),
-                false => delivery.fingerprint.hash,
-            },
-            changes,
-        );
+        let known_by = if self.by_content {
+            delivery.fingerprint.content.into()
+        } else {
+            delivery.fingerprint.hash
+        };
+        let waits = (delivery.epoch, delivery.packet, known_by, changes);
         self.waiting.push_back(waits);
     }
 }

@@ -63,9 +63,10 @@ impl Shadow {
             return Ok(());
         };
         for receipt in &commit.receipts {
-            let known_by = match self.by_content {
-                true => receipt.content.into(),
-                false => receipt.hash,
+            let known_by = if self.by_content {
+                receipt.content.into()
+            } else {
+                receipt.hash
             };
             self.receipts.entry(known_by).or_insert(lsn);
         }

@@ -366,7 +366,12 @@ impl Sim<'_> {
         }
         let (segment, offset, end, _) = some[self.random.below(some.len() as u64) as usize];
         let at = (offset + self.random.below(end - offset)) / SECTOR * SECTOR;
-        // Without its header a segment says nothing at the next start.
+        // Without its header a segment says nothing at the next start, but where it stood, by a last record
+        // that is whole.
+        let last = records.iter().rfind(|(of, ..)| of == segment);
+        if at == 0 && last.is_none_or(|(_, from, ..)| *from < SECTOR) {
+            return;
+        }
         let is_hit = |(of, from, to, _): &&(String, u64, u64, u64)| {
             of == segment && (at == 0 || (*from < at + SECTOR && *to > at))
         };
@@ -379,6 +384,9 @@ impl Sim<'_> {
             return;
         }
         self.disk.lose_sector(segment, at);
+        if let Some((segment, .., last)) = last.filter(|_| at == 0) {
+            self.headerless.push((segment.clone(), *last));
+        }
         for lsn in &hit {
             self.unreadable.extend(self.shadow.rows_of(*lsn));
         }

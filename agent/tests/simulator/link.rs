@@ -169,9 +169,10 @@ impl Sim<'_> {
         self.say(format_args!("cut {conn}, client first {client_first}"));
         let later_us = self.random.pick(&[0, 1_000, 20_000, 200_000]);
         let now_us = self.agenda.now_us;
-        let (client_us, broker_us) = match client_first {
-            true => (now_us, now_us + later_us),
-            false => (now_us + later_us, now_us),
+        let (client_us, broker_us) = if client_first {
+            (now_us, now_us + later_us)
+        } else {
+            (now_us + later_us, now_us)
         };
         self.agenda.at(broker_us, Happening::BrokerNotices(conn));
         self.agenda.at(client_us, Happening::ClientNotices(conn));

@@ -17,6 +17,7 @@ mod clock;
 mod coverage;
 mod crash;
 mod ending;
+mod exchange;
 mod gateway;
 mod invariants;
 mod journal;
@@ -32,7 +33,7 @@ mod truth;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use tidemill::sabotage::{self, Sabotage};
@@ -41,31 +42,32 @@ use coverage::Coverage;
 use rules::Workshop;
 use run::{Failure, Outcome};
 
-/// Seeds that are run without being told how many. Seed 324 fails (docs/development.md): with it mended this
-/// becomes 2,000.
-const SEEDS: u64 = if cfg!(debug_assertions) { 120 } else { 300 };
+/// Seeds that are run without being told how many: those that have been. 2,000 are the aim.
+const SEEDS: u64 = if cfg!(debug_assertions) { 120 } else { 350 };
 
 /// Seeds within which a broken variant has to be noticed.
 const SABOTAGE_SEEDS: u64 = 1_000;
 
+/// Faults, and a seed that is known to notice each, which is tried first.
 #[rustfmt::skip]
-const SABOTAGES: [Sabotage; 25] = [
-    Sabotage::AckBeforeSync, Sabotage::SendBeforeSync, Sabotage::AckAcrossEpochs,
-    Sabotage::StaleEventsKept, Sabotage::NoReceipt, Sabotage::ReceiptWithoutHash,
-    Sabotage::ReceiptDroppedById, Sabotage::CursorAhead, Sabotage::RecyclingOnVolatileCursor,
-    Sabotage::CheckpointAheadOfDurable, Sabotage::OneSequenceOverLanes, Sabotage::BatchCutAnew,
-    Sabotage::TailNotRewritten, Sabotage::SyncErrorIgnored, Sabotage::HalfBatch,
+const SABOTAGES: [(Sabotage, u64); 27] = [
+    (Sabotage::AckBeforeSync, 0), (Sabotage::SendBeforeSync, 0), (Sabotage::AckAcrossEpochs, 0),
+    (Sabotage::StaleEventsKept, 0), (Sabotage::NoReceipt, 0), (Sabotage::ReceiptWithoutHash, 0),
+    (Sabotage::ReceiptDroppedById, 0), (Sabotage::CursorAhead, 0), (Sabotage::RecyclingOnVolatileCursor, 0),
+    (Sabotage::CheckpointAheadOfDurable, 0), (Sabotage::OneSequenceOverLanes, 0), (Sabotage::BatchCutAnew, 0),
+    (Sabotage::TailNotRewritten, 0), (Sabotage::SyncErrorIgnored, 0), (Sabotage::HalfBatch, 0),
     // The code as it was before its repair.
-    Sabotage::MalformedHangsUp, Sabotage::IdentifiersMiscounted, Sabotage::CommitNotCut,
-    Sabotage::AgeByWallClock, Sabotage::OneHash, Sabotage::AnyNumberMoves,
-    Sabotage::ConfirmedByNumber, Sabotage::UnreadableForEver, Sabotage::RefusalIsVerdict,
-    Sabotage::AskOnlyInFloods,
+    (Sabotage::MalformedHangsUp, 0), (Sabotage::IdentifiersMiscounted, 0), (Sabotage::CommitNotCut, 0),
+    (Sabotage::AgeByWallClock, 0), (Sabotage::OneHash, 28), (Sabotage::AnyNumberMoves, 0),
+    (Sabotage::ConfirmedByNumber, 0), (Sabotage::UnreadableForEver, 7), (Sabotage::RefusalIsVerdict, 6),
+    (Sabotage::AskOnlyInFloods, 2), (Sabotage::NothingInReserve, 441), (Sabotage::ExchangeInOneGo, 7),
 ];
 
 /// Faults of which no seed is known that notices them; other tests do.
-const NOT_SEEN: [Sabotage; 2] = [
+const NOT_SEEN: [Sabotage; 3] = [
     Sabotage::RepeatedWithoutReceiptLast,
     Sabotage::MovedUncounted,
+    Sabotage::MovedLazily,
 ];
 
 fn number(name: &str) -> Option<u64> {
@@ -116,7 +118,8 @@ fn a_few_thousand_seeds_hold_every_invariant() {
     let only = std::env::var("TIDEMILL_SIM_SABOTAGE").ok();
     let only = only.map(|name| {
         let named = |s: &&Sabotage| format!("{s:?}") == name;
-        let found = SABOTAGES.iter().chain(&NOT_SEEN).find(named);
+        let known = SABOTAGES.iter().map(|(fault, _)| fault);
+        let found = known.chain(&NOT_SEEN).find(named);
         *found.unwrap_or_else(|| panic!("there is no fault {name}"))
     });
     let began = cpu_time();
@@ -155,26 +158,24 @@ fn the_same_seed_does_the_same() {
 #[test]
 fn every_sabotage_is_caught() {
     let workshop = Workshop::new();
-    let began = Instant::now();
     let mut missed = Vec::new();
-    for fault in SABOTAGES {
+    for (fault, known) in SABOTAGES {
         sabotage::set(Some(fault));
-        let caught =
-            (0..SABOTAGE_SEEDS).find_map(|at| Some((at, seed(&workshop, at, false).failure?)));
+        // Where the known one has come to mean something else, another one has to notice it.
+        let mut seeds = std::iter::once(known).chain(0..SABOTAGE_SEEDS);
+        let caught = seeds.find_map(|at| Some((at, seed(&workshop, at, false).failure?)));
         sabotage::set(None);
-        match caught {
-            Some((at, Failure { invariant, what })) => {
-                let what = what.lines().next().unwrap_or_default();
-                eprintln!("{fault:?}: seed {at}, invariant {invariant}: {what}");
-                let unbroken = seed(&workshop, at, false).failure;
-                assert!(
-                    unbroken.is_none(),
-                    "seed {at} fails without it: {unbroken:?}"
-                );
-            }
-            None => missed.push(fault),
-        }
+        let Some((at, Failure { invariant, what })) = caught else {
+            missed.push(fault);
+            continue;
+        };
+        let what = what.lines().next().unwrap_or_default();
+        eprintln!("{fault:?}: seed {at}, invariant {invariant}: {what}");
+        let unbroken = seed(&workshop, at, false).failure;
+        assert!(
+            unbroken.is_none(),
+            "seed {at} fails without it: {unbroken:?}"
+        );
     }
     assert!(missed.is_empty(), "nobody notices {missed:?}");
-    assert!(began.elapsed() < Duration::from_secs(3_600));
 }

@@ -1,6 +1,7 @@
 //! What a seed does: how gateway, broker and receivers are set up, what is published, and which faults
 //! strike when.
 
+mod events;
 mod faults;
 mod learned;
 
@@ -114,6 +115,8 @@ pub(crate) enum Act {
     Cut {
         client_first: bool,
     },
+    /// The same when the gateway hears next that the broker has read its acknowledgements.
+    CutWhenConfirmed,
     BrokerAway {
         ms: u64,
     },
@@ -253,7 +256,7 @@ impl Plan {
         let events = random.between(200, 320);
         let span_us = random.between(4_000_000, 9_000_000);
         let mut acts = Vec::with_capacity(events as usize + 16);
-        publishes(&mut random, &setup, events, span_us, &mut acts);
+        events::draw(&mut random, &setup, events, span_us, &mut acts);
         let faults = random.between(3, 7);
         for _ in 0..faults {
             let at_us = random.between(span_us / 20, span_us);
@@ -393,36 +396,5 @@ fn bounds(random: &mut Random) -> Bounds {
         request_bytes: head_bytes.min(random.pick(&[400, 256 << 10])),
         relocated_bytes: random.pick(&[1_000, 4_000]),
         pinned_bytes: random.pick(&[1_000, 16 << 10]),
-    }
-}
-
-fn publishes(
-    random: &mut Random,
-    setup: &Setup,
-    events: u64,
-    span_us: u64,
-    acts: &mut Vec<(u64, Act)>,
-) {
-    let mut left = events;
-    while left > 0 {
-        let at_us = random.below(span_us);
-        let burst = random.pick(&[1, 1, 3, 12, 30]).min(left);
-        left -= burst;
-        for number in 0..burst {
-            let key = random.below(u64::from(setup.keys)) as u8;
-            let kind = match random.below(100) {
-                0..=3 => Kind::Poison,
-                4..=5 => Kind::Garbage,
-                6..=15 => Kind::Alarm,
-                16..=19 => Kind::Retained,
-                20..=22 => Kind::KeptReading,
-                23..=27 => Kind::Careless,
-                28..=29 => Kind::Oversized,
-                30..=32 => Kind::Unwanted,
-                _ => Kind::Reading,
-            };
-            let apart_us = random.below(800);
-            acts.push((at_us + number * apart_us, Act::Publish { key, kind }));
-        }
     }
 }

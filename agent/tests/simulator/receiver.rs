@@ -29,6 +29,8 @@ pub(crate) struct Receiver {
     pub(crate) stalls_until_us: u64,
     /// It refuses all until then.
     pub(crate) refuses_until_us: u64,
+    /// Requests up to this one are lost on their way.
+    lost_requests: u64,
     conn: u64,
     /// Whose connection it is.
     process: u64,
@@ -48,6 +50,8 @@ pub(crate) struct InLane {
     told: Vec<(u64, u64)>,
     /// Rows that were refused because all were.
     snubbed: BTreeSet<u64>,
+    /// Rows that were refused alone, for what they are: nobody takes them, and they take no part in the order.
+    refused: BTreeSet<u64>,
     /// How many of them were given up.
     given_up: usize,
     /// Requests by first row: last row, content, refused.
@@ -96,7 +100,7 @@ fn lane_id(destination: usize, lane: usize) -> LaneId {
     }
 }
 
-fn content_bytes(row: &Row) -> usize {
+pub(crate) fn content_bytes(row: &Row) -> usize {
     row.topic.as_str().len() + row.payload.len()
 }
 
@@ -111,7 +115,7 @@ fn content(row: &Row) -> u128 {
 }
 
 impl Sim<'_> {
-    fn upstream_delay(&mut self) -> u64 {
+    pub(crate) fn upstream_delay(&mut self) -> u64 {
         let span = self.setup.upstream_us;
         self.random.between(span.0, span.1)
     }
@@ -149,7 +153,7 @@ impl Sim<'_> {
     }
 
     /// How long so many bytes are on the way.
-    fn carried_us(&self, bytes: usize) -> u64 {
+    pub(crate) fn carried_us(&self, bytes: usize) -> u64 {
         let rate = self.setup.learned.rate;
         rate.map_or(0, |rate| bytes as u64 * 1_000_000 / rate)
     }
@@ -162,18 +166,11 @@ impl Sim<'_> {
     pub(crate) fn judge(&self, destination: usize, lane: usize, seq: u64) -> Answer {
         // Always the same of the same row.
         let bad = |every: u64| (seq + lane as u64 + destination as u64).is_multiple_of(every);
-        match self.setup.refuses.is_some_and(bad) {
-            true => Answer::Refused,
-            false => Answer::Taken,
+        if self.setup.refuses.is_some_and(bad) {
+            Answer::Refused
+        } else {
+            Answer::Taken
         }
-    }
-
-    pub(crate) fn request_leaves(&mut self, number: u64, lane: usize, rows: Vec<Row>) {
-        let bytes = rows.iter().map(content_bytes).sum();
-        let delay_us = self.upstream_delay() + self.carried_us(bytes);
-        let process = self.process.as_ref().map_or(0, |p| p.id);
-        let arrives = Happening::RequestArrives(process, number, lane, rows);
-        self.agenda.after(delay_us, arrives);
     }
 
     pub(crate) fn request_arrives(
@@ -184,6 +181,9 @@ impl Sim<'_> {
         rows: Vec<Row>,
     ) {
         let delay_us = self.upstream_delay();
+        if number <= self.receivers[HUB].lost_requests {
+            return;
+        }
         let away = self.receivers[HUB].away;
         let lost = self.healed_us.is_none() && self.random.one_in(20);
         if away || (lost && self.random.one_in(2)) {
@@ -197,12 +197,15 @@ impl Sim<'_> {
         if refuses_all {
             let numbers = rows.iter().map(|row| row.seq);
             self.receivers[HUB].lanes[lane].snubbed.extend(numbers);
-        } else if !refused || rows.len() == 1 {
+        } else if !refused {
             rows.iter().for_each(|row| self.accept(HUB, lane, row));
+        } else if let [row] = rows.as_slice() {
+            self.receivers[HUB].lanes[lane].refused.insert(row.seq);
         }
-        let answer = match refused {
-            true => Answer::Refused,
-            false => Answer::Taken,
+        let answer = if refused {
+            Answer::Refused
+        } else {
+            Answer::Taken
         };
         let answer = (!lost).then_some(answer);
         let delay_us = delay_us + u64::from(lost) * 100_000;
@@ -278,8 +281,13 @@ impl Sim<'_> {
             "{name}/{lane} takes {seq}: {} {:.80}",
             row.topic, payload
         ));
+        self.count(destination, lane, row);
+    }
+
+    /// What a row says, in its turn, whether a receiver took it or it is dead.
+    fn count(&mut self, destination: usize, lane: usize, row: &Row) {
         if row.rule.is_empty() {
-            let gap: serde_json::Value = serde_json::from_str(&payload).unwrap_or_default();
+            let gap: serde_json::Value = serde_json::from_slice(&row.payload).unwrap_or_default();
             let number = |name: &str| gap["gap"][name].as_u64().unwrap_or(0);
             let range = (number("from"), number("to"));
             self.receivers[destination].lanes[lane].told.push(range);
@@ -290,15 +298,34 @@ impl Sim<'_> {
         }
     }
 
+    /// Rows behind the last one that was taken are dead, too, where nothing else waits: they were refused.
+    pub(crate) fn count_refused(&mut self, lane: usize) {
+        let known = &mut self.receivers[HUB].lanes[lane];
+        let Some(last) = known.refused.last().copied() else {
+            return;
+        };
+        let behind = known.high + 1..=last;
+        known.high = known.high.max(last);
+        behind.for_each(|seq| self.skip(HUB, lane, seq));
+    }
+
     /// A row never came. What stood in it counts for the books as if it had, in its turn.
     fn skip(&mut self, destination: usize, lane: usize, seq: u64) {
         let (id, name) = (lane_id(destination, lane), DESTINATIONS[destination]);
         let request_rows = self.setup.bounds.request_rows;
         let known = &mut self.receivers[destination].lanes[lane];
-        let lost = self.unreadable.get(&(id.clone(), seq)).cloned();
-        let row = if lost.is_some() {
-            known.missing.push(seq);
-            lost
+        if known.refused.contains(&seq) {
+            // Dead: a letter tells what stood in it.
+        } else if let Some(row) = self.unreadable.get(&(id.clone(), seq)).cloned() {
+            // One that was with the endpoint may be dead instead.
+            if !known.snubbed.contains(&seq) {
+                known.missing.push(seq);
+            }
+            // What it told is lost with it.
+            if !row.rule.is_empty() {
+                self.count(destination, lane, &row);
+            }
+            return;
         } else if destination == THIN {
             return known.missing.push(seq);
         } else if known.snubbed.contains(&seq) {
@@ -307,14 +334,24 @@ impl Sim<'_> {
                 let what = format!("{name}/{lane}: {} rows are dead", known.given_up);
                 return self.fail("4: who refuses all condemns no row", what);
             }
-            self.shadow.row(&id, seq)
         } else {
             let what = format!("{name}/{lane}: row {seq} never came");
             return self.fail("4: numbers of a lane without a gap", what);
+        }
+        if let Some(row) = self.shadow.row(&id, seq) {
+            self.count(destination, lane, &row);
+        }
+    }
+
+    /// All requests that are on their way are lost there.
+    pub(crate) fn lose_requests(&mut self) {
+        self.receivers[HUB].lost_requests = self.requests;
+        let Some(process) = &self.process else {
+            return;
         };
-        let counts = row.filter(|row| !row.rule.is_empty());
-        if let Some(Err(what)) = counts.map(|row| self.truth.received(&row)) {
-            self.fail("1: each message counts once", what);
+        for (lane, number) in process.adapters[HUB].requests() {
+            let nothing = Happening::RequestAnswered(process.id, number, lane, None);
+            self.agenda.after(100_000, nothing);
         }
     }
 

@@ -243,9 +243,10 @@ pub(crate) fn destinations(block: Option<u64>, newest: bool) -> Vec<Destination>
         "thin" => OutboxLimits {
             count: Some(THIN_ROWS),
             age_ms: THIN_AGE_MS,
-            when_full: match newest {
-                true => WhenFull::DropNewest,
-                false => WhenFull::DropOldest,
+            when_full: if newest {
+                WhenFull::DropNewest
+            } else {
+                WhenFull::DropOldest
             },
             ..OutboxLimits::DESTINATION
         },

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Instant;
 
 use tidemill::emission::{LaneId, Row};
 use tidemill::journal::model::ModelDisk;
@@ -48,6 +49,8 @@ pub(crate) enum Happening {
     UpstreamNotices(usize, u64),
     RowArrives(usize, u64, usize, Row),
     RowAnswered(usize, u64, usize, u64, Answer),
+    RequestMoves(u64, u64, usize),
+    RequestDeadline(u64, u64, usize),
     RequestArrives(u64, u64, usize, Vec<Row>),
     RequestAnswered(u64, u64, usize, Option<Answer>),
     RequestAgain(u64, usize),
@@ -86,6 +89,8 @@ pub(crate) struct Sim<'a> {
     pub(crate) receivers: Vec<Receiver>,
     pub(crate) answered_us: Vec<u64>,
     pub(crate) requests: u64,
+    /// When the world began, for spans of time.
+    pub(crate) epoch: Instant,
     pub(crate) disk: ModelDisk,
     pub(crate) ponds: Ponds,
     pub(crate) process: Option<Process>,
@@ -97,11 +102,16 @@ pub(crate) struct Sim<'a> {
     pub(crate) clock: Clock,
     pub(crate) sensors: Sensors,
     pub(crate) armed: Vec<(Moment, bool, u64)>,
+    pub(crate) cut_when_confirmed: bool,
     /// The disk is about to stop: whether because the power fails.
     pub(crate) dying: Option<bool>,
     pub(crate) disk_failed: bool,
+    /// Starts that failed since the last one that did not.
+    pub(crate) failed_starts: u32,
     /// Rows in records that cannot be read any more.
     pub(crate) unreadable: BTreeMap<(LaneId, u64), Row>,
+    /// Segments whose header cannot be read any more, with their last record.
+    pub(crate) headerless: Vec<(String, u64)>,
     pub(crate) damage_pond: bool,
     pub(crate) pond_failures: u64,
     pub(crate) checkpoint_cost: u64,
@@ -167,6 +177,7 @@ impl<'a> Sim<'a> {
             receivers: DESTINATIONS.iter().map(|_| Receiver::default()).collect(),
             answered_us: vec![0; DESTINATIONS.len()],
             requests: 0,
+            epoch: Instant::now(),
             disk: ModelDisk::default(),
             ponds: Ponds::default(),
             process: None,
@@ -177,9 +188,12 @@ impl<'a> Sim<'a> {
             clock: Clock::new(setup.learned.keeper),
             sensors: Sensors::default(),
             armed: Vec::new(),
+            cut_when_confirmed: false,
             dying: None,
             disk_failed: false,
+            failed_starts: 0,
             unreadable: BTreeMap::new(),
+            headerless: Vec::new(),
             damage_pond: false,
             pond_failures: 0,
             checkpoint_cost: 0,
@@ -261,6 +275,16 @@ impl<'a> Sim<'a> {
             Happening::RowArrives(at, conn, lane, row) => self.row_arrives(at, conn, lane, row),
             Happening::RowAnswered(at, conn, lane, seq, answer) => {
                 self.row_answered(at, conn, lane, seq, answer);
+            }
+            Happening::RequestMoves(process, number, lane) => {
+                if self.process.as_ref().is_some_and(|p| p.id == process) {
+                    self.request_moves(number, lane);
+                }
+            }
+            Happening::RequestDeadline(process, number, lane) => {
+                if self.process.as_ref().is_some_and(|p| p.id == process) {
+                    self.request_deadline(number, lane);
+                }
             }
             Happening::RequestArrives(process, number, lane, rows) => {
                 self.request_arrives(process, number, lane, rows);

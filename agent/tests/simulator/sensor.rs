@@ -209,17 +209,20 @@ impl Sim<'_> {
         // Nearly all have a name, where names are used.
         let named = self.setup.has_names() && !uid.is_multiple_of(16);
         let named = named && !(names == Names::Pointer && kind == Kind::Garbage);
-        let number = match self.setup.same_content {
-            true => String::new(),
-            false => format!("\"u\":{uid},"),
+        let number = if self.setup.same_content {
+            String::new()
+        } else {
+            format!("\"u\":{uid},")
         };
-        let name = match named {
-            true => self.sensors.name(level, key, uid),
-            false => String::new(),
+        let name = if named {
+            self.sensors.name(level, key, uid)
+        } else {
+            String::new()
         };
-        let in_payload = match named && names == Names::Pointer {
-            true => format!(",\"id\":\"{name}\""),
-            false => String::new(),
+        let in_payload = if named && names == Names::Pointer {
+            format!(",\"id\":\"{name}\"")
+        } else {
+            String::new()
         };
         let filling = match kind {
             Kind::Oversized => self.too_much(),

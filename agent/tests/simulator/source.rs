@@ -16,6 +16,7 @@ use tidemill::source::mqtt::subscriptions::Subscriptions;
 use tidemill::topic::Subscription;
 
 use crate::broker::ToBroker;
+use crate::coverage::Sight;
 use crate::plan::Moment;
 use crate::run::{Happening, Sim};
 
@@ -213,6 +214,10 @@ impl Sim<'_> {
                 epoch,
                 acknowledged,
             });
+            if acknowledged > 0 && std::mem::take(&mut self.cut_when_confirmed) {
+                self.coverage.see(Sight::CutWhenConfirmed);
+                self.cut(true);
+            }
         }
     }
 
@@ -220,9 +225,10 @@ impl Sim<'_> {
         let Some(source) = self.source() else {
             return;
         };
-        let (protocol, window) = match source.five {
-            false => (Version::V311, None),
-            true => (Version::V5, Some(u16::MAX)),
+        let (protocol, window) = if source.five {
+            (Version::V5, Some(u16::MAX))
+        } else {
+            (Version::V311, None)
         };
         source.kept = session_present;
         let epoch = source.epochs.connected();

@@ -281,10 +281,10 @@ impl Truth {
         let missing = |(_, fact): &(usize, &Fact)| {
             fact.base.is_some() && fact.accepted && fact.passed < fact.at_least
         };
-        match self.nameless {
-            false => facts.filter(missing).map(|(uid, _)| uid).collect(),
-            true => Vec::new(),
+        if self.nameless {
+            return Vec::new();
         }
+        facts.filter(missing).map(|(uid, _)| uid).collect()
     }
 
     /// Whether everything has come out as it should, for the rules of these names.

@@ -128,9 +128,10 @@ impl Trace {
     }
 
     pub(crate) fn say(&mut self, now_us: u64, what: fmt::Arguments<'_>) {
-        let mut line = match self.lines.len() < LINES_KEPT {
-            true => String::new(),
-            false => self.lines.pop_front().unwrap_or_default(),
+        let mut line = if self.lines.len() < LINES_KEPT {
+            String::new()
+        } else {
+            self.lines.pop_front().unwrap_or_default()
         };
         line.clear();
         let (ms, us) = (now_us / 1_000, now_us % 1_000);

@@ -28,7 +28,7 @@ const SILENCES_MAX: u32 = 24;
 
 /// What is known of the link.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub struct Pace {
     /// Bytes in a second, body and answer together.
     rate: Option<u64>,
     /// Bytes of the body that showed it.
@@ -43,7 +43,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Requests are to take no longer than `aim`.
-    pub(super) fn new(aim: Duration) -> Self {
+    pub fn new(aim: Duration) -> Self {
         Self {
             rate: None,
             shown_by: 0,
@@ -55,7 +55,7 @@ impl Pace {
     }
 
     /// A request of so many bytes was answered.
-    pub(super) fn answered(&mut self, bytes: usize, took: Duration) {
+    pub fn answered(&mut self, bytes: usize, took: Duration) {
         self.silences = 0;
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = (bytes as u64).saturating_mul(1_000) / millis;
@@ -68,7 +68,7 @@ impl Pace {
     }
 
     /// A request got no answer.
-    pub(super) fn silent(&mut self) {
+    pub fn silent(&mut self) {
         self.silences = self.silences.saturating_add(1);
         if self.silences == 1 {
             self.rate = self.rate.map(|rate| rate / 2);
@@ -81,7 +81,7 @@ impl Pace {
     }
 
     /// The size of the next request.
-    pub(super) fn request_bytes(&self) -> usize {
+    pub fn request_bytes(&self) -> usize {
         let bytes = match self.rate {
             None => REQUEST_BYTES_FIRST,
             Some(rate) => {
@@ -96,7 +96,7 @@ impl Pace {
     }
 
     /// The size of requests, where it differs so much from what was told that it is to be told.
-    pub(super) fn take_news(&mut self) -> Option<usize> {
+    pub fn take_news(&mut self) -> Option<usize> {
         let bytes = self.request_bytes();
         let differs = bytes.abs_diff(self.told) > self.told / 4;
         differs.then(|| {
@@ -106,7 +106,7 @@ impl Pace {
     }
 
     /// Bytes in a second that the link is trusted to carry of a body of this size.
-    pub(super) fn trusted(&self, body: usize) -> u64 {
+    pub fn trusted(&self, body: usize) -> u64 {
         let Some(rate) = self.rate else {
             return SLOWEST;
         };

@@ -54,12 +54,12 @@ impl Copy {
 
     /// What of it leaves on a connection of MQTT 5, or of 3.1.1: no identifiers, no properties.
     pub(super) fn over(self, five: bool) -> Self {
-        match five {
-            true => self,
-            false => Self {
-                ids: SubscriptionIds::Unknown,
-                ..self
-            },
+        if five {
+            return self;
+        }
+        Self {
+            ids: SubscriptionIds::Unknown,
+            ..self
         }
     }
 }

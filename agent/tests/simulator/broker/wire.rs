@@ -34,9 +34,10 @@ const FLAWS_OF_FIVE: [Flaw; 7] = [
 
 impl Flaw {
     pub(crate) fn draw(random: &mut Random, only_five: bool) -> Self {
-        match only_five {
-            true => random.pick(&FLAWS_OF_FIVE),
-            false => Self::Topic,
+        if only_five {
+            random.pick(&FLAWS_OF_FIVE)
+        } else {
+            Self::Topic
         }
     }
 }

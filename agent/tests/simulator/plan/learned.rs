@@ -58,6 +58,8 @@ pub(crate) struct Learned {
     pub(crate) twins: bool,
     /// Bytes in a second that the way to destinations carries.
     pub(crate) rate: Option<u64>,
+    /// Lines that break right behind a broker's answer.
+    pub(crate) breaks: bool,
 }
 
 impl Learned {
@@ -79,7 +81,16 @@ impl Learned {
         let receive_max = random.pick(&[1, 2, 8, usize::MAX, usize::MAX, usize::MAX]);
         let twins = random.one_in(3);
         let sensor_rate = random.pick(&[None, None, None, Some(4_000)]);
-        let rate = random.pick(&[None, None, None, None, Some(8_000), Some(40_000)]);
+        let rate = random.pick(&[
+            None,
+            None,
+            None,
+            None,
+            Some(1_500),
+            Some(8_000),
+            Some(40_000),
+        ]);
+        let breaks = random.one_in(3);
         Self {
             quick,
             versions,
@@ -96,6 +107,7 @@ impl Learned {
             sensor_rate,
             twins,
             rate,
+            breaks,
         }
     }
 
@@ -180,6 +192,22 @@ pub(super) fn acts(random: &mut Random, setup: &Setup, span_us: u64, acts: &mut 
             let at_us = random.below(span_us / 2);
             acts.push((at_us, Act::ReceiverAway { destination, ms }));
         }
+    }
+    if learned.breaks {
+        for _ in 0..random.between(2, 8) {
+            acts.push((random.below(span_us), Act::CutWhenConfirmed));
+        }
+    }
+    if learned.sectors && random.one_in(2) {
+        // A long outage: what cannot be read of its rows has moved when the power fails.
+        let destination = random.below(4) as usize;
+        let at_us = random.below(span_us / 4);
+        let ms = random.between(4_000, 9_000);
+        acts.push((at_us, Act::ReceiverAway { destination, ms }));
+        acts.push((at_us + random.between(500_000, 3_000_000), Act::LoseSector));
+        let power = random.one_in(2);
+        let at_us = at_us + random.between(ms * 500, ms * 1_000);
+        acts.push((at_us, Act::Crash { power }));
     }
 }
 
