@@ -43,6 +43,7 @@ use crate::source::mqtt as source;
 use crate::text::FileError;
 use crate::topic::Subscription;
 
+use answers::Promised;
 use control::Asked;
 use health::Sinces;
 use losses::Losses;
@@ -183,6 +184,8 @@ struct Agent {
     held_back_since_mono_ms: Option<u64>,
     /// Fingerprints of the rules that are deployed.
     fingerprints: BTreeMap<Arc<str>, u128>,
+    /// Answers that wait for the disk; as many as questions may be asked at once.
+    promised: Vec<Promised>,
 }
 
 /// How the connection to the broker that sensors publish to does.
@@ -226,6 +229,7 @@ impl Agent {
             self.turn(news);
             busy = true;
         }
+        self.keep_promises();
         for report in self.outputs.take_lane_reports() {
             self.turn(mill::Input::Lane(report));
             busy = true;

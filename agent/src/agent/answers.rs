@@ -1,6 +1,7 @@
 //! What a running agent answers when it is asked, between two turns of the mill.
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::Agent;
 use super::control::{Asked, Question};
@@ -19,9 +20,18 @@ const SILENCED_MS: u64 = 30_000;
 /// So many of them are named.
 const SILENCED_MAX: usize = 20;
 
+/// An answer that waits for the commit of what it says.
+pub(super) struct Promised {
+    lsn: u64,
+    answer: Value,
+    to: oneshot::Sender<Value>,
+}
+
 impl Agent {
-    /// Answers a question between two turns.
+    /// Answers a question between two turns. Where something was changed, the answer waits until that
+    /// would outlive the process.
     pub(super) fn answer(&mut self, asked: Asked) {
+        let changes = asked.question.changes();
         let outbox = |mill: &Mill| mill.outbox().cloned().unwrap_or_default();
         let answer = match asked.question {
             Question::Ledger => books::ledger_of_mill(&self.mill),
@@ -51,8 +61,26 @@ impl Agent {
             Question::Health => self.health(),
             Question::Rules => self.rules(),
         };
-        // Whoever asked may have gone.
-        let _ = asked.answer.send(answer);
+        if changes {
+            self.turn(mill::Input::Commit);
+        }
+        let (lsn, durable_lsn) = self.mill.lsns();
+        if changes && durable_lsn < lsn {
+            let to = asked.answer;
+            self.promised.push(Promised { lsn, answer, to });
+        } else {
+            // Whoever asked may have gone.
+            let _ = asked.answer.send(answer);
+        }
+    }
+
+    /// Sends the answers that waited for what is durable now.
+    pub(super) fn keep_promises(&mut self) {
+        let (_, durable_lsn) = self.mill.lsns();
+        let is_kept = |promised: &mut Promised| promised.lsn <= durable_lsn;
+        for promised in self.promised.extract_if(.., is_kept) {
+            let _ = promised.to.send(promised.answer);
+        }
     }
 
     fn take_dead_letter(&mut self, seq: u64, input: mill::Input) -> Value {

@@ -90,6 +90,17 @@ pub enum Question {
 }
 
 impl Question {
+    /// `true` if its answer says that something was changed.
+    pub(super) fn changes(&self) -> bool {
+        matches!(
+            self,
+            Self::Redrive { .. }
+                | Self::Drop { .. }
+                | Self::ForgetProducer { .. }
+                | Self::ForgetState { .. }
+        )
+    }
+
     /// Reads a question.
     ///
     /// # Errors

@@ -152,6 +152,7 @@ impl Agent {
             sinces: super::health::Sinces::default(),
             held_back_since_mono_ms: None,
             fingerprints,
+            promised: Vec::new(),
         };
         agent.losses.look(&agent.mill, now);
         for (lane, count) in lost {

@@ -242,7 +242,12 @@ fn an_edit_is_told_before_it_is_made_and_state_is_shown_by_its_names() {
     gateway.kill();
     gateway.start();
     send(8, "x");
-    assert_eq!(values(out.receive_texts(1)), [json!({ "s": 8 })]);
+    let mut sums = values(out.receive_texts(1));
+    if sums == [json!({ "s": 16 })] {
+        // The row of before the kill, whose acknowledgement was not written yet.
+        sums = values(out.receive_texts(1));
+    }
+    assert_eq!(sums, [json!({ "s": 8 })]);
     let log = gateway.stop();
     balanced(&log, "energy");
     // Away from any gateway.
