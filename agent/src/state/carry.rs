@@ -280,13 +280,13 @@ fn are_same_streams(old: &[Name], new: &[Name]) -> bool {
 /// Whether rows that have the old places have all of the new ones: a place has all that lies in it.
 fn keeps_all(old: &[Box<str>], new: &[Box<str>]) -> bool {
     let has = |place: &str| {
-        let holds = |known: &Box<str>| {
-            let rest = place.strip_prefix(&**known);
+        let holds = |known: &str| {
+            let rest = place.strip_prefix(known);
             rest.is_some_and(|rest| {
                 rest.is_empty() || rest.starts_with('/') || known.ends_with('/')
             })
         };
-        old.iter().any(holds)
+        old.iter().any(|known| holds(known))
     };
     // Without places rows have everything.
     let mut asked = new.iter().filter(|place| ***place != *NOTHING);

@@ -242,7 +242,7 @@ fn a_fault_at_the_firing_is_the_same_groups_with_and_without_an_order() {
         ),
         (
             "SELECT k, max(v) - k AS x FROM demo GROUP BY k, HOPPINGWINDOW(ss, 10, 5)",
-            "rows, those",
+            "slots",
         ),
         (
             "SELECT k, max(v) AS x FROM demo WHERE w > 10 GROUP BY k, TUMBLINGWINDOW(ss, 5) HAVING max(w) > k",

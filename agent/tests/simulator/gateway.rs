@@ -235,6 +235,10 @@ impl Sim<'_> {
                 self.say(format_args!("bad time of {rule}: {reason}"));
             }
             Output::Quarantined { rule, .. } => self.say(format_args!("{rule} is quarantined")),
+            Output::QuarantineLifted { rule } => {
+                self.say(format_args!("{rule} is in quarantine no more"));
+            }
+            Output::NoRoom { rule, .. } => self.say(format_args!("{rule} found no room")),
             Output::Emission(_) | Output::Logs { .. } => {}
         }
     }
