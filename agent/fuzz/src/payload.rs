@@ -13,7 +13,7 @@ use tidemill_values::{NESTING_MAX, Value, decode, encode, to_json};
 const VALUES_MAX: usize = 1 << 18;
 /// The longest that an error says of a message.
 const REASON_BYTES_MAX: usize = 4_096;
-/// How deep values lie that are written here.
+/// Depth of the values that are written here.
 const DEPTH: u8 = 6;
 
 /// Reads a message: the first bytes say how, and how it is written.

@@ -60,7 +60,7 @@ pub enum Question {
         /// Which one.
         producer: String,
     },
-    /// What is kept of a rule: its keys, or all of one of them.
+    /// The state of a rule: its keys, or all of one of them.
     State {
         /// The rule.
         rule: String,
@@ -76,7 +76,7 @@ pub enum Question {
         /// The key.
         key: Option<String>,
     },
-    /// What is kept of each rule besides its keys, by which an edit can be judged.
+    /// The records of all rules, without their keys, by which an edit can be judged.
     Records,
     /// The latest events that the recorder has.
     Events {

@@ -1,4 +1,4 @@
-//! What found no room and had to go, rule by rule and lane by lane: noticed by their ledgers, and trouble
+//! Losses for want of room, rule by rule and lane by lane: noticed by their ledgers, and trouble
 //! until none was lost for a while.
 
 use std::collections::BTreeMap;

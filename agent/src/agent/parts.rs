@@ -1,4 +1,4 @@
-//! How destinations, rules, the clock and the disk do, as lines of the answer to the question for health.
+//! The condition of destinations, rules, clock and disk, as lines of the answer to the question for health.
 
 use std::time::{Duration, Instant};
 

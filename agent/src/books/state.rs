@@ -1,4 +1,4 @@
-//! What is kept of a rule's keys, by the names that its function gives to the parts.
+//! The state of a rule's keys, by the names that its function gives to the parts.
 
 use serde_json::{Map, Value, json};
 use tidemill_values::to_json;
