@@ -75,7 +75,7 @@ enum Command {
     /// Producers that number their events: list them, let one begin anew
     #[command(after_help = event_ids::HELP)]
     EventIds(event_ids::Options),
-    /// What rules remember: list it by key, show it by name, take it away
+    /// The state that rules keep: list it by key, show it by name, take it away
     #[command(after_help = state::HELP)]
     State(state::Options),
     /// Mend a journal that is damaged beyond what a crash does, and keep what is cut

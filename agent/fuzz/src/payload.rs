@@ -146,9 +146,10 @@ impl Choices<'_> {
             4 | 5 => {
                 let count = self.byte() % 5;
                 let open = self.byte().is_multiple_of(4);
-                match open {
-                    true => out.push(major << 5 | 31),
-                    false => head(major, count.into(), self.byte(), out),
+                if open {
+                    out.push(major << 5 | 31);
+                } else {
+                    head(major, count.into(), self.byte(), out);
                 }
                 for _ in 0..count * (major - 3) {
                     self.cbor(depth - 1, out);

@@ -74,11 +74,13 @@ impl Agent {
         }
     }
 
-    /// Sends the answers that waited for what is durable now.
+    /// Sends the answers that waited for what is durable now, and drops those that nobody waits for any
+    /// more: on a full disk others take their turn to ask.
     pub(super) fn keep_promises(&mut self) {
         let (_, durable_lsn) = self.mill.lsns();
-        let is_kept = |promised: &mut Promised| promised.lsn <= durable_lsn;
-        for promised in self.promised.extract_if(.., is_kept) {
+        let is_over =
+            |promised: &mut Promised| promised.lsn <= durable_lsn || promised.to.is_closed();
+        for promised in self.promised.extract_if(.., is_over) {
             let _ = promised.to.send(promised.answer);
         }
     }

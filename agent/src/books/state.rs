@@ -19,7 +19,7 @@ const SHOWN_MAX: usize = 1_000;
 /// So many bytes of an entry without a type are shown.
 const BYTES_MAX: usize = 200;
 
-/// What is kept of a rule that lies on disk, or of one key of it.
+/// The state of a rule that lies on disk, or of one key of it.
 pub fn state_of_image(image: &Image, rule: &str, key: Option<&str>, whole: bool) -> Value {
     let rules = image.rules.keys().map(String::as_str);
     state(image.rules.get(rule), rules, rule, key, whole)
@@ -31,7 +31,7 @@ pub fn state_of_mill(mill: &Mill, rule: &str, key: Option<&str>, whole: bool) ->
     state(mill.saved(rule).as_ref(), rules, rule, key, whole)
 }
 
-/// How many windows are open of each rule, and its record, by which an edit of it can be judged.
+/// The number of open windows of each rule, and its record, by which an edit of it can be judged.
 pub fn records_of_mill(mill: &Mill) -> Value {
     let saved = mill.saved_rules().filter_map(|(name, _)| {
         let saved = mill.saved(name)?;
@@ -54,9 +54,10 @@ fn state<'a>(
     let Some(saved) = saved else {
         let mut known: Vec<&str> = rules.collect();
         known.sort_unstable();
-        let has = match known.is_empty() {
-            true => "of none".to_owned(),
-            false => format!("of {}", known.join(", ")),
+        let has = if known.is_empty() {
+            "of none".to_owned()
+        } else {
+            format!("of {}", known.join(", "))
         };
         return json!({ "error": format!("nothing is kept of a rule {rule:?}, only {has}") });
     };

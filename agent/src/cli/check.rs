@@ -182,7 +182,7 @@ fn check_kept(
     }
 }
 
-/// What a reload makes of the state of rules that an agent has deployed, by their records.
+/// The edits that a reload would make to the state of rules that an agent has deployed, by their records.
 fn edits(records: &Value, rules: &[BoundRule]) -> Vec<Edit> {
     let all = records.as_array().into_iter().flatten();
     let judged = all.filter_map(|told| {

@@ -59,7 +59,7 @@ enum What {
     Journal,
     /// The latest events, as the recorder has them; only from a running agent
     Events,
-    /// Whether all is well, line by line; only from a running agent
+    /// The condition of each part, line by line; only from a running agent
     Health,
     /// Each rule: last event, last error, quarantine, state; only from a running agent
     Rules,

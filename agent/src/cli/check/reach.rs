@@ -1,4 +1,4 @@
-//! Whether anybody listens at the addresses of brokers and endpoints. They are connected to, and nothing
+//! Addresses of brokers and endpoints at which nobody listens. They are connected to, and nothing
 //! is said.
 
 use std::io;
