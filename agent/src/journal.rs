@@ -67,7 +67,7 @@ pub fn reserve_of(segment_bytes: u64) -> usize {
 /// How a journal is kept.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Bytes of a new segment, below 4 GiB. Older ones keep their length.
+    /// Bytes of a new segment, below 1 GiB. Older ones keep their length.
     pub segment_bytes: u64,
     /// Segments kept for use; more are removed.
     pub spares_max: usize,
@@ -194,7 +194,7 @@ impl<D: Disk> Journal<D> {
         let mut begun = cut::Begun::default();
         let mut survey = survey::survey(&disk, &terms, |found| {
             let lsn = found.head.lsn;
-            let replayed = replay(lsn, found.payload());
+            let replayed = replay(lsn, &found.payload());
             let replayed = replayed.map_err(|error| JournalError::Replay { lsn, error })?;
             begun.note(found, replayed.into());
             Ok(())

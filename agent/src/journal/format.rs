@@ -1,7 +1,10 @@
 //! Segment headers and records as bytes. `docs/formats.md` describes every byte, and a test here pins
 //! them. Knows nothing of files.
 
+use std::borrow::Cow;
+
 use super::Identity;
+use super::append::mixed;
 
 /// Version of everything below.
 pub const FORMAT: u8 = 1;
@@ -14,6 +17,12 @@ pub(super) const HEAD_BYTES: usize = 32;
 
 /// Records begin at multiples of this.
 pub(super) const ALIGN: u64 = 8;
+
+/// In the length of a payload, the number of its mask; the rest is the length.
+const MASK_SHIFT: u32 = 30;
+
+/// Masks that are tried, besides none.
+const MASKS: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"tidemill";
 const IN_USE: u8 = 1;
@@ -126,6 +135,8 @@ fn header_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
 pub(super) struct RecordHead {
     /// Bytes of the payload.
     pub(super) len: u32,
+    /// How the payload is masked; 0 where it stands as it is.
+    mask: u32,
     /// Over everything but itself and the padding.
     pub(super) checksum: u32,
     /// Checksum of the record before, or where the segment's chain begins.
@@ -140,7 +151,8 @@ impl RecordHead {
     pub(super) fn decode(bytes: &[u8], mark: u32) -> Option<Self> {
         let bytes: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
         (u32_at(bytes, 0) == mark).then(|| Self {
-            len: u32_at(bytes, 4),
+            len: u32_at(bytes, 4) & !(MASKS << MASK_SHIFT),
+            mask: u32_at(bytes, 4) >> MASK_SHIFT,
             checksum: u32_at(bytes, 8),
             before: u32_at(bytes, 12),
             lsn: u64_at(bytes, 16),
@@ -157,6 +169,17 @@ impl RecordHead {
     pub(super) fn is_whole(&self, record: &[u8]) -> bool {
         checksum(record) == self.checksum
     }
+
+    /// The payload of `record`, as it was appended.
+    pub(super) fn payload<'r>(&self, record: &'r [u8]) -> Cow<'r, [u8]> {
+        let stored = record.get(HEAD_BYTES..).unwrap_or_default();
+        if self.mask == 0 {
+            return Cow::Borrowed(stored);
+        }
+        let mut payload = stored.to_vec();
+        mask(&mut payload, mask_word(self.before, self.lsn, self.mask));
+        Cow::Owned(payload)
+    }
 }
 
 /// Bytes that a record with so much payload takes.
@@ -164,7 +187,9 @@ pub(super) fn record_size(payload: usize) -> u64 {
     ((HEAD_BYTES + payload) as u64).next_multiple_of(ALIGN)
 }
 
-/// Appends a record to `out`, whose checksum it returns.
+/// Appends a record to `out`, whose checksum it returns. A payload that has the mark where a record may begin
+/// is masked: whoever learns the mark can otherwise send a message that, in a record that was torn, passes
+/// for records behind it.
 pub(super) fn encode_record(
     out: &mut Vec<u8>,
     mark: u32,
@@ -174,19 +199,53 @@ pub(super) fn encode_record(
     payload: &[u8],
 ) -> u32 {
     let start = out.len();
-    let len = u32::try_from(payload.len()).expect("a segment is smaller than 4 GiB");
+    let len = u32::try_from(payload.len()).expect("a segment is smaller than 1 GiB");
+    let word = |number: u32| match number {
+        0 => 0,
+        _ => mask_word(before, lsn, number),
+    };
+    // That the last mask does not do either happens to one attack in 2^39.
+    let number = (0..MASKS).find(|number| !has_word(payload, mark ^ word(*number)));
+    let number = number.unwrap_or(MASKS);
     out.extend(mark.to_le_bytes());
-    out.extend(len.to_le_bytes());
+    out.extend((len | number << MASK_SHIFT).to_le_bytes());
     out.extend([0; 4]);
     out.extend(before.to_le_bytes());
     out.extend(lsn.to_le_bytes());
     out.extend(durable_lsn.to_le_bytes());
     out.extend(payload);
+    if number > 0 {
+        let stored = out.get_mut(start + HEAD_BYTES..).unwrap_or_default();
+        mask(stored, word(number));
+    }
     let record = out.get_mut(start..).unwrap_or_default();
     let checksum = checksum(record);
     put(record, 8, &checksum.to_le_bytes());
     out.resize(start + record_size(payload.len()) as usize, 0);
     checksum
+}
+
+/// Whether a word stands in a payload at a place where a record may begin.
+fn has_word(payload: &[u8], word: u32) -> bool {
+    let word = word.to_le_bytes();
+    payload
+        .chunks(ALIGN as usize)
+        .any(|bytes| bytes.starts_with(&word))
+}
+
+/// Masks what stands where a record may begin, or takes the mask away.
+fn mask(payload: &mut [u8], word: u32) {
+    for bytes in payload.chunks_mut(ALIGN as usize) {
+        for (byte, mask) in bytes.iter_mut().zip(word.to_le_bytes()) {
+            *byte ^= mask;
+        }
+    }
+}
+
+/// Depends on the checksum of the record before, which nobody knows who makes a payload.
+fn mask_word(before: u32, lsn: u64, number: u32) -> u32 {
+    let seed = u64::from(before) << 32 | u64::from(number);
+    mixed(seed ^ mixed(lsn)) as u32
 }
 
 fn checksum(record: &[u8]) -> u32 {
@@ -280,6 +339,62 @@ mod tests {
         let mut record = Vec::new();
         encode_record(&mut record, IDENTITY.mark, 5, 8, 6, b"abc");
         assert_eq!(record, expected);
+        #[rustfmt::skip]
+        let expected: &[u8] = &[
+            1, 2, 3, 4,                         // mark
+            13, 0, 0, 0x40,                     // bytes of the payload, mask 1
+            220, 183, 92, 180,                  // CRC32C of all other bytes but the padding
+            5, 0, 0, 0,                         // checksum of the record before
+            8, 0, 0, 0, 0, 0, 0, 0,             // LSN
+            6, 0, 0, 0, 0, 0, 0, 0,             // durable LSN
+            129, 4, 217, 209, b'a', b'b', b'c', b'd', // payload, four bytes in eight masked
+            129, 4, 217, 209, b'e',
+            0, 0, 0,                            // padding
+        ];
+        let mut record = Vec::new();
+        encode_record(
+            &mut record,
+            IDENTITY.mark,
+            5,
+            8,
+            6,
+            b"\x01\x02\x03\x04abcd\x01\x02\x03\x04e",
+        );
+        assert_eq!(record, expected);
+    }
+
+    #[test]
+    fn the_mark_stands_nowhere_in_a_payload_and_every_payload_is_read_as_it_was() {
+        let mark = IDENTITY.mark;
+        let marked = |len: usize, words: &[u32]| -> Vec<u8> {
+            let words = words.iter().flat_map(|word| [word.to_le_bytes(), *b"rest"]);
+            words.flatten().cycle().take(len).collect()
+        };
+        for lsn in 1..200 {
+            let first = mask_word(5, lsn, 1);
+            let known = [
+                &[7][..],
+                &[mark],
+                // Whoever knows the first mask as well.
+                &[7, mark, mark ^ first],
+                &[mark ^ mask_word(5, lsn, 2), mark, mark ^ first],
+            ];
+            for (number, words) in known.iter().enumerate() {
+                for len in [0, 1, 3, 4, 11, 12, 13, 200] {
+                    let payload = marked(len, words);
+                    let mut record = Vec::new();
+                    encode_record(&mut record, mark, 5, lsn, 0, &payload);
+                    let head = RecordHead::decode(&record, mark).unwrap();
+                    let record = &record[..HEAD_BYTES + head.len as usize];
+                    assert!(head.is_whole(record) && head.len as usize == len);
+                    assert_eq!(head.payload(record), payload);
+                    assert!(!has_word(&record[HEAD_BYTES..], mark));
+                    if len == 200 {
+                        assert_eq!(head.mask as usize, number);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

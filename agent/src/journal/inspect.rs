@@ -178,7 +178,7 @@ pub fn replay_leniently<D: Disk>(
         refused: None,
     };
     match survey::survey(disk, &terms, |found| {
-        replay(found.head.lsn, found.payload())
+        replay(found.head.lsn, &found.payload())
     }) {
         Ok(survey) => {
             ending.next_lsn = survey.end.next_lsn;
@@ -214,7 +214,7 @@ fn show<D: Disk>(
                 offset: end.offset,
                 lsn: head.lsn,
                 durable_lsn: head.durable_lsn,
-                payload: record.get(HEAD_BYTES..).unwrap_or_default(),
+                payload: &head.payload(record),
             });
             end = end.behind(&head);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::disk::Disk;
 use super::error::JournalError;
-use super::format::{HEAD_BYTES, HEADER_BYTES};
+use super::format::HEADER_BYTES;
 use super::survey::Piece;
 use super::window::Window;
 
@@ -145,13 +145,13 @@ impl<D: Disk> Reader<D> {
                 });
             };
             if lsn >= part.from_lsn {
-                let payload = record.get(HEAD_BYTES..).unwrap_or_default();
+                let payload = head.payload(record);
                 if payload.len() > *left && !records.is_empty() {
                     *left = 0;
                     break;
                 }
                 *left = left.saturating_sub(payload.len());
-                records.push((lsn, payload.to_vec()));
+                records.push((lsn, payload.into_owned()));
             }
             lsn += 1;
             offset += head.size();

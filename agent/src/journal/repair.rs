@@ -176,7 +176,7 @@ fn copy(data_dir: &Path, segment_bytes: u64, kept: &Kept) -> Result<(), JournalE
                 return Ok(());
             }
             journal.skip_to(lsn)?;
-            journal.append(lsn, found.payload())
+            journal.append(lsn, &found.payload())
         })?;
         journal.sync()?;
     }

@@ -99,8 +99,7 @@ fn whole_records<D: Disk>(
         (offset, least) = (at + head.size(), head.lsn + 1);
         let record = window.record(at, mark).map_err(failed())?;
         if let Some((_, record)) = record.filter(|_| head.lsn >= first) {
-            let payload = record.get(super::format::HEAD_BYTES..).unwrap_or_default();
-            records.push((head.lsn, payload.to_vec()));
+            records.push((head.lsn, head.payload(record).into_owned()));
         }
     }
     Ok(records)

@@ -32,7 +32,18 @@ struct Candidate {
 impl Candidate {
     /// Whether it shows that record `lsn` was durable.
     fn shows(&self, lsn: u64) -> bool {
-        self.is_whole && self.head.lsn >= lsn && self.head.durable_lsn >= lsn
+        let RecordHead {
+            lsn: own,
+            durable_lsn,
+            ..
+        } = self.head;
+        self.is_whole && durable_lsn >= lsn && durable_lsn < own
+    }
+
+    /// Whether so many records have room between record `lsn`, at `offset` of the same segment, and this one.
+    fn has_room_after(&self, (lsn, offset): (u64, u64)) -> bool {
+        let records = self.head.lsn.saturating_sub(lsn);
+        records <= self.offset.saturating_sub(offset) / HEAD_BYTES as u64
     }
 
     /// Whether a chain to come that has record `lsn` next might take it for a continuation. A record of
@@ -49,7 +60,9 @@ impl Candidate {
     /// is in use, this one has not been used again, whatever is asked for.
     fn ends_hole(&self, survey: &Survey) -> bool {
         let RecordHead { lsn, checksum, .. } = self.head;
-        let is_behind = |header: &Header| (header.first_lsn, header.before) == (lsn + 1, checksum);
+        let is_behind = |header: &Header| {
+            (header.first_lsn.checked_sub(1), header.before) == (Some(lsn), checksum)
+        };
         let mut pieces = survey.pieces.iter();
         let is_asked_for = survey.lost.iter().any(|(_, last)| *last == lsn);
         self.is_whole
@@ -143,11 +156,13 @@ impl<D: Disk> Search<'_, D> {
         let name = Arc::clone(&last.name);
         let next_lsn = survey.end.next_lsn;
         let range = (survey.end.offset, u64::MAX);
+        let missing = (next_lsn, survey.end.offset);
         for candidate in self.candidates(&name, range, 0)? {
             if candidate.may_continue(next_lsn) {
                 survey.leftovers.push(candidate.offset);
             }
-            if survey.damage.is_none() && candidate.shows(next_lsn) {
+            let is_believed = candidate.shows(next_lsn) && candidate.has_room_after(missing);
+            if survey.damage.is_none() && is_believed {
                 survey.damage = survey.damage_at_end(candidate.says(&name));
             }
         }
@@ -170,9 +185,11 @@ impl<D: Disk> Search<'_, D> {
             witness,
         };
         match head {
-            Head::InUse(_) => {
+            Head::InUse(header) => {
                 let found = self.candidates(name, whole, next_lsn)?;
-                let Some(witness) = found.iter().find(|found| found.shows(next_lsn)) else {
+                let first = (header.first_lsn, HEADER_BYTES as u64);
+                let mut found = found.iter().filter(|found| found.has_room_after(first));
+                let Some(witness) = found.find(|found| found.shows(next_lsn)) else {
                     return Ok(None);
                 };
                 let damage = survey.damage_at_end(witness.says(name));

@@ -5,13 +5,14 @@
 //! If a record further on says that the missing one was durable when it was written, then it is not a
 //! torn tail that ended the chain.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Identity;
 use super::disk::{Disk, DiskFile, index};
 use super::error::JournalError;
-use super::format::{ALIGN, HEAD_BYTES, HEADER_BYTES, Head, Header, RecordHead, decode_header};
+use super::format::{ALIGN, HEADER_BYTES, Head, Header, RecordHead, decode_header};
 use super::salvage::next_whole;
 use super::search;
 use super::window::Window;
@@ -64,8 +65,8 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
-    pub(super) fn payload(&self) -> &[u8] {
-        self.record.get(HEAD_BYTES..).unwrap_or_default()
+    pub(super) fn payload(&self) -> Cow<'_, [u8]> {
+        self.head.payload(self.record)
     }
 }
 
@@ -116,7 +117,7 @@ impl End {
     pub(super) fn behind(&self, head: &RecordHead) -> Self {
         Self {
             offset: self.offset + head.size(),
-            next_lsn: head.lsn + 1,
+            next_lsn: head.lsn.saturating_add(1),
             chain: head.checksum,
             last: head.checksum,
         }

@@ -3,6 +3,7 @@
 mod damage;
 mod faults;
 mod files;
+mod forged;
 mod groups;
 mod power;
 mod thread;
