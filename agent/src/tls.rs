@@ -1,6 +1,7 @@
 //! Encrypted connections: which certificates are trusted and shown, read from their files, and what
 //! is wrong with them or with the other side's, in words a person can act on. rustls with ring.
 
+mod anchors;
 mod explain;
 
 use std::io;
@@ -8,14 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::warn;
 
+use anchors::Anchors;
 pub use explain::{explain, explain_handshake};
 
 use crate::files::{CERTIFICATES_BYTES_MAX, SECRET_BYTES_MAX, read_input};
@@ -29,7 +32,8 @@ pub type Credentials = Arc<ClientConfig>;
 /// The files of an encrypted connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Certificates of the authorities that are trusted; the system's when `None`.
+    /// Certificates of the authorities that are trusted, and of servers that signed themselves; the
+    /// system's when `None`.
     pub ca_file: Option<PathBuf>,
     /// What is shown to the other side, where it asks who we are.
     pub client: Option<ClientFiles>,
@@ -91,15 +95,14 @@ impl TlsFiles {
     /// # Errors
     /// When one cannot be read, has nothing of use in it, or does not fit the other.
     pub fn read(&self) -> Result<Credentials, TlsError> {
-        let roots = match &self.ca_file {
-            Some(file) => trusted(file)?,
-            None => system_roots()?,
-        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let anchors = self.anchors(&provider)?;
+        // Dangerous is whoever judges by other means than the library: this one chooses what it is asked with.
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring speaks TLS 1.2 and 1.3")
-            .with_root_certificates(roots);
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(anchors));
         let Some(ClientFiles {
             cert_file,
             key_file,
@@ -118,6 +121,29 @@ impl TlsFiles {
             TlsError::new(Culprit::KeyFile, key_file, why)
         })?;
         Ok(Arc::new(config))
+    }
+
+    fn anchors(&self, provider: &Arc<CryptoProvider>) -> Result<Anchors, TlsError> {
+        match &self.ca_file {
+            Some(file) => trusted(file, provider),
+            None => system_anchors(provider),
+        }
+    }
+
+    /// Says of certificates in `ca_file` that nobody is trusted by now when they were or will be valid.
+    pub fn out_of_time(&self, now: SystemTime) -> Vec<String> {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.map_or(0, |since| since.as_secs());
+        let Some(file) = &self.ca_file else {
+            return Vec::new();
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        // What is wrong with the file itself is said where it is read.
+        let told = trusted(file, &provider)
+            .map(|anchors| anchors.out_of_time(i64::try_from(seconds).unwrap_or(i64::MAX)));
+        let shown = file.display();
+        let told = told.unwrap_or_default().into_iter();
+        told.map(|why| format!("{shown}: {why}")).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &Path> {
@@ -148,24 +174,17 @@ fn certificates(culprit: Culprit, file: &Path) -> Result<Vec<CertificateDer<'sta
     }
 }
 
-fn trusted(file: &Path) -> Result<RootCertStore, TlsError> {
+fn trusted(file: &Path, provider: &Arc<CryptoProvider>) -> Result<Anchors, TlsError> {
     let culprit = Culprit::CaFile;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(culprit, file)? {
-        roots.add(certificate).map_err(|error| {
-            let why = format!("has a certificate that cannot be used: {error}");
-            TlsError::new(culprit, file, why)
-        })?;
-    }
-    Ok(roots)
+    let certificates = certificates(culprit, file)?;
+    let anchors = Anchors::of_file(file, certificates, Arc::clone(provider));
+    anchors.map_err(|why| TlsError::new(culprit, file, why))
 }
 
-fn system_roots() -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
+fn system_anchors(provider: &Arc<CryptoProvider>) -> Result<Anchors, TlsError> {
     let found = rustls_native_certs::load_native_certs();
-    // Systems carry certificates that nobody can read any more: those do not count.
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
+    let anchors = Anchors::of_system(found.certs, Arc::clone(provider));
+    if anchors.is_empty() {
         return Err(TlsError {
             culprit: Culprit::System,
             why: "this system has no certificates of authorities: install them (the package \
@@ -173,7 +192,7 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
                 .to_owned(),
         });
     }
-    Ok(roots)
+    Ok(anchors)
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

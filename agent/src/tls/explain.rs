@@ -6,6 +6,8 @@ use chrono::DateTime;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error};
 
+use super::anchors::AnchorError;
+
 /// What went wrong, if it has to do with encryption.
 pub fn explain(error: &io::Error) -> Option<String> {
     if let Some(inner) = error.get_ref() {
@@ -60,16 +62,16 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::ExpiredContext { time, not_after } => format!(
             "its certificate expired on {}, and it is {} here: renew it there, or set this \
              gateway's clock",
-            date(*not_after),
-            date(*time)
+            date_of(*not_after),
+            date_of(*time)
         ),
         CertificateError::NotValidYet => {
             "its certificate is not valid yet: set this gateway's clock".to_owned()
         }
         CertificateError::NotValidYetContext { time, not_before } => format!(
             "its certificate is valid from {} on, and it is {} here: set this gateway's clock",
-            date(*not_before),
-            date(*time)
+            date_of(*not_before),
+            date_of(*time)
         ),
         CertificateError::NotValidForName => {
             "its certificate is for another name than the host in url".to_owned()
@@ -98,6 +100,11 @@ fn certificate(error: &CertificateError) -> String {
             in ca_file"
             .to_owned(),
         CertificateError::Revoked => "its certificate was revoked".to_owned(),
+        CertificateError::Other(other) if other.0.is::<AnchorError>() => other.to_string(),
+        CertificateError::Other(other) if other.to_string().contains("EndEntityUsedAsCa") => {
+            "a certificate between it and its authority is no authority's (CA:TRUE): sign it by one that is"
+                .to_owned()
+        }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "its certificate is that of an authority, which cannot be a server's too: give it one \
              that is signed by the authority"
@@ -155,14 +162,16 @@ fn plain(name: &str) -> &str {
     inner.unwrap_or(name)
 }
 
-fn date(time: UnixTime) -> String {
-    i64::try_from(time.as_secs())
-        .ok()
-        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-        .map_or_else(
-            || "a day far away".to_owned(),
-            |date| date.format("%Y-%m-%d %H:%M UTC").to_string(),
-        )
+fn date_of(time: UnixTime) -> String {
+    date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A time in seconds since 1970.
+pub(super) fn date(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0).map_or_else(
+        || "a day far away".to_owned(),
+        |date| date.format("%Y-%m-%d %H:%M UTC").to_string(),
+    )
 }
 
 #[cfg(test)]

@@ -30,8 +30,14 @@ pub(crate) enum Valid {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// One that is made otherwise.
+    pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
         let name = format!("authority {}", rand_name());
         params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -54,9 +60,39 @@ impl Authority {
 
     /// As [`Self::sign`], but signed by nobody else.
     pub(crate) fn sign_itself(&self, name: &str, host: &str) {
+        self.sign_itself_when(name, host, Valid::Now);
+    }
+
+    /// As [`Self::sign_itself`], with a time.
+    pub(crate) fn sign_itself_when(&self, name: &str, host: &str, valid: Valid) {
         let key = KeyPair::generate().unwrap();
-        let certificate = params(name, host, Valid::Now).self_signed(&key).unwrap();
+        let certificate = params(name, host, valid).self_signed(&key).unwrap();
         self.keep(name, &certificate, &key);
+    }
+
+    /// An authority below this one: its certificate stands in its `ca`, signed by this one.
+    pub(crate) fn below(&self, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let name = format!("authority {}", rand_name());
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap();
+        let below = Self {
+            directory: tempfile::tempdir().unwrap(),
+            issuer,
+        };
+        below.write("ca", &below.issuer.pem());
+        below
+    }
+
+    /// Lets servers show the certificates of `others` behind `name`.
+    pub(crate) fn lengthen(&self, name: &str, others: &[&Self]) {
+        let file = format!("{name}.cert");
+        let mut chain = std::fs::read_to_string(self.path(&file)).unwrap();
+        chain.extend(others.iter().map(|other| other.issuer.pem()));
+        self.write(&file, &chain);
     }
 
     /// As [`Self::sign`], of version 1 of X.509: without a version and without extensions, as `openssl x509
@@ -91,7 +127,7 @@ impl Authority {
     }
 
     /// Puts a file there at once, as whoever renews certificates should.
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let new = self.path("new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, self.path(name)).unwrap();

@@ -6,6 +6,7 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod anchors;
 mod certificates;
 mod cron_cases;
 mod demo;

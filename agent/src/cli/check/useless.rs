@@ -1,5 +1,7 @@
 //! Lines of a rule or a configuration that mean something, and nothing that anybody could want.
 
+use std::time::SystemTime;
+
 use crate::config::{Config, Endpoint, LOCAL};
 use crate::mill::BoundRule;
 use crate::rule::{KeySpec, Rule, place_without_braces};
@@ -70,7 +72,7 @@ fn levels(rule: &Rule, needed: usize) -> Option<String> {
     ))
 }
 
-/// Warnings about addresses that hang on no rule.
+/// Warnings about addresses and their certificates that hang on no rule.
 pub(super) fn of_config(config: &Config) -> impl Iterator<Item = FileError> {
     let local = (LOCAL, &config.broker);
     let others = config.destinations.iter().filter_map(|(name, it)| {
@@ -80,13 +82,32 @@ pub(super) fn of_config(config: &Config) -> impl Iterator<Item = FileError> {
         Some((name.as_str(), broker))
     });
     let brokers = std::iter::once(local).chain(others);
-    brokers.filter_map(|(name, broker)| {
+    let ports = brokers.filter_map(|(name, broker)| {
         let why = match (broker.port, &broker.tls) {
             (8_883, None) => "8883 is the port for TLS; write mqtts://",
             (1_883, Some(_)) => "1883 is the port without TLS; write mqtt://, or port 8883",
             _ => return None,
         };
         Some(url_warning(config, name, why))
+    });
+    ports.chain(certificates(config))
+}
+
+/// Trusted certificates that are out of their time. That is no error: the clock may be wrong for now.
+fn certificates(config: &Config) -> impl Iterator<Item = FileError> {
+    let others = config.destinations.iter().map(|(name, it)| {
+        let tls = match &it.endpoint {
+            Endpoint::Mqtt(broker) => &broker.tls,
+            Endpoint::Http(http) => &http.tls,
+        };
+        (name.as_str(), tls)
+    });
+    let all = std::iter::once((LOCAL, &config.broker.tls)).chain(others);
+    let now = SystemTime::now();
+    all.flat_map(move |(name, tls)| {
+        let told = tls.as_ref().map(|tls| tls.out_of_time(now));
+        let told = told.unwrap_or_default().into_iter();
+        told.map(move |why| url_warning(config, name, &format!("ca_file: {why}")))
     })
 }
 
