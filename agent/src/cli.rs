@@ -8,6 +8,7 @@ mod event_ids;
 mod events;
 mod init;
 mod inspect;
+mod log;
 mod probe_pond;
 mod repair;
 mod results;
@@ -21,19 +22,15 @@ mod run;
 mod state;
 mod trial;
 
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use clap::{CommandFactory, Parser, Subcommand};
 
+use self::log::LogFormat;
+use crate::console;
 use crate::data_dir::DataDirError;
-use crate::text::{FileError, FileErrors};
+use crate::text::{FileError, FileErrors, is_all_printable, printable};
 
 /// Where the configuration is read if nothing else is said.
 const CONFIG_PATH: &str = "/etc/tidemill/agent.toml";
@@ -119,15 +116,6 @@ enum RuleCommand {
     Next(rule_next::Options),
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// The command by which this program looks at a state database in a process of its own.
 const PROBE: &str = "probe-pond";
 
@@ -137,25 +125,27 @@ enum Failure {
     Failed(anyhow::Error),
     /// Wrong use or wrong input: exit code 2.
     Wrong(Vec<String>),
+    /// Files are wrong: exit code 2.
+    Files(Vec<FileError>),
     /// Storage failed; a supervisor should start the agent again: exit code 74.
     Storage(anyhow::Error),
 }
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        Self::Wrong(vec![error.to_string()])
+        Self::Files(vec![error])
     }
 }
 
 impl From<FileErrors> for Failure {
     fn from(errors: FileErrors) -> Self {
-        Self::Wrong(errors.iter().map(ToString::to_string).collect())
+        Self::Files(errors.into_iter().collect())
     }
 }
 
 impl From<Vec<FileError>> for Failure {
     fn from(errors: Vec<FileError>) -> Self {
-        Self::Wrong(errors.iter().map(ToString::to_string).collect())
+        Self::Files(errors)
     }
 }
 
@@ -176,7 +166,8 @@ pub fn main() -> ExitCode {
     if let Ok(program) = std::env::current_exe() {
         crate::pond::probe_with(program, vec![PROBE.to_owned()]);
     }
-    let outcome = match Arguments::parse().command {
+    log::tell_panics();
+    let outcome = match arguments().command {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Init(options) => init::run(&options),
@@ -196,7 +187,7 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tidemill", &mut script);
-            std::io::stdout().write_all(&script).map_err(Failure::from)
+            console::stdout().raw(&script).map_err(Failure::from)
         }
     };
     match outcome {
@@ -205,70 +196,45 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn report(failure: &Failure) -> ExitCode {
-    let (mut text, code) = (
-        String::new(),
-        match failure {
-            // A reader that has seen enough, such as `head`, is no failure of ours.
-            Failure::Failed(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
-            Failure::Failed(_) => 1,
-            Failure::Wrong(_) => 2,
-            Failure::Storage(_) => 74,
-        },
-    );
-    match failure {
-        Failure::Failed(error) | Failure::Storage(error) => {
-            let _ = writeln!(text, "error: {error:#}");
-        }
-        Failure::Wrong(errors) => {
-            for error in errors {
-                let _ = writeln!(text, "error: {error}");
+/// Reads the arguments. What is wrong with them is told with arguments that are printable: a file may be
+/// called anything, and a shell puts its name in.
+fn arguments() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|error| {
+        let given = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+        let given: Vec<String> = given.collect();
+        if !given.iter().all(|word| is_all_printable(word)) {
+            let shown = given.iter().map(|word| printable(word).to_string());
+            if let Err(error) = Arguments::try_parse_from(shown) {
+                error.exit();
             }
+            let _ = console::stderr().text(&error.render().to_string());
+            std::process::exit(error.exit_code());
         }
+        error.exit()
+    })
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    match failure {
+        // A reader that has seen enough, such as `head`, is no failure of ours.
+        Failure::Failed(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
+        Failure::Failed(error) | Failure::Storage(error) => {
+            log::say_error(format_args!("{error:#}"))
+        }
+        Failure::Wrong(errors) => errors.iter().for_each(log::say_error),
+        Failure::Files(errors) => errors.iter().for_each(log::say_file_error),
     }
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    ExitCode::from(code)
+    ExitCode::from(match failure {
+        Failure::Failed(_) => 1,
+        Failure::Wrong(_) | Failure::Files(_) => 2,
+        Failure::Storage(_) => 74,
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-/// Sets the log up: to standard error, at the level that `TIDEMILL_LOG` asks for. Libraries say
-/// only what is wrong, unless everything is asked for.
-fn start_log(format: LogFormat) -> Result<(), Failure> {
-    use std::io::IsTerminal as _;
-    let level = match std::env::var("TIDEMILL_LOG") {
-        Ok(text) => text.parse::<LevelFilter>().map_err(|_| {
-            let known = "write off, error, warn, info, debug or trace";
-            Failure::Wrong(vec![format!("TIDEMILL_LOG: {text:?} is no level; {known}")])
-        })?,
-        Err(_) => LevelFilter::INFO,
-    };
-    let others = if level == LevelFilter::TRACE {
-        level
-    } else {
-        level.min(LevelFilter::WARN)
-    };
-    let filter = Targets::new()
-        .with_default(others)
-        .with_target("tidemill", level);
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(colours);
-    let log = tracing_subscriber::registry();
-    match format {
-        LogFormat::Text => log
-            .with(lines.with_target(false).with_filter(filter))
-            .init(),
-        LogFormat::Json => log
-            .with(lines.json().flatten_event(true).with_filter(filter))
-            .init(),
-    }
-    Ok(())
 }
 
 /// The configuration file that a command is about.

@@ -153,6 +153,7 @@ pub fn survey(config: &Config) -> (Vec<BoundRule>, Vec<FileError>) {
             path: config.rules_dir.clone(),
             place: None,
             message,
+            excerpt: None,
         });
         return (bound, errors);
     }
@@ -200,6 +201,7 @@ fn manifests(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
         message: format!(
             "rules directory cannot be read: {error}; make it, or set gateway.rules_dir"
         ),
+        excerpt: None,
     };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {

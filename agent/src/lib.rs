@@ -6,6 +6,7 @@
 // Floor 0: values.
 pub mod backoff;
 pub mod clock;
+pub mod console;
 pub mod data_dir;
 pub mod event;
 pub mod files;

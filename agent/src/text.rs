@@ -2,14 +2,17 @@
 //! people are shown it.
 
 mod errors;
+mod printable;
 pub mod shape;
 mod size;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use errors::{Errors, FileErrors};
+pub(crate) use printable::escape_lines;
+pub use printable::{Escaping, Printable, escape_json, is_all_printable, is_printable, printable};
 pub use shape::changed_keys;
 pub use size::{Size, size_bytes, size_shown, size_text};
 
@@ -26,8 +29,8 @@ pub struct Shown<'a> {
     whole: Option<usize>,
 }
 
-/// The beginning of a text from outside, of [`SHOWN_BYTES`] at most, on one line: control characters
-/// and what is no UTF-8 are escaped. What was cut says how long it is.
+/// The beginning of a text from outside, of [`SHOWN_BYTES`] at most, on one line: what is not printable
+/// and what is no UTF-8 is escaped. What was cut says how long it is.
 pub fn shown(text: &(impl AsRef<[u8]> + ?Sized)) -> Shown<'_> {
     shown_within(text, SHOWN_BYTES)
 }
@@ -54,12 +57,7 @@ pub fn shown_within(text: &(impl AsRef<[u8]> + ?Sized), bytes_max: usize) -> Sho
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.start.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c.is_control() {
-                    true => write!(f, "{}", c.escape_default())?,
-                    false => f.write_char(c)?,
-                }
-            }
+            write!(f, "{}", printable(chunk.valid()))?;
             for byte in chunk.invalid() {
                 write!(f, "\\x{byte:02x}")?;
             }
@@ -80,7 +78,7 @@ pub struct Source {
     pub text: String,
 }
 
-/// What is wrong with a file, and where.
+/// What is wrong with a file, and where. With `{:#}` it is one line, without the lines of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct FileError {
     /// The file.
@@ -89,15 +87,21 @@ pub struct FileError {
     pub place: Option<(usize, usize)>,
     /// What is wrong and what would be right.
     pub message: String,
+    /// The lines of the file that it is about, where they are shown.
+    pub excerpt: Option<String>,
 }
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
+        write!(f, "{}", printable(self.path.display()))?;
         if let Some((line, column)) = self.place {
             write!(f, ":{line}:{column}")?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", printable(&self.message))?;
+        match &self.excerpt {
+            Some(excerpt) if !f.alternate() => write!(f, "\n{}", escape_lines(excerpt)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -111,6 +115,7 @@ impl Source {
             path: path.to_owned(),
             place,
             message,
+            excerpt: None,
         };
         let bytes = read_input(path, TEXT_BYTES_MAX)
             .map_err(|error| fail(None, format!("cannot be read: {error}")))?;
@@ -146,6 +151,20 @@ impl Source {
             path: self.path.clone(),
             place: Some(self.place(span.start)),
             message: message.into(),
+            excerpt: None,
+        }
+    }
+
+    /// An error about a place in the text, with lines to show.
+    pub fn error_showing(
+        &self,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        excerpt: String,
+    ) -> FileError {
+        FileError {
+            excerpt: Some(excerpt),
+            ..self.error_at(span, message)
         }
     }
 
@@ -155,6 +174,7 @@ impl Source {
             path: self.path.clone(),
             place: None,
             message: message.into(),
+            excerpt: None,
         }
     }
 

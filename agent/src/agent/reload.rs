@@ -72,7 +72,7 @@ impl Agent {
             ),
             Err(AgentError::Rules(errors)) => {
                 for error in errors {
-                    error!("rules are not changed: {error}");
+                    error!("rules are not changed: {error:#}");
                 }
             }
             Err(error) => error!("rules are not changed: {:#}", anyhow::Error::from(error)),

@@ -7,8 +7,6 @@ mod folder;
 mod reach;
 mod useless;
 
-use std::io::Write as _;
-
 use serde_json::Value;
 
 use super::{ConfigOption, Failure};
@@ -16,6 +14,7 @@ use crate::agent::control::{Question, ask};
 use crate::agent::{check_destinations, room_warning};
 use crate::books;
 use crate::config::{Config, Endpoint, LOCAL};
+use crate::console::{self, Stdout};
 use crate::data_dir::{self, DataDirError};
 use crate::install;
 use crate::mill::{BoundRule, Edit};
@@ -63,13 +62,13 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let entered = data_dir::look_into(&config.data_dir);
     let warnings = warnings(&config, &rules, errors.is_empty(), options.offline);
     if !errors.is_empty() {
-        let mut err = std::io::stderr().lock();
+        let mut err = console::stderr();
         for warning in &warnings {
             writeln!(err, "warning: {warning}")?;
         }
         return Err(errors.into());
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     describe(&config, &rules, &mut out)?;
     match entered {
         Ok(()) => check_kept(&config, &rules, &mut out)?,
@@ -123,11 +122,7 @@ fn warnings(config: &Config, rules: &[BoundRule], all_good: bool, offline: bool)
     all
 }
 
-fn describe(
-    config: &Config,
-    rules: &[BoundRule],
-    out: &mut impl std::io::Write,
-) -> std::io::Result<()> {
+fn describe(config: &Config, rules: &[BoundRule], out: &mut Stdout) -> std::io::Result<()> {
     let (broker, gateway) = (&config.broker, &config.gateway_id);
     let (host, port) = (&broker.host, broker.port);
     writeln!(out, "gateway {gateway}: listens to {host}:{port}")?;
@@ -149,11 +144,7 @@ fn describe(
 
 /// Checks that rows which wait still have somewhere to go, and says what becomes of the state of rules that
 /// were edited. While an agent runs it has checked the rows, and is asked for the state.
-fn check_kept(
-    config: &Config,
-    rules: &[BoundRule],
-    out: &mut impl std::io::Write,
-) -> Result<(), Failure> {
+fn check_kept(config: &Config, rules: &[BoundRule], out: &mut Stdout) -> Result<(), Failure> {
     if !config.data_dir.join(recovery::JOURNAL).is_dir() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! `tidemill dead-letters`: events that a rule could not digest and rows that a destination refused.
 
-use std::io::Write as _;
-
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::inspect::{look, part, running, table, text};
@@ -9,6 +9,7 @@ use super::{ConfigOption, Failure};
 use crate::agent::control::Question;
 use crate::books;
 use crate::config::Config;
+use crate::console;
 use crate::text::{SHOWN_BYTES, shown_within};
 
 pub(super) const HELP: &str = "A dead letter is kept until it is worked on once more, dropped, or displaced: at most 1,000 letters and 2 MiB.
@@ -16,6 +17,7 @@ pub(super) const HELP: &str = "A dead letter is kept until it is worked on once 
 Examples:
   tidemill dead-letters list --config agent.toml
   tidemill dead-letters show 17
+  tidemill dead-letters show 17 --raw > payload
   tidemill dead-letters redrive 17        # by the rule, or to the destination, that could not
   tidemill dead-letters redrive all
   tidemill dead-letters drop 17
@@ -36,6 +38,9 @@ enum What {
     Show {
         /// Its number
         seq: u64,
+        /// Write the payload alone, byte for byte, to a file or a pipe
+        #[arg(long, conflicts_with = "json")]
+        raw: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -88,7 +93,10 @@ impl std::str::FromStr for Which {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     match &options.what {
         What::List(common) => list(common),
-        What::Show { seq, common } => show(*seq, common),
+        What::Show { seq, raw, common } => match raw {
+            true => write_payload(*seq, common),
+            false => show(*seq, common),
+        },
         What::Redrive { which, common } => {
             each(*which, common, "redriven", |seq| Question::Redrive { seq })
         }
@@ -113,15 +121,15 @@ const COLUMNS: [&str; 6] = ["seq", "at", "rule", "lane", "topic", "reason"];
 
 fn list(common: &Common) -> Result<(), Failure> {
     let all = letters(common, None)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     if common.json {
-        writeln!(out, "{:#}", Value::Array(all))?;
+        out.json(format_args!("{:#}", Value::Array(all)))?;
         return Ok(());
     }
     let lines: Vec<Value> = all.iter().map(row).collect();
     match lines.is_empty() {
         true => writeln!(out, "no dead letters")?,
-        false => write!(out, "{}", table(&Value::Array(lines), &COLUMNS))?,
+        false => out.text(&table(&Value::Array(lines), &COLUMNS))?,
     }
     Ok(())
 }
@@ -159,9 +167,9 @@ fn show(seq: u64, common: &Common) -> Result<(), Failure> {
     let Some(letter) = all.first() else {
         return Err(none(seq));
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     if common.json {
-        writeln!(out, "{letter:#}")?;
+        out.json(format_args!("{letter:#}"))?;
         return Ok(());
     }
     for (name, value) in letter.as_object().into_iter().flatten() {
@@ -171,6 +179,28 @@ fn show(seq: u64, common: &Common) -> Result<(), Failure> {
         };
         writeln!(out, "{name:<10} {value}")?;
     }
+    Ok(())
+}
+
+/// Writes the payload of a letter as it came. A terminal would obey it.
+fn write_payload(seq: u64, common: &Common) -> Result<(), Failure> {
+    if console::stdout_is_terminal() {
+        let why = "--raw writes bytes as a device sent them, which a terminal obeys; lead them into a \
+                   file or a pipe";
+        return Err(Failure::Wrong(vec![why.to_owned()]));
+    }
+    let all = letters(common, Some(seq))?;
+    let letter = all.first().ok_or_else(|| none(seq))?;
+    let bytes = match part(letter, "payload_base64").as_str() {
+        Some(encoded) => BASE64_STANDARD
+            .decode(encoded)
+            .map_err(|error| Failure::Failed(error.into()))?,
+        None => {
+            let text = part(letter, "payload").as_str().unwrap_or_default();
+            text.as_bytes().to_vec()
+        }
+    };
+    console::stdout().raw(&bytes)?;
     Ok(())
 }
 
@@ -207,9 +237,9 @@ fn each(
             });
         }
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     match common.json {
-        true => writeln!(out, "{}", json!({ done: seqs }))?,
+        true => out.json(json!({ done: seqs }))?,
         false => writeln!(out, "{} {done}", seqs.len())?,
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! `tidemill demo`: what it can do, to look at, without anything to install or to configure.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use super::{Failure, LogFormat, start_log};
+use super::{Failure, LogFormat, log};
+use crate::console;
 use crate::demo::{self, DemoError};
 use crate::text::duration_ms;
 
@@ -34,15 +34,15 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let logs = std::env::var_os("TIDEMILL_LOG").is_some();
     if logs {
-        start_log(LogFormat::Text)?;
+        log::start(LogFormat::Text)?;
     }
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     // Log lines would run through the picture.
-    let disturbed = logs && std::io::stderr().is_terminal();
+    let disturbed = logs && console::stderr_is_terminal();
     demo::run(&demo::Options {
         run_for: options.run_for.map(Duration::from_millis),
         port: options.port,
-        live: std::io::stdout().is_terminal() && !options.no_color && !no_color && !disturbed,
+        live: console::stdout_is_terminal() && !options.no_color && !no_color && !disturbed,
     })
     .map_err(Failure::from)
 }

@@ -1,7 +1,5 @@
 //! `tidemill event-ids`: producers that number their events, and how to let one count anew.
 
-use std::io::Write as _;
-
 use serde_json::json;
 
 use super::inspect::{look, part, running, table};
@@ -9,6 +7,7 @@ use super::{ConfigOption, Failure};
 use crate::agent::control::Question;
 use crate::books;
 use crate::config::Config;
+use crate::console;
 
 pub(super) const HELP: &str = "An event `producer:n` whose number lies 256 or more below the producer's mark, its highest number, is not \
 applied: a broker that was killed sends such events again. So does a sensor whose counter starts anew: then \
@@ -63,12 +62,12 @@ fn list(common: &Common) -> Result<(), Failure> {
     let config = Config::read(&common.file.config)?;
     let of_image = |image: &crate::image::Image| books::event_ids(&image.event_ids);
     let answer = look(&config.data_dir, &Question::EventIds, of_image)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     if common.json {
-        writeln!(out, "{answer:#}")?;
+        out.json(format_args!("{answer:#}"))?;
         return Ok(());
     }
-    write!(out, "{}", table(part(&answer, "producers"), &COLUMNS))?;
+    out.text(&table(part(&answer, "producers"), &COLUMNS))?;
     writeln!(
         out,
         "and {} names that are no numbers",
@@ -88,9 +87,9 @@ fn forget(producer: &str, common: &Common) -> Result<(), Failure> {
             "there is no producer {producer:?}; `tidemill event-ids list` shows them"
         )));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     if common.json {
-        writeln!(out, "{}", json!({ "forgotten": producer }))?;
+        out.json(json!({ "forgotten": producer }))?;
     } else {
         writeln!(out, "{producer} begins anew with its next number")?;
     }

@@ -14,6 +14,7 @@ use tidemill_values::TIMES_MS;
 
 use super::Failure;
 use crate::event::Event;
+use crate::text::{escape_json, is_all_printable};
 use crate::topic::Topic;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,13 +100,11 @@ fn parse(line: &str) -> Result<Event, String> {
 }
 
 /// The line of an event, with its line break, that came at this time. What [`read`] makes of it has the same bytes: a
-/// payload of which JSON would keep the meaning only is written in base64.
+/// payload of which JSON would keep the meaning only, or that a terminal would not just show, is written in base64.
 pub(super) fn line(event: &Event, at: i64) -> serde_json::Result<String> {
     let as_it_is = serde_json::from_slice::<&RawValue>(&event.payload)
         .ok()
-        .filter(|json| {
-            json.get().len() == event.payload.len() && !json.get().contains(['\n', '\r'])
-        });
+        .filter(|json| json.get().len() == event.payload.len() && is_all_printable(json.get()));
     let is_text = as_it_is.is_some() || event.payload.is_empty();
     let meta = match event.properties.is_empty() {
         true => None,
@@ -118,6 +117,7 @@ pub(super) fn line(event: &Event, at: i64) -> serde_json::Result<String> {
         payload_base64: (!is_text).then(|| BASE64_STANDARD.encode(&event.payload)),
         meta,
     })?;
+    line = escape_json(&line);
     line.push('\n');
     Ok(line)
 }
@@ -147,6 +147,7 @@ mod tests {
         check(b"null", "", r#","payload":null"#);
         check(b"", "", "");
         check(b" 1", "", r#","payload_base64":"IDE=""#);
+        check(b"\"\xc2\x9b\"", "", r#","payload_base64":"IsKbIg==""#);
         check(b"[1,\n2]", "", r#","payload_base64":"WzEsCjJd""#);
         check(b"NaN", "", r#","payload_base64":"TmFO""#);
         check(b"\xff\0", "", r#","payload_base64":"/wA=""#);

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use crate::console;
 
 pub(super) const HELP: &str = "Writes agent.toml, a rule, events to try it on and a unit for systemd to look at. Nothing is installed or \
 started, and files that are there are never written over.
@@ -67,22 +68,21 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     if !there.is_empty() {
         return Err(Failure::Wrong(there));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     for (name, text) in &files {
         let path = dir.join(name);
         write_new(&path, text).map_err(|error| wrong(&path, &error))?;
         writeln!(out, "wrote {}", path.display())?;
     }
     let here = dir == Path::new(".");
-    writeln!(out, "\nNext:")?;
+    out.text("\nNext:\n")?;
     if !here {
         writeln!(out, "  cd {}", super::rule_new::quoted(dir))?;
     }
-    writeln!(
-        out,
+    out.text(
         "  tidemill check --config agent.toml\n  \
          tidemill rule test rules/overheat.toml --events events.jsonl\n  \
-         tidemill run --config agent.toml"
+         tidemill run --config agent.toml\n",
     )?;
     Ok(())
 }

@@ -3,7 +3,6 @@
 
 mod health;
 
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -12,9 +11,11 @@ use super::{ConfigOption, Failure};
 use crate::agent::control::{Question, ask};
 use crate::books;
 use crate::config::Config;
+use crate::console;
 use crate::data_dir;
 use crate::image::Image;
 use crate::recovery::{self, RecoveryError};
+use crate::text::printable;
 
 pub(super) const HELP: &str =
     "While an agent runs it is asked; where none does, the files are read, and not changed. Only a running agent \
@@ -84,21 +85,21 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         What::Events => running(dir, &Question::Events { last: options.last })?,
         What::Health => running(dir, &Question::Health)?,
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     match options.what {
-        _ if options.json => writeln!(out, "{answer:#}")?,
-        What::Ledger => write!(out, "{}", ledger(&answer))?,
-        What::Outbox => write!(out, "{}", table(part(&answer, "lanes"), &OUTBOX))?,
+        _ if options.json => out.json(format_args!("{answer:#}"))?,
+        What::Ledger => out.text(&ledger(&answer))?,
+        What::Outbox => out.text(&table(part(&answer, "lanes"), &OUTBOX))?,
         What::Events => {
             for line in answer.as_array().into_iter().flatten() {
-                writeln!(out, "{line}")?;
+                out.json(line)?;
             }
         }
-        What::Journal => write!(out, "{}", journal(&answer))?,
-        What::Pond => write!(out, "{}", table(&answer, &PONDS))?,
+        What::Journal => out.text(&journal(&answer))?,
+        What::Pond => out.text(&table(&answer, &PONDS))?,
         What::StateHash => writeln!(out, "{}", text(part(&answer, "state_hash")))?,
-        What::Rules => write!(out, "{}", health::rules(&answer))?,
-        What::Health => write!(out, "{}", health::text(&answer, now_ms()))?,
+        What::Rules => out.text(&health::rules(&answer))?,
+        What::Health => out.text(&health::text(&answer, now_ms()))?,
     }
     if part(&answer, "well") == false {
         let troubles = part(&answer, "troubles").as_array().map_or(0, Vec::len);
@@ -171,12 +172,12 @@ pub(super) fn part<'a>(whole: &'a Value, name: &str) -> &'a Value {
     whole.get(name).unwrap_or(&Value::Null)
 }
 
-/// A JSON value without the quotes around texts.
+/// A JSON value without the quotes around texts, printable and on one line.
 pub(super) fn text(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text).to_string(),
         Value::Null => "-".to_owned(),
-        other => other.to_string(),
+        other => printable(other).to_string(),
     }
 }
 
@@ -253,7 +254,10 @@ fn journal(answer: &Value) -> String {
         "\nincarnation {incarnation}; records from {first} on, the next is {next}; up to {durable} they say that they were durable\n"
     ));
     if let Some(refused) = part(answer, "refused").as_str() {
-        all.push_str(&format!("a start would be refused: {refused}\n"));
+        all.push_str(&format!(
+            "a start would be refused: {}\n",
+            printable(refused)
+        ));
     }
     all
 }

@@ -1,9 +1,8 @@
 //! `tidemill repair`: cuts a damaged journal where it is damaged, and puts aside state that nobody can read.
 
-use std::io::Write as _;
-
 use super::{ConfigOption, Failure};
 use crate::config::Config;
+use crate::console;
 use crate::data_dir;
 use crate::recovery;
 
@@ -30,7 +29,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     data_dir::enter(&config.data_dir)?;
     let mended = recovery::repair(&config.data_dir, config.segment_bytes)
         .map_err(|error| Failure::Failed(error.into()))?;
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     for pond in &mended.ponds {
         let pond = pond.display();
         writeln!(out, "a state database that cannot be read is in {pond}")?;

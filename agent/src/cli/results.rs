@@ -1,8 +1,6 @@
 //! What a rule that is tried has to say, as lines of JSON in the order in which things happened: to
 //! standard output, or kept to be compared. What is no result goes to standard error.
 
-use std::io::{StdoutLock, Write as _};
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -10,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Failure;
+use crate::console::{self, Stdout};
 use crate::mill::{Emitted, Output};
 use crate::text::shown;
 
@@ -37,7 +36,7 @@ enum ResultLine<'a> {
 
 /// Takes what the mill says.
 pub(super) struct Results {
-    out: StdoutLock<'static>,
+    out: Stdout,
     /// The lines, where they are to be compared and not written.
     kept: Option<Vec<String>>,
     /// Whether what goes out together is one line.
@@ -54,7 +53,7 @@ impl Results {
     /// Results that are written at once, of which so many lines are wanted at most.
     pub(super) fn written(array: bool, lines_max: Option<u64>) -> Self {
         Self {
-            out: std::io::stdout().lock(),
+            out: console::stdout(),
             kept: None,
             array,
             rows: Vec::new(),
@@ -112,19 +111,19 @@ impl Results {
                     })?;
                 }
                 Output::Logs { lines, .. } => {
-                    let mut err = std::io::stderr().lock();
+                    let mut err = console::stderr();
                     for line in lines {
                         writeln!(err, "log at {at}: {}", line.text)?;
                     }
                 }
                 Output::BadTime { topic, reason, .. } => {
                     let topic = shown(topic.as_str());
-                    writeln!(std::io::stderr(), "at {at}: bad time, {topic}: {reason}")?;
+                    writeln!(console::stderr(), "at {at}: bad time, {topic}: {reason}")?;
                 }
                 Output::Quarantined { for_ms, .. } => {
                     let seconds = for_ms / 1_000;
                     writeln!(
-                        std::io::stderr(),
+                        console::stderr(),
                         "at {at}: too many faults, the rule rests for {seconds} s"
                     )?;
                 }
@@ -181,7 +180,7 @@ impl Results {
         }
         match &mut self.kept {
             Some(kept) => kept.push(line),
-            None => writeln!(self.out, "{line}")?,
+            None => self.out.json(line)?,
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! `tidemill rule build`: a rule and its function checked as an install would, and described.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use crate::console;
 use crate::function::FuelBound;
 use crate::install::{Installer, module_bytes};
 use crate::limits::FunctionLimits;
@@ -42,7 +42,7 @@ pub(super) struct BuildOptions {
 pub(super) fn run(options: &BuildOptions) -> Result<(), Failure> {
     let bound = install(&options.build.rule, |_| ())?;
     let rule = bound.rule();
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     writeln!(out, "rule      {} version {}", rule.name, rule.version)?;
     for (name, value) in bound.describe() {
         writeln!(out, "{name:<9} {value}")?;

@@ -1,9 +1,8 @@
 //! `tidemill rule explain`: the plan of a rule, what it reads and keeps, and its code as text.
 
-use std::io::Write as _;
-
 use super::Failure;
 use super::rule_build::{Options, fuel, install};
+use crate::console;
 use crate::install::module_bytes;
 use crate::rule::FunctionSource;
 
@@ -16,27 +15,27 @@ Exit codes: 0 it was explained, 2 the rule cannot be installed (the reason with 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let bound = install(&options.rule, |_| ())?;
     let rule = bound.rule();
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     writeln!(out, "rule      {} version {}", rule.name, rule.version)?;
     match &rule.function {
         FunctionSource::Sql(statement) => {
             for line in statement.sql.lines() {
                 writeln!(out, "          {line}")?;
             }
-            writeln!(out, "\nplan")?;
+            out.text("\nplan\n")?;
             for (name, value) in &statement.plan {
                 writeln!(out, "{name:<9} {value}")?;
             }
         }
         FunctionSource::Wasm(_) | FunctionSource::Stock(_) => {}
     }
-    writeln!(out, "\nfunction")?;
+    out.text("\nfunction\n")?;
     for (name, value) in bound.describe() {
         writeln!(out, "{name:<9} {value}")?;
     }
     writeln!(out, "{:<9} {}", "fuel", fuel(&bound)?)?;
     let wasm = module_bytes(&rule.function).map_err(|why| Failure::Wrong(vec![why]))?;
     let text = wasmprinter::print_bytes(wasm).map_err(Failure::Failed)?;
-    writeln!(out, "\ncode\n{text}")?;
+    out.text(&format!("\ncode\n{text}\n"))?;
     Ok(())
 }

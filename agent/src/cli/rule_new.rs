@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::Failure;
+use crate::console;
 
 pub(super) const HELP: &str = "With --language sql two files are written, NAME.toml and NAME.jsonl. For the other languages a folder NAME \
 is made, with the rule, the events, the source, and what the compiler needs besides. Files that are there \
@@ -113,7 +114,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     if !there.is_empty() {
         return Err(Failure::Wrong(there));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     for file in &start.files {
         let path = folder.join(&file.path);
         write_new(&path, &file.text).map_err(|error| wrong(&path, &error))?;
@@ -127,9 +128,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         writeln!(out, "wrote {} ({parts} files: the SDK)", at.display())?;
     }
     if let Some(needs) = &start.needs {
-        writeln!(out, "\nIt needs {needs}.")?;
+        out.text(&format!("\nIt needs {needs}.\n"))?;
     }
-    writeln!(out, "\nNext:")?;
+    out.text("\nNext:\n")?;
     if folder != Path::new(".") {
         writeln!(out, "  cd {}", quoted(&folder))?;
     }

@@ -1,11 +1,10 @@
 //! `tidemill rule next`: when a schedule is due.
 
-use std::io::Write as _;
-
 use chrono::{DateTime, SecondsFormat, TimeZone as _};
 
 use super::Failure;
 use crate::clock::Clock;
+use crate::console;
 use crate::schedule::Schedule;
 use crate::zone::Zone;
 
@@ -49,7 +48,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .from
         .unwrap_or_else(|| Clock::new(i64::MIN).now().wall_ms);
     let slots = std::iter::successors(schedule.next_after(from), |at| schedule.next_after(*at));
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     let mut found = 0;
     for slot in slots.take(options.count) {
         let local = zone

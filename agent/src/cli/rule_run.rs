@@ -6,7 +6,6 @@ mod record;
 mod signals;
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -19,6 +18,7 @@ use super::rule_build::{install, install_within};
 use super::rule_new::quoted;
 use crate::clock::{Clock, EARLIEST_WALL_MS};
 use crate::config::{Broker, Config};
+use crate::console;
 use crate::install::subscriptions;
 use crate::mill::BoundRule;
 use crate::rule::{Gateway, Rule};
@@ -97,7 +97,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let source = live.listen(&broker, &client_id(), filters, sender)?;
     let outcome = live.work(&wish);
     live.leave(source);
-    writeln!(std::io::stderr(), "{}", live.summary(&again(options)))?;
+    console::stderr().text(&live.summary(&again(options)))?;
     outcome
 }
 

@@ -4,7 +4,6 @@
 mod expect;
 mod silent;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use tidemill_values::TIMES_MS;
@@ -16,6 +15,7 @@ use super::rule_build::install;
 use super::trial::Trial;
 use super::{Failure, events};
 use crate::clock::Now;
+use crate::console;
 use crate::mill::{Input, Mill};
 use crate::text::duration_ms;
 use crate::watermark;
@@ -118,10 +118,10 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         text.push_str(&format!(", {outside} events outside of --from and --until"));
     }
     text.push_str(&trial.losses());
-    writeln!(std::io::stderr(), "{text}")?;
+    console::stderr().text(&format!("{text}\n"))?;
     if trial.results.emissions() == 0 {
         for why in silent.why(&trial.ledger(), trial.unrouted()) {
-            writeln!(std::io::stderr(), "nothing came out: {why}")?;
+            writeln!(console::stderr(), "nothing came out: {why}")?;
         }
     }
     match expected {
@@ -144,7 +144,7 @@ fn virtual_now(at: i64) -> Now {
 
 fn compare(expected: &Expected, came: &[String]) -> Result<(), Failure> {
     let (text, count) = expected.compare(came)?;
-    std::io::stdout().write_all(text.as_bytes())?;
+    console::stdout().text(&text)?;
     let count = match count {
         0 => return Ok(()),
         1 => "1 difference".to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use super::{ConfigOption, Failure, LogFormat, start_log};
+use super::{ConfigOption, Failure, LogFormat, log};
 use crate::agent::{self, AgentError, Remote};
 use crate::config::Config;
 use crate::data_dir;
@@ -41,8 +41,8 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    log::start(options.log_format)?;
     let config = Config::read(&options.file.config)?;
-    start_log(options.log_format)?;
     for warning in &config.warnings {
         warn!("{warning}");
     }

@@ -1,7 +1,5 @@
 //! `tidemill state`: what rules remember, by the names of its parts, and how to take it away.
 
-use std::io::Write as _;
-
 use serde_json::Value;
 
 use super::inspect::{look, part, running, table, text};
@@ -9,6 +7,8 @@ use super::{ConfigOption, Failure};
 use crate::agent::control::Question;
 use crate::books;
 use crate::config::Config;
+use crate::console;
+use crate::text::printable;
 
 pub(super) const HELP: &str = "The parts of a statement's state are called as the expressions that keep them, such as lag(n) or acc_sum(n) \
 OVER (PARTITION BY d); a module of another language may name its slots and entries. What has no name is \
@@ -101,11 +101,11 @@ fn show(
     answer: &Value,
     as_text: impl Fn(&Value) -> String,
 ) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = console::stdout();
     if common.json {
-        writeln!(out, "{answer:#}")?;
+        out.json(format_args!("{answer:#}"))?;
     } else {
-        write!(out, "{}", as_text(answer))?;
+        out.text(&as_text(answer))?;
     }
     Ok(())
 }
@@ -126,7 +126,7 @@ fn remove(common: &Common, rule: &str, key: Option<&str>) -> Result<(), Failure>
     show(common, &answer, |answer| {
         let count = part(answer, "forgotten").as_u64().unwrap_or(0);
         match key {
-            Some(key) => format!("{key} begins anew\n"),
+            Some(key) => format!("{} begins anew\n", printable(key)),
             None if count == 1 => "1 key begins anew\n".to_owned(),
             None => format!("{count} keys begin anew\n"),
         }

@@ -7,6 +7,7 @@ use crate::clock::Now;
 use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::mill::{BoundRule, Deployment, Input, Mill, Output};
+use crate::text::printable;
 use crate::topic::Subscription;
 
 pub(super) struct Trial {
@@ -91,7 +92,9 @@ impl Trial {
     /// What had no room in the state of the rule, as lines for people.
     pub(super) fn losses(&self) -> String {
         let losses = self.mill.losses();
-        losses.map(|what| format!("\nwarning: {what}")).collect()
+        losses
+            .map(|what| format!("\nwarning: {}", printable(what)))
+            .collect()
     }
 
     /// As [`Mill::next_due_mono_ms`].

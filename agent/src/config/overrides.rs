@@ -119,6 +119,7 @@ impl Overrides {
                     path: error.path,
                     place: None,
                     message: format!("{}: {}", each.variable(), each.hidden(&error.message)),
+                    excerpt: None,
                 },
             });
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rustix::termios::tcgetwinsize;
 
+use crate::console;
+
 use super::view::{Snapshot, has_dead, live_lines, plain_dead, plain_head, plain_lines};
 
 /// Enters the terminal's second screen, and hides the cursor.
@@ -31,7 +33,7 @@ impl Screen {
     /// A view that is redrawn in place where `live`.
     pub(super) fn new(live: bool) -> Self {
         Self {
-            out: io::stdout().lock(),
+            out: console::terminal(),
             live,
             entered: false,
             told_dead: false,

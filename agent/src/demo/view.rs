@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::cloud::Arrived;
 use crate::ledger::Ledger;
+use crate::text::is_printable;
 
 /// Everything shown, as it stood at one moment.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +60,7 @@ impl Line {
     pub(super) fn to_ansi(&self, columns: usize) -> String {
         let (mut ansi, mut left) = (String::new(), columns);
         for (look, text) in &self.0 {
-            let shown: String = text.chars().map(printable).take(left).collect();
+            let shown: String = text.chars().map(dotted).take(left).collect();
             left -= shown.chars().count();
             ansi.push_str(&format!("\x1b[{}m{shown}\x1b[0m", look.code()));
         }
@@ -67,9 +68,10 @@ impl Line {
     }
 }
 
-/// Payloads come from outside: none of them commands the terminal.
-fn printable(c: char) -> char {
-    if c.is_control() { '·' } else { c }
+/// Payloads come from outside: none of them commands the terminal, and each character is as wide as is
+/// counted.
+fn dotted(c: char) -> char {
+    if is_printable(c) { c } else { '·' }
 }
 
 /// The page.

@@ -35,8 +35,9 @@ impl Origin<'_> {
         match self.offset {
             Some(offset) => in_file(self.source, offset, error),
             None => {
-                let message = format!("{error}\n{}", error.excerpt(self.sql));
-                self.source.error_at(&self.span, message)
+                let excerpt = error.excerpt(self.sql);
+                self.source
+                    .error_showing(&self.span, error.to_string(), excerpt)
             }
         }
     }
@@ -304,8 +305,8 @@ fn in_file(source: &Source, offset: usize, error: &SqlError) -> FileError {
         message: error.message.clone(),
         span: error.span.start + offset..error.span.end + offset,
     };
-    let message = format!("{}\n{}", moved.message, moved.excerpt(&source.text));
-    source.error_at(&moved.span, message)
+    let excerpt = moved.excerpt(&source.text);
+    source.error_showing(&moved.span, moved.message.as_str(), excerpt)
 }
 
 fn topic_filters(

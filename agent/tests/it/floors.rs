@@ -8,6 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &[
         "backoff",
         "clock",
+        "console",
         "data_dir",
         "event",
         "files",
@@ -48,7 +49,7 @@ const FLOORS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Libraries that stand behind one module: who may name them.
+/// Libraries and parts of the standard library that stand behind one module: who may name them.
 const BEHIND: &[(&str, &[&str])] = &[
     ("wasmi", &["function"]),
     ("sled", &["pond"]),
@@ -56,6 +57,17 @@ const BEHIND: &[(&str, &[&str])] = &[
     ("rumqttd", &["demo"]),
     ("hyper", &["destination"]),
     ("rustls", &["tls"]),
+];
+
+/// Ways to a terminal past `console`, which escapes what came from outside.
+const TERMINALS: &[&str] = &[
+    "stdout()",
+    "stderr()",
+    "println!",
+    "print!(",
+    "dbg!(",
+    "/dev/tty",
+    "stdio::std",
 ];
 
 fn floor_of(module: &str) -> usize {
@@ -147,5 +159,19 @@ fn each_library_stands_behind_one_module() {
                 path.display()
             );
         }
+    }
+}
+
+#[test]
+fn nothing_is_shown_but_by_the_console() {
+    for (path, module, text) in sources() {
+        if module == "console" {
+            continue;
+        }
+        let mut lines = text.lines().map(|line| line.replace("console::std", ""));
+        let past = lines.find(|line| {
+            !line.trim_start().starts_with("//") && TERMINALS.iter().any(|way| line.contains(way))
+        });
+        assert_eq!(past, None, "{} writes by itself", path.display());
     }
 }

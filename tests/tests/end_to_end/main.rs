@@ -33,6 +33,7 @@ mod state;
 mod statements;
 mod stock;
 mod support;
+mod terminals;
 mod times;
 mod windows;
 mod wrong_files;

@@ -1,14 +1,15 @@
 //! The topics that an agent needs at its brokers, for those who write their access lists.
 
 use std::collections::BTreeSet;
-use std::io::{Result, Write};
+use std::io::Result;
 
+use crate::console::Stdout;
 use crate::destination::client_id;
 use crate::mill::BoundRule;
 use crate::outbox::gap_topic;
 
 /// What rules listen to.
-pub(super) fn subscribes(gateway: &str, rules: &[BoundRule], out: &mut impl Write) -> Result<()> {
+pub(super) fn subscribes(gateway: &str, rules: &[BoundRule], out: &mut Stdout) -> Result<()> {
     let filters = rules.iter().flat_map(|bound| &bound.rule().triggers.mqtt);
     let filters: BTreeSet<_> = filters.map(ToString::to_string).collect();
     list(gateway, "subscribes to", filters, out)
@@ -19,7 +20,7 @@ pub(super) fn publishes(
     gateway: &str,
     destination: &str,
     rules: &[BoundRule],
-    out: &mut impl Write,
+    out: &mut Stdout,
 ) -> Result<()> {
     let filters = rules.iter().flat_map(|bound| {
         let ports = bound.rule().ports.values();
@@ -34,7 +35,7 @@ pub(super) fn publishes(
     list(&client_id, "publishes to", topics, out)
 }
 
-fn list(client_id: &str, does: &str, topics: BTreeSet<String>, out: &mut impl Write) -> Result<()> {
+fn list(client_id: &str, does: &str, topics: BTreeSet<String>, out: &mut Stdout) -> Result<()> {
     if topics.is_empty() {
         return Ok(());
     }

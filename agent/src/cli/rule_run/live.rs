@@ -1,13 +1,10 @@
 //! The loop of a run: what the source brings and what the clock says drive the mill, until an end that was
 //! asked for.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::record::Record;
 use crate::cli::Failure;
@@ -15,6 +12,7 @@ use crate::cli::results::Results;
 use crate::cli::trial::Trial;
 use crate::clock::{Clock, Now, signed};
 use crate::config::Broker;
+use crate::console;
 use crate::event::Event;
 use crate::mill::{self, BoundRule, Mill};
 use crate::source::mqtt as source;
@@ -147,7 +145,7 @@ impl Live {
                 break;
             }
             // One that has seen enough, such as `head`, is no failure of ours.
-            if nobody_reads() {
+            if console::nobody_reads() {
                 return Ok(());
             }
             if self.source_ended.load(Ordering::Relaxed) {
@@ -287,6 +285,7 @@ impl Live {
             text.push('\n');
             text.push_str(&record.summary(again, self.began.wall_ms, self.last.wall_ms));
         }
+        text.push('\n');
         text
     }
 }
@@ -338,19 +337,10 @@ impl Drop for SayEnd {
     }
 }
 
-/// Whether what standard output leads to is gone. Where no result comes no write would tell.
-fn nobody_reads() -> bool {
-    let out = std::io::stdout();
-    let mut looked_at = [PollFd::new(&out, PollFlags::empty())];
-    let gone = PollFlags::ERR | PollFlags::HUP;
-    poll(&mut looked_at, Some(&Timespec::default())).is_ok()
-        && looked_at.iter().any(|out| out.revents().intersects(gone))
-}
-
 fn failed(why: &str) -> Failure {
     Failure::Failed(anyhow::anyhow!("{why}"))
 }
 
 fn say(text: &str) -> std::io::Result<()> {
-    writeln!(std::io::stderr(), "{text}")
+    writeln!(console::stderr(), "{text}")
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{Failure, events};
 use crate::event::Event;
-use crate::text::size_text;
+use crate::text::{printable, size_text};
 
 #[derive(Debug)]
 pub(super) struct Record {
@@ -74,7 +74,8 @@ impl Record {
             Some(_) => until_ms.max(self.last_at_ms),
             None => self.last_at_ms,
         };
-        let (events, path) = (self.events, self.path.display());
+        let (events, path) = (self.events, printable(self.path.display()));
+        let command = printable(command);
         format!(
             "{events} events are in {path}; to run them again:\n  {command} --from {from_ms} --until {until_ms}"
         )

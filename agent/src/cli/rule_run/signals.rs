@@ -1,6 +1,5 @@
 //! What ends a run from outside: SIGTERM and SIGINT.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::live::{Input, Wish};
+use crate::console;
 
 /// How long the end may take. Only a reader that holds standard output up, or a broker that does not
 /// hang up, makes it take long.
@@ -63,5 +63,5 @@ async fn hear(
 }
 
 fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(console::stderr(), "{text}");
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::Failure;
+use crate::text::printable;
 
 /// Of more differences only the number is told.
 const SHOWN: usize = 20;
@@ -38,7 +39,7 @@ enum Difference<'a> {
 
 impl Expected {
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let name = path.display().to_string();
+        let name = printable(path.display()).to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::Wrong(vec![format!("{name}: cannot be read: {error}")]))?;
         let lines = parse(text.lines())
@@ -214,14 +215,18 @@ fn members(path: &str, expected: &Value, got: &Value, text: &mut String) {
     match (expected, got) {
         (Value::Object(a), Value::Object(b)) => {
             for (name, value) in a {
-                let path = format!("{path}/{name}");
+                let path = format!("{path}/{}", printable(name));
                 match b.get(name) {
                     Some(other) => members(&path, value, other, text),
                     None => drop(writeln!(text, "  {path}: {value} is missing")),
                 }
             }
             for (name, value) in b.iter().filter(|(name, _)| !a.contains_key(*name)) {
-                let _ = writeln!(text, "  {path}/{name}: {value} is not expected");
+                let _ = writeln!(
+                    text,
+                    "  {path}/{}: {value} is not expected",
+                    printable(name)
+                );
             }
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {

@@ -84,7 +84,8 @@ impl Board {
         });
         if let Some(lasts) = told {
             let (destination, address) = (&self.name, &self.address);
-            let (retry_in_ms, for_s) = (rest.as_millis(), lasts.as_secs());
+            let retry_in_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+            let for_s = lasts.as_secs();
             warn!(
                 destination,
                 address, retry_in_ms, for_s, "not delivered: {why}"

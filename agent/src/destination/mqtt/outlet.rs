@@ -328,7 +328,8 @@ impl Outlet {
             false => retry_in.min(PAUSE_MIN.max(retry_in.saturating_sub(began.elapsed()))),
         };
         if let Some(lasts) = told {
-            let (retry_in_ms, for_s) = (retry_in.as_millis(), lasts.as_secs());
+            let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+            let for_s = lasts.as_secs();
             let destination = &self.settings.name;
             warn!(
                 destination,

@@ -121,7 +121,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             told,
         } = self.reconnect.lost(trouble, false);
         if let Some(lasts) = told {
-            let (retry_in_ms, for_s) = (retry_in.as_millis(), lasts.as_secs());
+            let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+            let for_s = lasts.as_secs();
             warn!(broker, retry_in_ms, for_s, "no connection: {reason}");
         }
         self.reports
