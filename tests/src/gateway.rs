@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::threads::ThreadTimes;
 use crate::{LOOK_EVERY, PATIENCE, Ran, busy_threads, run, signal, tidemill, wait_until};
 
 /// A gateway, running or not. A running agent is killed when this is dropped.
@@ -195,6 +196,12 @@ impl Gateway {
             peak: of("VmHWM:"),
             program: of("RssFile:"),
         }
+    }
+
+    /// Seconds that the agent has used of a core so far.
+    pub fn processor_seconds(&self) -> f64 {
+        let agent = self.agent.as_ref().expect("the agent was started");
+        ThreadTimes::of(agent.child.id()).seconds()
     }
 
     /// The threads of the agent that use more than `percent` of a core over a time in which nothing

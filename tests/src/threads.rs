@@ -28,6 +28,11 @@ impl ThreadTimes {
         Self { at, used }
     }
 
+    /// Of all threads together.
+    pub fn seconds(&self) -> f64 {
+        self.used.values().sum()
+    }
+
     /// How much of a core each thread used between the two, in percent, by its name.
     pub fn shares_since(&self, earlier: &Self) -> Vec<(String, f64)> {
         let seconds = (self.at - earlier.at).as_secs_f64();

@@ -3,17 +3,17 @@
 
 mod serve;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tracing::warn;
@@ -27,8 +27,17 @@ const NAME: &str = "control";
 /// Bytes of a path that a socket can be bound to.
 const ADDRESS_BYTES_MAX: usize = 107;
 
-/// How long an answer may take, and again so long the one who asked to read it.
+/// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a whole exchange may take, from the connection to the last byte of the answer.
+const EXCHANGE_WITHIN: Duration = Duration::from_secs(20);
+
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 128;
+
+/// Bytes of an answer that are read at once.
+const STEP: usize = 64 * 1024;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,16 +129,52 @@ pub(super) struct Asked {
 /// Asks the agent that works in a data directory.
 ///
 /// # Errors
-/// When it does not answer.
+/// When it does not answer in time.
 pub fn ask(data_dir: &Path, question: &Question) -> std::io::Result<Value> {
-    let mut stream = reach(&data_dir.join(NAME), |path| UnixStream::connect(path))?;
-    stream.set_read_timeout(Some(PATIENCE + PATIENCE))?;
+    let by = Instant::now() + EXCHANGE_WITHIN;
+    let mut stream = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // It also bounds how long a connection waits behind others to be taken.
+    stream.set_write_timeout(Some(EXCHANGE_WITHIN))?;
+    reach(&data_dir.join(NAME), |path| {
+        stream.connect(&SockAddr::unix(path)?)
+    })
+    .map_err(in_words)?;
     let mut line = serde_json::to_string(question)?;
     line.push('\n');
-    stream.write_all(line.as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
+    stream.write_all(line.as_bytes()).map_err(in_words)?;
+    let answer = read_answer(&mut stream, by).map_err(in_words)?;
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+/// Reads a line, however it is cut.
+fn read_answer(stream: &mut Socket, by: Instant) -> std::io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut step = vec![0; STEP];
+    while !answer.ends_with(b"\n") {
+        let left = by.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let count = stream.read(&mut step)?;
+        if count == 0 {
+            break;
+        }
+        answer.extend_from_slice(step.get(..count).unwrap_or_default());
+    }
+    Ok(answer)
+}
+
+/// A time that is over is told as such.
+fn in_words(error: std::io::Error) -> std::io::Error {
+    let seconds = EXCHANGE_WITHIN.as_secs();
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => std::io::Error::new(
+            ErrorKind::TimedOut,
+            format!("the agent has not answered within {seconds} s"),
+        ),
+        _ => error,
+    }
 }
 
 /// Answers questions until the process ends.
@@ -162,11 +207,14 @@ pub(super) fn listen(data_dir: &Path, heartbeats: &Heartbeats, waker: &Waker) {
     }
 }
 
+/// Binds the socket with the mode that it keeps: Linux makes it with that of the descriptor.
 fn bind(path: &Path) -> std::io::Result<UnixListener> {
-    let listener = reach(path, |path| UnixListener::bind(path))?;
-    listener.set_nonblocking(true)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    reach(path, |path| socket.bind(&SockAddr::unix(path)?))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(std::os::fd::OwnedFd::from(socket).into())
 }
 
 /// Does something with a socket's path; with a short name for it, through its open folder, where it is
@@ -187,7 +235,28 @@ fn reach<T>(path: &Path, act: impl FnOnce(&Path) -> std::io::Result<T>) -> std::
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+
+    #[test]
+    fn one_deadline_holds_for_the_whole_answer() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut here = Socket::from(std::os::fd::OwnedFd::from(here));
+        let drip = std::thread::spawn(move || {
+            let mut there = there;
+            while there.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let by = Instant::now() + Duration::from_millis(100);
+        let error = read_answer(&mut here, by).unwrap_err();
+        assert!(in_words(error).to_string().contains("has not answered"));
+        drop(here);
+        drip.join().unwrap();
+    }
 
     #[test]
     fn a_socket_may_lie_deeper_than_an_address_is_long() {
@@ -197,7 +266,7 @@ mod tests {
         let path = dir.join(NAME);
         let listener = bind(&path).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(mode & 0o777, 0o600, "whatever the umask of the tests");
         let mut here = reach(&path, |path| UnixStream::connect(path)).unwrap();
         here.write_all(b"x\n").unwrap();
         listener.set_nonblocking(false).unwrap();

@@ -11,12 +11,12 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::super::Input;
 use super::super::health::Health;
 use super::super::wake::Waker;
-use super::{Asked, PATIENCE, Question};
+use super::{Asked, EXCHANGE_WITHIN, PATIENCE, Question};
 use crate::heartbeat::Heartbeats;
 
 /// So many connections are served at once.
@@ -143,6 +143,7 @@ async fn attend(
     desk: Rc<Desk>,
     is_silent: Rc<Cell<bool>>,
 ) -> std::io::Result<()> {
+    let by = Instant::now() + EXCHANGE_WITHIN;
     let answer = match timeout(QUESTION_WITHIN, read_line(&mut stream)).await {
         Ok(line) => {
             is_silent.set(false);
@@ -157,7 +158,7 @@ async fn attend(
     };
     let mut text = answer.to_string();
     text.push('\n');
-    timeout(PATIENCE, stream.write_all(text.as_bytes())).await?
+    timeout_at(by, stream.write_all(text.as_bytes())).await?
 }
 
 /// A line, or what there is of one.

@@ -27,6 +27,9 @@ use crate::tls::{self, Watch};
 /// So much of an answer is read; a connection with a longer one is given up.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
+/// In so many pieces: those of a byte each cost a hundred times as much as the byte.
+const ANSWER_PIECES_MAX: usize = 256;
+
 /// What the library keeps of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -159,6 +162,7 @@ impl Exchange {
         };
         let response = patiently(&connection.meter, patience, exchange).await;
         let response = response.map_err(Failure::Silent)?.map_err(broken)?;
+        connection.meter.has_head();
         let in_full = connection.meter.passed().has_sent(body);
         let (head, text) = response.into_parts();
         let (text, ended) = read(text, settings.timeout).await;
@@ -310,7 +314,7 @@ fn authorization(login: &HttpLogin) -> Result<HeaderValue, Failure> {
 /// Reads what an answer says, as far as it comes in time; says whether it came to its end, so that its
 /// connection can be used again.
 async fn read(mut body: Incoming, within: Duration) -> (Vec<u8>, bool) {
-    let mut bytes = Vec::new();
+    let (mut bytes, mut pieces) = (Vec::new(), 0);
     let all = async {
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
@@ -319,7 +323,8 @@ async fn read(mut body: Incoming, within: Duration) -> (Vec<u8>, bool) {
             if let Some(data) = frame.data_ref() {
                 bytes.extend_from_slice(data);
             }
-            if bytes.len() > ANSWER_BYTES_MAX {
+            pieces += 1;
+            if bytes.len() > ANSWER_BYTES_MAX || pieces > ANSWER_PIECES_MAX {
                 return false;
             }
         }

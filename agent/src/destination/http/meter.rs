@@ -32,6 +32,10 @@ pub struct Patience {
     pub body: u64,
 }
 
+/// Bytes that may come before the head of an answer is there, interim answers (1xx) included: the library
+/// passes over those without end.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
 /// What passed of an exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct Passed {
@@ -42,6 +46,10 @@ pub struct Passed {
     /// How much of the empty line that ends the head was seen: four bytes are all of it.
     head_end: u8,
     answers: bool,
+    /// Bytes that came.
+    received: usize,
+    /// The head of the answer is there.
+    has_head: bool,
 }
 
 impl Passed {
@@ -53,6 +61,8 @@ impl Passed {
             body: 0,
             head_end: 0,
             answers: false,
+            received: 0,
+            has_head: false,
         }
     }
 
@@ -72,8 +82,14 @@ impl Passed {
         self.body += rest.len() as u64;
     }
 
-    fn received(&mut self, now: Instant) {
+    fn received(&mut self, bytes: usize, now: Instant) {
         (self.moved, self.answers) = (now, true);
+        self.received = self.received.saturating_add(bytes);
+    }
+
+    /// `true` if so much has come that a head would be there, and none is.
+    fn has_no_end_of_head(&self) -> bool {
+        !self.has_head && self.received >= HEAD_BYTES_MAX
     }
 
     /// `true` if the whole body of so many bytes has left.
@@ -142,6 +158,11 @@ impl Meter {
         self.0.get()
     }
 
+    /// The head of the answer is there.
+    pub(super) fn has_head(&self) {
+        self.note(|passed, _| passed.has_head = true);
+    }
+
     fn note(&self, change: impl FnOnce(&mut Passed, Instant)) {
         let mut passed = self.0.get();
         change(&mut passed, Instant::now());
@@ -183,10 +204,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.meter.passed().has_no_end_of_head() {
+            let kib = HEAD_BYTES_MAX >> 10;
+            return Poll::Ready(Err(io::Error::other(format!(
+                "the head of its answer did not end within {kib} KiB, interim answers (1xx) included"
+            ))));
+        }
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
-        if into.filled().len() > before {
-            self.meter.note(Passed::received);
+        let count = into.filled().len() - before;
+        if count > 0 {
+            self.meter.note(|passed, now| passed.received(count, now));
         }
         Poll::Ready(Ok(()))
     }
@@ -272,13 +300,26 @@ mod tests {
     }
 
     #[test]
+    fn the_head_of_an_answer_has_to_end() {
+        let start = Instant::now();
+        let mut passed = Passed::new(start);
+        passed.received(HEAD_BYTES_MAX - 1, start);
+        assert!(!passed.has_no_end_of_head());
+        passed.received(1, start);
+        assert!(passed.has_no_end_of_head());
+        passed.has_head = true;
+        passed.received(HEAD_BYTES_MAX, start);
+        assert!(!passed.has_no_end_of_head());
+    }
+
+    #[test]
     fn an_answer_has_to_move_and_to_end() {
         let start = Instant::now();
         let mut passed = Passed::new(start);
         passed.sent(HEAD, start);
-        passed.received(start + seconds(5));
+        passed.received(1, start + seconds(5));
         assert_eq!(passed.deadline(patience(0)) - start, seconds(15));
-        passed.received(start + seconds(915));
+        passed.received(1, start + seconds(915));
         assert_eq!(passed.deadline(patience(0)) - start, seconds(920));
     }
 }
