@@ -117,8 +117,8 @@ pub enum Handler {
 /// How a call ended that ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The input goes on through port 0, unchanged.
-    Pass,
+    /// The input goes on through this port, unchanged.
+    Pass(u8),
     /// Nothing beyond the effects. A number that a typed handler answered is among them.
     Done,
 }

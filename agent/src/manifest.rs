@@ -96,6 +96,17 @@ pub struct ConfigEntry {
     pub kind: ConfigKind,
     /// Used unless the rule gives one; without it the rule must.
     pub default: Option<ConfigValue>,
+    /// The least and the most that a number may be.
+    pub range: (f64, f64),
+}
+
+impl ConfigEntry {
+    /// The name that a rule may write in its place, with a duration as a text: that of an entry in milliseconds
+    /// without its unit.
+    pub fn duration_name(&self) -> Option<&str> {
+        let name = self.name.strip_suffix("_ms")?;
+        (self.kind == ConfigKind::F64 && !name.is_empty()).then_some(name)
+    }
 }
 
 /// The type of a configuration entry.

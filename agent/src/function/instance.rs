@@ -234,9 +234,14 @@ fn judge(handler: Handler, answer: Answer, host: &mut Host) -> Result<Verdict, C
     let text;
     let payload = match answer {
         Answer::Code(0) => return Ok(Verdict::Done),
-        Answer::Code(1) if handler == Handler::Event && !windowed => return Ok(Verdict::Pass),
         Answer::Code(code @ ..0) => return Err(CallFault::Rule { code }),
         Answer::Code(code) => {
+            let port = u8::try_from(code - 1).unwrap_or(u8::MAX);
+            // Without ports it is the mill that says what is wrong.
+            let is_port = port == 0 || usize::from(port) < host.ports;
+            if is_port && handler == Handler::Event && !windowed {
+                return Ok(Verdict::Pass(port));
+            }
             let handler = name_of(handler);
             return Err(CallFault::BadResult { handler, code });
         }

@@ -143,6 +143,8 @@ struct RawConfigEntry {
     #[serde(rename = "type")]
     kind: ConfigKind,
     default: Option<Json>,
+    min: Option<f64>,
+    max: Option<f64>,
 }
 
 impl Input {
@@ -173,10 +175,17 @@ impl ConfigEntry {
                 None => return refuse("default", format!("{json} is no {}", kind.word())),
             },
         };
+        if raw.kind != ConfigKind::F64 && (raw.min.is_some() || raw.max.is_some()) {
+            return refuse("min", "only a number has `min` and `max`");
+        }
         Ok(Self {
             name: raw.name,
             kind: raw.kind,
             default,
+            range: (
+                raw.min.unwrap_or(f64::NEG_INFINITY),
+                raw.max.unwrap_or(f64::INFINITY),
+            ),
         })
     }
 }
@@ -390,6 +399,10 @@ mod tests {
             (
                 r#"{"abi":1,"tests":[{"in":1,"out":[{"port":"out"}]}]}"#,
                 "either `\"pass\": true` or a `payload`",
+            ),
+            (
+                r#"{"abi":1,"config":[{"name":"unit","type":"bytes","min":1}]}"#,
+                "only a number has `min` and `max`",
             ),
             (
                 r#"{"abi":1,"tests":[{"in":1,"config":{"x":1},"out":[]}]}"#,

@@ -3,6 +3,8 @@
 
 mod fits;
 mod naming;
+mod params;
+mod topics;
 mod window;
 
 use std::sync::Arc;
@@ -10,14 +12,10 @@ use std::sync::Arc;
 use crate::decode::Plan;
 use crate::event::hash_bytes;
 use crate::function::{Engine, Function, LoadError, Module, Settings};
-use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, Input, ModuleManifest, WindowKind};
-use crate::rule::{
-    Durability, FunctionSource, KeySpec, Param, Placed, Port, Rule, Sent, Stream, check_pointer,
-    feeds_itself,
-};
+use crate::manifest::{Input, ModuleManifest, WindowKind};
+use crate::rule::{Durability, FunctionSource, KeySpec, Port, Rule, Stream, check_pointer};
 use crate::state::layout::Naming;
 use crate::text::{Errors, FileError, FileErrors, nearest};
-use crate::topic::{Topic, TopicFilter};
 use crate::window::Window;
 
 use super::output::PortBinding;
@@ -60,7 +58,8 @@ impl BoundRule {
         let window = errors.take(window::resolve(&rule, module)).flatten();
         let key = key(&rule, module)?;
         let ports = ports(&rule, module, window.as_ref(), &key, destinations, &errors);
-        let config = config(&rule, module, &errors);
+        let config = params::config(&rule, module, &errors);
+        topics::check_timers(&rule, module, &config, &errors);
         let inputs = inputs(&rule, module, &errors);
         errors.or(())?;
         let settings = Settings {
@@ -273,14 +272,12 @@ fn ports(
             errors.push(rule.source.error_at(&port.span, message));
             continue;
         }
-        errors.take(check_topic(rule, window, key, name, port));
+        errors.take(topics::check(rule, window, key, name, port));
     }
     // A function that does not say what it sends may be there for its state or its log.
     let may_be_silent = rule.ports.is_empty() && module.manifest == ModuleManifest::default();
-    if let Some(main) = outputs
-        .first()
-        .filter(|main| !may_be_silent && !rule.ports.contains_key(*main))
-    {
+    let is_heard = outputs.iter().any(|name| rule.ports.contains_key(name));
+    if let Some(main) = outputs.first().filter(|_| !may_be_silent && !is_heard) {
         errors.push(rule.source.error_at(&rule.function_span, format!(
             "ports.{main} is missing: write [ports.{main}] with to = \"local\" and topic = \"…\""
         )));
@@ -342,58 +339,6 @@ fn is_of_topic(key: &KeySpec) -> bool {
     }
 }
 
-/// Refuses a topic that nothing that the rule sends can ever have.
-fn check_topic(
-    rule: &Rule,
-    window: Option<&Window>,
-    key: &KeySpec,
-    name: &str,
-    port: &Placed<Port>,
-) -> Result<(), FileError> {
-    let topic = &port.value.topic;
-    let refuse = |why: &str| {
-        let message = format!("ports.{name}.topic: {why}");
-        Err(rule.source.error_at(&port.span, message))
-    };
-    if let (KeySpec::Constant(constant), true) = (key, topic.has_key()) {
-        let sent = Sent {
-            key: constant,
-            key_of_topic: true,
-            topic: &Topic::none(),
-            at: &|_| None,
-        };
-        let is_all = topic.levels_needed().is_none() && topic.pointers().next().is_none();
-        if let (true, Err(why)) = (is_all, topic.render(&sent)) {
-            return refuse(&why);
-        }
-    }
-    if let Some(filter) = rule.triggers.fed_by(&port.value, key) {
-        return refuse(&feeds_itself(filter));
-    }
-    let Some(needed) = topic.levels_needed() else {
-        return Ok(());
-    };
-    if window.is_some() && name != LATE {
-        return refuse(
-            "a window is of many events, and has no {topic}; write {key}, with key = \"{topic.1}\" under [on], \
-             or {payload:/column} of what is sent",
-        );
-    }
-    let filters = &rule.triggers.mqtt;
-    if filters.is_empty() {
-        return refuse("a schedule brings no {topic}");
-    }
-    let has_levels =
-        |filter: &TopicFilter| filter.as_str().ends_with('#') || filter.levels().count() >= needed;
-    if filters.iter().any(has_levels) {
-        return Ok(());
-    }
-    refuse(&format!(
-        "no topic that triggers the rule has a level {} (they are counted from 0)",
-        needed - 1
-    ))
-}
-
 fn inputs(rule: &Rule, module: &Module, errors: &Errors) -> Box<[Input]> {
     let mut inputs: Box<[Input]> = module.manifest.inputs.clone().into();
     for (name, pointer) in &rule.inputs {
@@ -411,46 +356,6 @@ fn inputs(rule: &Rule, module: &Module, errors: &Errors) -> Box<[Input]> {
         }
     }
     inputs
-}
-
-fn config(rule: &Rule, module: &Module, errors: &Errors) -> Box<[ConfigValue]> {
-    let entries = &module.manifest.config;
-    for (name, param) in &rule.params {
-        if !entries.iter().any(|entry| entry.name == *name) {
-            let known = entries.iter().map(|entry| entry.name.as_str());
-            let message = unknown("params", name, "parameter", known);
-            errors.push(rule.source.error_at(&param.span, message));
-        }
-    }
-    entries
-        .iter()
-        .filter_map(|entry| errors.take(config_value(rule, entry)))
-        .collect()
-}
-
-fn config_value(rule: &Rule, entry: &ConfigEntry) -> Result<ConfigValue, FileError> {
-    let name = &entry.name;
-    let Some(param) = rule.params.get(name) else {
-        return entry.default.clone().ok_or_else(|| {
-            let example = if entry.kind == ConfigKind::F64 { "50" } else { "\"…\"" };
-            rule.source.error_at(&rule.function_span, format!(
-                "params.{name} is missing: the function needs it; write {name} = {example} under [params]"
-            ))
-        });
-    };
-    match (&param.value, entry.kind) {
-        (Param::Number(number), ConfigKind::F64) => Ok(ConfigValue::F64(*number)),
-        (Param::Text(text), ConfigKind::Bytes) => Ok(ConfigValue::Bytes(text.as_bytes().into())),
-        (_, kind) => {
-            let wanted = if kind == ConfigKind::F64 {
-                "a number"
-            } else {
-                "a text"
-            };
-            let message = format!("params.{name}: the function wants {wanted}");
-            Err(rule.source.error_at(&param.span, message))
-        }
-    }
 }
 
 fn unknown<'a>(

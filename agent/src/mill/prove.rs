@@ -120,7 +120,10 @@ fn compare(
             payload.unwrap_or_else(|_| Json::from(String::from_utf8_lossy(&emission.payload)));
         text(usize::from(emission.port), &payload)
     });
-    let passed = (verdict == Verdict::Pass).then(|| text(0, &test.input));
+    let passed = match verdict {
+        Verdict::Pass(port) => Some(text(usize::from(port), &test.input)),
+        Verdict::Done => None,
+    };
     let found: Vec<_> = sent.chain(passed).collect();
     let expected: Vec<_> = test
         .out

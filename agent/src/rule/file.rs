@@ -48,7 +48,7 @@ struct On {
     mqtt: Vec<Spanned<String>>,
     #[serde(default)]
     schedule: Vec<Spanned<String>>,
-    zone: Option<String>,
+    zone: Option<Spanned<String>>,
     key: Option<Spanned<String>>,
     #[serde(default)]
     retained: bool,
@@ -249,9 +249,15 @@ fn triggers(
         let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]";
         return Err(source.error_at(span, message));
     }
+    if let Some(zone) = table.zone.as_ref().filter(|_| table.schedule.is_empty()) {
+        let message = "on.zone: it is the zone of schedules, and there are none; that of windows of days and of texts with a \
+                       time is zone under [streams.NAME]";
+        return Err(source.error_at(&zone.span(), message));
+    }
     let mut schedules = Vec::new();
+    let zone = table.zone.as_ref().map(|zone| zone.get_ref().as_str());
     for text in &table.schedule {
-        let schedule = Schedule::new(text.get_ref(), table.zone.as_deref())
+        let schedule = Schedule::new(text.get_ref(), zone)
             .map_err(|why| source.error_at(&text.span(), format!("on.schedule: {why}")))?;
         schedules.push(schedule);
     }

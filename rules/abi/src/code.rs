@@ -45,7 +45,8 @@ impl Code {
     }
 }
 
-/// What a handler with an i32 result may answer. Below 0 is an error of the rule, any other number a fault.
+/// What a handler with an i32 result may answer. Below 0 is an error of the rule, any other number a fault. Above
+/// [`Outcome::Pass`] the input leaves through a later port: 2 is port 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Outcome {

@@ -44,8 +44,9 @@ enum {
     TM_WRONG_CONTEXT = -7
 };
 
-/* What a handler answers. */
+/* What a handler answers. TM_PASS_TO(n) passes the input on through port n, TM_PASS through the first. */
 enum { TM_HANDLED = 0, TM_PASS = 1 };
+#define TM_PASS_TO(port) (TM_PASS + (port))
 
 /* For tm_ev_bytes. */
 enum { TM_PAYLOAD = 0, TM_TOPIC = 1, TM_KEY = 2, TM_PROPERTIES = 3 };

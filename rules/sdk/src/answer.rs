@@ -1,5 +1,6 @@
 //! What a handler may return, and how it crosses the ABI. Which of them a handler may use is checked where the export is generated.
 
+use crate::port::Port;
 use tidemill_abi::{Code, Outcome};
 
 /// The result of a handler.
@@ -36,6 +37,17 @@ impl Answer for bool {
     #[inline]
     fn raw(self) -> i32 {
         i32::from(self)
+    }
+}
+
+/// The input is passed on through that port.
+impl Answer for Option<Port> {
+    type Raw = i32;
+    #[inline]
+    fn raw(self) -> i32 {
+        self.map_or(Outcome::Handled as i32, |port| {
+            Outcome::Pass as i32 + port.number()
+        })
     }
 }
 
@@ -87,7 +99,11 @@ mod tests {
         assert_eq!([().raw(), true.raw(), false.raw()], [0, 1, 0]);
         assert_eq!(Ok::<_, Code>(true).raw(), 1);
         assert_eq!(Err::<bool, _>(Code::TooBig).raw(), -3);
-        assert!(None.raw().is_nan());
+        assert!(None::<f64>.raw().is_nan());
+        assert_eq!(
+            [None, Some(Port::new(0)), Some(Port::new(2))].map(Answer::raw),
+            [0, 1, 3]
+        );
         assert_eq!(Some(2.5).raw(), 2.5);
         assert_eq!((-7_i64).raw(), -7);
     }

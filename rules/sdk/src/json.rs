@@ -34,6 +34,16 @@ impl<'a> Json<'a> {
         self
     }
 
+    /// Adds `true` or `false`.
+    pub fn flag(&mut self, name: &str, value: bool) -> &mut Json<'a> {
+        self.name(name);
+        let word: &[u8] = if value { b"true" } else { b"false" };
+        for &letter in word {
+            self.push(letter);
+        }
+        self
+    }
+
     /// Adds an integer.
     pub fn integer(&mut self, name: &str, value: i64) -> &mut Json<'a> {
         self.name(name);
@@ -144,6 +154,14 @@ mod tests {
             json.integer("n", value).integer("m", 7);
             assert_eq!(json.end(), Ok(expected));
         }
+    }
+
+    #[test]
+    fn flags_are_words() {
+        let mut buf = [0; 64];
+        let mut json = Json::object(&mut buf);
+        json.flag("on", true).flag("off", false);
+        assert_eq!(json.end(), Ok(&b"{\"on\":true,\"off\":false}"[..]));
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //!
 //! A parameter is an input: `temperature` is decoded from the payload at `/temperature` before the call. `#[input("/env/t", default = 20)]`
 //! before it names another place or a default. Types: `f64` (NaN when missing), `Option<f64>`, `i64`, `i32`, `bool` and [`Text`]. A function
-//! without parameters asks for what it needs through [`event`]. What it returns is an [`Answer`]: `true` passes the input on, a number is sent.
+//! without parameters asks for what it needs through [`event`]. What it returns is an [`Answer`]: `true` passes the input on, a number is sent,
+//! and `Some(port::ALARM)` passes the input on through that port.
 //!
 //! What else a function needs is said in the attribute, and the names become items beside it:
 //!
@@ -18,7 +19,7 @@
 //!
 //! #[tidemill_sdk::function(
 //!     outputs(out, alarm),                     // port::OUT, port::ALARM
-//!     config(limit: f64, unit: str = "C"),     // cfg::limit(), cfg::unit()
+//!     config(limit: f64, unit: str = "C"),     // cfg::limit(), cfg::unit(); `count: f64 = 10 in 1..=1000` refuses others
 //!     slots(count),                            // slot::COUNT
 //!     tests = r#"[{"in": {"temperature": 61}, "config": {"limit": 50}, "out": [{"port": "out", "pass": true}]}]"#,
 //! )]

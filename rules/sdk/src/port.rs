@@ -14,10 +14,24 @@ impl Port {
         Port(index)
     }
 
+    #[inline]
+    pub(crate) fn number(self) -> i32 {
+        self.0
+    }
+
     /// Sends `payload`. Fails with `Denied` where the rule binds the port to nothing, and with `TooBig` or `Quota` beyond the limits.
     #[inline]
     pub fn emit(self, payload: &[u8]) -> Result<(), Code> {
         done(ffi::emit(self.0, payload))
+    }
+
+    /// Sends `payload`, unless the rule leaves the port unbound. Fails with `TooBig` or `Quota` beyond the limits.
+    #[inline]
+    pub fn offer(self, payload: &[u8]) -> Result<(), Code> {
+        match self.emit(payload) {
+            Err(Code::Denied) => Ok(()),
+            sent => sent,
+        }
     }
 
     /// Sends a number as JSON. Fails as [`Port::emit`] does.

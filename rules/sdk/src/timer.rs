@@ -4,9 +4,9 @@ use crate::ffi;
 use crate::port::done;
 use tidemill_abi::Code;
 
-/// Sets the timer `id`, anew if it runs. Fails with `Quota` when too many run, and with `BadArgument` for an impossible delay.
-pub fn set(id: i32, delay_ms: u32) -> Result<(), Code> {
-    done(ffi::timer(id, i64::from(delay_ms)))
+/// Sets the timer `id`, anew if it runs. Fails with `Quota` when too many run, and with `BadArgument` for a delay of more than ten years.
+pub fn set(id: i32, delay_ms: u64) -> Result<(), Code> {
+    done(ffi::timer(id, i64::try_from(delay_ms).unwrap_or(i64::MAX)))
 }
 
 /// Cancels the timer `id`; one that does not run is no error.

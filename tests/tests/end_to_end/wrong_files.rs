@@ -598,6 +598,88 @@ const RULES: &[(&str, &str, &[&str])] = &[
         "sql = \"SELECT uper(a) AS a FROM x\"",
         &["there is no function uper; did you mean upper?"],
     ),
+    (
+        "limit = 50",
+        "limit = 50\nfor = 300",
+        &["rule.toml:9:7: params.for: it is a duration, a text with a unit; write for = \"300s\""],
+    ),
+    (
+        "limit = 50",
+        "limit = 50\nfor = \"5x\"",
+        &["params.for: \"5x\" is no duration; write \"250ms\""],
+    ),
+    (
+        "limit = 50",
+        "limit = 50\nfor = \"-5m\"",
+        &["params.for: \"-5m\" is no duration"],
+    ),
+    (
+        "limit = 50",
+        "limit = 50\nfor = \"12y\"",
+        &["params.for: it is from 0s to 3650d"],
+    ),
+    (
+        "limit = 50",
+        "limit = 50\nfor_ms = -1",
+        &["params.for_ms: it is from 0s to 3650d"],
+    ),
+    (
+        "limit = 50",
+        "limit = 50\nfor_ms = \"5m\"",
+        &[
+            "params.for_ms: the function wants a number of milliseconds; write for = \"5m\" for a duration",
+        ],
+    ),
+    (
+        "limit = 50",
+        "limit = 50\nfor = \"5m\"\nfor_ms = 1",
+        &["params.for: for_ms says the same; write one of the two"],
+    ),
+    (
+        "limit = 50",
+        "limit = 50\nclear_fr = \"5m\"",
+        &[
+            "params.clear_fr: the function has no parameter \"clear_fr\", it has limit, hysteresis, below, repeat, for, clear_for; did you mean \"clear_for\"?",
+        ],
+    ),
+    (
+        "stock = \"threshold\"\n[params]\nlimit = 50",
+        "stock = \"silence\"",
+        &[
+            "ports.silent is missing: write [ports.silent]",
+            "params.for is missing: the function needs it; write for = \"5m\" under [params]",
+            "ports.out: the function has no port \"out\", it has silent, back",
+        ],
+    ),
+    (
+        "stock = \"threshold\"\n[params]\nlimit = 50\n[ports.out]",
+        "stock = \"silence\"\n[params]\nfor = \"0s\"\n[ports.back]",
+        &["params.for: it is from 1ms to 3650d"],
+    ),
+    (
+        "limit = 50\n[ports.out]\nto = \"local\"\ntopic = \"out/{key}\"",
+        "limit = 50\nfor = \"1m\"\n[ports.out]\nto = \"local\"\ntopic = \"out/{topic}\"",
+        &[
+            "ports.out.topic: no event causes what is sent when a wait is over, so there is no {topic}; write {key}",
+        ],
+    ),
+    (
+        "[function]",
+        "zone = \"Europe/Berlin\"\n[function]",
+        &[":5:8: on.zone: it is the zone of schedules, and there are none"],
+    ),
+    (
+        "[function]",
+        "schedule = [\"0 0 7 * * *\"]\nzone = \"Europe/Berlni\"\n[function]",
+        &["Europe/Berlni"],
+    ),
+    (
+        "[function]",
+        "[streams.s]\nzone = \"Europe/Berlni\"\n[function]",
+        &[
+            "streams.s.zone \"Europe/Berlni\": it is no name of the time zone database, such as Europe/Berlin; did you mean Europe/Berlin?",
+        ],
+    ),
 ];
 
 #[test]

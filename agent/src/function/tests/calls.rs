@@ -35,7 +35,7 @@ fn typed_handlers_take_every_signature_and_answer_numbers() {
             &["f64"][..],
             "(param f64) (result i32) (f64.gt (local.get 0) (f64.const 39))".to_owned(),
             &f64s[..1],
-            Verdict::Pass,
+            Verdict::Pass(0),
             "",
         ),
         (
@@ -49,7 +49,7 @@ fn typed_handlers_take_every_signature_and_answer_numbers() {
             &["f64", "f64"],
             "(param f64 f64) (result i32) (f64.gt (local.get 0) (local.get 1))".to_owned(),
             &f64s[..2],
-            Verdict::Pass,
+            Verdict::Pass(0),
             "",
         ),
         (
@@ -99,14 +99,14 @@ fn typed_handlers_take_every_signature_and_answer_numbers() {
             &["i32"],
             "(param i32) (result i32) (local.get 0)".to_owned(),
             &[Value::I32(1)],
-            Verdict::Pass,
+            Verdict::Pass(0),
             "",
         ),
         (
             &[],
             "(result i32) (i32.const 1)".to_owned(),
             &[],
-            Verdict::Pass,
+            Verdict::Pass(0),
             "",
         ),
     ] {
@@ -527,7 +527,7 @@ fn a_function_may_be_made_on_one_thread_and_called_on_another() {
     let mut function =
         function(r#"(module (func (export "on_event") (result i32) (i32.const 1)))"#);
     let verdict = std::thread::spawn(move || function.call(Handler::Event, &mut frame(&[])));
-    assert_eq!(verdict.join().unwrap().unwrap(), Verdict::Pass);
+    assert_eq!(verdict.join().unwrap().unwrap(), Verdict::Pass(0));
 }
 
 #[test]
@@ -559,5 +559,29 @@ fn rules_that_share_an_instance_keep_their_own_terms() {
         let wat =
             format!("(module {remembers} (func (export \"on_event\") (result i32) (i32.const 0)))");
         assert!(load(&wat).unwrap().stateless.is_none(), "{remembers}");
+    }
+}
+
+#[test]
+fn the_input_may_be_passed_on_through_each_port_and_through_no_other() {
+    let answer = |code: i32, ports: &str| {
+        let wat = format!(
+            r#"(module (@custom "tidemill.manifest" "{{\"abi\":1,\"outputs\":[{ports}]}}")
+              (func (export "on_event") (result i32) (i32.const {code})))"#
+        );
+        call(&wat).0
+    };
+    let two = r#"\"out\",\"clear\""#;
+    for (code, verdict) in [
+        (0, Verdict::Done),
+        (1, Verdict::Pass(0)),
+        (2, Verdict::Pass(1)),
+    ] {
+        assert_eq!(answer(code, two).unwrap(), verdict);
+    }
+    for (code, ports) in [(3, two), (i32::MAX, two), (2, r#"\"out\""#), (2, "")] {
+        let fault = answer(code, ports).unwrap_err();
+        let is_bad = matches!(fault, CallFault::BadResult { code: said, .. } if said == code);
+        assert!(is_bad, "{fault}");
     }
 }

@@ -226,9 +226,9 @@ fn after_a_fault_everything_is_fresh() {
             .call(Handler::Event, &mut frame(&[]))
             .map_err(|fault| fault.to_string())
     };
-    assert_eq!(call(), Ok(Verdict::Pass));
+    assert_eq!(call(), Ok(Verdict::Pass(0)));
     assert!(call().unwrap_err().starts_with("trapped"));
-    assert_eq!(call(), Ok(Verdict::Pass));
+    assert_eq!(call(), Ok(Verdict::Pass(0)));
 }
 
 /// No section.
@@ -471,12 +471,12 @@ fn no_memory_grow_is_left_in_what_runs() {
         items,
         "(i32.sub (call $late (memory.grow (i32.const 2))) (i32.const 2))",
     ));
-    assert_eq!(outcome.unwrap(), Verdict::Pass);
+    assert_eq!(outcome.unwrap(), Verdict::Pass(0));
 }
 
 #[test]
 fn a_module_without_imports_grows_as_well() {
     let wat = r#"(module (memory (export "memory") 1)
         (func (export "on_event") (result i32) (memory.grow (i32.const 3))))"#;
-    assert_eq!(call(wat).0.unwrap(), Verdict::Pass);
+    assert_eq!(call(wat).0.unwrap(), Verdict::Pass(0));
 }

@@ -98,9 +98,11 @@ impl Active {
     }
 
     fn check_verdict(&self, handler: Handler, verdict: Verdict) -> Result<(), Fault> {
-        let passes = verdict == Verdict::Pass;
+        let Verdict::Pass(_) = verdict else {
+            return Ok(());
+        };
         let may_pass = handler == Handler::Event && self.window.is_none();
-        if passes && (!may_pass || self.ports.is_empty()) {
+        if !may_pass || self.ports.is_empty() {
             let handler = match handler {
                 Handler::Event => "f or on_event",
                 Handler::Timer(_) => export::ON_TIMER,
@@ -127,7 +129,10 @@ impl Active {
         };
         let mut last: Option<(u8, Option<Key>, Topic)> = None;
         let mut spoiled = Vec::new();
-        let passed = (verdict == Verdict::Pass).then(|| (0, frame.kept_payload(), 0, None));
+        let passed = match verdict {
+            Verdict::Pass(port) => Some((port, frame.kept_payload(), 0, None)),
+            Verdict::Done => None,
+        };
         let asked = frame
             .effects
             .emissions

@@ -45,6 +45,10 @@ fn config(entry: &Config) -> Value {
     if let (Some(default), Some(fields)) = (&entry.default, json.as_object_mut()) {
         fields.insert("default".into(), default.clone());
     }
+    if let (Some((least, most)), Some(fields)) = (&entry.range, json.as_object_mut()) {
+        fields.insert("min".into(), Value::Number(least.clone()));
+        fields.insert("max".into(), Value::Number(most.clone()));
+    }
     json
 }
 
@@ -107,11 +111,11 @@ mod tests {
     #[test]
     fn arguments_become_keys() {
         check(
-            r#"outputs(out, late), config(limit: f64, low: f64 = -2, unit: str = "°C"), tumbling(length_ms = 1000, slots(sum, n)), slots(last),
+            r#"outputs(out, late), config(limit: f64 in -1.5..=9, low: f64 = -2, unit: str = "°C"), tumbling(length_ms = 1000, slots(sum, n)), slots(last),
                key = "/device", schema = 2, state_bytes = 10, tests = r"[{}]""#,
             "fn f() {}",
             r#"{"abi": 1, "name": "f", "outputs": ["out", "late"],
-                "config": [{"name": "limit", "type": "f64"}, {"name": "low", "type": "f64", "default": -2}, {"name": "unit", "type": "bytes", "default": "°C"}],
+                "config": [{"name": "limit", "type": "f64", "min": -1.5, "max": 9}, {"name": "low", "type": "f64", "default": -2}, {"name": "unit", "type": "bytes", "default": "°C"}],
                 "key": "/device", "window": {"kind": "tumbling", "length_ms": 1000, "slots": 2},
                 "state": {"schema": 2, "slots": 3, "bytes": 10}, "tests": [{}]}"#,
         );
@@ -122,6 +126,7 @@ mod tests {
         for (arguments, expected) in [
             ("output(a)", "unknown argument `output`"),
             ("config(a: i64)", "a config entry is of type f64 or str"),
+            ("config(a: str in 1..=2)", "only a number has a range"),
             ("tumbling(slots(a))", "length_ms is missing"),
             ("tests = \"{}\"", "tests are a JSON list"),
             ("tests = \"[\"", "not JSON"),

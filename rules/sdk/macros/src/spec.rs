@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) name: Ident,
     pub(crate) text: bool,
     pub(crate) default: Option<Value>,
+    /// The least and the most that a rule may give.
+    pub(crate) range: Option<(Number, Number)>,
 }
 
 /// `tumbling(length_ms = …, slots(…))`.
@@ -98,10 +100,22 @@ impl Parse for Config {
             Some(_) if text => Some(Value::from(input.parse::<LitStr>()?.value())),
             Some(_) => Some(Value::Number(number(input)?)),
         };
+        let range = match input.parse::<Option<Token![in]>>()? {
+            None => None,
+            Some(token) if text => {
+                return Err(syn::Error::new(token.span, "only a number has a range"));
+            }
+            Some(_) => {
+                let least = number(input)?;
+                input.parse::<Token![..=]>()?;
+                Some((least, number(input)?))
+            }
+        };
         Ok(Config {
             name,
             text,
             default,
+            range,
         })
     }
 }

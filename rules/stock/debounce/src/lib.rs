@@ -14,7 +14,7 @@ const HOLD: i32 = 0;
 
 #[tidemill_sdk::function(
     outputs(out),
-    config(hold_ms: f64 = 1000),
+    config(hold_ms: f64 = 1000 in 0..=315360000000),
     slots(candidate, waiting, sent, has_sent),
     state_bytes = 4352,
     tests = r#"[{"in": {"value": 20}, "out": []}, {"in": {}, "out": []}]"#
@@ -34,7 +34,7 @@ fn debounce(value: Option<f64>) -> Result<(), Code> {
     if changed {
         slot::CANDIDATE.set(value);
         slot::WAITING.set_flag(true);
-        timer::set(HOLD, cfg::hold_ms() as u32)?;
+        timer::set(HOLD, cfg::hold_ms() as u64)?;
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ fn held(_id: i32) -> Result<(), Code> {
     let value = slot::CANDIDATE.get();
     if !slot::HAS_SENT.is_set() || value != slot::SENT.get() {
         let mut payload = [0; PAYLOAD_BYTES_MAX];
-        port::OUT.emit(state::get(LATEST, &mut payload)?)?;
+        port::OUT.offer(state::get(LATEST, &mut payload)?)?;
         slot::SENT.set(value);
         slot::HAS_SENT.set_flag(true);
     }

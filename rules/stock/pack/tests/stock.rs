@@ -8,10 +8,10 @@
 
 mod host;
 mod more;
+mod threshold;
 
 use host::Rule;
 
-const THRESHOLD: &[u8] = include_bytes!("../../wasm/threshold.wasm");
 const DEADBAND: &[u8] = include_bytes!("../../wasm/deadband.wasm");
 const AVERAGE: &[u8] = include_bytes!("../../wasm/average.wasm");
 const DEBOUNCE: &[u8] = include_bytes!("../../wasm/debounce.wasm");
@@ -32,67 +32,6 @@ fn check_passes(wasm: &[u8], config: &[f64], events: &[(f64, bool)]) -> Rule {
 }
 
 const NAN: f64 = f64::NAN;
-
-/// limit, hysteresis, below, repeat
-#[test]
-fn threshold_switches_on_above_and_off_below() {
-    let events = [
-        (50.0, false),
-        (50.1, true),
-        (60.0, true),
-        (NAN, false),
-        (50.0, false),
-        (51.0, true),
-    ];
-    check_passes(THRESHOLD, &[50.0, 0.0, 0.0, 1.0], &events);
-    let with_hysteresis = [
-        (49.0, false),
-        (51.0, true),
-        (49.0, true),
-        (45.1, true),
-        (45.0, false),
-        (49.0, false),
-        (50.5, true),
-    ];
-    check_passes(THRESHOLD, &[50.0, 5.0, 0.0, 1.0], &with_hysteresis);
-    let below = [
-        (11.0, false),
-        (10.0, false),
-        (9.9, true),
-        (11.9, true),
-        (12.0, false),
-        (10.5, false),
-    ];
-    check_passes(THRESHOLD, &[10.0, 2.0, 1.0, 1.0], &below);
-    let once = [
-        (51.0, true),
-        (52.0, false),
-        (NAN, false),
-        (52.0, false),
-        (50.0, false),
-        (51.0, true),
-    ];
-    check_passes(THRESHOLD, &[50.0, 0.0, 0.0, 0.0], &once);
-}
-
-#[test]
-fn threshold_says_when_it_switches_off() {
-    let mut rule = check_passes(
-        THRESHOLD,
-        &[50.0, 0.0, 0.0, 1.0],
-        &[(40.0, false), (51.0, true), (41.5, false), (40.0, false)],
-    );
-    assert_eq!(rule.emitted(), [(1, "41.5".to_owned())]);
-    rule.world().denied_port = Some(1);
-    assert_eq!(
-        [
-            rule.event(51.0, "{}"),
-            rule.event(41.5, "{}"),
-            rule.event(51.0, "{}")
-        ],
-        [1, 0, 1]
-    );
-}
 
 /// band, percent, max_silence_ms
 #[test]
@@ -208,7 +147,7 @@ fn debounce_refuses_a_payload_that_it_cannot_keep() {
 #[test]
 fn stock_functions_are_small_and_packed() {
     for (name, wasm, most, memory) in [
-        ("threshold", THRESHOLD, 800, false),
+        ("threshold", threshold::THRESHOLD, 2000, true),
         ("deadband", DEADBAND, 800, false),
         ("average", AVERAGE, 3000, true),
         ("debounce", DEBOUNCE, 3000, true),
@@ -217,6 +156,7 @@ fn stock_functions_are_small_and_packed() {
         ("ewma", more::EWMA, 1200, false),
         ("convert", more::CONVERT, 800, false),
         ("report-by-exception", more::REPORT, 3000, true),
+        ("silence", more::SILENCE, 3000, true),
     ] {
         assert!(wasm.len() <= most, "{name} has {} bytes", wasm.len());
         assert_eq!(tidemill_pack::pack(wasm).unwrap(), wasm, "{name}");

@@ -6,7 +6,7 @@ use tidemill_sdk::event;
 
 #[tidemill_sdk::function(
     outputs(out),
-    config(interval_ms: f64 = 1000, burst: f64 = 1),
+    config(interval_ms: f64 = 1000 in 0..=315360000000, burst: f64 = 1),
     slots(through_at),
     tests = r#"[{"in": {"value": 20}, "out": [{"port": "out", "pass": true}]}, {"in": {}, "out": [{"port": "out", "pass": true}]}]"#
 )]

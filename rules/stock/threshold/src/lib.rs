@@ -1,36 +1,93 @@
-//! `threshold`: passes events while their value is beyond a limit, with hysteresis. Where the value comes from is said by the rule.
+//! `threshold`: passes events while their value is beyond a limit, with hysteresis, at once or after the value has held for a time. Where the
+//! value comes from is said by the rule.
 #![no_std]
+
+use tidemill_sdk::{Code, Port, event, state, timer};
+
+/// Room for a payload that is kept. A longer one is an error of the rule, and the event becomes a dead letter.
+const PAYLOAD_BYTES_MAX: usize = 4096;
+
+/// The name of the state entry with the latest payload while a switch waits.
+const LATEST: &[u8] = b"latest";
+
+/// The timer that runs while a switch waits.
+const WAIT: i32 = 0;
 
 #[tidemill_sdk::function(
     outputs(out, clear),
-    config(limit: f64, hysteresis: f64 = 0, below: f64 = 0, repeat: f64 = 1),
-    slots(on),
+    config(
+        limit: f64,
+        hysteresis: f64 = 0,
+        below: f64 = 0,
+        repeat: f64 = 1,
+        for_ms: f64 = 0 in 0..=315360000000,
+        clear_for_ms: f64 = 0 in 0..=315360000000
+    ),
+    slots(on, waits),
+    state_bytes = 4352,
     tests = r#"[
         {"in": {"value": 50.5}, "config": {"limit": 50}, "out": [{"port": "out", "pass": true}]},
-        {"in": {"value": 50}, "config": {"limit": 50}, "out": []}
+        {"in": {"value": 50}, "config": {"limit": 50}, "out": []},
+        {"in": {"value": 50.5}, "config": {"limit": 50, "for_ms": 1000}, "out": []}
     ]"#
 )]
-fn threshold(value: Option<f64>) -> bool {
+fn threshold(value: Option<f64>) -> Result<Option<Port>, Code> {
     let Some(value) = value else {
-        return false;
+        return Ok(None);
     };
+    let was_on = slot::ON.is_set();
+    let on = is_on(value, was_on);
+    let repeated = (was_on && cfg::repeat() != 0.0).then_some(port::OUT);
+    if on == was_on {
+        stop_waiting()?;
+        return Ok(repeated);
+    }
+    let wait = if on {
+        cfg::for_ms()
+    } else {
+        cfg::clear_for_ms()
+    };
+    if wait <= 0.0 {
+        stop_waiting()?;
+        return Ok(Some(switch(on)));
+    }
+    let mut payload = [0; PAYLOAD_BYTES_MAX];
+    state::put(LATEST, event::payload(&mut payload)?)?;
+    if !slot::WAITS.is_set() {
+        slot::WAITS.set_flag(true);
+        timer::set(WAIT, wait as u64)?;
+    }
+    Ok(repeated)
+}
+
+fn is_on(value: f64, was_on: bool) -> bool {
     // Below a limit is above its negative.
     let sign = if cfg::below() == 0.0 { 1.0 } else { -1.0 };
-    let (level, limit) = (sign * value, sign * cfg::limit());
-    let was_on = slot::ON.is_set();
-    let on = level
-        > if was_on {
-            limit - cfg::hysteresis()
-        } else {
-            limit
-        };
-    if on == was_on {
-        return on && cfg::repeat() != 0.0;
-    }
+    let hysteresis = if was_on { cfg::hysteresis() } else { 0.0 };
+    sign * value > sign * cfg::limit() - hysteresis
+}
+
+/// Switches on or off; the port is the one that tells.
+fn switch(on: bool) -> Port {
     slot::ON.set_flag(on);
-    if !on {
-        // A rule may leave the port unbound.
-        port::CLEAR.emit_f64(value).ok();
+    if on { port::OUT } else { port::CLEAR }
+}
+
+fn stop_waiting() -> Result<(), Code> {
+    if !slot::WAITS.is_set() {
+        return Ok(());
     }
-    on
+    slot::WAITS.set_flag(false);
+    timer::cancel(WAIT);
+    state::remove(LATEST)
+}
+
+#[tidemill_sdk::on_timer]
+fn held(_id: i32) -> Result<(), Code> {
+    slot::WAITS.set_flag(false);
+    let port = switch(!slot::ON.is_set());
+    let mut payload = [0; PAYLOAD_BYTES_MAX];
+    let latest = state::get(LATEST, &mut payload)?;
+    state::remove(LATEST)?;
+    port.offer(latest)
 }

@@ -138,7 +138,11 @@ fn link(linker: &mut Linker<World>) -> Result<(), wasmi::Error> {
     })?;
     linker.func_wrap(m, "timer", |mut c: Host, id: i32, delay_ms: i64| {
         let due = c.data().now + delay_ms;
-        c.data_mut().timers.insert(id, due);
+        if delay_ms < 0 {
+            c.data_mut().timers.remove(&id);
+        } else {
+            c.data_mut().timers.insert(id, due);
+        }
         0
     })?;
     linker.func_wrap(m, "emit_f64", |mut c: Host, port: i32, v: f64| {

@@ -8,6 +8,7 @@ pub(crate) const MOVING_AVERAGE: &[u8] = include_bytes!("../../../wasm/moving_av
 pub(crate) const EWMA: &[u8] = include_bytes!("../../../wasm/ewma.wasm");
 pub(crate) const CONVERT: &[u8] = include_bytes!("../../../wasm/convert.wasm");
 pub(crate) const REPORT: &[u8] = include_bytes!("../../../wasm/report_by_exception.wasm");
+pub(crate) const SILENCE: &[u8] = include_bytes!("../../../wasm/silence.wasm");
 
 /// interval_ms, burst
 #[test]
@@ -115,6 +116,49 @@ fn reports_come_by_exception_and_after_a_silence() {
     assert_eq!([rule.event(22.0, "f"), rule.event(22.0, "g")], [1, 0]);
     let changes = [(NAN, false), (1.0, true), (1.0, false), (1.1, true)];
     check_passes(REPORT, &[0.0, 0.0, 0.0], &changes);
+}
+
+#[test]
+fn silence_is_told_when_that_long_nothing_came() {
+    let mut rule = Rule::new(REPORT, &[1.0, 0.0, 1000.0]);
+    assert_eq!(rule.event(20.0, "a"), 1);
+    rule.advance(300);
+    assert_eq!(rule.event(20.5, "b"), 0);
+    rule.advance(700);
+    assert_eq!(rule.emitted(), [(0, "b".to_owned())]);
+    // A second after the event, not after the report.
+    rule.advance(299);
+    assert_eq!(rule.emitted(), []);
+    rule.advance(1);
+    assert_eq!(rule.emitted(), [(1, "20.5".to_owned())]);
+    rule.advance(10_000);
+    assert_eq!(rule.emitted(), []);
+}
+
+/// for_ms
+#[test]
+fn a_key_that_falls_silent_is_told_once_and_so_is_its_return() {
+    let mut rule = Rule::new(SILENCE, &[1000.0]);
+    rule.world().now = 5000;
+    for _ in 0..5 {
+        assert_eq!(rule.any_event(), 0);
+        rule.advance(999);
+    }
+    assert_eq!(rule.emitted(), []);
+    rule.advance(1);
+    let silent = r#"{"key":"d1","silent":true,"last":8996,"for_ms":1000}"#;
+    assert_eq!(rule.emitted(), [(0, silent.to_owned())]);
+    rule.advance(5000);
+    assert_eq!((rule.any_event(), rule.any_event()), (0, 0));
+    let back = r#"{"key":"d1","silent":false,"last":8996,"for_ms":6000}"#;
+    assert_eq!(rule.emitted(), [(1, back.to_owned())]);
+    // Ports that lead nowhere, and a clock that was set back.
+    rule.world().denied_port = Some(0);
+    rule.advance(1000);
+    rule.world().now = 1;
+    assert_eq!(rule.any_event(), 0);
+    let back = r#"{"key":"d1","silent":false,"last":14996,"for_ms":0}"#;
+    assert_eq!(rule.emitted(), [(1, back.to_owned())]);
 }
 
 #[test]
