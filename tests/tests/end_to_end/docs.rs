@@ -15,6 +15,8 @@
 
 mod blocks;
 mod complete;
+mod links;
+mod recipes;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -26,11 +28,12 @@ use tidemill_tests::{run, tidemill};
 use blocks::{Block, Kind, blocks};
 
 /// Pages that have to have examples: where none is found, it is the reading that is broken.
-const PAGES: [(&str, usize); 8] = [
+const PAGES: [(&str, usize); 9] = [
     ("README.md", 5),
     ("docs/from-ekuiper.md", 7),
     ("docs/from-node-red.md", 6),
     ("docs/functions.md", 9),
+    ("docs/recipes.md", 60),
     ("docs/rules.md", 5),
     ("docs/sparkplug.md", 6),
     ("docs/sql.md", 60),
@@ -210,8 +213,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-#[test]
-fn what_the_pages_show_is_what_happens() {
+/// All pages, by their paths in the repository.
+fn pages() -> Vec<String> {
     let mut names: Vec<String> = vec!["README.md".to_owned()];
     for folder in ["docs", "examples"] {
         let mut files: Vec<PathBuf> = vec![root().join(folder)];
@@ -227,6 +230,12 @@ fn what_the_pages_show_is_what_happens() {
     }
     // Nested targets have pages of other people.
     names.retain(|name| !name.contains("node_modules") && !name.contains("/target/"));
+    names
+}
+
+#[test]
+fn what_the_pages_show_is_what_happens() {
+    let names = pages();
     let write = std::env::var_os("TIDEMILL_WRITE_DOCS").is_some();
     let mut wrong = String::new();
     for name in &names {
