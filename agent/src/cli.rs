@@ -30,6 +30,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use self::log::LogFormat;
 use crate::console;
 use crate::data_dir::DataDirError;
+use crate::secret::keep_out_of_dumps;
 use crate::text::{FileError, FileErrors, is_all_printable, printable};
 
 /// Where the configuration is read if nothing else is said.
@@ -167,6 +168,8 @@ pub fn main() -> ExitCode {
         crate::pond::probe_with(program, vec![PROBE.to_owned()]);
     }
     log::tell_panics();
+    // `run` says it where this fails.
+    let _ = keep_out_of_dumps();
     let outcome = match arguments().command {
         Command::Run(options) => run::run(&options),
         Command::Demo(options) => demo::run(&options),

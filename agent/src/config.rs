@@ -195,9 +195,12 @@ impl Config {
         let source = overrides.noted();
         let is_whole = errors.is_empty();
         let file = shape::shaped(source, read, keys::FILE, &errors);
-        let config = file.map(|file| Self {
-            is_whole,
-            ..checked(source, file, &errors)
+        let config = file.map(|file| {
+            let mut config = checked(source, file, &errors);
+            config.is_whole = is_whole;
+            let warnings = config.warnings.into_iter();
+            config.warnings = warnings.map(|warning| overrides.name(warning)).collect();
+            config
         });
         (config, overrides.named(errors).into_list())
     }
@@ -252,7 +255,7 @@ fn checked(source: &Source, file: File, errors: &Errors) -> Config {
         segment_bytes: table("journal").size("segment_bytes", segment, 1 << 20..=64 << 20, 8 << 20),
         recorder: checked_recorder(&table("recorder"), &file.recorder),
         limits: file.limits.checked(&table("limits")),
-        warnings: http.collect(),
+        warnings: http.chain(errors.take_warnings()).collect(),
         is_whole: true,
         urls,
         source: Arc::new(source.clone()),

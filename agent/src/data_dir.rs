@@ -14,6 +14,7 @@ use rustix::process::{Gid, Uid};
 use tracing::info;
 
 use crate::files::kind;
+use crate::secret::keep_out_of_dumps;
 
 /// How names begin that we give to files of a data directory. Others are none of our business.
 const OURS: [&str; 7] = [
@@ -151,7 +152,7 @@ fn become_user(user: Uid, group: Gid) -> io::Result<()> {
     set_thread_groups(&[])?;
     set_thread_res_gid(group, group, group)?;
     set_thread_res_uid(user, user, user)?;
-    Ok(())
+    keep_out_of_dumps()
 }
 
 /// Goes through all that is ours in a data directory.

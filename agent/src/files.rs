@@ -3,10 +3,12 @@
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::str::Utf8Error;
 
 use rustix::fs::OFlags;
+use zeroize::Zeroizing;
 
 /// Bytes of a configuration, a rule's file or a statement: a hundred times the longest that was seen.
 pub const TEXT_BYTES_MAX: u64 = 1 << 20;
@@ -24,35 +26,88 @@ pub const CERTIFICATES_BYTES_MAX: u64 = 4 << 20;
 /// When it cannot be opened or read, is another kind of file (a named pipe would be waited for, a device
 /// never ends), or is longer.
 pub fn read_input(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let (file, _) = open_input(path, bytes_max)?;
+    let mut bytes = Vec::new();
+    read_within(file, bytes_max, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a file with a secret in it, and leaves no copy in memory but the one that is returned, which is
+/// wiped when it is dropped.
+///
+/// # Errors
+/// As for [`read_input`], and when others than its owner can write it: the secret may be anybody's.
+pub fn read_secret(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let (file, found) = open_input(path, bytes_max)?;
+    let mode = found.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        let what = format!(
+            "others can write it (mode {mode:04o}), so it may hold anything; type: chmod go-w {}",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    // With room for all of it nothing is moved while it is read.
+    let room = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room.saturating_add(1)));
+    read_within(file, bytes_max, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Says who besides its owner and group can read or replace a file with a secret, and what to do; `None`
+/// where all is well, or the file cannot be looked at.
+pub fn exposure(path: &Path) -> Option<String> {
+    let found = std::fs::metadata(path).ok()?;
+    let (mode, owner) = (found.mode() & 0o7777, found.uid());
+    let shown = path.display();
+    if mode & 0o004 != 0 {
+        return Some(format!(
+            "everybody on this machine can read {shown} (mode {mode:04o}); type: chmod o-r {shown}"
+        ));
+    }
+    let folder = path
+        .parent()
+        .and_then(|folder| std::fs::metadata(folder).ok());
+    let folder_mode = folder.map_or(0, |found| found.mode() & 0o7777);
+    // In a folder with the sticky bit a file is its owner's.
+    if folder_mode & 0o1002 == 0o002 {
+        return Some(format!(
+            "everybody on this machine can replace {shown}: its folder has mode {folder_mode:04o}"
+        ));
+    }
+    let caller = rustix::process::geteuid();
+    let is_ours = owner == 0 || owner == caller.as_raw() || caller.is_root();
+    (!is_ours).then(|| {
+        format!("{shown} belongs to user {owner}, who can replace it; type: chown root {shown}")
+    })
+}
+
+fn open_input(path: &Path, bytes_max: u64) -> io::Result<(File, Metadata)> {
     // Looked at before it is opened, because opening a device may set something off.
     check_input(&std::fs::metadata(path)?, bytes_max)?;
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(flags(OFlags::NONBLOCK | OFlags::NOCTTY))
         .open(path)?;
-    check_input(&file.metadata()?, bytes_max)?;
-    let mut bytes = Vec::new();
-    file.take(bytes_max.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    let found = file.metadata()?;
+    check_input(&found, bytes_max)?;
+    Ok((file, found))
+}
+
+fn read_within(file: File, bytes_max: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    file.take(bytes_max.saturating_add(1)).read_to_end(bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(too_long(bytes_max));
     }
-    Ok(bytes)
+    Ok(())
 }
 
-/// Reads an input file that is text.
-///
-/// # Errors
-/// As for [`read_input`], and when it is not UTF-8.
-pub fn read_input_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let bytes = read_input(path, bytes_max)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        let line = error.as_bytes().iter().take(place);
-        let line = line.filter(|byte| **byte == b'\n').count() + 1;
-        let what = format!("it is not UTF-8: line {line} has a byte that begins no character");
-        io::Error::new(io::ErrorKind::InvalidData, what)
-    })
+/// The error of a file that should be text, with the line where it is none.
+pub(crate) fn not_text(bytes: &[u8], error: Utf8Error) -> io::Error {
+    let line = bytes.iter().take(error.valid_up_to());
+    let line = line.filter(|byte| **byte == b'\n').count() + 1;
+    let what = format!("it is not UTF-8: line {line} has a byte that begins no character");
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn check_input(found: &Metadata, bytes_max: u64) -> io::Result<()> {
@@ -198,11 +253,35 @@ mod tests {
 
     #[test]
     fn a_text_that_is_none_names_its_line() {
+        let text = [b"a\nb".as_slice(), &[0xff]].concat();
+        let error = not_text(&text, std::str::from_utf8(&text).unwrap_err());
+        let error = error.to_string();
+        assert!(error.starts_with("it is not UTF-8: line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_that_others_can_write_is_none_and_one_that_they_can_read_is_told() {
+        use std::os::unix::fs::PermissionsExt as _;
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("file");
-        std::fs::write(&path, b"a\nb\xff\n").unwrap();
-        let error = read_input_text(&path, 100).unwrap_err().to_string();
-        assert!(error.starts_with("it is not UTF-8: line 2"), "{error}");
+        std::fs::write(&path, "hush").unwrap();
+        for (mode, is_good, is_told) in [
+            (0o600, true, false),
+            (0o640, true, false),
+            (0o644, true, true),
+            (0o620, false, false),
+            (0o602, false, false),
+            (0o666, false, true),
+        ] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let read = read_secret(&path, 4);
+            assert_eq!(read.is_ok(), is_good, "{mode:o}");
+            assert_eq!(exposure(&path).is_some(), is_told, "{mode:o}");
+            if let Err(error) = read {
+                let error = error.to_string();
+                assert!(error.contains("type: chmod go-w"), "{error}");
+            }
+        }
     }
 
     #[test]

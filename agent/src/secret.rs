@@ -1,14 +1,19 @@
-//! Passwords and tokens: carried about like any text, shown by nothing.
+//! Passwords, tokens and keys: carried about like any text, shown by nothing, wiped from memory when
+//! nobody holds them any more, and in no core dump.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::files::{SECRET_BYTES_MAX, read_input_text};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use zeroize::Zeroizing;
 
-/// A text that neither a log line nor a `{:?}` shows.
+use crate::files::{SECRET_BYTES_MAX, not_text, read_secret};
+
+/// A text that neither a log line nor a `{:?}` shows. Clones share it; it is wiped with the last one.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// The text itself, for the one who asks for it.
@@ -19,13 +24,13 @@ impl Secret {
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self(text)
+        Self(Arc::new(Zeroizing::new(text)))
     }
 }
 
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
-        Self(text.to_owned())
+        text.to_owned().into()
     }
 }
 
@@ -54,11 +59,28 @@ impl SecretFile {
     /// Reads it; ends of lines at its end do not count.
     ///
     /// # Errors
-    /// When it cannot be read, is no regular file or too long for a secret, or is not UTF-8.
+    /// When it cannot be read, is no regular file or too long for a secret, may be written by others, or
+    /// is not UTF-8.
     pub fn read(&self) -> io::Result<Secret> {
-        let text = read_input_text(&self.0, SECRET_BYTES_MAX)?;
+        let bytes = read_secret(&self.0, SECRET_BYTES_MAX)?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| not_text(&bytes, error))?;
         Ok(text.trim_end_matches(['\r', '\n']).into())
     }
+}
+
+/// Sees to it that the memory of this process is never written to a file when it ends badly, and that
+/// other processes of its user cannot read it. To be said again after the user has changed, with which
+/// the kernel forgets it.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn keep_out_of_dumps() -> io::Result<()> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 #[cfg(test)]

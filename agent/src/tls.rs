@@ -9,19 +9,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use anchors::Anchors;
 pub use explain::{explain, explain_handshake};
 
-use crate::files::{CERTIFICATES_BYTES_MAX, SECRET_BYTES_MAX, read_input};
+use crate::files::{CERTIFICATES_BYTES_MAX, SECRET_BYTES_MAX, read_input, read_secret};
 
 /// How often files are looked at for changes.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -112,7 +115,7 @@ impl TlsFiles {
         };
         let chain = certificates(Culprit::CertFile, cert_file)?;
         let key = private_key(key_file)?;
-        let config = builder.with_client_auth_cert(chain, key).map_err(|error| {
+        let shows = shown_client(chain, &key).map_err(|error| {
             let shown = cert_file.display();
             let why = match error {
                 rustls::Error::InconsistentKeys(_) => format!("is not the key of {shown}"),
@@ -120,7 +123,7 @@ impl TlsFiles {
             };
             TlsError::new(Culprit::KeyFile, key_file, why)
         })?;
-        Ok(Arc::new(config))
+        Ok(Arc::new(builder.with_client_cert_resolver(Arc::new(shows))))
     }
 
     fn anchors(&self, provider: &Arc<CryptoProvider>) -> Result<Anchors, TlsError> {
@@ -195,14 +198,29 @@ fn system_anchors(provider: &Arc<CryptoProvider>) -> Result<Anchors, TlsError> {
     Ok(anchors)
 }
 
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+/// What is shown to the other side. rustls does the same with a key that it does not wipe.
+fn shown_client(
+    chain: Vec<CertificateDer<'static>>,
+    key: &PrivateKeyDer<'static>,
+) -> Result<SingleCertAndKey, rustls::Error> {
+    let shown = CertifiedKey::new(chain, any_supported_type(key)?);
+    match shown.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(shown.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn private_key(file: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, TlsError> {
     let culprit = Culprit::KeyFile;
-    let bytes = read_input(file, SECRET_BYTES_MAX)
+    let bytes = read_secret(file, SECRET_BYTES_MAX)
         .map_err(|error| TlsError::new(culprit, file, format!("cannot be read: {error}")))?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
         let why = "has no private key in it that is not encrypted (-----BEGIN PRIVATE KEY-----)";
         TlsError::new(culprit, file, why)
-    })
+    })?;
+    Ok(Zeroizing::new(key))
 }
 
 /// Makes a connection to `host` an encrypted one.

@@ -4,8 +4,9 @@
 use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -275,6 +276,19 @@ impl Gateway {
         log
     }
 
+    /// The process of the agent.
+    pub fn id(&self) -> u32 {
+        let agent = self.agent.as_ref().expect("the agent was started");
+        agent.child.id()
+    }
+
+    /// Ends the agent as a fault in it would. Returns its log, and whether its memory was written to a file.
+    pub fn crash(&mut self) -> (bool, Vec<String>) {
+        self.signal("ABRT");
+        let (status, log) = self.end();
+        (status.core_dumped(), log)
+    }
+
     /// Kills the agent: it has no moment to save anything.
     pub fn kill(&mut self) {
         self.signal("KILL");
@@ -283,6 +297,11 @@ impl Gateway {
 
     /// Waits until the agent ends; returns its exit code and its log.
     pub fn ended(&mut self) -> (Option<i32>, Vec<String>) {
+        let (status, log) = self.end();
+        (status.code(), log)
+    }
+
+    fn end(&mut self) -> (ExitStatus, Vec<String>) {
         let mut agent = self.agent.take().expect("the agent was started");
         let mut status = None;
         wait_until(
@@ -299,7 +318,7 @@ impl Gateway {
         );
         agent.reader.join().unwrap();
         let log = agent.log.lock().unwrap().clone();
-        (status.and_then(|status| status.code()), log)
+        (status.unwrap(), log)
     }
 }
 

@@ -25,6 +25,7 @@ mod threads;
 mod trace;
 mod wire;
 
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,13 @@ pub fn wait_until(mut condition: impl FnMut() -> bool, complaint: impl Fn() -> S
         assert!(Instant::now() < give_up, "{}", complaint());
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Writes a file that is for its owner alone, whatever the umask.
+pub fn write_secret(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Says that a test has nothing to run on. The runner hides what a passing test prints, but not

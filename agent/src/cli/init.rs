@@ -140,7 +140,11 @@ Type=notify
 ExecStart="{program}" run --config "{dir}/agent.toml"
 ExecReload=/bin/kill -HUP $MAINPID
 WorkingDirectory={dir}
-# A user of its own is better: User=tidemill, which must own {dir}/data.
+# A user of its own is better, which owns {dir}/data; docs/install.md says how.
+#User=tidemill
+#Group=tidemill
+UMask=0077
+LimitCORE=0
 Restart=always
 RestartSec=2
 # Longer than a checkpoint on a worn card takes.

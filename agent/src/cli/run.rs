@@ -11,6 +11,7 @@ use crate::agent::{self, AgentError, Remote};
 use crate::config::Config;
 use crate::data_dir;
 use crate::recovery::RecoveryError;
+use crate::secret::keep_out_of_dumps;
 use crate::text::duration_ms;
 
 pub(super) const HELP: &str = "Signals:
@@ -43,6 +44,9 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     log::start(options.log_format)?;
     let config = Config::read(&options.file.config)?;
+    if let Err(error) = keep_out_of_dumps() {
+        warn!("a crash may write passwords to a core dump: {error}");
+    }
     for warning in &config.warnings {
         warn!("{warning}");
     }

@@ -1,5 +1,7 @@
 //! URLs of brokers and HTTP endpoints, taken apart.
 
+use std::net::IpAddr;
+
 /// Where something listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
@@ -51,6 +53,17 @@ impl Scheme {
 }
 
 impl Address {
+    /// `true` if others than the two ends can read what is said: it is not encrypted, and leaves this
+    /// machine as far as the address tells.
+    pub(super) fn is_open(&self) -> bool {
+        let host = self.host.to_ascii_lowercase();
+        let is_here = match host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => host == "localhost" || host.ends_with(".localhost"),
+        };
+        !self.scheme.is_secure() && !is_here
+    }
+
     /// An address in the place of one that is wrong, so that the check of what stands beside it goes on.
     pub(super) fn stand_in(url: &str) -> Self {
         let scheme = url.split("://").next().and_then(Scheme::named);
@@ -70,13 +83,14 @@ pub(super) fn address(url: &str, may_be_http: bool) -> Result<Address, String> {
         true => "mqtt://host:1883, mqtts://host:8883 or https://host/path",
         false => "mqtt://host:1883 or mqtts://host:8883",
     };
+    let shown = without_secrets(url);
     let (scheme, rest) = url
         .split_once("://")
         .and_then(|(name, rest)| Some((Scheme::named(name)?, rest)))
         .filter(|(scheme, _)| may_be_http || !scheme.is_http())
         .ok_or_else(|| match may_be_http {
-            true => format!("{url:?} is no address of a destination; write {wanted}"),
-            false => format!("{url:?} is no address of a broker; write {wanted}"),
+            true => format!("{shown:?} is no address of a destination; write {wanted}"),
+            false => format!("{shown:?} is no address of a broker; write {wanted}"),
         })?;
     let (authority, path) = match rest.find(['/', '?', '#']) {
         Some(place) => rest.split_at(place),
@@ -85,7 +99,7 @@ pub(super) fn address(url: &str, may_be_http: bool) -> Result<Address, String> {
     if authority.contains('@') {
         return Err("an address has no user name in it; username has a key of its own".to_owned());
     }
-    let path = path_of(scheme, path).map_err(|why| format!("{url:?} {why}"))?;
+    let path = path_of(scheme, path).map_err(|why| format!("{shown:?} {why}"))?;
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') && !port.contains(']') => {
             (host, port.parse().ok())
@@ -105,9 +119,25 @@ pub(super) fn address(url: &str, may_be_http: bool) -> Result<Address, String> {
             path,
         }),
         _ => Err(format!(
-            "{url:?} has no valid host and port; write {wanted}"
+            "{shown:?} has no valid host and port; write {wanted}"
         )),
     }
+}
+
+/// An address as it may be shown: without a login before its host, and without its query.
+fn without_secrets(url: &str) -> String {
+    let (url, has_query) = match url.find(['?', '#']) {
+        Some(at) => (url.get(..at).unwrap_or_default(), true),
+        None => (url, false),
+    };
+    let shown = match url.rsplit_once('@') {
+        Some((login, host)) => match login.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://…@{host}"),
+            None => format!("…@{host}"),
+        },
+        None => url.to_owned(),
+    };
+    if has_query { shown + "?…" } else { shown }
 }
 
 fn path_of(scheme: Scheme, path: &str) -> Result<String, &'static str> {
@@ -168,8 +198,38 @@ mod tests {
     }
 
     #[test]
+    fn addresses_beyond_this_machine_are_open_unless_they_are_encrypted() {
+        for (url, expected) in [
+            ("mqtt://h", true),
+            ("http://10.0.0.1/in", true),
+            ("mqtt://[2001:db8::1]", true),
+            ("mqtts://h", false),
+            ("https://h", false),
+            ("mqtt://localhost", false),
+            ("mqtt://LOCALHOST", false),
+            ("mqtt://127.9.9.9", false),
+            ("http://[::1]:80/", false),
+            ("http://[::ffff:127.0.0.1]/", false),
+            ("mqtt://localhost.example", true),
+        ] {
+            assert_eq!(address(url, true).unwrap().is_open(), expected, "{url}");
+        }
+    }
+
+    #[test]
     fn a_password_in_an_address_is_not_repeated() {
-        let why = address("mqtt://user:hush@h", false).unwrap_err();
-        assert!(!why.contains("hush"), "{why}");
+        for url in [
+            "mqtt://user:hush@h",
+            "mqtt:/user:hush@h",
+            "user:hush@h",
+            "user:hu@hush@h",
+            "ftp://h/?key=hush",
+            "https://h/a b?key=hush@h",
+            "https://h:x/?key=hush",
+            "https://h/#hush",
+        ] {
+            let why = address(url, true).unwrap_err();
+            assert!(!why.contains("hush"), "{why}");
+        }
     }
 }

@@ -286,6 +286,10 @@ impl Keys<'_> {
     /// Checks the keys for the broker at `address`.
     pub(super) fn checked(&self, table: &Table<'_>, address: Address) -> Broker {
         let bytes = self.packet_bytes_max;
+        if self.password_file.is_some() && address.is_open() {
+            let why = ": the password goes over the network for everybody to read; write mqtts://";
+            table.warn("url", self.tls.url, why);
+        }
         let outside = "lies between 1s and 1h";
         Broker {
             tls: self.tls.checked(table, &address),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use crate::files::exposure;
 use crate::secret::{Secret, SecretFile};
 use crate::text::{Errors, Size, Source, duration_ms, size_text};
 
@@ -26,6 +27,20 @@ impl Table<'_> {
         let message = format!("{}.{key}{why}", self.name);
         self.errors
             .push(self.source.error_at(&value.span(), message));
+    }
+
+    /// Takes note of a value that works, and should be another.
+    pub(super) fn warn<T>(&self, key: &str, value: &Spanned<T>, why: impl Display) {
+        let message = format!("{}.{key}{why}", self.name);
+        self.errors
+            .warn(self.source.error_at(&value.span(), message));
+    }
+
+    /// Warns of a file with a secret that others than its owner can get at.
+    pub(super) fn warn_if_exposed(&self, key: &str, path: &Spanned<PathBuf>) {
+        if let Some(why) = exposure(&self.path(path)) {
+            self.warn(key, path, format!(": {why}"));
+        }
     }
 
     /// A number between bounds.
@@ -99,7 +114,10 @@ impl Table<'_> {
     ) -> Option<(SecretFile, Secret)> {
         let file = SecretFile::new(self.path(path));
         match file.read() {
-            Ok(secret) => Some((file, secret)),
+            Ok(secret) => {
+                self.warn_if_exposed(key, path);
+                Some((file, secret))
+            }
             Err(error) => {
                 let shown = file.path().display();
                 self.error(key, path, format!(": {shown} cannot be read: {error}"));

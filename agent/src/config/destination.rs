@@ -13,6 +13,7 @@ use super::broker::{Broker, KEEP_ALIVE, Keys, Protocol};
 use super::check::Table;
 use super::outbox::{OutboxLimits, OutboxTable};
 use super::tls::TlsKeys;
+use crate::files::exposure;
 use crate::secret::SecretFile;
 use crate::text::Size;
 use crate::tls::TlsFiles;
@@ -213,6 +214,7 @@ impl DestinationTable {
         if let Some(value) = &self.keep_alive {
             table.error("keep_alive", value, only);
         }
+        self.warn_of_open_logins(table, &address);
         let (bounds, outside) = (1_000..=3_600_000, "lies between 1s and 1h");
         let default = 10_000;
         let timeout = self.timeout.as_ref();
@@ -225,6 +227,24 @@ impl DestinationTable {
             host: address.host,
             port: address.port,
             path: address.path,
+        }
+    }
+
+    /// Warns of a login that others can read, on its way or in the configuration. Some endpoints want a
+    /// token in the query of their address.
+    fn warn_of_open_logins(&self, table: &Table<'_>, address: &Address) {
+        let has_query = address.path.contains('?');
+        let has_login = self.password_file.is_some() || self.token_file.is_some();
+        if address.is_open() && (has_login || has_query) {
+            let what = if has_login { "the login" } else { "its query" };
+            let why =
+                format!(": {what} goes over the network for everybody to read; write https://");
+            table.warn("url", &self.url, why);
+        }
+        let file = &table.source.path;
+        if has_query && let Some(why) = exposure(file) {
+            let why = format!(": its query may hold a token, and {why}");
+            table.warn("url", &self.url, why);
         }
     }
 

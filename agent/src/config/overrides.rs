@@ -109,21 +109,25 @@ impl Overrides {
 
     /// The same errors, those of variables with their names and without their values.
     pub(super) fn named(&self, errors: Errors) -> Errors {
-        let place = |each: &Override| self.noted.error_at(&(each.at..each.at), "").place;
         let named = Errors::default();
         for error in errors.into_list().into_iter().flatten() {
-            let of = self.all.iter().find(|each| place(each) == error.place);
-            named.push(match of {
-                None => error,
-                Some(each) => FileError {
-                    path: error.path,
-                    place: None,
-                    message: format!("{}: {}", each.variable(), each.hidden(&error.message)),
-                    excerpt: None,
-                },
-            });
+            named.push(self.name(error));
         }
         named
+    }
+
+    /// The same error or warning, that of a variable with its name and without its value.
+    pub(super) fn name(&self, error: FileError) -> FileError {
+        let place = |each: &Override| self.noted.error_at(&(each.at..each.at), "").place;
+        match self.all.iter().find(|each| place(each) == error.place) {
+            None => error,
+            Some(each) => FileError {
+                path: error.path,
+                place: None,
+                message: format!("{}: {}", each.variable(), each.hidden(&error.message)),
+                excerpt: None,
+            },
+        }
     }
 }
 

@@ -50,6 +50,9 @@ impl TlsKeys<'_> {
                 None
             }
         };
+        if let Some(key) = self.key_file {
+            table.warn_if_exposed("key_file", key);
+        }
         let files = TlsFiles {
             ca_file: self.ca_file.map(|file| table.path(file)),
             client,

@@ -54,6 +54,7 @@ pub struct Errors {
     /// `true` if everything that is found from now on follows from what was said.
     is_muted: Cell<bool>,
     is_broken_table: Cell<bool>,
+    warnings: RefCell<Vec<FileError>>,
 }
 
 impl Errors {
@@ -64,6 +65,16 @@ impl Errors {
         if !is_broken && !self.is_muted.get() {
             self.all.borrow_mut().push(error);
         }
+    }
+
+    /// Takes note of something that works, and should be otherwise.
+    pub fn warn(&self, warning: FileError) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// The warnings so far, which are forgotten here.
+    pub fn take_warnings(&self) -> Vec<FileError> {
+        self.warnings.take()
     }
 
     /// Takes note of a line that is no TOML. Where it is that of a table, nobody knows what the lines

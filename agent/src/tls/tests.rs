@@ -28,7 +28,7 @@ impl Files {
     }
 
     fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
+        tidemill_tests::write_secret(&self.path(name), text);
     }
 
     fn tls(&self) -> TlsFiles {

@@ -251,7 +251,7 @@ fn check(case: Case) {
         destinations.handle.stop(Duration::ZERO);
     }
     let token = directory.path().join("token");
-    std::fs::write(&token, "canary").unwrap();
+    tidemill_tests::write_secret(&token, "canary");
     let mut settings = http_settings(witness.port);
     settings.tls = Some(tls);
     settings.login = Some(HttpLogin::Bearer(SecretFile::new(token)));

@@ -129,7 +129,7 @@ impl Authority {
     /// Puts a file there at once, as whoever renews certificates should.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let new = self.path("new");
-        std::fs::write(&new, text).unwrap();
+        tidemill_tests::write_secret(&new, text);
         std::fs::rename(new, self.path(name)).unwrap();
     }
 

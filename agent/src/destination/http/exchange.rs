@@ -15,6 +15,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
+use zeroize::Zeroizing;
 
 use super::HttpSettings;
 use super::answer::{Answer, Reply};
@@ -298,14 +299,15 @@ fn authorization(login: &HttpLogin) -> Result<HeaderValue, Failure> {
     let secret = file
         .read()
         .map_err(|error| Failure::Wrong(format!("{shown} cannot be read: {error}")))?;
-    let text = match login {
+    let text = Zeroizing::new(match login {
         HttpLogin::Basic { username, .. } => {
-            let pair = format!("{username}:{}", secret.expose());
-            format!("Basic {}", STANDARD.encode(pair))
+            let pair = Zeroizing::new(format!("{username}:{}", secret.expose()));
+            let encoded = Zeroizing::new(STANDARD.encode(pair.as_str()));
+            format!("Basic {}", *encoded)
         }
         HttpLogin::Bearer(_) => format!("Bearer {}", secret.expose()),
-    };
-    let mut value = HeaderValue::try_from(text)
+    });
+    let mut value = HeaderValue::try_from(text.as_str())
         .map_err(|_| Failure::Wrong(format!("{shown} has a character that no header may have")))?;
     value.set_sensitive(true);
     Ok(value)

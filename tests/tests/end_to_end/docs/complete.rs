@@ -54,7 +54,9 @@ pub(super) fn config(text: &str, folder: &Path) -> String {
         if let Some((key, value)) = line.split_once(" = ")
             && key.ends_with("_file")
         {
-            std::fs::write(folder.join(value.trim_matches('"')), "secret").unwrap();
+            let file = folder.join(value.trim_matches('"'));
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            tidemill_tests::write_secret(&file, "secret");
         }
         kept.push_str(line);
         kept.push('\n');
