@@ -282,6 +282,7 @@ impl Outbox {
             fuel: 0,
             lane: Some(id.clone()),
             qos: row.qos,
+            retain: row.retain,
             payload: row.payload,
             properties: Bytes::new(),
             missing: 0,

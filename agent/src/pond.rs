@@ -16,7 +16,7 @@ pub use database::Entry;
 pub use error::{PondsError, Which};
 pub use one::checkpoint_room;
 pub use ponds::{PondCheckpoint, PondContent, Ponds, lock};
-pub use probe::{probe, probe_with};
+pub use probe::{bound_memory, probe, probe_with};
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use crate::books;
 use crate::destination::DestinationStatus;
 use crate::event_ids::{EventIds, Refused};
 use crate::mill::{self, Mill};
+use crate::record::Dead;
 use crate::recorder::Recorded;
 use crate::state::Key;
 
@@ -96,10 +97,32 @@ impl Agent {
         self.turn(input);
         match is_there(&self.mill) {
             false => json!({ "done": true }),
-            true => {
-                let reason = "it was cut, or its rule or destination is not there any more";
-                json!({ "done": false, "reason": reason })
-            }
+            true => json!({ "done": false, "reason": self.why_dead(seq) }),
+        }
+    }
+
+    /// Why a dead letter is not worked on once more.
+    fn why_dead(&self, seq: u64) -> String {
+        let outbox = self.mill.outbox();
+        let row = outbox.and_then(|outbox| outbox.dead_letters()?.row(seq));
+        let Some((row, dead)) = row.and_then(|row| Some((row, Dead::decode(&row.payload).ok()?)))
+        else {
+            return "it cannot be read".to_owned();
+        };
+        match (dead.missing, dead.lane) {
+            (1.., _) => format!(
+                "{} bytes of it were not kept, and nobody works on a part",
+                dead.missing
+            ),
+            (0, Some(lane)) => format!(
+                "it was for the destination {:?}, which is not configured any more or has no room; a row goes where it \
+                 was made for and nowhere else: name that destination again, or drop it",
+                &*lane.destination
+            ),
+            (0, None) => format!(
+                "rule {:?}, which could not digest it, is not deployed any more: deploy it again, or drop it",
+                &*row.rule
+            ),
         }
     }
 

@@ -228,21 +228,29 @@ fn each(
                 .collect()
         }
     };
-    for seq in &seqs {
-        let answer = running(dir, &question(*seq))?;
-        if part(&answer, "done") != true {
-            return Err(match part(&answer, "reason").as_str() {
-                Some(reason) => Failure::Failed(anyhow::anyhow!("dead letter {seq}: {reason}")),
-                None => none(*seq),
-            });
+    // One that cannot be worked on stands in the way of no other one.
+    let (mut worked_on, mut left) = (Vec::new(), Vec::new());
+    for seq in seqs {
+        let answer = running(dir, &question(seq))?;
+        match (part(&answer, "done"), part(&answer, "reason").as_str()) {
+            (Value::Bool(true), _) => worked_on.push(seq),
+            (_, Some(reason)) => left.push(format!("dead letter {seq}: {reason}")),
+            // Of all, it went by itself meanwhile.
+            (_, None) if matches!(which, Which::All) => {}
+            (_, None) => return Err(none(seq)),
         }
     }
     let mut out = console::stdout();
-    match common.json {
-        true => out.json(json!({ done: seqs }))?,
-        false => writeln!(out, "{} {done}", seqs.len())?,
+    if !worked_on.is_empty() || left.is_empty() {
+        match common.json {
+            true => out.json(json!({ done: worked_on }))?,
+            false => writeln!(out, "{} {done}", worked_on.len())?,
+        }
     }
-    Ok(())
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Failed(anyhow::anyhow!(left.join("\n")))),
+    }
 }
 
 #[cfg(test)]

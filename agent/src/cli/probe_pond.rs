@@ -13,5 +13,6 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    pond::bound_memory(&options.pond);
     pond::probe(&options.pond).map_err(|what| Failure::Failed(anyhow::Error::msg(what)))
 }

@@ -79,6 +79,7 @@ impl Mill {
             fuel: dead.fuel,
             lane: None,
             qos: 0,
+            retain: false,
             payload: dead.payload.clone(),
             properties: dead.properties.clone(),
             missing: 0,

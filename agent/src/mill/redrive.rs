@@ -50,6 +50,7 @@ impl Mill {
         let row = Row {
             payload: dead.payload,
             qos: dead.qos,
+            retain: dead.retain,
             // It has been wanted since now: else it might be too old at once.
             made_ms: durable.age.ms(now),
             ..row.clone()

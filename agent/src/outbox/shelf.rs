@@ -110,6 +110,7 @@ mod tests {
             fuel: 7,
             lane: refused_by.map(lane),
             qos: 1,
+            retain: false,
             payload: vec![b'x'; bytes].into(),
             properties: Bytes::new(),
             missing: 0,

@@ -533,6 +533,7 @@ mod refusals {
             fuel: 0,
             lane: None,
             qos: 0,
+            retain: false,
             payload: Bytes::from_static(b"poison"),
             properties: Bytes::new(),
             missing: 0,

@@ -36,6 +36,7 @@ impl CopiedPonds {
             .prefix("tidemill-look-")
             .tempdir()
             .map_err(|error| outside(&std::env::temp_dir(), error))?;
+        refuse_without_room(dir, copy.path()).map_err(|error| in_words(dir, error))?;
         for which in Which::BOTH {
             copy_pond(&dir.join(which.to_string()), copy.path())
                 .map_err(|error| in_words(dir, error))?;
@@ -63,6 +64,33 @@ impl CopiedPonds {
     pub fn lsn(&self, which: Which) -> Option<u64> {
         self.ponds.lsn(which)
     }
+}
+
+/// Refuses before anything is copied: a file may say that it is longer than any disk, and where temporary files
+/// lie in memory others need it.
+fn refuse_without_room(dir: &Path, to: &Path) -> io::Result<()> {
+    let ponds = Which::BOTH.map(|which| bytes_below(&dir.join(which.to_string())));
+    let needed = ponds.into_iter().fold(0, u64::saturating_add);
+    let found = rustix::fs::statvfs(to)?;
+    match needed > found.f_bavail.saturating_mul(found.f_frsize) {
+        true => Err(io::ErrorKind::StorageFull.into()),
+        false => Ok(()),
+    }
+}
+
+/// Lengths of all files in a database together.
+pub(super) fn bytes_below(path: &Path) -> u64 {
+    sum_below(path, DEPTH_MAX)
+}
+
+fn sum_below(path: &Path, depth: u32) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let lengths = entries.map(|entry| match std::fs::symlink_metadata(entry.path()) {
+        Ok(found) if found.is_dir() && depth > 0 => sum_below(&entry.path(), depth - 1),
+        Ok(found) if found.is_file() => found.len(),
+        _ => 0,
+    });
+    lengths.fold(0, u64::saturating_add)
 }
 
 fn copy_pond(pond: &Path, to: &Path) -> io::Result<()> {

@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::copied::bytes_below;
 use super::database::{Database, Trouble};
 
 /// How long a look may take: ten times what the largest pond of a gateway takes on a slow card.
@@ -16,6 +19,12 @@ const LOOK_STEP: Duration = Duration::from_millis(10);
 /// Bytes of its last words that are shown.
 const WORDS_MAX: usize = 400;
 
+/// Memory that a look may take besides: stacks of sled's threads, its cache.
+const MEMORY_BYTES: u64 = 128 * 1024 * 1024;
+
+/// So many times the bytes of the pond's files: short entries take eight times theirs.
+const MEMORY_TIMES: u64 = 32;
+
 /// The command that looks, less the pond.
 static COMMAND: OnceLock<(PathBuf, Vec<String>)> = OnceLock::new();
 
@@ -23,6 +32,21 @@ static COMMAND: OnceLock<(PathBuf, Vec<String>)> = OnceLock::new();
 /// well if that does.
 pub fn probe_with(program: PathBuf, arguments: Vec<String>) {
     let _ = COMMAND.set((program, arguments));
+}
+
+/// Bounds the memory of this process by the size of a pond, before it is opened: sled believes the numbers of
+/// pages that stand in its files, and makes a table as long as the highest one. What it asks for beyond ends
+/// the process, and no other one. A bound that cannot be set is none.
+pub fn bound_memory(pond: &Path) {
+    let bytes = bytes_below(pond).saturating_mul(MEMORY_TIMES);
+    let bound = Some(MEMORY_BYTES.saturating_add(bytes));
+    let _ = setrlimit(
+        Resource::Data,
+        Rlimit {
+            current: bound,
+            maximum: bound,
+        },
+    );
 }
 
 /// Opens a pond and reads all of it.

@@ -9,8 +9,11 @@ use crate::emission::LaneId;
 /// Version of the format below.
 const FORMAT: u8 = 1;
 
-/// The same with the number of bytes that are missing behind it.
-const CUT_FORMAT: u8 = 2;
+/// Added to the format where the number of bytes that are missing stands behind it.
+const CUT: u8 = 1;
+
+/// Added to the format of a row that a broker was to retain.
+const RETAINED: u8 = 2;
 
 /// Bytes of payload and user properties that a dead letter keeps: what a sensor may send at once where
 /// nothing else is configured.
@@ -33,6 +36,8 @@ pub struct Dead {
     pub lane: Option<LaneId>,
     /// Quality of service of the row.
     pub qos: u8,
+    /// The row's broker was to retain it.
+    pub retain: bool,
     /// What the event or the row said.
     pub payload: Bytes,
     /// MQTT 5 user properties of the event, as one JSON object; empty when there were none.
@@ -64,7 +69,9 @@ impl Dead {
 
     /// Writes the record.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![if self.missing > 0 { CUT_FORMAT } else { FORMAT }];
+        let cut = if self.missing > 0 { CUT } else { 0 };
+        let retained = if self.retain { RETAINED } else { 0 };
+        let mut out = vec![FORMAT + cut + retained];
         put_var(&mut out, self.version);
         put_text(&mut out, self.reason.as_bytes());
         put_var(&mut out, self.fuel);
@@ -84,7 +91,7 @@ impl Dead {
     /// # Errors
     /// As [`Dead::decode`].
     pub fn lane_of(bytes: &[u8]) -> Result<Option<LaneId>, RecordError> {
-        let mut reader = reader_of(bytes)?;
+        let (mut reader, _) = reader_of(bytes)?;
         reader.var()?;
         reader.short_text()?;
         reader.var()?;
@@ -96,8 +103,7 @@ impl Dead {
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let is_cut = bytes.first() == Some(&CUT_FORMAT);
-        let mut reader = reader_of(bytes)?;
+        let (mut reader, added) = reader_of(bytes)?;
         let version = reader.var()?;
         let reason = reader.short_text()?.to_string();
         let fuel = reader.var()?;
@@ -108,18 +114,25 @@ impl Dead {
             fuel,
             lane,
             qos: reader.u8()?,
+            retain: added & RETAINED != 0,
             properties: Bytes::copy_from_slice(reader.short_bytes()?),
             payload: Bytes::copy_from_slice(reader.short_bytes()?),
-            missing: if is_cut { reader.var()? } else { 0 },
+            missing: match added & CUT {
+                0 => 0,
+                _ => reader.var()?,
+            },
         };
         reader.end()?;
         Ok(dead)
     }
 }
 
-fn reader_of(bytes: &[u8]) -> Result<Reader<'_>, RecordError> {
-    let is_cut = bytes.first() == Some(&CUT_FORMAT);
-    Reader::of_format(bytes, if is_cut { CUT_FORMAT } else { FORMAT })
+/// Reads the format; returns what is added to it.
+fn reader_of(bytes: &[u8]) -> Result<(Reader<'_>, u8), RecordError> {
+    let first = bytes.first().copied().unwrap_or_default();
+    let added = first.wrapping_sub(FORMAT) & (CUT | RETAINED);
+    let reader = Reader::of_format(bytes, FORMAT + added)?;
+    Ok((reader, added))
 }
 
 fn read_lane(reader: &mut Reader<'_>) -> Result<Option<LaneId>, RecordError> {
@@ -141,6 +154,7 @@ mod tests {
             fuel: 4,
             lane: Some("c/high".parse().unwrap()),
             qos: 1,
+            retain: false,
             payload: vec![b'p'; payload].into(),
             properties: vec![b'q'; properties].into(),
             missing: 0,
@@ -168,7 +182,23 @@ mod tests {
         cut[0] = 2; // format
         cut.extend([200, 1]); // bytes that are missing
         assert_eq!(letter.encode(), cut);
-        assert_eq!(Dead::decode(&cut), Ok(letter));
+        assert_eq!(Dead::decode(&cut).as_ref(), Ok(&letter));
+        letter.retain = true;
+        cut[0] = 4;
+        assert_eq!(letter.encode(), cut);
+        assert_eq!(Dead::decode(&cut).as_ref(), Ok(&letter));
+        for format in [0, 5, 255] {
+            cut[0] = format;
+            assert!(matches!(
+                Dead::decode(&cut),
+                Err(RecordError::Format { .. })
+            ));
+        }
+        letter.missing = 0;
+        let mut retained = expected.to_vec();
+        retained[0] = 3;
+        assert_eq!(letter.encode(), retained);
+        assert_eq!(Dead::decode(&retained), Ok(letter));
     }
 
     #[test]
