@@ -8,6 +8,8 @@ mod destination;
 mod keys;
 mod outbox;
 mod overrides;
+#[cfg(test)]
+mod page;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};

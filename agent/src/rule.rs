@@ -4,6 +4,8 @@
 mod file;
 mod keys;
 mod limits;
+#[cfg(test)]
+mod page;
 mod payload;
 mod port;
 mod sql;

@@ -3,6 +3,8 @@
 //! write, and a value that is wrong is taken out, so that the check of what remains goes on.
 
 mod hint;
+#[cfg(test)]
+pub(crate) mod page;
 mod value;
 
 use serde::de::DeserializeOwned;

@@ -34,7 +34,7 @@ const PAGES: [(&str, usize); 9] = [
     ("docs/from-node-red.md", 6),
     ("docs/functions.md", 9),
     ("docs/recipes.md", 60),
-    ("docs/rules.md", 5),
+    ("docs/rule.md", 5),
     ("docs/sparkplug.md", 6),
     ("docs/sql.md", 60),
     ("docs/time.md", 8),
