@@ -16,6 +16,7 @@
 mod blocks;
 mod complete;
 mod links;
+mod picture;
 mod recipes;
 
 use std::fmt::Write;
