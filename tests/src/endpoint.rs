@@ -65,6 +65,7 @@ struct Shared {
     requests: Mutex<Vec<Request>>,
     answer: Box<Answer>,
     ended: AtomicBool,
+    echoes: bool,
 }
 
 /// A running endpoint; it ends when it is dropped.
@@ -77,12 +78,22 @@ pub struct Endpoint {
 impl Endpoint {
     /// Starts one that answers each request with this status.
     pub fn start(answer: impl Fn(&Request) -> u16 + Send + Sync + 'static) -> Self {
+        Self::serving(answer, false)
+    }
+
+    /// Starts one that answers each request with this status, and repeats the request's head.
+    pub fn echoing(status: u16) -> Self {
+        Self::serving(move |_| status, true)
+    }
+
+    fn serving(answer: impl Fn(&Request) -> u16 + Send + Sync + 'static, echoes: bool) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             requests: Mutex::default(),
             answer: Box::new(answer),
             ended: AtomicBool::new(false),
+            echoes,
         });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
@@ -162,10 +173,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
         .ok()
         .filter(|count| *count > 0)?;
     let path = line.split(' ').nth(1)?.to_owned();
+    let mut head = line;
     let (mut length, mut idempotency_key) = (0, String::new());
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
+        head.push_str(&line);
         let Some((name, value)) = line.trim_end().split_once(':') else {
             break;
         };
@@ -185,9 +198,11 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
         status: 0,
     };
     request.status = (shared.answer)(&request);
+    let said = if shared.echoes { &*head } else { "" };
     let answer = format!(
-        "HTTP/1.1 {} Told\r\nContent-Length: 0\r\n\r\n",
-        request.status
+        "HTTP/1.1 {} Told\r\nContent-Length: {}\r\n\r\n{said}",
+        request.status,
+        said.len()
     );
     shared.requests.lock().unwrap().push(request);
     let mut writer = stream;

@@ -325,7 +325,10 @@ mod tests {
             bytes: 900,
             ..Arrived::default()
         };
-        let payload = format!("{{\"evil\":\"\x1b[2J\",\"long\":\"{}\"}}", "x".repeat(200));
+        let payload = format!(
+            "{{\"evil\":\"\x1b[2J\n\u{9b}\u{202e}\u{200b}\",\"long\":\"{}\"}}",
+            "x".repeat(200)
+        );
         arrived
             .alerts
             .push_front(("alerts/d007".to_owned(), payload));
@@ -426,7 +429,7 @@ mod tests {
     fn a_payload_cannot_command_the_terminal() {
         let lines = live_lines(&snapshot(), 80);
         let text: String = lines.iter().map(|line| bare(&line.to_ansi(80))).collect();
-        assert!(text.contains("\"evil\":\"·[2J\""), "{text}");
+        assert!(text.contains("\"evil\":\"·[2J····\""), "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod body;
 mod carrier;
 mod exchange;
 mod judged;
+mod login;
 mod meter;
 mod pace;
 mod rest;

@@ -114,7 +114,7 @@ const COMMANDS: [&str; 14] = [
 #[test]
 fn a_canary_in_every_secret_is_found_nowhere() {
     let broker = broker();
-    let endpoint = Endpoint::start(|_| 401);
+    let endpoint = Endpoint::echoing(401);
     for (format, level) in [("text", "trace"), ("json", "debug")] {
         let (mut gateway, secrets) = secretive(&broker, &endpoint);
         gateway.argument("--log-format");

@@ -4,24 +4,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
-use zeroize::Zeroizing;
 
 use super::HttpSettings;
 use super::answer::{Answer, Reply};
+use super::login::Login;
 use super::meter::{Meter, Metered, Patience, patiently};
 use super::rest::Vain;
-use crate::config::HttpLogin;
 use crate::resolve;
 use crate::tls::{self, Watch};
 
@@ -148,7 +145,8 @@ impl Exchange {
         settings: &HttpSettings,
         parcel: &Parcel<'_>,
     ) -> Result<Answer, Failure> {
-        let request = request(settings, parcel)?;
+        let login = Login::read(settings).map_err(Failure::Wrong)?;
+        let request = request(settings, &login, parcel)?;
         let body = parcel.body.len() as u64;
         let patience = Patience {
             progress: settings.timeout,
@@ -178,6 +176,7 @@ impl Exchange {
             );
             return Ok(Answer::Busy(why, None));
         }
+        let text = login.hidden_in(text);
         let reply = Reply {
             status: head.status.as_u16(),
             retry_after: header(&head.headers, header::RETRY_AFTER),
@@ -277,7 +276,11 @@ async fn speak(
     Ok(Connection { sender, meter })
 }
 
-fn request(settings: &HttpSettings, parcel: &Parcel<'_>) -> Result<Request<Full<Bytes>>, Failure> {
+fn request(
+    settings: &HttpSettings,
+    login: &Login,
+    parcel: &Parcel<'_>,
+) -> Result<Request<Full<Bytes>>, Failure> {
     let mut request = Request::post(&settings.path)
         .header(header::HOST, settings.authority())
         .header(header::USER_AGENT, AGENT)
@@ -285,32 +288,12 @@ fn request(settings: &HttpSettings, parcel: &Parcel<'_>) -> Result<Request<Full<
     if let Some(key) = parcel.key {
         request = request.header("idempotency-key", key);
     }
-    if let Some(login) = &settings.login {
-        request = request.header(header::AUTHORIZATION, authorization(login)?);
+    if let Some(login) = &login.header {
+        request = request.header(header::AUTHORIZATION, login);
     }
     request
         .body(Full::new(parcel.body.clone()))
         .map_err(|error| Failure::Wrong(format!("no request can be made of it: {error}")))
-}
-
-fn authorization(login: &HttpLogin) -> Result<HeaderValue, Failure> {
-    let (HttpLogin::Basic { password: file, .. } | HttpLogin::Bearer(file)) = login;
-    let shown = file.path().display();
-    let secret = file
-        .read()
-        .map_err(|error| Failure::Wrong(format!("{shown} cannot be read: {error}")))?;
-    let text = Zeroizing::new(match login {
-        HttpLogin::Basic { username, .. } => {
-            let pair = Zeroizing::new(format!("{username}:{}", secret.expose()));
-            let encoded = Zeroizing::new(STANDARD.encode(pair.as_str()));
-            format!("Basic {}", *encoded)
-        }
-        HttpLogin::Bearer(_) => format!("Bearer {}", secret.expose()),
-    });
-    let mut value = HeaderValue::try_from(text.as_str())
-        .map_err(|_| Failure::Wrong(format!("{shown} has a character that no header may have")))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// Reads what an answer says, as far as it comes in time; says whether it came to its end, so that its
