@@ -12,6 +12,7 @@ mod memory;
 mod nights;
 mod readings;
 mod reboot;
+mod redrive;
 mod room;
 mod sizes;
 mod statements;

@@ -12,7 +12,7 @@ use tidemill::config::HttpLogin;
 use tidemill::emission::Priority;
 use tidemill::secret::SecretFile;
 use tidemill::tls::TlsFiles;
-use tidemill_tests::wait_until;
+use tidemill_tests::{Gateway, wait_until};
 
 use crate::certificates::{Authority, Valid};
 use crate::http_destinations::{Sending, settings as http_settings};
@@ -297,4 +297,28 @@ fn a_certificate_out_of_its_time_is_told_and_refuses_no_start() {
     );
     let in_time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
     assert_eq!(tls.out_of_time(in_time), Vec::<String>::new());
+}
+
+#[test]
+fn check_warns_of_an_expired_authority_and_a_start_waits_for_a_new_one() {
+    let expired = Authority::with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 2));
+    let witness = Witness::new(signed_by(&expired));
+    let mut gateway = Gateway::new(witness.port, "");
+    let plain = format!("mqtt://127.0.0.1:{}\"", witness.port);
+    let encrypted = format!(
+        "mqtts://127.0.0.1:{}\"\nca_file = \"{}\"",
+        witness.port,
+        expired.path("ca").display()
+    );
+    gateway.reconfigure(&plain, &encrypted);
+    let ran = gateway.tidemill("check --offline");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(
+        ran.out.contains("its certificate expired on 2020-01-02"),
+        "{ran:?}"
+    );
+    gateway.run();
+    gateway.until_logged("expired on 2020-01-02 00:00 UTC, and it is 20");
+    witness.check_blind("the agent");
+    gateway.stop();
 }
