@@ -72,6 +72,7 @@ pub mod source;
 pub mod agent;
 
 // Floor 9: the demo.
+#[cfg(feature = "demo")]
 pub mod demo;
 
 // Floor 10: the command line.

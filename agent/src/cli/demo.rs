@@ -1,11 +1,12 @@
 //! `tidemill demo`: what it can do, to look at, without anything to install or to configure.
 
-use std::time::Duration;
+#[cfg(feature = "demo")]
+mod play;
 
-use super::{Failure, LogFormat, log};
-use crate::console;
-use crate::demo::{self, DemoError};
 use crate::text::duration_ms;
+
+#[cfg(feature = "demo")]
+pub(super) use play::run;
 
 pub(super) const HELP: &str = "Environment:
   TIDEMILL_LOG   what to log, as for `tidemill run`; without it nothing is logged
@@ -31,28 +32,10 @@ pub(super) struct Options {
     no_color: bool,
 }
 
-pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let logs = std::env::var_os("TIDEMILL_LOG").is_some();
-    if logs {
-        log::start(LogFormat::Text)?;
-    }
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    // Log lines would run through the picture.
-    let disturbed = logs && console::stderr_is_terminal();
-    demo::run(&demo::Options {
-        run_for: options.run_for.map(Duration::from_millis),
-        port: options.port,
-        live: console::stdout_is_terminal() && !options.no_color && !no_color && !disturbed,
-    })
-    .map_err(Failure::from)
-}
-
-impl From<DemoError> for Failure {
-    fn from(error: DemoError) -> Self {
-        match error {
-            DemoError::PortTaken(_) => Self::Wrong(vec![error.to_string()]),
-            DemoError::Output(error) => error.into(),
-            error => Self::Failed(error.into()),
-        }
-    }
+/// Says how to get the demo: this build is without its broker.
+#[cfg(not(feature = "demo"))]
+pub(super) fn run(_: &Options) -> Result<(), super::Failure> {
+    let text = "this build has no demo, which brings a broker along; a build with the feature `demo`, \
+                which is on by default, has it: cargo install --path agent";
+    Err(super::Failure::Wrong(vec![text.to_owned()]))
 }

@@ -9,11 +9,13 @@
 mod anchors;
 mod certificates;
 mod cron_cases;
+#[cfg(feature = "demo")]
 mod demo;
 mod draw;
 mod floors;
 mod http_destinations;
 mod mill_fuzzed;
+#[cfg(feature = "demo")]
 mod mqtt_adapters;
 mod mqtt_destinations;
 mod mqtt_source;

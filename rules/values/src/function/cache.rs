@@ -18,7 +18,7 @@ const PATTERN_CHARS_MAX: usize = 1_000;
 
 /// Bytes of text times bytes of the compiled pattern that one call may come to at worst: with
 /// `(A?){90}b`, 1.2 s of a server's core.
-const MATCHING_MAX: usize = 1 << 33;
+const MATCHING_MAX: u64 = 1 << 33;
 
 /// Patterns, paths and time zones by their text. Owned by whoever calls, one for each rule.
 #[derive(Debug, Default)]
@@ -99,8 +99,9 @@ impl Pattern {
 
     /// Matching takes time in proportion to text times pattern, whatever the pattern. But a match may
     /// look at all that is left of the text, and be one character long.
-    pub(crate) fn work(&self, done: &mut usize, bytes: usize) -> Result<(), FnError> {
-        *done = done.saturating_add(bytes.saturating_mul(self.size));
+    /// In `u64`: on a 32-bit gateway `usize` would saturate below the limit.
+    pub(crate) fn work(&self, done: &mut u64, bytes: usize) -> Result<(), FnError> {
+        *done = done.saturating_add((bytes as u64).saturating_mul(self.size as u64));
         if *done > MATCHING_MAX {
             return Err(FnError::Failed(
                 "the text is too long for this pattern, or matches it too often".to_owned(),
