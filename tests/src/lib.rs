@@ -39,7 +39,7 @@ pub use loop_disk::{FileSystem, LoopDisk};
 pub use name_server::NameServer;
 pub use peer::Peer;
 pub use peer5::{Message, Peer5};
-pub use program::{Ran, example, run, run_with_input, tidemill};
+pub use program::{Ran, example, is_emulated, itself, run, run_with_input, tidemill};
 pub use proxy::{Cut, Link, Proxy};
 pub use random::{Random, setting};
 pub use received::{Received, RowName};

@@ -15,6 +15,30 @@ pub struct Ran {
     pub err: String,
 }
 
+/// Names the emulator, with its arguments, that runs the tests' target: `cargo xtask test --target` sets it.
+const RUNNER: &str = "TIDEMILL_TEST_RUNNER";
+
+/// The running test's own program once more, for a test that has to look at a process from outside.
+///
+/// # Panics
+/// When the system does not say where it is.
+pub fn itself() -> Command {
+    let test = std::env::current_exe().unwrap();
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(emulator) = words.next() else {
+        return Command::new(test);
+    };
+    let mut command = Command::new(emulator);
+    command.args(words).arg(test);
+    command
+}
+
+/// `true` if the tests run in an emulator, whose system calls are not the program's.
+pub fn is_emulated() -> bool {
+    std::env::var_os(RUNNER).is_some()
+}
+
 /// The program that was built beside this test.
 ///
 /// # Panics

@@ -1,8 +1,21 @@
 //! Options of a command: `--name`, `--name value` and plain words. It knows no command; each says what it takes.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display};
 use std::str::FromStr;
+
+/// Wrong use of a command, which ends with exit code 2.
+#[derive(Debug)]
+pub(crate) struct Misuse(pub(crate) String);
+
+impl Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
 
 /// The words of a command line, sorted by kind.
 #[derive(Debug, Default, PartialEq)]
@@ -32,10 +45,13 @@ impl Args {
             } else if values.contains(&name) {
                 let value = words
                     .next()
-                    .ok_or_else(|| anyhow!("--{name} needs a value"))?;
+                    .ok_or_else(|| Misuse(format!("--{name} needs a value")))?;
                 args.values.insert(name.to_owned(), value);
             } else {
-                bail!("unknown option --{name}; `cargo xtask --help` lists them");
+                return Err(Misuse(format!(
+                    "unknown option --{name}; `cargo xtask --help` lists them"
+                ))
+                .into());
             }
         }
         Ok(args)
@@ -55,9 +71,9 @@ impl Args {
     pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>> {
         self.text(name)
             .map(|text| {
-                text.replace('_', "")
-                    .parse()
-                    .map_err(|_| anyhow!("--{name}: {text:?} is no number that fits"))
+                text.replace('_', "").parse().map_err(|_| {
+                    Misuse(format!("--{name}: {text:?} is no number that fits")).into()
+                })
             })
             .transpose()
     }
@@ -66,7 +82,10 @@ impl Args {
     pub(crate) fn no_words(&self) -> Result<()> {
         match self.words.first() {
             None => Ok(()),
-            Some(word) => bail!("unexpected word {word:?}; `cargo xtask --help` shows what fits"),
+            Some(word) => Err(Misuse(format!(
+                "unexpected word {word:?}; `cargo xtask --help` shows what fits"
+            ))
+            .into()),
         }
     }
 }

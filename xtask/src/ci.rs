@@ -62,7 +62,10 @@ fn lints(workspace: &Workspace) -> Result<()> {
     // The same packages twice, so that what they depend on is compiled once: with the faults for
     // tests and all that tests, then what a gateway gets.
     let with_faults = ["--all-targets", "--features", "tidemill/sabotage"];
-    for targets in [&with_faults[..], &["--lib", "--bins", "--no-default-features"]] {
+    for targets in [
+        &with_faults[..],
+        &["--lib", "--bins", "--no-default-features"],
+    ] {
         run(workspace
             .cargo(&["clippy", "--workspace"])
             .args(targets)

@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod ci;
 mod demo;
+mod dist;
 mod examples;
 mod fuzz;
 mod nab;
@@ -15,8 +16,8 @@ mod soak;
 mod stock;
 mod test;
 
-use anyhow::{Result, bail};
-use args::Args;
+use anyhow::Result;
+use args::{Args, Misuse};
 use shell::Workspace;
 use std::env;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
          --quick         only the workspace's own tests, nothing compiled for wasm32
          --all           install the C compiler as well, so that fewer examples are skipped, and
                          build and test examples/receiver
+         --target T      unit tests and simulator of the agent in the code of a board, by qemu-user; with
+                         --quick only those of functions, journal and records
   ci                   what has to pass before a change lands: formatting, lints, tests, docs, licences
   stock [--check]      build the functions that ship with the agent into rules/stock/wasm;
                          with --check compare instead, byte for byte
@@ -37,6 +40,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          --check fails if one is skipped
   nab                  the example on NAB's machine temperature: alarms, score, picture
                          cargo xtask nab --help
+  dist [TARGET…]       binaries and archives for every board
+                         cargo xtask dist --help
   setup [TARGET…]      install what `test` needs (with --all: as above) and the standard library of
                          TARGETs; the other commands do this by themselves
   bench [WORKLOAD…]    measure the release build against a private mosquitto
@@ -56,7 +61,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
-            ExitCode::FAILURE
+            match error.is::<Misuse>() {
+                true => ExitCode::from(2),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -79,6 +87,8 @@ fn dispatch() -> Result<()> {
         "simulate" => return simulate::simulate(&Workspace::find()?, &rest),
         "soak" if asks_help(&rest) => return print(soak::USAGE),
         "soak" => return soak::soak(&Workspace::find()?, &rest),
+        "dist" if asks_help(&rest) => return print(dist::USAGE),
+        "dist" => return dist::dist(&Workspace::find()?, &rest),
         "fuzz" if asks_help(&rest) => return print(fuzz::USAGE),
         "fuzz" => return fuzz::fuzz(&Workspace::find()?, &rest),
         _ if asks_help(&rest) => return print(USAGE),
@@ -91,9 +101,13 @@ fn dispatch() -> Result<()> {
             setup::everything(&Workspace::find()?, args.flag("all"), &args.words)
         }
         "test" => {
-            let args = flags(&["quick", "all"])?;
+            let args = Args::parse(rest.clone(), &["quick", "all"], &["target"])?;
             args.no_words()?;
-            test::test(&Workspace::find()?, args.flag("quick"), args.flag("all"))
+            let workspace = Workspace::find()?;
+            match args.text("target") {
+                Some(target) => test::of_target(&workspace, target, args.flag("quick")),
+                None => test::test(&workspace, args.flag("quick"), args.flag("all")),
+            }
         }
         "stock" => {
             let args = flags(&["check"])?;
@@ -109,7 +123,10 @@ fn dispatch() -> Result<()> {
             flags(&[])?.no_words()?;
             ci::ci(&Workspace::find()?)
         }
-        unknown => bail!("there is no command {unknown:?}; `cargo xtask --help` lists them"),
+        unknown => Err(Misuse(format!(
+            "there is no command {unknown:?}; `cargo xtask --help` lists them"
+        ))
+        .into()),
     }
 }
 

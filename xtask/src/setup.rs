@@ -58,6 +58,24 @@ const C_COMPILER: &[Package] = &[
     },
 ];
 
+const READELF: &[Package] = &[Package {
+    name: "binutils",
+    program: "readelf",
+    why: "tells what a binary asks of its system",
+}];
+
+const EMULATOR: &[Package] = &[Package {
+    name: "qemu-user-static",
+    program: "qemu-arm-static",
+    why: "runs programs of other boards",
+}];
+
+const VENV: &[Package] = &[Package {
+    name: "python3-venv",
+    program: "python3",
+    why: "holds zig and cargo-zigbuild apart from the system",
+}];
+
 /// What `cargo xtask test` needs; with `all` also the compilers of every example that Debian has.
 pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
     target::ensure(workspace, WASM)?;
@@ -72,6 +90,30 @@ pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
 /// What a build of guests written in Rust needs.
 pub(crate) fn for_guests(workspace: &Workspace) -> Result<()> {
     target::ensure(workspace, WASM)
+}
+
+/// The standard library of `target`.
+pub(crate) fn for_target(workspace: &Workspace, name: &str) -> Result<()> {
+    target::ensure(workspace, name)
+}
+
+/// Where the standard library of `target` came from.
+pub(crate) fn origin_of_std(workspace: &Workspace, name: &str) -> Result<&'static str> {
+    target::origin(workspace, name)
+}
+
+/// What runs programs of other targets.
+pub(crate) fn for_emulation() -> Result<()> {
+    apt::ensure(EMULATOR)
+}
+
+/// What zig and cargo-zigbuild are installed with, and what looks at the binaries.
+pub(crate) fn for_cross_tools() -> Result<()> {
+    apt::ensure(READELF)?;
+    // Debian's python3 has the module only with this package.
+    apt::ensure_unless(VENV, |package| {
+        capture(Command::new(package.program).args(["-c", "import ensurepip"])).is_ok()
+    })
 }
 
 /// What `cargo xtask bench` needs.

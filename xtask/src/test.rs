@@ -2,6 +2,8 @@
 //! compiled for wasm32 and has workspaces of its own, since the workspace's tests run the examples;
 //! last what only optimised code can show.
 
+mod emulated;
+
 use crate::shell::{Workspace, run, say};
 use crate::{examples, setup, stock};
 use anyhow::Result;
@@ -39,6 +41,12 @@ pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> 
     ))?;
     say("simulator of crashes, power cuts and lost connections");
     run(&mut optimised(workspace, &["--test", "simulator"]))
+}
+
+/// Runs the agent's unit tests and the simulator in the code of another `target`; with `quick` only those of functions,
+/// journal and records.
+pub(crate) fn of_target(workspace: &Workspace, target: &str, quick: bool) -> Result<()> {
+    emulated::test(workspace, target, quick)
 }
 
 /// Tests of the agent in the release's code; the feature lets the simulator build faults in.

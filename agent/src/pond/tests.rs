@@ -1,7 +1,6 @@
 //! Ponds that are complete, interrupted, damaged or shared.
 
 use std::path::Path;
-use std::process::Command;
 
 use super::*;
 
@@ -313,7 +312,7 @@ fn two_processes_cannot_share_a_data_directory() {
     }
     let dir = tempfile::tempdir().unwrap();
     let ponds = Ponds::open(dir.path(), None).unwrap();
-    let second = Command::new(std::env::current_exe().unwrap())
+    let second = tidemill_tests::itself()
         .args([
             "--exact",
             "pond::tests::two_processes_cannot_share_a_data_directory",

@@ -18,11 +18,17 @@ pub(super) struct Package {
 
 /// Installs what is missing of `packages`.
 pub(super) fn ensure(packages: &[Package]) -> Result<()> {
-    if missing(packages).is_empty() {
+    ensure_unless(packages, |package| program(package.program).is_some())
+}
+
+/// Installs those of `packages` that are not `there`.
+pub(super) fn ensure_unless(packages: &[Package], there: fn(&Package) -> bool) -> Result<()> {
+    let missing = || -> Vec<_> { packages.iter().filter(|package| !there(package)).collect() };
+    if missing().is_empty() {
         return Ok(());
     }
     let _turn = turn(&cache("apt")?)?;
-    let missing = missing(packages); // Another xtask may just have installed them.
+    let missing = missing(); // Another xtask may just have installed them.
     if missing.is_empty() {
         return Ok(());
     }
@@ -42,11 +48,6 @@ pub(super) fn ensure(packages: &[Package]) -> Result<()> {
     };
     say(format!("installing {wanted}"));
     install(prefix, &names).with_context(|| format!("by hand, as root: {by_hand}"))
-}
-
-fn missing(packages: &[Package]) -> Vec<&Package> {
-    let absent = |package: &&Package| program(package.program).is_none();
-    packages.iter().filter(absent).collect()
 }
 
 /// Tries with the package lists as they are: refreshing them costs seconds and needs the network.

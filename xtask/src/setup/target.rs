@@ -14,6 +14,9 @@ use std::process::Command;
 use std::time::Instant;
 use std::{env, io};
 
+/// Marks a standard library that was not made by the compiler's release.
+const BUILT_HERE: &str = "built-by-xtask";
+
 /// The toolchain that builds the workspace, whichever `rust-toolchain.toml` names.
 struct Toolchain {
     sysroot: PathBuf,
@@ -74,6 +77,15 @@ pub(super) fn ensure(workspace: &Workspace, target: &str) -> Result<()> {
     }
     // What was compiled against an earlier build of the library does not fit this one, and cargo cannot tell.
     Ok(remove(&workspace.nested_target(""))?)
+}
+
+/// Where the standard library of `target` came from, for a build's manifest.
+pub(super) fn origin(workspace: &Workspace, target: &str) -> Result<&'static str> {
+    let rustlib = Toolchain::active(workspace)?.rustlib();
+    Ok(match rustlib.join(target).join(BUILT_HERE).exists() {
+        true => "built from the sources of the compiler's release",
+        false => "as the compiler's release has it",
+    })
 }
 
 /// Lets rustup add the target, unless it was told not to download; `false` if the target is still missing.
@@ -174,7 +186,8 @@ fn install(toolchain: &Toolchain, target: &str, built: &Path) -> Result<()> {
     remove(&fresh)?;
     fs::create_dir_all(fresh.join("lib"))
         .with_context(|| format!("cannot write to the toolchain in {}", rustlib.display()))?;
-    let mut manifest = String::new();
+    let mut manifest = format!("file:lib/rustlib/{target}/{BUILT_HERE}\n");
+    fs::write(fresh.join(BUILT_HERE), "")?;
     for file in fs::read_dir(built)? {
         let path = file?.path();
         let Some(name) = path

@@ -427,7 +427,7 @@ fn a_loop_of_memory_grow_ends_in_a_fault_and_not_in_an_abort() {
     }
     let name =
         "function::tests::hostile::a_loop_of_memory_grow_ends_in_a_fault_and_not_in_an_abort";
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
+    let child = tidemill_tests::itself()
         .args(["--exact", name])
         .env(CHILD, "1")
         .output()
