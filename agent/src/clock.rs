@@ -4,6 +4,7 @@
 
 mod age;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -168,11 +169,21 @@ fn wall_ms() -> i64 {
     ms.clamp(*TIMES_MS.start(), *TIMES_MS.end())
 }
 
-/// What tells one boot of the machine from another; empty where the kernel does not say.
+/// Tells one boot of the machine from another. Where the kernel does not say (a sandbox may hide it) each call
+/// gives another one: a start that cannot know whether the power was off must not take the clock to have gone on.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
+    let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    known_or_new(told.as_deref())
+}
+
+fn known_or_new(told: Option<&str>) -> String {
+    match told.map(str::trim) {
+        Some(id) if !id.is_empty() => id.to_owned(),
+        _ => format!(
+            "unknown-{:016x}",
+            RandomState::new().hash_one(monotonic_ms())
+        ),
+    }
 }
 
 /// The same as a signed number.
@@ -183,6 +194,15 @@ pub fn signed(ms: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_boot_without_a_name_is_never_the_one_before() {
+        assert_eq!(known_or_new(Some(" 1b4e28ba\n")), "1b4e28ba");
+        for told in [None, Some(""), Some("\n")] {
+            let (one, other) = (known_or_new(told), known_or_new(told));
+            assert!(!one.is_empty() && one != other, "{one} {other}");
+        }
+    }
 
     #[test]
     fn wall_time_goes_on_where_the_clock_is_behind_the_floor() {

@@ -41,9 +41,12 @@ impl Default for FunctionLimits {
 }
 
 /// How long a rule rests after too many faults, in milliseconds; its events are dead letters
-/// meanwhile. Long enough that a broken rule costs nothing, short enough that one which met a few
+/// meanwhile, its windows and timers wait. Long enough that a broken rule costs nothing, short enough that one which met a few
 /// poisoned events comes back by itself.
 pub const QUARANTINE_MS: u64 = 300_000;
+
+/// Dead letters that one quarantine makes of events; those that come after are counted as dropped.
+pub const QUARANTINE_DEAD_LETTERS: u32 = 100;
 
 /// Bytes that all rules together may ask for because of one event, so that none fills memory and disk;
 /// beyond it the event is a dead letter of each further rule.

@@ -400,6 +400,9 @@ impl Mill {
             let Some(active) = rules.get_mut(*rule as usize) else {
                 continue;
             };
+            if active.put_off(&what, &mut step) {
+                continue;
+            }
             match &what {
                 What::Pane(_) => active.close_panes(signed(now.mono_ms), frame, &mut step),
                 What::KeyPane(_, key) => {

@@ -56,6 +56,8 @@ pub(super) struct Active {
     started: Now,
     pub(super) state_bytes_max: usize,
     pub(super) quarantined_until_mono_ms: Option<u64>,
+    /// Dead letters that this quarantine has made of events.
+    pub(super) refused: u32,
     /// The time of the last event, by the wall clock.
     pub(super) last_event_ms: Option<i64>,
     log_second: u64,
@@ -209,6 +211,7 @@ impl Active {
             keys_limit,
             told: Told::default(),
             quarantined_until_mono_ms: None,
+            refused: 0,
             last_event_ms: None,
             last_error: None,
             fingerprint,
@@ -253,6 +256,11 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Fate {
+        if self.is_quarantined(step.now) {
+            let fate = self.refuse(frame, step);
+            self.ledger.enter(fate);
+            return fate;
+        }
         // What a schedule makes has no time but that of the clock.
         if self.time.is_some() && !frame.event.topic.as_str().is_empty() {
             return self.arrive(stop, decoded, frame, step);
@@ -285,9 +293,6 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) -> Result<Fate, Fault> {
-        if self.is_quarantined(step.now) {
-            return Err(Fault::Other("rule is quarantined".to_owned()));
-        }
         let reads_key = matches!(stop.key, StopKey::Payload(_) | StopKey::Column(_));
         let looks = !stop.inputs.is_empty() || reads_key;
         if (looks || stop.takes_rows) && stop.reading.is_none() && frame.event.payload.is_empty() {

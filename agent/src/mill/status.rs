@@ -85,6 +85,7 @@ impl Active {
             return rests.is_some();
         }
         self.quarantined_until_mono_ms = rests;
+        self.refused = old.refused;
         self.faults_mono_ms.clone_from(&old.faults_mono_ms);
         false
     }

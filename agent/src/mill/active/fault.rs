@@ -7,7 +7,9 @@ use tidemill_abi::limit;
 use crate::clock::Now;
 use crate::frame::Frame;
 use crate::function::{CallFault, kept_event};
-use crate::limits::{EFFECT_BYTES_MAX, QUARANTINE_MS};
+use crate::ledger::Fate;
+use crate::limits::{EFFECT_BYTES_MAX, QUARANTINE_DEAD_LETTERS, QUARANTINE_MS};
+use crate::mill::due::What;
 use crate::mill::output::{DeadLetter, Output};
 use crate::mill::status::LastError;
 use crate::state::Key;
@@ -51,6 +53,28 @@ impl Active {
             }
             None => false,
         }
+    }
+
+    /// Makes a dead letter of an event that met the rule in quarantine. After so many the next are only
+    /// counted: they tell nothing new, and would push the dead letters of others out.
+    pub(super) fn refuse(&mut self, frame: &Frame, step: &mut Step<'_>) -> Fate {
+        if self.refused >= QUARANTINE_DEAD_LETTERS {
+            return Fate::Dropped("quarantined");
+        }
+        self.refused += 1;
+        self.bury(Fault::Other("rule is quarantined".to_owned()), frame, step);
+        Fate::Dead
+    }
+
+    /// Puts what falls due in quarantine off to its end: a window or a timer is not lost, and a rule at rest is
+    /// not called. Says whether it did.
+    pub(in crate::mill) fn put_off(&mut self, what: &What, step: &mut Step<'_>) -> bool {
+        let until = self.quarantined_until_mono_ms;
+        let until = until.filter(|_| self.is_quarantined(step.now));
+        if let Some(until) = until {
+            step.due.insert(until, what.clone());
+        }
+        until.is_some()
     }
 
     /// Makes a dead letter of what could not be digested.
@@ -166,6 +190,7 @@ impl Active {
         self.faults_mono_ms.push_back(now);
         if self.faults_mono_ms.len() >= limit::QUARANTINE_FAULTS as usize {
             self.faults_mono_ms.clear();
+            self.refused = 0;
             self.quarantined_until_mono_ms = Some(now.saturating_add(QUARANTINE_MS));
             let rule = self.rule.name.clone();
             step.out.push(Output::Quarantined {

@@ -137,7 +137,8 @@ fn user_properties_of_dead_letters_are_counted_and_cut() {
 
 #[test]
 fn a_flood_of_dead_letters_is_committed_before_any_is_only_counted() {
-    let mut gateway = gateway(&[(rule("broken", "mqtt = [\"s/+\"]"), BROKEN)]);
+    // Payloads that are no JSON: a fault of the function would end in quarantine.
+    let mut gateway = gateway(&[(rule("fragile", "mqtt = [\"s/+\"]"), FRAGILE)]);
     gateway.step(Input::Events(
         (1..=900).map(|packet| message(packet, 1)).collect(),
     ));
