@@ -60,3 +60,70 @@ fn what_is_divided_by_nothing_is_not_sent() {
     let ran = run_stock(&by_nothing.replace('0', "4"), [6].into_iter());
     assert!(ran.out.contains("\"payload\":1.5"), "{ran:?}");
 }
+
+/// Runs a rule on lines of events, and gives what comes out.
+fn out_of(rule: &str, events: &str, options: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rule.toml"), rule).unwrap();
+    std::fs::write(folder.path().join("events.jsonl"), events).unwrap();
+    let command = ["rule", "test", "rule.toml", "--events", "events.jsonl"];
+    let ran = run(folder.path(), &[&command[..], options].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.out
+}
+
+const HOT: &str = "name = \"hot\"\non = { mqtt = [\"s/+\"], key = \"{topic.1}\" }\n\
+     function = { stock = \"threshold\" }\ninputs = { value = \"/t\" }\n\
+     [ports]\nout = { to = \"local\", topic = \"a/{key}\" }\nclear = { to = \"local\", topic = \"c/{key}\" }\n\
+     [params]\nlimit = 50\n";
+
+const READINGS: &str = r#"{"at":1000,"topic":"s/d1","payload":{"t":51}}
+{"at":2000,"topic":"s/d1","payload":{"t":"hot"}}
+{"at":3000,"topic":"s/d1","payload":{"t":52}}
+{"at":61000,"topic":"s/d1","payload":{"t":53}}
+{"at":62000,"topic":"s/d1","payload":"out of order"}
+{"at":63000,"topic":"s/d1","payload":{"t":49}}
+"#;
+
+#[test]
+fn a_wait_of_nothing_is_none_and_text_ends_no_wait() {
+    let at_once = out_of(HOT, READINGS, &[]);
+    let said = format!("{HOT}for = \"0s\"\nclear_for = \"0s\"\n");
+    assert_eq!(out_of(&said, READINGS, &[]), at_once);
+    assert_eq!(at_once.matches("\"port\":\"out\"").count(), 3, "{at_once}");
+    // The same from an instance that remembers nothing between two calls.
+    for options in [&[][..], &["--cold"]] {
+        let waits = format!("{HOT}for = \"1m\"\nrepeat = false\n");
+        let sent = out_of(&waits, READINGS, options);
+        let sent: Vec<&str> = sent.lines().filter(|line| line.contains("port")).collect();
+        assert_eq!(
+            sent,
+            [
+                r#"{"at":61000,"port":"out","key":"d1","payload":{"t":52}}"#,
+                r#"{"at":63000,"port":"clear","key":"d1","payload":{"t":49}}"#
+            ]
+        );
+    }
+}
+
+#[test]
+fn silence_is_told_to_the_millisecond_and_needs_no_port_besides() {
+    let rule = |function: &str| {
+        format!(
+            "name = \"quiet\"\non = {{ mqtt = [\"s/+\"], key = \"{{topic.1}}\" }}\n[function]\n{function}\n\
+             [ports]\nsilent = {{ to = \"local\", topic = \"q/{{key}}\" }}\n"
+        )
+    };
+    let silence = rule("stock = \"silence\"\n[params]\nfor = \"10m\"");
+    let told = "{\"key\":\"d1\",\"silent\":true,\"last\":63000,\"for_ms\":600000}";
+    let reports = rule(
+        "stock = \"report-by-exception\"\n[inputs]\nvalue = \"/t\"\n[params]\nband = 9\nmax_silence = \"10m\"",
+    );
+    for (rule, told) in [(silence, told), (reports, "49")] {
+        let until = |ms: &str| out_of(&rule, READINGS, &["--until", ms]);
+        assert!(!until("662999").contains("port"), "{rule}");
+        let expected =
+            format!("{{\"at\":663000,\"port\":\"silent\",\"key\":\"d1\",\"payload\":{told}}}\n");
+        assert!(until("663000").ends_with(&expected), "{}", until("663000"));
+    }
+}
