@@ -89,6 +89,7 @@ fn rule(counts: &Ledger) -> Map<String, Value> {
         ("keys_evicted", counts.keys_evicted),
         ("rows_dropped", counts.rows_dropped),
         ("windows_dropped", counts.windows_dropped),
+        ("windows_given_up", counts.windows_given_up),
         ("bad_times", counts.bad_times),
         ("fuel", counts.fuel),
     ];

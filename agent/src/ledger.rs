@@ -47,6 +47,8 @@ pub struct Ledger {
     pub rows_dropped: u64,
     /// Windows that had to go before they fired because too many waited.
     pub windows_dropped: u64,
+    /// Windows that were open and that an edit of the rule, or a person, gave up.
+    pub windows_given_up: u64,
     /// Events whose own time was missing, could not be read or was not credible.
     pub bad_times: u64,
 }
@@ -90,7 +92,7 @@ impl Ledger {
     }
 
     /// All numbers but the dropped ones, in the order in which they are written down.
-    pub fn columns(&self) -> [u64; 12] {
+    pub fn columns(&self) -> [u64; 13] {
         [
             self.received,
             self.filtered,
@@ -104,11 +106,12 @@ impl Ledger {
             self.rows_dropped,
             self.windows_dropped,
             self.bad_times,
+            self.windows_given_up,
         ]
     }
 
     /// The same, to be changed.
-    pub fn columns_mut(&mut self) -> [&mut u64; 12] {
+    pub fn columns_mut(&mut self) -> [&mut u64; 13] {
         [
             &mut self.received,
             &mut self.filtered,
@@ -122,6 +125,7 @@ impl Ledger {
             &mut self.rows_dropped,
             &mut self.windows_dropped,
             &mut self.bad_times,
+            &mut self.windows_given_up,
         ]
     }
 

@@ -72,7 +72,7 @@ fn state<'a>(
     match (found, key) {
         (Some((key, state)), _) => one(rule, key, state, saved),
         (None, Some(key)) => {
-            json!({ "error": format!("rule {rule} keeps nothing of a key {:?}", shown(key)) })
+            json!({ "error": format!("rule {rule} keeps nothing of a key {}; `tidemill state list {rule}` shows them", shown(key)) })
         }
         (None, None) => {
             let keys = saved.keys.keys().filter(|key| &***key != RULE_KEY).count();

@@ -195,12 +195,13 @@ const RULES: [&str; 8] = [
     "emissions",
 ];
 /// They balance with nothing.
-const BESIDES: [&str; 7] = [
+const BESIDES: [&str; 8] = [
     "rule",
     "faults_without_event",
     "keys_evicted",
     "rows_dropped",
     "windows_dropped",
+    "windows_given_up",
     "bad_times",
     "fuel",
 ];

@@ -61,7 +61,7 @@ impl Active {
                 continue;
             };
             let windows = open_windows(self.window_code(), &self.panes, &state);
-            self.ledger.windows_dropped += windows;
+            self.ledger.windows_given_up += windows;
             self.cancel_due(&key, &state, due);
         }
     }

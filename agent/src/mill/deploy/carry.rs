@@ -44,7 +44,7 @@ impl Active {
             self.panes.clone_from(&record.panes);
             self.let_go_of_former();
         } else {
-            self.ledger.windows_dropped += windows;
+            self.ledger.windows_given_up += windows;
         }
         edit
     }

@@ -78,7 +78,12 @@ fn check(case: &Case) {
     assert_eq!(bench.said(), case.says, "{title}");
     let ledger = bench.ledger("w");
     assert!(ledger.balances(), "{title}: {ledger:?}");
-    assert_eq!(ledger.windows_dropped, case.given_up, "{title}");
+    assert_eq!(ledger.windows_given_up, case.given_up, "{title}");
+    assert_eq!(
+        ledger.lost(),
+        0,
+        "{title}: what an edit gives up found room"
+    );
     // The same deployed once more changes nothing, and says nothing.
     assert_eq!(
         bench.redeploy(&[rule_of(new, new_more)]),
@@ -785,7 +790,7 @@ fn what_is_taken_away_falls_due_no_more() {
         key: Some("a".into()),
     });
     bench.at(2_000).expect(&[r#"1000 out {"c":1}"#]);
-    assert_eq!(bench.ledger("w").windows_dropped, 1);
+    assert_eq!(bench.ledger("w").windows_given_up, 1);
     bench.event("s/a", r#"{"n":1}"#).event("s/b", r#"{"n":1}"#);
     bench.step(Input::ForgetState {
         rule: "w".into(),
