@@ -26,6 +26,7 @@ mod spares;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod window;
 mod writer;
 
@@ -284,9 +285,11 @@ impl<D: Disk> Journal<D> {
     /// Bytes from the beginning of the journal to its end.
     pub fn bytes(&self) -> u64 {
         let positions = self.shared.lock();
-        let (last, full) = (positions.offset, positions.pieces.len().saturating_sub(1));
+        let Some(full) = positions.pieces.len().checked_sub(1) else {
+            return 0;
+        };
         let pieces = positions.pieces.iter().take(full);
-        pieces.map(|piece| piece.bytes).sum::<u64>() + last * u64::from(self.active.is_some())
+        pieces.map(|piece| piece.bytes).sum::<u64>() + positions.offset
     }
 
     /// Bytes that can be written without asking the disk for another segment.

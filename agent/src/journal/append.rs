@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Journal;
+use tracing::warn;
+
 use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
 use super::format::{HEAD_BYTES, HEADER_BYTES, Header, encode_record, record_size};
 use super::survey::Piece;
+use super::window::Window;
+use super::{Journal, OpenSegment};
 use crate::sabotage::{self, Sabotage};
 
 /// Memory kept from one record to the next.
@@ -46,19 +49,63 @@ impl<D: Disk> Journal<D> {
         let mark = self.settings.identity.mark;
         let scratch = &mut self.scratch;
         let checksum = encode_record(scratch, mark, self.chain, lsn, durable_lsn, payload);
-        if let Some(active) = &self.active {
-            let written = active.file.write_at(&self.scratch, offset);
-            let error = JournalError::at("writing", &active.name, size);
-            written.map_err(error).inspect_err(|error| {
-                self.has_failed |= !error.is_stall();
-            })?;
+        if let Some(active) = &self.active
+            && let Err(error) = active.file.write_at(&self.scratch, offset)
+        {
+            let error = JournalError::at("writing", &active.name, size)(error);
+            self.leave_active(error, offset)?;
+            return self.append_to_next(lsn, durable_lsn, payload);
         }
         self.appended(checksum, offset + size);
         Ok(())
     }
 
-    /// Takes another segment into use: its header and its first record are one write.
+    /// Leaves the segment in use after a write at `offset` that failed with `error`: a write over a part of
+    /// what the disk cannot read any more does. Nothing that was written before hangs on it, so the chain goes
+    /// on in the next segment, unless what failed stands there whole all the same.
+    fn leave_active(&mut self, error: JournalError, offset: u64) -> Result<(), JournalError> {
+        if error.is_stall() {
+            return Err(error);
+        }
+        let mark = self.settings.identity.mark;
+        let Some(active) = self.active.take() else {
+            return Err(error);
+        };
+        // Half of it would pass for a record that cannot be read any more.
+        let wiped = active.file.write_at(&[0; HEAD_BYTES], offset);
+        let mut window = Window::new(&active.file, true);
+        let stands = window.as_mut().ok().map(|it| it.record(offset, mark));
+        let is_gone = wiped.is_ok() || matches!(stands, Some(Ok(None)));
+        if !is_gone {
+            self.has_failed = true;
+            return Err(error);
+        }
+        warn!("{error}; going on in another segment");
+        self.is_dirty = true;
+        self.unsynced.push(active);
+        Ok(())
+    }
+
+    /// Takes another segment into use. One that does not take its first record is removed, and the next one
+    /// tried: all that wait to be used, and a new one.
     fn append_to_next(
+        &mut self,
+        lsn: u64,
+        durable_lsn: u64,
+        payload: &[u8],
+    ) -> Result<(), JournalError> {
+        for _ in 0..self.spares.len().max(1) {
+            let tried = self.begin_segment(lsn, durable_lsn, payload);
+            if self.has_failed || !matches!(tried, Err(JournalError::Failed { .. })) {
+                return tried;
+            }
+        }
+        let tried = self.begin_segment(lsn, durable_lsn, payload);
+        tried.inspect_err(|error| self.has_failed |= !error.is_stall())
+    }
+
+    /// Takes the next segment into use: its header and its first record are one write.
+    fn begin_segment(
         &mut self,
         lsn: u64,
         durable_lsn: u64,
@@ -71,6 +118,7 @@ impl<D: Disk> Journal<D> {
             before: self.last,
         };
         let mark = self.settings.identity.mark;
+        self.scratch.clear();
         self.scratch.extend(header.encode());
         let scratch = &mut self.scratch;
         let checksum = encode_record(scratch, mark, header.chain(), lsn, durable_lsn, payload);
@@ -78,9 +126,7 @@ impl<D: Disk> Journal<D> {
         let bytes = self.scratch.len() as u64;
         let written = segment.file.write_at(&self.scratch, 0);
         if let Err(error) = written.map_err(JournalError::at("writing", &segment.name, bytes)) {
-            self.has_failed |= !error.is_stall();
-            self.spares.push(segment);
-            return Err(error);
+            return Err(self.after_failed_begin(segment, error));
         }
         self.shared.lock().pieces.push_back(Piece {
             name: Arc::clone(&segment.name),
@@ -91,6 +137,24 @@ impl<D: Disk> Journal<D> {
         self.unsynced.extend(full.filter(|_| self.is_dirty));
         self.appended(checksum, bytes);
         Ok(())
+    }
+
+    /// Puts a segment back that found no room for its first record, and removes one that failed otherwise:
+    /// what was written of it would pass for the segment that comes in its place.
+    fn after_failed_begin(
+        &mut self,
+        segment: OpenSegment<D::File>,
+        error: JournalError,
+    ) -> JournalError {
+        if error.is_stall() {
+            self.spares.push(segment);
+        } else if let Err(removed) = self.disk.remove(&segment.name) {
+            self.has_failed = true;
+            warn!("{} could not be removed: {removed}", segment.name);
+        } else {
+            warn!("{error}; it is removed");
+        }
+        error
     }
 
     /// Goes on with record `lsn`, in a segment of its own, where those before it are lost.

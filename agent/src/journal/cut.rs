@@ -8,7 +8,8 @@ use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
 use super::format::{HEAD_BYTES, HEADER_BYTES};
 use super::search;
-use super::survey::{End, Found, Survey};
+use super::survey::Survey;
+use super::walk::{End, Found};
 
 /// Records at the end of the walk that count only together with others behind them.
 #[derive(Debug, Default)]
@@ -75,7 +76,6 @@ impl Begun {
         survey.broken = Some((Arc::clone(name), *offset));
         survey.durable_lsn = survey.durable_lsn.min(next_lsn - 1);
         survey.unproven.retain(|record| record.lsn < next_lsn);
-        survey.leftovers = search::leftovers(disk, survey, mark)?;
-        Ok(())
+        search::behind_end(disk, survey, mark)
     }
 }

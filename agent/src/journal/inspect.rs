@@ -6,7 +6,8 @@ use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
 use super::format::{ALIGN, HEAD_BYTES, Head, RecordHead};
 use super::salvage::next_whole;
-use super::survey::{self, End, Piece, Terms};
+use super::survey::{self, Piece, Terms};
+use super::walk::End;
 use super::window::Window;
 
 /// What a segment's header says.

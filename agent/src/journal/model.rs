@@ -62,6 +62,8 @@ struct World {
     failing_sync: Option<Random>,
     /// Writes that are left until one fails.
     until_bad_write: Option<u64>,
+    /// Every write fails.
+    is_write_protected: bool,
     /// Even a write over what is there asks for room, and finds none.
     full_for_overwriting: bool,
     /// Sectors that cannot be read, by segment.
@@ -145,6 +147,11 @@ impl ModelDisk {
     /// One write fails after so many more.
     pub fn fail_write_after(&self, writes: u64) {
         self.world().until_bad_write = Some(writes);
+    }
+
+    /// From now on every write fails.
+    pub fn protect_from_writing(&self) {
+        self.world().is_write_protected = true;
     }
 
     /// Flips a bit of a segment, in cache and medium.
@@ -369,6 +376,9 @@ impl DiskFile for ModelFile {
         self.on(|world, name| {
             if world.full_for_overwriting {
                 return Err(io::ErrorKind::StorageFull.into());
+            }
+            if world.is_write_protected {
+                return Err(io::Error::other("write-protected"));
             }
             let is_bad = world.until_bad_write == Some(0);
             world.until_bad_write = world.until_bad_write.and_then(|left| left.checked_sub(1));

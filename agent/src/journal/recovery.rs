@@ -5,11 +5,13 @@
 //! names is written anew, in place, and synced. In place, because a fresh segment at every start would
 //! let a crash loop fill the disk.
 
+use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
-use super::format::{HEAD_BYTES, encode_spare};
+use super::format::{HEAD_BYTES, Head, encode_spare};
+use super::spares::is_readable;
 use super::survey::{Piece, Segment, Survey};
 use super::{OpenSegment, Settings};
 use crate::sabotage::{self, Sabotage};
@@ -34,7 +36,8 @@ pub(super) fn mend<D: Disk>(
         let is_last = number + 1 == survey.pieces.len();
         if is_last || is_unproven(survey, number, piece) {
             let file = prove(disk, survey, number, piece)?;
-            active = is_last.then(|| OpenSegment {
+            // Where a sector behind the end cannot be read, a write over a part of it would fail.
+            active = (is_last && !survey.is_spoilt).then(|| OpenSegment {
                 name: Arc::clone(&piece.name),
                 bytes: piece.bytes,
                 file,
@@ -74,7 +77,7 @@ fn prove<D: Disk>(
 ) -> Result<D::File, JournalError> {
     let failed = || JournalError::failed("rewriting", &piece.name);
     let file = disk.open(&piece.name).map_err(failed())?;
-    if number + 1 == survey.pieces.len() {
+    if number + 1 == survey.pieces.len() && !survey.is_spoilt {
         for offset in &survey.leftovers {
             file.write_at(&[0; HEAD_BYTES], *offset).map_err(failed())?;
         }
@@ -103,6 +106,11 @@ fn spare<D: Disk>(
 ) -> Result<OpenSegment<D::File>, JournalError> {
     let failed = || JournalError::failed("recycling", &segment.name);
     let file = disk.open(&segment.name).map_err(failed())?;
+    // One that was given up was looked at then.
+    let is_spare = matches!(segment.head, Head::Spare(_));
+    if !is_spare && !is_readable(&file, segment.bytes) {
+        return Err(failed()(io::Error::other("not all of it can be read")));
+    }
     file.write_at(&encode_spare(settings.identity), 0)
         .and_then(|()| file.sync())
         .map_err(failed())?;

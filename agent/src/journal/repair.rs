@@ -8,6 +8,7 @@ use super::disk::{DirectoryDisk, Disk, sync_directory};
 use super::error::JournalError;
 use super::open::{FOLDER, settings};
 use super::survey::{self, Piece, Survey, Terms};
+use super::walk::{walk, walk_over};
 use super::{Identity, Journal};
 
 /// Being written.
@@ -146,10 +147,8 @@ fn whole_before_walk<D: Disk>(disk: &D, survey: &Survey) -> Result<usize, Journa
     let mut first = survey.walked;
     let mut next = survey.pieces.get(first);
     for (number, piece) in survey.pieces.iter().enumerate().take(first).rev() {
-        let (end, _) = survey::walk(disk, piece, true, |_| Ok(()))?;
-        let links =
-            |next: &Piece| (next.header.first_lsn, next.header.before) == (end.next_lsn, end.last);
-        if !next.is_some_and(links) {
+        let end = walk(disk, piece, true, |_| Ok(()))?;
+        if !next.is_some_and(|next| end.continues_in(&next.header)) {
             break;
         }
         (first, next) = (number, Some(piece));
@@ -170,7 +169,7 @@ fn copy(data_dir: &Path, segment_bytes: u64, kept: &Kept) -> Result<(), JournalE
     let settings = settings(segment_bytes.max(largest.unwrap_or(0)), identity)?;
     let mut journal = Journal::begin(made, settings, kept.first_lsn)?;
     for piece in &kept.pieces {
-        survey::walk_over(&disk(data_dir), piece, kept.state_lsn, |found| {
+        walk_over(&disk(data_dir), piece, kept.state_lsn, |found| {
             let lsn = found.head.lsn;
             if lsn >= kept.end_lsn {
                 return Ok(());
@@ -198,7 +197,7 @@ fn finish(data_dir: &Path) -> Result<Repaired, JournalError> {
         if begins > next_lsn {
             missing.push((next_lsn, begins - 1));
         }
-        next_lsn = survey::walk(&made, piece, false, |_| Ok(()))?.0.next_lsn;
+        next_lsn = walk(&made, piece, false, |_| Ok(()))?.next_lsn;
     }
     let put_aside = put_aside(data_dir)?;
     identity.write(data_dir)?;

@@ -116,27 +116,20 @@ pub(super) fn behind<D: Disk>(
     Ok(())
 }
 
-/// Places in the last segment of the chain, behind its end, that a chain to come must not meet.
-pub(super) fn leftovers<D: Disk>(
+/// Enters anew into `survey` what stands in the last segment of the chain, now that it ends earlier.
+pub(super) fn behind_end<D: Disk>(
     disk: &D,
-    survey: &Survey,
+    survey: &mut Survey,
     mark: u32,
-) -> Result<Vec<u64>, JournalError> {
-    let Some(last) = survey.pieces.last() else {
-        return Ok(Vec::new());
-    };
+) -> Result<(), JournalError> {
     let mut search = Search {
         disk,
         mark,
-        // It was walked: what cannot be read of it lies behind its records.
         lenient: true,
         state_lsn: 0,
         unreadable: 0,
     };
-    let found = search.candidates(&last.name, (survey.end.offset, u64::MAX), 0)?;
-    let next_lsn = survey.end.next_lsn;
-    let found = found.iter().filter(|it| it.may_continue(next_lsn));
-    Ok(found.map(|candidate| candidate.offset).collect())
+    search.behind_end(survey).map(drop)
 }
 
 struct Search<'d, D> {
@@ -150,23 +143,40 @@ struct Search<'d, D> {
 
 impl<D: Disk> Search<'_, D> {
     fn last_piece(&mut self, survey: &mut Survey) -> Result<(), JournalError> {
-        let Some(last) = survey.pieces.last() else {
-            return Ok(());
-        };
-        let name = Arc::clone(&last.name);
         let next_lsn = survey.end.next_lsn;
-        let range = (survey.end.offset, u64::MAX);
         let missing = (next_lsn, survey.end.offset);
-        for candidate in self.candidates(&name, range, 0)? {
-            if candidate.may_continue(next_lsn) {
-                survey.leftovers.push(candidate.offset);
-            }
-            let is_believed = candidate.shows(next_lsn) && candidate.has_room_after(missing);
-            if survey.damage.is_none() && is_believed {
-                survey.damage = survey.damage_at_end(candidate.says(&name));
-            }
+        let found = self.behind_end(survey)?;
+        let mut found = found.iter().filter(|found| found.has_room_after(missing));
+        let witness = found.find(|found| found.shows(next_lsn));
+        if let (Some(witness), Some(last)) = (witness, survey.pieces.last()) {
+            let says = witness.says(&last.name);
+            survey.damage = survey.damage.take().or(survey.damage_at_end(says));
         }
         Ok(())
+    }
+
+    /// Candidates in the last segment behind the end of the chain: those that a chain to come must not meet
+    /// are entered into `survey`. The segment was walked, so nobody needs what cannot be read there.
+    fn behind_end(&mut self, survey: &mut Survey) -> Result<Vec<Candidate>, JournalError> {
+        let Some(last) = survey.pieces.last() else {
+            return Ok(Vec::new());
+        };
+        let before = self.unreadable;
+        let found = self
+            .leniently(|search| search.candidates(&last.name, (survey.end.offset, u64::MAX), 0))?;
+        let next_lsn = survey.end.next_lsn;
+        let leftovers = found.iter().filter(|it| it.may_continue(next_lsn));
+        survey.leftovers = leftovers.map(|candidate| candidate.offset).collect();
+        survey.is_spoilt = self.unreadable > before;
+        Ok(found)
+    }
+
+    /// Takes what cannot be read for zeros meanwhile.
+    fn leniently<T>(&mut self, look: impl FnOnce(&mut Self) -> T) -> T {
+        let was_lenient = std::mem::replace(&mut self.lenient, true);
+        let seen = look(self);
+        self.lenient = was_lenient;
+        seen
     }
 
     /// The damage that a segment outside the chain bears witness of.
@@ -186,7 +196,13 @@ impl<D: Disk> Search<'_, D> {
         };
         match head {
             Head::InUse(header) => {
-                let found = self.candidates(name, whole, next_lsn)?;
+                // One that the chain goes on in and that has no record yet was walked.
+                let is_walked = survey.end.continues_in(header);
+                let found = if is_walked {
+                    self.leniently(|search| search.candidates(name, whole, next_lsn))?
+                } else {
+                    self.candidates(name, whole, next_lsn)?
+                };
                 let first = (header.first_lsn, HEADER_BYTES as u64);
                 let mut found = found.iter().filter(|found| found.has_room_after(first));
                 let Some(witness) = found.find(|found| found.shows(next_lsn)) else {
@@ -198,9 +214,7 @@ impl<D: Disk> Search<'_, D> {
             Head::Spare(_) => {
                 let begin = (HEADER_BYTES as u64, SPARE_BYTES);
                 // It was given up; what cannot be read of it bears witness of nothing.
-                let was_lenient = std::mem::replace(&mut self.lenient, true);
-                let first = self.candidates(name, begin, next_lsn);
-                self.lenient = was_lenient;
+                let first = self.leniently(|search| search.candidates(name, begin, next_lsn));
                 if first?.is_empty() {
                     return Ok(None);
                 }

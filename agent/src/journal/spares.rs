@@ -8,6 +8,9 @@ use super::format::encode_spare;
 use super::survey::Piece;
 use super::{Journal, OpenSegment};
 
+/// Bytes read at once of a segment that is to be used again.
+const STEP: usize = 128 * 1024;
+
 impl<D: Disk> Journal<D> {
     pub(super) fn take_segment(&mut self) -> Result<OpenSegment<D::File>, JournalError> {
         if self.spares.is_empty() {
@@ -58,7 +61,7 @@ impl<D: Disk> Journal<D> {
         let failed = || JournalError::failed("recycling", name);
         let file = self.disk.open(name).map_err(failed())?;
         let spare = encode_spare(self.settings.identity);
-        if file.write_at(&spare, 0).is_err() {
+        if !is_readable(&file, piece.bytes) || file.write_at(&spare, 0).is_err() {
             // A sector is gone for good, or even a write over what is there asks for room: removing it does
             // not, and it is needed no more.
             return self.disk.remove(name).map_err(failed());
@@ -97,4 +100,20 @@ impl<D: Disk> Journal<D> {
         }
         Ok(())
     }
+}
+
+/// `true` if all of a segment can be read: where a sector is gone for good, a later write over a part of it
+/// would fail, and what stands there could not be told from a record.
+pub(super) fn is_readable(file: &impl DiskFile, bytes: u64) -> bool {
+    let mut held = vec![0; STEP];
+    let mut offset = 0;
+    while offset < bytes {
+        let left = usize::try_from(bytes - offset).unwrap_or(usize::MAX);
+        let step = held.get_mut(..left.min(STEP)).unwrap_or_default();
+        if file.read_at(step, offset).is_err() {
+            return false;
+        }
+        offset += step.len() as u64;
+    }
+    true
 }

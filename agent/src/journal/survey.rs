@@ -5,17 +5,15 @@
 //! If a record further on says that the missing one was durable when it was written, then it is not a
 //! torn tail that ended the chain.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Identity;
 use super::disk::{Disk, DiskFile, index};
 use super::error::JournalError;
-use super::format::{ALIGN, HEADER_BYTES, Head, Header, RecordHead, decode_header};
-use super::salvage::next_whole;
+use super::format::{HEADER_BYTES, Head, Header, decode_header};
 use super::search;
-use super::window::Window;
+use super::walk::{End, Found, walk_past};
 
 /// What to look for, and how strictly.
 pub(super) struct Terms {
@@ -55,21 +53,6 @@ pub(super) struct Piece {
     pub(super) header: Header,
 }
 
-/// A record on the walk.
-pub(super) struct Found<'a> {
-    pub(super) segment: &'a Arc<str>,
-    pub(super) offset: u64,
-    pub(super) head: RecordHead,
-    /// Head and payload.
-    pub(super) record: &'a [u8],
-}
-
-impl Found<'_> {
-    pub(super) fn payload(&self) -> Cow<'_, [u8]> {
-        self.head.payload(self.record)
-    }
-}
-
 /// A record that nobody is known to have synced.
 pub(super) struct Unproven {
     pub(super) lsn: u64,
@@ -77,55 +60,6 @@ pub(super) struct Unproven {
     pub(super) piece: usize,
     pub(super) offset: u64,
     pub(super) record: Vec<u8>,
-}
-
-/// Where the chain ends.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct End {
-    /// Where in the last piece.
-    pub(super) offset: u64,
-    /// The record that would be next.
-    pub(super) next_lsn: u64,
-    /// What it would name as the record before.
-    pub(super) chain: u32,
-    /// Checksum of the last record.
-    pub(super) last: u32,
-}
-
-impl End {
-    /// Before the first record of a segment.
-    pub(super) fn before_all(header: &Header) -> Self {
-        Self {
-            offset: HEADER_BYTES as u64,
-            next_lsn: header.first_lsn,
-            chain: header.chain(),
-            last: header.before,
-        }
-    }
-
-    /// Right before a record, whatever stands before that.
-    pub(super) fn before(offset: u64, head: &RecordHead) -> Self {
-        Self {
-            offset,
-            next_lsn: head.lsn,
-            chain: head.before,
-            last: head.before,
-        }
-    }
-
-    /// Right behind the record that stands here.
-    pub(super) fn behind(&self, head: &RecordHead) -> Self {
-        Self {
-            offset: self.offset + head.size(),
-            next_lsn: head.lsn.saturating_add(1),
-            chain: head.checksum,
-            last: head.checksum,
-        }
-    }
-
-    pub(super) fn is_followed_by(&self, head: &RecordHead) -> bool {
-        (head.lsn, head.before) == (self.next_lsn, self.chain) && head.durable_lsn < head.lsn
-    }
 }
 
 /// A record that was durable and is not there.
@@ -153,6 +87,8 @@ pub(super) struct Survey {
     pub(super) unproven: VecDeque<Unproven>,
     /// In the last piece, behind the end: heads of records that a chain to come must not meet.
     pub(super) leftovers: Vec<u64>,
+    /// In the last piece, behind the end, there are sectors that cannot be read: nothing more is written there.
+    pub(super) is_spoilt: bool,
     pub(super) damage: Option<Damage>,
     /// Records that cannot be read and are not needed, from the first to the last.
     pub(super) lost: Vec<(u64, u64)>,
@@ -279,6 +215,7 @@ pub(super) fn survey<D: Disk>(
         durable_lsn: terms.from_lsn,
         unproven: VecDeque::new(),
         leftovers: Vec::new(),
+        is_spoilt: false,
         damage: None,
         lost: Vec::new(),
         unreadable: 0,
@@ -288,7 +225,14 @@ pub(super) fn survey<D: Disk>(
         while let Some(piece) = waiting.next_if(|piece| survey.continues_with(piece, terms)) {
             end_before = survey.end;
             survey.note_lost(piece.header.first_lsn);
-            survey.walk(disk, piece, terms, &mut visit)?;
+            let unclear = survey.walk(disk, piece, terms, &mut visit)?;
+            // A segment that was taken into use behind that place shows that no record stands in it.
+            let goes_on = |next: &Piece| survey.end.continues_in(&next.header);
+            if let Some(error) = unclear
+                && !waiting.peek().is_some_and(goes_on)
+            {
+                return Err(error);
+            }
         }
         survey.forget_empty_piece(end_before);
     }
@@ -316,37 +260,35 @@ impl Survey {
 
     fn continues_with(&self, piece: &Piece, terms: &Terms) -> bool {
         let is_first = self.pieces.len() == self.walked;
-        let Header {
-            first_lsn, before, ..
-        } = piece.header;
-        let is_next = first_lsn == self.end.next_lsn && before == self.end.last;
+        let first_lsn = piece.header.first_lsn;
         // What lies between was for rows that wait, and cannot be read.
         let skips = first_lsn > self.end.next_lsn && first_lsn <= terms.state_lsn + 1;
-        is_first || is_next || skips
+        is_first || self.end.continues_in(&piece.header) || skips
     }
 
-    /// Follows the chain through one segment.
+    /// Follows the chain through one segment. Returns why nobody can tell whether it ends there, where that is
+    /// so.
     fn walk<D: Disk>(
         &mut self,
         disk: &D,
         piece: Piece,
         terms: &Terms,
         visit: &mut impl FnMut(&Found<'_>) -> Result<(), JournalError>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<Option<JournalError>, JournalError> {
         let mut lost = Vec::new();
-        let (end, unreadable) = walk_past(disk, &piece, terms, &mut lost, |found| {
+        let walked = walk_past(disk, &piece, terms, &mut lost, |found| {
             if found.head.lsn > terms.from_lsn {
                 visit(found)?;
                 self.remember_unproven(found);
             }
             Ok(())
         })?;
-        self.unreadable += unreadable;
+        self.unreadable += walked.unreadable;
         self.lost.extend(lost);
-        self.end = end;
-        self.broken = Some((Arc::clone(&piece.name), end.offset));
+        self.end = walked.end;
+        self.broken = Some((Arc::clone(&piece.name), walked.end.offset));
         self.pieces.push(piece);
-        Ok(())
+        Ok(walked.unclear)
     }
 
     fn remember_unproven(&mut self, found: &Found<'_>) {
@@ -402,83 +344,6 @@ pub(super) fn in_use(segments: &[Segment]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = segments.iter().filter_map(piece).collect();
     pieces.sort_by_key(|piece| piece.header.first_lsn);
     pieces
-}
-
-/// Follows the chain through one segment to its end, and counts sectors that could not be read.
-pub(super) fn walk<D: Disk>(
-    disk: &D,
-    piece: &Piece,
-    lenient: bool,
-    visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
-) -> Result<(End, u64), JournalError> {
-    let terms = Terms {
-        identity: None,
-        from_lsn: 0,
-        state_lsn: 0,
-        lenient,
-    };
-    walk_past(disk, piece, &terms, &mut Vec::new(), visit)
-}
-
-/// As [`walk`], leniently, and past what cannot be read of the records up to `state_lsn`.
-pub(super) fn walk_over<D: Disk>(
-    disk: &D,
-    piece: &Piece,
-    state_lsn: u64,
-    visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
-) -> Result<(), JournalError> {
-    let terms = Terms {
-        identity: None,
-        from_lsn: 0,
-        state_lsn,
-        lenient: true,
-    };
-    walk_past(disk, piece, &terms, &mut Vec::new(), visit).map(drop)
-}
-
-/// As [`walk`], and past records that cannot be read, if they serve only rows that wait: those go to `lost`.
-fn walk_past<D: Disk>(
-    disk: &D,
-    piece: &Piece,
-    terms: &Terms,
-    lost: &mut Vec<(u64, u64)>,
-    mut visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
-) -> Result<(End, u64), JournalError> {
-    let Piece { name, header, .. } = piece;
-    let failed = || JournalError::failed("reading", name);
-    let file = disk.open(name).map_err(failed())?;
-    let (mark, is_old) = (header.identity.mark, header.first_lsn <= terms.state_lsn);
-    let mut window = Window::new(&file, terms.lenient || is_old).map_err(failed())?;
-    let mut end = End::before_all(header);
-    loop {
-        let next = window.record(end.offset, mark).map_err(failed())?;
-        let Some((head, record)) = next.filter(|(head, _)| end.is_followed_by(head)) else {
-            if end.next_lsn > terms.state_lsn {
-                break;
-            }
-            let bounds = (end.next_lsn + 1, terms.state_lsn + 1);
-            let behind = next_whole(&mut window, end.offset + ALIGN, mark, bounds);
-            let Some((offset, head)) = behind.map_err(failed())? else {
-                break;
-            };
-            lost.push((end.next_lsn, head.lsn - 1));
-            end = End::before(offset, &head);
-            continue;
-        };
-        visit(&Found {
-            segment: name,
-            offset: end.offset,
-            head,
-            record,
-        })?;
-        end = end.behind(&head);
-    }
-    if window.unreadable() > 0 && !terms.lenient && end.next_lsn > terms.state_lsn {
-        // What is needed has to be readable: a place that is not must not pass for the end.
-        let mut strict = Window::new(&file, false).map_err(failed())?;
-        strict.record(end.offset, mark).map_err(failed())?;
-    }
-    Ok((end, window.unreadable()))
 }
 
 /// Number of the piece with the record after the last one that is not asked for, or into which it would have

@@ -6,6 +6,7 @@ mod files;
 mod forged;
 mod groups;
 mod power;
+mod sectors;
 mod thread;
 
 use std::collections::BTreeMap;

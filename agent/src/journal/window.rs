@@ -20,7 +20,9 @@ pub(super) struct Window<'f, F> {
     /// Where `held` begins.
     start: u64,
     held: Vec<u8>,
-    /// Takes sectors that the disk cannot read for zeros, and counts them.
+    /// Where sectors begin that could not be read, of those in `held`, in order.
+    unread: Vec<u64>,
+    /// Takes sectors that the disk cannot read for zeros.
     lenient: bool,
     unreadable: u64,
 }
@@ -32,16 +34,22 @@ impl<'f, F: DiskFile> Window<'f, F> {
             bytes: file.bytes()?,
             start: 0,
             held: Vec::new(),
+            unread: Vec::new(),
             lenient,
             unreadable: 0,
         })
+    }
+
+    /// Takes sectors that the disk cannot read for zeros from now on, or fails where they are asked for.
+    pub(super) fn set_lenient(&mut self, lenient: bool) {
+        self.lenient = lenient;
     }
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Sectors that could not be read and were taken for zeros.
+    /// Sectors that were met and could not be read, asked for or not.
     pub(super) fn unreadable(&self) -> u64 {
         self.unreadable
     }
@@ -54,32 +62,49 @@ impl<'f, F: DiskFile> Window<'f, F> {
         if offset < self.start || end > self.start + self.held.len() as u64 {
             self.held.resize(len.max(STEP).min(left), 0);
             self.start = offset;
-            if let Err(error) = self.file.read_at(&mut self.held, offset) {
-                self.read_by_sector(error)?;
+            self.unread.clear();
+            if self.file.read_at(&mut self.held, offset).is_err() {
+                self.read_by_sector();
             }
+        }
+        if !self.lenient {
+            self.refuse_unread(offset, end)?;
         }
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         Ok(self.held.get(from..from + len).unwrap_or_default())
     }
 
-    fn read_by_sector(&mut self, error: io::Error) -> io::Result<()> {
-        if !self.lenient {
-            self.held.clear();
-            return Err(error);
-        }
+    /// Sectors of the disk: one that is lost takes nothing of its neighbours along.
+    fn read_by_sector(&mut self) {
         let mut offset = self.start;
         let mut left = self.held.as_mut_slice();
         while !left.is_empty() {
-            // Sectors of the disk: one that is lost takes nothing of its neighbours along.
-            let within = usize::try_from(offset % SECTOR as u64).unwrap_or(0);
-            let len = (SECTOR - within).min(left.len());
-            let (sector, behind) = left.split_at_mut(len);
+            let (sector, behind) = left.split_at_mut(bytes_of_sector(offset).min(left.len()));
             if self.file.read_at(sector, offset).is_err() {
                 sector.fill(0);
+                self.unread.push(offset);
                 self.unreadable += 1;
             }
-            offset += len as u64;
+            offset += sector.len() as u64;
             left = behind;
+        }
+    }
+
+    /// Asks the disk once more for what could not be read of these bytes: it says why, unless it is read now.
+    fn refuse_unread(&mut self, offset: u64, end: u64) -> io::Result<()> {
+        let ends_before = |at: &u64| at + bytes_of_sector(*at) as u64 <= offset;
+        let first = self.unread.partition_point(ends_before);
+        while let Some(at) = self.unread.get(first).copied().filter(|at| *at < end) {
+            let from = usize::try_from(at - self.start).unwrap_or(usize::MAX);
+            let held = self.held.get_mut(from..).unwrap_or_default();
+            let len = bytes_of_sector(at).min(held.len());
+            let sector = held.get_mut(..len).unwrap_or_default();
+            let read = self.file.read_at(sector, at);
+            if read.is_err() {
+                sector.fill(0);
+            }
+            read?;
+            self.unread.remove(first);
         }
         Ok(())
     }
@@ -99,4 +124,9 @@ impl<'f, F: DiskFile> Window<'f, F> {
         let record = self.get(offset, HEAD_BYTES + head.len as usize)?;
         Ok(head.is_whole(record).then_some((head, record)))
     }
+}
+
+/// Bytes from a place to the end of its sector.
+fn bytes_of_sector(offset: u64) -> usize {
+    SECTOR - usize::try_from(offset % SECTOR as u64).unwrap_or(0)
 }

@@ -51,7 +51,7 @@ fn records(disk: &ModelDisk) -> Vec<At> {
     records
 }
 
-fn segments(disk: &ModelDisk) -> Vec<(String, SegmentState)> {
+pub(super) fn segments(disk: &ModelDisk) -> Vec<(String, SegmentState)> {
     let mut segments = Vec::new();
     inspect(disk, (0, 0), |seen| {
         if let Seen::Segment { name, state, .. } = seen {

@@ -40,7 +40,7 @@ fn a_journal_opens_on_a_full_disk() {
 #[test]
 fn nothing_is_written_after_a_failure() {
     for fault in [(|disk| disk.fail_next_sync(3)) as fn(&ModelDisk), |disk| {
-        disk.fail_write_after(0)
+        disk.protect_from_writing()
     }] {
         let disk = ModelDisk::default();
         let (mut journal, _) = open(&disk, 1, 0).unwrap();

@@ -2,6 +2,7 @@
 //! again, and nothing else is but what was appended after it.
 
 use super::*;
+use crate::journal::format::encode_spare;
 
 /// What a disk has to remember.
 #[derive(Debug, Default)]
@@ -166,9 +167,24 @@ impl Lives {
                     self.disk.fail_write_after(self.random.below(9));
                 }
                 journal.recycle(self.oracle.saved_lsn + 1)?;
+                if self.deaths == Deaths::Disk && self.random.one_in(4) {
+                    self.lose_sector_of_spare();
+                }
             }
         }
         Ok(())
+    }
+}
+
+impl Lives {
+    /// A segment that waits to be used rots: nobody reads it before it is written over.
+    fn lose_sector_of_spare(&mut self) {
+        let spare = encode_spare(IDENTITY);
+        let mut segments = self.disk.image().into_iter();
+        if let Some((name, _)) = segments.find(|(_, bytes)| bytes.starts_with(&spare)) {
+            let offset = self.random.below(SEGMENT_BYTES);
+            self.disk.lose_sector(&name, offset);
+        }
     }
 }
 
