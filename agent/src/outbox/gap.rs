@@ -46,6 +46,20 @@ impl Gap {
         })
     }
 
+    /// What is left of it without `others`, which tell a part of it; `None` where they tell all. Its ends stay:
+    /// nobody knows which of its rows they were for.
+    pub(super) fn without(self, others: Option<Self>) -> Option<Self> {
+        let count = others.map_or(0, |others| others.count);
+        let count = self.count.checked_sub(count).filter(|left| *left > 0)?;
+        Some(Self { count, ..self })
+    }
+
+    /// All that these rows tell, where some are gap records.
+    pub(super) fn of_all<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Self> {
+        rows.filter_map(Self::of)
+            .fold(None, |all, gap| Some(gap.and(all)))
+    }
+
     /// The row that tells it; `None` where the gateway's name makes no topic.
     pub(super) fn row(self, lane: &LaneId, gateway: &str, made: Made) -> Option<Row> {
         let lane = lane.to_string();

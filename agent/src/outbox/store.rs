@@ -10,6 +10,7 @@ mod chunk;
 use std::collections::VecDeque;
 
 use super::bounds::Bounds;
+use super::gap::Gap;
 use crate::emission::Row;
 
 pub(super) use chunk::Chunk;
@@ -206,10 +207,9 @@ impl Store {
         Some(chunk.clone())
     }
 
-    /// The first and the last row of the chunk that is being read.
-    pub(super) fn being_read(&self) -> Option<(u64, u64)> {
-        let chunk = self.chunks.iter().find(|chunk| chunk.is_reading)?;
-        Some((chunk.first, chunk.last))
+    /// The chunk that is being read.
+    pub(super) fn being_read(&self) -> Option<&Chunk> {
+        self.chunks.iter().find(|chunk| chunk.is_reading)
     }
 
     /// It cannot be read now.
@@ -228,6 +228,7 @@ impl Store {
         waits: impl Fn(u64) -> bool,
     ) -> Option<Missing> {
         let chunk = self.chunks.pop_front_if(|chunk| chunk.is_reading)?;
+        let told = Gap::of_all(rows.iter().map(|(_, row)| row));
         let mut came = 0;
         for (lsn, row) in rows {
             let is_new = self.head.back().is_none_or(|held| held.row.seq < row.seq);
@@ -241,13 +242,15 @@ impl Store {
             first: chunk.first,
             last: chunk.last,
             count: chunk.count - came,
+            gap: chunk.gap.and_then(|gap| gap.without(told)),
         })
     }
 
-    /// The chunk that was read was written again in this commit.
-    pub(super) fn moved(&mut self, lsn: u64) {
+    /// The chunk that was read was written again in this commit; `gap` is what its rows tell.
+    pub(super) fn moved(&mut self, lsn: u64, gap: Option<Gap>) {
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.is_reading) {
             (chunk.lsn, chunk.last_lsn) = (lsn, lsn);
+            chunk.gap = gap;
         }
         self.stop_reading();
     }
@@ -264,6 +267,8 @@ pub(super) struct Missing {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) count: u64,
+    /// What the gap records among them told.
+    pub(super) gap: Option<Gap>,
 }
 
 #[cfg(test)]

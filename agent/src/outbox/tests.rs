@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// An outbox with a lane to `cloud`, and what its journal would hold.
@@ -99,7 +101,8 @@ impl Bench {
             .iter()
             .filter(|(lsn, _)| (wanted.from_lsn..=wanted.to_lsn).contains(lsn));
         let rows = deltas.flat_map(|(lsn, deltas)| {
-            let rows = deltas.iter().flat_map(|delta| &delta.rows);
+            let rows = deltas.iter();
+            let rows = rows.flat_map(|delta| delta.rows.iter().chain(&delta.relocated));
             rows.map(|row| (*lsn, row.clone()))
         });
         rows.filter(|(_, row)| (wanted.first..=wanted.last).contains(&row.seq))
@@ -687,4 +690,74 @@ fn a_chunk_of_which_nothing_came_is_dropped_when_it_should_move() {
     assert_eq!((bench.lane().cursor(), bench.lane().waiting()), (30, 1));
     assert_eq!(bench.lane().oldest_lsn(), Some(lsn));
     bench.restart();
+}
+
+/// A backlog on disk with gap records in it, on a lane that is full.
+fn backlog_with_gaps() -> Bench {
+    let mut bench = Bench::new(limits(40, WhenFull::DropOldest));
+    bench.outbox.set_bounds(Bounds {
+        head_rows: 2,
+        chunk_bytes: 600,
+        ..Bounds::default()
+    });
+    for n in 0..90 {
+        bench.push(&n.to_string(), 0);
+        bench.commit();
+    }
+    bench
+}
+
+/// Drains the lane, where the records of some rows are lost. Returns the numbers that never came and that no
+/// gap record told.
+fn untold(bench: &mut Bench, lost: &BTreeSet<u64>) -> Vec<u64> {
+    let mut gaps = Vec::new();
+    let mut came = BTreeSet::new();
+    for _ in 0..200 {
+        bench.commit();
+        let durable = bench.lsn() - 1;
+        for shipment in bench.outbox.hand_out(durable, durable + 1, true) {
+            gaps.extend(shipment.rows.iter().filter_map(gap::Gap::of));
+            came.extend(shipment.rows.iter().map(|row| row.seq));
+            if let (Some(first), Some(last)) = (shipment.rows.first(), shipment.rows.last()) {
+                bench.acknowledge(first.seq, last.seq);
+            }
+        }
+        while let Some((id, wanted)) = bench.outbox.wants(bench.lsn() - 1).pop() {
+            let mut rows = bench.found(&wanted);
+            rows.retain(|(_, row)| !lost.contains(&row.seq));
+            bench.outbox.rows_read(&id, rows, None);
+        }
+    }
+    let lane = bench.lane();
+    assert_eq!((lane.waiting(), lane.cursor()), (0, lane.last_seq()));
+    assert!(lane.balances());
+    let is_told = |seq: &u64| gaps.iter().any(|gap| (gap.from..=gap.to).contains(seq));
+    let gone = (1..=lane.last_seq()).filter(|seq| !came.contains(seq));
+    gone.filter(|seq| !is_told(seq)).collect()
+}
+
+#[test]
+fn what_a_gap_record_told_that_cannot_be_read_is_told_by_the_next_one() {
+    let last = backlog_with_gaps().lane().last_seq();
+    assert!(last > 93, "there are gap records among them: {last}");
+    for seq in 1..=last {
+        let mut bench = backlog_with_gaps();
+        let gone = untold(&mut bench, &BTreeSet::from([seq]));
+        assert!(gone.is_empty(), "without row {seq}: {gone:?}");
+    }
+    // And where it is to move to a younger place.
+    let mut bench = backlog_with_gaps();
+    let lsn = bench.lsn();
+    let mut lost = 0;
+    while bench.lane().oldest_lsn() < Some(lsn) {
+        let Some((id, wanted)) = bench.outbox.relocate(lsn, lsn, lsn - 1) else {
+            continue;
+        };
+        let mut rows = bench.found(&wanted);
+        rows.retain(|(_, row)| gap::Gap::of(row).is_none());
+        lost += bench.outbox.rows_read(&id, rows, Some(lsn));
+    }
+    assert!(lost > 2, "{lost}");
+    let gone = untold(&mut bench, &BTreeSet::new());
+    assert!(gone.is_empty(), "{gone:?}");
 }

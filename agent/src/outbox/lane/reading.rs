@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Lane, Wanted};
 use crate::emission::Row;
+use crate::outbox::gap::Gap;
 use crate::outbox::store::row_bytes;
 use crate::record::row_bytes_max;
 use crate::sabotage::{self, Sabotage};
@@ -60,18 +61,28 @@ impl Lane {
         };
         let held = self.store.after(missing.first - 1);
         let there = held.map(|held| held.row.seq).collect();
-        self.drop_all_but(&there, (missing.first, missing.last))
+        self.drop_all_but(&there, (missing.first, missing.last), missing.gap)
     }
 
-    /// Drops the rows of a range that neither are settled nor came. Returns how many.
-    fn drop_all_but(&mut self, there: &BTreeSet<u64>, (first, last): (u64, u64)) -> u64 {
+    /// Drops the rows of a range that neither are settled nor came; `told` is what gap records among them
+    /// told. Returns how many.
+    fn drop_all_but(
+        &mut self,
+        there: &BTreeSet<u64>,
+        (first, last): (u64, u64),
+        told: Option<Gap>,
+    ) -> u64 {
         let before = self.counts.dropped;
         for seq in first..=last {
             if !there.contains(&seq) && !self.settled.contains(seq) {
                 self.drop_rows(seq, seq, None);
             }
         }
-        self.counts.dropped - before
+        let dropped = self.counts.dropped - before;
+        if let Some(told) = told.filter(|_| dropped > 0) {
+            self.gap = Some(told.and(self.gap));
+        }
+        dropped
     }
 
     /// Drops the rows that should wait and are not known. Returns how many.
@@ -130,6 +141,7 @@ impl Lane {
     pub(in crate::outbox) fn relocate_read(&mut self, rows: Vec<(u64, Row)>, lsn: u64) -> u64 {
         self.reading = false;
         let settled = &self.settled;
+        let told = Gap::of_all(rows.iter().map(|(_, row)| row));
         let rows = rows.into_iter().map(|(_, row)| row);
         let mut there = BTreeSet::new();
         for row in rows.filter(|row| !settled.contains(row.seq)) {
@@ -139,8 +151,12 @@ impl Lane {
         }
         let asked = self.store.being_read();
         let asked = asked.filter(|_| !sabotage::is(Sabotage::MovedUncounted));
-        let missing = asked.map_or(0, |range| self.drop_all_but(&there, range));
-        self.store.moved(lsn);
+        let asked = asked.map(|chunk| (chunk.first, chunk.last, chunk.gap));
+        let missing = asked.map_or(0, |(first, last, gap)| {
+            let lost = gap.and_then(|gap| gap.without(told));
+            self.drop_all_but(&there, (first, last), lost)
+        });
+        self.store.moved(lsn, told);
         missing
     }
 }

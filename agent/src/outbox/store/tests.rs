@@ -93,7 +93,7 @@ fn a_chunk_in_the_middle_can_be_moved() {
     assert!(count > 3);
     for _ in 0..count {
         assert!(all.begin_reading(Some(50), 100).is_some());
-        all.moved(60);
+        all.moved(60, None);
     }
     assert!(all.begin_reading(Some(50), 100).is_none());
     assert_eq!(all.oldest_lsn(), Some(1), "the row in memory");
