@@ -228,12 +228,20 @@ impl Sim<'_> {
         if let Err(what) = self.shadow.recovered(&image) {
             return self.fail("6: what was durable comes back", what);
         }
+        let mut lost = journal
+            .lost()
+            .iter()
+            .flat_map(|(first, last)| *first..=*last);
+        if let Some(lsn) = lost.find(|lsn| !self.unreadable.contains(lsn)) {
+            let what = format!("record {lsn} can be read, and is gone on without");
+            return self.fail("6: rows are in the journal", what);
+        }
         if !journal.lost().is_empty() {
-            if self.unreadable.is_empty() {
-                let what = format!("records {:?} are lost", journal.lost());
+            let rows = image.outbox.drop_missing();
+            if !rows.is_empty() && self.unreadable_rows.is_empty() {
+                let what = format!("rows of {rows:?} are not there");
                 return self.fail("6: rows are in the journal", what);
             }
-            image.outbox.drop_missing();
             self.coverage.see(Sight::SectorLost);
         }
         if std::mem::take(&mut self.disk_failed) {

@@ -206,7 +206,7 @@ impl Sim<'_> {
             } => self.read_back(lane, wanted, relocate),
             Output::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
             Output::Recycle { below_lsn } => self.recycle(below_lsn),
-            Output::Lost { lane, count } if self.unreadable.is_empty() => {
+            Output::Lost { lane, count } if self.unreadable_rows.is_empty() => {
                 let what = format!("{count} rows of {lane} are not there");
                 self.fail("6: rows are in the journal", what);
             }

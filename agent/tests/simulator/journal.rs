@@ -387,8 +387,9 @@ impl Sim<'_> {
         if let Some((segment, .., last)) = last.filter(|_| at == 0) {
             self.headerless.push((segment.clone(), *last));
         }
+        self.unreadable.extend(&hit);
         for lsn in &hit {
-            self.unreadable.extend(self.shadow.rows_of(*lsn));
+            self.unreadable_rows.extend(self.shadow.rows_of(*lsn));
         }
         self.say(format_args!("records {hit:?} cannot be read any more"));
     }

@@ -240,7 +240,7 @@ impl Sim<'_> {
         // One that lacks rows which cannot be read any more is another one.
         let lost = |from, to| {
             let range = (lane_id.clone(), from)..=(lane_id.clone(), to);
-            self.unreadable.range(range).next().is_some()
+            self.unreadable_rows.range(range).next().is_some()
         };
         let clash = clash.copied().filter(|(from, to, ..)| !lost(*from, *to));
         if let Some((from, to, ..)) = clash {
@@ -316,7 +316,7 @@ impl Sim<'_> {
         let known = &mut self.receivers[destination].lanes[lane];
         if known.refused.contains(&seq) {
             // Dead: a letter tells what stood in it.
-        } else if let Some(row) = self.unreadable.get(&(id.clone(), seq)).cloned() {
+        } else if let Some(row) = self.unreadable_rows.get(&(id.clone(), seq)).cloned() {
             // One that was with the endpoint may be dead instead.
             if !known.snubbed.contains(&seq) {
                 known.missing.push(seq);

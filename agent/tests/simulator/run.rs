@@ -1,7 +1,7 @@
 //! One seed: the plan's acts and what follows from them, one after the other, until everything that
 //! should come out has come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Instant;
 
@@ -108,8 +108,10 @@ pub(crate) struct Sim<'a> {
     pub(crate) disk_failed: bool,
     /// Starts that failed since the last one that did not.
     pub(crate) failed_starts: u32,
-    /// Rows in records that cannot be read any more.
-    pub(crate) unreadable: BTreeMap<(LaneId, u64), Row>,
+    /// Records that cannot be read any more.
+    pub(crate) unreadable: BTreeSet<u64>,
+    /// The rows in them.
+    pub(crate) unreadable_rows: BTreeMap<(LaneId, u64), Row>,
     /// Segments whose header cannot be read any more, with their last record.
     pub(crate) headerless: Vec<(String, u64)>,
     pub(crate) damage_pond: bool,
@@ -192,7 +194,8 @@ impl<'a> Sim<'a> {
             dying: None,
             disk_failed: false,
             failed_starts: 0,
-            unreadable: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+            unreadable_rows: BTreeMap::new(),
             headerless: Vec::new(),
             damage_pond: false,
             pond_failures: 0,
