@@ -43,7 +43,7 @@ use crate::source::mqtt as source;
 use crate::text::FileError;
 use crate::topic::Subscription;
 
-use answers::Promised;
+use answers::Promises;
 use control::Asked;
 use health::Sinces;
 use losses::Losses;
@@ -185,7 +185,7 @@ struct Agent {
     /// Fingerprints of the rules that are deployed.
     fingerprints: BTreeMap<Arc<str>, u128>,
     /// Answers that wait for the disk; as many as questions may be asked at once.
-    promised: Vec<Promised>,
+    promised: Promises,
 }
 
 /// How the connection to the broker that sensors publish to does.

@@ -22,10 +22,32 @@ const SILENCED_MS: u64 = 30_000;
 const SILENCED_MAX: usize = 20;
 
 /// An answer that waits for the commit of what it says.
-pub(super) struct Promised {
+struct Promised {
     lsn: u64,
     answer: Value,
     to: oneshot::Sender<Value>,
+}
+
+/// Answers that wait for a commit. On a full disk that may be for long, and those who ask give up meanwhile,
+/// for others to take their turn: whoever has gone makes room, so there are as many as may ask at once.
+#[derive(Default)]
+pub(super) struct Promises(Vec<Promised>);
+
+impl Promises {
+    fn add(&mut self, promised: Promised) {
+        self.0.retain(|promised| !promised.to.is_closed());
+        self.0.push(promised);
+    }
+
+    /// Sends the answers that waited for what is durable now.
+    fn keep(&mut self, durable_lsn: u64) {
+        let is_over =
+            |promised: &mut Promised| promised.lsn <= durable_lsn || promised.to.is_closed();
+        for promised in self.0.extract_if(.., is_over) {
+            // Whoever asked may have gone.
+            let _ = promised.to.send(promised.answer);
+        }
+    }
 }
 
 impl Agent {
@@ -68,22 +90,17 @@ impl Agent {
         let (lsn, durable_lsn) = self.mill.lsns();
         if changes && durable_lsn < lsn {
             let to = asked.answer;
-            self.promised.push(Promised { lsn, answer, to });
+            self.promised.add(Promised { lsn, answer, to });
         } else {
             // Whoever asked may have gone.
             let _ = asked.answer.send(answer);
         }
     }
 
-    /// Sends the answers that waited for what is durable now, and drops those that nobody waits for any
-    /// more: on a full disk others take their turn to ask.
+    /// Sends the answers that waited for what is durable now.
     pub(super) fn keep_promises(&mut self) {
         let (_, durable_lsn) = self.mill.lsns();
-        let is_over =
-            |promised: &mut Promised| promised.lsn <= durable_lsn || promised.to.is_closed();
-        for promised in self.promised.extract_if(.., is_over) {
-            let _ = promised.to.send(promised.answer);
-        }
+        self.promised.keep(durable_lsn);
     }
 
     fn take_dead_letter(&mut self, seq: u64, input: mill::Input) -> Value {
@@ -263,6 +280,30 @@ mod tests {
     use super::*;
     use crate::clock::Now;
     use crate::heartbeat::Heartbeats;
+
+    #[test]
+    fn answers_that_nobody_waits_for_any_more_take_no_room() {
+        let mut promises = Promises::default();
+        let mut waiting = Vec::new();
+        // On a full disk nothing becomes durable; of a hundred who ask one goes on waiting.
+        for lsn in 1..=500 {
+            let (to, answered) = oneshot::channel();
+            let answer = json!(lsn);
+            promises.add(Promised { lsn, answer, to });
+            assert!(promises.0.len() <= waiting.len() + 1, "{lsn}");
+            waiting.extend((lsn % 100 == 0).then_some(answered));
+        }
+        promises.keep(0);
+        assert_eq!(promises.0.len(), 5);
+        promises.keep(300);
+        let answers = waiting.iter_mut().map(|answered| answered.try_recv().ok());
+        let answers: Vec<Option<Value>> = answers.collect();
+        let told = [100, 200, 300].map(|lsn| Some(json!(lsn)));
+        assert_eq!(answers, [&told[..], &[None, None]].concat());
+        drop(waiting);
+        promises.keep(300);
+        assert!(promises.0.is_empty(), "all have gone");
+    }
 
     #[test]
     fn health_ails_where_a_destination_was_away_for_longer_than_it_may() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::answers::Promises;
 use super::outputs::Outputs;
 use super::room::{Lobby, Opened};
 use super::storage::Storage;
@@ -152,7 +153,7 @@ impl Agent {
             sinces: super::health::Sinces::default(),
             held_back_since_mono_ms: None,
             fingerprints,
-            promised: Vec::new(),
+            promised: Promises::default(),
         };
         agent.losses.look(&agent.mill, now);
         for (lane, count) in lost {

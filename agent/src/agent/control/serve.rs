@@ -246,6 +246,24 @@ mod tests {
     }
 
     #[test]
+    fn only_so_many_questions_are_with_the_loop_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let inbox = start(dir.path());
+        let mut guests: Vec<_> = (0..2 * ASKED_MAX).map(|_| connect(dir.path())).collect();
+        for guest in &mut guests {
+            guest.write_all(b"{\"ask\":\"ledger\"}\n").unwrap();
+        }
+        let mut asked: VecDeque<Asked> = (0..ASKED_MAX).map(|_| next(&inbox)).collect();
+        for _ in 0..ASKED_MAX {
+            assert!(!matches!(inbox.try_recv(), Ok(Input::Asked(_))));
+            assert!(asked.iter().all(|asked| !asked.answer.is_closed()));
+            // Another one comes in when one has its answer.
+            asked.pop_front().unwrap().answer.send(json!(1)).unwrap();
+            asked.push_back(next(&inbox));
+        }
+    }
+
+    #[test]
     fn a_question_is_a_line_or_what_there_is_of_one() {
         let dir = tempfile::tempdir().unwrap();
         let inbox = start(dir.path());
