@@ -359,6 +359,20 @@ fn timers_and_windows_wait_for_the_end_of_a_quarantine() {
 }
 
 #[test]
+fn an_event_that_is_too_big_for_a_function_does_not_quarantine_it() {
+    let refuses = r#"(module
+        (func (export "on_event") (result i32) (i32.const -3))
+        (@custom "tidemill.manifest" "{\"abi\":1}"))"#;
+    let mut bench = Bench::new(&[(rule("narrow", "mqtt = [\"s/+\"]"), refuses)]);
+    for _ in 0..6 {
+        bench.event("s/a", "");
+    }
+    bench.expect(&["0 narrow dead: the function answered the error -3"; 6]);
+    let ledger = bench.ledger("narrow");
+    assert!(ledger.dead == 6 && ledger.balances());
+}
+
+#[test]
 fn payloads_that_no_function_asked_for_do_not_quarantine() {
     let mut bench = Bench::new(&[(rule("fragile", "mqtt = [\"s/+\"]"), FRAGILE)]);
     for _ in 0..20 {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tidemill_abi::{export, limit};
+use tidemill_abi::{Code, export, limit};
 
 use crate::clock::Now;
 use crate::effects::{Spoiled, apply_to_state};
@@ -54,6 +54,11 @@ impl Active {
                 .and_then(|()| self.afford(frame, step))
                 .and_then(|()| self.emit(verdict, key, frame, step)),
             Err(CallFault::Data { reason }) => Err(Fault::Other(reason.into())),
+            // A payload or a key was longer than the function has room for: whoever publishes one must not
+            // put a rule at rest that serves others.
+            Err(fault @ CallFault::Rule { code }) if code == Code::TooBig.value() => {
+                Err(Fault::Other(fault.to_string()))
+            }
             Err(fault) => Err(Fault::Call(fault)),
         };
         match done {
