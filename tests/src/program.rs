@@ -39,11 +39,17 @@ pub fn is_emulated() -> bool {
     std::env::var_os(RUNNER).is_some()
 }
 
-/// The program that was built beside this test.
+/// Names another `tidemill` than the one beside the tests, such as one of a board in an emulator.
+const PROGRAM: &str = "TIDEMILL_TEST_PROGRAM";
+
+/// The program that was built beside this test, or the one that `TIDEMILL_TEST_PROGRAM` names.
 ///
 /// # Panics
 /// When there is none, with the command that builds it.
 pub fn tidemill() -> PathBuf {
+    if let Some(program) = std::env::var_os(PROGRAM) {
+        return program.into();
+    }
     let test = std::env::current_exe().unwrap();
     // target/debug/deps/end_to_end-0123 stands beside target/debug/tidemill.
     let profile = test.parent().and_then(Path::parent).unwrap();
