@@ -2,6 +2,8 @@
 //! (each content once), runs the tests inside, and binds rule and function together. Collects every
 //! error, so that an owner mends them in one go.
 
+mod cycles;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -184,6 +186,7 @@ pub fn survey(config: &Config) -> (Vec<BoundRule>, Vec<FileError>) {
             errors.push(rule.rule().source.error(sent_twice(shared, other)));
         }
     }
+    errors.extend(cycles::check(config, &bound));
     (bound, errors)
 }
 

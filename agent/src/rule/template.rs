@@ -93,6 +93,26 @@ impl LevelPiece {
         }
     }
 
+    /// Marks it as [`Self::mark`] does, with the levels that a filter of the events says.
+    fn mark_within(&self, within: &TopicFilter, filter: &mut String) {
+        let (from, count) = match self {
+            Self::Text(text) => return filter.push_str(text),
+            Self::Level(level) => (*level, 1),
+            Self::LevelsFrom(level) => (*level, usize::MAX),
+            Self::Topic => (0, usize::MAX),
+        };
+        let levels: Vec<&str> = within.levels().skip(from).take(count).collect();
+        if levels.is_empty() || (count == 1 && levels == ["#"]) {
+            return self.mark(filter);
+        }
+        let marked = levels.join("/");
+        filter.extend(marked.chars().map(|part| match part {
+            '+' => ONE,
+            '#' => MANY,
+            other => other,
+        }));
+    }
+
     /// What it is of a topic; `None` when that has too few levels.
     fn of<'a>(&'a self, topic: &'a Topic) -> Option<&'a str> {
         match self {
@@ -268,15 +288,28 @@ impl TopicTemplate {
 
     /// The topics that can come out for keys of a kind, as a filter.
     pub fn as_filter(&self, key: &KeySpec) -> Option<TopicFilter> {
+        self.filter_by(key, &LevelPiece::mark)
+    }
+
+    /// The topics that can come out of events whose topics match `within`, as a filter.
+    pub fn as_filter_within(&self, key: &KeySpec, within: &TopicFilter) -> Option<TopicFilter> {
+        self.filter_by(key, &|part, text| part.mark_within(within, text))
+    }
+
+    fn filter_by(
+        &self,
+        key: &KeySpec,
+        mark: &dyn Fn(&LevelPiece, &mut String),
+    ) -> Option<TopicFilter> {
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
                 TopicPiece::Text(fixed) => text.push_str(fixed),
                 TopicPiece::Payload(_) => text.push(ONE),
-                TopicPiece::Event(part) => part.mark(&mut text),
+                TopicPiece::Event(part) => mark(part, &mut text),
                 TopicPiece::Key => match key {
-                    KeySpec::Topic => text.push(MANY),
-                    KeySpec::Levels(parts) => parts.iter().for_each(|part| part.mark(&mut text)),
+                    KeySpec::Topic => mark(&LevelPiece::Topic, &mut text),
+                    KeySpec::Levels(parts) => parts.iter().for_each(|part| mark(part, &mut text)),
                     KeySpec::Pointer(_) | KeySpec::Column(_) => text.push(ONE),
                     KeySpec::Constant(constant) => text.push_str(constant),
                 },
