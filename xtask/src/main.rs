@@ -12,6 +12,7 @@ mod nab;
 mod setup;
 mod shell;
 mod simulate;
+mod simulate_lines;
 mod soak;
 mod stock;
 mod test;
@@ -50,6 +51,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          cargo xtask journal --help
   simulate             the seeded simulator, over as many seeds as you like
                          cargo xtask simulate --help
+  simulate-lines       both ends of the bridge's acknowledged lines over a line that fails
+                         cargo xtask simulate-lines --help
   soak                 the agent between two brokers while everything around it fails
                          cargo xtask soak --help
   fuzz TARGET          the SQL compiler, or what brokers send, on inputs that cargo-fuzz makes
@@ -85,6 +88,8 @@ fn dispatch() -> Result<()> {
         "nab" => return nab::nab(&Workspace::find()?, &rest),
         "simulate" if asks_help(&rest) => return print(simulate::USAGE),
         "simulate" => return simulate::simulate(&Workspace::find()?, &rest),
+        "simulate-lines" if asks_help(&rest) => return print(simulate_lines::USAGE),
+        "simulate-lines" => return simulate_lines::simulate_lines(&Workspace::find()?, &rest),
         "soak" if asks_help(&rest) => return print(soak::USAGE),
         "soak" => return soak::soak(&Workspace::find()?, &rest),
         "dist" if asks_help(&rest) => return print(dist::USAGE),
