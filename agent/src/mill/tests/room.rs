@@ -95,7 +95,7 @@ fn rows_without_the_columns_that_an_edit_asks_for_are_given_up_and_counted() {
     bench.deploy(&of(" a "));
     assert_eq!(bench.ledger("w").windows_dropped, 0);
     bench.deploy(&of("b"));
-    assert_eq!(bench.ledger("w").windows_dropped, 1);
+    assert_eq!(bench.ledger("w").windows_given_up, 1);
     bench.at(500).event("s/a", r#"{"a":5,"b":20}"#);
     bench.at(1_000).expect(&[r#"1000 out {"m":20}"#]);
 }
