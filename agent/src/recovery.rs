@@ -140,8 +140,12 @@ fn open_for_good(dir: &Path) -> Result<Ponds, RecoveryError> {
             return Ok(opened?);
         }
     }
+    // An agent that was killed in a checkpoint may have put both into it already.
     if journal::give_up_spares(dir)? {
         warn!("the disk is full: segments that were kept for use are given up");
+    }
+    if Ponds::give_up_interrupted(dir)? {
+        warn!("the disk is full: what an interrupted checkpoint left is given up");
     }
     Ok(Ponds::open(dir, begins)?)
 }

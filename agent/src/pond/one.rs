@@ -80,6 +80,20 @@ impl OnePond {
         self.path.with_extension("removed")
     }
 
+    /// `true` if a checkpoint into it was interrupted: nobody can read it.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.path.exists() && self.writing().exists()
+    }
+
+    /// Removes what an interrupted checkpoint has left.
+    pub(super) fn give_up_interrupted(&mut self, dir: &Path) -> Result<(), PondsError> {
+        if let Err(trouble) = self.empty(dir) {
+            return Err(self.failed(dir, trouble));
+        }
+        let removed = std::fs::remove_file(self.writing()).and_then(|()| sync_directory(dir));
+        removed.map_err(|error| outside(dir, error))
+    }
+
     pub(super) fn trouble(&self) -> Option<String> {
         match &self.state {
             State::Incomplete => Some(format!("{} is not complete", self.which)),

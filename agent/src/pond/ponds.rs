@@ -62,6 +62,26 @@ impl Ponds {
         Ok(ponds)
     }
 
+    /// Removes the pond into which a checkpoint was interrupted, on a disk that has no room: it takes as much as
+    /// the other one and holds nothing that anybody can read. Says whether there was one. Where both were
+    /// interrupted, both stay for whoever looks into it.
+    ///
+    /// # Errors
+    /// When another agent uses the directory, or it cannot be removed.
+    pub fn give_up_interrupted(dir: &Path) -> Result<bool, PondsError> {
+        let _lock = lock(dir)?;
+        let mut ponds = Which::BOTH.map(|which| OnePond::new(dir, which));
+        let is_whole = |pond: &OnePond| pond.path.exists() && !pond.is_interrupted();
+        if !ponds.iter().any(is_whole) {
+            return Ok(false);
+        }
+        let Some(pond) = ponds.iter_mut().find(|pond| pond.is_interrupted()) else {
+            return Ok(false);
+        };
+        pond.give_up_interrupted(dir)?;
+        Ok(true)
+    }
+
     /// Puts both ponds aside, whatever is in them; returns where they are. Afterwards there is no state.
     ///
     /// # Errors

@@ -328,3 +328,32 @@ fn two_processes_cannot_share_a_data_directory() {
     drop(ponds);
     Ponds::open(dir.path(), None).unwrap();
 }
+
+#[test]
+fn a_full_disk_gets_back_what_an_interrupted_checkpoint_took() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    both(dir);
+    let interrupted = dir.join(Which::A.to_string());
+    let note = interrupted.with_extension("writing");
+    assert!(!Ponds::give_up_interrupted(dir).unwrap());
+    std::fs::write(&note, "").unwrap();
+    assert!(Ponds::give_up_interrupted(dir).unwrap());
+    assert!(!interrupted.exists() && !note.exists());
+    assert_eq!(newest(dir, Some(1)).unwrap(), (20, "twenty".to_owned()));
+    let mut ponds = Ponds::open(dir, Some(1)).unwrap();
+    let next = checkpoint(30, true, &[("x", "thirty")], &[]);
+    ponds.write(Which::A, &next).unwrap();
+    drop(ponds);
+    assert_eq!(newest(dir, Some(1)).unwrap(), (30, "thirty".to_owned()));
+    // Where both are in doubt nothing goes.
+    for which in Which::BOTH {
+        std::fs::write(dir.join(which.to_string()).with_extension("writing"), "").unwrap();
+    }
+    assert!(!Ponds::give_up_interrupted(dir).unwrap());
+    assert!(
+        Which::BOTH
+            .iter()
+            .all(|which| dir.join(which.to_string()).exists())
+    );
+}
