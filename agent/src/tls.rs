@@ -198,7 +198,7 @@ fn system_anchors(provider: &Arc<CryptoProvider>) -> Result<Anchors, TlsError> {
     Ok(anchors)
 }
 
-/// What is shown to the other side. rustls does the same with a key that it does not wipe.
+/// The certificate that is shown to the other side. rustls does the same with a key that it does not wipe.
 fn shown_client(
     chain: Vec<CertificateDer<'static>>,
     key: &PrivateKeyDer<'static>,

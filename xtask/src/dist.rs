@@ -170,7 +170,7 @@ fn pack(
     remove(&fresh)
 }
 
-/// What the bytes of a binary depend on besides the sources.
+/// Lists all that the bytes of a binary depend on besides the sources.
 fn made_from(
     workspace: &Workspace,
     tools: &Tools,

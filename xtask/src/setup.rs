@@ -107,7 +107,7 @@ pub(crate) fn for_emulation() -> Result<()> {
     apt::ensure(EMULATOR)
 }
 
-/// What zig and cargo-zigbuild are installed with, and what looks at the binaries.
+/// Packages that zig and cargo-zigbuild are installed with, and the one that looks at binaries.
 pub(crate) fn for_cross_tools() -> Result<()> {
     apt::ensure(READELF)?;
     // Debian's python3 has the module only with this package.

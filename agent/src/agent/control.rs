@@ -27,10 +27,10 @@ const NAME: &str = "control";
 /// Bytes of a path that a socket can be bound to.
 const ADDRESS_BYTES_MAX: usize = 107;
 
-/// How long an answer may take.
+/// The longest time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a whole exchange may take, from the connection to the last byte of the answer.
+/// The longest time of a whole exchange, from the connection to the last byte of the answer.
 const EXCHANGE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Connections that wait to be taken.

@@ -20,7 +20,7 @@ use super::Failure;
 use crate::console::{self, JsonLines};
 use crate::text::{Escaping, printable};
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
     /// For people.

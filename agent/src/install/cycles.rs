@@ -65,7 +65,7 @@ fn edges<'a>(config: &Config, from: &'a BoundRule, rules: &'a [BoundRule]) -> Ve
     edges
 }
 
-/// Whether what is sent there arrives at the broker that the rules listen to.
+/// Returns `true` if what is sent there arrives at the broker that the rules listen to.
 fn is_local(config: &Config, destination: &str) -> bool {
     let other = config.destinations.get(destination);
     destination == LOCAL

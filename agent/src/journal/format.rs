@@ -135,7 +135,7 @@ fn header_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
 pub(super) struct RecordHead {
     /// Bytes of the payload.
     pub(super) len: u32,
-    /// How the payload is masked; 0 where it stands as it is.
+    /// The number of the payload's mask; 0 where it stands as it is.
     mask: u32,
     /// Over everything but itself and the padding.
     pub(super) checksum: u32,
@@ -225,7 +225,7 @@ pub(super) fn encode_record(
     checksum
 }
 
-/// Whether a word stands in a payload at a place where a record may begin.
+/// Returns `true` if a word stands in a payload at a place where a record may begin.
 fn has_word(payload: &[u8], word: u32) -> bool {
     let word = word.to_le_bytes();
     payload

@@ -40,7 +40,7 @@ impl Candidate {
         self.is_whole && durable_lsn >= lsn && durable_lsn < own
     }
 
-    /// Whether so many records have room between record `lsn`, at `offset` of the same segment, and this one.
+    /// Returns `true` if so many records have room between record `lsn`, at `offset` of the same segment, and this one.
     fn has_room_after(&self, (lsn, offset): (u64, u64)) -> bool {
         let records = self.head.lsn.saturating_sub(lsn);
         records <= self.offset.saturating_sub(offset) / HEAD_BYTES as u64

@@ -26,14 +26,14 @@ impl Found<'_> {
     }
 }
 
-/// Where the chain ends.
+/// The end of the chain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
-    /// Where in the last piece.
+    /// The offset in the last piece.
     pub(super) offset: u64,
     /// The record that would be next.
     pub(super) next_lsn: u64,
-    /// What it would name as the record before.
+    /// The checksum that it would name as that of the record before.
     pub(super) chain: u32,
     /// Checksum of the last record.
     pub(super) last: u32,

@@ -20,7 +20,7 @@ pub(super) struct Window<'f, F> {
     /// Where `held` begins.
     start: u64,
     held: Vec<u8>,
-    /// Where sectors begin that could not be read, of those in `held`, in order.
+    /// Offsets of sectors that could not be read, of those in `held`, in order.
     unread: Vec<u64>,
     /// Takes sectors that the disk cannot read for zeros.
     lenient: bool,

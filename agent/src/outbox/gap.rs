@@ -46,7 +46,7 @@ impl Gap {
         })
     }
 
-    /// What is left of it without `others`, which tell a part of it; `None` where they tell all. Its ends stay:
+    /// Returns the rest of it without `others`, which tell a part of it; `None` where they tell all. Its ends stay:
     /// nobody knows which of its rows they were for.
     pub(super) fn without(self, others: Option<Self>) -> Option<Self> {
         let count = others.map_or(0, |others| others.count);

@@ -267,7 +267,7 @@ pub(super) struct Missing {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) count: u64,
-    /// What the gap records among them told.
+    /// The gaps that the gap records among them told.
     pub(super) gap: Option<Gap>,
 }
 

@@ -22,7 +22,7 @@ use x509_parser::x509::X509Version;
 
 use super::explain::date;
 
-/// What a certificate is trusted for.
+/// The use that a certificate is trusted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
     /// It signs others.
@@ -149,7 +149,7 @@ fn usage(read: &X509Certificate<'_>) -> Result<Use, X509Error> {
 #[derive(Debug)]
 pub(super) struct Anchors {
     all: Vec<Anchor>,
-    /// Where they come from; `None`: the system.
+    /// The file that they come from; `None`: the system.
     file: Option<PathBuf>,
     provider: Arc<CryptoProvider>,
 }
@@ -268,7 +268,7 @@ impl Anchors {
     }
 }
 
-/// What a server shows.
+/// The certificates that a server shows.
 struct Shown<'a> {
     certificate: &'a CertificateDer<'a>,
     between: &'a [CertificateDer<'a>],

@@ -78,7 +78,7 @@ pub enum Output<'d> {
     Command {
         /// The command's number.
         command: CommandId,
-        /// What to do.
+        /// The command's words.
         text: &'d [u8],
     },
 }

@@ -120,16 +120,16 @@ pub enum FromDevice<'a> {
     Line {
         /// Its number, at least 1.
         number: LineNumber,
-        /// What the application said.
+        /// The application's text.
         text: &'a [u8],
     },
     /// `<N ok text` or `<N err text`
     Answer {
-        /// Which command it answers.
+        /// The command that it answers.
         command: CommandId,
         /// `true` if the command was carried out.
         ok: bool,
-        /// What the application said of it.
+        /// The application's words.
         text: &'a [u8],
     },
 }
@@ -188,7 +188,7 @@ pub enum ToDevice<'a> {
     Command {
         /// Its number.
         command: CommandId,
-        /// What to do.
+        /// The command's words.
         text: &'a [u8],
     },
 }

@@ -5,7 +5,7 @@
 #[derive(Debug)]
 pub(crate) struct Ring<'m> {
     memory: &'m mut [u8],
-    /// Where the oldest line begins.
+    /// The place of the oldest line.
     start: usize,
     /// Bytes in use.
     used: usize,

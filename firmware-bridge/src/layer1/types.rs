@@ -83,7 +83,7 @@ pub enum Input<'a> {
         token: CommandToken,
         /// Its number on the wire: the same again when the broker delivers it again.
         command: CommandId,
-        /// What to do.
+        /// The command's words.
         text: &'a [u8],
     },
 }
@@ -110,7 +110,7 @@ pub enum Output {
         token: CommandToken,
         /// Its number on the wire.
         command: CommandId,
-        /// What the device said, or why it said nothing.
+        /// The device's words, or the reason why there are none.
         reply: Result<Reply, CommandFailure>,
         /// Milliseconds since the command came.
         took_ms: u64,

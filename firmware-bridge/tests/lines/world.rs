@@ -14,7 +14,7 @@ use tidemill_tests::Random;
 /// All has to be drained so long after the faults have stopped.
 const DRAIN: Micros = 60 * SECOND;
 
-/// What was wrong, and when.
+/// A broken invariant, with its time.
 #[derive(Debug)]
 pub(crate) struct Violation(pub(crate) String);
 
@@ -45,7 +45,7 @@ enum What {
     Over,
 }
 
-/// How a device's life ended.
+/// The end of a device's life.
 pub(crate) enum Ended {
     Reset,
     Over,
@@ -99,7 +99,7 @@ pub(crate) struct World {
     /// Commands that were not answered yet, and what became of the others.
     open_commands: Vec<u64>,
     sent_numbers: HashSet<u32>,
-    /// How often each thing was met, for the report.
+    /// Counts of each thing that was met, for the report.
     pub(crate) met: HashMap<&'static str, u64>,
     pub(crate) trace: bool,
 }

@@ -11,7 +11,7 @@ use tidemill_tests::{Endpoint, Gateway, wait_until};
 
 use crate::support::{PASS, broker, counted, payloads, rule};
 
-/// How an endpoint answers once a request is there.
+/// The way in which an endpoint answers once a request is there.
 type Answer = fn(&mut TcpStream) -> std::io::Result<()>;
 
 /// An endpoint that counts what it was asked.
@@ -119,7 +119,7 @@ const ANSWERS: [(&str, Answer); 6] = [
     }),
 ];
 
-/// How long they are watched: a minute by hand, see docs/development.md.
+/// The time for which they are watched: a minute by hand, see docs/development.md.
 fn span() -> Duration {
     let asked = std::env::var("TIDEMILL_HOSTILE_SECONDS").ok();
     Duration::from_secs(asked.map_or(5, |asked| asked.parse().unwrap()))

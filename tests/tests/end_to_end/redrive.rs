@@ -14,7 +14,7 @@ fn letters(gateway: &Gateway) -> Vec<Value> {
     serde_json::from_str(&ran.out).unwrap()
 }
 
-/// What an endpoint has taken, a row that it refused before among it.
+/// The rows that an endpoint has taken, a row that it refused before among it.
 fn payloads(endpoint: &Endpoint) -> Vec<String> {
     let requests = endpoint.requests();
     let taken = requests.iter().filter(|request| request.status < 300);

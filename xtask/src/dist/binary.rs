@@ -1,4 +1,4 @@
-//! What a binary asks of the system it runs on, as readelf tells it.
+//! Requirements that a binary has of the system it runs on, as readelf tells it.
 
 use super::targets::Target;
 use crate::shell::capture;

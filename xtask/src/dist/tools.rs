@@ -12,7 +12,7 @@ use std::process::Command;
 
 const PACKAGES: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.1"];
 
-/// Where the tools are.
+/// The installed tools.
 pub(crate) struct Tools {
     bin: PathBuf,
 }

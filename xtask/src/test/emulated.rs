@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What a board's code is most likely to get wrong: the interpreter on the host's stack, and what is on disk.
+/// Tests of all that a board's code is most likely to get wrong: the interpreter on the host's stack, and what is on disk.
 const QUICK: [&str; 3] = ["function::", "journal::", "record::"];
 
 /// Names the emulator to tests that start a program of the target themselves.

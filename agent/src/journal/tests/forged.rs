@@ -13,7 +13,7 @@ const BYTES: usize = 1_900;
 /// The last record, and those that were durable before.
 const LAST: u64 = 12;
 
-/// What reached the disk of a record's sectors.
+/// The part that reached the disk of a record's sectors.
 #[derive(Debug, Clone, Copy)]
 enum Torn {
     /// Those up to this one.
@@ -88,7 +88,7 @@ struct Written {
 }
 
 impl Written {
-    /// Where there is an old payload, the last record overwrites one that bore it.
+    /// Fills a journal; with an old payload the last record overwrites one that bore it.
     fn new(payload: &[u8], old: Option<&[u8]>) -> Self {
         let disk = ModelDisk::default();
         let (mut journal, _) = open(&disk, 1, 0).unwrap();
@@ -144,7 +144,7 @@ impl Written {
         file.sync().unwrap();
     }
 
-    /// What a look and a start make of it, without the payloads.
+    /// The outcome that a look and a start make of it, without the payloads.
     fn outcome(&self, payload: &[u8]) -> (Option<String>, Result<(u64, u64), String>) {
         let looked = inspect(&self.disk, (self.from_lsn, self.from_lsn), |_| {}).unwrap();
         let refused = looked.refused.map(|refused| refused.to_string());

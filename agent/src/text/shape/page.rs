@@ -12,7 +12,7 @@ pub(crate) struct Row {
     pub(crate) cells: Vec<String>,
 }
 
-/// What stands between backticks.
+/// The words between backticks.
 pub(crate) fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 pub(super) const FOUL: &str = "\x1b]0;own\x07\r\nFORGED ERROR all is lost\r\u{9b}2J\x7f\u{85}\u{202e}\u{2066}\
                                \u{2028}FORGED\u{2029}\u{200b}\u{feff}";
 
-/// What the broker publishes: each of these topics once.
+/// Messages that the broker publishes: each of these topics once.
 pub(super) const EVENTS: usize = 3;
 
-/// What a device sends.
+/// Payloads of a device.
 pub(super) fn payload() -> String {
     format!("payload says {FOUL}")
 }
