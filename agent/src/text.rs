@@ -78,7 +78,7 @@ pub struct Source {
     pub text: String,
 }
 
-/// What is wrong with a file, and where. With `{:#}` it is one line, without the lines of the file.
+/// A fault of a file, with its place. With `{:#}` it is one line, without the lines of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct FileError {
     /// The file.

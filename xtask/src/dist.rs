@@ -6,7 +6,7 @@ mod sizes;
 pub(crate) mod targets;
 pub(crate) mod tools;
 
-use crate::args::{Args, Misuse};
+use crate::args::Args;
 use crate::setup;
 use crate::shell::{Workspace, capture, run, say};
 use anyhow::{Context, Result};
@@ -67,17 +67,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Target>> {
     if names.is_empty() {
         return Ok(TARGETS.iter().collect());
     }
-    let known = |name: &String| {
-        let found = TARGETS.iter().find(|target| target.name == name);
-        found.ok_or_else(|| {
-            let all: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
-            Misuse(format!(
-                "{name} is no target of ours; there are {}",
-                all.join(", ")
-            ))
-            .into()
-        })
-    };
+    let known = |name: &String| Ok(Target::named(name)?);
     names.iter().map(known).collect()
 }
 

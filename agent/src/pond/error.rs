@@ -49,7 +49,7 @@ pub enum PondsError {
     /// A pond could not be written.
     #[error("{pond} cannot be written: {what}")]
     Write {
-        /// Which one.
+        /// The database.
         pond: Which,
         /// What is wrong.
         what: String,

@@ -1,4 +1,4 @@
-//! Which servers the certificates in `ca_file` make trusted: those that authorities signed, in their time, and
+//! The servers that the certificates in `ca_file` make trusted: those that authorities signed, in their time, and
 //! those that signed themselves. A server that is refused sees nothing of what was meant for it.
 
 use std::io::Read as _;

@@ -1,5 +1,7 @@
 //! What the agent is built for. `Cross.toml`, `deny.toml` and docs/development.md name the same.
 
+use crate::args::Misuse;
+
 /// A target and how its binary finds a C library.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -15,6 +17,18 @@ impl Target {
     /// `true` if the binary brings its C library along.
     pub(crate) fn is_static(&self) -> bool {
         self.glibc.is_none()
+    }
+}
+
+impl Target {
+    /// The target of this name, or misuse with all that there are.
+    pub(crate) fn named(name: &str) -> Result<&'static Self, Misuse> {
+        let found = TARGETS.iter().find(|target| target.name == name);
+        found.ok_or_else(|| {
+            let all: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+            let all = all.join(", ");
+            Misuse(format!("{name} is no target of ours; there are {all}"))
+        })
     }
 }
 

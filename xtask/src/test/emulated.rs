@@ -1,7 +1,6 @@
 //! `cargo xtask test --target T`: tests of the agent in another target's code, run by qemu-user.
 
-use crate::args::Misuse;
-use crate::dist::targets::{TARGETS, Target};
+use crate::dist::targets::Target;
 use crate::dist::tools::Tools;
 use crate::setup;
 use crate::shell::{Workspace, run, say};
@@ -28,11 +27,7 @@ const SEEDS: &str = "500";
 
 /// Builds with the release's code and runs all unit tests, the simulator and tests that kill the agent, or with `quick` what [`QUICK`] names.
 pub(super) fn test(workspace: &Workspace, name: &str, quick: bool) -> Result<()> {
-    let Some(target) = TARGETS.iter().find(|target| target.name == name) else {
-        let all: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
-        let text = format!("{name} is no target of ours; there are {}", all.join(", "));
-        return Err(Misuse(text).into());
-    };
+    let target = Target::named(name)?;
     let tools = Tools::ensure()?;
     setup::for_target(workspace, name)?;
     setup::for_emulation()?;

@@ -1,4 +1,4 @@
-//! What a request says of who sends it, and how that is kept out of what an endpoint answers: some repeat
+//! The words by which a request says who sends it, and how they are kept out of what an endpoint answers: some repeat
 //! a request in their errors, and those stand in logs.
 
 use base64::Engine as _;
