@@ -13,6 +13,7 @@ mod probe_pond;
 mod repair;
 mod results;
 mod rule_build;
+#[cfg(feature = "sql")]
 mod rule_explain;
 mod rule_new;
 mod rule_next;
@@ -107,6 +108,7 @@ enum RuleCommand {
     #[command(after_help = rule_run::HELP)]
     Run(Box<rule_run::Options>),
     /// Show the plan and the code of a rule
+    #[cfg(feature = "sql")]
     #[command(after_help = rule_explain::HELP)]
     Explain(rule_build::Options),
     /// Write a rule to start with, in SQL or another language, and events for it
@@ -184,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
         Command::Rule(RuleCommand::Run(options)) => rule_run::run(&options),
+        #[cfg(feature = "sql")]
         Command::Rule(RuleCommand::Explain(options)) => rule_explain::run(&options),
         Command::Rule(RuleCommand::New(options)) => rule_new::run(&options),
         Command::Rule(RuleCommand::Next(options)) => rule_next::run(&options),

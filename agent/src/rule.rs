@@ -4,10 +4,13 @@
 mod file;
 mod keys;
 mod limits;
+#[cfg(any(test, not(feature = "sql")))]
+mod no_sql;
 #[cfg(test)]
 mod page;
 mod payload;
 mod port;
+#[cfg(feature = "sql")]
 mod sql;
 mod streams;
 mod template;
@@ -18,6 +21,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+#[cfg(not(feature = "sql"))]
+use no_sql as sql;
 
 pub use template::{
     KeySpec, LevelPiece, Sent, TopicTemplate, check_pointer, key_of_topic, place_without_braces,

@@ -60,7 +60,7 @@ fn formatting(workspace: &Workspace) -> Result<()> {
 fn lints(workspace: &Workspace) -> Result<()> {
     let deny = ["--", "-D", "warnings"];
     // The same packages twice, so that what they depend on is compiled once: with the faults for
-    // tests and all that tests, then what a gateway gets.
+    // tests and all that tests, then the small build for gateways.
     let with_faults = ["--all-targets", "--features", "tidemill/sabotage"];
     for targets in [
         &with_faults[..],

@@ -79,6 +79,7 @@ fn build(workspace: &Workspace, tools: &Tools, target: &Target) -> Result<PathBu
         "--release",
         "--package=tidemill",
         "--no-default-features",
+        "--features=sql",
     ];
     let mut zigbuild = tools.zigbuild("build", target);
     zigbuild

@@ -7,6 +7,7 @@ mod c;
 mod module;
 mod rust;
 mod sdk;
+#[cfg(feature = "sql")]
 mod sql;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use clap::ValueEnum;
 use super::Failure;
 use crate::console;
 
+#[cfg(feature = "sql")]
 pub(super) const HELP: &str = "With --language sql two files are written, NAME.toml and NAME.jsonl. For the other languages a folder NAME \
 is made, with the rule, the events, the source, and what the compiler needs besides. Files that are there \
 are never written over.
@@ -26,6 +28,15 @@ Examples:
   tidemill rule new overheat
   tidemill rule test overheat.toml --events overheat.jsonl
 
+  tidemill rule new overheat --language rust      # says how to build it, and what that needs
+
+Exit codes: 0 everything was written, 2 something is there already, cannot be written, or the name is none";
+
+#[cfg(not(feature = "sql"))]
+pub(super) const HELP: &str = "A folder NAME is made, with the rule, the events, the source, and what the compiler needs besides. Files that \
+are there are never written over. This is a small build of tidemill, without SQL.
+
+Examples:
   tidemill rule new overheat --language rust      # says how to build it, and what that needs
 
 Exit codes: 0 everything was written, 2 something is there already, cannot be written, or the name is none";
@@ -44,7 +55,8 @@ pub(super) struct Options {
     /// The rule's name: a-z, 0-9 and -
     name: String,
     /// What the function is written in; `as` stands for assemblyscript
-    #[arg(long, value_enum, default_value = "sql")]
+    #[cfg_attr(feature = "sql", arg(long, value_enum, default_value = "sql"))]
+    #[cfg_attr(not(feature = "sql"), arg(long, value_enum))]
     language: Language,
     /// Where to write the files, or the folder
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -53,6 +65,7 @@ pub(super) struct Options {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Language {
+    #[cfg(feature = "sql")]
     Sql,
     Rust,
     C,
@@ -93,6 +106,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let name = &options.name;
     check(name)?;
     let start = match options.language {
+        #[cfg(feature = "sql")]
         Language::Sql => sql::start(name),
         Language::Rust => rust::start(name),
         Language::C => c::start(name),
@@ -221,7 +235,13 @@ fn try_it(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [fn(&str) -> Start; 4] = [sql::start, rust::start, c::start, assemblyscript::start];
+    const ALL: &[fn(&str) -> Start] = &[
+        #[cfg(feature = "sql")]
+        sql::start,
+        rust::start,
+        c::start,
+        assemblyscript::start,
+    ];
 
     #[test]
     fn nothing_of_the_examples_places_and_names_is_left() {

@@ -2,6 +2,7 @@
 //! guests come to. Modules are written as WAT; bombs are built byte by byte.
 
 mod calls;
+#[cfg(feature = "sql")]
 mod fuel;
 mod hostile;
 mod limits;

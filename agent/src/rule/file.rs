@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use tidemill_sql::Options;
 use toml::Spanned;
 
 use super::{
@@ -19,37 +18,37 @@ use crate::topic::{TopicFilter, twice_sent};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    name: Spanned<String>,
+pub(super) struct File {
+    pub(super) name: Spanned<String>,
     #[serde(default = "one")]
     version: u64,
     #[serde(default)]
     description: String,
     durability: Option<Spanned<String>>,
-    on: Option<Spanned<On>>,
+    pub(super) on: Option<Spanned<On>>,
     function: Option<Spanned<Function>>,
     #[serde(default)]
     streams: BTreeMap<String, Spanned<streams::Table>>,
     #[serde(default)]
     inputs: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
-    params: BTreeMap<String, Spanned<toml::Value>>,
+    pub(super) params: BTreeMap<String, Spanned<toml::Value>>,
     window: Option<Spanned<window::Table>>,
     #[serde(default)]
-    ports: BTreeMap<String, Spanned<port::Table>>,
+    pub(super) ports: BTreeMap<String, Spanned<port::Table>>,
     #[serde(default)]
     limits: limits::Limits,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct On {
+pub(super) struct On {
     #[serde(default)]
-    mqtt: Vec<Spanned<String>>,
+    pub(super) mqtt: Vec<Spanned<String>>,
     #[serde(default)]
     schedule: Vec<Spanned<String>>,
     zone: Option<Spanned<String>>,
-    key: Option<Spanned<String>>,
+    pub(super) key: Option<Spanned<String>>,
     #[serde(default)]
     retained: bool,
 }
@@ -117,9 +116,8 @@ fn checked(source: &Source, file: &File, gateway: &Gateway<'_>, errors: &Errors)
     };
     let streams = errors.take(streams::check(source, &file.streams, !on.mqtt.is_empty()));
     let function_and_streams = match &function.get_ref().sql {
-        Some(sql) if is_sql => {
-            streams.and_then(|streams| errors.take(statement(source, file, sql, streams)))
-        }
+        Some(sql) if is_sql => streams
+            .and_then(|streams| errors.take(super::sql::statement(source, file, sql, streams))),
         _ => {
             let function = errors.take(self::function(source, function));
             function.zip(streams)
@@ -319,44 +317,6 @@ fn function(source: &Source, function: &Spanned<Function>) -> Result<FunctionSou
     }
 }
 
-/// The function of a statement.
-fn statement(
-    source: &Source,
-    file: &File,
-    sql: &Spanned<String>,
-    streams: Vec<Stream>,
-) -> Result<(FunctionSource, Vec<Stream>), FileError> {
-    params(source, &file.params)?;
-    let values = file.params.iter().filter_map(|(name, value)| {
-        let value = super::sql::param(value.get_ref())?;
-        Some((name.clone(), value))
-    });
-    let is_null_sent = |port: &Spanned<port::Table>| {
-        let nulls = port.get_ref().nulls.as_ref();
-        nulls.is_some_and(|nulls| *nulls.get_ref())
-    };
-    let key = file.on.as_ref().and_then(|on| on.get_ref().key.as_ref());
-    let key = key.and_then(|key| KeySpec::parse(key.get_ref()).ok());
-    let options = Options {
-        name: file.name.get_ref().clone(),
-        key_pointer: match key {
-            Some(KeySpec::Pointer(pointer)) => Some(pointer),
-            _ => None,
-        },
-        params: values.collect(),
-        nulls: file.ports.values().any(is_null_sent),
-        keyed: file
-            .on
-            .as_ref()
-            .is_some_and(|on| on.get_ref().key.is_some()),
-        streams: streams.iter().map(super::sql::declared).collect(),
-        ..Options::default()
-    };
-    let on = file.on.as_ref().map(|on| &*on.get_ref().mqtt);
-    let on = filters(source, "on.mqtt", on.unwrap_or_default())?;
-    super::sql::in_manifest(source, &sql.span(), sql.get_ref(), &options, streams, &on)
-}
-
 fn inputs(
     source: &Source,
     inputs: &BTreeMap<String, Spanned<String>>,
@@ -381,7 +341,7 @@ fn inputs(
     clippy::cast_precision_loss,
     reason = "a parameter is a float by contract"
 )]
-fn params(
+pub(super) fn params(
     source: &Source,
     params: &BTreeMap<String, Spanned<toml::Value>>,
 ) -> Result<BTreeMap<String, Placed<Param>>, FileError> {

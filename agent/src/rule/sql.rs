@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use tidemill_sql::{Compiled, Options, SqlError, compile};
 use tidemill_values::Value;
+use toml::Spanned;
 
+use super::file::{File, filters, params};
 use super::payload::Given;
 use super::times;
 use super::{
-    Durability, FunctionSource, Gateway, Placed, Port, Priority, Rule, Statement, Stream,
-    TopicTemplate, Triggers, WindowTable,
+    Durability, FunctionSource, Gateway, KeySpec, Placed, Port, Priority, Rule, Statement, Stream,
+    TopicTemplate, Triggers, WindowTable, port,
 };
 use crate::config::LOCAL;
 use crate::payload::{Format, Payload};
@@ -107,8 +109,46 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
     })
 }
 
+/// The function of a statement.
+pub(super) fn statement(
+    source: &Source,
+    file: &File,
+    sql: &Spanned<String>,
+    streams: Vec<Stream>,
+) -> Result<(FunctionSource, Vec<Stream>), FileError> {
+    params(source, &file.params)?;
+    let values = file.params.iter().filter_map(|(name, value)| {
+        let value = param(value.get_ref())?;
+        Some((name.clone(), value))
+    });
+    let is_null_sent = |port: &Spanned<port::Table>| {
+        let nulls = port.get_ref().nulls.as_ref();
+        nulls.is_some_and(|nulls| *nulls.get_ref())
+    };
+    let key = file.on.as_ref().and_then(|on| on.get_ref().key.as_ref());
+    let key = key.and_then(|key| KeySpec::parse(key.get_ref()).ok());
+    let options = Options {
+        name: file.name.get_ref().clone(),
+        key_pointer: match key {
+            Some(KeySpec::Pointer(pointer)) => Some(pointer),
+            _ => None,
+        },
+        params: values.collect(),
+        nulls: file.ports.values().any(is_null_sent),
+        keyed: file
+            .on
+            .as_ref()
+            .is_some_and(|on| on.get_ref().key.is_some()),
+        streams: streams.iter().map(declared).collect(),
+        ..Options::default()
+    };
+    let on = file.on.as_ref().map(|on| &*on.get_ref().mqtt);
+    let on = filters(source, "on.mqtt", on.unwrap_or_default())?;
+    in_manifest(source, &sql.span(), sql.get_ref(), &options, streams, &on)
+}
+
 /// The function of a statement in a manifest, whose `[on]` lists the filters `on`.
-pub(super) fn in_manifest(
+fn in_manifest(
     source: &Source,
     span: &Range<usize>,
     sql: &str,
@@ -137,7 +177,7 @@ fn function(sql: String, compiled: Compiled) -> FunctionSource {
 }
 
 /// What a manifest declares of a stream, for the compiler.
-pub(super) fn declared(stream: &Stream) -> tidemill_sql::Stream {
+fn declared(stream: &Stream) -> tidemill_sql::Stream {
     tidemill_sql::Stream {
         name: stream.name.clone(),
         source: stream.name.clone(),
@@ -342,7 +382,7 @@ fn name_of(source: &Source) -> String {
 }
 
 /// The value of a parameter in a statement.
-pub(super) fn param(value: &toml::Value) -> Option<Value> {
+fn param(value: &toml::Value) -> Option<Value> {
     match value {
         toml::Value::Integer(number) => Some(Value::Int(*number)),
         toml::Value::Float(number) => Some(Value::float(*number)),

@@ -57,6 +57,8 @@ const BEHIND: &[(&str, &[&str])] = &[
     ("rumqttd", &["demo"]),
     ("hyper", &["destination"]),
     ("rustls", &["tls"]),
+    ("tidemill_sql", &["rule"]),
+    ("wasmprinter", &["cli"]),
 ];
 
 /// Ways to a terminal past `console`, which escapes what came from outside.
@@ -160,6 +162,58 @@ fn each_library_stands_behind_one_module() {
             );
         }
     }
+}
+
+/// Libraries of a feature are named in files only of which the module is declared with that feature: a build without it
+/// then has no trace of them.
+#[test]
+fn libraries_of_a_feature_stand_in_modules_of_that_feature() {
+    let all = sources();
+    for (feature, libraries) in [
+        ("demo", &["rumqttd"][..]),
+        ("sql", &["tidemill_sql", "wasmprinter"]),
+    ] {
+        let names = |text: &str| {
+            let mut lines = text.lines().map(str::trim_start);
+            lines.any(|line| {
+                !line.starts_with("//")
+                    && libraries
+                        .iter()
+                        .any(|library| line.contains(&format!("{library}::")))
+            })
+        };
+        let found: Vec<_> = all.iter().filter(|(_, _, text)| names(text)).collect();
+        assert!(!found.is_empty(), "nothing of {feature}");
+        for (path, _, _) in found {
+            assert!(
+                is_of_feature(path, feature),
+                "{} names a library of {feature} in every build",
+                path.display()
+            );
+        }
+    }
+}
+
+/// Whether the module of this file, or one above it, is declared with the feature.
+fn is_of_feature(path: &Path, feature: &str) -> bool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let module = path.with_extension("");
+    module.ancestors().any(|module| {
+        let Some(name) = module.file_name().and_then(|name| name.to_str()) else {
+            return false;
+        };
+        let parent = match module.parent() {
+            Some(above) if above.file_name().is_some() => above.with_extension("rs"),
+            _ => PathBuf::from("lib.rs"),
+        };
+        let text = std::fs::read_to_string(root.join(parent)).unwrap_or_default();
+        let gate = format!("#[cfg(feature = \"{feature}\")]");
+        let lines: Vec<_> = text.lines().collect();
+        let declared = format!("mod {name};");
+        lines
+            .windows(2)
+            .any(|pair| pair[0] == gate && pair[1].ends_with(&declared))
+    })
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn command(workspace: &Workspace, tools: &Tools, target: &Target, verb: &str) ->
     command
         .current_dir(&workspace.root)
         .args(["--locked", "--profile", "hostile", "--package", "tidemill"])
-        .args(["--no-default-features", "--features", "sabotage"])
+        .args(["--no-default-features", "--features", "sabotage,sql"])
         .arg("--target-dir")
         .arg(workspace.target.join("emulated"));
     if target.is_static() {
