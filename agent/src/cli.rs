@@ -164,6 +164,11 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// The command line as a value, for what is written from it: manual pages, completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
     if let Ok(program) = std::env::current_exe() {
@@ -192,7 +197,7 @@ pub fn main() -> ExitCode {
         Command::Rule(RuleCommand::Next(options)) => rule_next::run(&options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "tidemill", &mut script);
+            clap_complete::generate(shell, &mut command(), "tidemill", &mut script);
             console::stdout().raw(&script).map_err(Failure::from)
         }
     };

@@ -21,7 +21,7 @@ impl std::error::Error for Misuse {}
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Args {
     flags: BTreeSet<String>,
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Vec<String>>,
     /// What is neither an option nor an option's value, in order.
     pub(crate) words: Vec<String>,
 }
@@ -46,7 +46,7 @@ impl Args {
                 let value = words
                     .next()
                     .ok_or_else(|| Misuse(format!("--{name} needs a value")))?;
-                args.values.insert(name.to_owned(), value);
+                args.values.entry(name.to_owned()).or_default().push(value);
             } else {
                 return Err(Misuse(format!(
                     "unknown option --{name}; `cargo xtask --help` lists them"
@@ -62,9 +62,14 @@ impl Args {
         self.flags.contains(name)
     }
 
-    /// The value of `--name`, if given.
+    /// The value of `--name`, if given; of several the last.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.all(name).last().map(String::as_str)
+    }
+
+    /// The values of `--name`, in order.
+    pub(crate) fn all(&self, name: &str) -> &[String] {
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The value of `--name` as a number; fails when it is none.
@@ -108,6 +113,10 @@ mod tests {
         assert_eq!(args.words, ["w1", "w2"]);
         assert!(args.flag("json"));
         assert_eq!(args.number("rate").unwrap(), Some(5_000_u64));
+        let args = parse("--rate 1 --rate 2").unwrap();
+        assert_eq!(args.all("rate"), ["1", "2"]);
+        assert_eq!(args.text("rate"), Some("2"));
+        assert!(args.all("json").is_empty());
     }
 
     #[test]

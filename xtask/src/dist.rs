@@ -2,17 +2,24 @@
 //! what they were made from. Nothing is left in `dist/` of a build that failed.
 
 mod binary;
-mod sizes;
+pub(crate) mod build;
+pub(crate) mod extras;
+mod pack;
+pub(crate) mod sizes;
+pub(crate) mod symbols;
 pub(crate) mod targets;
 pub(crate) mod tools;
+mod twice;
 
 use crate::args::Args;
 use crate::setup;
+use crate::setup::cargo_tools::DENY;
 use crate::shell::{Workspace, capture, run, say};
 use anyhow::{Context, Result};
-use std::env;
+use build::Build;
+use sizes::Size;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use targets::{TARGETS, Target};
 use tools::Tools;
@@ -21,185 +28,130 @@ use tools::Tools;
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask dist [OPTIONS] [TARGET…]
 
-  TARGET      which of the targets of docs/development.md to build (default all)
-  --out DIR   where to (default dist)
+  TARGET        which of the targets of docs/development.md to build (default all); or --target TARGET
+  --small       the small build as well, which has no SQL; without TARGETs that of the static ones
+  --twice       two clones, each with a registry of its own, whose results must have the same bytes
+  --out DIR     where to (default dist)
 
-Builds the agent without its demo: DIR/TARGET/tidemill, DIR/tidemill-VERSION-TARGET.tar.gz, DIR/SHA256SUMS
-and DIR/TARGET/build.txt, which says what it was made from. Installs zig and cargo-zigbuild (PyPI, in a
-cache folder) and the targets' standard libraries. Fails when a binary is larger than its row in
-docs/performance.md, and lowers the row when it is smaller.
+Builds the agent without its demo: DIR/TARGET with the binary, manual pages, completions, the service,
+licence texts, bill of materials, and build.txt, which says what it was made from; the same as an archive,
+DIR/tidemill-VERSION-TARGET.tar.gz; DIR/SHA256SUMS. Small builds have -small behind TARGET. Installs zig and
+cargo-zigbuild (PyPI), cargo-about, cargo-cyclonedx and cargo-deny (crates.io) in a cache folder, and the
+targets' standard libraries. Fails when deny.toml does not allow a licence or source, and when a binary is
+larger than its row in docs/performance.md; lowers the row when it is smaller.
 
 Exit codes: 0 built, 1 failed, 2 wrong use
 ";
 
 /// Builds what was asked for.
 pub(crate) fn dist(workspace: &Workspace, words: &[String]) -> Result<()> {
-    let args = Args::parse(words.iter().cloned(), &[], &["out"])?;
-    let wanted = chosen(&args.words)?;
+    let args = Args::parse(
+        words.iter().cloned(),
+        &["small", "twice"],
+        &["out", "target"],
+    )?;
+    let wanted = chosen(&args)?;
+    if args.flag("twice") {
+        return twice::twice(workspace, &wanted);
+    }
     let out = workspace.root.join(args.text("out").unwrap_or("dist"));
     let tools = Tools::ensure()?;
-    for target in &wanted {
+    for (target, _) in &wanted {
         setup::for_target(workspace, target.name)?;
     }
+    allowed(workspace)?;
     let version = version(workspace)?;
-    let mut rows = Vec::new();
-    for (number, target) in wanted.iter().enumerate() {
-        let name = target.name;
-        say(format!("── {name} ({} of {})", number + 1, wanted.len()));
-        let built = build(workspace, &tools, target).with_context(|| name.to_owned())?;
-        binary::check(&built, target).with_context(|| name.to_owned())?;
-        let bytes = fs::metadata(&built)?.len();
-        pack(workspace, &tools, target, &built, &version, &out)?;
-        rows.push((*target, bytes));
+    let mut sizes = Vec::new();
+    for (number, (target, build)) in wanted.iter().enumerate() {
+        let name = format!("{} ({})", target.name, build.name());
+        say(format!("── {name}, {} of {}", number + 1, wanted.len()));
+        let bytes =
+            one(workspace, &tools, (target, *build), &version, &out).with_context(|| name)?;
+        sizes.push(Size {
+            target,
+            build: *build,
+            bytes,
+        });
     }
-    checksums(&out)?;
-    for (target, bytes) in &rows {
+    pack::checksums(&out)?;
+    for Size {
+        target,
+        build,
+        bytes,
+    } in &sizes
+    {
+        let megabytes = *bytes as f64 / 1e6;
         say(format!(
-            "{:<32} {:>6.2} MB",
+            "{:<32} {:<6} {megabytes:>6.2} MB",
             target.name,
-            *bytes as f64 / 1e6
+            build.name()
         ));
     }
-    sizes::guard(workspace, &rows)
+    sizes::guard(workspace, &sizes)
 }
 
-fn chosen(names: &[String]) -> Result<Vec<&'static Target>> {
-    if names.is_empty() {
-        return Ok(TARGETS.iter().collect());
-    }
-    let known = |name: &String| Ok(Target::named(name)?);
-    names.iter().map(known).collect()
+/// Fails on a licence, crate or source that deny.toml does not allow.
+fn allowed(workspace: &Workspace) -> Result<()> {
+    let mut deny = Command::new(DENY.ensure()?);
+    run(deny.current_dir(&workspace.root).args([
+        "--log-level=error",
+        "check",
+        "bans",
+        "licenses",
+        "sources",
+    ]))
+    .context("what deny.toml does not allow is not shipped")
 }
 
-/// The binary, built without what only people at a desk need.
-fn build(workspace: &Workspace, tools: &Tools, target: &Target) -> Result<PathBuf> {
-    let folder = workspace.target.join("dist");
-    let package = [
-        "--locked",
-        "--release",
-        "--package=tidemill",
-        "--no-default-features",
-        "--features=sql",
-    ];
-    let mut zigbuild = tools.zigbuild("build", target);
-    zigbuild
-        .current_dir(&workspace.root)
-        .args(package)
-        .arg("--target-dir")
-        .arg(&folder)
-        .env("SOURCE_DATE_EPOCH", commit_time(workspace)?)
-        .env("RUSTFLAGS", rust_flags(workspace, target))
-        .env("CFLAGS", c_flags(workspace));
-    run(&mut zigbuild)?;
-    Ok(folder.join(target.name).join("release/tidemill"))
-}
-
-/// Paths of this machine and what they are called in the binary.
-fn paths(workspace: &Workspace) -> Vec<(PathBuf, &'static str)> {
-    let home = env::home_dir().unwrap_or_default();
-    let cargo = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
-    vec![(workspace.root.clone(), "/tidemill"), (cargo, "/cargo")]
-}
-
-fn rust_flags(workspace: &Workspace, target: &Target) -> String {
-    let mut flags: Vec<_> = paths(workspace)
-        .iter()
-        .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()))
-        .collect();
-    if target.is_static() {
-        // zig brings musl's start files; those of rustup's targets would come on top of them.
-        flags.push("-Clink-self-contained=no".to_owned());
-    }
-    flags.join(" ")
-}
-
-fn c_flags(workspace: &Workspace) -> String {
-    let prefixes = paths(workspace);
-    let flags = prefixes
-        .iter()
-        .map(|(path, name)| format!("-ffile-prefix-map={}={name}", path.display()));
-    flags.collect::<Vec<_>>().join(" ")
-}
-
-/// Puts binary and archive into `out`, each whole or not at all.
-fn pack(
+/// Builds, checks and packs one binary, and returns its size.
+fn one(
     workspace: &Workspace,
     tools: &Tools,
-    target: &Target,
-    built: &Path,
+    wanted: (&'static Target, Build),
     version: &str,
     out: &Path,
-) -> Result<()> {
-    let name = format!("tidemill-{version}-{}", target.name);
-    let fresh = out.join(format!(".{name}.new"));
-    remove(&fresh)?;
-    let inside = fresh.join(&name);
-    fs::create_dir_all(&inside).with_context(|| format!("cannot make {}", inside.display()))?;
-    fs::copy(built, inside.join("tidemill"))?;
-    for file in ["README.md", "LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md"] {
-        fs::copy(workspace.root.join(file), inside.join(file))?;
+) -> Result<u64> {
+    let (target, build) = wanted;
+    let built = build::build(workspace, tools, target, build)?.stripped;
+    binary::check(&built, target)?;
+    let bytes = fs::metadata(&built)?.len();
+    let made = pack::Made {
+        target,
+        build,
+        version,
+        binary: &built,
+    };
+    pack::pack(workspace, tools, &made, out)?;
+    Ok(bytes)
+}
+
+/// The targets that were named, or all, each with its builds.
+fn chosen(args: &Args) -> Result<Vec<(&'static Target, Build)>> {
+    let names: Vec<_> = args.words.iter().chain(args.all("target")).collect();
+    let targets: Vec<&'static Target> = match names.is_empty() {
+        true => TARGETS.iter().collect(),
+        false => names
+            .iter()
+            .map(|name| Target::named(name))
+            .collect::<Result<_, _>>()?,
+    };
+    let has_small =
+        |target: &Target| args.flag("small") && (!names.is_empty() || target.is_static());
+    let mut wanted = Vec::new();
+    for target in targets {
+        wanted.push((target, Build::Full));
+        if has_small(target) {
+            wanted.push((target, Build::Small));
+        }
     }
-    fs::write(
-        inside.join("build.txt"),
-        made_from(workspace, tools, target, version)?,
-    )?;
-    let archive = fresh.join(format!("{name}.tar.gz"));
-    run(Command::new("tar")
-        .current_dir(&fresh)
-        .args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
-        .args(["--mode=u=rwX,go=rX", "--use-compress-program=gzip -9 -n"])
-        .arg(format!("--mtime=@{}", commit_time(workspace)?))
-        .arg("-cf")
-        .arg(&archive)
-        .arg(&name))?;
-    let place = out.join(target.name);
-    remove(&place)?;
-    fs::create_dir_all(&place)?;
-    fs::rename(inside.join("tidemill"), place.join("tidemill"))?;
-    fs::rename(inside.join("build.txt"), place.join("build.txt"))?;
-    fs::rename(&archive, out.join(format!("{name}.tar.gz")))?;
-    remove(&fresh)
+    Ok(wanted)
 }
 
-/// Lists all that the bytes of a binary depend on besides the sources.
-fn made_from(
-    workspace: &Workspace,
-    tools: &Tools,
-    target: &Target,
-    version: &str,
-) -> Result<String> {
-    let commit = git(workspace, &["rev-parse", "HEAD"])?;
-    let changed = !git(workspace, &["status", "--porcelain"])?.is_empty();
-    let rustc = capture(Command::new("rustc").arg("-V").current_dir(&workspace.root))?;
-    let origin = setup::origin_of_std(workspace, target.name)?;
-    Ok(format!(
-        "tidemill {version} for {}\ncommit {commit}{}\n{}\nstd: {origin}\n{}\n",
-        target.name,
-        if changed { " with changes" } else { "" },
-        rustc.trim(),
-        tools.versions()?,
-    ))
-}
-
-fn checksums(out: &Path) -> Result<()> {
-    let mut archives: Vec<_> = fs::read_dir(out)?
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".tar.gz"))
-        .collect();
-    archives.sort();
-    let sums = capture(Command::new("sha256sum").current_dir(out).args(&archives))?;
-    fs::write(out.join("SHA256SUMS"), sums).context("cannot write SHA256SUMS")
-}
-
-fn version(workspace: &Workspace) -> Result<String> {
+/// The version of the agent.
+pub(crate) fn version(workspace: &Workspace) -> Result<String> {
     let id = capture(&mut workspace.cargo(&["pkgid", "--package", "tidemill"]))?;
     let version = id.trim().rsplit(['#', '@']).next().unwrap_or_default();
     Ok(version.to_owned())
-}
-
-fn commit_time(workspace: &Workspace) -> Result<String> {
-    git(workspace, &["log", "-1", "--format=%ct"])
 }
 
 fn git(workspace: &Workspace, args: &[&str]) -> Result<String> {

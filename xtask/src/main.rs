@@ -13,6 +13,7 @@ mod setup;
 mod shell;
 mod simulate;
 mod simulate_lines;
+mod size;
 mod soak;
 mod stock;
 mod test;
@@ -43,6 +44,9 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          cargo xtask nab --help
   dist [TARGET…]       binaries and archives for every board
                          cargo xtask dist --help
+  size [TARGET]        what the release binary is made of, crate by crate; fails above the rows of
+                       docs/performance.md
+                         cargo xtask size --help
   setup [TARGET…]      install what `test` needs (with --all: as above) and the standard library of
                          TARGETs; the other commands do this by themselves
   bench [WORKLOAD…]    measure the release build against a private mosquitto
@@ -94,6 +98,8 @@ fn dispatch() -> Result<()> {
         "soak" => return soak::soak(&Workspace::find()?, &rest),
         "dist" if asks_help(&rest) => return print(dist::USAGE),
         "dist" => return dist::dist(&Workspace::find()?, &rest),
+        "size" if asks_help(&rest) => return print(size::USAGE),
+        "size" => return size::size(&Workspace::find()?, &rest),
         "fuzz" if asks_help(&rest) => return print(fuzz::USAGE),
         "fuzz" => return fuzz::fuzz(&Workspace::find()?, &rest),
         _ if asks_help(&rest) => return print(USAGE),

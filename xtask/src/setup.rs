@@ -2,6 +2,7 @@
 //! components. A second call finds everything and is silent. Which task needs what is said here too.
 
 mod apt;
+pub(crate) mod cargo_tools;
 mod rust_src;
 mod target;
 
@@ -70,6 +71,25 @@ const EMULATOR: &[Package] = &[Package {
     why: "runs programs of other boards",
 }];
 
+const ROOTS: &[Package] = &[
+    Package {
+        name: "mmdebstrap",
+        program: "mmdebstrap",
+        why: "makes roots of Debian",
+    },
+    Package {
+        name: "util-linux",
+        program: "unshare",
+        why: "runs programs in them, apart from this machine",
+    },
+];
+
+const ARCH_TEST: &[Package] = &[Package {
+    name: "arch-test",
+    program: "arch-test",
+    why: "tells which boards' programs run here",
+}];
+
 const VENV: &[Package] = &[Package {
     name: "python3-venv",
     program: "python3",
@@ -105,6 +125,21 @@ pub(crate) fn origin_of_std(workspace: &Workspace, name: &str) -> Result<&'stati
 /// What runs programs of other targets.
 pub(crate) fn for_emulation() -> Result<()> {
     apt::ensure(EMULATOR)
+}
+
+/// What makes roots of Debian, of other architectures as well if `foreign`.
+pub(crate) fn for_roots(foreign: bool) -> Result<()> {
+    apt::ensure(ROOTS)?;
+    if foreign {
+        apt::ensure(ARCH_TEST)?;
+        apt::ensure(EMULATOR)?;
+    }
+    Ok(())
+}
+
+/// The Debian mirror that this machine's apt uses.
+pub(crate) fn mirror() -> Result<String> {
+    rust_src::mirror()
 }
 
 /// Packages that zig and cargo-zigbuild are installed with, and the one that looks at binaries.

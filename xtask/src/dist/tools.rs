@@ -61,6 +61,13 @@ impl Tools {
         command
     }
 
+    /// zig itself, as a C compiler for any target.
+    pub(crate) fn zig(&self) -> Command {
+        let mut command = Command::new(self.bin.join("python"));
+        command.args(["-m", "ziglang"]);
+        command
+    }
+
     /// Versions of both, as a build's manifest has them.
     pub(crate) fn versions(&self) -> Result<String> {
         let list = capture(Command::new(self.bin.join("pip")).args(["list", "--format=freeze"]))?;

@@ -137,7 +137,7 @@ fn matching<'a>(versions: &'a str, release: &str) -> Option<&'a str> {
 }
 
 /// The Debian mirror in apt's sources. apt itself names it only once its lists have been fetched.
-fn mirror() -> Result<String> {
+pub(super) fn mirror() -> Result<String> {
     if program("apt-get").is_none() {
         bail!("this is no Debian: only rustup, or {OVERRIDE}, can provide the target's library");
     }
