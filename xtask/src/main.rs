@@ -9,6 +9,7 @@ mod dist;
 mod examples;
 mod fuzz;
 mod nab;
+mod packages;
 mod setup;
 mod shell;
 mod simulate;
@@ -44,6 +45,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          cargo xtask nab --help
   dist [TARGET…]       binaries and archives for every board
                          cargo xtask dist --help
+  packages             Debian packages of what dist has built; --test tries them in roots of Debian
+                         cargo xtask packages --help
   size [TARGET]        what the release binary is made of, crate by crate; fails above the rows of
                        docs/performance.md
                          cargo xtask size --help
@@ -98,6 +101,8 @@ fn dispatch() -> Result<()> {
         "soak" => return soak::soak(&Workspace::find()?, &rest),
         "dist" if asks_help(&rest) => return print(dist::USAGE),
         "dist" => return dist::dist(&Workspace::find()?, &rest),
+        "packages" if asks_help(&rest) => return print(packages::USAGE),
+        "packages" => return packages::packages(&Workspace::find()?, &rest),
         "size" if asks_help(&rest) => return print(size::USAGE),
         "size" => return size::size(&Workspace::find()?, &rest),
         "fuzz" if asks_help(&rest) => return print(fuzz::USAGE),
