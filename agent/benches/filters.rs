@@ -14,18 +14,18 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tidemill::clock::{Clock, Now};
-use tidemill::install::{Installer, subscriptions};
-use tidemill::limits::FunctionLimits;
+use tidemill::agent::install::{Installer, subscriptions};
+use tidemill::config::limits::FunctionLimits;
+use tidemill::event::clock::{Clock, Now};
 use tidemill::mill::{BoundRule, Deployment, Mill};
 use tidemill::rule::{Gateway, Rule};
 use tidemill::source::mqtt::subscriptions::{Change, Subscriptions};
 use tidemill::source::mqtt::{
     self, Flow, Protocol, SourceCommand, SourceReport, SourceSettings, Subscription,
 };
-use tidemill::text::Source;
-use tidemill::topic::TopicFilter;
+use tidemill_base::text::Source;
 use tidemill_tests::Broker;
+use tidemill_transport::topic::TopicFilter;
 
 const FEW: u32 = 1_000;
 const MANY: u32 = 10_000;

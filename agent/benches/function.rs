@@ -4,10 +4,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tidemill::frame::Frame;
+use tidemill::config::limits::FunctionLimits;
+use tidemill::event::value::Value;
+use tidemill::function::frame::Frame;
 use tidemill::function::{Engine, Function, Handler, Settings};
-use tidemill::limits::FunctionLimits;
-use tidemill::value::Value;
 
 const TYPED: &str = r#"(module
   (@custom "tidemill.manifest" "{\"abi\":1,\"inputs\":[{\"pointer\":\"/t\",\"type\":\"f64\"}]}")

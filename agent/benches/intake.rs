@@ -12,12 +12,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tidemill::clock::Clock;
+use tidemill::event::clock::Clock;
 use tidemill::source::mqtt::{
     self, Flow, Protocol, SourceCommand, SourceHandle, SourceReport, SourceSettings, Subscription,
 };
-use tidemill::topic::TopicFilter;
 use tidemill_tests::{Broker, Peer};
+use tidemill_transport::topic::TopicFilter;
 
 const EVENTS: u64 = 500_000;
 

@@ -9,17 +9,17 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use tidemill::clock::Now;
-use tidemill::decode::Plan;
+use tidemill::agent::install::{Installer, subscriptions};
+use tidemill::config::limits::FunctionLimits;
 use tidemill::event::Event;
-use tidemill::install::{Installer, subscriptions};
-use tidemill::limits::FunctionLimits;
+use tidemill::event::clock::Now;
+use tidemill::event::decode::Plan;
+use tidemill::event::value::Decoded;
+use tidemill::mill::router::{Hit, Router};
 use tidemill::mill::{Deployment, Input, Mill, Output};
-use tidemill::router::{Hit, Router};
 use tidemill::rule::{Gateway, Rule};
-use tidemill::text::Source;
-use tidemill::topic::{Topic, TopicFilter};
-use tidemill::value::Decoded;
+use tidemill_base::text::Source;
+use tidemill_transport::topic::{Topic, TopicFilter};
 
 const DEVICES: usize = 100;
 

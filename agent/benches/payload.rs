@@ -10,8 +10,8 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use tidemill::payload::sparkplug::{DataType, Known, births, resolve};
-use tidemill::payload::{Format, Payload};
+use tidemill::event::payload::sparkplug::{DataType, Known, births, resolve};
+use tidemill::event::payload::{Format, Payload};
 
 const CBOR: &str = include_str!("../../tests/data/payloads/cbor.jsonl");
 const MESSAGEPACK: &str = include_str!("../../tests/data/payloads/messagepack.jsonl");

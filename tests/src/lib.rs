@@ -15,6 +15,7 @@ mod false_clock;
 mod gateway;
 mod loop_disk;
 mod name_server;
+pub mod page;
 mod peer;
 mod peer5;
 mod program;

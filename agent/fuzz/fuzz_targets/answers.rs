@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidemill::source::mqtt::packets::{Inbox, Incoming};
+use tidemill_transport::packets::{Inbox, Incoming};
 use tidemill_fuzz::{Choices, check_incoming, drain, framed};
 
 /// CONNACK, SUBACK, UNSUBACK, PUBACK, PUBREL, DISCONNECT, AUTH.

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidemill::source::mqtt::packets::{Inbox, Incoming};
+use tidemill_transport::packets::{Inbox, Incoming};
 use tidemill_fuzz::{Choices, Message, drain};
 
 fuzz_target!(|data: &[u8]| {

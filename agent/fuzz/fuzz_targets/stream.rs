@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidemill::source::mqtt::packets::Inbox;
+use tidemill_transport::packets::Inbox;
 use tidemill_fuzz::{Choices, check_incoming, drain};
 
 fuzz_target!(|data: &[u8]| {

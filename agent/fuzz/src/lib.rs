@@ -6,7 +6,7 @@ pub mod payload;
 
 use tidemill::event::SubscriptionIds;
 use tidemill::source::mqtt::Version;
-use tidemill::source::mqtt::packets::{Inbox, Incoming, PacketError, Received};
+use tidemill_transport::packets::{Inbox, Incoming, PacketError, Received};
 
 /// Above that a message's properties are not kept where its payload is not.
 const PROPERTIES_BYTES_MAX: usize = 1 << 16;

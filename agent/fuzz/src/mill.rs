@@ -3,14 +3,14 @@
 
 use std::path::PathBuf;
 
-use tidemill::clock::{Now, Quality};
+use tidemill::agent::install::{Installer, subscriptions};
+use tidemill::config::limits::FunctionLimits;
 use tidemill::event::Event;
-use tidemill::install::{Installer, subscriptions};
-use tidemill::limits::FunctionLimits;
+use tidemill::event::clock::{Now, Quality};
 use tidemill::mill::{Deployment, Input, Mill};
 use tidemill::rule::{Gateway, Rule};
-use tidemill::text::Source;
-use tidemill::topic::Topic;
+use tidemill_base::text::Source;
+use tidemill_transport::topic::Topic;
 
 /// Events of one run.
 const EVENTS_MAX: usize = 64;

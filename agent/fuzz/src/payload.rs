@@ -3,10 +3,10 @@
 //! and a row is the same by itself as in its message.
 
 use bytes::Bytes;
-use tidemill::decode::Plan;
-use tidemill::payload::sparkplug::{DataType, Known, births, resolve};
-use tidemill::payload::{Columns, Csv, Empty, Format, List, Payload, ROWS_MAX, Rows};
-use tidemill::value::Decoded;
+use tidemill::event::decode::Plan;
+use tidemill::event::payload::sparkplug::{DataType, Known, births, resolve};
+use tidemill::event::payload::{Columns, Csv, Empty, Format, List, Payload, ROWS_MAX, Rows};
+use tidemill::event::value::Decoded;
 use tidemill_values::{NESTING_MAX, Value, decode, encode, to_json};
 
 /// Values in a message that is neither text nor JSON.

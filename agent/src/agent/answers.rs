@@ -7,13 +7,13 @@ use super::Agent;
 use super::control::{Asked, Question};
 use super::health::{Health, Part};
 use super::parts::DISK;
-use crate::books;
+use crate::agent::books;
+use crate::agent::recorder::Recorded;
+use crate::commit::event_ids::{EventIds, Refused};
+use crate::commit::record::Dead;
 use crate::destination::DestinationStatus;
-use crate::event_ids::{EventIds, Refused};
+use crate::event::state::Key;
 use crate::mill::{self, Mill};
-use crate::record::Dead;
-use crate::recorder::Recorded;
-use crate::state::Key;
 
 /// A producer all of whose numbers were old for so long is named.
 const SILENCED_MS: u64 = 30_000;
@@ -278,8 +278,8 @@ mod tests {
 
     use super::super::parts::tell_destination;
     use super::*;
-    use crate::clock::Now;
-    use crate::heartbeat::Heartbeats;
+    use crate::event::clock::Now;
+    use tidemill_base::heartbeat::Heartbeats;
 
     #[test]
     fn answers_that_nobody_waits_for_any_more_take_no_room() {

@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 use tracing::warn;
 
 use super::wake::Waker;
-use crate::heartbeat::{Heartbeats, WORK_WITHIN};
+use tidemill_base::heartbeat::{Heartbeats, WORK_WITHIN};
 
 /// Name of the socket in the data directory.
 const NAME: &str = "control";

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::Link;
-use crate::heartbeat::{Heartbeats, State};
+use tidemill_base::heartbeat::{Heartbeats, State};
 
 /// An answer that is being put together.
 pub(super) struct Health {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::Now;
+use crate::commit::outbox::Lane;
+use crate::event::clock::Now;
 use crate::mill::Mill;
-use crate::outbox::Lane;
 
 /// Trouble for so long after the last loss.
 const LASTS_MS: u64 = 3_600_000;

@@ -10,17 +10,17 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::wake::Waker;
-use crate::clock::Now;
+use crate::agent::install::destination_names;
 use crate::config::Config;
 use crate::destination::{
     self, DestinationReport, DestinationStatus, DestinationsHandle, Outgoing,
 };
-use crate::effects::LogLine;
-use crate::emission::LaneReport;
-use crate::heartbeat::Heartbeats;
-use crate::install::destination_names;
+use crate::event::clock::Now;
+use crate::event::emission::LaneReport;
+use crate::function::effects::LogLine;
 use crate::mill::{DeadLetter, Output};
-use crate::text::{shown, shown_within};
+use tidemill_base::heartbeat::Heartbeats;
+use tidemill_base::text::{shown, shown_within};
 
 /// Lines about one rule in [`SPAN_MS`]; what is more is counted and told once.
 const LINES_MAX: u32 = 10;
@@ -300,8 +300,8 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::clock::Quality;
-    use crate::topic::Topic;
+    use crate::event::clock::Quality;
+    use tidemill_transport::topic::Topic;
 
     #[test]
     fn a_line_about_a_dead_letter_is_short_whatever_came() {

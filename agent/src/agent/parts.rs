@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::Agent;
 use super::health::{Health, Part};
-use crate::clock::{Now, Quality};
 use crate::config::LOCAL;
+use crate::config::limits::QUARANTINE_MS;
 use crate::destination::DestinationStatus;
-use crate::limits::QUARANTINE_MS;
+use crate::event::clock::{Now, Quality};
 use crate::mill::RuleStatus;
-use crate::recovery;
-use crate::text::size_shown;
+use crate::storage::recovery;
+use tidemill_base::text::size_shown;
 
 pub(super) const DISK: Part<'static> = Part("disk", "");
 

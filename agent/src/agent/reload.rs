@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::{Agent, AgentError};
-use crate::install::{install_all, subscriptions};
+use crate::agent::install::{install_all, subscriptions};
 use crate::mill::{BoundRule, Deployment};
 use crate::source::mqtt as source;
-use crate::text::{Source, changed_keys};
+use tidemill_base::text::{Source, changed_keys};
 
 /// Names of one kind that a line of the log has.
 const NAMED_MAX: usize = 20;

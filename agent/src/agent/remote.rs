@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::wake::Waker;
-use crate::ledger::Ledger;
+use crate::event::ledger::Ledger;
 
 /// How long a stop may take, unless said otherwise.
 const GRACE: Duration = Duration::from_secs(5);

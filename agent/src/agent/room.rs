@@ -13,9 +13,9 @@ use super::remote::Remote;
 use super::wake::Waker;
 use super::{AgentError, Input, Link};
 use crate::config::Config;
-use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN};
-use crate::pond::{self, PondsError};
-use crate::recovery::{self, Recovered};
+use crate::storage::pond::{self, PondsError};
+use crate::storage::recovery::{self, Recovered};
+use tidemill_base::heartbeat::{Heartbeats, Pulse, WORK_WITHIN};
 
 /// Time between two attempts.
 const RETRY: Duration = Duration::from_secs(2);

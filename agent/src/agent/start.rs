@@ -12,18 +12,18 @@ use super::room::{Lobby, Opened};
 use super::storage::Storage;
 use super::wake::Waker;
 use super::{Agent, AgentError, INBOX_MAX, Link, REPORTS_WAITING_MAX, Remote, control};
-use crate::clock::{Clock, EARLIEST_WALL_MS, boot_id};
+use crate::agent::install::{destination_names, subscriptions};
+use crate::agent::recorder::Recorder;
+use crate::commit::image::Image;
+use crate::commit::outbox::{Destination, Outlet};
 use crate::config::{Config, Endpoint, OutboxLimits};
-use crate::heartbeat::Heartbeats;
-use crate::image::Image;
-use crate::install::{destination_names, subscriptions};
-use crate::journal::reserve_of;
+use crate::event::clock::{Clock, EARLIEST_WALL_MS, boot_id};
 use crate::mill::{BoundRule, Deployment, Keeping, Mill};
-use crate::outbox::{Destination, Outlet};
-use crate::recorder::Recorder;
-use crate::recovery::{self, Recovered};
 use crate::source::mqtt as source;
-use crate::topic::{Subscription, TopicFilter};
+use crate::storage::recovery::{self, Recovered};
+use tidemill_base::heartbeat::Heartbeats;
+use tidemill_journal::reserve_of;
+use tidemill_transport::topic::{Subscription, TopicFilter};
 
 /// Journal between two checkpoints, in segments.
 const CHECKPOINT_SEGMENTS: u64 = 2;
@@ -64,7 +64,7 @@ impl Agent {
             newest_pond,
             lost,
         } = recovered;
-        let incarnation = crate::books::hex(&journal.identity().incarnation);
+        let incarnation = crate::agent::books::hex(&journal.identity().incarnation);
         info!(commit = image.lsn, incarnation, "recovered");
         check_destinations(&mut image, &config)?;
         if let Some(warning) = room_warning(&config) {
@@ -183,7 +183,7 @@ pub fn check_destinations(image: &mut Image, config: &Config) -> Result<(), Agen
         return Ok(());
     };
     let of_it =
-        |(other, _): &&(crate::emission::LaneId, u64)| other.destination == lane.destination;
+        |(other, _): &&(crate::event::emission::LaneId, u64)| other.destination == lane.destination;
     Err(AgentError::Homeless {
         name: lane.destination.to_string(),
         rows: homeless.iter().filter(of_it).map(|(_, rows)| rows).sum(),

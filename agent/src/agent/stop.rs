@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::{Agent, AgentError};
-use crate::books;
+use crate::agent::books;
 use crate::mill;
 use crate::source::mqtt as source;
 

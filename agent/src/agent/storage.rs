@@ -14,14 +14,14 @@ use tracing::{debug, error, info, warn};
 
 use super::AgentError;
 use super::wake::Waker;
-use crate::emission::LaneId;
-use crate::heartbeat::{Heartbeats, Pulse, WORK_WITHIN, join_by};
-use crate::journal::{Appended, DirectoryDisk, Journal, Writer, WriterState};
+use crate::commit::outbox::Wanted;
+use crate::event::emission::LaneId;
 use crate::mill::{Checkpoint, Input, Room};
-use crate::outbox::Wanted;
-use crate::pond::Ponds;
-use crate::readback::{Readback, Unread};
-use crate::recovery::Reserve;
+use crate::storage::pond::Ponds;
+use crate::storage::readback::{Readback, Unread};
+use crate::storage::recovery::Reserve;
+use tidemill_base::heartbeat::{Heartbeats, Pulse, WORK_WITHIN, join_by};
+use tidemill_journal::{Appended, DirectoryDisk, Journal, Writer, WriterState};
 
 use checkpoints::CheckpointState;
 

@@ -3,7 +3,7 @@
 use tracing::{error, info, warn};
 
 use super::{Agent, health};
-use crate::clock::{Now, Quality};
+use crate::event::clock::{Now, Quality};
 
 /// How often both ledgers are checked.
 const CHECK_EVERY_MS: u64 = 10_000;

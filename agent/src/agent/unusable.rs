@@ -3,7 +3,7 @@
 
 use tracing::warn;
 
-use crate::clock::Now;
+use crate::event::clock::Now;
 
 /// A line in the log comes at most this often, however many messages are dropped.
 const TELL_EVERY_MS: u64 = 10_000;

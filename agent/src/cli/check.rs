@@ -10,17 +10,17 @@ mod useless;
 use serde_json::Value;
 
 use super::{ConfigOption, Failure};
+use crate::agent::books;
 use crate::agent::control::{Question, ask};
+use crate::agent::install;
 use crate::agent::{check_destinations, room_warning};
-use crate::books;
+use crate::commit::record::RuleRecord;
 use crate::config::{Config, Endpoint, LOCAL};
-use crate::console::{self, Stdout};
-use crate::data_dir::{self, DataDirError};
-use crate::install;
 use crate::mill::{BoundRule, Edit};
-use crate::record::RuleRecord;
-use crate::recovery::{self, RecoveryError};
-use crate::text::FileError;
+use crate::storage::data_dir::{self, DataDirError};
+use crate::storage::recovery::{self, RecoveryError};
+use tidemill_base::console::{self, Stdout};
+use tidemill_base::text::FileError;
 
 pub(super) const HELP: &str = "Everything that is wrong is said at once, each on a line with file and place, on standard error. Warnings are \
 of what may start and can never work. To tell whether somebody listens there, the addresses of the broker \

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::inspect::{look, part, running, table, text};
 use super::{ConfigOption, Failure};
+use crate::agent::books;
 use crate::agent::control::Question;
-use crate::books;
 use crate::config::Config;
-use crate::console;
-use crate::text::{SHOWN_BYTES, shown_within};
+use tidemill_base::console;
+use tidemill_base::text::{SHOWN_BYTES, shown_within};
 
 pub(super) const HELP: &str = "A dead letter is kept until it is worked on once more, dropped, or displaced: at most 1,000 letters and 2 MiB.
 
@@ -109,7 +109,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 fn letters(common: &Common, only: Option<u64>) -> Result<Vec<Value>, Failure> {
     let config = Config::read(&common.file.config)?;
     let question = Question::DeadLetters { only };
-    let of_image = |image: &crate::image::Image| books::dead_letters(&image.outbox, only);
+    let of_image = |image: &crate::commit::image::Image| books::dead_letters(&image.outbox, only);
     let answer = look(&config.data_dir, &question, of_image)?;
     Ok(answer.as_array().cloned().unwrap_or_default())
 }

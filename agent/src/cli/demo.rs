@@ -3,7 +3,7 @@
 #[cfg(feature = "demo")]
 mod play;
 
-use crate::text::duration_ms;
+use tidemill_base::text::duration_ms;
 
 #[cfg(feature = "demo")]
 pub(super) use play::run;

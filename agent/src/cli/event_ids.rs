@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::inspect::{look, part, running, table};
 use super::{ConfigOption, Failure};
+use crate::agent::books;
 use crate::agent::control::Question;
-use crate::books;
 use crate::config::Config;
-use crate::console;
+use tidemill_base::console;
 
 pub(super) const HELP: &str = "An event `producer:n` whose number lies 256 or more below the producer's mark, its highest number, is not \
 applied: a broker that was killed sends such events again. So does a sensor whose counter starts anew: then \
@@ -60,7 +60,7 @@ const COLUMNS: [&str; 5] = ["producer", "mark", "apart", "too_old", "repeated"];
 
 fn list(common: &Common) -> Result<(), Failure> {
     let config = Config::read(&common.file.config)?;
-    let of_image = |image: &crate::image::Image| books::event_ids(&image.event_ids);
+    let of_image = |image: &crate::commit::image::Image| books::event_ids(&image.event_ids);
     let answer = look(&config.data_dir, &Question::EventIds, of_image)?;
     let mut out = console::stdout();
     if common.json {

@@ -14,8 +14,8 @@ use tidemill_values::TIMES_MS;
 
 use super::Failure;
 use crate::event::Event;
-use crate::text::{escape_json, is_all_printable};
-use crate::topic::Topic;
+use tidemill_base::text::{escape_json, is_all_printable};
+use tidemill_transport::topic::Topic;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::console;
+use tidemill_base::console;
 
 pub(super) const HELP: &str = "Writes agent.toml, a rule, events to try it on and a unit for systemd to look at. Nothing is installed or \
 started, and files that are there are never written over.

@@ -8,14 +8,14 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{ConfigOption, Failure};
+use crate::agent::books;
 use crate::agent::control::{Question, ask};
-use crate::books;
+use crate::commit::image::Image;
 use crate::config::Config;
-use crate::console;
-use crate::data_dir;
-use crate::image::Image;
-use crate::recovery::{self, RecoveryError};
-use crate::text::printable;
+use crate::storage::data_dir;
+use crate::storage::recovery::{self, RecoveryError};
+use tidemill_base::console;
+use tidemill_base::text::printable;
 
 pub(super) const HELP: &str =
     "While an agent runs it is asked; where none does, the files are read, and not changed. Only a running agent \
@@ -305,9 +305,9 @@ pub(super) fn table(rows: &Value, columns: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emission::{LaneId, Priority};
-    use crate::image::SavedRule;
-    use crate::record::LaneRecord;
+    use crate::commit::image::SavedRule;
+    use crate::commit::record::LaneRecord;
+    use crate::event::emission::{LaneId, Priority};
 
     #[test]
     fn every_column_of_the_books_stands_in_their_text() {

@@ -17,8 +17,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Failure;
-use crate::console::{self, JsonLines};
-use crate::text::{Escaping, printable};
+use tidemill_base::console::{self, JsonLines};
+use tidemill_base::text::{Escaping, printable};
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,7 +138,7 @@ pub(super) fn say_error(error: impl fmt::Display) {
 }
 
 /// Says what ended a command, and shows lines of a file below it where people read.
-pub(super) fn say_file_error(error: &crate::text::FileError) {
+pub(super) fn say_file_error(error: &tidemill_base::text::FileError) {
     if IS_JSON.load(Ordering::Relaxed) {
         return say_error(error);
     }

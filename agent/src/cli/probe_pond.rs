@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::Failure;
-use crate::pond;
+use crate::storage::pond;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {

@@ -2,9 +2,9 @@
 
 use super::{ConfigOption, Failure};
 use crate::config::Config;
-use crate::console;
-use crate::data_dir;
-use crate::recovery;
+use crate::storage::data_dir;
+use crate::storage::recovery;
+use tidemill_base::console;
 
 pub(super) const HELP: &str = "Keeps the longest run of whole records that continues the state and, of those before it, which serve rows \
 that wait, all that are whole. Puts the old segments aside in the data directory, and gives the gateway a \

@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Failure;
-use crate::console::{self, Stdout};
 use crate::mill::{Emitted, Output};
-use crate::text::shown;
+use tidemill_base::console::{self, Stdout};
+use tidemill_base::text::shown;
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]

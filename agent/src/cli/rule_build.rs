@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::console;
+use crate::agent::install::{Installer, module_bytes};
+use crate::config::limits::FunctionLimits;
+use crate::event::payload::Payload;
 use crate::function::FuelBound;
-use crate::install::{Installer, module_bytes};
-use crate::limits::FunctionLimits;
 use crate::mill::{BoundRule, Edit};
-use crate::payload::Payload;
 use crate::rule::{Gateway, Rule, Stream};
-use crate::text::FileErrors;
+use tidemill_base::console;
+use tidemill_base::text::FileErrors;
 
 pub(super) const HELP: &str = "Examples:
   tidemill rule build overheat.toml

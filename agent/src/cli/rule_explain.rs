@@ -2,9 +2,9 @@
 
 use super::Failure;
 use super::rule_build::{Options, fuel, install};
-use crate::console;
-use crate::install::module_bytes;
+use crate::agent::install::module_bytes;
 use crate::rule::FunctionSource;
+use tidemill_base::console;
 
 pub(super) const HELP: &str = "Examples:
   tidemill rule explain overheat.toml

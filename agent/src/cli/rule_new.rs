@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::Failure;
-use crate::console;
+use tidemill_base::console;
 
 #[cfg(feature = "sql")]
 pub(super) const HELP: &str = "With --language sql two files are written, NAME.toml and NAME.jsonl. For the other languages a folder NAME \

@@ -3,10 +3,10 @@
 use chrono::{DateTime, SecondsFormat, TimeZone as _};
 
 use super::Failure;
-use crate::clock::Clock;
-use crate::console;
-use crate::schedule::Schedule;
-use crate::zone::Zone;
+use crate::event::clock::Clock;
+use crate::event::zone::Zone;
+use crate::rule::schedule::Schedule;
+use tidemill_base::console;
 
 pub(super) const HELP: &str = r#"Examples:
   tidemill rule next "0 30 7 * * Mon-Fri" --zone Europe/Berlin

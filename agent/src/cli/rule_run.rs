@@ -16,13 +16,13 @@ use super::Failure;
 use super::results::Results;
 use super::rule_build::{install, install_within};
 use super::rule_new::quoted;
-use crate::clock::{Clock, EARLIEST_WALL_MS};
+use crate::agent::install::subscriptions;
 use crate::config::{Broker, Config};
-use crate::console;
-use crate::install::subscriptions;
+use crate::event::clock::{Clock, EARLIEST_WALL_MS};
 use crate::mill::BoundRule;
 use crate::rule::{Gateway, Rule};
-use crate::text::{duration_ms, size_bytes};
+use tidemill_base::console;
+use tidemill_base::text::{duration_ms, size_bytes};
 
 pub(super) const HELP: &str = r#"The rule works on what the broker brings from now on, under the real clock: windows close, timers and schedules fire. What it emits is written to standard output as `tidemill rule test` writes it, one JSON object a line. Nothing is published; nothing is kept: no journal, no state, no session at the broker, where this client has a name of its own beside that of a gateway.
 

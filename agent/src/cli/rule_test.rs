@@ -14,11 +14,11 @@ use super::results::Results;
 use super::rule_build::install;
 use super::trial::Trial;
 use super::{Failure, events};
-use crate::clock::Now;
-use crate::console;
+use crate::event::clock::Now;
+use crate::mill::watermark;
 use crate::mill::{Input, Mill};
-use crate::text::duration_ms;
-use crate::watermark;
+use tidemill_base::console;
+use tidemill_base::text::duration_ms;
 
 pub(super) const HELP: &str = r#"Events, one a line:
   {"at": 1541152486013, "topic": "sensors/d1/env", "payload": {"temperature": 61}}

@@ -9,10 +9,10 @@ use tracing::{info, warn};
 use super::{ConfigOption, Failure, LogFormat, log};
 use crate::agent::{self, AgentError, Remote};
 use crate::config::Config;
-use crate::data_dir;
-use crate::recovery::RecoveryError;
-use crate::secret::keep_out_of_dumps;
-use crate::text::duration_ms;
+use crate::storage::data_dir;
+use crate::storage::recovery::RecoveryError;
+use tidemill_base::secret::keep_out_of_dumps;
+use tidemill_base::text::duration_ms;
 
 pub(super) const HELP: &str = "Signals:
   SIGTERM, SIGINT   stop: finish what was taken, send it, write the state; a second one ends at once

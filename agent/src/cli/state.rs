@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::inspect::{look, part, running, table, text};
 use super::{ConfigOption, Failure};
+use crate::agent::books;
 use crate::agent::control::Question;
-use crate::books;
 use crate::config::Config;
-use crate::console;
-use crate::text::printable;
+use tidemill_base::console;
+use tidemill_base::text::printable;
 
 pub(super) const HELP: &str = "The parts of a statement's state are called as the expressions that keep them, such as lag(n) or acc_sum(n) \
 OVER (PARTITION BY d); a module of another language may name its slots and entries. What has no name is \
@@ -88,7 +88,8 @@ fn asked(common: &Common, rule: &str, key: Option<&str>, whole: bool) -> Result<
         key: key.map(str::to_owned),
         whole,
     };
-    let of_image = |image: &crate::image::Image| books::state_of_image(image, rule, key, whole);
+    let of_image =
+        |image: &crate::commit::image::Image| books::state_of_image(image, rule, key, whole);
     let answer = look(&config.data_dir, &question, of_image)?;
     match answer.get("error") {
         Some(error) => Err(Failure::Failed(anyhow::anyhow!(text(error)))),

@@ -3,12 +3,12 @@
 
 use super::Failure;
 use super::results::Results;
-use crate::clock::Now;
 use crate::event::Event;
-use crate::ledger::Ledger;
+use crate::event::clock::Now;
+use crate::event::ledger::Ledger;
 use crate::mill::{BoundRule, Deployment, Input, Mill, Output};
-use crate::text::printable;
-use crate::topic::Subscription;
+use tidemill_base::text::printable;
+use tidemill_transport::topic::Subscription;
 
 pub(super) struct Trial {
     mill: Mill,

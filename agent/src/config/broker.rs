@@ -11,9 +11,10 @@ use super::address::{Address, address};
 use super::check::Table;
 use super::outbox::OutboxTable;
 use super::tls::TlsKeys;
-use crate::secret::Secret;
-use crate::text::Size;
-use crate::tls::TlsFiles;
+use tidemill_base::secret::Secret;
+use tidemill_base::text::Size;
+use tidemill_transport::negotiation::Protocol;
+use tidemill_transport::tls::TlsFiles;
 
 /// Largest packet, where nothing is said.
 const PACKET_BYTES_MAX: u32 = 1 << 20;
@@ -104,20 +105,6 @@ pub enum EventIdSource {
     Pointer(String),
     /// Nowhere.
     None,
-}
-
-/// Which MQTT to speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Protocol {
-    /// What the broker takes, 5 asked for first.
-    #[serde(rename = "auto")]
-    Auto,
-    /// MQTT 5.
-    #[serde(rename = "5")]
-    V5,
-    /// MQTT 3.1.1.
-    #[serde(rename = "3.1.1")]
-    V311,
 }
 
 /// The table `[broker]`.

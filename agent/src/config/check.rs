@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::files::exposure;
-use crate::secret::{Secret, SecretFile};
-use crate::text::{Errors, Size, Source, duration_ms, size_text};
+use tidemill_base::files::exposure;
+use tidemill_base::secret::{Secret, SecretFile};
+use tidemill_base::text::{Errors, Size, Source, duration_ms, size_text};
 
 /// One table of the file, for errors about its keys. A value that is wrong is noted, and the default
 /// taken, so that the check goes on.

@@ -9,14 +9,15 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::address::{Address, address};
-use super::broker::{Broker, KEEP_ALIVE, Keys, Protocol};
+use super::broker::{Broker, KEEP_ALIVE, Keys};
 use super::check::Table;
 use super::outbox::{OutboxLimits, OutboxTable};
 use super::tls::TlsKeys;
-use crate::files::exposure;
-use crate::secret::SecretFile;
-use crate::text::Size;
-use crate::tls::TlsFiles;
+use tidemill_base::files::exposure;
+use tidemill_base::secret::SecretFile;
+use tidemill_base::text::Size;
+use tidemill_transport::negotiation::Protocol;
+use tidemill_transport::tls::TlsFiles;
 
 /// A place for emissions.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! All keys of the configuration file.
 
-use crate::text::shape::{Key, Takes};
+use tidemill_base::text::shape::{Key, Takes};
 
 const BYTES: &str = "\"64MiB\"";
 

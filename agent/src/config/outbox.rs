@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::Table;
-use crate::text::Size;
+use tidemill_base::text::Size;
 
 /// Bounds of each lane of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

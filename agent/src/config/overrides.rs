@@ -8,8 +8,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::ENVIRONMENT_PREFIX;
-use crate::text::shape::Read;
-use crate::text::{Errors, FileError, Source};
+use tidemill_base::text::shape::Read;
+use tidemill_base::text::{Errors, FileError, Source};
 
 /// Bytes of the value of such a variable.
 const VALUE_BYTES_MAX: usize = 64 << 10;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Config, keys};
-use crate::text::shape::page::{self, Row, code};
-use crate::text::shape::{Key, tables};
-use crate::text::{FileErrors, Source};
+use tidemill_base::text::shape::{Key, tables};
+use tidemill_base::text::{FileErrors, Source};
+use tidemill_tests::page::{self, Row, code};
 
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 

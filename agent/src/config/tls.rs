@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::address::Address;
 use super::check::Table;
-use crate::tls::{ClientFiles, Culprit, TlsFiles};
+use tidemill_transport::tls::{ClientFiles, Culprit, TlsFiles};
 
 /// The keys of any table with a connection in it.
 pub(super) struct TlsKeys<'a> {

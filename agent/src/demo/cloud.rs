@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::latency::{Latencies, Latency};
-use crate::clock::Clock;
 use crate::event::Event;
+use crate::event::clock::Clock;
 use crate::source::mqtt::{
     self as source, Coalesce, Flow, Protocol, SourceCommand, SourceControl, SourceHandle,
     SourceReport, SourceSettings,
 };
-use crate::topic::{Subscription, TopicFilter};
+use tidemill_transport::topic::{Subscription, TopicFilter};
 
 /// How many of the last messages of each kind are kept to be shown.
 const SHOWN_MAX: usize = 4;
@@ -151,7 +151,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::Topic;
+    use tidemill_transport::topic::Topic;
 
     #[test]
     fn only_stamped_messages_tell_a_latency_and_the_newest_are_shown() {

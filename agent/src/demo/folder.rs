@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::text::{FileErrors, Source};
+use tidemill_base::text::{FileErrors, Source};
 
 /// The rules that the demo runs, as they would lie in a gateway's rules folder.
 const RULES: [(&str, &str); 3] = [
@@ -84,7 +84,7 @@ fn new_directory() -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::install::install_all;
+    use crate::agent::install::install_all;
 
     #[test]
     fn the_rules_install_and_the_folder_goes_with_its_owner() {

@@ -9,11 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::sensors::{self, EVERY_MS, SENSORS, Stamp};
-use crate::clock::Clock;
 use crate::destination::mqtt::DestinationSettings;
 use crate::destination::{self, DestinationReport, Outgoing};
+use crate::event::clock::Clock;
 use crate::source::mqtt::Protocol;
-use crate::topic::Topic;
+use tidemill_transport::topic::Topic;
 
 /// The sensors take turns.
 const TURN: Duration = Duration::from_micros(EVERY_MS * 1_000 / SENSORS);

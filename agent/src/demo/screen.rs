@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::termios::tcgetwinsize;
 
-use crate::console;
+use tidemill_base::console;
 
 use super::view::{Snapshot, has_dead, live_lines, plain_dead, plain_head, plain_lines};
 

@@ -110,7 +110,7 @@ pub(super) fn text(end: &Snapshot, cost: Cost, all_is_well: bool) -> String {
 mod tests {
     use super::*;
     use crate::demo::cloud::Arrived;
-    use crate::ledger::Ledger;
+    use crate::event::ledger::Ledger;
 
     fn end(received: u64, filtered: u64, emissions: u64, arrived: u64) -> Snapshot {
         let ledger = Ledger {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cloud::Arrived;
-use crate::ledger::Ledger;
-use crate::text::is_printable;
+use crate::event::ledger::Ledger;
+use tidemill_base::text::is_printable;
 
 /// Everything shown, as it stood at one moment.
 #[derive(Debug, Clone, Default)]

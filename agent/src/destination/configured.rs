@@ -53,7 +53,7 @@ fn mqtt(name: &str, broker: &Broker, identity: &Identity) -> DestinationSettings
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Source;
+    use tidemill_base::text::Source;
 
     #[test]
     fn the_client_id_of_a_destination_is_no_gateways_id() {

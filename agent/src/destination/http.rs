@@ -20,8 +20,8 @@ use tokio::sync::{Notify, watch};
 use super::names::Names;
 use super::{Identity, Seat};
 use crate::config::{HttpEndpoint, HttpLogin};
-use crate::emission::Priority;
-use crate::tls::TlsFiles;
+use crate::event::emission::Priority;
+use tidemill_transport::tls::TlsFiles;
 
 pub use answer::Answer;
 use board::Board;

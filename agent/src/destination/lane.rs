@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::backoff::Backoff;
-use crate::emission::Row;
+use crate::event::emission::Row;
+use tidemill_base::backoff::Backoff;
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -183,7 +183,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::Topic;
+    use tidemill_transport::topic::Topic;
 
     fn row(seq: u64) -> Row {
         Row {

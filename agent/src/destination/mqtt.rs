@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::{Identity, Seat};
-use crate::secret::Secret;
-use crate::source::mqtt::link::Peer;
-use crate::source::mqtt::{Protocol, TIMEOUT};
-use crate::tls::TlsFiles;
+use tidemill_base::secret::Secret;
+use tidemill_transport::link::Peer;
+use tidemill_transport::link::TIMEOUT;
+use tidemill_transport::negotiation::Protocol;
+use tidemill_transport::tls::TlsFiles;
 
 /// A broker sends a destination nothing longer than a CONNACK or a DISCONNECT with its reasons.
 const CONTROL_BYTES_MAX: u32 = 1 << 16;

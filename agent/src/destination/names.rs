@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::emission::{LaneId, Priority, Row};
+use crate::event::emission::{LaneId, Priority, Row};
 
 /// Who sends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,7 +125,7 @@ fn is_base64_object(value: &RawValue) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::Topic;
+    use tidemill_transport::topic::Topic;
 
     fn names() -> Names {
         let identity = Identity {

@@ -106,7 +106,7 @@ pub(super) fn size(message: &Outgoing) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::Topic;
+    use tidemill_transport::topic::Topic;
 
     fn message(name: &str, qos: u8) -> Outgoing {
         Outgoing {

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::emission::{LaneReport, Priority};
+use crate::event::emission::{LaneReport, Priority};
 
 #[derive(Default)]
 pub(super) struct Reports {

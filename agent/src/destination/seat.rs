@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use super::queue::Queue;
 use super::reports::Reports;
 use super::{DestinationReport, DestinationStatus};
-use crate::emission::{LaneReport, Priority, Row};
-use crate::heartbeat::Pulse;
+use crate::event::emission::{LaneReport, Priority, Row};
+use tidemill_base::heartbeat::Pulse;
 
 /// Rows on their way from the mill to a destination.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use tidemill_abi::{export, import};
 
 use super::guest::GuestFault;
 use super::signature::Signature;
-use crate::manifest::ManifestError;
+use crate::rule::manifest::ManifestError;
 
 /// Why a module cannot be run here.
 #[derive(Debug, thiserror::Error)]

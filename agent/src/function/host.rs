@@ -10,10 +10,10 @@ use wasmi::{Caller, Error, Memory, StoreLimits, StoreLimitsBuilder};
 use super::guest::{Filled, GuestFault, GuestSlice};
 use super::values::Values;
 use super::{Handler, Settings};
-use crate::frame::Frame;
-use crate::limits::FunctionLimits;
-use crate::manifest::ConfigValue;
-use crate::state::entry_bytes;
+use crate::config::limits::FunctionLimits;
+use crate::event::state::entry_bytes;
+use crate::function::frame::Frame;
+use crate::rule::manifest::ConfigValue;
 
 /// The data of a wasmi store.
 pub(super) struct Host {

@@ -16,11 +16,11 @@ use super::grow;
 use super::guest::{GuestFault, assembly_script_text};
 use super::host::{Answer, Host, charge, claim, mix, with_memory};
 use super::number::{NumberText, canonical};
-use crate::effects::{Emission, LogLine};
-use crate::frame::Frame;
-use crate::manifest::ConfigValue;
-use crate::state::Key;
-use crate::value::Value;
+use crate::event::state::Key;
+use crate::event::value::Value;
+use crate::function::effects::{Emission, LogLine};
+use crate::function::frame::Frame;
+use crate::rule::manifest::ConfigValue;
 
 /// Fuel of writing a number as text.
 pub(super) const FORMAT_FUEL: u64 = 50;

@@ -13,8 +13,8 @@ use super::imports::{BYTES_PER_FUEL, push_emission};
 use super::number::{NumberText, canonical};
 use super::values::Values;
 use super::{Handler, Module, Shared, Verdict};
-use crate::frame::Frame;
-use crate::value::Value;
+use crate::event::value::Value;
+use crate::function::frame::Frame;
 
 /// A store and its handlers.
 pub(super) struct Instance {

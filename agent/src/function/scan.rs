@@ -12,7 +12,7 @@ use wasmparser::{
 
 use super::error::LoadError;
 use super::signature::{IMPORTS, Signature, nearest, of_export};
-use crate::limits::FunctionLimits;
+use crate::config::limits::FunctionLimits;
 
 /// What was seen of a module.
 #[derive(Debug, Default)]

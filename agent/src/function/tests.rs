@@ -12,9 +12,9 @@ mod values;
 use std::sync::Arc;
 
 use super::{CallFault, Engine, Function, Handler, LoadError, Module, Settings, Verdict};
-use crate::frame::Frame;
-use crate::limits::FunctionLimits;
-use crate::value::Value;
+use crate::config::limits::FunctionLimits;
+use crate::event::value::Value;
+use crate::function::frame::Frame;
 
 fn engine() -> Engine {
     Engine::new(&FunctionLimits::default())

@@ -12,7 +12,7 @@ use tidemill_abi::value::{ABSENT, FALSE, FIRST_CONSTANT, NULL, TRUE};
 use tidemill_values::{Cache, ENCODED_BYTES_MAX, Map, NESTING_MAX, Value};
 
 use super::guest::GuestFault;
-use crate::manifest::SqlSpec;
+use crate::rule::manifest::SqlSpec;
 
 use output::Output;
 pub(super) use output::Sent;

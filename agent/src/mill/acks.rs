@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::CONFIRM_EVERY;
-use crate::sabotage::{self, Sabotage};
+use crate::config::limits::CONFIRM_EVERY;
+use tidemill_base::sabotage::{self, Sabotage};
 
 /// Acknowledgements that may be on their way unconfirmed: fewer than there are packet identifiers, so
 /// that what the broker sends again can only begin in one place. A broker that keeps to the window

@@ -10,35 +10,36 @@ mod key;
 mod message;
 mod own;
 mod rows;
+mod status;
 mod window;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::clock::{Now, STEP_MS};
-use crate::decode::{is_object, not_an_object};
-use crate::frame::Frame;
+use crate::commit::record::RuleRecord;
+use crate::event::clock::{Now, STEP_MS};
+use crate::event::decode::{is_object, not_an_object};
+use crate::event::ledger::{Fate, Ledger};
+use crate::event::payload::{Format, PayloadError};
+use crate::event::state::layout::Naming;
+use crate::event::state::time::RULE_KEY;
+use crate::event::state::{Key, KeyState, OpenPane};
+use crate::event::value::{Scalar, Value};
+use crate::function::frame::Frame;
 use crate::function::{Function, Handler, Module};
-use crate::input::{absent_or_wrong, present};
-use crate::ledger::{Fate, Ledger};
-use crate::manifest::Input;
-use crate::payload::{Format, PayloadError};
-use crate::record::RuleRecord;
-use crate::router::RuleIndex;
+use crate::mill::input::{absent_or_wrong, present};
+use crate::mill::router::RuleIndex;
+use crate::mill::window::Window;
+use crate::rule::manifest::Input;
 use crate::rule::{Durability, FunctionSource, KeySpec, Rule, Stream, Triggers};
-use crate::state::layout::Naming;
-use crate::state::time::RULE_KEY;
-use crate::state::{Key, KeyState, OpenPane};
-use crate::value::{Scalar, Value};
-use crate::window::Window;
 
 use super::bind::BoundRule;
 use super::due::{DueQueue, What};
 use super::keys::{Held, KeyTable};
 use super::no_room::{Limits, NoRoom, Reached, Told};
 use super::output::{Output, PortBinding};
-use super::route::{Route, Stop, StopKey};
+use super::route::{Facts, Route, Stop, StopKey};
 use super::status::LastError;
 
 pub(super) use event_time::{EventTime, flags};
@@ -246,6 +247,18 @@ impl Active {
     /// Whether state and emissions live in memory only.
     pub(super) fn is_volatile(&self) -> bool {
         self.rule.durability == Durability::Volatile
+    }
+
+    /// The facts that decide about its part of a route.
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            streams: &self.rule.streams,
+            key: &self.key,
+            inputs: &self.inputs,
+            is_volatile: self.is_volatile(),
+            reads_rows: self.reads_rows,
+            names_self: self.names_self,
+        }
     }
 
     /// Works on the event in `frame`, and says what became of it.
@@ -469,4 +482,9 @@ fn is_row(stop: &Stop, frame: &Frame) -> bool {
     let reading = stop.reading.as_ref();
     let is_json = reading.is_none_or(|reading| is_json(&reading.payload.format));
     !is_json || frame.event.payload.is_empty() || is_object(&frame.event.payload)
+}
+
+/// The facts of each of a deployment's rules, by its place.
+pub(super) fn facts_of<'a>(rules: &'a [Active]) -> impl Fn(RuleIndex) -> Option<Facts<'a>> {
+    |rule| rules.get(rule as usize).map(Active::facts)
 }

@@ -9,14 +9,14 @@ mod window;
 
 use std::sync::Arc;
 
-use crate::decode::Plan;
+use crate::event::decode::Plan;
 use crate::event::hash_bytes;
+use crate::event::state::layout::Naming;
 use crate::function::{Engine, Function, LoadError, Module, Settings};
-use crate::manifest::{Input, ModuleManifest, WindowKind};
+use crate::mill::window::Window;
+use crate::rule::manifest::{Input, ModuleManifest, WindowKind};
 use crate::rule::{Durability, FunctionSource, KeySpec, Port, Rule, Stream, check_pointer};
-use crate::state::layout::Naming;
-use crate::text::{Errors, FileError, FileErrors, nearest};
-use crate::window::Window;
+use tidemill_base::text::{Errors, FileError, FileErrors, nearest};
 
 use super::output::PortBinding;
 

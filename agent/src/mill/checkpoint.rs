@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::image::{Parts, RuleParts, hash, rules_hash};
-use crate::ledger::Ledger;
-use crate::record::{AgentRecord, Receipt, RuleDelta, RuleRecord, entries};
-use crate::state::Key;
+use crate::commit::image::{Parts, RuleParts, hash, rules_hash};
+use crate::commit::record::{AgentRecord, Receipt, RuleDelta, RuleRecord, entries};
+use crate::event::ledger::Ledger;
+use crate::event::state::Key;
 
 use super::Mill;
 use super::active::Active;

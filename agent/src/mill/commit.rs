@@ -1,10 +1,10 @@
 //! The end of a step in a mill that keeps a journal: commits what gathered when it is time, lets go
 //! of what waited for a commit, hands rows out, makes checkpoints.
 
-use crate::clock::Now;
-use crate::emission::Made;
-use crate::record::{Commit, Dead, Receipt, entries};
-use crate::sabotage::{self, Sabotage};
+use crate::commit::record::{Commit, Dead, Receipt, entries};
+use crate::event::clock::Now;
+use crate::event::emission::Made;
+use tidemill_base::sabotage::{self, Sabotage};
 
 use super::Mill;
 use super::durable::{DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, Due};
@@ -41,9 +41,9 @@ impl Mill {
         };
         let lsn = durable.lsn();
         let priority = sent.port.priority;
-        durable.batch.urgent |= priority == crate::emission::Priority::High;
+        durable.batch.urgent |= priority == crate::event::emission::Priority::High;
         durable.batch.open(now);
-        let row = crate::emission::Row {
+        let row = crate::event::emission::Row {
             seq: 0,
             rule: sent.port.rule.clone(),
             topic: sent.topic,

@@ -7,18 +7,18 @@ mod edit;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::clock::Now;
+use crate::commit::image::SavedRule;
+use crate::event::clock::Now;
+use crate::event::state::time::{self, FORMER_RULE_KEY, RULE_KEY};
+use crate::event::state::{Key, KeyState};
 use crate::function::Handler;
-use crate::image::SavedRule;
-use crate::router::{Hit, Router};
+use crate::mill::router::{Hit, Router};
 use crate::rule::KeySpec;
-use crate::state::time::{self, FORMER_RULE_KEY, RULE_KEY};
-use crate::state::{Key, KeyState};
-use crate::text::shown;
-use crate::topic::{Subscription, Topic, TopicFilter};
+use tidemill_base::text::shown;
+use tidemill_transport::topic::{Subscription, Topic, TopicFilter};
 
 use super::Mill;
-use super::active::Active;
+use super::active::{Active, facts_of};
 use super::bind::{BoundRule, window_code};
 use super::due::{DueQueue, What, at_least_0};
 use super::keys::KeyTable;
@@ -204,7 +204,7 @@ fn scheduled_route(active: &Active, rules: &[Active]) -> Route {
             subscription: 0,
             rank: 0,
         }],
-        rules,
+        facts_of(rules),
         &Topic::none(),
     );
     if matches!(active.key, KeySpec::Topic | KeySpec::Levels(_)) {
@@ -321,7 +321,7 @@ impl Active {
             .filter(|(key, _)| &***key != RULE_KEY)
             .map(|(key, _)| key.clone())
             .collect();
-        let mut frame = Box::<crate::frame::Frame>::default();
+        let mut frame = Box::<crate::function::frame::Frame>::default();
         for key in keys {
             let Some(place) = self.keys.find(&key) else {
                 continue;
@@ -337,7 +337,12 @@ impl Active {
                 .map_err(|fault| (key, fault.to_string()))?;
             let slots = self.window.map_or(0, |window| window.slots);
             let frame = &mut *frame;
-            crate::effects::apply_to_state(&mut frame.effects, &mut frame.state, &mut None, slots);
+            crate::function::effects::apply_to_state(
+                &mut frame.effects,
+                &mut frame.state,
+                &mut None,
+                slots,
+            );
             let growth = frame.state.bytes().cast_signed() - before.cast_signed();
             self.keys
                 .put_back(place, std::mem::take(&mut frame.state), growth, true);

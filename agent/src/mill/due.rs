@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::router::RuleIndex;
-use crate::state::Key;
+use crate::event::state::Key;
+use crate::mill::router::RuleIndex;
 
 /// Something that falls due, without its time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,17 +4,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::clock::{AgeClock, Now};
+use crate::commit::event_ids::EventIds;
+use crate::commit::image::{Image, Written};
+use crate::commit::outbox::Outbox;
+use crate::commit::receipts::{Receipt, Receipts, Voided};
+use crate::commit::record::{self, AgentRecord, Boot, Commit, EventIdChange, IntakeCounts};
 use crate::config::EventIdSource;
-use crate::decode::Plan;
 use crate::event::Version;
-use crate::event_ids::EventIds;
-use crate::image::{Image, Written};
-use crate::outbox::Outbox;
-use crate::receipts::{Receipt, Receipts, Voided};
-use crate::record::{self, AgentRecord, Boot, Commit, EventIdChange, IntakeCounts};
-use crate::router::RuleIndex;
-use crate::sabotage::{self, Sabotage};
+use crate::event::clock::{AgeClock, Now};
+use crate::event::decode::Plan;
+use crate::mill::router::RuleIndex;
+use tidemill_base::sabotage::{self, Sabotage};
 
 use super::acks::Acks;
 use super::output::{Output, Room};

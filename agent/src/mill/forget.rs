@@ -1,10 +1,10 @@
 //! State that an owner looks at, or takes away from a rule that runs.
 
-use crate::clock::Now;
-use crate::image::SavedRule;
-use crate::state::Key;
-use crate::state::time::RULE_KEY;
-use crate::window::open_windows;
+use crate::commit::image::SavedRule;
+use crate::event::clock::Now;
+use crate::event::state::Key;
+use crate::event::state::time::RULE_KEY;
+use crate::mill::window::open_windows;
 
 use super::Mill;
 use super::active::Active;

@@ -4,14 +4,14 @@
 use std::str;
 use std::sync::Arc;
 
-use crate::clock::Now;
+use crate::commit::event_ids::{self, EventId, EventIdChange, Standing};
+use crate::commit::outbox;
 use crate::config::EventIdSource;
+use crate::event::clock::Now;
+use crate::event::value::{Decoded, Scalar};
 use crate::event::{Delivery, Event, EventFault};
-use crate::event_ids::{self, EventId, EventIdChange, Standing};
-use crate::outbox;
-use crate::sabotage::{self, Sabotage};
-use crate::topic::Subscription;
-use crate::value::{Decoded, Scalar};
+use tidemill_base::sabotage::{self, Sabotage};
+use tidemill_transport::topic::Subscription;
 
 use super::durable::{Durable, PROTOCOL, nobody};
 use super::output::{DeadLetter, Input, Output, Room};
@@ -287,7 +287,7 @@ impl Mill {
 
 impl Durable {
     /// Counts a message. That alone is no reason for a commit: it goes along with the next one.
-    fn count(&mut self, column: impl FnOnce(&mut crate::record::IntakeCounts) -> &mut u64) {
+    fn count(&mut self, column: impl FnOnce(&mut crate::commit::record::IntakeCounts) -> &mut u64) {
         let counts = &mut self.batch.counts;
         counts.received += 1;
         *column(counts) += 1;

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::limits::KEY_BYTES_MAX;
-use crate::record::KeyChange;
-use crate::state::time::RULE_KEY;
-use crate::state::{Key, KeyState};
+use crate::commit::record::KeyChange;
+use crate::config::limits::KEY_BYTES_MAX;
+use crate::event::state::time::RULE_KEY;
+use crate::event::state::{Key, KeyState};
 
 /// Names of entries.
 type Names = BTreeSet<Box<[u8]>>;

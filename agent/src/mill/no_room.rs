@@ -5,8 +5,8 @@ use std::fmt;
 
 use tidemill_abi::limit;
 
-use crate::clock::Now;
-use crate::ledger::Ledger;
+use crate::event::clock::Now;
+use crate::event::ledger::Ledger;
 
 /// How often a rule's losses are told again, in milliseconds.
 const TELL_EVERY_MS: u64 = 600_000;

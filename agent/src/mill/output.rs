@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::decode::Plan;
-use crate::effects::LogLine;
-use crate::emission::{LaneId, LaneReport, Row};
+use crate::commit::outbox::{Shipment, Wanted};
+use crate::event::decode::Plan;
+use crate::event::emission::{LaneId, LaneReport, Row};
+use crate::event::state::Key;
+use crate::event::value::{Decoded, Scalar};
 use crate::event::{Event, Version};
-use crate::outbox::{Shipment, Wanted};
+use crate::function::effects::LogLine;
 use crate::rule::{Priority, Sent, TopicTemplate};
-use crate::state::Key;
-use crate::topic::{Subscription, Topic};
-use crate::value::{Decoded, Scalar};
+use tidemill_transport::topic::{Subscription, Topic};
 
 use super::no_room::NoRoom;
 

@@ -1,9 +1,9 @@
 //! When checkpoints are due, and what may be recycled after them. Two ponds are written in turn, each
 //! with everything up to one commit; the journal is kept from the older one's commit on.
 
-use crate::clock::Now;
-use crate::image::Written;
-use crate::sabotage::{self, Sabotage};
+use crate::commit::image::Written;
+use crate::event::clock::Now;
+use tidemill_base::sabotage::{self, Sabotage};
 
 use super::output::Checkpoint;
 

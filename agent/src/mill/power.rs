@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::clock::{Now, OFF_MAX_MS, Quality, signed};
-use crate::image::Image;
-use crate::state::time::RULE_KEY;
-use crate::state::{Key, KeyState, OpenPane};
+use crate::commit::image::Image;
+use crate::event::clock::{Now, OFF_MAX_MS, Quality, signed};
+use crate::event::state::time::RULE_KEY;
+use crate::event::state::{Key, KeyState, OpenPane};
 
 use super::Mill;
 use super::active::Active;
@@ -113,7 +113,7 @@ impl Active {
                     pane.from = pane.from.saturating_sub(off_ms);
                     pane.due = pane.due.map(|due| due.saturating_sub(off_ms));
                 });
-                crate::state::shift_rows(&mut state.entries, |at| {
+                crate::event::state::shift_rows(&mut state.entries, |at| {
                     if at < before {
                         at.saturating_sub(off_ms)
                     } else {

@@ -3,13 +3,13 @@
 
 use serde_json::Value as Json;
 
-use crate::decode::Plan;
-use crate::frame::Frame;
+use crate::config::limits::FunctionLimits;
+use crate::event::decode::Plan;
+use crate::event::state::Pane;
+use crate::function::frame::Frame;
 use crate::function::{Engine, Function, Handler, Module, Settings, Verdict};
-use crate::input::typed;
-use crate::limits::FunctionLimits;
-use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue, EmbeddedTest, ModuleManifest};
-use crate::state::Pane;
+use crate::mill::input::typed;
+use crate::rule::manifest::{ConfigEntry, ConfigKind, ConfigValue, EmbeddedTest, ModuleManifest};
 
 /// Runs the tests in a module's manifest.
 ///
@@ -95,7 +95,7 @@ fn frame(manifest: &ModuleManifest, input: &Json) -> Result<Box<Frame>, String> 
         .map_err(|e| e.to_string())?;
     for (input, place) in manifest.inputs.iter().zip(places) {
         let scalar = decoded.scalars.get(usize::from(place)).copied();
-        let scalar = scalar.unwrap_or(crate::value::Scalar::Missing);
+        let scalar = scalar.unwrap_or(crate::event::value::Scalar::Missing);
         inputs.push(typed(input, scalar, decoded).map_err(|e| e.to_string())?);
     }
     frame.pane = manifest.window.map(|_| Pane::default());

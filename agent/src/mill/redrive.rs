@@ -1,11 +1,11 @@
 //! Dead letters, worked on once more: an event by the one rule that could not digest it, a row by its
 //! destination.
 
-use crate::clock::Now;
-use crate::emission::Row;
+use crate::commit::record::Dead;
 use crate::event::Event;
-use crate::record::Dead;
-use crate::router::Hit;
+use crate::event::clock::Now;
+use crate::event::emission::Row;
+use crate::mill::router::Hit;
 
 use super::Mill;
 use super::intake::shelf;
@@ -69,7 +69,7 @@ impl Mill {
             subscription: 0,
             rank: 0,
         };
-        let route = Route::new(&[hit], &self.rules, &row.topic);
+        let route = Route::new(&[hit], super::active::facts_of(&self.rules), &row.topic);
         let mut event = Event::new(row.topic.clone(), dead.payload, row.at_ms);
         event.properties = dead.properties;
         self.in_seq += 1;

@@ -1,6 +1,6 @@
 //! How much may be under way to stable storage, and what may still be written where the disk is full.
 
-use crate::sabotage::{self, Sabotage};
+use tidemill_base::sabotage::{self, Sabotage};
 
 use super::durable::Durable;
 use super::output::Room;

@@ -6,17 +6,15 @@ use std::sync::atomic::AtomicUsize;
 
 use tidemill_values::Value;
 
-use crate::decode::Plan;
-use crate::frame::Frame;
-use crate::manifest::{Input, InputKind};
-use crate::payload::{Payload, PayloadError};
-use crate::router::{Hit, RuleIndex};
+use crate::event::decode::Plan;
+use crate::event::payload::{Payload, PayloadError};
+use crate::event::state::Key;
+use crate::event::timestamp::Timestamp;
+use crate::function::frame::Frame;
+use crate::mill::router::{Hit, RuleIndex};
+use crate::rule::manifest::{Input, InputKind};
 use crate::rule::{IDLE_MS, KeySpec, Stream, key_of_topic};
-use crate::state::Key;
-use crate::timestamp::Timestamp;
-use crate::topic::Topic;
-
-use super::active::Active;
+use tidemill_transport::topic::Topic;
 
 /// The way of a topic's events.
 #[derive(Debug, Default)]
@@ -102,21 +100,37 @@ pub(super) enum StopKey {
     None,
 }
 
+/// The facts of a rule that decide about its part of a route.
+pub(super) struct Facts<'a> {
+    pub(super) streams: &'a [Stream],
+    pub(super) key: &'a KeySpec,
+    pub(super) inputs: &'a [Input],
+    pub(super) is_volatile: bool,
+    /// A statement looks for columns in payloads.
+    pub(super) reads_rows: bool,
+    /// It names the payload as a whole.
+    pub(super) names_self: bool,
+}
+
 impl Route {
-    pub(super) fn new(hits: &[Hit], rules: &[Active], topic: &Topic) -> Self {
+    pub(super) fn new<'a>(
+        hits: &[Hit],
+        facts_of: impl Fn(RuleIndex) -> Option<Facts<'a>>,
+        topic: &Topic,
+    ) -> Self {
         let mut plan = Plan::default();
         let mut is_kept = false;
         let source: Arc<str> = topic.as_str().into();
         let stops = hits
             .iter()
             .filter_map(|hit| {
-                let active = rules.get(hit.rule as usize)?;
-                is_kept |= !active.is_volatile();
+                let facts = facts_of(hit.rule)?;
+                is_kept |= !facts.is_volatile;
                 let listens = |stream: &Stream| {
                     let mut filters = stream.mqtt.iter();
                     stream.mqtt.is_empty() || filters.any(|filter| filter.matches(topic.as_str()))
                 };
-                let all = (0..).zip(&active.rule.streams);
+                let all = (0..).zip(facts.streams);
                 let own: Vec<(u32, &Stream)> = all.filter(|(_, stream)| listens(stream)).collect();
                 // What a schedule makes is JSON. Of several streams the first one tells.
                 let payload = own.first().filter(|_| !topic.as_str().is_empty());
@@ -124,7 +138,7 @@ impl Route {
                 let payload = payload.filter(|payload| ***payload != Payload::default());
                 let mut own_plan = payload.map(|_| Plan::default());
                 let plan = own_plan.as_mut().unwrap_or(&mut plan);
-                let key = match &active.key {
+                let key = match facts.key {
                     KeySpec::Topic => StopKey::Known(Arc::clone(&source)),
                     KeySpec::Constant(key) => StopKey::Known(key.clone()),
                     KeySpec::Levels(pieces) => {
@@ -140,7 +154,7 @@ impl Route {
                     },
                     kind: input.kind,
                 };
-                let inputs = active.inputs.iter().map(stop_input).collect();
+                let inputs = facts.inputs.iter().map(stop_input).collect();
                 // The first stream that says where the time is, is the one that counts.
                 let timed = own.iter().find(|(_, stream)| stream.timestamp.is_some());
                 let timed = timed.or(own.first()).map(|(_, stream)| *stream);
@@ -160,10 +174,10 @@ impl Route {
                     timestamp,
                     lateness_ms: timed.map_or(0, |stream| stream.lateness_ms),
                     idle_ms: timed.map_or(IDLE_MS, |stream| stream.idle_ms),
-                    takes_rows: active.reads_rows
-                        || active.inputs.iter().any(|input| input.any_case)
-                        || matches!(active.key, KeySpec::Column(_)),
-                    takes_bare: active.names_self
+                    takes_rows: facts.reads_rows
+                        || facts.inputs.iter().any(|input| input.any_case)
+                        || matches!(facts.key, KeySpec::Column(_)),
+                    takes_bare: facts.names_self
                         || payload.is_some_and(|payload| payload.has_self()),
                     reading,
                     inputs,

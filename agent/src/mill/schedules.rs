@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Mill;
 use super::due::What;
 use super::output::Output;
-use crate::clock::{Now, STEP_MS};
 use crate::event::Event;
+use crate::event::clock::{Now, STEP_MS};
 
 /// A schedule that was missed for longer than this is not made up for.
 const CATCH_UP_MS: i64 = 3 * 3_600_000;
@@ -122,7 +122,7 @@ impl Mill {
 
 /// The latest slot from `first` on that is not after `now_ms`: of several missed ones it stands for
 /// all.
-fn latest_slot(schedule: &crate::schedule::Schedule, first: i64, now_ms: i64) -> Option<i64> {
+fn latest_slot(schedule: &crate::rule::schedule::Schedule, first: i64, now_ms: i64) -> Option<i64> {
     let mut latest = first;
     while let Some(next) = schedule.next_after(latest).filter(|next| *next <= now_ms) {
         latest = next;

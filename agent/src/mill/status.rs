@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::Mill;
-use super::active::Active;
-use crate::clock::Now;
-use crate::ledger::Ledger;
-use crate::limits::QUARANTINE_MS;
+use crate::event::clock::Now;
+use crate::event::ledger::Ledger;
 
 /// Something that went wrong at a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,45 +46,5 @@ impl Mill {
     /// The condition of each rule, in the order of their names.
     pub fn rule_statuses(&self, now: Now) -> impl Iterator<Item = RuleStatus<'_>> {
         self.rules.iter().map(move |active| active.status(now))
-    }
-}
-
-impl Active {
-    fn status(&self, now: Now) -> RuleStatus<'_> {
-        let until = self.quarantined_until_mono_ms;
-        let quarantine_ms = until.filter(|until| now.mono_ms < *until).map(|until| {
-            let since = until.saturating_sub(QUARANTINE_MS);
-            (now.wall_at(since), now.wall_at(until))
-        });
-        let schedules = &self.rule.triggers.schedules;
-        RuleStatus {
-            name: &self.rule.name,
-            version: self.rule.version,
-            quarantine_ms,
-            last_event_ms: self.last_event_ms,
-            last_error: self.last_error.as_deref(),
-            state_bytes: self.keys.bytes(),
-            state_bytes_max: self.state_bytes_max,
-            keys: self.keys.len(),
-            keys_max: self.keys.keys_max(),
-            needs_clock: schedules.iter().any(|it| it.period_ms().is_none()),
-            ledger: &self.ledger,
-        }
-    }
-
-    /// Takes over what is known of the rule before it, and the rest that it takes, if it is the same. Says
-    /// whether a rest ended with that rule.
-    pub(super) fn succeed(&mut self, old: &Self, now: Now) -> bool {
-        self.last_event_ms = old.last_event_ms;
-        self.last_error.clone_from(&old.last_error);
-        let rests = old.quarantined_until_mono_ms;
-        let rests = rests.filter(|until| now.mono_ms < *until);
-        if self.fingerprint != old.fingerprint {
-            return rests.is_some();
-        }
-        self.quarantined_until_mono_ms = rests;
-        self.refused = old.refused;
-        self.faults_mono_ms.clone_from(&old.faults_mono_ms);
-        false
     }
 }

@@ -21,11 +21,11 @@ mod windows;
 use std::fmt::Write as _;
 
 use super::*;
+use crate::agent::install::{Installer, subscriptions};
+use crate::config::limits::FunctionLimits;
 use crate::event::SubscriptionIds;
-use crate::install::{Installer, subscriptions};
-use crate::limits::FunctionLimits;
 use crate::rule::{Gateway, Rule};
-use crate::text::{FileErrors, Source};
+use tidemill_base::text::{FileErrors, Source};
 
 const COUNTER: &str = r#"(module
     (import "tidemill1" "reg_get" (func $get (param i32) (result f64)))
@@ -669,9 +669,9 @@ fn a_topic_of_one_level_may_be_a_key_and_a_silent_function_needs_no_port() {
 #[test]
 fn a_filter_that_was_held_without_an_identifier_gets_one() {
     let rules = bind(&[(rule("count", "mqtt = [\"s/+\", \"t\"]"), COUNTER)]);
-    let held = |id, filter| crate::topic::Subscription {
+    let held = |id, filter| tidemill_transport::topic::Subscription {
         id,
-        filter: crate::topic::TopicFilter::new(filter).unwrap(),
+        filter: tidemill_transport::topic::TopicFilter::new(filter).unwrap(),
     };
     let wanted = subscriptions(&rules, &[held(0, "s/+"), held(1, "t")]);
     assert_eq!(wanted, [held(1_154_149, "s/+"), held(1, "t")]);

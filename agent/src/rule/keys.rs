@@ -1,7 +1,7 @@
 //! All keys of a rule's manifest.
 
 use crate::config::LIMIT_KEYS;
-use crate::text::shape::{Key, Takes};
+use tidemill_base::text::shape::{Key, Takes};
 
 /// The file.
 pub(super) const FILE: &[Key] = &[

@@ -5,8 +5,8 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::limits::FunctionLimits;
-use crate::text::{Errors, Size, Source};
+use crate::config::limits::FunctionLimits;
+use tidemill_base::text::{Errors, Size, Source};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

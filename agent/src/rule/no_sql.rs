@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::file::File;
+use super::tables::File;
 use super::{FunctionSource, Gateway, Rule, Stream};
-use crate::text::{FileError, Source};
+use tidemill_base::text::{FileError, Source};
 
 const WAY_OUT: &str = "this is a small build of tidemill, without SQL; install the build whose archive has no `small` in its \
                        name, or write the rule with stock = \"threshold\" or wasm = \"file.wasm\" under [function]";
@@ -33,7 +33,7 @@ fn refused(source: &Source, span: &Range<usize>) -> FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::FunctionLimits;
+    use crate::config::limits::FunctionLimits;
 
     fn source(path: &str, text: &str) -> Source {
         Source {

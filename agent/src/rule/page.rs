@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{Gateway, Rule, keys};
-use crate::limits::FunctionLimits;
-use crate::text::shape::page::{self, Row, code};
-use crate::text::shape::{Key, Takes, tables};
-use crate::text::{FileErrors, Source};
+use crate::config::limits::FunctionLimits;
+use tidemill_base::text::shape::{Key, Takes, tables};
+use tidemill_base::text::{FileErrors, Source};
+use tidemill_tests::page::{self, Row, code};
 
 const PAGE: &str = include_str!("../../../docs/rule.md");
 

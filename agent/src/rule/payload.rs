@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Placed;
-use crate::payload::{Columns, Csv, Empty, Format, List, Payload};
-use crate::text::{FileError, nearest};
+use crate::event::payload::{Columns, Csv, Empty, Format, List, Payload};
+use tidemill_base::text::{FileError, nearest};
 
 /// Columns that a rule may name.
 const COLUMNS_MAX: usize = 1_000;

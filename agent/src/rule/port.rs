@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Durability, Gateway, Port, Priority, TopicTemplate};
-use crate::text::{FileError, Source, nearest};
+use tidemill_base::text::{FileError, Source, nearest};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,17 +9,18 @@ use tidemill_sql::{Compiled, Options, SqlError, compile};
 use tidemill_values::Value;
 use toml::Spanned;
 
-use super::file::{File, filters, params};
 use super::payload::Given;
+use super::streams::filters;
+use super::tables::{File, params};
 use super::times;
 use super::{
     Durability, FunctionSource, Gateway, KeySpec, Placed, Port, Priority, Rule, Statement, Stream,
     TopicTemplate, Triggers, WindowTable, port,
 };
 use crate::config::LOCAL;
-use crate::payload::{Format, Payload};
-use crate::text::{FileError, Source};
-use crate::topic::TopicFilter;
+use crate::event::payload::{Format, Payload};
+use tidemill_base::text::{FileError, Source};
+use tidemill_transport::topic::TopicFilter;
 
 /// Where a statement stands.
 struct Origin<'a> {
@@ -395,8 +396,8 @@ fn param(value: &toml::Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::FunctionLimits;
-    use crate::text::FileErrors;
+    use crate::config::limits::FunctionLimits;
+    use tidemill_base::text::FileErrors;
 
     fn read(path: &str, text: &str) -> Result<Rule, FileErrors> {
         let source = Source {

@@ -10,12 +10,12 @@ use tidemill_values::FieldType;
 use toml::Spanned;
 
 use super::payload::Given;
-use super::{Placed, file, times};
-use crate::payload::Payload;
-use crate::text::{FileError, Source, nearest};
-use crate::timestamp::Timestamp;
-use crate::topic::TopicFilter;
-use crate::zone::Zone;
+use super::{Placed, times};
+use crate::event::payload::Payload;
+use crate::event::timestamp::Timestamp;
+use crate::event::zone::Zone;
+use tidemill_base::text::{FileError, Source, nearest};
+use tidemill_transport::topic::TopicFilter;
 
 /// Streams of a rule: functions see them as the bits of a number.
 const STREAMS_MAX: usize = 32;
@@ -141,7 +141,7 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
     }
     Ok(Stream {
         name: name.to_owned(),
-        mqtt: file::filters(source, &format!("{place}.mqtt"), &table.mqtt)?,
+        mqtt: filters(source, &format!("{place}.mqtt"), &table.mqtt)?,
         timestamp: timestamp.map(Arc::new),
         payload: Arc::new(payload),
         lateness_ms,
@@ -176,4 +176,30 @@ fn placed<T: Clone>(value: &Spanned<T>) -> Placed<T> {
         value: value.get_ref().clone(),
         span: value.span(),
     }
+}
+
+/// Filters on the local broker, each once.
+pub(super) fn filters(
+    source: &Source,
+    place: &str,
+    texts: &[Spanned<String>],
+) -> Result<Vec<TopicFilter>, FileError> {
+    let mut mqtt = Vec::new();
+    for text in texts {
+        let filter = TopicFilter::new(text.get_ref())
+            .map_err(|why| why.to_string())
+            .and_then(|filter| match filter.plain() {
+                own if own.starts_with('$') || own.starts_with("tidemill/") => Err(
+                    "topics that begin with $ or tidemill/ are out of a rule's reach".to_owned(),
+                ),
+                _ => Ok(filter),
+            })
+            .map_err(|why| {
+                source.error_at(&text.span(), format!("{place} {:?}: {why}", text.get_ref()))
+            })?;
+        if !mqtt.contains(&filter) {
+            mqtt.push(filter);
+        }
+    }
+    Ok(mqtt)
 }

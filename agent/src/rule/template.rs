@@ -1,8 +1,8 @@
 //! Small templates: how a rule makes a key of a topic, and a topic of a key.
 
-use crate::state::Key;
-use crate::text::{shown, shown_within};
-use crate::topic::{Topic, TopicFilter};
+use crate::event::state::Key;
+use tidemill_base::text::{shown, shown_within};
+use tidemill_transport::topic::{Topic, TopicFilter};
 
 /// Longest part of a topic that a payload may bring, in bytes.
 const LEVEL_BYTES_MAX: usize = 64;

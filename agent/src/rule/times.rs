@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::{IDLE_MS, Placed, check_pointer};
-use crate::text::{FileError, duration_ms, nearest};
-use crate::timestamp::{Format, Timestamp, Unit};
-use crate::zone::Zone;
+use crate::event::timestamp::{Format, Timestamp, Unit};
+use crate::event::zone::Zone;
+use tidemill_base::text::{FileError, duration_ms, nearest};
 
 /// What is given, each with its place.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Given {
 /// Why the time cannot stand where it is said to, if messages are one value each.
 pub(super) fn beside(
     timestamp: Option<&Timestamp>,
-    format: &crate::payload::Format,
+    format: &crate::event::payload::Format,
 ) -> Option<String> {
     let pointer = &timestamp?.pointer;
     let is_beside = format.is_bare() && !pointer.eq_ignore_ascii_case("/self");

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Placed;
-use crate::manifest::WindowKind;
-use crate::text::{FileError, Source, duration_ms};
+use crate::rule::manifest::WindowKind;
+use tidemill_base::text::{FileError, Source, duration_ms};
 
 /// Shortest window: below it the firing costs more than the events.
 const WINDOW_MS_MIN: u64 = 10;

@@ -3,21 +3,14 @@
 //! told to. What becomes of an event, and when it may be acknowledged, is the mill's business.
 
 mod awaited;
-pub(crate) mod connection;
 pub mod epochs;
-pub mod fingerprint;
 mod intake;
-pub(crate) mod link;
-pub(crate) mod negotiation;
-pub mod packets;
-pub(crate) mod reconnect;
 mod reports;
 mod rest;
 mod retained;
 mod shortfalls;
 pub mod subscriptions;
 mod topics;
-pub(crate) mod trouble;
 mod waiting;
 
 use std::io;
@@ -27,20 +20,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::clock::Clock;
 use crate::config::Broker;
 use crate::event::Event;
-use crate::heartbeat::{Heartbeats, WORK_WITHIN, join_by};
-use crate::secret::Secret;
-use crate::tls::TlsFiles;
-use crate::topic::TopicFilter;
+use crate::event::clock::Clock;
+use tidemill_base::heartbeat::{Heartbeats, WORK_WITHIN, join_by};
+use tidemill_base::secret::Secret;
+use tidemill_transport::tls::TlsFiles;
+use tidemill_transport::topic::TopicFilter;
 
 pub use epochs::Confirmation;
-use link::Peer;
-pub use link::Version;
-pub use negotiation::Protocol;
 pub use rest::Coalesce;
 pub use subscriptions::Subscription;
+use tidemill_transport::link::Peer;
+use tidemill_transport::link::TIMEOUT;
+pub use tidemill_transport::link::Version;
+pub use tidemill_transport::negotiation::Protocol;
 use waiting::Waiting;
 
 /// Well above what is on its way at once, so that no packet identifier is used twice.
@@ -49,9 +43,6 @@ const PACKET_IDS: u16 = 2 * subscriptions::CHANGES_IN_FLIGHT_MAX;
 /// Messages that an MQTT 5 broker may send ahead of acknowledgements: enough for 20,000 a second on a
 /// card that takes 100 ms for a sync, and a bound for what a broken connection brings again.
 const RECEIVE_MAXIMUM: u16 = 2_000;
-
-/// A broker that owes an answer is taken for dead after so long without any byte that moves.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where events come from.
 #[derive(Debug, Clone)]

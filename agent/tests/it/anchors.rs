@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tidemill::config::HttpLogin;
-use tidemill::emission::Priority;
-use tidemill::secret::SecretFile;
-use tidemill::tls::TlsFiles;
+use tidemill::event::emission::Priority;
+use tidemill_base::secret::SecretFile;
 use tidemill_tests::{Gateway, wait_until};
+use tidemill_transport::tls::TlsFiles;
 
 use crate::certificates::{Authority, Valid};
 use crate::http_destinations::{Sending, settings as http_settings};

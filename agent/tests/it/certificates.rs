@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tidemill::tls::{ClientFiles, TlsFiles};
+use tidemill_transport::tls::{ClientFiles, TlsFiles};
 
 /// An authority with a directory for its files; `ca` there is its certificate.
 pub(crate) struct Authority {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use chrono::DateTime;
 use serde_json::Value;
-use tidemill::schedule::Schedule;
+use tidemill::rule::schedule::Schedule;
 
 /// Cases whose reading is another than ours, with the reason.
 const OTHERWISE: &[(&str, &str)] = &[

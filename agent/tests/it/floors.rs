@@ -1,65 +1,47 @@
-//! A file imports only from its own floor or lower ones. The floors are those of
-//! `docs/architecture.md`; a module that is not listed there fails the test.
+//! The guard of the agent's structure: a wing imports only from lower floors, files do not name each
+//! other in a circle, and each library stands behind one wing. The floors are the table of
+//! `docs/architecture.md`.
+
+mod circles;
+mod code;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-const FLOORS: &[&[&str]] = &[
-    &[
-        "backoff",
-        "clock",
-        "console",
-        "data_dir",
-        "event",
-        "files",
-        "heartbeat",
-        "payload",
-        "sabotage",
-        "secret",
-        "text",
-        "timestamp",
-        "topic",
-        "value",
-        "zone",
-    ],
-    &[
-        "config", "effects", "emission", "frame", "ledger", "limits", "record", "resolve",
-        "schedule", "state", "tls",
-    ],
-    &["manifest", "rule", "stock"],
-    &[
-        "decode",
-        "event_ids",
-        "image",
-        "input",
-        "outbox",
-        "receipts",
-        "router",
-        "watermark",
-        "window",
-    ],
-    &["function"],
-    &["mill"],
-    &[
-        "books", "install", "journal", "pond", "readback", "recorder", "recovery",
-    ],
-    &["destination", "source"],
-    &["agent"],
-    &["demo"],
-    &["cli"],
-];
+use circles::circles;
+use code::Sources;
 
-/// Libraries and parts of the standard library that stand behind one module: who may name them.
+const PAGE: &str = include_str!("../../../docs/architecture.md");
+
+/// Libraries that stand behind one wing: who may name them.
 const BEHIND: &[(&str, &[&str])] = &[
     ("wasmi", &["function"]),
-    ("sled", &["pond"]),
-    ("rumqttc", &["source", "destination"]),
+    ("sled", &["storage"]),
+    ("rumqttc", &[]),
     ("rumqttd", &["demo"]),
     ("hyper", &["destination"]),
-    ("rustls", &["tls"]),
+    ("rustls", &[]),
     ("tidemill_sql", &["rule"]),
     ("wasmprinter", &["cli"]),
 ];
+
+/// Wings that work on what they are handed: no file, no socket, no clock, no thread.
+const PURE: &[&str] = &["event", "rule", "function", "commit", "mill"];
+
+/// Ways out of a pure wing.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::process",
+    "Instant",
+    "SystemTime",
+    "tokio",
+    "rustix",
+];
+
+/// Files of pure wings that may do more: the one place that reads clocks, of which the others are told.
+const EXCEPT: &[(&str, &str)] = &[("event/clock.rs", "rustix"), ("event/clock.rs", "std::fs")];
 
 /// Ways to a terminal past `console`, which escapes what came from outside.
 const TERMINALS: &[&str] = &[
@@ -68,164 +50,217 @@ const TERMINALS: &[&str] = &[
     "println!",
     "print!(",
     "dbg!(",
-    "/dev/tty",
     "stdio::std",
 ];
 
-fn floor_of(module: &str) -> usize {
-    FLOORS
-        .iter()
-        .position(|floor| floor.contains(&module))
-        .unwrap_or_else(|| panic!("module {module} stands on no floor; see docs/architecture.md"))
+fn agent() -> Sources {
+    Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
 }
 
-fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
+/// The floor of each wing, by the table of the page: rows begin with the floor's number, wings stand
+/// between backticks in the second column.
+fn floors() -> BTreeMap<String, usize> {
+    let mut floors = BTreeMap::new();
+    for row in PAGE.lines().filter_map(|line| line.strip_prefix("| ")) {
+        let mut columns = row.split('|').map(str::trim);
+        let Some(Ok(floor)) = columns.next().map(str::parse) else {
+            continue;
+        };
+        let wings = columns.next().unwrap().split('`').skip(1).step_by(2);
+        for wing in wings.filter(|wing| !wing.contains('/')) {
+            assert_eq!(floors.insert(wing.to_owned(), floor), None, "{wing} twice");
         }
     }
+    floors
 }
 
-/// Each file of the agent with the module it belongs to and its text, tests cut off.
-fn sources() -> Vec<(PathBuf, String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&root, &mut files);
-    files.retain(|path| {
-        !matches!(
-            path.file_name().and_then(|name| name.to_str()),
-            Some("lib.rs" | "main.rs" | "tests.rs")
-        ) && !path.components().any(|part| part.as_os_str() == "tests")
-    });
-    assert!(files.len() > 20, "found only {files:?}");
-    files
-        .into_iter()
-        .map(|path| {
-            let inside = path.strip_prefix(&root).unwrap().to_owned();
-            let first = inside
-                .components()
-                .next()
-                .unwrap()
-                .as_os_str()
-                .to_str()
-                .unwrap();
-            let module = first.trim_end_matches(".rs").to_owned();
-            let text = std::fs::read_to_string(&path).unwrap();
-            let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
-            (inside, module, text)
-        })
-        .collect()
-}
-
-/// The modules that a text names after `crate::`.
-fn named(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .flat_map(|line| line.split("crate::").skip(1))
-        .map(|rest| {
-            rest.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-                .next()
-                .unwrap_or("")
-        })
-        .filter(|name| !name.is_empty())
-}
-
-#[test]
-fn files_import_only_from_lower_floors() {
-    let mut upward = BTreeMap::new();
-    for (path, module, text) in sources() {
-        for other in named(&text) {
-            if floor_of(other) > floor_of(&module) {
-                upward.insert((path.clone(), other.to_owned()), ());
+/// Each import of a wing from one that is not below it, as file and wing.
+fn upward(sources: &Sources, floors: &BTreeMap<String, usize>) -> Vec<(PathBuf, String)> {
+    let floor_of = |wing: &String| {
+        *floors
+            .get(wing)
+            .unwrap_or_else(|| panic!("{wing} stands on no floor in docs/architecture.md"))
+    };
+    let mut found = Vec::new();
+    for (module, source) in &sources.0 {
+        let Some(wing) = module.first() else { continue };
+        for other in sources.named_by(module) {
+            let Some(other) = other.first().filter(|other| *other != wing) else {
+                continue;
+            };
+            if floor_of(other) >= floor_of(wing) {
+                found.push((source.path.clone(), other.clone()));
             }
         }
     }
-    assert!(upward.is_empty(), "upward imports: {:?}", upward.keys());
+    found
+}
+
+/// Each way out of a pure wing, as file and line.
+fn impure(sources: &Sources) -> Vec<String> {
+    let mut found = Vec::new();
+    for (module, source) in &sources.0 {
+        if !module
+            .first()
+            .is_some_and(|wing| PURE.contains(&wing.as_str()))
+        {
+            continue;
+        }
+        let path = source.path.to_str().unwrap();
+        for line in source.code.lines() {
+            let ways = IMPURE.iter().filter(|way| names(line, way));
+            for way in ways.filter(|way| !EXCEPT.contains(&(path, way))) {
+                found.push(format!("{path}: {way}: {}", line.trim()));
+            }
+        }
+    }
+    found
+}
+
+/// `true` if a line names something as a whole word.
+fn names(line: &str, what: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(what)
+        .any(|(at, _)| !line[..at].ends_with(part) && !line[at + what.len()..].starts_with(part))
 }
 
 #[test]
-fn each_library_stands_behind_one_module() {
-    for (path, module, text) in sources() {
+fn wings_import_only_from_lower_floors() {
+    assert_eq!(upward(&agent(), &floors()), Vec::<(PathBuf, String)>::new());
+}
+
+#[test]
+fn no_files_name_each_other_in_a_circle() {
+    assert_eq!(circles(&agent()), Vec::<Vec<code::Module>>::new());
+}
+
+#[test]
+fn pure_wings_reach_no_file_socket_clock_or_thread() {
+    assert_eq!(impure(&agent()), Vec::<String>::new());
+}
+
+#[test]
+fn the_root_has_few_entries() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let entries = std::fs::read_dir(root).unwrap().count();
+    assert!(
+        entries <= 18,
+        "agent/src has {entries} entries; see docs/architecture.md"
+    );
+}
+
+#[test]
+fn each_library_stands_behind_one_wing() {
+    for (module, source) in &agent().0 {
         for (library, owners) in BEHIND {
-            let names = text
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"))
-                .any(|line| line.contains(&format!("{library}::")));
-            assert!(
-                !names || owners.contains(&module.as_str()),
-                "{} names {library}",
-                path.display()
-            );
+            let named = source.code.contains(&format!("{library}::"));
+            let owns = module
+                .first()
+                .is_some_and(|wing| owners.contains(&wing.as_str()));
+            assert!(!named || owns, "{} names {library}", source.path.display());
         }
     }
 }
 
-/// Libraries of a feature are named in files only of which the module is declared with that feature: a build without it
-/// then has no trace of them.
+/// Libraries of a feature are named in files only of which the module is declared with that feature: a
+/// build without it then has no trace of them.
 #[test]
 fn libraries_of_a_feature_stand_in_modules_of_that_feature() {
-    let all = sources();
+    let agent = agent();
     for (feature, libraries) in [
         ("demo", &["rumqttd"][..]),
         ("sql", &["tidemill_sql", "wasmprinter"]),
     ] {
-        let names = |text: &str| {
-            let mut lines = text.lines().map(str::trim_start);
-            lines.any(|line| {
-                !line.starts_with("//")
-                    && libraries
-                        .iter()
-                        .any(|library| line.contains(&format!("{library}::")))
-            })
+        let names = |code: &str| {
+            let mut libraries = libraries.iter();
+            libraries.any(|library| code.contains(&format!("{library}::")))
         };
-        let found: Vec<_> = all.iter().filter(|(_, _, text)| names(text)).collect();
+        let found: Vec<_> = agent
+            .0
+            .iter()
+            .filter(|(_, source)| names(&source.code))
+            .collect();
         assert!(!found.is_empty(), "nothing of {feature}");
-        for (path, _, _) in found {
-            assert!(
-                is_of_feature(path, feature),
-                "{} names a library of {feature} in every build",
-                path.display()
-            );
+        for (module, source) in found {
+            let path = source.path.display();
+            let gated = is_of_feature(&agent, module, feature);
+            assert!(gated, "{path} names a library of {feature} in every build");
         }
     }
 }
 
-/// Whether the module of this file, or one above it, is declared with the feature.
-fn is_of_feature(path: &Path, feature: &str) -> bool {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let module = path.with_extension("");
-    module.ancestors().any(|module| {
-        let Some(name) = module.file_name().and_then(|name| name.to_str()) else {
-            return false;
-        };
-        let parent = match module.parent() {
-            Some(above) if above.file_name().is_some() => above.with_extension("rs"),
-            _ => PathBuf::from("lib.rs"),
-        };
-        let text = std::fs::read_to_string(root.join(parent)).unwrap_or_default();
-        let gate = format!("#[cfg(feature = \"{feature}\")]");
-        let lines: Vec<_> = text.lines().collect();
-        let declared = format!("mod {name};");
-        lines
-            .windows(2)
-            .any(|pair| pair[0] == gate && pair[1].ends_with(&declared))
+/// `true` if a module, or one above it, is declared with the feature.
+fn is_of_feature(sources: &Sources, module: &[String], feature: &str) -> bool {
+    let gate = format!("#[cfg(feature = \"{feature}\")]");
+    (0..module.len()).any(|above| {
+        let declared = format!("mod {};", module[above]);
+        let lines: Vec<_> = sources.0[&module[..above]].text.lines().collect();
+        let mut pairs = lines.windows(2);
+        pairs.any(|pair| pair[0] == gate && pair[1].ends_with(&declared))
     })
 }
 
 #[test]
 fn nothing_is_shown_but_by_the_console() {
-    for (path, module, text) in sources() {
-        if module == "console" {
-            continue;
-        }
-        let mut lines = text.lines().map(|line| line.replace("console::std", ""));
-        let past = lines.find(|line| {
-            !line.trim_start().starts_with("//") && TERMINALS.iter().any(|way| line.contains(way))
-        });
-        assert_eq!(past, None, "{} writes by itself", path.display());
+    for source in agent().0.values() {
+        let mut lines = source
+            .code
+            .lines()
+            .map(|line| line.replace("console::std", ""));
+        let past = lines.find(|line| TERMINALS.iter().any(|way| line.contains(way)));
+        assert_eq!(past, None, "{} writes by itself", source.path.display());
+        assert!(
+            !source.text.contains("/dev/tty"),
+            "{} opens the terminal",
+            source.path.display()
+        );
     }
+}
+
+/// A crate of two wings with a file each.
+fn planted(event: &str, mill: &str) -> Sources {
+    let files = [
+        ("event/mod.rs", event),
+        ("mill/mod.rs", mill),
+        ("mill/due.rs", ""),
+    ];
+    Sources::of(files.map(|(path, text)| (PathBuf::from(path), text.to_owned())))
+}
+
+#[test]
+fn an_upward_import_is_found_behind_what_belongs_to_tests() {
+    let seen = "#[cfg(test)]\nuse std::fmt;\n#[cfg(test)]\nmod tests {\n    use crate::mill::Mill;\n}\nuse crate::mill::Mill;\n";
+    let found = upward(&planted(seen, ""), &floors());
+    assert_eq!(found, [(PathBuf::from("event/mod.rs"), "mill".to_owned())]);
+    let unseen = "// crate::mill\n#[cfg(test)]\nmod tests {\n    use crate::mill::Mill;\n}\nconst A: &str = \"crate::mill\";\n";
+    assert!(upward(&planted(unseen, ""), &floors()).is_empty());
+    let tree = "use crate::{self, mill::{Mill, due}};\n";
+    assert_eq!(upward(&planted(tree, ""), &floors()).len(), 2);
+}
+
+#[test]
+fn a_circle_is_found() {
+    let files = [
+        (
+            "mill/mod.rs",
+            "mod due;\nmod keys;\nmod room;\nuse due::Due;\n",
+        ),
+        ("mill/due.rs", "use super::room::Room;\nuse super::Mill;\n"),
+        ("mill/keys.rs", "fn f() { super::due::g() }\n"),
+        ("mill/room.rs", "use crate::mill::keys::{self, Keys};\n"),
+    ];
+    let sources = Sources::of(files.map(|(path, text)| (PathBuf::from(path), text.to_owned())));
+    let found = circles(&sources);
+    let names = found.iter().map(|circle| circle.len()).collect::<Vec<_>>();
+    assert_eq!(names, [3]);
+}
+
+#[test]
+fn a_clock_in_the_mill_is_found() {
+    let found = impure(&planted("", "fn f() -> u64 { Instant::now().elapsed() }\n"));
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        impure(&planted("", "/// `Instant`\nstruct AnInstant;\n")),
+        Vec::<String>::new()
+    );
 }

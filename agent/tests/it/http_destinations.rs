@@ -12,10 +12,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tidemill::config::{HttpEndpoint, HttpLogin};
 use tidemill::destination::http::HttpSettings;
 use tidemill::destination::{self, DestinationReport, DestinationsHandle, Identity, Outgoing};
-use tidemill::emission::{LaneReport, Priority, Row};
-use tidemill::secret::SecretFile;
-use tidemill::topic::Topic;
+use tidemill::event::emission::{LaneReport, Priority, Row};
+use tidemill_base::secret::SecretFile;
 use tidemill_tests::{Proxy, free_port, wait_until};
+use tidemill_transport::topic::Topic;
 
 use crate::certificates::Authority;
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tidemill::destination::mqtt::DestinationSettings;
 use tidemill::destination::{self, DestinationReport, DestinationsHandle, Identity, Outgoing};
-use tidemill::emission::{LaneReport, Priority, Row};
+use tidemill::event::emission::{LaneReport, Priority, Row};
 use tidemill::source::mqtt::Protocol;
-use tidemill::topic::Topic;
 use tidemill_tests::{Broker, Message, Peer, Peer5, free_port, wait_until};
+use tidemill_transport::topic::Topic;
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);

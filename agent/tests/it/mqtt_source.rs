@@ -13,13 +13,13 @@ mod taking_in;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use tidemill::clock::Clock;
 use tidemill::event::Event;
+use tidemill::event::clock::Clock;
 use tidemill::source::mqtt::{
     self, Flow, Protocol, SourceCommand, SourceHandle, SourceReport, SourceSettings, Subscription,
     Version,
 };
-use tidemill::topic::TopicFilter;
+use tidemill_transport::topic::TopicFilter;
 
 /// A test that waits longer than this has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -12,15 +12,15 @@ mod grammar;
 use std::sync::Arc;
 
 use grammar::{CLAUSES, Writer};
-use tidemill::clock::Now;
+use tidemill::agent::install::Installer;
+use tidemill::config::limits::FunctionLimits;
 use tidemill::event::Event;
-use tidemill::install::Installer;
-use tidemill::limits::FunctionLimits;
+use tidemill::event::clock::Now;
 use tidemill::mill::{BoundRule, Deployment, Input, Mill, Output};
 use tidemill::rule::{FunctionSource, Gateway, Rule, Statement};
-use tidemill::text::Source;
-use tidemill::topic::Topic;
+use tidemill_base::text::Source;
 use tidemill_sql::{Options, Plan, compile};
+use tidemill_transport::topic::Topic;
 
 const SEED: u64 = 0x7469_6465_6d69_6c6c;
 const START: i64 = 1_700_000_000_000;

@@ -2,10 +2,10 @@
 //! refused and say why, and files that change under a connection.
 
 use tidemill::destination::mqtt::DestinationSettings;
-use tidemill::emission::Priority;
+use tidemill::event::emission::Priority;
 use tidemill::source::mqtt::{Protocol, SourceReport, SourceSettings};
-use tidemill::tls::TlsFiles;
 use tidemill_tests::{Broker, Gateway, Peer, free_port, wait_until};
+use tidemill_transport::tls::TlsFiles;
 
 use crate::certificates::{Authority, Valid};
 use crate::http_destinations::{OK, Sending, Server, settings as http_settings, taken};

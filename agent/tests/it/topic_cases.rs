@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tidemill::topic::{Topic, TopicFilter};
+use tidemill_transport::topic::{Topic, TopicFilter};
 
 /// The cases of a table, and the text of a case's key.
 fn cases(name: &str) -> Vec<Value> {

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use tidemill::emission::{LaneReport, Priority, Row};
+use tidemill::commit::outbox::Shipment;
+use tidemill::event::emission::{LaneReport, Priority, Row};
 use tidemill::mill::Input;
-use tidemill::outbox::Shipment;
 
 use crate::exchange::Sender;
 use crate::plan::Moment;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use tidemill::event::SubscriptionIds;
-use tidemill::topic::{Subscription, Topic, TopicFilter};
+use tidemill_transport::topic::{Subscription, Topic, TopicFilter};
 
 pub(crate) use message::{Copy, Message, ToBroker, ToClient};
 pub(crate) use wire::{Flaw, encode};

@@ -1,7 +1,7 @@
 //! The gateway's clocks: monotonic time of each boot, which counts on through sleep, and wall time,
 //! which a time server keeps, keeps from some moment on, or never knew.
 
-use tidemill::clock::{Now, Quality};
+use tidemill::event::clock::{Now, Quality};
 
 use crate::coverage::Sight;
 use crate::plan::Keeper;

@@ -1,13 +1,13 @@
 //! The end of a process, and the next one's start from what it left.
 
+use tidemill::commit::image::{Image, Written};
 use tidemill::config::EventIdSource;
-use tidemill::image::{Image, Written};
-use tidemill::journal::model::ModelDisk;
-use tidemill::journal::{
+use tidemill::mill::{Keeping, Mill};
+use tidemill_journal::model::ModelDisk;
+use tidemill_journal::{
     Identity, Journal, JournalError, Replayed, Seen, SegmentState, Settings, inspect,
 };
-use tidemill::mill::{Keeping, Mill};
-use tidemill::topic::{Subscription, TopicFilter};
+use tidemill_transport::topic::{Subscription, TopicFilter};
 
 use crate::coverage::Sight;
 use crate::gateway::Process;

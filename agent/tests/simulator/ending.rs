@@ -2,7 +2,7 @@
 //! stands after a power cut as well.
 
 use tidemill::mill::Input;
-use tidemill::topic::TopicFilter;
+use tidemill_transport::topic::TopicFilter;
 
 use crate::adapter::place;
 use crate::plan::Kind;
@@ -101,8 +101,8 @@ impl Sim<'_> {
             return Some(format!("message {uid} has not come out"));
         }
         let lanes = process.mill.outbox().into_iter().flat_map(|o| o.lanes());
-        let waits = |lane: &&tidemill::outbox::Lane| {
-            let kept = &*lane.id().destination == tidemill::outbox::DEAD_LETTERS;
+        let waits = |lane: &&tidemill::commit::outbox::Lane| {
+            let kept = &*lane.id().destination == tidemill::commit::outbox::DEAD_LETTERS;
             lane.waiting() > 0 && !kept && !self.stands_still(lane)
         };
         if let Some(lane) = lanes.into_iter().find(waits) {
@@ -145,7 +145,7 @@ impl Sim<'_> {
 
     /// `true` if a lane has only rows that its endpoint refuses: they are no dead letters before it has
     /// taken another one.
-    fn stands_still(&self, lane: &tidemill::outbox::Lane) -> bool {
+    fn stands_still(&self, lane: &tidemill::commit::outbox::Lane) -> bool {
         let id = lane.id();
         let refused = |seq| self.judge(HUB, place(id.priority), seq) == Answer::Refused;
         &*id.destination == DESTINATIONS[HUB]

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use tidemill::destination::http::{Pace, Passed, Patience};
-use tidemill::emission::{LaneReport, Row};
+use tidemill::event::emission::{LaneReport, Row};
 use tidemill::mill::Input;
 
 use crate::adapter::priority;

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use tidemill::emission::LaneId;
+use tidemill::commit::outbox::Shipment;
 use tidemill::event::Event;
-use tidemill::journal::Journal;
-use tidemill::journal::model::ModelDisk;
+use tidemill::event::emission::LaneId;
 use tidemill::mill::{Checkpoint, Input, Mill, Output};
-use tidemill::outbox::Shipment;
-use tidemill::readback::Readback;
-use tidemill::topic::Subscription;
+use tidemill::storage::readback::Readback;
+use tidemill_journal::Journal;
+use tidemill_journal::model::ModelDisk;
+use tidemill_transport::topic::Subscription;
 
 use crate::adapter::Adapter;
 use crate::coverage::Sight;

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use tidemill::emission::{LaneId, Row};
-use tidemill::image::Image;
-use tidemill::outbox::{Bounds, Lane, Outbox};
-use tidemill::record::{Commit, LaneRecord, Parts};
+use tidemill::commit::image::Image;
+use tidemill::commit::outbox::{Bounds, Lane, Outbox};
+use tidemill::commit::record::{Commit, LaneRecord, Parts};
+use tidemill::event::emission::{LaneId, Row};
 
 /// A second gateway, made of nothing but the commits of the first.
 pub(crate) struct Shadow {

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use tidemill::emission::{LaneId, Row};
-use tidemill::journal::{JournalError, Seen, inspect};
+use tidemill::commit::outbox::Wanted;
+use tidemill::event::emission::{LaneId, Row};
 use tidemill::mill::{Input, Room};
-use tidemill::outbox::Wanted;
-use tidemill::readback::Unread;
+use tidemill::storage::readback::Unread;
+use tidemill_journal::{JournalError, Seen, inspect};
 
 use crate::coverage::Sight;
 use crate::gateway::Process;

@@ -36,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use tidemill::sabotage::{self, Sabotage};
+use tidemill_base::sabotage::{self, Sabotage};
 
 use coverage::Coverage;
 use rules::Workshop;

@@ -5,7 +5,7 @@ mod events;
 mod faults;
 mod learned;
 
-use tidemill::outbox::Bounds;
+use tidemill::commit::outbox::Bounds;
 
 pub(crate) use learned::{Keeper, Learned, Medium, Miscount};
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill::emission::{LaneId, Row};
+use tidemill::event::emission::{LaneId, Row};
 use tidemill::event::hash_bytes;
 
 use crate::adapter::{place, priority};

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidemill::agent::install::subscriptions;
+use tidemill::commit::outbox::{Destination, Outlet};
+use tidemill::config::limits::FunctionLimits;
 use tidemill::config::{OutboxLimits, WhenFull};
 use tidemill::function::{Engine, Module};
-use tidemill::install::subscriptions;
-use tidemill::limits::FunctionLimits;
 use tidemill::mill::{BoundRule, Deployment};
-use tidemill::outbox::{Destination, Outlet};
 use tidemill::rule::{Gateway, Rule};
-use tidemill::text::Source;
-use tidemill::topic::Subscription;
+use tidemill_base::text::Source;
+use tidemill_transport::topic::Subscription;
 
 /// Destinations in the order of their numbers.
 pub(crate) const DESTINATIONS: [&str; 4] = ["local", "cloud", "hub", "thin"];

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Instant;
 
-use tidemill::emission::{LaneId, Row};
-use tidemill::journal::model::ModelDisk;
+use tidemill::commit::outbox::Wanted;
+use tidemill::event::emission::{LaneId, Row};
 use tidemill::mill::Output;
-use tidemill::outbox::Wanted;
+use tidemill_journal::model::ModelDisk;
 
 use crate::broker::Broker;
 use crate::clock::Clock;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tidemill::event::hash_bytes;
 use tidemill::mill::Input;
-use tidemill::topic::Topic;
+use tidemill_transport::topic::Topic;
 
 use crate::broker::{Accepted, Flaw, Message};
 use crate::coverage::Sight;

@@ -11,9 +11,9 @@ use tidemill::event::{Event, Version};
 use tidemill::mill::Input;
 use tidemill::source::mqtt::Confirmation;
 use tidemill::source::mqtt::epochs::Epochs;
-use tidemill::source::mqtt::packets::{Inbox, Incoming};
 use tidemill::source::mqtt::subscriptions::Subscriptions;
-use tidemill::topic::Subscription;
+use tidemill_transport::packets::{Inbox, Incoming};
+use tidemill_transport::topic::Subscription;
 
 use crate::broker::ToBroker;
 use crate::coverage::Sight;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemill::emission::Row;
+use tidemill::event::emission::Row;
 
 /// A message of the sensors.
 #[derive(Debug, Clone, Copy, Default)]

@@ -10,14 +10,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Tests of all that a board's code is most likely to get wrong: the interpreter on the host's stack, and what is on disk.
-const QUICK: [&str; 3] = ["function::", "journal::", "record::"];
+/// The agent's tests of all that a board's code is most likely to get wrong beside the journal: the interpreter on the
+/// host's stack, and records.
+const QUICK: [&str; 2] = ["function::", "record::"];
 
 /// Names the emulator to tests that start a program of the target themselves.
 const RUNNER: &str = "TIDEMILL_TEST_RUNNER";
 
 /// Names the agent to end-to-end tests.
 const PROGRAM: &str = "TIDEMILL_TEST_PROGRAM";
+
+/// The packages whose tests run.
+const AGENT: &str = "tidemill";
+const JOURNAL: &str = "tidemill-journal";
 
 /// The end-to-end tests that kill the agent.
 const KILLS: &str = "durability::kills";
@@ -34,19 +39,25 @@ pub(super) fn test(workspace: &Workspace, name: &str, quick: bool) -> Result<()>
     say(format!("unit tests for {name}"));
     let filters: &[&str] = if quick { &QUICK } else { &[] };
     run(command(workspace, &tools, target, "test")
-        .args(["--lib", "--"])
+        .args(["--package", AGENT, "--lib", "--"])
         .args(filters))?;
+    run(command(workspace, &tools, target, "test").args(["--package", JOURNAL, "--lib"]))?;
     if quick {
         return Ok(());
     }
     say(format!("simulator for {name}, {SEEDS} seeds"));
     run(command(workspace, &tools, target, "test")
-        .args(["--test", "simulator"])
+        .args(["--package", AGENT, "--test", "simulator"])
         .env("TIDEMILL_SIM_SEEDS", SEEDS))?;
     say(format!(
         "kills of the agent for {name}, between brokers of this machine"
     ));
-    run(command(workspace, &tools, target, "build").args(["--bin", "tidemill"]))?;
+    run(command(workspace, &tools, target, "build").args([
+        "--package",
+        AGENT,
+        "--bin",
+        "tidemill",
+    ]))?;
     run(workspace
         .cargo(&["test", "--workspace", "--test", "end_to_end", KILLS])
         .env(RUNNER, target.runner)
@@ -76,7 +87,7 @@ fn command(workspace: &Workspace, tools: &Tools, target: &Target, verb: &str) ->
     let mut command = tools.zigbuild(verb, target);
     command
         .current_dir(&workspace.root)
-        .args(["--locked", "--profile", "hostile", "--package", "tidemill"])
+        .args(["--locked", "--profile", "hostile"])
         .args(["--no-default-features", "--features", "sabotage,sql"])
         .arg("--target-dir")
         .arg(workspace.target.join("emulated"));

@@ -17,7 +17,7 @@ use super::super::Input;
 use super::super::health::Health;
 use super::super::wake::Waker;
 use super::{Asked, EXCHANGE_WITHIN, PATIENCE, Question};
-use crate::heartbeat::Heartbeats;
+use tidemill_base::heartbeat::Heartbeats;
 
 /// So many connections are served at once.
 const CONNECTIONS_MAX: usize = 32;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use crate::heartbeat::{CHECKPOINT_WITHIN, Pulse};
 use crate::mill::{Checkpoint, Input};
-use crate::pond::{PondCheckpoint, Ponds, PondsError, Which};
-use crate::recovery::Reserve;
+use crate::storage::pond::{PondCheckpoint, Ponds, PondsError, Which};
+use crate::storage::recovery::Reserve;
+use tidemill_base::heartbeat::{CHECKPOINT_WITHIN, Pulse};
 
 /// How often room is looked for that could not be kept.
 const RETRY: Duration = Duration::from_secs(2);

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::Result;
 
-use crate::console::Stdout;
+use crate::commit::outbox::gap_topic;
 use crate::destination::client_id;
 use crate::mill::BoundRule;
-use crate::outbox::gap_topic;
+use tidemill_base::console::Stdout;
 
 /// What rules listen to.
 pub(super) fn subscribes(gateway: &str, rules: &[BoundRule], out: &mut Stdout) -> Result<()> {

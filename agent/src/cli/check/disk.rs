@@ -5,8 +5,8 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use crate::config::Config;
-use crate::recovery;
-use crate::text::size_shown;
+use crate::storage::recovery;
+use tidemill_base::text::size_shown;
 
 /// Says why no agent could work in the data directory, if none could.
 pub(super) fn trouble(config: &Config) -> Option<String> {

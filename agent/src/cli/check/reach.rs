@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::useless::url_warning;
 use crate::config::{Config, Endpoint, LOCAL};
-use crate::resolve;
-use crate::text::FileError;
+use tidemill_base::text::FileError;
+use tidemill_transport::resolve;
 
 /// Longest wait for a name, and for a connection.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use crate::config::{Config, Endpoint, LOCAL};
 use crate::mill::BoundRule;
 use crate::rule::{KeySpec, Rule, place_without_braces};
-use crate::text::FileError;
-use crate::topic::TopicFilter;
+use tidemill_base::text::FileError;
+use tidemill_transport::topic::TopicFilter;
 
 /// The key of a rule that keeps one state for all events on purpose.
 const ALL: &str = "all";

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Options;
 use crate::cli::{Failure, LogFormat, log};
-use crate::console;
 use crate::demo::{self, DemoError};
+use tidemill_base::console;
 
 pub(in crate::cli) fn run(options: &Options) -> Result<(), Failure> {
     let logs = std::env::var_os("TIDEMILL_LOG").is_some();

@@ -6,7 +6,7 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use super::{part, table, text as plain};
-use crate::text::size_shown;
+use tidemill_base::text::size_shown;
 
 /// Columns of the table of rules.
 const RULES: [&str; 8] = [

@@ -10,13 +10,13 @@ use super::record::Record;
 use crate::cli::Failure;
 use crate::cli::results::Results;
 use crate::cli::trial::Trial;
-use crate::clock::{Clock, Now, signed};
 use crate::config::Broker;
-use crate::console;
 use crate::event::Event;
+use crate::event::clock::{Clock, Now, signed};
 use crate::mill::{self, BoundRule, Mill};
 use crate::source::mqtt as source;
-use crate::topic::Subscription;
+use tidemill_base::console;
+use tidemill_transport::topic::Subscription;
 
 /// What may wait for the loop. When it is full the source stops reading.
 pub(super) const INBOX_MAX: usize = 16;

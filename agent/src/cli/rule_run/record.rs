@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{Failure, events};
 use crate::event::Event;
-use crate::text::{printable, size_text};
+use tidemill_base::text::{printable, size_text};
 
 #[derive(Debug)]
 pub(super) struct Record {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::live::{Input, Wish};
-use crate::console;
+use tidemill_base::console;
 
 /// How long the end may take. Only a reader that holds standard output up, or a broker that does not
 /// hang up, makes it take long.

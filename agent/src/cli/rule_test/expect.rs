@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::Failure;
-use crate::text::printable;
+use tidemill_base::text::printable;
 
 /// Of more differences only the number is told.
 const SHOWN: usize = 20;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::event::Event;
-use crate::ledger::Ledger;
+use crate::event::ledger::Ledger;
 use crate::mill::BoundRule;
 
 /// So many of the events are looked into.

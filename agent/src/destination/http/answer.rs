@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
-use super::rest::Vain;
-
-/// How long a receiver can put us off at most.
-pub(super) const REST_MAX: Duration = Duration::from_secs(300);
+use super::rest::{REST_MAX, Vain};
 
 /// Characters of an answer's body that its reason shows.
 const REASON_CHARS: usize = 200;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Shipped;
-use crate::emission::Row;
+use crate::event::emission::Row;
 
 #[derive(Debug, Default)]
 pub(super) struct Batches {
@@ -92,7 +92,7 @@ impl Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::Topic;
+    use tidemill_transport::topic::Topic;
 
     fn batch(numbers: std::ops::RangeInclusive<u64>, refusals: u64) -> Shipped {
         let row = |seq| Row {

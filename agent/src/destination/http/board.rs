@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::super::names::Names;
 use super::super::{DestinationReport, Seat};
-use crate::backoff::Reminder;
+use tidemill_base::backoff::Reminder;
 
 /// One for each lane, one for the queue.
 pub(super) const CARRIERS: usize = 3;

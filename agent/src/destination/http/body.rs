@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::super::Outgoing;
 use super::super::names::{Identity, Names, json};
-use crate::emission::{Priority, Row};
+use crate::event::emission::{Priority, Row};
 
 #[derive(Serialize)]
 struct Batch<'a> {
@@ -100,7 +100,7 @@ fn batch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::Topic;
+    use tidemill_transport::topic::Topic;
 
     fn names() -> Names {
         let identity = Identity {

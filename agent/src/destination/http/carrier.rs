@@ -17,8 +17,8 @@ use super::exchange::{Exchange, Parcel};
 use super::pace::Pace;
 use super::rest::{Rests, Vain};
 use super::{HttpSettings, body};
-use crate::emission::{LaneReport, Priority};
-use crate::source::mqtt::link::until;
+use crate::event::emission::{LaneReport, Priority};
+use tidemill_transport::link::until;
 
 /// Messages of the queue in one request at most.
 const QUEUE_BATCH_MAX: usize = 256;

@@ -19,8 +19,8 @@ use super::answer::{Answer, Reply};
 use super::login::Login;
 use super::meter::{Meter, Metered, Patience, patiently};
 use super::rest::Vain;
-use crate::resolve;
-use crate::tls::{self, Watch};
+use tidemill_transport::resolve;
+use tidemill_transport::tls::{self, Watch};
 
 /// So much of an answer is read; a connection with a longer one is given up.
 const ANSWER_BYTES_MAX: usize = 64 << 10;

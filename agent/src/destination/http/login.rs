@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::HttpSettings;
 use crate::config::HttpLogin;
-use crate::secret::Secret;
+use tidemill_base::secret::Secret;
 
 /// Shorter texts stand in any answer by chance.
 const HIDDEN_BYTES_MIN: usize = 4;

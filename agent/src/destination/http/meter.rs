@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::sabotage::{self, Sabotage};
+use tidemill_base::sabotage::{self, Sabotage};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// An exchange ends after this time, besides what its bytes are granted, however much it moves: an

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::answer::REST_MAX;
-use crate::backoff::Backoff;
+use tidemill_base::backoff::Backoff;
+
+/// How long a receiver can put us off at most.
+pub(super) const REST_MAX: Duration = Duration::from_secs(300);
 
 /// Where nobody answered for a short time, it is soon asked again: that costs little, and a gateway
 /// should be back soon after its endpoint is.

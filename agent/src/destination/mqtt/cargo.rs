@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use super::super::lane::{Lane, Ticket};
 use super::super::names::Names;
 use super::super::{Outgoing, Seat, queue};
-use crate::backoff::DELAY_MAX;
-use crate::emission::{Priority, Row};
-use crate::source::mqtt::link::{Limits, Sending};
-use crate::source::mqtt::trouble::Trouble;
+use crate::event::emission::{Priority, Row};
 use ids::PacketIds;
 use pace::{Leg, Pace};
+use tidemill_base::backoff::DELAY_MAX;
+use tidemill_transport::link::{Limits, Sending};
+use tidemill_transport::trouble::Trouble;
 
 /// So many messages are taken from the queue at once.
 const QUEUE_AT_ONCE: usize = 64;

@@ -9,13 +9,13 @@ use tracing::{info, warn};
 use super::super::{DestinationReport, Seat};
 use super::DestinationSettings;
 use super::cargo::Cargo;
-use crate::heartbeat::WORK_WITHIN;
-use crate::source::mqtt::Version;
-use crate::source::mqtt::connection::{Accepted, Connection, Incoming, Turn, refusal};
-use crate::source::mqtt::link::{Peer, Refusal, until};
-use crate::source::mqtt::reconnect::{Lost, Reconnect};
-use crate::source::mqtt::trouble::Trouble;
-use crate::tls::Watch;
+use tidemill_base::heartbeat::WORK_WITHIN;
+use tidemill_transport::connection::{Accepted, Connection, Incoming, Turn, refusal};
+use tidemill_transport::link::{Peer, Refusal, until};
+use tidemill_transport::message::Version;
+use tidemill_transport::reconnect::{Lost, Reconnect};
+use tidemill_transport::tls::Watch;
+use tidemill_transport::trouble::Trouble;
 
 /// How long a connection whose certificates changed waits for acknowledgements at most.
 const RENEW_WITHIN: Duration = Duration::from_secs(5);
@@ -208,7 +208,7 @@ impl Outlet {
 
     /// Takes up all that was read.
     fn hear(&mut self, connection: &mut Connection) -> Result<(), End> {
-        while let Some(incoming) = connection.next()? {
+        while let Some(incoming) = connection.next_incoming()? {
             match incoming {
                 Incoming::Acknowledged {
                     packet,

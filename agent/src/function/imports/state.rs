@@ -6,9 +6,9 @@ use tidemill_abi::{Code, import, limit};
 use wasmi::Error;
 
 use super::{Call, no_such};
+use crate::event::state::{Due, HOST_PREFIX};
 use crate::function::host::{Answer, claim, with_memory};
 use crate::function::number::canonical;
-use crate::state::{Due, HOST_PREFIX};
 
 /// Fuel of a look into the state entries: a walk down a tree of byte strings.
 const ENTRY_FUEL: u64 = 50;

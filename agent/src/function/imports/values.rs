@@ -14,8 +14,8 @@ use tidemill_values::{
 use wasmi::Error;
 
 use super::{Call, next_random, push_keyed};
-use crate::effects::Spoiled;
 use crate::function::Handler;
+use crate::function::effects::Spoiled;
 use crate::function::guest::GuestFault;
 use crate::function::host::{Host, charge};
 use crate::function::number::canonical;

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::event::Event;
-use crate::manifest::ConfigValue;
-use crate::state::Pane;
-use crate::topic::Topic;
-use crate::value::Span;
+use crate::event::state::Pane;
+use crate::event::value::Span;
+use crate::rule::manifest::ConfigValue;
+use tidemill_transport::topic::Topic;
 
 /// Runs a pull handler whose body leaves an i32, and tells that number: it is emitted as a number.
 fn result_in(frame: &mut Box<Frame>, settings: Settings, body: &str) -> String {

@@ -8,7 +8,7 @@ use tidemill_values::Value as SqlValue;
 use super::*;
 use crate::event::Event;
 use crate::function::FuelBound;
-use crate::topic::Topic;
+use tidemill_transport::topic::Topic;
 
 const EMISSION_BYTES: usize = 64 * 1024;
 
@@ -115,7 +115,7 @@ fn no_call_of_a_statement_needs_more_than_its_bound() {
                 Err(_) => None,
             };
             let inputs = module.manifest.inputs.iter().map(|input| match input.kind {
-                crate::manifest::InputKind::Kind => Value::I32(1),
+                crate::rule::manifest::InputKind::Kind => Value::I32(1),
                 _ => Value::F64(number(&input.name).unwrap_or(f64::NAN)),
             });
             let mut frame = frame(&inputs.collect::<Vec<_>>());

@@ -187,7 +187,7 @@ fn a_wild_pointer_traps_at_every_import() {
             };
             let config = r#"\"config\":[{\"name\":\"c\",\"type\":\"bytes\"}],\"outputs\""#;
             let wat = pull(&format!("{drop} (i32.const 0)")).replace(r#"\"outputs\""#, config);
-            let config = Box::new([crate::manifest::ConfigValue::Bytes((*b"text").into())]);
+            let config = Box::new([crate::rule::manifest::ConfigValue::Bytes((*b"text").into())]);
             let mut function = function_with(
                 &wat,
                 Settings {

@@ -218,7 +218,7 @@ fn settings_that_do_not_fit_the_module_are_refused() {
         }),
         "the module starts with 2 pages of memory, the rule allows 1"
     );
-    let config = Box::new([crate::manifest::ConfigValue::F64(1.0)]);
+    let config = Box::new([crate::rule::manifest::ConfigValue::F64(1.0)]);
     assert!(
         refusal(Settings {
             config,

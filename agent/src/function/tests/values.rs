@@ -3,7 +3,7 @@
 
 use super::{CallFault, Frame, Handler, emitted, frame, function};
 use crate::event::Event;
-use crate::topic::Topic;
+use tidemill_transport::topic::Topic;
 
 fn frame_with(payload: &[u8]) -> Box<Frame> {
     let mut frame = frame(&[]);

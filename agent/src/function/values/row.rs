@@ -7,13 +7,13 @@ use tidemill_abi::limit::NOTES_MAX;
 use tidemill_abi::value::ANY_STREAM;
 use tidemill_values::{FieldType, Map, Value, convert, decode, encode, from_json, to_json};
 
-use crate::payload::{self, SELF};
+use crate::event::payload::{self, SELF};
 
 use super::{ROWS_MAX, STREAMS_MAX, Values, data, too_much};
-use crate::decode::not_an_object;
-use crate::frame::Frame;
+use crate::event::decode::not_an_object;
+use crate::function::frame::Frame;
 use crate::function::guest::GuestFault;
-use crate::manifest::{Keeps, Kept, SqlStream};
+use crate::rule::manifest::{Keeps, Kept, SqlStream};
 
 /// One message.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use tidemill_values::{Value, total_order};
 
 use super::Values;
 use super::walk::Way;
-use crate::state::Key;
+use crate::event::state::Key;
 
 /// What a fault of values concerns.
 #[derive(Debug, PartialEq, Eq)]

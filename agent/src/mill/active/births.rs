@@ -4,12 +4,12 @@
 use bytes::Bytes;
 
 use crate::event::Event;
-use crate::frame::Frame;
-use crate::payload::PayloadError;
-use crate::payload::sparkplug::{Kind, Place, ResolveError, births, resolve};
-use crate::state::births::{self, Table};
-use crate::state::time::RULE_KEY;
-use crate::state::{Entries, KeyState};
+use crate::event::payload::PayloadError;
+use crate::event::payload::sparkplug::{Kind, Place, ResolveError, births, resolve};
+use crate::event::state::births::{self, Table};
+use crate::event::state::time::RULE_KEY;
+use crate::event::state::{Entries, KeyState};
+use crate::function::frame::Frame;
 
 use super::call::CALL_BYTES;
 use super::fault::TOO_COSTLY;
@@ -65,7 +65,7 @@ impl Active {
         let room = self.state_bytes_max / 2;
         let wanted: usize = told
             .iter()
-            .map(|(name, value)| crate::state::entry_bytes(name, value))
+            .map(|(name, value)| crate::event::state::entry_bytes(name, value))
             .sum();
         let cost = wanted + CALL_BYTES;
         if wanted > room {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tidemill_abi::{Code, export, limit};
 
-use crate::clock::Now;
-use crate::effects::{Spoiled, apply_to_state};
-use crate::frame::Frame;
+use crate::event::clock::Now;
+use crate::event::ledger::Fate;
+use crate::event::state::{Due, Key};
+use crate::function::effects::{Spoiled, apply_to_state};
+use crate::function::frame::Frame;
 use crate::function::{CallFault, Handler, Verdict};
-use crate::ledger::Fate;
 use crate::mill::due::{DueQueue, What};
 use crate::mill::output::{Emitted, Output};
-use crate::state::{Due, Key};
-use crate::topic::Topic;
+use tidemill_transport::topic::Topic;
 
 use super::fault::Fault;
 use super::{Active, Step};

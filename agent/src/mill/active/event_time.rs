@@ -7,23 +7,23 @@ use std::sync::Arc;
 
 use tidemill_abi::flag;
 
-use crate::clock::{Now, Quality};
-use crate::frame::Frame;
-use crate::ledger::Fate;
-use crate::manifest::WindowKind;
+use crate::commit::record::Waiting;
+use crate::event::clock::{Now, Quality};
+use crate::event::ledger::Fate;
+use crate::event::payload::PayloadError;
+use crate::event::state::time::{self, RULE_KEY};
+use crate::event::state::{Key, KeyState};
+use crate::event::timestamp::Unreadable;
+use crate::event::value::Scalar;
+use crate::function::frame::Frame;
 use crate::mill::due::What;
 use crate::mill::output::{Emitted, Output, PortBinding};
 use crate::mill::route::{Route, Stop};
-use crate::payload::PayloadError;
-use crate::record::Waiting;
-use crate::router::{Hit, TOPIC_BYTES_MAX};
-use crate::state::time::{self, RULE_KEY};
-use crate::state::{Key, KeyState};
-use crate::timestamp::Unreadable;
-use crate::topic::Topic;
-use crate::value::Scalar;
-use crate::watermark::{Arrival, Watermark};
-use crate::window::{Moment, Window};
+use crate::mill::router::{Hit, TOPIC_BYTES_MAX};
+use crate::mill::watermark::{Arrival, Watermark};
+use crate::mill::window::{Moment, Window};
+use crate::rule::manifest::WindowKind;
+use tidemill_transport::topic::Topic;
 
 use super::call::CALL_BYTES;
 use super::fault::Fault;
@@ -357,7 +357,7 @@ impl Active {
             subscription: 0,
             rank: 0,
         };
-        let route = Arc::new(Route::new(&[hit], std::slice::from_ref(self), topic));
+        let route = Arc::new(Route::new(&[hit], |_| Some(self.facts()), topic));
         // A long topic would stay in memory until another one comes, once for each rule.
         let is_short = topic.as_str().len() <= TOPIC_BYTES_MAX;
         if let Some(time) = self.time.as_mut().filter(|_| is_short) {

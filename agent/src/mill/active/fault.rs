@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use tidemill_abi::limit;
 
-use crate::clock::Now;
-use crate::frame::Frame;
+use crate::config::limits::{EFFECT_BYTES_MAX, QUARANTINE_DEAD_LETTERS, QUARANTINE_MS};
+use crate::event::clock::Now;
+use crate::event::ledger::Fate;
+use crate::event::state::Key;
+use crate::function::frame::Frame;
 use crate::function::{CallFault, kept_event};
-use crate::ledger::Fate;
-use crate::limits::{EFFECT_BYTES_MAX, QUARANTINE_DEAD_LETTERS, QUARANTINE_MS};
 use crate::mill::due::What;
 use crate::mill::output::{DeadLetter, Output};
 use crate::mill::status::LastError;
-use crate::state::Key;
-use crate::text::shown;
-use crate::topic::Topic;
+use tidemill_base::text::shown;
+use tidemill_transport::topic::Topic;
 
 use super::{Active, Step};
 

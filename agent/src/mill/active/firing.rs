@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::frame::Frame;
+use crate::event::state::{Key, KeyState, OpenPane, Pane, RowName};
 use crate::function::Handler;
-use crate::manifest::WindowKind;
-use crate::state::{Key, KeyState, OpenPane, Pane, RowName};
-use crate::text::shown;
-use crate::window::{Moment, Window, is_part_of, pane_of, relabelled};
+use crate::function::frame::Frame;
+use crate::mill::window::{Moment, Window, is_part_of, pane_of, relabelled};
+use crate::rule::manifest::WindowKind;
+use tidemill_base::text::shown;
 
 use super::fault::Fault;
 use super::{Active, Step};

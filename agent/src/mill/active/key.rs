@@ -3,13 +3,13 @@
 
 use tidemill_values::Value;
 
-use crate::frame::Frame;
+use crate::event::payload::{self, SELF};
+use crate::event::state::Key;
+use crate::event::state::time::RULE_KEY;
+use crate::event::value::Scalar;
+use crate::function::frame::Frame;
 use crate::mill::route::StopKey;
-use crate::payload::{self, SELF};
 use crate::rule::KeySpec;
-use crate::state::Key;
-use crate::state::time::RULE_KEY;
-use crate::value::Scalar;
 
 use super::Active;
 use super::fault::Fault;
@@ -35,7 +35,7 @@ impl Active {
                     match text.len() {
                         0 => Err(Fault::Other("key is empty".to_owned())),
                         _ if text == RULE_KEY => Err(Fault::Other(THE_RULES_OWN.to_owned())),
-                        1..=crate::limits::KEY_BYTES_MAX => Ok(text.into()),
+                        1..=crate::config::limits::KEY_BYTES_MAX => Ok(text.into()),
                         len => Err(Fault::Other(format!("key of {len} bytes is too long"))),
                     }
                 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tidemill_values::Value;
 
-use crate::frame::Frame;
-use crate::ledger::Fate;
+use crate::event::ledger::Fate;
+use crate::event::payload::{Content, Format, PayloadError};
+use crate::function::frame::Frame;
 use crate::mill::route::{Reading, Stop};
-use crate::payload::{Content, Format, PayloadError};
 
 use super::fault::Fault;
 use super::{Active, Step};

@@ -1,9 +1,9 @@
 //! What a rule keeps that belongs to none of its keys: events that wait, sources, the watermark. It is
 //! the state of a key that no event can have.
 
+use crate::event::state::KeyState;
+use crate::event::state::time::{self, RULE_KEY};
 use crate::rule::IDLE_MS;
-use crate::state::KeyState;
-use crate::state::time::{self, RULE_KEY};
 
 use super::Active;
 

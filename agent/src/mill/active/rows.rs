@@ -3,9 +3,9 @@
 
 use tidemill_abi::limit;
 
-use crate::frame::Frame;
-use crate::state::{Key, Pane, RowName};
-use crate::window::{Moment, Window};
+use crate::event::state::{Key, Pane, RowName};
+use crate::function::frame::Frame;
+use crate::mill::window::{Moment, Window};
 
 use super::{Active, Step};
 

@@ -1,15 +1,15 @@
 //! What an event does to the window of its key: it is folded into panes, or the rows that its call puts
 //! are kept for a later firing.
 
-use crate::clock::Now;
-use crate::frame::Frame;
+use crate::event::clock::Now;
+use crate::event::ledger::Fate;
+use crate::event::state::{Key, OpenPane};
 use crate::function::Handler;
-use crate::ledger::Fate;
-use crate::manifest::WindowKind;
+use crate::function::frame::Frame;
 use crate::mill::due::{DueQueue, What, at_least_0};
 use crate::mill::output::Output;
-use crate::state::{Key, OpenPane};
-use crate::window::{Moment, Window, is_part_of, pane_of};
+use crate::mill::window::{Moment, Window, is_part_of, pane_of};
+use crate::rule::manifest::WindowKind;
 
 use super::fault::Fault;
 use super::{Active, Step};

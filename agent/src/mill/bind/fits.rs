@@ -3,9 +3,9 @@
 use tidemill_abi::limit;
 
 use super::BoundRule;
-use crate::manifest::Kept;
-use crate::state::{Pane, entry_bytes};
-use crate::window::Window;
+use crate::event::state::{Pane, entry_bytes};
+use crate::mill::window::Window;
+use crate::rule::manifest::Kept;
 
 /// Bytes of a name that tells which row it is, and of the time in front of the row.
 const ROW_NAME: [u8; 10] = [0; 10];

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::commit::record::EVENT_TIME;
+use crate::event::state::layout::{Layout, Naming};
 use crate::function::Module;
+use crate::mill::window::Window;
 use crate::rule::{KeySpec, Rule};
-use crate::state::layout::{Layout, Naming};
-use crate::window::{EVENT_TIME, Window};
 
 /// How the rule's state is found again: by the names that its function gives, if it gives any.
 pub(super) fn resolve(

@@ -2,9 +2,9 @@
 //! a rule may give as a duration, by its name without the unit.
 
 use crate::function::Module;
-use crate::manifest::{ConfigEntry, ConfigKind, ConfigValue};
+use crate::rule::manifest::{ConfigEntry, ConfigKind, ConfigValue};
 use crate::rule::{Param, Placed, Rule};
-use crate::text::{Errors, FileError, duration_ms};
+use tidemill_base::text::{Errors, FileError, duration_ms};
 
 use super::unknown;
 

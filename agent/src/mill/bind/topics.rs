@@ -1,11 +1,11 @@
 //! Topics of ports that nothing that the rule sends can ever have.
 
 use crate::function::Module;
-use crate::manifest::ConfigValue;
+use crate::mill::window::Window;
+use crate::rule::manifest::ConfigValue;
 use crate::rule::{FunctionSource, KeySpec, Placed, Port, Rule, Sent, feeds_itself};
-use crate::text::{Errors, FileError};
-use crate::topic::{Topic, TopicFilter};
-use crate::window::Window;
+use tidemill_base::text::{Errors, FileError};
+use tidemill_transport::topic::{Topic, TopicFilter};
 
 use super::LATE;
 

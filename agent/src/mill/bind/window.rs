@@ -2,10 +2,10 @@
 //! instead.
 
 use crate::function::Module;
-use crate::manifest::{WindowKind, WindowSpec};
+use crate::mill::window::{Calendar, Window};
+use crate::rule::manifest::{WindowKind, WindowSpec};
 use crate::rule::{Placed, Rule};
-use crate::text::FileError;
-use crate::window::{Calendar, Window};
+use tidemill_base::text::FileError;
 
 /// The window that the host keeps for a rule.
 pub(super) fn resolve(rule: &Rule, module: &Module) -> Result<Option<Window>, FileError> {

@@ -1,13 +1,14 @@
 //! State of a rule under a new version of its function: what moves, what windows go on, and what belongs to
 //! no key.
 
+use crate::commit::record::EVENT_TIME;
+use crate::commit::record::{RuleRecord, Waiting};
+use crate::event::ledger::Fate;
+use crate::event::state::carry::{Carry, Lost};
+use crate::event::state::time::{self, FORMER_RULE_KEY, RULE_KEY};
+use crate::event::state::{Key, KeyState, births};
 use crate::function::moved_row;
-use crate::ledger::Fate;
-use crate::record::{RuleRecord, Waiting};
-use crate::state::carry::{Carry, Lost};
-use crate::state::time::{self, FORMER_RULE_KEY, RULE_KEY};
-use crate::state::{Key, KeyState, births};
-use crate::window::{EVENT_TIME, is_part_of, open_windows};
+use crate::mill::window::{is_part_of, open_windows};
 
 use super::super::active::Active;
 use super::Edit;

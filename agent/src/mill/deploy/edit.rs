@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::image::SavedRule;
+use crate::commit::image::SavedRule;
+use crate::commit::record::RuleRecord;
+use crate::event::state::carry::{Carry, Lost};
+use crate::event::state::layout::{Layout, Naming};
+use crate::event::state::time::RULE_KEY;
 use crate::mill::bind::BoundRule;
-use crate::record::RuleRecord;
-use crate::state::carry::{Carry, Lost};
-use crate::state::layout::{Layout, Naming};
-use crate::state::time::RULE_KEY;
-use crate::window::open_windows;
+use crate::mill::window::open_windows;
 
 /// What an edit of a rule does to its state.
 #[derive(Debug, Clone, PartialEq, Eq)]

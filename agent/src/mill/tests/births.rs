@@ -2,9 +2,9 @@
 
 use super::durable::Gateway;
 use super::*;
-use crate::payload::sparkplug::births;
-use crate::state::births::told as told_of;
-use crate::state::entry_bytes;
+use crate::event::payload::sparkplug::births;
+use crate::event::state::births::told as told_of;
+use crate::event::state::entry_bytes;
 
 /// A rule that reads Sparkplug B and sends each metric.
 fn plant(more: &str, sql: &str) -> (String, &'static str) {

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
-use crate::clock::Quality;
+use crate::commit::outbox::{Bounds, Destination, Outlet, Wanted};
+use crate::commit::record::Parts;
 use crate::config::{EventIdSource, OutboxLimits};
-use crate::emission::{LaneId, LaneReport, Priority, Row};
+use crate::event::clock::Quality;
+use crate::event::emission::{LaneId, LaneReport, Priority, Row};
 use crate::event::{Delivery, EventFault, Fingerprint, Malformed, Version, hash_bytes};
-use crate::outbox::{Bounds, Destination, Outlet, Wanted};
-use crate::record::Parts;
 
 type Pond = (u64, BTreeMap<Vec<u8>, Vec<u8>>);
 
@@ -827,7 +827,7 @@ fn the_reason_of_a_dead_letter_shows_what_stood_in_place_of_its_topic() {
         gateway.expect(&[&format!("dead {reason}")]);
         gateway.after(50).sync().crash();
         let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
-        let dead = crate::record::Dead::decode(&shelf.row(1).unwrap().payload);
+        let dead = crate::commit::record::Dead::decode(&shelf.row(1).unwrap().payload);
         assert_eq!(dead.unwrap().reason, reason);
     };
     let invalid = EventFault::InvalidTopic;
@@ -903,9 +903,9 @@ fn a_request_is_sent_again_with_the_same_rows_and_cut_when_refused() {
 fn a_lost_session_is_told_and_its_receipts_are_void() {
     let mut gateway = Gateway::new(&[counter()]);
     gateway.event(1, false, "s/a", "x").after(50).sync();
-    let held = [crate::topic::Subscription {
+    let held = [tidemill_transport::topic::Subscription {
         id: 1,
-        filter: crate::topic::TopicFilter::new("s/+").unwrap(),
+        filter: tidemill_transport::topic::TopicFilter::new("s/+").unwrap(),
     }];
     gateway
         .step(Input::Subscribed(held.into()))
@@ -930,9 +930,9 @@ fn a_lost_session_is_told_and_its_receipts_are_void() {
 #[test]
 fn the_version_of_a_session_is_kept_with_its_subscriptions() {
     let mut gateway = Gateway::new(&[counter()]);
-    let held = [crate::topic::Subscription {
+    let held = [tidemill_transport::topic::Subscription {
         id: 1,
-        filter: crate::topic::TopicFilter::new("s/+").unwrap(),
+        filter: tidemill_transport::topic::TopicFilter::new("s/+").unwrap(),
     }];
     for version in [Version::V5, Version::V311, Version::V5] {
         gateway.step(Input::Disconnected).connect(version, true);

@@ -2,8 +2,8 @@
 //! it. Each case is an old and a new statement with what comes before and after.
 
 use super::*;
+use crate::event::state::layout::Naming;
 use crate::function::kept_value;
-use crate::state::layout::Naming;
 
 struct Case {
     old: &'static str,

@@ -2,7 +2,7 @@
 
 use super::windows::ROWS;
 use super::*;
-use crate::clock::Quality;
+use crate::event::clock::Quality;
 
 /// Where events begin to happen, and the clock of [`Bench`] to count.
 const T: i64 = 1_700_000_000_000;

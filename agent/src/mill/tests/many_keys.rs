@@ -3,8 +3,8 @@
 
 use super::durable::Gateway;
 use super::*;
-use crate::emission::Row;
-use crate::record::Dead;
+use crate::commit::record::Dead;
+use crate::event::emission::Row;
 
 const DEVICES: u64 = 3_200;
 /// Panes that are gone through, of the sixty that each device is in.

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 
 use super::*;
-use crate::clock::Quality;
+use crate::event::clock::Quality;
 
 /// Emits the slot of its schedule, in minutes since 1970.
 const SLOT: &str = r#"(module

@@ -2,7 +2,7 @@
 
 use super::durable::Gateway;
 use super::*;
-use crate::clock::Quality;
+use crate::event::clock::Quality;
 use crate::rule::Priority;
 
 /// The clock that a board wakes with: monotonic time begins anew, and wall time is what it is.
@@ -215,7 +215,7 @@ fn time_without_power_counts_between_two_times_that_are_known() {
 #[test]
 fn a_dead_letter_that_is_sent_again_is_not_too_old_at_once() {
     let mut gateway = with_rows(Quality::None);
-    let refused = crate::emission::LaneReport::Refused {
+    let refused = crate::event::emission::LaneReport::Refused {
         destination: 0,
         priority: Priority::Normal,
         first: 1,

@@ -2,7 +2,7 @@
 
 use super::durable::Gateway;
 use super::*;
-use crate::emission::{LaneReport, Row};
+use crate::event::emission::{LaneReport, Row};
 use crate::rule::Priority;
 
 fn last_row(gateway: &Gateway) -> Row {

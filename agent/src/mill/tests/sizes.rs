@@ -3,11 +3,11 @@
 
 use super::durable::Gateway;
 use super::*;
-use crate::clock::Quality;
-use crate::emission::{LaneReport, Priority, Row};
+use crate::commit::outbox::Lane;
+use crate::commit::record::{Dead, part_of};
 use crate::event::Delivery;
-use crate::outbox::Lane;
-use crate::record::{Dead, part_of};
+use crate::event::clock::Quality;
+use crate::event::emission::{LaneReport, Priority, Row};
 
 /// Passes everything on.
 const PASS: &str = r#"(module (func (export "f") (result i32) (i32.const 1))

@@ -208,7 +208,10 @@ fn a_rule_knows_when_it_was_started() {
 fn no_time_is_so_far_away_that_the_mill_stands_still() {
     // 73 divides 2^63 - 1: the end of 64 bits is on the grid.
     let sql = "SELECT count(*) AS n FROM input GROUP BY HOPPINGWINDOW(ms, 146, 73)";
-    for quality in [crate::clock::Quality::None, crate::clock::Quality::Synced] {
+    for quality in [
+        crate::event::clock::Quality::None,
+        crate::event::clock::Quality::Synced,
+    ] {
         let mut bench = bench(sql, BY_EVENT_TIME);
         bench.now.quality = quality;
         for ts in [

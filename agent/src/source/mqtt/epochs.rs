@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
+use crate::config::limits::CONFIRM_EVERY;
 use crate::event::{Delivery, Fingerprint};
-use crate::limits::CONFIRM_EVERY;
-use crate::sabotage::{self, Sabotage};
+use tidemill_base::sabotage::{self, Sabotage};
 
 /// Time between two questions of a quiet line: two bytes each way, in packets of their own at the worst.
 const QUIET_APART_MS: u64 = 1_000;

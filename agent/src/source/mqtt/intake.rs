@@ -15,21 +15,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::awaited::Awaited;
-use super::connection::{Connection, Incoming, Turn};
 use super::epochs::{Confirmation, Epochs};
-use super::fingerprint::Fingerprints;
-use super::link::{Peer, Version, once, until};
-use super::reconnect::Reconnect;
 use super::reports::{Offer, Reports, Stall};
 use super::rest::Rest;
 use super::shortfalls::Shortfalls;
 use super::subscriptions::Subscriptions;
 use super::topics::Topics;
-use super::trouble::Trouble;
 use super::waiting::Waiting;
 use super::{Flow, SourceReport, SourceSettings, Wishes};
-use crate::heartbeat::{Pulse, WORK_WITHIN};
-use crate::tls::Watch;
+use tidemill_base::heartbeat::{Pulse, WORK_WITHIN};
+use tidemill_transport::connection::{Connection, Incoming, Turn};
+use tidemill_transport::fingerprint::Fingerprints;
+use tidemill_transport::link::{Peer, Version, once, until};
+use tidemill_transport::reconnect::Reconnect;
+use tidemill_transport::tls::Watch;
+use tidemill_transport::trouble::Trouble;
 
 /// A batch this large of QoS 1 messages may be all that the broker sends before it wants
 /// acknowledgements (mosquitto's default is 20): resting after it would cap the throughput.
@@ -349,7 +349,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         self.arrival_ms = self.settings.clock.now().wall_ms;
         loop {
             while self.heard.len() < HEARD_AT_ONCE {
-                match connection.next()? {
+                match connection.next_incoming()? {
                     Some(incoming) => self.heard.push_back(incoming),
                     None => break,
                 }

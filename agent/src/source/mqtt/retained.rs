@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::event::SubscriptionIds;
-use crate::topic::{FilterTree, Subscription, Topic, TopicFilter};
+use tidemill_transport::topic::{FilterTree, Subscription, Topic, TopicFilter};
 
 /// How many topics are remembered as having brought their retained message; beyond it all are
 /// forgotten, and a message that another SUBSCRIBE brings again may count again.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use crate::topic::TopicFilter;
+use tidemill_transport::topic::TopicFilter;
 
 /// So many filters are named.
 const NAMED_MAX: usize = 10;

@@ -6,13 +6,13 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use super::retained::Retained;
 pub use super::retained::Sent;
 use crate::event::SubscriptionIds;
-use crate::topic::{FilterTree, Topic, TopicFilter};
+use tidemill_transport::topic::{FilterTree, Topic, TopicFilter};
 
 /// How many SUBSCRIBE and UNSUBSCRIBE packets may wait for their acknowledgements: their packet
 /// identifiers must not meet.
 pub(crate) const CHANGES_IN_FLIGHT_MAX: u16 = 32;
 
-pub use crate::topic::Subscription;
+pub use tidemill_transport::topic::Subscription;
 
 /// Filters of one packet, where they need no identifiers: brokers in the cloud take no more at once.
 const FILTERS_IN_A_PACKET_MAX: usize = 8;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::topic::Topic;
+use tidemill_transport::topic::Topic;
 
 /// How many topics are remembered; beyond it all are forgotten and learnt anew.
 const TOPICS_MAX: usize = 1_024;

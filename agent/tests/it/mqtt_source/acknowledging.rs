@@ -249,7 +249,7 @@ fn acknowledgements_and_pings_leave_while_nobody_takes_reports() {
 #[cfg(feature = "sabotage")]
 mod broken {
     use super::*;
-    use tidemill::sabotage::{self, Sabotage};
+    use tidemill_base::sabotage::{self, Sabotage};
 
     fn source(port: u16, protocol: Protocol, fault: Sabotage) -> Source {
         Source::breaking(settings(port, protocol), move || sabotage::set(Some(fault)))

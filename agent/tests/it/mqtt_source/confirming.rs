@@ -1,6 +1,6 @@
 //! Which acknowledgements the broker is known to have read, and what becomes of a lost session.
 
-use tidemill::limits::CONFIRM_EVERY;
+use tidemill::config::limits::CONFIRM_EVERY;
 use tidemill_tests::{Broker, Peer};
 
 use super::script::Script;

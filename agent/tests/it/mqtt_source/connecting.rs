@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use super::script::Script;
 use super::*;
-use tidemill::backoff::DELAY_MIN;
+use tidemill_base::backoff::DELAY_MIN;
 use tidemill_tests::{Broker, Peer};
 
 #[test]

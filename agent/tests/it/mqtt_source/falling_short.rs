@@ -4,7 +4,7 @@ use std::sync::mpsc::RecvTimeoutError;
 
 use super::script::{Line, Script};
 use super::*;
-use tidemill::backoff::DELAY_MIN;
+use tidemill_base::backoff::DELAY_MIN;
 
 /// Reads a request of this kind and answers it with these codes.
 fn answer(line: &mut Line, protocol: Protocol, request: u8, codes: &[u8]) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use tidemill::event::SubscriptionIds;
-use tidemill::topic::{Subscription, Topic, TopicFilter};
+use tidemill_transport::topic::{Subscription, Topic, TopicFilter};
 
 use super::Flaw;
 

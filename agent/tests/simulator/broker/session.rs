@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tidemill::topic::TopicFilter;
+use tidemill_transport::topic::TopicFilter;
 
 use super::{Broker, Copy, Lost};
 use crate::plan::Ids;

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use tidemill::event::{Delivery, Event, EventFault, Fingerprint, Version, hash_bytes};
-use tidemill::source::mqtt::fingerprint::of_copy;
-use tidemill::source::mqtt::packets::{Inbox, Incoming, Received};
 use tidemill::source::mqtt::subscriptions::Sent;
-use tidemill::topic::Topic;
+use tidemill_transport::fingerprint::of_copy;
+use tidemill_transport::packets::{Inbox, Incoming, Received};
+use tidemill_transport::topic::Topic;
 
 use super::Source;
 use crate::broker::{Flaw, ToClient, encode};

@@ -9,10 +9,10 @@ use tracing::{info, warn};
 use super::super::super::DestinationReport;
 use super::super::super::lane::Ticket;
 use super::{Cargo, Flight, Origin, Parcel};
-use crate::emission::{LaneReport, Priority};
-use crate::source::mqtt::link::{Limits, Refusal};
-use crate::source::mqtt::trouble::Trouble;
-use crate::text::shown;
+use crate::event::emission::{LaneReport, Priority};
+use tidemill_base::text::shown;
+use tidemill_transport::link::{Limits, Refusal};
+use tidemill_transport::trouble::Trouble;
 
 /// How long a lane rests that the broker does not let us publish.
 const STALL_REST: Duration = Duration::from_secs(30);

@@ -7,11 +7,11 @@ use tidemill_values::{Value, by_number, decode, encode, encode_into, step};
 use wasmi::Error;
 
 use super::work;
+use crate::event::state::layout::{HITS_ENTRY, STEP_ENTRY};
 use crate::function::guest::GuestFault;
 use crate::function::host::Host;
 use crate::function::imports::{Call, no_such};
 use crate::function::values::data;
-use crate::state::layout::{HITS_ENTRY, STEP_ENTRY};
 
 /// Longest partition that stands in a name as it is; a longer one is hashed.
 const PARTITION_BYTES_MAX: usize = 200;

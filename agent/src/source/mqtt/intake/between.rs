@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::{End, Intake, STOP_WITHIN};
-use crate::heartbeat::WORK_WITHIN;
-use crate::source::mqtt::connection::{Accepted, Connection};
-use crate::source::mqtt::link::{Peer, Version, until};
-use crate::source::mqtt::reconnect::Lost;
 use crate::source::mqtt::reports::{Offer, Stall};
-use crate::source::mqtt::trouble::Trouble;
 use crate::source::mqtt::{Flow, SourceReport};
+use tidemill_base::heartbeat::WORK_WITHIN;
+use tidemill_transport::connection::{Accepted, Connection};
+use tidemill_transport::link::{Peer, Version, until};
+use tidemill_transport::reconnect::Lost;
+use tidemill_transport::trouble::Trouble;
 
 /// So many time limits an attempt to connect may take before that is said: a silent broker is given up
 /// after one.

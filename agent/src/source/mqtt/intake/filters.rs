@@ -8,12 +8,12 @@ use tracing::{debug, info, warn};
 use super::{End, Intake};
 use crate::event::SubscriptionIds;
 use crate::source::mqtt::awaited::Step;
-use crate::source::mqtt::connection::Connection;
-use crate::source::mqtt::packets::Answer;
 use crate::source::mqtt::subscriptions::{Change, Refusal, Sent};
-use crate::source::mqtt::trouble::Trouble;
 use crate::source::mqtt::{Flow, SourceReport};
-use crate::topic::Topic;
+use tidemill_transport::connection::Connection;
+use tidemill_transport::packets::Answer;
+use tidemill_transport::topic::Topic;
+use tidemill_transport::trouble::Trouble;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     /// On a new session only once the agent has taken note that the old one is gone.

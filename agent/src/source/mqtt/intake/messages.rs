@@ -3,11 +3,12 @@
 
 use super::Intake;
 use crate::event::{Delivery, Event, EventFault, Malformed};
-use crate::source::mqtt::connection::Received;
 use crate::source::mqtt::subscriptions::Sent;
-use crate::source::mqtt::{Flow, SourceReport, fingerprint};
-use crate::text::shown;
-use crate::topic::Topic;
+use crate::source::mqtt::{Flow, SourceReport};
+use tidemill_base::text::shown;
+use tidemill_transport::connection::Received;
+use tidemill_transport::fingerprint;
+use tidemill_transport::topic::Topic;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     pub(super) fn take(&mut self, received: Received) {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::super::connection::Connection;
 use super::super::{Flow, SourceReport};
 use super::{End, Intake, STOP_WITHIN};
+use tidemill_transport::connection::Connection;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
     /// Looks whether the certificates are others than those of this connection, and says good-bye

@@ -1,0 +1,141 @@
+//! Follows the chain of records through one segment, to where nothing continues it.
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile};
+use super::error::JournalError;
+use super::findings::{End, Piece, Terms};
+use super::format::{ALIGN, HEAD_BYTES, RecordHead};
+use super::salvage::next_whole;
+use super::window::Window;
+
+/// A record on the walk.
+pub(super) struct Found<'a> {
+    pub(super) segment: &'a Arc<str>,
+    pub(super) offset: u64,
+    pub(super) head: RecordHead,
+    /// Head and payload.
+    pub(super) record: &'a [u8],
+}
+
+impl Found<'_> {
+    pub(super) fn payload(&self) -> Cow<'_, [u8]> {
+        self.head.payload(self.record)
+    }
+}
+
+/// The end of a walk through one segment.
+pub(super) struct Walked {
+    pub(super) end: End,
+    /// Sectors that could not be read.
+    pub(super) unreadable: u64,
+    /// Why nobody can tell whether the chain ends there: the next record may stand in what cannot be read.
+    pub(super) unclear: Option<JournalError>,
+}
+
+/// Follows the chain through one segment to its end.
+///
+/// # Errors
+/// When what stands there cannot be read, unless `lenient` takes that for zeros, or `visit` fails.
+pub(super) fn walk<D: Disk>(
+    disk: &D,
+    piece: &Piece,
+    lenient: bool,
+    visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
+) -> Result<End, JournalError> {
+    let terms = Terms {
+        identity: None,
+        from_lsn: 0,
+        state_lsn: 0,
+        lenient,
+    };
+    let walked = walk_past(disk, piece, &terms, &mut Vec::new(), visit)?;
+    walked.unclear.map_or(Ok(walked.end), Err)
+}
+
+/// As [`walk`], leniently, and past what cannot be read of the records up to `state_lsn`.
+pub(super) fn walk_over<D: Disk>(
+    disk: &D,
+    piece: &Piece,
+    state_lsn: u64,
+    visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let terms = Terms {
+        identity: None,
+        from_lsn: 0,
+        state_lsn,
+        lenient: true,
+    };
+    walk_past(disk, piece, &terms, &mut Vec::new(), visit).map(drop)
+}
+
+/// As [`walk`], and past records that cannot be read, if they serve only rows that wait: those go to `lost`.
+pub(super) fn walk_past<D: Disk>(
+    disk: &D,
+    piece: &Piece,
+    terms: &Terms,
+    lost: &mut Vec<(u64, u64)>,
+    mut visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
+) -> Result<Walked, JournalError> {
+    let Piece { name, header, .. } = piece;
+    let failed = || JournalError::failed("reading", name);
+    let file = disk.open(name).map_err(failed())?;
+    let mark = header.identity.mark;
+    let mut window = Window::new(&file, terms.lenient).map_err(failed())?;
+    let mut end = End::before_all(header);
+    let mut unclear = None;
+    loop {
+        let is_needed = end.next_lsn > terms.state_lsn;
+        // A place that cannot be read must not pass for the end of what is needed.
+        window.set_lenient(terms.lenient || !is_needed);
+        let next = match next(&end, &mut window, mark) {
+            Ok(next) => next,
+            Err(error) => {
+                unclear = Some(failed()(error));
+                break;
+            }
+        };
+        if let Some((head, record)) = next {
+            visit(&Found {
+                segment: name,
+                offset: end.offset,
+                head,
+                record,
+            })?;
+            end = end.behind(&head);
+            continue;
+        }
+        if is_needed {
+            break;
+        }
+        let bounds = (end.next_lsn + 1, terms.state_lsn + 1);
+        let behind = next_whole(&mut window, end.offset + ALIGN, mark, bounds);
+        let Some((offset, head)) = behind.map_err(failed())? else {
+            break;
+        };
+        lost.push((end.next_lsn, head.lsn - 1));
+        end = End::before(offset, &head);
+    }
+    Ok(Walked {
+        end,
+        unreadable: window.unreadable(),
+        unclear,
+    })
+}
+
+/// The record that continues the chain. What an earlier use of the segment left there instead is not
+/// asked for, so a sector in it that cannot be read does no harm.
+fn next<'w, F: DiskFile>(
+    end: &End,
+    window: &'w mut Window<'_, F>,
+    mark: u32,
+) -> io::Result<Option<(RecordHead, &'w [u8])>> {
+    let head = RecordHead::decode(window.get(end.offset, HEAD_BYTES)?, mark);
+    if head.is_some_and(|head| end.is_followed_by(&head)) {
+        window.record(end.offset, mark)
+    } else {
+        Ok(None)
+    }
+}

@@ -1,0 +1,464 @@
+//! The thread that owns the journal. It writes everything that waits, syncs once for all of it, and
+//! says up to where it is durable. It never waits for the agent: records come over a channel with a
+//! limit, and what it has to say stands in [`WriterState`], with a wake-up for whoever reads it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::disk::Disk;
+use super::error::JournalError;
+use super::latency::Latencies;
+use super::{Journal, Reader};
+use tidemill_base::heartbeat::{Pulse, WORK_WITHIN, join_by};
+
+/// Records that may wait for the thread; beyond that, [`Writer::append`] gives them back.
+const RECORDS_MAX: usize = 64;
+
+/// Bytes that may wait for the thread; beyond that as well.
+const BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// How often room is looked for, where there was none.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How often a segment is tried to be made ahead that could not be.
+const SPARE_RETRY: Duration = Duration::from_secs(1);
+
+/// How often it is said that there is no room.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// What became of a record that was handed over.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It waits to be written.
+    Taken,
+    /// So much waits already that it has to be handed over again later.
+    Full(Vec<u8>),
+    /// The thread has ended: see [`WriterState::failure`].
+    Ended,
+}
+
+/// What the thread has to say.
+#[derive(Debug, Default)]
+pub struct WriterState {
+    durable_lsn: AtomicU64,
+    first_lsn: AtomicU64,
+    bytes: AtomicU64,
+    bytes_waiting: AtomicU64,
+    recycle_below: AtomicU64,
+    room: AtomicU64,
+    reserve: AtomicU64,
+    lacks_spare: AtomicBool,
+    is_stalled: AtomicBool,
+    is_stopping: AtomicBool,
+    has_ended: AtomicBool,
+    failure: OnceLock<Arc<JournalError>>,
+    latencies: Mutex<Latencies>,
+}
+
+impl WriterState {
+    /// Up to where everything is durable.
+    pub fn durable_lsn(&self) -> u64 {
+        self.durable_lsn.load(Ordering::Acquire)
+    }
+
+    /// The oldest record.
+    pub fn first_lsn(&self) -> u64 {
+        self.first_lsn.load(Ordering::Acquire)
+    }
+
+    /// Bytes from the beginning of the journal to its end.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Bytes that can be written without asking the disk for more room, less those that wait to be.
+    pub fn room(&self) -> u64 {
+        let waiting = self.bytes_waiting.load(Ordering::Acquire);
+        self.room.load(Ordering::Acquire).saturating_sub(waiting)
+    }
+
+    /// So much of that is for what makes room again.
+    pub fn reserve(&self) -> u64 {
+        self.reserve.load(Ordering::Acquire)
+    }
+
+    /// `true` if the disk has no room for a segment that should be there before it is needed.
+    pub fn lacks_spare(&self) -> bool {
+        self.lacks_spare.load(Ordering::Acquire)
+    }
+
+    /// Whether records wait because the disk is full.
+    pub fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Acquire)
+    }
+
+    /// Whether the thread has ended.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Why the thread has ended, if it was not asked to. Nothing more becomes durable: the process has
+    /// to end.
+    pub fn failure(&self) -> Option<Arc<JournalError>> {
+        self.failure.get().cloned()
+    }
+
+    /// How long records waited to become durable.
+    pub fn latencies(&self) -> Latencies {
+        *self.lock_latencies()
+    }
+
+    fn lock_latencies(&self) -> MutexGuard<'_, Latencies> {
+        // One that panicked while counting has spoilt a count at most.
+        self.latencies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Command {
+    Append {
+        lsn: u64,
+        bytes: Vec<u8>,
+        since: Instant,
+    },
+    /// Look at what is asked for in the state.
+    Look,
+}
+
+/// The thread that owns the journal, as the agent sees it.
+pub struct Writer<D: Disk> {
+    commands: SyncSender<Command>,
+    state: Arc<WriterState>,
+    reader: Reader<D>,
+    thread: JoinHandle<()>,
+}
+
+impl<D> Writer<D>
+where
+    D: Disk + Send + 'static,
+    D::File: Send,
+{
+    /// Starts the thread, which `pulse` is the heartbeat of. `wake` is called, there, whenever the state
+    /// says something new; it must not wait for anything.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        journal: Journal<D>,
+        pulse: Pulse,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let (commands, receiver) = sync_channel(RECORDS_MAX);
+        let state = Arc::new(WriterState::default());
+        let reader = journal.reader();
+        let thread = WriterThread {
+            journal,
+            receiver,
+            state: Arc::clone(&state),
+            pending: VecDeque::new(),
+            written: Vec::new(),
+            said: None,
+            spare_failed: None,
+            pulse,
+            said_spare: None,
+            wake: Arc::new(wake),
+        };
+        thread.publish();
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || thread.run())?;
+        Ok(Self {
+            commands,
+            state,
+            reader,
+            thread,
+        })
+    }
+
+    /// Hands the next record over. Never waits.
+    pub fn append(&self, lsn: u64, bytes: Vec<u8>) -> Appended {
+        let len = bytes.len() as u64;
+        let waiting = self.state.bytes_waiting.load(Ordering::Acquire);
+        // One record is taken in any case, however long.
+        if waiting > 0 && waiting + len > BYTES_MAX {
+            return Appended::Full(bytes);
+        }
+        self.state.bytes_waiting.fetch_add(len, Ordering::AcqRel);
+        let since = Instant::now();
+        let command = Command::Append { lsn, bytes, since };
+        let refused = match self.commands.try_send(command) {
+            Ok(()) => return Appended::Taken,
+            Err(TrySendError::Full(Command::Append { bytes, .. })) => Appended::Full(bytes),
+            Err(_) => Appended::Ended,
+        };
+        self.state.bytes_waiting.fetch_sub(len, Ordering::AcqRel);
+        refused
+    }
+
+    /// Asks for segments with records below `below_lsn` only to be given up.
+    pub fn recycle(&self, below_lsn: u64) {
+        self.state
+            .recycle_below
+            .fetch_max(below_lsn, Ordering::AcqRel);
+        // Where that finds no room, the thread is awake and looks by itself.
+        let _ = self.commands.try_send(Command::Look);
+        self.thread.thread().unpark();
+    }
+
+    /// What the thread has to say.
+    pub fn state(&self) -> Arc<WriterState> {
+        Arc::clone(&self.state)
+    }
+
+    /// Reads records back.
+    pub fn reader(&self) -> Reader<D> {
+        self.reader.clone()
+    }
+
+    /// Waits until everything that was handed over is durable, and ends the thread. Where the disk is
+    /// full it does not wait for room: what was not durable then is lost, and nobody was told that it
+    /// was not.
+    ///
+    /// # Errors
+    /// When the journal failed.
+    pub fn stop(self) -> Result<u64, Arc<JournalError>> {
+        let state = self.state();
+        if let Err(panic) = self.end().join() {
+            std::panic::resume_unwind(panic);
+        }
+        state.failure().map_or(Ok(state.durable_lsn()), Err)
+    }
+
+    /// As [`Writer::stop`], but waits no longer than until a moment: `None` where the card has not taken
+    /// everything by then.
+    pub fn stop_by(self, deadline: Instant) -> Option<Result<u64, Arc<JournalError>>> {
+        let state = self.state();
+        if let Err(panic) = join_by(self.end(), deadline)? {
+            std::panic::resume_unwind(panic);
+        }
+        Some(state.failure().map_or(Ok(state.durable_lsn()), Err))
+    }
+
+    /// Lets the thread end.
+    fn end(self) -> JoinHandle<()> {
+        let Self {
+            commands,
+            state,
+            thread,
+            ..
+        } = self;
+        state.is_stopping.store(true, Ordering::Release);
+        drop(commands);
+        thread.thread().unpark();
+        thread
+    }
+}
+
+struct WriterThread<D: Disk> {
+    journal: Journal<D>,
+    receiver: Receiver<Command>,
+    state: Arc<WriterState>,
+    /// Taken from the channel, not appended.
+    pending: VecDeque<(u64, Vec<u8>, Instant)>,
+    /// Appended, not synced: since when they wait.
+    written: Vec<Instant>,
+    /// When it was last said that there is no room.
+    said: Option<Instant>,
+    /// When it last failed to make a segment ahead, and when that was said.
+    spare_failed: Option<Instant>,
+    said_spare: Option<Instant>,
+    pulse: Pulse,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// Says that the thread has ended, also where it panicked.
+struct SayEnd {
+    state: Arc<WriterState>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Drop for SayEnd {
+    fn drop(&mut self) {
+        self.state.has_ended.store(true, Ordering::Release);
+        (self.wake)();
+    }
+}
+
+impl<D: Disk> WriterThread<D> {
+    fn run(self) {
+        let _end = SayEnd {
+            state: Arc::clone(&self.state),
+            wake: Arc::clone(&self.wake),
+        };
+        // Closes the channel before the end is told.
+        let mut thread = self;
+        if let Err(failure) = thread.work() {
+            // Nobody else sets it.
+            let _ = thread.state.failure.set(Arc::new(failure));
+        }
+    }
+
+    fn work(&mut self) -> Result<(), JournalError> {
+        while self.take() {
+            let appended = self.append_all();
+            // What found room is made durable, whatever came after it.
+            let committed = self.commit();
+            let is_full = match appended {
+                Ok(()) => false,
+                Err(error) if error.is_stall() => true,
+                Err(error) => return Err(error),
+            };
+            committed?;
+            self.recycle()?;
+            self.stall(is_full);
+            if !is_full {
+                self.prepare_spare();
+            } else if self.state.is_stopping.load(Ordering::Acquire) {
+                warn!("{} records found no room", self.pending.len());
+                return Ok(());
+            } else {
+                std::thread::park_timeout(RETRY);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for something to do, and takes everything that waits. `false` when nothing will come any
+    /// more. While there is no room nothing is taken: the channel fills, and its sender notices.
+    fn take(&mut self) -> bool {
+        if !self.pending.is_empty() {
+            self.pulse.works(WORK_WITHIN);
+            return true;
+        }
+        self.pulse.rests();
+        let first = match self.spare_is_due() {
+            None => self
+                .receiver
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+            Some(after) => self.receiver.recv_timeout(after),
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                self.pulse.works(WORK_WITHIN);
+                return true;
+            }
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        self.pulse.works(WORK_WITHIN);
+        let waiting = std::iter::once(first).chain(self.receiver.try_iter());
+        // A sender that is quick must not keep the sync waiting for ever.
+        for command in waiting.take(RECORDS_MAX) {
+            if let Command::Append { lsn, bytes, since } = command {
+                self.pending.push_back((lsn, bytes, since));
+            }
+        }
+        true
+    }
+
+    fn append_all(&mut self) -> Result<(), JournalError> {
+        while let Some((lsn, bytes, since)) = self.pending.front() {
+            self.journal.append(*lsn, bytes)?;
+            self.written.push(*since);
+            let len = bytes.len() as u64;
+            self.state
+                .room
+                .store(self.journal.room(), Ordering::Release);
+            self.state.bytes_waiting.fetch_sub(len, Ordering::AcqRel);
+            self.pending.pop_front();
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), JournalError> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        self.journal.sync()?;
+        let mut latencies = self.state.lock_latencies();
+        for since in self.written.drain(..) {
+            latencies.enter(since.elapsed());
+        }
+        drop(latencies);
+        self.publish();
+        (self.wake)();
+        Ok(())
+    }
+
+    fn recycle(&mut self) -> Result<(), JournalError> {
+        let below_lsn = self.state.recycle_below.load(Ordering::Acquire);
+        // What is not durable yet was not given up: it is looked at after every commit.
+        let before = self.journal.first_lsn();
+        self.journal.recycle(below_lsn)?;
+        self.publish();
+        if self.journal.first_lsn() != before {
+            // There is more room than there was.
+            (self.wake)();
+        }
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let state = &self.state;
+        let order = Ordering::Release;
+        state.first_lsn.store(self.journal.first_lsn(), order);
+        state.bytes.store(self.journal.bytes(), order);
+        state.room.store(self.journal.room(), order);
+        state.reserve.store(self.journal.reserve_bytes(), order);
+        if !self.journal.wants_spare() {
+            state.lacks_spare.store(false, order);
+        }
+        state.durable_lsn.store(self.journal.durable_lsn(), order);
+    }
+
+    fn stall(&mut self, is_full: bool) {
+        let was_full = self.state.is_stalled.swap(is_full, Ordering::AcqRel);
+        if is_full && self.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            self.said = Some(Instant::now());
+            warn!("the disk is full: nothing is taken in until the journal has room again");
+        }
+        if was_full && !is_full {
+            self.said = None;
+            info!("the journal has room again");
+        }
+        if was_full != is_full {
+            (self.wake)();
+        }
+    }
+
+    /// After which time a segment is to be made ahead, where one is wanted.
+    fn spare_is_due(&self) -> Option<Duration> {
+        let since = self.spare_failed.map(|at| at.elapsed());
+        let after = since.map_or(Duration::ZERO, |since| SPARE_RETRY.saturating_sub(since));
+        self.journal.wants_spare().then_some(after)
+    }
+
+    fn prepare_spare(&mut self) {
+        if self.spare_is_due() != Some(Duration::ZERO) {
+            return;
+        }
+        let made = self.journal.prepare_spare();
+        self.spare_failed = made.is_err().then(Instant::now);
+        if let Err(error) = &made
+            && self.said_spare.is_none_or(|at| at.elapsed() >= SAY_EVERY)
+        {
+            self.said_spare = Some(Instant::now());
+            warn!("no segment could be made ahead, trying again: {error}");
+        }
+        let lacks = made.is_err();
+        let lacked = self.state.lacks_spare.swap(lacks, Ordering::AcqRel);
+        self.publish();
+        if lacks != lacked || !lacks {
+            (self.wake)();
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! The agent as a whole: one loop on one thread, which takes what the adapters bring, turns the
+//! mill, and hands on what comes out. Everything that can make it act is listed in `Input`, and in
+//! what `Agent::look_around` looks at.
+
+mod answers;
+pub mod books;
+pub mod control;
+mod health;
+pub mod install;
+mod losses;
+mod outputs;
+mod parts;
+pub mod recorder;
+mod reload;
+mod remote;
+mod room;
+mod start;
+mod stop;
+mod storage;
+mod tell;
+mod unusable;
+mod wake;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+pub use remote::Remote;
+pub use start::{check_destinations, room_warning};
+
+use crate::agent::install::install_all;
+use crate::agent::recorder::Recorder;
+use crate::commit::outbox::Outbox;
+use crate::config::Config;
+use crate::event::Event;
+use crate::event::clock::{Clock, Now, Quality};
+use crate::event::emission::LaneId;
+use crate::mill::{self, DeployError, Mill, Output};
+use crate::source::mqtt as source;
+use crate::storage::recovery::RecoveryError;
+use tidemill_base::heartbeat::{Heartbeats, Pulse, WORK_WITHIN};
+use tidemill_base::text::FileError;
+use tidemill_journal::JournalError;
+use tidemill_transport::topic::Subscription;
+
+use answers::Promises;
+use control::Asked;
+use health::Sinces;
+use losses::Losses;
+use outputs::Outputs;
+use remote::Wish;
+use storage::Storage;
+use unusable::Unusable;
+use wake::Waker;
+
+/// Reports of the source that may wait for the mill. When it is full the source stops reading, which
+/// holds the broker back.
+const REPORTS_WAITING_MAX: usize = 16;
+
+/// Other inputs that may wait.
+const INBOX_MAX: usize = 16;
+
+/// Longest rest of the loop: what hangs on the wall clock is looked at this often, because nobody
+/// says when it is set.
+const REST_MAX: Duration = Duration::from_secs(1);
+
+/// How long the loop rests at most while something is full that nobody tells to be free again: at first,
+/// and when that has lasted for a while.
+const BACKED_UP_REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(64));
+
+/// Events that the mill is given at once, and bytes after which no further one is added.
+const TAKEN_MAX: usize = 256;
+const TAKEN_BYTES: usize = 256 * 1024;
+
+/// How often ledgers are told to those who watch.
+const LEDGERS_EVERY_MS: u64 = 100;
+
+/// What somebody sends to the loop; what is looked at without being sent stands in
+/// [`Agent::look_around`].
+#[derive(Debug)]
+enum Input {
+    /// Something is there to be looked at.
+    Woken,
+    /// Somebody asks.
+    Asked(Asked),
+}
+
+/// Why the agent cannot run, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Rules are wrong.
+    #[error("the rules cannot be deployed")]
+    Rules(Vec<FileError>),
+    /// Their state cannot be carried over.
+    #[error("the rules cannot be deployed")]
+    Deploy(#[from] DeployError),
+    /// The data directory cannot be gone on with.
+    #[error("the data directory cannot be used")]
+    Recovery(#[from] RecoveryError),
+    /// Rows wait for destinations that are gone from the configuration.
+    #[error(
+        "{rows} emissions wait for destination {name:?}, which is not in the configuration any more: \
+         put [destinations.{name}] back, or give them up with discard = [\"{name}\"] under [outbox]; \
+         they become dead letters then"
+    )]
+    Homeless {
+        /// The destination.
+        name: String,
+        /// How many.
+        rows: u64,
+    },
+    /// The journal cannot be written any more.
+    #[error("the journal failed: {0}")]
+    Journal(String),
+    /// A thread could not be started.
+    #[error("a thread cannot be started")]
+    Thread(#[from] std::io::Error),
+    /// A thread ended that should not.
+    #[error("the {0} has ended by itself")]
+    Ended(&'static str),
+}
+
+impl From<JournalError> for AgentError {
+    fn from(error: JournalError) -> Self {
+        Self::Recovery(error.into())
+    }
+}
+
+/// Reads the rules, opens the state and runs until told to stop. `control` is handed what can stop
+/// the agent and make it read its rules again.
+///
+/// # Errors
+/// When it cannot start, or cannot keep state any more.
+pub fn run(config: Config, control: impl FnOnce(Remote)) -> Result<(), AgentError> {
+    let rules = install_all(&config).map_err(AgentError::Rules)?;
+    let Some(mut agent) = Agent::start(config, rules, control)? else {
+        return Ok(());
+    };
+    let outcome = agent.work();
+    agent.stop(outcome)
+}
+
+struct Agent {
+    config: Config,
+    mill: Mill,
+    clock: Clock,
+    inbox: Receiver<Input>,
+    reports: Receiver<source::SourceReport>,
+    /// Events that the source has handed over, and the mill was not given yet.
+    taken: VecDeque<Event>,
+    waker: Waker,
+    remote: Remote,
+    source: source::SourceHandle,
+    outputs: Outputs,
+    storage: Storage,
+    recorder: Recorder,
+    /// What the mill asked for and was not carried out yet.
+    asked: Vec<Output>,
+    held: Vec<Subscription>,
+    /// What the source was asked for last.
+    wanted: Vec<Subscription>,
+    broker: Link,
+    heartbeats: Heartbeats,
+    pulse: Pulse,
+    backed_up_rest: Duration,
+    /// Threads that were last said not to turn.
+    said_stuck: Vec<String>,
+    /// How often systemd wants to hear from us.
+    watchdog: Option<Duration>,
+    fed_watchdog_mono_ms: u64,
+    told_ledgers_mono_ms: u64,
+    checked_mono_ms: u64,
+    said_stalled_mono_ms: Option<u64>,
+    said_floors_lowered: u64,
+    said_quality: Option<Quality>,
+    unbalanced: u64,
+    /// Rows that waited and can never be read again.
+    lost_rows: u64,
+    unusable: Unusable,
+    /// Rows that found no room, and when.
+    losses: Losses,
+    sinces: Sinces,
+    /// The moment from which on nothing could be taken in, in monotonic time.
+    held_back_since_mono_ms: Option<u64>,
+    /// Fingerprints of the rules that are deployed.
+    fingerprints: BTreeMap<Arc<str>, u128>,
+    /// Answers that wait for the disk; as many as questions may be asked at once.
+    promised: Promises,
+}
+
+/// How the connection to the broker that sensors publish to does.
+#[derive(Debug, Default)]
+struct Link {
+    connected: bool,
+    trouble: Option<String>,
+    /// What it does not give of what was asked of it.
+    falls_short: Vec<String>,
+}
+
+impl Agent {
+    /// Works until somebody wishes the end.
+    fn work(&mut self) -> Result<(), AgentError> {
+        loop {
+            self.pulse.works(WORK_WITHIN);
+            match self.remote.take_wish() {
+                Some(Wish::Stop) => return Ok(()),
+                Some(Wish::Reload) => self.reload(),
+                None => {}
+            }
+            self.waker.rearm();
+            if self.look_around()? {
+                self.look_into_inbox()?;
+            } else {
+                self.wait()?;
+            }
+            let now = self.clock.now();
+            self.feed_watchdog(now);
+            self.tell_ledgers(now);
+            self.check_ledgers(now);
+            self.say_when_stalled(now);
+        }
+    }
+
+    /// Takes up what has become of what was handed out, then one report of the source, if more can be
+    /// taken in. Returns whether there was anything.
+    fn look_around(&mut self) -> Result<bool, AgentError> {
+        let mut busy = false;
+        for news in self.storage.news()? {
+            self.turn(news);
+            busy = true;
+        }
+        self.keep_promises();
+        for report in self.outputs.take_lane_reports() {
+            self.turn(mill::Input::Lane(report));
+            busy = true;
+        }
+        if self.is_full() {
+            return Ok(busy);
+        }
+        if self.take_in_some() {
+            return Ok(true);
+        }
+        match self.reports.try_recv() {
+            Ok(report) => self.hear(report),
+            Err(TryRecvError::Empty) => return Ok(busy),
+            Err(TryRecvError::Disconnected) => return Err(AgentError::Ended("source")),
+        }
+        Ok(true)
+    }
+
+    /// Whether nothing more can be taken in: that holds the source back, and through it the broker
+    /// that sensors publish to.
+    fn is_full(&self) -> bool {
+        self.mill.is_full()
+            || self.outputs.are_backed_up()
+            || self.storage.is_backed_up()
+            || !self.storage.may_take_in()
+    }
+
+    /// Why nothing more can be taken in, where that is so.
+    fn held_back_by(&self) -> Option<&'static str> {
+        let blocks = || self.mill.outbox().is_some_and(Outbox::blocks);
+        self.storage.lacks_room().or_else(|| {
+            if blocks() {
+                Some("an outbox with when_full = \"block\" is full")
+            } else if self.outputs.are_backed_up() {
+                Some("a destination takes less of volatile messages than is sent")
+            } else {
+                let is_full = self.is_full();
+                is_full.then_some("commits are on their way to the disk")
+            }
+        })
+    }
+
+    /// Answers one question, if there is one: those who ask are not kept waiting by a flood.
+    fn look_into_inbox(&mut self) -> Result<(), AgentError> {
+        match self.inbox.try_recv() {
+            Ok(Input::Asked(asked)) => self.answer(asked),
+            Ok(Input::Woken) | Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Err(AgentError::Ended("inbox")),
+        }
+        Ok(())
+    }
+
+    /// Waits until something happens, or is due.
+    fn wait(&mut self) -> Result<(), AgentError> {
+        let rest = self.rest();
+        self.pulse.rests();
+        let input = self.inbox.recv_timeout(rest);
+        self.pulse.works(WORK_WITHIN);
+        self.backed_up_rest = match &input {
+            Ok(_) => BACKED_UP_REST.0,
+            Err(_) => (self.backed_up_rest * 2).min(BACKED_UP_REST.1),
+        };
+        match input {
+            Ok(Input::Woken) => {}
+            Ok(Input::Asked(asked)) => self.answer(asked),
+            Err(RecvTimeoutError::Timeout) => self.turn(mill::Input::Tick),
+            Err(RecvTimeoutError::Disconnected) => return Err(AgentError::Ended("inbox")),
+        }
+        Ok(())
+    }
+
+    /// How long the loop may wait for an input.
+    fn rest(&self) -> Duration {
+        let is_backed_up = self.outputs.are_backed_up() || self.storage.is_backed_up();
+        let backed_up = is_backed_up.then_some(self.backed_up_rest);
+        let now = self.clock.now().mono_ms;
+        let due = self
+            .mill
+            .next_due_mono_ms()
+            .map(|due| Duration::from_millis(due.saturating_sub(now)));
+        let longest = if self.mill.has_schedules() {
+            REST_MAX
+        } else {
+            Duration::from_secs(10)
+        };
+        [due, self.watchdog, backed_up, Some(longest)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(longest)
+    }
+
+    /// Tells systemd that all threads turn, twice as often as it wants to hear it.
+    fn feed_watchdog(&mut self, now: Now) {
+        let Some(every) = self.watchdog else { return };
+        if u128::from(now.mono_ms - self.fed_watchdog_mono_ms) >= every.as_millis() {
+            self.fed_watchdog_mono_ms = now.mono_ms;
+            if !self.all_threads_turn() {
+                return;
+            }
+            let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    /// Lets those who watch see the ledgers, a few times a second.
+    fn tell_ledgers(&mut self, now: Now) {
+        if !self.remote.is_watched() || now.mono_ms < self.told_ledgers_mono_ms + LEDGERS_EVERY_MS {
+            return;
+        }
+        self.told_ledgers_mono_ms = now.mono_ms;
+        let all = self
+            .mill
+            .ledgers()
+            .map(|(rule, ledger)| (Arc::clone(rule), ledger.clone()));
+        self.remote.tell_ledgers(all.collect());
+    }
+
+    fn hear(&mut self, report: source::SourceReport) {
+        use source::SourceReport as Report;
+        match report {
+            Report::Events(events) => {
+                for event in events.iter().filter(|event| event.fault.is_none()) {
+                    self.recorder.record(event);
+                }
+                if self.taken.is_empty() {
+                    self.taken = events.into();
+                } else {
+                    self.taken.extend(events);
+                }
+                self.take_in_some();
+            }
+            Report::Subscribed { held } => {
+                self.held.clone_from(&held);
+                self.turn(mill::Input::Subscribed(held));
+            }
+            Report::Connected {
+                epoch,
+                protocol,
+                session_present,
+                window,
+            } => {
+                self.broker.connected = true;
+                self.broker.trouble = None;
+                let before = self.mill.version_of(&start::session_name(&self.config));
+                if session_present && before.is_some_and(|before| before != protocol) {
+                    info!(
+                        %protocol,
+                        "the session goes on in another version than before: messages on their way \
+                         are known by topic and payload alone"
+                    );
+                }
+                self.turn(mill::Input::Connected {
+                    epoch,
+                    protocol,
+                    session_present,
+                    window,
+                });
+            }
+            Report::Confirmed(confirmed) => self.turn(mill::Input::Confirmed {
+                epoch: confirmed.epoch,
+                acknowledged: confirmed.acknowledged,
+            }),
+            Report::Refused { filter, reason } => {
+                error!(%filter, "the broker refused a subscription, its rules get nothing: {reason}");
+            }
+            Report::FallsShort(all) => self.broker.falls_short = all,
+            Report::Disconnected { reason, .. } => {
+                self.broker.connected = false;
+                self.broker.trouble = Some(reason);
+                self.turn(mill::Input::Disconnected);
+            }
+            Report::Unusable { count, reason } => {
+                self.unusable.add(self.clock.now(), count, &reason);
+            }
+        }
+    }
+
+    /// Turns the mill on some of the events that the source has handed over: not more than what they may
+    /// cause finds room. Returns whether there were any.
+    fn take_in_some(&mut self) -> bool {
+        let mut bytes = 0;
+        let mut fits = |event: &Event| {
+            let before = bytes;
+            bytes += event.payload.len() + event.properties.len() + event.topic.as_str().len();
+            before < TAKEN_BYTES
+        };
+        let count = self
+            .taken
+            .iter()
+            .take(TAKEN_MAX)
+            .take_while(|event| fits(event))
+            .count();
+        if count == 0 {
+            return false;
+        }
+        let events = if count == self.taken.len() {
+            std::mem::take(&mut self.taken).into()
+        } else {
+            self.taken.drain(..count).collect()
+        };
+        self.turn(mill::Input::Events(events));
+        true
+    }
+
+    /// Turns the mill once and carries out what it asks for.
+    fn turn(&mut self, input: mill::Input) {
+        let now = self.clock.now();
+        self.mill.step(now, input, &mut self.asked);
+        self.carry_out(now);
+    }
+
+    /// Rows that waited are gone for good; the lane's gap record and its ledger say so too.
+    fn lose(&mut self, lane: &LaneId, count: u64) {
+        self.lost_rows += count;
+        error!(%lane, count, "rows that waited cannot be read any more and are dropped: is the disk failing?");
+    }
+
+    /// Carries out what the mill asked for, in order.
+    fn carry_out(&mut self, now: Now) {
+        let mut asked = std::mem::take(&mut self.asked);
+        for output in asked.drain(..) {
+            match output {
+                Output::Append { lsn, bytes } => self.storage.append(lsn, bytes),
+                Output::Acknowledge { epoch, packets } => self.source.acknowledge(epoch, packets),
+                Output::Proceed { epoch } => self.source.proceed(epoch),
+                Output::ReadBack {
+                    lane,
+                    wanted,
+                    relocate,
+                } => self.storage.read_back(lane, wanted, relocate),
+                Output::Checkpoint(checkpoint) => self.storage.checkpoint(checkpoint),
+                Output::Recycle { below_lsn } => self.storage.recycle(below_lsn),
+                Output::SessionLost => warn!(
+                    "the broker has lost this gateway's session: what it queued while we were away is gone"
+                ),
+                Output::Lost { lane, count } => self.lose(&lane, count),
+                Output::Unbalanced { what } => {
+                    self.unbalanced += 1;
+                    error!("a ledger does not balance, please report this: {what}");
+                }
+                other => self.outputs.carry_out(other, now),
+            }
+        }
+        self.asked = asked;
+        self.outputs.flush();
+    }
+}

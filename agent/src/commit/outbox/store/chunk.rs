@@ -1,0 +1,65 @@
+//! Rows that stand in the journal only: what is known of them without reading them.
+
+use super::super::gap::Gap;
+use super::row_bytes;
+use crate::event::emission::Row;
+
+/// Rows that follow on one another, settled ones aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::commit::outbox) struct Chunk {
+    pub(in crate::commit::outbox) first: u64,
+    pub(in crate::commit::outbox) last: u64,
+    /// How many of them wait.
+    pub(in crate::commit::outbox) count: u64,
+    pub(in crate::commit::outbox) bytes: u64,
+    /// The earliest commit that has one of them.
+    pub(in crate::commit::outbox) lsn: u64,
+    /// The latest.
+    pub(in crate::commit::outbox) last_lsn: u64,
+    /// When the youngest was made, by the age clock.
+    pub(in crate::commit::outbox) newest_ms: u64,
+    /// What the gap records among them tell.
+    pub(in crate::commit::outbox) gap: Option<Gap>,
+    /// Nothing more is added to it.
+    pub(super) is_closed: bool,
+    /// Its rows are on their way.
+    pub(super) is_reading: bool,
+}
+
+impl Chunk {
+    pub(super) fn of(row: &Row, lsn: u64) -> Self {
+        Self {
+            first: row.seq,
+            last: row.seq,
+            count: 1,
+            bytes: row_bytes(row) as u64,
+            lsn,
+            last_lsn: lsn,
+            newest_ms: row.made_ms,
+            gap: Gap::of(row),
+            is_closed: false,
+            is_reading: false,
+        }
+    }
+
+    pub(super) fn has_room(&self, row: &Row, bytes_max: u64) -> bool {
+        !self.is_closed && self.bytes + row_bytes(row) as u64 <= bytes_max
+    }
+
+    /// Adds the row before the first or after the last.
+    pub(super) fn add(&mut self, row: &Row, lsn: u64) {
+        self.first = self.first.min(row.seq);
+        self.last = self.last.max(row.seq);
+        self.count += 1;
+        self.bytes += row_bytes(row) as u64;
+        self.newest_ms = self.newest_ms.max(row.made_ms);
+        self.gap = Gap::of(row).map(|gap| gap.and(self.gap)).or(self.gap);
+        self.stands_also_in(lsn);
+    }
+
+    /// Some of its rows are found in this commit.
+    pub(super) fn stands_also_in(&mut self, lsn: u64) {
+        self.lsn = self.lsn.min(lsn);
+        self.last_lsn = self.last_lsn.max(lsn);
+    }
+}

@@ -1,0 +1,150 @@
+//! What leaves the gateway, once it is committed: rows of lanes. A row's lane and sequence number are
+//! its name for ever; a receiver that keeps the highest one counts each row once.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use tidemill_transport::topic::Topic;
+
+/// Whether an emission may overtake others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Sent before everything else that waits.
+    High,
+    /// Sent in turn.
+    Normal,
+}
+
+/// A destination and a priority: the unit of sequence, order and limits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId {
+    /// Name of the destination in the gateway's configuration.
+    pub destination: Arc<str>,
+    /// What may overtake what.
+    pub priority: Priority,
+}
+
+impl fmt::Display for LaneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let priority = match self.priority {
+            Priority::High => "high",
+            Priority::Normal => "normal",
+        };
+        write!(f, "{}/{priority}", self.destination)
+    }
+}
+
+/// The text names no lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a lane is written destination/high or destination/normal")]
+pub struct NoLane;
+
+impl FromStr for LaneId {
+    type Err = NoLane;
+
+    fn from_str(text: &str) -> Result<Self, NoLane> {
+        let (destination, priority) = text.rsplit_once('/').ok_or(NoLane)?;
+        let priority = match priority {
+            "high" => Priority::High,
+            "normal" => Priority::Normal,
+            _ => return Err(NoLane),
+        };
+        Ok(Self {
+            destination: destination.into(),
+            priority,
+        })
+    }
+}
+
+/// One message of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its number in the lane, from 1, rising by one.
+    pub seq: u64,
+    /// Name of the rule that made it; empty for what the agent itself has to tell.
+    pub rule: Arc<str>,
+    /// Where it goes.
+    pub topic: Topic,
+    /// What it says.
+    pub payload: Bytes,
+    /// Wall time of the call that made it, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What the age clock showed then: how long it has waited is told by that.
+    pub made_ms: u64,
+    /// Quality of service, 0 or 1.
+    pub qos: u8,
+    /// Whether the broker keeps it for later subscribers.
+    pub retain: bool,
+}
+
+impl Row {
+    /// `true` if it is the agent's own word that rows before it were dropped.
+    pub fn is_gap(&self) -> bool {
+        self.rule.is_empty()
+    }
+}
+
+/// When a row is made that the agent itself has to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// Wall time, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What the age clock shows.
+    pub made_ms: u64,
+}
+
+/// What a destination has to say of rows that were handed to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneReport {
+    /// The receiver has these rows, `first` to `last`, both included.
+    Acknowledged {
+        /// Number of the destination.
+        destination: usize,
+        /// Which of its lanes.
+        priority: Priority,
+        /// The first row.
+        first: u64,
+        /// The last row.
+        last: u64,
+    },
+    /// The receiver will not take these rows, which were sent together, as they are.
+    Refused {
+        /// Number of the destination.
+        destination: usize,
+        /// Which of its lanes.
+        priority: Priority,
+        /// The first row.
+        first: u64,
+        /// The last row.
+        last: u64,
+        /// What it gave as reason.
+        reason: String,
+    },
+    /// A request to it has at most so many bytes of rows from now on: as many as the link carries in
+    /// a time that can be waited for.
+    RequestBytes {
+        /// Number of the destination.
+        destination: usize,
+        /// Which of its lanes.
+        priority: Priority,
+        /// How many; a single row may have more.
+        bytes: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_read_as_it_is_written() {
+        for text in ["cloud/high", "local/normal", "a/b/normal"] {
+            assert_eq!(text.parse::<LaneId>().unwrap().to_string(), text);
+        }
+        assert_eq!("cloud".parse::<LaneId>(), Err(NoLane));
+        assert_eq!("cloud/low".parse::<LaneId>(), Err(NoLane));
+    }
+}

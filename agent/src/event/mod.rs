@@ -1,0 +1,131 @@
+//! An event: a fact received, never changed afterwards. Knows nothing of where it came from beyond
+//! what a function or the router may ask for.
+
+pub mod clock;
+pub mod decode;
+pub mod emission;
+pub mod ledger;
+pub mod payload;
+pub mod state;
+pub mod timestamp;
+pub mod value;
+pub mod zone;
+
+use bytes::Bytes;
+
+pub use tidemill_transport::malformed::{Malformed, Property};
+pub use tidemill_transport::message::{Fingerprint, SubscriptionIds, Version, lower_half};
+
+use tidemill_transport::topic::Topic;
+
+/// A fact received: topic, payload, time.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Where it was published; empty for a schedule or a timer.
+    pub topic: Topic,
+    /// The payload as it came, at most `broker.packet_bytes_max` bytes.
+    pub payload: Bytes,
+    /// Wall time of arrival, milliseconds since 1970.
+    pub arrival_ms: i64,
+    /// A copy that the broker kept from before the subscription.
+    pub retained: bool,
+    /// Which subscriptions this copy answers; empty when the protocol does not tell.
+    pub subscriptions: SubscriptionIds,
+    /// MQTT 5 user properties as one JSON object, empty when there are none.
+    pub properties: Bytes,
+    /// How it came, where it has to be acknowledged: MQTT QoS 1 only.
+    pub delivery: Option<Delivery>,
+    /// Why it is not worked on, though it was received and has to be acknowledged.
+    pub fault: Option<EventFault>,
+    /// Where its topic is none, and therefore empty above: what stood there, as people are shown it.
+    pub bad_topic: Option<Box<str>>,
+}
+
+/// How a message came that its broker wants acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// The connection that brought it, counted from 1 since the process began.
+    pub epoch: u64,
+    /// Its packet identifier there.
+    pub packet: u16,
+    /// The broker may have sent it before.
+    pub dup: bool,
+    /// What it says, as hashes: packet identifiers are used again.
+    pub fingerprint: Fingerprint,
+}
+
+/// Why a message is no event for any rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventFault {
+    /// It was longer than allowed; its payload was not kept.
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Its topic is none: invalid UTF-8, a NUL, a wildcard.
+    InvalidTopic,
+    /// It breaks a rule of MQTT.
+    Malformed(Malformed),
+    /// A copy of a retained message that all its filters have had.
+    Surplus,
+}
+
+impl EventFault {
+    /// Why it is a dead letter; `None` where nothing is lost with it.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Surplus => None,
+            Self::TooLarge { bytes } => Some(format!(
+                "{bytes} bytes are more than broker.packet_bytes_max"
+            )),
+            Self::InvalidTopic => Some("its topic is not valid".to_owned()),
+            Self::Malformed(why) => Some(format!("malformed: {why}")),
+        }
+    }
+
+    /// The same with what stood in place of a topic, where it was none.
+    pub fn reason_with(&self, bad_topic: Option<&str>) -> Option<String> {
+        let reason = self.reason()?;
+        Some(match (self, bad_topic) {
+            (Self::InvalidTopic, Some(bad)) => format!("{reason}: \"{bad}\""),
+            // One without a topic has nothing to show, and says why.
+            (Self::Malformed(_), Some(bad)) if !bad.is_empty() => {
+                format!("{reason}; its topic is not valid: \"{bad}\"")
+            }
+            _ => reason,
+        })
+    }
+}
+
+impl Event {
+    /// An event with topic, payload and time, and nothing special about it.
+    pub fn new(topic: Topic, payload: impl Into<Bytes>, arrival_ms: i64) -> Self {
+        Self {
+            topic,
+            payload: payload.into(),
+            arrival_ms,
+            retained: false,
+            subscriptions: SubscriptionIds::default(),
+            properties: Bytes::new(),
+            delivery: None,
+            fault: None,
+            bad_topic: None,
+        }
+    }
+
+    /// What a handler sees that no event caused: a timer, or the close of a window.
+    pub fn none() -> Self {
+        Self::new(Topic::none(), Bytes::new(), 0)
+    }
+}
+
+/// A hash of several byte strings, the same on every machine and in every version: it is written
+/// down.
+pub fn hash_bytes(parts: &[&[u8]]) -> u128 {
+    let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
+    for part in parts {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.digest128()
+}

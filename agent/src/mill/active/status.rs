@@ -1,0 +1,47 @@
+//! The condition of a rule, and what one takes over from the deployment before.
+
+use crate::config::limits::QUARANTINE_MS;
+use crate::event::clock::Now;
+use crate::mill::status::RuleStatus;
+
+use super::Active;
+
+impl Active {
+    pub(in crate::mill) fn status(&self, now: Now) -> RuleStatus<'_> {
+        let until = self.quarantined_until_mono_ms;
+        let quarantine_ms = until.filter(|until| now.mono_ms < *until).map(|until| {
+            let since = until.saturating_sub(QUARANTINE_MS);
+            (now.wall_at(since), now.wall_at(until))
+        });
+        let schedules = &self.rule.triggers.schedules;
+        RuleStatus {
+            name: &self.rule.name,
+            version: self.rule.version,
+            quarantine_ms,
+            last_event_ms: self.last_event_ms,
+            last_error: self.last_error.as_deref(),
+            state_bytes: self.keys.bytes(),
+            state_bytes_max: self.state_bytes_max,
+            keys: self.keys.len(),
+            keys_max: self.keys.keys_max(),
+            needs_clock: schedules.iter().any(|it| it.period_ms().is_none()),
+            ledger: &self.ledger,
+        }
+    }
+
+    /// Takes over what is known of the rule before it, and the rest that it takes, if it is the same. Says
+    /// whether a rest ended with that rule.
+    pub(in crate::mill) fn succeed(&mut self, old: &Self, now: Now) -> bool {
+        self.last_event_ms = old.last_event_ms;
+        self.last_error.clone_from(&old.last_error);
+        let rests = old.quarantined_until_mono_ms;
+        let rests = rests.filter(|until| now.mono_ms < *until);
+        if self.fingerprint != old.fingerprint {
+            return rests.is_some();
+        }
+        self.quarantined_until_mono_ms = rests;
+        self.refused = old.refused;
+        self.faults_mono_ms.clone_from(&old.faults_mono_ms);
+        false
+    }
+}

@@ -1,0 +1,202 @@
+//! One topic to the rules it reaches. The filters of all rules stand in one tree, level by level,
+//! so that a topic is matched in the time of its levels, not of the rules; what came out is kept
+//! for the topics seen last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidemill_transport::topic::{FilterTree, TopicFilter};
+
+/// Topics whose routes are remembered, in each of two generations. Beyond that the topics not seen
+/// for longest are worked out anew: slower, never wrong.
+pub const ROUTES_MAX: usize = 4_096;
+
+/// The same for the rules that the routes of a generation lead to, all together: a route takes memory
+/// for each.
+const HITS_MAX: usize = 32_768;
+
+/// Routes of longer topics are not remembered, which bounds the memory: a publisher is free to choose
+/// topics of 64 KB, each another one.
+pub const TOPIC_BYTES_MAX: usize = 256;
+
+/// A rule's number among the active ones, in the order of their names.
+pub type RuleIndex = u32;
+
+/// One rule that a topic reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// The subscription whose copy the rule answers: where several of its filters match and the
+    /// broker sends a copy for each, the rule runs for the one of lowest rank.
+    pub subscription: u32,
+    /// Where the subscription stands among those there are.
+    pub rank: u32,
+}
+
+/// Finds the rules of a topic, and remembers a `R` for each topic, made of what was found.
+#[derive(Debug)]
+pub struct Router<R> {
+    tree: FilterTree<Hit>,
+    recent: HashMap<Box<str>, Known<R>>,
+    /// Rules that the routes of `recent` lead to.
+    recent_hits: usize,
+    older: HashMap<Box<str>, Known<R>>,
+}
+
+/// A route that is remembered.
+#[derive(Debug)]
+struct Known<R> {
+    route: Arc<R>,
+    /// Rules that it leads to.
+    hits: usize,
+}
+
+impl<R> Router<R> {
+    /// A router over the filters of all rules, with what is found where they match.
+    pub fn new<'a>(filters: impl IntoIterator<Item = (Hit, &'a TopicFilter)>) -> Self {
+        let filters = filters.into_iter().map(|(hit, filter)| (filter, hit));
+        Self {
+            tree: FilterTree::new(filters),
+            recent: HashMap::new(),
+            recent_hits: 0,
+            older: HashMap::new(),
+        }
+    }
+
+    /// What is remembered for `topic`, made by `make` of the rules it reaches (in the order of
+    /// their names, each once) if it is not remembered.
+    pub fn route(&mut self, topic: &str, make: impl FnOnce(&[Hit]) -> R) -> Arc<R> {
+        if topic.len() > TOPIC_BYTES_MAX {
+            return Arc::new(make(&self.hits(topic)));
+        }
+        if let Some(known) = self.recent.get(topic) {
+            return Arc::clone(&known.route);
+        }
+        let known = self.older.remove(topic).unwrap_or_else(|| {
+            let hits = self.hits(topic);
+            Known {
+                route: Arc::new(make(&hits)),
+                hits: hits.len(),
+            }
+        });
+        if self.recent.len() >= ROUTES_MAX || self.recent_hits >= HITS_MAX {
+            self.older = std::mem::take(&mut self.recent);
+            self.recent_hits = 0;
+        }
+        self.recent_hits += known.hits;
+        let route = Arc::clone(&known.route);
+        self.recent.insert(topic.into(), known);
+        route
+    }
+
+    fn hits(&self, topic: &str) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        self.tree.each_match(topic, &mut |hit| hits.push(*hit));
+        hits.sort_unstable_by_key(|hit| (hit.rule, hit.rank));
+        hits.dedup_by_key(|hit| hit.rule);
+        hits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(filters: &[&str]) -> Router<Vec<u32>> {
+        let filters: Vec<_> = filters
+            .iter()
+            .map(|f| TopicFilter::new(f).unwrap())
+            .collect();
+        Router::new((0..).zip(&filters).map(|(rule, filter)| {
+            let hit = Hit {
+                rule,
+                subscription: rule + 1,
+                rank: rule,
+            };
+            (hit, filter)
+        }))
+    }
+
+    #[track_caller]
+    fn check(filters: &[&str], topic: &str, expected: &[u32]) {
+        let route = router(filters).route(topic, |hits| hits.iter().map(|h| h.rule).collect());
+        assert_eq!(*route, expected, "{topic}");
+    }
+
+    #[test]
+    fn finds_what_each_filter_would_match_alone() {
+        let filters = [
+            "a/b/c", "a/+/c", "a/#", "#", "+/+", "$SYS/#", "+", "a/b/c/#", "/a", "+/a", "a//c", "",
+        ];
+        let filters: Vec<_> = filters.into_iter().filter(|f| !f.is_empty()).collect();
+        for topic in [
+            "a/b/c", "a/x/c", "a", "b", "a/b", "$SYS/x", "$SYS", "/a", "a//c", "a/b/c/d", "a/", "/",
+        ] {
+            let expected: Vec<u32> = (0..)
+                .zip(&filters)
+                .filter(|(_, f)| TopicFilter::new(f).unwrap().matches(topic))
+                .map(|(rule, _)| rule)
+                .collect();
+            check(&filters, topic, &expected);
+        }
+    }
+
+    #[test]
+    fn a_rule_whose_filters_overlap_answers_one_subscription() {
+        let filters = ["a/+/c", "a/b/+"].map(|f| TopicFilter::new(f).unwrap());
+        let [first, second] = &filters;
+        let hit = |subscription, rank| Hit {
+            rule: 0,
+            subscription,
+            rank,
+        };
+        let mut router = Router::new([(hit(3, 1), first), (hit(7, 0), second)]);
+        let route = router.route("a/b/c", |hits| hits.to_vec());
+        assert_eq!(*route, [hit(7, 0)]);
+    }
+
+    #[test]
+    fn more_topics_than_are_remembered_still_find_their_rules() {
+        let mut router = router(&["s/+"]);
+        for n in 0..3 * ROUTES_MAX {
+            let route = router.route(&format!("s/{n}"), |hits| {
+                hits.iter().map(|h| h.rule).collect()
+            });
+            assert_eq!(*route, [0]);
+        }
+        assert!(router.recent.len() <= ROUTES_MAX && router.older.len() <= ROUTES_MAX);
+    }
+
+    #[test]
+    fn routes_of_long_topics_are_found_and_not_remembered() {
+        let mut router = router(&["s/+"]);
+        let mut route = |bytes: usize| {
+            let topic = format!("s/{}", "t".repeat(bytes - 2));
+            let route = router.route(&topic, |hits| hits.iter().map(|h| h.rule).collect());
+            assert_eq!(*route, [0]);
+            router.recent.len()
+        };
+        assert_eq!(route(TOPIC_BYTES_MAX + 1), 0);
+        assert_eq!(route(60_000), 0);
+        assert_eq!(route(TOPIC_BYTES_MAX), 1);
+        // What no rule wants takes no memory either.
+        router.route(&"u".repeat(60_000), |_| Vec::new());
+        assert_eq!(router.recent.len(), 1);
+    }
+
+    #[test]
+    fn routes_to_many_rules_are_fewer() {
+        let mut router = router(&["#"; 1_000]);
+        for n in 0..200 {
+            let route = router.route(&format!("s/{n}"), |hits| {
+                hits.iter().map(|h| h.rule).collect()
+            });
+            assert_eq!(route.len(), 1_000);
+            assert!(router.recent_hits < HITS_MAX + 1_000);
+        }
+        let per_generation = HITS_MAX / 1_000 + 1;
+        assert_eq!(router.older.len(), per_generation);
+        assert!(router.recent.len() <= per_generation);
+    }
+}

@@ -1,0 +1,147 @@
+//! The packets that a broker sends, of both versions of MQTT, read without a socket: bytes go into an
+//! [`Inbox`] in any pieces, what they say comes out. Nothing here trusts a length, a text or an order.
+//! A message that breaks the rules is still a message wherever its end can be found, so that it can be
+//! named and acknowledged: a broker sends again, for ever, what its client hangs up on.
+//!
+//! Public for the fuzz targets and for the simulator's brokers, which have to speak what is read here.
+
+mod answers;
+mod fields;
+mod frame;
+mod head;
+mod inbox;
+mod properties;
+mod skip;
+
+use bytes::Bytes;
+
+pub(super) use answers::reason_name;
+pub use answers::{Answer, Connack, ConnackGiven, Disconnect};
+pub use frame::Frame;
+pub use inbox::Inbox;
+pub use skip::Skipped;
+
+use crate::{malformed::Malformed, message::SubscriptionIds};
+
+/// A message received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// As it came: it may be none.
+    pub topic: Bytes,
+    /// As it came; of a malformed message all that follows what could be read.
+    pub payload: Bytes,
+    /// A copy that the broker kept from before the subscription.
+    pub retained: bool,
+    /// Which subscriptions this copy answers.
+    pub subscriptions: SubscriptionIds,
+    /// MQTT 5 user properties, in their order; none of a malformed message.
+    pub properties: Vec<(String, String)>,
+    /// Above QoS 0: what it is to be acknowledged by.
+    pub handshake: Option<Handshake>,
+    /// Its payload was too long to be kept.
+    pub skipped: Option<Skipped>,
+    /// It is of no use.
+    pub malformed: Option<Malformed>,
+}
+
+/// How a message came that its broker wants acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handshake {
+    /// The packet identifier, never 0.
+    pub packet: u16,
+    /// The broker may have sent it before.
+    pub dup: bool,
+    /// It came at QoS 2, which takes one step more.
+    pub exactly_once: bool,
+}
+
+/// What a broker says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// It took the connection, or did not.
+    Connack(Connack),
+    /// A message.
+    Message(Received),
+    /// A message was dropped that cannot be acknowledged even if it wants to be.
+    Unusable {
+        /// Why.
+        why: Malformed,
+        /// How it begins.
+        head: String,
+    },
+    /// It answered a SUBSCRIBE, with one answer for each filter.
+    Subscribed {
+        /// The SUBSCRIBE's packet identifier.
+        packet: u16,
+        /// In the order of its filters.
+        answers: Vec<Answer>,
+    },
+    /// It answered an UNSUBSCRIBE, in MQTT 5 with one answer for each filter.
+    Unsubscribed {
+        /// The UNSUBSCRIBE's packet identifier.
+        packet: u16,
+        /// In the order of its filters.
+        answers: Vec<Answer>,
+    },
+    /// It answered a PUBLISH at QoS 1.
+    Acknowledged {
+        /// The PUBLISH's packet identifier.
+        packet: u16,
+        /// MQTT 5's reason code; 0 over 3.1.1.
+        code: u8,
+        /// What it said besides.
+        reason: Option<String>,
+    },
+    /// It asks for the last step of an exchange at QoS 2.
+    Released(u16),
+    /// It answered a ping.
+    PingAnswered,
+    /// It is about to hang up.
+    Disconnect(Disconnect),
+    /// Something that a client of ours has no use for.
+    Other,
+}
+
+/// What came is not MQTT as a broker speaks it: where the next packet begins is not known, or an answer
+/// lacks what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PacketError {
+    /// Bytes that make no sense.
+    #[error("{what}, which begins with {head}")]
+    Unreadable {
+        /// In words.
+        what: &'static str,
+        /// The first bytes of the packet in hexadecimal digits.
+        head: String,
+    },
+    /// An answer above all limits; messages are read past instead.
+    #[error("a packet of {bytes} bytes came, more than allowed, which begins with {head}")]
+    Oversized {
+        /// Its length.
+        bytes: usize,
+        /// The first bytes of the packet in hexadecimal digits.
+        head: String,
+    },
+}
+
+impl PacketError {
+    fn unreadable(what: &'static str, packet: &[u8]) -> Self {
+        let head = hex_head(packet);
+        Self::Unreadable { what, head }
+    }
+}
+
+/// So many bytes of a packet are shown to a person.
+const HEAD_SHOWN: usize = 16;
+
+/// How a packet begins, for a person.
+fn hex_head(packet: &[u8]) -> String {
+    let shown = packet.iter().take(HEAD_SHOWN);
+    let digits: Vec<String> = shown.map(|byte| format!("{byte:02x}")).collect();
+    let more = if packet.len() > HEAD_SHOWN {
+        " …"
+    } else {
+        ""
+    };
+    digits.join(" ") + more
+}
