@@ -25,10 +25,10 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     waiting: VecDeque<Waiting>,
-    /// What went out and is not confirmed, oldest first: the events of the receipts, 0 where there is
-    /// none.
+    /// Acknowledgements sent and not yet confirmed, oldest first: the event of each receipt, 0
+    /// where there is none.
     sent: VecDeque<u64>,
-    /// How many were confirmed on this connection.
+    /// Number of acknowledgements confirmed on this connection.
     confirmed: u64,
 }
 

@@ -65,16 +65,16 @@ pub(super) struct Active {
     log_lines_free: u32,
     pub(super) index: RuleIndex,
     pub(super) window: Option<Window>,
-    /// How its state is found again.
+    /// Names by which the rule's state is found again after an edit.
     pub(super) naming: Naming,
     pub(super) rule: Head,
     pub(super) module: Arc<Module>,
     pub(super) ports: Box<[Option<Arc<PortBinding>>]>,
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
-    /// Whether it is a statement, to which payloads are rows.
+    /// `true` for a statement, to which payloads are rows.
     pub(super) reads_rows: bool,
-    /// Whether it has a name for a payload that is no object.
+    /// `true` if the statement has a name for a payload that is no object.
     pub(super) names_self: bool,
     /// The panes that are open for all keys; which keys have events in them stands in their states.
     pub(super) panes: Vec<OpenPane>,
@@ -98,21 +98,21 @@ pub(super) struct Active {
     reached: Reached,
     /// Keys that the rule may have, what belongs to no key not counted.
     keys_limit: usize,
-    /// What was told of it.
+    /// Losses already reported for this rule.
     pub(super) told: Told,
-    /// What the last commit holds.
+    /// The rule's counts and record as of the last commit.
     pub(super) committed: Box<Committed>,
 }
 
-/// What the last commit holds of a rule besides its keys.
+/// The part of a rule's state, besides its keys, that the last commit holds.
 #[derive(Debug, Default)]
 pub(super) struct Committed {
     pub(super) counts: Ledger,
     pub(super) record: RuleRecord,
 }
 
-/// What is left of a manifest once rule and function are bound: a thousand rules are to fit into
-/// the processor's cache.
+/// The part of a manifest that is needed once rule and function are bound, kept small so that a
+/// thousand rules fit into the processor's cache.
 pub(super) struct Head {
     pub(super) name: Arc<str>,
     pub(super) version: u64,
@@ -133,14 +133,14 @@ impl From<Rule> for Head {
     }
 }
 
-/// Where one of a rule's schedules stands, in wall time.
+/// Last and next firing of one of a rule's schedules, in wall time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ScheduleState {
     pub(super) last_ms: Option<i64>,
     pub(super) next_ms: Option<i64>,
 }
 
-/// What the calls of a step share.
+/// Context shared by the calls of a step.
 pub(super) struct Step<'a> {
     pub(super) now: Now,
     pub(super) due: &'a mut DueQueue,
@@ -170,7 +170,7 @@ impl Active {
             Box::new(EventTime::new(streams, late, floor_ms, now))
         });
         let is_kept = rule.durability == Durability::ExactlyOnce;
-        // What belongs to no key has a place beside them.
+        // State that belongs to no key has a place beside them.
         let has_own = time.is_some() || hears_births(&rule.streams);
         let keys_limit = rule.limits.keys;
         let keys_max = rule.limits.keys.saturating_add(usize::from(has_own));
@@ -222,7 +222,8 @@ impl Active {
         }
     }
 
-    /// Whether it keeps what nodes and devices tell at their births.
+    /// Returns `true` if the rule keeps the metrics that nodes and devices announce at their
+    /// births.
     pub(super) fn hears_births(&self) -> bool {
         hears_births(&self.rule.streams)
     }
@@ -244,7 +245,7 @@ impl Active {
         self.keys.bytes().saturating_sub(self.lent_bytes + own)
     }
 
-    /// Whether state and emissions live in memory only.
+    /// Returns `true` if state and emissions live in memory only.
     pub(super) fn is_volatile(&self) -> bool {
         self.rule.durability == Durability::Volatile
     }
@@ -274,7 +275,7 @@ impl Active {
             self.ledger.enter(fate);
             return fate;
         }
-        // What a schedule makes has no time but that of the clock.
+        // An event made by a schedule has no time but that of the clock.
         if self.time.is_some() && !frame.event.topic.as_str().is_empty() {
             return self.arrive(stop, decoded, frame, step);
         }
@@ -409,7 +410,7 @@ impl Active {
         }
     }
 
-    /// What had no room since it was last told, if it is time to tell it.
+    /// Losses since the last report, if it is time to report them.
     pub(super) fn losses(&mut self, now: Now) -> Option<Output> {
         let limits = self.limits();
         let what = self.told.news(&self.ledger, self.reached, limits, now)?;
@@ -476,7 +477,7 @@ fn hears_births(streams: &[Stream]) -> bool {
     formats.any(|format| *format == Format::Sparkplug)
 }
 
-/// Whether the payload is an object, or something that its format makes one.
+/// Returns `true` if the payload is an object, or is made one by its format.
 fn is_row(stop: &Stop, frame: &Frame) -> bool {
     let is_json = |format: &Format| *format == Format::Json;
     let reading = stop.reading.as_ref();

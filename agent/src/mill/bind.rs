@@ -32,9 +32,9 @@ pub struct BoundRule {
     pub(super) inputs: Box<[Input]>,
     pub(super) key: KeySpec,
     pub(super) window: Option<Window>,
-    /// How its state is found again.
+    /// Names by which the rule's state is found again after an edit.
     pub(super) naming: Naming,
-    /// Where events go that come too late for a rule with event time.
+    /// Port for events that come too late for a rule with event time.
     pub(super) late: Option<Arc<PortBinding>>,
     /// Tells rule and function from others.
     pub(super) fingerprint: u128,
@@ -116,7 +116,7 @@ impl BoundRule {
         &self.rule
     }
 
-    /// How the key of an event is found.
+    /// The way in which the key of an event is found.
     pub fn key(&self) -> &KeySpec {
         &self.key
     }
@@ -131,7 +131,8 @@ impl BoundRule {
         &self.module
     }
 
-    /// Whether the function is called once for each pane that an event belongs to, which may be several.
+    /// Returns `true` if the function is called once for each pane that an event belongs to, which
+    /// may be several.
     pub fn is_called_for_each_pane(&self) -> bool {
         self.window
             .is_some_and(|window| !window.rows && window.kind == WindowKind::Hopping)
@@ -147,7 +148,7 @@ impl BoundRule {
         inputs.map(|input| input.pointer.as_str()).chain(key)
     }
 
-    /// What the rule does, in half a line.
+    /// A summary of the rule in half a line.
     pub fn summary(&self) -> String {
         let rule = &self.rule;
         let filters = rule.triggers.mqtt.iter().map(ToString::to_string);
@@ -165,7 +166,7 @@ impl BoundRule {
         format!("on {}; {}", triggers.join(", "), ports.join(", "))
     }
 
-    /// What came out of binding rule and function, as names and values for people.
+    /// The result of binding rule and function, as names and values for people.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let list = |items: Vec<String>| match items.is_empty() {
             true => "none".to_owned(),
@@ -248,7 +249,7 @@ fn key(rule: &Rule, module: &Module) -> Result<KeySpec, FileError> {
                 format!("function: key of its manifest: {why}"),
             )),
         },
-        // What a statement keeps apart, it says itself.
+        // A statement itself says what it keeps apart.
         (None, None) if matches!(rule.function, FunctionSource::Sql(_)) => {
             Ok(KeySpec::Constant("all".into()))
         }
@@ -331,7 +332,7 @@ fn late(rule: &Rule, key: &KeySpec, destinations: &[&str]) -> Option<Arc<PortBin
     )))
 }
 
-/// Whether a key holds nothing but what the rule and the topic of an event say.
+/// Returns `true` if a key holds nothing but what the rule and the topic of an event say.
 fn is_of_topic(key: &KeySpec) -> bool {
     match key {
         KeySpec::Topic | KeySpec::Levels(_) | KeySpec::Constant(_) => true,

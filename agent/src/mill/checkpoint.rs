@@ -1,5 +1,5 @@
-//! What changed of the rules: since the last commit, for the journal, and since a pond was last
-//! written, for that. One hash over all of it tells two mills apart.
+//! Changes of the rules: since the last commit, for the journal, and since a state database was
+//! last written, for that. One hash over all state tells two mills apart.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::keys::Forgotten;
 use super::output::Checkpoint;
 
 impl Active {
-    /// What is kept of the rule besides its keys.
+    /// The part of the rule's state that is kept besides its keys.
     pub(super) fn record(&self) -> RuleRecord {
         RuleRecord {
             schema: self.module.manifest.state.schema,
@@ -25,7 +25,7 @@ impl Active {
         }
     }
 
-    /// What changed since the last commit, which is going to hold it.
+    /// Takes the changes since the last commit, for the commit that is going to hold them.
     pub(super) fn take_delta(&mut self) -> Option<RuleDelta> {
         if self.is_volatile() {
             return None;

@@ -96,7 +96,7 @@ impl Mill {
         );
     }
 
-    /// What an event left is complete: commits if that makes the batch full.
+    /// Ends the work on an event, and commits if the batch is full with it.
     pub(super) fn commit_if_full(&mut self, now: Now, out: &mut Vec<Output>) {
         let full = |durable: &super::durable::Durable| durable.is_due(now) == Some(Due::Full);
         if self.durable.as_deref().is_some_and(full) {
@@ -209,7 +209,7 @@ impl Mill {
         durable.append(&commit, out);
     }
 
-    /// What a test does to show that a batch has to be one record.
+    /// Splits a batch in two, as a test does to show that it has to be one record.
     fn commit_by_halves(&mut self, commit: Commit, out: &mut Vec<Output>) {
         let Some(durable) = self.durable.as_deref_mut() else {
             return;
@@ -365,7 +365,7 @@ impl Mill {
 }
 
 impl super::durable::Durable {
-    /// What the last commit holds from now on.
+    /// Remembers the state that this commit holds as that of the last commit.
     fn remember(&mut self, commit: &Commit) {
         let record = &mut self.record;
         record.in_seq = commit.in_seq;

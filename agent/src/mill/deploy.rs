@@ -30,7 +30,7 @@ pub use edit::{Edit, saved_windows};
 /// The key of events that a schedule makes, where the rule has none of its own.
 const SCHEDULE_KEY: &str = "schedule";
 
-/// What is to be active.
+/// The rules and subscriptions that are to be active.
 #[derive(Default)]
 pub struct Deployment {
     /// The rules; their names differ.
@@ -54,7 +54,7 @@ pub enum DeployError {
         key: String,
         /// Schema of the old state.
         from: i32,
-        /// What went wrong.
+        /// The failure, for people.
         reason: String,
     },
     /// The function has no `migrate`.
@@ -123,7 +123,7 @@ impl Mill {
                 .into_iter()
                 .map(|rule| Output::QuarantineLifted { rule }),
         );
-        // What the old rules did stands in a commit of theirs.
+        // Effects of the old rules stand in a commit of their own.
         self.commit(now, out);
         self.retire(&actives);
         self.activate(actives, &subscriptions, now);
@@ -216,7 +216,7 @@ fn scheduled_route(active: &Active, rules: &[Active]) -> Route {
 }
 
 impl Active {
-    /// What is kept of the rule when it is replaced, or written down.
+    /// The state to keep of the rule when it is replaced, or written down.
     pub(super) fn save(&self) -> SavedRule {
         SavedRule {
             record: self.record(),
@@ -350,7 +350,7 @@ impl Active {
         Ok(())
     }
 
-    /// What the rule's record says of its window and its time.
+    /// The byte in which the rule's record tells its window and its kind of time.
     pub(super) fn window_code(&self) -> u8 {
         window_code(self.window.as_ref(), self.time.is_some())
     }

@@ -1,5 +1,5 @@
-//! What falls due when: one queue for schedules, panes and timers of all rules, in an order that
-//! depends on nothing but its content.
+//! Due times: one queue for schedules, panes and timers of all rules, in an order that depends on
+//! nothing but its content.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(super) enum What {
     Pane(RuleIndex),
     /// A pane of a key.
     KeyPane(RuleIndex, Key),
-    /// What the watermark of a rule has passed, or a source of it that may be idle.
+    /// Events that the watermark of a rule has passed, or a source of the rule that may be idle.
     Release(RuleIndex),
     /// A timer of a key.
     Timer(RuleIndex, Key, u32),
@@ -39,7 +39,7 @@ impl DueQueue {
         self.0.remove(&(mono_ms, what));
     }
 
-    /// How much is due, some time.
+    /// Number of entries in the queue.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -1,5 +1,5 @@
-//! What makes the mill's effects durable: the batch that gathers, the commits that are not yet on
-//! stable storage, and what has to wait for them: acknowledgements and emissions.
+//! Durability of the mill's effects: the batch that gathers, the commits that are not yet on stable
+//! storage, and what has to wait for them: acknowledgements and emissions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,36 +39,36 @@ pub(super) const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
 /// that begins with no number.
 pub(super) const PROTOCOL: &str = "protocol ";
 
-/// How the mill keeps a journal.
+/// Settings of the mill's journal, and its state at the start.
 #[derive(Debug, Clone)]
 pub struct Keeping {
-    /// What the broker knows this gateway's session by: `host:port client-id`.
+    /// Name of this gateway's session with the broker: `host:port client-id`.
     pub session: String,
-    /// How long what an event did may wait for its commit.
+    /// Longest time that an event's effects wait for their commit, in milliseconds.
     pub commit_interval_ms: u64,
-    /// How many events a commit has at most.
+    /// Most events of one commit.
     pub commit_events: usize,
-    /// Where an event has its own name.
+    /// Source of an event's own name.
     pub event_id: EventIdSource,
     /// `true` if `producer:n` is a number without its sender's saying so.
     pub event_id_numbers: bool,
-    /// How many names that are no numbers are remembered.
+    /// Number of names that are remembered, of those that are no numbers.
     pub event_ids_remembered: usize,
     /// Bytes of journal between two checkpoints, at least.
     pub checkpoint_bytes: u64,
     /// The boot that monotonic times belong to.
     pub boot_id: String,
-    /// Where the journal begins, and how many bytes of it there are.
+    /// First commit of the journal, and its size in bytes.
     pub journal: (u64, u64),
     /// The pond to write first: the older one, or one that was damaged.
     pub first_pond: usize,
-    /// What the other one holds, if it was written.
+    /// State of the other database, if it was written.
     pub newest_pond: Option<Written>,
     /// The longest record that the journal takes; a commit that is longer is several.
     pub record_bytes_max: usize,
 }
 
-/// What is kept besides the rules.
+/// State that is kept besides the rules.
 pub(super) struct Durable {
     pub(super) keeping: Keeping,
     /// As of the last commit.
@@ -95,17 +95,17 @@ pub(super) struct Durable {
     pub(super) stall: Stall,
     pub(super) batch: Batch,
     pub(super) checkpoints: Checkpoints,
-    /// Where the payload has the event's own name.
+    /// Plan to read the event's own name from the payload.
     pub(super) event_id_plan: Option<Plan>,
-    /// How long rows have waited.
+    /// Clock by which the age of rows is measured.
     pub(super) age: AgeClock,
     /// When rows were looked at last that may be too old.
     pub(super) age_checked_mono_ms: Option<u64>,
-    /// What the disk has.
+    /// Room on the disk.
     pub(super) room: Room,
 }
 
-/// What happened since the last commit.
+/// Changes since the last commit.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) counts: IntakeCounts,
@@ -119,7 +119,7 @@ pub(super) struct Batch {
     pub(super) events: usize,
     /// Of receipts and names.
     pub(super) bytes: usize,
-    /// What its calls asked for.
+    /// Bytes of effects that the batch's calls asked for.
     pub(super) effect_bytes: usize,
     /// Dead letters made, and bytes of those that are kept.
     pub(super) dead_letters: usize,
@@ -225,7 +225,7 @@ impl Durable {
         self.batch.open_lazily(now);
     }
 
-    /// Whether the batch is to be committed now.
+    /// Tells if and why the batch is to be committed now.
     pub(super) fn is_due(&self, now: Now) -> Option<Due> {
         let batch = &self.batch;
         let full = batch.urgent
@@ -323,7 +323,7 @@ impl Durable {
         }
     }
 
-    /// What the session holds, as it is written down.
+    /// The session's subscriptions in the form in which they are written down.
     pub(super) fn subscriptions_of<'a>(
         &'a self,
         session: &str,

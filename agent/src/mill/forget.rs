@@ -11,7 +11,7 @@ use super::active::Active;
 use super::due::DueQueue;
 
 impl Mill {
-    /// What is kept of a rule, whether it is deployed or waits to be again.
+    /// The state kept of a rule, deployed or waiting to be deployed again.
     pub fn saved(&self, rule: &str) -> Option<SavedRule> {
         let active = self.rules.iter().find(|active| &*active.rule.name == rule);
         match active {

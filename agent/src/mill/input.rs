@@ -1,5 +1,5 @@
-//! What a payload held to what a function is handed: the types, defaults and missing values of a
-//! manifest's inputs. A wrong type is a dead letter, never a guess.
+//! Conversion of a payload's values to a function's inputs: the types, defaults and missing values
+//! of a manifest's inputs. A wrong type is a dead letter, never a guess.
 
 use tidemill_abi::value::kind;
 use tidemill_values::{CastError, FieldType, convert};
@@ -15,7 +15,7 @@ pub enum InputError {
     Missing {
         /// Name of the input.
         name: String,
-        /// Where it was looked for.
+        /// JSON pointer at which it was expected.
         pointer: String,
     },
     /// Something else stands there.
@@ -23,11 +23,11 @@ pub enum InputError {
     WrongType {
         /// Name of the input.
         name: String,
-        /// Where it stands.
+        /// JSON pointer of the value.
         pointer: String,
-        /// What stands there.
+        /// Type of the value found.
         found: &'static str,
-        /// What the function wants.
+        /// Type that the function expects.
         wanted: &'static str,
     },
     /// It is declared to be of a type, and cannot be without a loss.
@@ -35,7 +35,7 @@ pub enum InputError {
     Declared {
         /// Name of the input.
         name: String,
-        /// What stands there, and what it should be.
+        /// The value found, and the type that it should have.
         why: CastError,
     },
 }
@@ -189,7 +189,7 @@ fn wanted_name(kind: InputKind) -> &'static str {
     }
 }
 
-/// What an input of type `kind` is handed.
+/// The kind that an input of type `kind` is given for a value.
 fn kind_of(scalar: Scalar) -> i32 {
     match scalar {
         Scalar::Missing | Scalar::Null => kind::MISSING,

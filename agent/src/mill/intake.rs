@@ -1,5 +1,5 @@
-//! Where an event comes into the mill: whether it was applied before, what has to be remembered of
-//! it, and what its acknowledgement waits for.
+//! Entry of an event into the mill: the check if it was applied before, what has to be remembered
+//! of it, and the commit that its acknowledgement waits for.
 
 use std::str;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::durable::{Durable, PROTOCOL, nobody};
 use super::output::{DeadLetter, Input, Output, Room};
 use super::{Mill, Worked};
 
-/// What a receipt takes of a commit.
+/// Bytes of a commit that a receipt takes.
 const RECEIPT_BYTES: usize = 30;
 
 /// The user property that says what an event's name is, and what it says of a number.
@@ -121,7 +121,7 @@ impl Mill {
 
     /// Runs the rules that want an event, which has a name of its own or not.
     fn work_on(&mut self, now: Now, event: Event, is_named: bool, out: &mut Vec<Output>) -> Worked {
-        // What Tidemill itself says is no business of rules.
+        // Messages of Tidemill's own are no business of rules.
         let worked = if event.topic.as_str().starts_with("tidemill/") {
             Worked::default()
         } else {
@@ -367,7 +367,7 @@ impl Durable {
         self.event_ids.read(text, is_number)
     }
 
-    /// Whether the broker held something for this gateway.
+    /// Returns `true` if the broker held something for this gateway.
     fn had_session(&self) -> bool {
         self.record.generation > 0 && !self.subscriptions.is_empty()
     }
@@ -379,7 +379,7 @@ impl Durable {
         if !session_present {
             let generation = self.receipts.generation() + 1;
             self.receipts.renew(generation);
-            // What of the batch was received in the old session is applied all the same.
+            // Events of the batch that came in the old session are applied all the same.
             self.batch.receipts.clear();
             self.batch.voided.clear();
             self.batch.open(now);

@@ -11,7 +11,7 @@ use crate::event::state::{Key, KeyState};
 /// Names of entries.
 type Names = BTreeSet<Box<[u8]>>;
 
-/// What a pond has to forget.
+/// Entries to remove from a state database.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Forgotten {
     /// Keys with their numbers of pieces.
@@ -25,13 +25,13 @@ pub(super) struct Forgotten {
 pub(super) struct KeyTable {
     places: HashMap<Key, usize>,
     held: Vec<Held>,
-    /// Where the search for a key to drop goes on.
+    /// Place at which the search for a key to drop goes on.
     hand: usize,
     keys_max: usize,
     bytes: usize,
     /// Keys that changed since the last commit; of some only the entries named, of others all.
     changed: BTreeMap<Key, Option<Names>>,
-    /// Whether changes are of interest: a volatile rule has no commits.
+    /// `true` if changes are recorded: a volatile rule has no commits.
     is_kept: bool,
     /// For each pond, keys that it holds and that were dropped since, with the number of their pieces.
     gone: [BTreeMap<Key, u16>; 2],
@@ -71,12 +71,12 @@ impl KeyTable {
         self.bytes
     }
 
-    /// Where a key is held.
+    /// Place of a key, if it is held.
     pub(super) fn find(&self, key: &str) -> Option<usize> {
         self.places.get(key).copied()
     }
 
-    /// Whether the very same key, not only one of its name, is held at a place.
+    /// Returns `true` if this very key, not only one of its name, is held at a place.
     pub(super) fn is_at(&self, key: &Key, place: usize) -> bool {
         self.held
             .get(place)
@@ -88,7 +88,7 @@ impl KeyTable {
         self.held.get(place).map(|held| &held.state)
     }
 
-    /// How many keys it has room for.
+    /// Number of keys that the table has room for.
     pub(super) fn keys_max(&self) -> usize {
         self.keys_max
     }
@@ -169,7 +169,7 @@ impl KeyTable {
             .insert(key.clone(), Some(Names::from([name.into()])));
     }
 
-    /// How many keys are held.
+    /// Number of keys held.
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }
@@ -237,7 +237,7 @@ impl KeyTable {
             let place = self.hand % self.held.len().max(1);
             self.hand = place + 1;
             match self.held.get_mut(place) {
-                // What belongs to no key stays.
+                // State that belongs to no key stays.
                 Some(held) if &*held.key == RULE_KEY => {}
                 Some(held) if held.seen => held.seen = false,
                 _ => return place,
@@ -270,7 +270,7 @@ impl KeyTable {
         keys
     }
 
-    /// Whether something changed since the last commit.
+    /// Returns `true` if something changed since the last commit.
     pub(super) fn is_changed(&self) -> bool {
         !self.changed.is_empty()
     }
@@ -280,7 +280,7 @@ impl KeyTable {
         self.changed.len()
     }
 
-    /// What changed since the last commit, in the order of the keys.
+    /// Takes the changes since the last commit, in the order of the keys.
     pub(super) fn take_changes(&mut self) -> Vec<(Key, KeyChange)> {
         let changed = std::mem::take(&mut self.changed);
         let change = |(key, names): (Key, Option<Names>)| {
@@ -308,7 +308,8 @@ impl KeyTable {
         changed.into_iter().map(change).collect()
     }
 
-    /// What a pond does not hold yet, or all for a pond that is written anew.
+    /// Keys that a state database does not hold yet in their present state; all of them if it is
+    /// written anew.
     pub(super) fn dirty(&self, pond: usize, full: bool) -> impl Iterator<Item = (&Key, &KeyState)> {
         self.held
             .iter()

@@ -65,7 +65,7 @@ use route::Route;
 /// The state machine.
 pub struct Mill {
     rules: Vec<Active>,
-    /// What is kept of rules that are not active.
+    /// State kept of rules that are not active.
     dormant: BTreeMap<String, SavedRule>,
     router: Router<Route>,
     frame: Box<Frame>,
@@ -77,15 +77,15 @@ pub struct Mill {
     unrouted: u64,
     /// Wall minus monotonic time, to notice when the wall clock was set.
     wall_offset_ms: Option<i64>,
-    /// Whether any rule has a schedule.
+    /// `true` if any rule has a schedule.
     has_schedules: bool,
-    /// Whether every call starts on a fresh instance.
+    /// `true` if every call starts on a fresh instance.
     cold: bool,
     /// No time of an event from before is credible.
     time_floor_ms: i64,
     /// A time without power whose length is not known yet.
     power_gap: Option<Box<PowerGap>>,
-    /// What makes effects durable; without it they are told at once, as `rule test` wants it.
+    /// Durability of effects; without it they are told at once, as `rule test` wants it.
     durable: Option<Box<Durable>>,
 }
 
@@ -164,7 +164,7 @@ impl Mill {
                 for event in events {
                     self.take_in(now, event, out);
                     self.commit_if_full(now, out);
-                    // What it made of the time of events.
+                    // The events' times may have made something due.
                     self.fall_due(now, out);
                 }
             }
@@ -181,12 +181,12 @@ impl Mill {
         [due, durable].into_iter().flatten().min()
     }
 
-    /// Whether something hangs on the wall clock, which may be set at any moment.
+    /// Returns `true` if something hangs on the wall clock, which may be set at any moment.
     pub fn has_schedules(&self) -> bool {
         self.has_schedules
     }
 
-    /// Whether no more events should be taken in for now: the journal or a lane is full.
+    /// Returns `true` if no more events should be taken in for now: the journal or a lane is full.
     pub fn is_full(&self) -> bool {
         self.durable
             .as_ref()
@@ -201,7 +201,7 @@ impl Mill {
             .is_some_and(|durable| durable.is_held())
     }
 
-    /// Whether everything that was asked for by [`Input::Flush`] is on stable storage.
+    /// Returns `true` if everything that was asked for by [`Input::Flush`] is on stable storage.
     pub fn is_flushed(&self) -> bool {
         self.durable.as_ref().is_none_or(|durable| {
             !durable.batch.is_open()
@@ -210,7 +210,7 @@ impl Mill {
         })
     }
 
-    /// Whether nothing happened since the last commit that another one would hold.
+    /// Returns `true` if nothing happened since the last commit that another one would hold.
     pub fn is_settled(&self) -> bool {
         let settled = |durable: &Durable| !durable.batch.is_open() && !durable.outbox.is_changed();
         self.durable.as_deref().is_none_or(settled)
@@ -241,7 +241,7 @@ impl Mill {
         self.rules.iter().filter_map(Active::all_losses)
     }
 
-    /// What became of messages before any rule saw them.
+    /// Counts of messages by their fate before any rule saw them.
     pub fn intake_counts(&self) -> IntakeCounts {
         let mut counts = IntakeCounts::default();
         if let Some(durable) = &self.durable {
@@ -256,12 +256,12 @@ impl Mill {
         self.durable.as_ref().map(|durable| &durable.event_ids)
     }
 
-    /// What waits for destinations.
+    /// Rows that wait for destinations.
     pub fn outbox(&self) -> Option<&Outbox> {
         self.durable.as_ref().map(|durable| &durable.outbox)
     }
 
-    /// What the session of this name is known to hold: numbers and filters.
+    /// Subscriptions that the session of this name is known to hold: numbers and filters.
     pub fn subscriptions_of(&self, session: &str) -> Vec<(u32, String)> {
         let durable = self.durable.iter();
         durable
@@ -275,7 +275,7 @@ impl Mill {
         self.durable.as_ref()?.version_of(session)
     }
 
-    /// What became of an event, seen over all its rules.
+    /// Runs an event through the rules of its topic; returns its fate over all of them.
     fn route(
         &mut self,
         now: Now,
@@ -427,7 +427,7 @@ impl Mill {
     }
 }
 
-/// What the rules made of an event.
+/// Result of an event over all of its rules.
 #[derive(Debug, Clone, Copy, Default)]
 struct Worked {
     /// Some rule wanted it.

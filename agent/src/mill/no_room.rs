@@ -8,7 +8,7 @@ use tidemill_abi::limit;
 use crate::event::clock::Now;
 use crate::event::ledger::Ledger;
 
-/// How often a rule's losses are told again, in milliseconds.
+/// Interval between two reports of a rule's losses, in milliseconds.
 const TELL_EVERY_MS: u64 = 600_000;
 
 /// Limits that a rule ran into since it was deployed.
@@ -40,7 +40,7 @@ impl Gone {
     }
 }
 
-/// What was told of a rule's losses so far.
+/// Losses of a rule that were already reported.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     gone: Gone,

@@ -1,4 +1,4 @@
-//! What a step of the mill asks of the world around it, in the order in which it happened.
+//! Requests of a step of the mill to the world around it, in the order in which they were made.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tidemill_transport::topic::{Subscription, Topic};
 
 use super::no_room::NoRoom;
 
-/// What makes the mill turn.
+/// An input that makes the mill turn.
 #[derive(Debug)]
 pub enum Input {
     /// Events, in the order of their arrival.
@@ -29,38 +29,39 @@ pub enum Input {
     Connected {
         /// Counts connections.
         epoch: u64,
-        /// What is spoken on it.
+        /// Protocol version of the connection.
         protocol: Version,
-        /// Whether the broker kept the session.
+        /// `true` if the broker kept the session.
         session_present: bool,
-        /// How many messages it may send ahead of acknowledgements, where that is known.
+        /// Number of messages that the broker may send ahead of acknowledgements, where that is
+        /// known.
         window: Option<u16>,
     },
     /// That connection ended.
     Disconnected,
     /// The broker has read so many acknowledgements of this connection.
     Confirmed {
-        /// Which connection.
+        /// The connection.
         epoch: u64,
-        /// How many.
+        /// Number of acknowledgements.
         acknowledged: u64,
     },
-    /// What the broker's session holds now.
+    /// Subscriptions that the broker's session holds now.
     Subscribed(Vec<Subscription>),
     /// A destination has to say something of rows.
     Lane(LaneReport),
     /// Rows that were asked for, with the commits that they stand in.
     RowsRead {
-        /// Which lane.
+        /// The lane.
         lane: LaneId,
         /// The rows, in order.
         rows: Vec<(u64, Row)>,
-        /// What was asked.
+        /// `true` if they were asked for to be written anew.
         relocate: bool,
     },
     /// A checkpoint is complete.
     PondWritten {
-        /// Which pond.
+        /// The state database, 0 or 1.
         pond: usize,
     },
     /// A checkpoint could not be written; it is tried again with the next.
@@ -71,7 +72,7 @@ pub enum Input {
     Flush,
     /// Rows that were asked for could not be read: they are asked for again.
     ReadFailed {
-        /// Which lane.
+        /// The lane.
         lane: LaneId,
     },
     /// Work on a dead letter once more, by the rule or the destination that could not.
@@ -87,11 +88,12 @@ pub enum Input {
         /// The key.
         key: Option<Key>,
     },
-    /// How much room the disk has for more than there is.
+    /// Room left on the disk.
     Room(Room),
 }
 
-/// How much room the disk has. Where there is little, nothing is taken in, and what makes room is done first.
+/// Room left on the disk. Where there is little, nothing is taken in, and what makes room is done
+/// first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Room {
     /// Nothing speaks against more.
@@ -129,9 +131,9 @@ pub enum Output {
     Ship(Shipment),
     /// Read rows of a lane back from the journal.
     ReadBack {
-        /// Which lane.
+        /// The lane.
         lane: LaneId,
-        /// Which rows.
+        /// Commits and rows to read.
         wanted: Wanted,
         /// To be handed back with them.
         relocate: bool,
@@ -151,7 +153,7 @@ pub enum Output {
         rule: Arc<str>,
         /// The event's topic.
         topic: Topic,
-        /// What is wrong with its time.
+        /// Reason why its time is bad.
         reason: String,
     },
     /// Something of a rule's state had to go.
@@ -172,30 +174,30 @@ pub enum Output {
     },
     /// Rows were dropped because a lane had no room, or they became too old.
     Dropped {
-        /// Which lane.
+        /// The lane.
         lane: LaneId,
-        /// How many.
+        /// Number of rows.
         count: u64,
     },
     /// Rows became dead letters, because their destination will never take them.
     Refused {
-        /// Which lane.
+        /// The lane.
         lane: LaneId,
-        /// How many.
+        /// Number of rows.
         count: u64,
-        /// What it gave as reason.
+        /// Reason that the destination gave.
         reason: String,
     },
     /// Rows that waited can never be read again, and are dropped.
     Lost {
-        /// Which lane.
+        /// The lane.
         lane: LaneId,
-        /// How many.
+        /// Number of rows.
         count: u64,
     },
     /// A ledger does not add up: a fault of ours.
     Unbalanced {
-        /// Whose.
+        /// Name of the ledger, and its counts.
         what: String,
     },
     /// Send a message of a volatile rule.
@@ -215,7 +217,7 @@ pub enum Output {
     Quarantined {
         /// The rule.
         rule: Arc<str>,
-        /// How long, in milliseconds.
+        /// Length of the rest, in milliseconds.
         for_ms: u64,
     },
     /// A rule that rested was replaced by another one of its name, which does not.
@@ -230,15 +232,16 @@ pub enum Output {
 pub struct Emitted {
     /// The port it leaves through.
     pub port: Arc<PortBinding>,
-    /// What it is about.
+    /// Key that the message is about.
     pub key: Key,
-    /// Where it goes.
+    /// Topic to publish to.
     pub topic: Topic,
-    /// What it says.
+    /// The message's content.
     pub payload: Bytes,
     /// Wall time of the call, in milliseconds since 1970.
     pub at_ms: i64,
-    /// What goes out together has the same: the rows of a firing, or those of an event.
+    /// Group of messages that go out together: equal for the rows of a firing, or those of an
+    /// event.
     pub together: (i64, i64),
 }
 
@@ -253,19 +256,19 @@ pub struct PortBinding {
     pub destination: usize,
     /// The topic there.
     pub topic: TopicTemplate,
-    /// Whether the key is made of nothing but topic and rule.
+    /// `true` if the key is made of nothing but topic and rule.
     pub key_of_topic: bool,
-    /// What the topic takes of what is sent: pointers and their places.
+    /// JSON pointers into what is sent that the topic is made of, each with its place in the plan.
     pub places: Box<[(Box<str>, u16)]>,
-    /// How that is read.
+    /// Plan to read those pointers.
     pub plan: Plan,
-    /// Whether it may overtake others.
+    /// Priority over rows of other ports.
     pub priority: Priority,
     /// MQTT's retain flag.
     pub retain: bool,
     /// Quality of service, 0 or 1.
     pub qos: u8,
-    /// Whether what leaves through it lives in memory only.
+    /// `true` if messages of this port live in memory only.
     pub volatile: bool,
 }
 
@@ -282,7 +285,7 @@ impl PortBinding {
         payload: &[u8],
     ) -> Result<Topic, String> {
         let mut decoded = Decoded::default();
-        // What is no JSON has nothing to find in it.
+        // A payload that is no JSON has nothing to find in it.
         let is_read = !self.plan.is_empty() && self.plan.decode(payload, &mut decoded).is_ok();
         let at = |pointer: &str| {
             let mut places = self.places.iter().filter(|_| is_read);
@@ -307,16 +310,16 @@ impl PortBinding {
         })
     }
 
-    /// Whether all that a call sends through it has one topic.
+    /// Returns `true` if all messages that a call sends through the port have one topic.
     pub(super) fn has_one_topic(&self) -> bool {
         self.places.is_empty()
     }
 }
 
-/// What a pond has to be changed by.
+/// Changes to write to a state database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Which of the two.
+    /// The state database, 0 or 1.
     pub pond: usize,
     /// The commit after which things stood like this.
     pub lsn: u64,
@@ -341,9 +344,9 @@ pub struct DeadLetter {
     pub payload: Bytes,
     /// The event's user properties, as one JSON object; empty when there were none.
     pub properties: Bytes,
-    /// Whether it lives in the log only.
+    /// `true` if the dead letter lives in the log only.
     pub volatile: bool,
-    /// What went wrong.
+    /// The fault, for people.
     pub reason: String,
     /// Fuel that the call used.
     pub fuel: u64,

@@ -22,13 +22,13 @@ const BYTES_MAX: u64 = 64 << 20;
 /// A checkpoint may cost this part of the journal that it makes room for.
 const COST_DIVISOR: u64 = 4;
 
-/// Where the two ponds stand.
+/// State of the two databases and of the checkpoints into them.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     bytes_min: u64,
     /// Bytes appended since the last checkpoint began; before the first one, all there are.
     appended: u64,
-    /// What the last checkpoint wrote.
+    /// Bytes that the last checkpoint wrote.
     last_cost: u64,
     began_mono_ms: u64,
     retry_mono_ms: Option<u64>,
@@ -60,7 +60,7 @@ const MARKS_MAX: usize = 256;
 #[derive(Debug)]
 struct Running {
     written: Written,
-    /// What waits for its commit to become durable.
+    /// The checkpoint, until its commit is durable.
     waits: Option<Checkpoint>,
 }
 
@@ -73,7 +73,8 @@ impl Checkpoints {
             is_second: false,
             numbered: [(0, 0); 2],
             bytes_min,
-            // What earlier processes left counts: one that never lives long would else never make room.
+            // Bytes left by earlier processes count: a process that never lives long would
+            // otherwise never make room.
             appended: bytes,
             last_cost: 0,
             began_mono_ms: now.mono_ms,
@@ -129,7 +130,7 @@ impl Checkpoints {
         self.wanted = true;
     }
 
-    /// Whether all that was wanted is done.
+    /// Returns `true` if no checkpoint is running or wanted.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_none() && !self.wanted
     }
@@ -141,7 +142,7 @@ impl Checkpoints {
         (self.changed && self.running.is_none()).then_some(due)
     }
 
-    /// Whether one is to be made now.
+    /// Returns `true` if a checkpoint is to be made now.
     pub(super) fn is_due(&self, now: Now) -> bool {
         if self.running.is_some() || self.retry_mono_ms.is_some_and(|at| at > now.mono_ms) {
             return false;
@@ -172,7 +173,7 @@ impl Checkpoints {
         numbered.map_or((0, 0), |numbered| std::mem::replace(numbered, counts))
     }
 
-    /// Whether rows may have to be written again.
+    /// Returns `true` if rows may have to be written again.
     pub(super) fn is_relocating(&self) -> bool {
         self.relocating
     }
@@ -244,8 +245,8 @@ impl Checkpoints {
         Some(rows.map_or(ponds, |rows| rows.min(ponds)))
     }
 
-    /// Where rows from before this commit should be written again, because they alone keep much more
-    /// of the journal than they are: more than `pinned_max`.
+    /// The commit before which rows should be written again, because they alone pin much more of
+    /// the journal than their own size: more than `pinned_max` bytes.
     pub(super) fn relocate_before(
         &mut self,
         oldest_row: Option<u64>,

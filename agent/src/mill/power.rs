@@ -14,7 +14,7 @@ use super::active::Active;
 
 /// A time without power of which nobody knows yet how long it was.
 pub(super) struct PowerGap {
-    /// What a clock that was right showed last.
+    /// Wall time last shown by a clock that was right.
     wall_ms: i64,
     /// When what was due was placed into the present boot.
     mono_ms: u64,
@@ -23,7 +23,8 @@ pub(super) struct PowerGap {
 }
 
 impl PowerGap {
-    /// What an image lacks that was placed into this boot.
+    /// The gap in an image that was placed into this boot without knowing how long the power was
+    /// off.
     pub(super) fn of(image: &Image, now: Now) -> Option<Self> {
         let is_unknown = image.agent.quality == Quality::Synced && now.quality != Quality::Synced;
         if !is_unknown {
@@ -44,7 +45,7 @@ impl PowerGap {
         })
     }
 
-    /// How long the power was off; not at all where that cannot be.
+    /// Time without power, in milliseconds; 0 if it comes out longer than is possible.
     fn off_ms(&self, now: Now) -> i64 {
         let since = signed(now.mono_ms).saturating_sub(signed(self.mono_ms));
         let off_ms = now

@@ -1,26 +1,28 @@
-//! How much may be under way to stable storage, and what may still be written where the disk is full.
+//! Limits of what may be under way to stable storage, and of what may still be written where the
+//! disk is full.
 
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::durable::Durable;
 use super::output::Room;
 
-/// What can wait (rows that are given up, or written anew) waits while so many bytes of commits are
-/// under way.
+/// Work that can wait (rows that are given up, or written anew) waits while so many bytes of
+/// commits are under way.
 const PATIENT_BYTES_MAX: usize = 1 << 20;
 
 /// So many commits, or bytes of commits, may be under way to stable storage; then nothing is taken in.
 const UNSYNCED_MAX: usize = 1_024;
 const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
-/// What changed of counts and cursors only is committed after this time, if nothing else is before.
+/// Changes of counts and cursors only are committed after this time, if nothing else is before.
 const LAZY_MS: u64 = 5_000;
 
 /// The same while the disk is full.
 const LAZY_FULL_MS: u64 = 1_000;
 
 impl Durable {
-    /// How long cursors may wait for a commit: as long as they do, what they have left behind takes room.
+    /// Longest time that cursors wait for a commit, in milliseconds: as long as they do, the rows
+    /// that they have passed take room.
     pub(super) fn lazy_ms(&self) -> u64 {
         if self.room == Room::Plenty || sabotage::is(Sabotage::MovedLazily) {
             LAZY_MS
@@ -45,8 +47,8 @@ impl Durable {
         self.room == Room::Short && self.outbox.has_moved() && !sabotage::is(Sabotage::MovedLazily)
     }
 
-    /// Whether nothing more should be taken in: the journal lags behind, or a lane that blocks is
-    /// full.
+    /// Returns `true` if nothing more should be taken in: the journal lags behind, or a lane that
+    /// blocks is full.
     pub(super) fn is_full(&self) -> bool {
         self.is_held() || self.outbox.blocks()
     }

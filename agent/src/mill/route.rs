@@ -1,5 +1,5 @@
-//! What the mill remembers for a topic: which rules run, about which key, and where in the payload
-//! each finds its inputs.
+//! Routes: for each topic the rules that run, about which key, and where in the payload each finds
+//! its inputs.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,7 +19,7 @@ use tidemill_transport::topic::Topic;
 /// The way of a topic's events.
 #[derive(Debug, Default)]
 pub(super) struct Route {
-    /// What has to be read of the payload, for all rules together.
+    /// Places to read in the payload, for all rules together.
     pub(super) plan: Plan,
     /// The rules, in the order of their names.
     pub(super) stops: Box<[Stop]>,
@@ -38,21 +38,22 @@ pub(super) struct Stop {
     pub(super) source: Arc<str>,
     /// A bit for each stream of the rule that the topic belongs to.
     pub(super) streams: u32,
-    /// Where in the plan the time of the event is, and how it is read.
+    /// Place of the event's time in the plan, and the way to read it.
     pub(super) timestamp: Option<(u16, Arc<Timestamp>)>,
-    /// How late it may be by that time, and after how long without an event its source is idle.
+    /// Tolerated lateness of the event by that time, and time without an event after which its
+    /// source is idle.
     pub(super) lateness_ms: i64,
     pub(super) idle_ms: u64,
-    /// Whether the payload is a row: a statement looks for columns in it.
+    /// `true` if the payload is a row: a statement looks for columns in it.
     pub(super) takes_rows: bool,
-    /// Whether a payload that is no object is a row as well.
+    /// `true` if a payload that is no object is a row as well.
     pub(super) takes_bare: bool,
-    /// How the payload is read, where it is not plain JSON.
+    /// Way to read the payload, where it is not plain JSON.
     pub(super) reading: Option<Box<Reading>>,
     /// The rule's inputs.
     pub(super) inputs: Box<[StopInput]>,
-    /// Where the rule's table held the key the last time: a guess that is checked before it is
-    /// believed, and saves a look-up by name.
+    /// Place in the rule's table at which the key was held the last time: a guess that is checked
+    /// before it is believed, and saves a look-up by name.
     pub(super) held_at: AtomicUsize,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Stop {
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) payload: Arc<Payload>,
-    /// What the rule looks at.
+    /// Places that the rule reads.
     plan: Plan,
 }
 
@@ -87,7 +88,7 @@ pub(super) struct StopInput {
     pub(super) kind: InputKind,
 }
 
-/// How the key is found.
+/// The way in which the key is found.
 #[derive(Debug)]
 pub(super) enum StopKey {
     /// The topic tells it.
@@ -132,7 +133,7 @@ impl Route {
                 };
                 let all = (0..).zip(facts.streams);
                 let own: Vec<(u32, &Stream)> = all.filter(|(_, stream)| listens(stream)).collect();
-                // What a schedule makes is JSON. Of several streams the first one tells.
+                // Payloads made by a schedule are JSON. Of several streams the first one tells.
                 let payload = own.first().filter(|_| !topic.as_str().is_empty());
                 let payload = payload.map(|(_, stream)| &stream.payload);
                 let payload = payload.filter(|payload| ***payload != Payload::default());

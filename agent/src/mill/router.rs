@@ -30,7 +30,7 @@ pub struct Hit {
     /// The subscription whose copy the rule answers: where several of its filters match and the
     /// broker sends a copy for each, the rule runs for the one of lowest rank.
     pub subscription: u32,
-    /// Where the subscription stands among those there are.
+    /// Rank of the subscription, by which one of several is chosen.
     pub rank: u32,
 }
 
@@ -64,8 +64,8 @@ impl<R> Router<R> {
         }
     }
 
-    /// What is remembered for `topic`, made by `make` of the rules it reaches (in the order of
-    /// their names, each once) if it is not remembered.
+    /// The entry for `topic`. If it is not remembered, `make` makes it of the rules that the topic
+    /// reaches, in the order of their names, each once.
     pub fn route(&mut self, topic: &str, make: impl FnOnce(&[Hit]) -> R) -> Arc<R> {
         if topic.len() > TOPIC_BYTES_MAX {
             return Arc::new(make(&self.hits(topic)));
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(route(TOPIC_BYTES_MAX + 1), 0);
         assert_eq!(route(60_000), 0);
         assert_eq!(route(TOPIC_BYTES_MAX), 1);
-        // What no rule wants takes no memory either.
+        // Topics that no rule wants take no memory either.
         router.route(&"u".repeat(60_000), |_| Vec::new());
         assert_eq!(router.recent.len(), 1);
     }

@@ -1,8 +1,9 @@
-//! How many unacknowledged messages make the broker stop sending. It need not say so (mosquitto does
-//! not), so it is noticed: it fell silent with so many open, and went on as soon as they were
-//! acknowledged, twice with the same number. From half of that on it is worth a commit of its own.
-//! A machine that was busy for a moment looks the same once; believed for ever, that would cost a
-//! steady stream of events many times the commits that it needs.
+//! Detection of the broker's send window: the number of unacknowledged messages at which it stops
+//! sending. A broker need not announce it (mosquitto does not), so it is observed: the broker went
+//! quiet with so many open, and resumed as soon as they were acknowledged, twice with the same
+//! number. From half of that on, a commit of its own is worth it. A machine that was busy for a
+//! moment looks the same once; believed for ever, that would cost a steady stream of events many
+//! times the commits that it needs.
 
 /// Fewer are no sign of anything.
 const COUNT_MIN: usize = 4;
@@ -13,10 +14,10 @@ const RESUMES_WITHIN_MS: u64 = 20;
 /// After this time it has to show again: one that waits does so within a commit's interval.
 const BELIEVED_MS: u64 = 60_000;
 
-/// What is known of the broker's window.
+/// Knowledge of the broker's window.
 #[derive(Debug, Default)]
 pub(super) struct Stall {
-    /// What it said, or we told it.
+    /// Window that the broker announced, or that we set.
     announced: Option<usize>,
     /// At so many it was seen to stall; believed until then.
     seen: Option<(usize, u64)>,
@@ -69,7 +70,7 @@ impl Stall {
         }
     }
 
-    /// Whether so many open messages should not wait any longer.
+    /// Returns `true` if so many open messages should not wait any longer.
     pub(super) fn is_near(&self, open: usize) -> bool {
         let seen = self.seen.map(|(seen, _)| seen);
         let window = [self.announced, seen].into_iter().flatten().min();

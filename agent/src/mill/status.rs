@@ -1,4 +1,5 @@
-//! How rules do, for people who ask: what happened last, how long a rule rests, how full its state is.
+//! Status of rules, for people who ask: last event and last error, time left in quarantine, fill of
+//! the state.
 
 use std::sync::Arc;
 

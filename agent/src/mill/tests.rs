@@ -190,7 +190,7 @@ impl Bench {
                     writeln!(self.said, "{ms} {rule} {} lines", lines.len())
                 }
                 Output::Quarantined { rule, .. } => writeln!(self.said, "{ms} {rule} quarantined"),
-                // What the ledger counts is looked at there.
+                // Tests that care look at the ledger's count.
                 Output::BadTime { .. } => Ok(()),
                 other => panic!("a mill that keeps nothing says {other:?}"),
             }

@@ -12,7 +12,7 @@ pub const FLOOR_MS: i64 = 1_577_836_800_000;
 /// The last moment of the year 9999: no timestamp from beyond is credible, whatever clocks say, so that
 /// no window is so near the end of 64 bits that its lengths lead beyond.
 pub const END_MS: i64 = *tidemill_values::TIMES_MS.end();
-/// How far a timestamp may be ahead of the clock.
+/// Most milliseconds that a timestamp may be ahead of the clock.
 const AHEAD_MS: i64 = 5 * 60_000;
 /// Sources that are remembered; beyond it the one not heard of for longest is forgotten.
 const SOURCES_MAX: usize = 4_096;
@@ -37,13 +37,13 @@ pub struct Watermark {
     floor_ms: i64,
 }
 
-/// What is known of a source.
+/// State of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
     /// Its highest credible timestamp less the tolerated lateness; before the first one, its last arrival
     /// less that.
     pub mark: Option<i64>,
-    /// Whether the mark is that of an arrival: no event had a credible timestamp yet.
+    /// `true` if the mark is that of an arrival: no event had a credible timestamp yet.
     pub by_arrival: bool,
     /// The last timestamp that it gave, credible or not.
     pub claim: i64,
@@ -53,7 +53,7 @@ pub struct Source {
     idle_ms: u64,
 }
 
-/// What becomes of an event's timestamp.
+/// Verdict on an event's timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
     /// When the event happened, as far as can be told.
@@ -67,11 +67,11 @@ pub struct Judged {
 /// An event as far as the watermark is concerned.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival<'a> {
-    /// Where it comes from.
+    /// The source, named by its topic.
     pub source: &'a Arc<str>,
     /// The streams that it belongs to.
     pub streams: u32,
-    /// Whether its stream says where the time stands.
+    /// `true` if its stream says where the time stands.
     pub tells: bool,
     /// Its timestamp, if it has a readable one.
     pub timestamp: Option<i64>,

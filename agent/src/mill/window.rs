@@ -25,18 +25,18 @@ const ON_GRID: u8 = 1;
 pub struct Window {
     /// When it begins and ends.
     pub kind: WindowKind,
-    /// How long it is.
+    /// Length, in milliseconds.
     pub length_ms: i64,
-    /// How far apart its panes end, on the grid.
+    /// Distance between the ends of two panes on the grid, in milliseconds.
     pub hop_ms: i64,
     /// Units of the calendar that its panes last, where they lie on that grid: the lengths say how long they
     /// mostly are.
     pub calendar: Option<Calendar>,
-    /// How much later than its trigger it fires.
+    /// Delay between the trigger and the firing, in milliseconds.
     pub delay_ms: i64,
-    /// How long nothing may come before a session is over.
+    /// Time without a row after which a session is over, in milliseconds.
     pub gap_ms: i64,
-    /// How many rows it holds.
+    /// Number of rows that the window holds.
     pub count: u64,
     /// After how many rows it fires.
     pub every: u64,
@@ -46,7 +46,7 @@ pub struct Window {
     pub rows: bool,
     /// Event time drives it.
     pub event_time: bool,
-    /// How long it may fire again after it fired.
+    /// Time after the first firing in which the window may fire again, in milliseconds.
     pub allowed_late_ms: i64,
 }
 
@@ -55,7 +55,7 @@ pub struct Window {
 pub struct Moment {
     /// In the time of the window.
     pub at: i64,
-    /// What the wall clock shows then.
+    /// Wall time of that moment, in milliseconds since 1970.
     pub wall_ms: i64,
 }
 
@@ -76,7 +76,7 @@ impl Moment {
         }
     }
 
-    /// What the wall clock shows at another moment.
+    /// The wall time of another moment.
     pub fn wall_at(self, at: i64) -> i64 {
         self.wall_ms.saturating_add(at.saturating_sub(self.at))
     }
@@ -88,7 +88,8 @@ impl Moment {
 }
 
 impl Window {
-    /// What a rule's record says of its window: state of another kind is of no use to it.
+    /// The byte in which a rule's record tells its window: state of another kind is of no use to
+    /// it.
     pub fn code(&self) -> u8 {
         let kind = match self.kind {
             WindowKind::Tumbling | WindowKind::Hopping => ON_GRID,
@@ -101,7 +102,7 @@ impl Window {
         kind | bit(self.rows, ROWS) | bit(self.event_time, EVENT_TIME)
     }
 
-    /// Which window it is, for a record: one of another kind, length or time is another.
+    /// The window's identity in a record: a window of another kind, length or time is another one.
     pub fn identity(&self) -> String {
         let keeps = if self.rows { "rows" } else { "slots" };
         let time = if self.event_time { "event" } else { "clock" };
@@ -125,7 +126,7 @@ impl Window {
         text
     }
 
-    /// What it is, for people.
+    /// A description for people.
     pub fn describe(&self) -> String {
         let (length, every) = (self.length_ms, self.every);
         let lengths = match self.kind {
@@ -237,7 +238,7 @@ impl Window {
             .map_or(number, |calendar| calendar.start(number))
     }
 
-    /// How long after a pane that starts then the next one does.
+    /// Distance in milliseconds from the start of a pane to that of the next one.
     fn hop_after(&self, start_ms: i64) -> i64 {
         let Some(calendar) = self.calendar else {
             return self.hop_ms;
@@ -248,8 +249,8 @@ impl Window {
         calendar.start(next).saturating_sub(start_ms)
     }
 
-    /// Where a session is cut whose first row came at `first_ms`, both by the wall clock: on the grid
-    /// of its length, once it is that long.
+    /// The wall time at which a session whose first row came at `first_ms` is cut: on the grid of
+    /// its length, once it is that long.
     pub fn cut_ms(&self, first_ms: i64) -> i64 {
         let after = first_ms.saturating_add(self.length_ms);
         let on_grid = floor(after, self.length_ms);
@@ -295,8 +296,8 @@ pub fn relabelled(start_ms: i64, end_ms: i64, due: i64, now: Now) -> (i64, i64) 
     (start_ms.saturating_add(shift), end_ms.saturating_add(shift))
 }
 
-/// How many windows a key has that have not fired: by the kind of window that a rule's record tells, and the
-/// panes that are open for all keys.
+/// Number of a key's windows that have not fired, by the kind of window that a rule's record tells,
+/// and the panes that are open for all keys.
 pub fn open_windows(code: u8, panes: &[OpenPane], state: &KeyState) -> u64 {
     let has_rows = state.rows().next().is_some();
     let count = match (code & KINDS, code & ROWS != 0) {
@@ -323,7 +324,7 @@ pub fn pane_of(open: &OpenPane) -> Pane {
     }
 }
 
-/// Whether a key's pane is the key's share of a pane of the rule.
+/// Returns `true` if a key's pane is the key's share of a pane of the rule.
 pub fn is_part_of(pane: &Pane, open: &OpenPane) -> bool {
     (pane.start_ms, pane.from) == (open.start_ms, open.from)
 }

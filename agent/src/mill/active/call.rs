@@ -18,7 +18,7 @@ use tidemill_transport::topic::Topic;
 use super::fault::Fault;
 use super::{Active, Step};
 
-/// What a call counts for besides what it asks for.
+/// Fixed cost of a call in bytes, on top of the effects that it asks for.
 pub(super) const CALL_BYTES: usize = 64;
 
 impl Active {

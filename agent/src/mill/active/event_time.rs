@@ -39,7 +39,7 @@ const CALLS: u64 = 1 << 31;
 /// The time of a rule's events.
 pub(in crate::mill) struct EventTime {
     pub(super) watermark: Watermark,
-    /// What falls due of the rule, or of a key, in event time.
+    /// Due times in event time, each of the rule or of a key.
     due: BTreeSet<(i64, Option<Key>)>,
     /// Counts events that wait, so that those of one moment keep their order.
     pub(super) number: u64,
@@ -47,11 +47,11 @@ pub(in crate::mill) struct EventTime {
     pub(super) waiting_bytes: usize,
     /// The way of the events of one topic, as far as this rule is concerned.
     route: Option<(Topic, Arc<Route>)>,
-    /// Where events go that come too late.
+    /// Port for events that come too late.
     late: Option<Arc<PortBinding>>,
     /// When a source is looked at that may be idle then.
     idle_at: Option<u64>,
-    /// Whether it was said that the time of an event is bad: once is enough.
+    /// `true` once a bad event time was reported: once is enough.
     told_bad: bool,
 }
 
@@ -76,12 +76,12 @@ impl EventTime {
         }
     }
 
-    /// Whether something waits, or falls due some time.
+    /// Returns `true` if an event waits or something is due.
     pub(in crate::mill) fn holds_something(&self) -> bool {
         self.waiting > 0 || !self.due.is_empty()
     }
 
-    /// What was due until then is gone, as far as an event is concerned that came late, or did not.
+    /// Panes due at or before this time can no longer take the event.
     pub(super) fn gone_until(&self, allowed_late_ms: i64, is_late: bool) -> i64 {
         let current = self.watermark.current().filter(|_| is_late);
         current.map_or(i64::MIN, |current| current.saturating_sub(allowed_late_ms))
@@ -98,7 +98,7 @@ impl EventTime {
     }
 }
 
-/// What is next.
+/// The next thing to work on.
 enum Next {
     Due(i64, Option<Key>),
     Event(i64, u64),
@@ -280,7 +280,7 @@ impl Active {
         }
     }
 
-    /// What the watermark has passed and is next.
+    /// The next thing that the watermark has passed.
     fn next(&self, time: &EventTime) -> Option<Next> {
         let current = time.watermark.current()?;
         // A sliding window fires once everything of the moment of its trigger is there.
@@ -398,7 +398,7 @@ fn timestamp(stop: &Stop, is_read: bool, frame: &Frame) -> Result<i64, Option<Un
         .map_err(Some)
 }
 
-/// What is wrong with the time of an event.
+/// The reason why the time of an event is bad.
 fn why_bad(
     stop: &Stop,
     read: &Result<i64, Option<Unreadable>>,
@@ -421,7 +421,7 @@ fn why_bad(
     }
 }
 
-/// What a function is told about the time of an event.
+/// The flags that tell a function about the time of an event.
 pub(in crate::mill) fn flags(now: Now, is_bad: bool, is_late: bool) -> u32 {
     let bit = |is: bool, flag: i64| {
         if is {

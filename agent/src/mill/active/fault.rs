@@ -1,4 +1,4 @@
-//! What a rule could not digest: dead letters, and the rest that a rule takes which makes too many.
+//! Faults of a rule: dead letters, and the quarantine of a rule that makes too many.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ pub(super) enum Fault {
 /// Keys of a pane that closes which came to nothing because all keys together cost too much.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    /// Whether a pane closes for all keys.
+    /// `true` while a pane closes for all keys.
     pub(super) counts: bool,
     pub(super) keys: u64,
     first: Option<Key>,

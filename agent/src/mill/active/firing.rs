@@ -16,7 +16,7 @@ use super::{Active, Step};
 /// Sets the calls of a firing apart from that of the event that caused it, for `rand`.
 const FIRING: u32 = 1 << 31;
 
-/// How often a firing begins anew because rows did not fit.
+/// Most times a firing begins anew because rows did not fit.
 const ATTEMPTS_MAX: u32 = 16;
 
 impl Active {

@@ -78,7 +78,7 @@ impl Active {
         }
     }
 
-    /// What stands in the column that the statement groups by.
+    /// The value of the column that the statement groups by.
     fn column(&self, frame: &Frame) -> Result<Value, Fault> {
         let payload = match &frame.value {
             Some(value) => Ok(value.clone()),

@@ -1,5 +1,5 @@
-//! What a rule keeps that belongs to none of its keys: events that wait, sources, the watermark. It is
-//! the state of a key that no event can have.
+//! State of a rule that belongs to none of its keys: events that wait, sources, the watermark. It
+//! is kept under a key that no event can have.
 
 use crate::event::state::KeyState;
 use crate::event::state::time::{self, RULE_KEY};

@@ -36,8 +36,8 @@ impl Active {
         }
     }
 
-    /// Whether the key has more rows than it may have, or more than its share of what the rule may
-    /// keep in all.
+    /// Returns `true` if the key has more rows than it may have, or more than its share of what the
+    /// rule may keep in all.
     fn has_too_many(&self, frame: &Frame) -> bool {
         let span = span(frame);
         let own = frame.state.bytes();
@@ -259,7 +259,7 @@ impl Active {
     }
 }
 
-/// How many rows the key has, if none is missing between the first and the last.
+/// Number of rows of the key, counting those missing between the first and the last.
 fn span(frame: &Frame) -> u64 {
     let mut numbers = frame.state.rows().map(|(name, _)| name.number());
     let first = numbers.next();

@@ -1,5 +1,5 @@
-//! What an event does to the window of its key: it is folded into panes, or the rows that its call puts
-//! are kept for a later firing.
+//! Effect of an event on the window of its key: it is folded into panes, or the rows that its call
+//! puts are kept for a later firing.
 
 use crate::event::clock::Now;
 use crate::event::ledger::Fate;
@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::{Active, Step};
 
 impl Active {
-    /// Whether the panes of its window are the same for all keys.
+    /// Returns `true` if the panes of the rule's window are the same for all keys.
     pub(in crate::mill) fn is_on_grid(&self) -> bool {
         self.window.is_some_and(|window| window.kind.is_on_grid())
     }

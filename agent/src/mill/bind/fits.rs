@@ -1,4 +1,4 @@
-//! How much of a rule's state fits into its limits, for people: rows of its window, or keys.
+//! Capacity of a rule's state within its limits, for people: rows of its window, or keys.
 
 use tidemill_abi::limit;
 
@@ -18,7 +18,7 @@ const VALUE_BYTES: usize = 10;
 const PAYLOAD_BYTES: usize = 250;
 
 impl BoundRule {
-    /// How much fits, and what that is reckoned from.
+    /// The number of rows or keys that fit, and the sizes it is computed from.
     pub(super) fn fits(&self) -> String {
         let limits = &self.rule.limits;
         match self.window {

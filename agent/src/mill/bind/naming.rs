@@ -8,7 +8,8 @@ use crate::function::Module;
 use crate::mill::window::Window;
 use crate::rule::{KeySpec, Rule};
 
-/// How the rule's state is found again: by the names that its function gives, if it gives any.
+/// Resolves how the rule's state is found again: by the names that its function gives, if it gives
+/// any.
 pub(super) fn resolve(
     rule: &Rule,
     module: &Module,
@@ -45,7 +46,7 @@ fn kept(module: &Module, window: Option<&Window>) -> Vec<Box<str>> {
     places.iter().map(|place| place.as_str().into()).collect()
 }
 
-/// What a record says of the window of a rule and of its time.
+/// The byte in which a record tells the window of a rule and its kind of time.
 pub(in crate::mill) fn window_code(window: Option<&Window>, by_event_time: bool) -> u8 {
     let time = if by_event_time { EVENT_TIME } else { 0 };
     window.map_or(0, Window::code) | time

@@ -149,7 +149,8 @@ fn check_zones(rule: &Rule, window: Option<&WindowSpec>) -> Result<(), FileError
     }
 }
 
-/// How long a window may fire again: what the most patient stream allows.
+/// The longest allowed lateness of the rule's streams, in milliseconds: so long may a window fire
+/// again.
 fn allowed_late(rule: &Rule) -> i64 {
     let allowed = rule.streams.iter().map(|stream| stream.allowed_late_ms);
     allowed.max().unwrap_or(0)

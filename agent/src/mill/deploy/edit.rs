@@ -11,14 +11,14 @@ use crate::event::state::time::RULE_KEY;
 use crate::mill::bind::BoundRule;
 use crate::mill::window::open_windows;
 
-/// What an edit of a rule does to its state.
+/// Effect of a rule's edit on its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
     /// The rule.
     pub rule: Arc<str>,
-    /// What becomes of each part.
+    /// One sentence for each part of the state.
     parts: Vec<String>,
-    /// Whether something changes.
+    /// `true` if the edit changes some of the state.
     changes: bool,
 }
 
@@ -29,8 +29,8 @@ impl fmt::Display for Edit {
 }
 
 impl Edit {
-    /// What becomes of the state of one naming under another; of windows whether they go on, and how many
-    /// are open, where that is known.
+    /// Describes the way from the state of one naming to another; of windows also if they go on,
+    /// and how many are open, where that is known.
     pub(super) fn new(
         rule: &Arc<str>,
         (old, new): (&Naming, &Naming),
@@ -83,7 +83,7 @@ impl Edit {
         }
     }
 
-    /// What installing a rule does to what is kept of an earlier version of it.
+    /// The effect that installing a rule has on the state kept of an earlier version of it.
     pub fn of_record(record: &RuleRecord, windows: u64, new: &BoundRule) -> Option<Self> {
         let edit = Self::between(record.window, &record.naming, Some(windows), new);
         edit.tells(false).then_some(edit)
@@ -94,7 +94,7 @@ impl Edit {
         Self::of_record(&saved.record, saved_windows(saved), new)
     }
 
-    /// What one version of a rule makes of the state of another.
+    /// The effect of replacing one version of a rule by another.
     pub fn of_versions(old: &BoundRule, new: &BoundRule) -> Option<Self> {
         let edit = Self::between(old.window_code(), &old.naming, None, new);
         edit.tells(true).then_some(edit)
@@ -107,13 +107,13 @@ impl Edit {
         Self::new(new.name(), (old, &new.naming), &carry, (goes_on, windows))
     }
 
-    /// Whether there is something to tell, of a function that is another one.
+    /// Returns `true` if the edit is worth a line, given that the function is another one or not.
     pub(super) fn tells(&self, is_another: bool) -> bool {
         (is_another || self.changes) && !self.parts.is_empty()
     }
 }
 
-/// How many windows are open in what is kept of a rule.
+/// Number of open windows in the saved state of a rule.
 pub fn saved_windows(saved: &SavedRule) -> u64 {
     let record = &saved.record;
     let keys = saved.keys.iter().filter(|(key, _)| &***key != RULE_KEY);
@@ -147,7 +147,7 @@ fn key_parts(naming: &Naming) -> Vec<String> {
     all
 }
 
-/// What is worked out of a window.
+/// Names of the aggregates over a window.
 fn folds(naming: &Naming) -> Vec<String> {
     let Naming::Names(layout) = naming else {
         return Vec::new();

@@ -228,7 +228,7 @@ fn births_at_half_of_the_state_stay_whatever_keys_take() {
         assert_eq!(bench.said.matches("out {").count(), 100, "{}", bench.said);
         assert!(bench.ledger("plant").keys_evicted > 50);
         bench.said.clear();
-        // What the birth told is there still.
+        // The metrics of the birth are still there.
         bench.event(DATA, &message(&[("", Some(7), true)]));
         bench.event(DATA, &message(&[("", Some(11), true)]));
         let dead = format!("0 plant dead: {}", unknown(11, NOT_TOLD));

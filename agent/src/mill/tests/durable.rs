@@ -23,16 +23,16 @@ pub(super) struct Gateway {
     /// Handed to the journal and not durable yet.
     unsynced: Vec<(u64, Vec<u8>)>,
     pub(super) said: String,
-    /// What was said at the last start, before anything came in.
+    /// Outputs of the last deployment, before anything came in.
     deployed: String,
-    /// What was said at the last start.
+    /// Outputs of the last start.
     pub(super) resumed: String,
     outlet: Outlet,
     pub(super) boot: &'static str,
     pub(super) record_bytes_max: usize,
     pub(super) bounds: Bounds,
     pub(super) limits: OutboxLimits,
-    /// What the gateway grants its rules.
+    /// Limits that the gateway grants its rules.
     pub(super) function: FunctionLimits,
     /// Destinations that are configured no more.
     pub(super) discard: Vec<String>,
@@ -129,7 +129,7 @@ impl Gateway {
         };
         let mut out = Vec::new();
         self.mill.deploy(self.now, deployment, &mut out).unwrap();
-        // Where rows are too old by now, or given up, that they go is what happens first.
+        // Rows that are too old by now, or given up, are dropped before anything else happens.
         let is_unchanged = self.mill.lsns().0 == last_lsn && self.mill.is_settled();
         let is_same = !self.journal.is_empty() && self.discard.is_empty() && is_unchanged;
         if let (Some(hash), true) = (hash, is_same) {

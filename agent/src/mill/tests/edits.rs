@@ -12,7 +12,7 @@ struct Case {
     before: &'static [&'static str],
     after: &'static [&'static str],
     told: &'static [&'static str],
-    /// What went out after the edit: at once, and at the end of the second.
+    /// Payloads sent after the edit: at once, and at the end of the second.
     says: &'static [&'static str],
     /// Windows that the ledger counts as given up.
     given_up: u64,
@@ -345,7 +345,7 @@ fn an_open_window_of_another_fold_is_given_up() {
             given_up: 1,
             ..OPEN
         },
-        // What was kept in slots is of no use to a function that needs the rows.
+        // Values kept in slots are of no use to a function that needs the rows.
         Case {
             old: "SELECT sum(a) AS s FROM input GROUP BY TUMBLINGWINDOW(ss, 1)",
             new: "SELECT median(a) AS s FROM input GROUP BY TUMBLINGWINDOW(ss, 1)",
@@ -413,7 +413,7 @@ fn rows_of_an_open_window_serve_whatever_is_worked_out_of_them() {
             ],
             ..OPEN
         },
-        // What was not noted cannot be worked out later.
+        // A value that was not noted cannot be worked out later.
         Case {
             old: "SELECT a, lag(a) AS l FROM input GROUP BY TUMBLINGWINDOW(ss, 1)",
             new: "SELECT a, acc_sum(a) AS l, lag(a) AS k FROM input GROUP BY TUMBLINGWINDOW(ss, 1)",
@@ -531,7 +531,7 @@ fn streams_are_known_by_their_names() {
             says: &[r#"0 out {"n":7,"total":22}"#],
             ..COUNTED
         },
-        // What the rule's own triggers bring has no name that matters.
+        // Events of the rule's own triggers have no name that matters.
         Case {
             old: "SELECT acc_sum(n) AS total FROM input",
             new: "SELECT x.n, acc_sum(x.n) AS total FROM meters AS x",
@@ -619,7 +619,7 @@ fn state_of_a_rule_that_is_gone_waits_under_its_names() {
     assert_eq!(bench.redeploy(std::slice::from_ref(&sum)), [""; 0]);
     bench.payloads(COUNTED.after);
     assert_eq!(bench.said(), [r#"0 out {"s":7}"#, r#"0 out {"s":36}"#]);
-    // What was dropped does not come back.
+    // State that was dropped does not come back.
     let told = bench.redeploy(&[both]);
     assert_eq!(
         told,
@@ -679,7 +679,7 @@ fn a_module_of_any_language_may_name_its_entries() {
     );
     bench.event("s/a", "");
     bench.expect(&["0 out/c/a -1", "0 out/c/a 3", "0 out/c/a 3"]);
-    // What has no name stays, unless its place has one.
+    // State without a name stays, unless its place has one.
     let told = bench.redeploy(&[rule(keeper("x/x", "l/x", r#"{"s/":"last"}"#))]);
     assert_eq!(told, ["rule c: last keeps its state; new is dropped"]);
     bench.event("s/a", "");
@@ -727,7 +727,7 @@ fn a_module_of_any_language_may_name_its_slots() {
     assert_eq!(bench.mill.rules[0].keys.len(), 0);
 }
 
-/// What a rule keeps of the key of all, by name.
+/// Names and values that a rule keeps of the key of all.
 fn kept(mill: &Mill) -> Vec<String> {
     let saved = mill.saved("w").unwrap();
     let Naming::Names(layout) = &saved.record.naming else {

@@ -4,7 +4,7 @@ use super::windows::ROWS;
 use super::*;
 use crate::event::clock::Quality;
 
-/// Where events begin to happen, and the clock of [`Bench`] to count.
+/// First event time, in milliseconds since 1970; the clock of [`Bench`] starts here too.
 const T: i64 = 1_700_000_000_000;
 
 /// A rule with event time; without a window it passes its events on.
@@ -32,7 +32,7 @@ fn payload(ts: i64) -> String {
     format!("{{\"ts\":{}}}", T + ts)
 }
 
-/// What was said, with `ts` in place of each payload.
+/// Checks the outputs, with `ts` in place of each payload.
 #[track_caller]
 fn expect(bench: &mut Bench, lines: &[&str]) {
     bench.said = bench.said.replace("{\"ts\":1700000", "").replace('}', "");
@@ -354,7 +354,7 @@ fn a_device_at_the_year_2106_makes_nobody_late_without_a_synced_clock_either() {
             said.lines().filter(|line| line.ends_with(&end)).count()
         };
         assert_eq!(of("good", "4"), 5, "{first} first: {said}");
-        // Where it spoke first there was nothing to hold it against.
+        // The first to speak had nothing to be held against.
         let believed = usize::from(first == "mad");
         assert_eq!(
             (of("mad", "4"), of("mad", "6")),

@@ -11,7 +11,7 @@ fn statement(sql: &str) -> (String, &'static str) {
     (manifest, "(module)")
 }
 
-/// What comes of a statement over the events of one second, each a stream and a payload.
+/// Checks the output of a statement over the events of one second, each a stream and a payload.
 #[track_caller]
 fn check(sql: &str, events: &[(&str, &str)], expected: &[&str]) {
     let mut bench = Bench::new(&[statement(sql)]);
@@ -108,7 +108,7 @@ fn what_looks_back_over_groups_fails_with_its_window() {
         "SELECT k, lag(sum(v)) AS l, sum(v) - k AS d FROM a GROUP BY k, TUMBLINGWINDOW(ss, 1)";
     let dead = r#"w dead: window of all from 0 to 1: cannot work out bigint 3 - string "x""#;
     check(sql, &events, &[dead]);
-    // What the rows noted when they came is theirs.
+    // Values that rows noted when they came stay theirs.
     let sql = "SELECT lag(v) AS l, v - 1 AS d FROM a GROUP BY TUMBLINGWINDOW(ss, 1)";
     check(
         sql,
@@ -135,7 +135,7 @@ fn a_pair_of_rows_that_fails_is_left_out_and_told_once_for_all() {
     let on = "ON a.v + b.w > 3 GROUP BY TUMBLINGWINDOW(ss, 1)";
     let joined = format!("SELECT v, w FROM a INNER JOIN b {on}");
     check(&joined, &PAIRS, &[r#"out {"v":1,"w":5}"#, dead]);
-    // What has no partner goes out by itself, as far as the join says so.
+    // A row without a partner goes out by itself, as far as the join says so.
     let left = joined.replace("INNER", "LEFT");
     let rows = [r#"out {"v":1,"w":5}"#, r#"out {"v":"t"}"#, dead];
     check(&left, &PAIRS, &rows);

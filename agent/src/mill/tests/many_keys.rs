@@ -63,7 +63,7 @@ fn through(gateway: &mut Gateway) -> Vec<u64> {
         sync_all(gateway);
         rows.push(made(gateway, "local/normal") - before);
         if pane == PANES / 2 {
-            // What stands in the journal is what runs: the harness compares.
+            // The harness compares the state in the journal with that in memory.
             gateway.crash();
             sync_all(gateway);
         }

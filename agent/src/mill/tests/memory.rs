@@ -1,5 +1,5 @@
-//! What the mill keeps of an event after its step: nothing of the buffer that the event was read into,
-//! of which a small payload is a small part.
+//! Memory that the mill keeps of an event after its step: nothing of the buffer that the event was
+//! read into, of which a small payload is a small part.
 
 use super::durable::Gateway;
 use super::*;

@@ -84,7 +84,7 @@ fn four_nights_run_each_job_once() {
         ("America/New_York", "2026-03-08T02:00:00Z"),
         ("America/New_York", "2026-11-01T02:00:00Z"),
     ] {
-        // What follows elapsed time notices nothing: sixteen half hours in eight hours.
+        // A schedule of elapsed time notices nothing: sixteen half hours in eight hours.
         assert_eq!(
             slots(zone, "0 */30 * * * *", from, true).len(),
             16,

@@ -78,6 +78,6 @@ fn a_row_is_not_paid_twice() {
     );
     assert_eq!(bench.said.lines().count(), 2, "{}", bench.said);
     let difference = bench.ledger("row").fuel - bench.ledger("number").fuel;
-    // What goes out is longer; it is written once and not read again.
+    // The emission is longer; it is written once and not read again.
     assert!(difference < 2 * 4_096 / 16, "{difference}");
 }

@@ -27,7 +27,7 @@ fn sync_clock(gateway: &mut Gateway, off_ms: i64) {
     gateway.after(0);
 }
 
-/// How long after waking something was told first, in steps of 100 ms.
+/// Time between waking and the first emission, in steps of 100 ms.
 fn told_after(gateway: &mut Gateway) -> u64 {
     gateway.said.clear();
     let start = gateway.now.mono_ms;
@@ -97,7 +97,7 @@ fn a_clock_that_is_set_after_the_start_brings_it_nearer_then() {
         sync_clock(&mut gateway, 4_000);
         let told = told_after(&mut gateway);
         assert!((1_000..1_200).contains(&told), "{rule:?}: {told}");
-        // What was armed since is as far away as it was.
+        // Timers armed since are as far away as they were.
         if rule.1.contains("on_timer") {
             let told = told_after(&mut gateway);
             assert!((7_800..8_200).contains(&told), "{told}");
@@ -208,7 +208,7 @@ fn time_without_power_counts_between_two_times_that_are_known() {
     gateway.crash();
     sync_clock(&mut gateway, 8 * DAY);
     gateway.after(20_000).sync();
-    // What is with the destination stays there, and so does the row of this boot.
+    // Rows that are with the destination stay there, and so does the row of this boot.
     assert_eq!(lane(&gateway).1, 600 - 256);
 }
 

@@ -31,7 +31,7 @@ fn a_row_that_is_sent_again_is_what_it_was() {
         let shelf = gateway.mill.outbox().unwrap().dead_letters().unwrap();
         assert_eq!(shelf.waiting(), 1);
         gateway.crash().sync();
-        // Where its rule sends to by now changes nothing in it.
+        // An edit of the rule's destination changes nothing in it.
         gateway.step(Input::Redrive(1)).after(50).sync();
         let again = last_row(&gateway);
         assert_eq!(again.seq, 2);

@@ -351,7 +351,7 @@ fn rows_that_keep_a_full_disk_full_are_written_again_at_once() {
     let before = gateway.journal_begins();
     gateway.most_unsynced = 0;
     gateway.step(Input::Room(Room::Short)).settle();
-    // What is left of the disk is looked at after each of them.
+    // The room left on the disk is looked at after each of them.
     assert!(gateway.most_unsynced < 4_000, "{}", gateway.most_unsynced);
     for _ in 0..4 {
         gateway.after(500).settle();

@@ -35,7 +35,7 @@ fn what_has_no_key_is_a_group_that_fires_as_all_do() {
         // Nothing is left behind that could fill the state.
         assert_eq!(bench.mill.rules[0].keys.bytes(), 0);
     }
-    // What a rule keeps for itself is under no key of an event.
+    // A rule's own state is under no key of an event.
     bench.event("s/a", r#"{"c":"\u0000"}"#);
     bench.expect(&["3000 w dead: key is the character U+0000 alone, which is no key"]);
 }

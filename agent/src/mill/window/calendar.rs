@@ -24,7 +24,7 @@ impl Calendar {
     /// The number of the unit that a moment belongs to.
     pub(super) fn number(&self, at_ms: i64) -> i64 {
         let mut number = self.number_of(self.local_day(at_ms));
-        // Where clocks go back over midnight, what they show is not in order.
+        // If clocks go back over midnight, the times that they show are not in order.
         while self.start(number) > at_ms && number > self.number_of(-DAYS_MAX) {
             number -= 1;
         }
@@ -129,7 +129,7 @@ mod tests {
             .timestamp_millis()
     }
 
-    /// Where the unit of a moment begins, and how many minutes it lasts.
+    /// Checks the start of the unit of a moment, and the minutes that it lasts.
     #[track_caller]
     fn check(unit: CalendarUnit, zone: &str, moment: &str, starts: &str, minutes: i64) {
         let calendar = calendar(unit, zone);
