@@ -1,4 +1,4 @@
-//! What a running agent answers when it is asked, between two turns of the mill.
+//! Answers of a running agent to questions, given between two turns of the mill.
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -236,7 +236,7 @@ impl Agent {
         health.into_value()
     }
 
-    /// How each destination does.
+    /// The status of each destination.
     fn destinations(&self) -> Value {
         let told = |(name, status): (&str, DestinationStatus)| {
             let told = json!({

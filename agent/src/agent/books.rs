@@ -1,5 +1,5 @@
-//! What a gateway's books say, for people and programs that ask: the two ledgers, what waits, dead
-//! letters. Made of a running mill, or of what lies on disk.
+//! Reports of a gateway's state, for people and programs that ask: the two ledgers, rows that wait,
+//! dead letters. Made of a running mill, or of the data directory on disk.
 
 mod state;
 

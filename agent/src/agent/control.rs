@@ -39,7 +39,7 @@ const BACKLOG: i32 = 128;
 /// Bytes of an answer that are read at once.
 const STEP: usize = 64 * 1024;
 
-/// What can be asked.
+/// A question to a running agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "ask", deny_unknown_fields)]
 pub enum Question {
@@ -49,24 +49,24 @@ pub enum Question {
     StateHash,
     /// Dead letters: all, or one.
     DeadLetters {
-        /// Which one.
+        /// Number of the dead letter; all of them if `None`.
         only: Option<u64>,
     },
     /// Work on a dead letter once more.
     Redrive {
-        /// Which one.
+        /// Number of the dead letter.
         seq: u64,
     },
     /// Forget a dead letter.
     Drop {
-        /// Which one.
+        /// Number of the dead letter.
         seq: u64,
     },
     /// Producers that number their events.
     EventIds,
     /// Forget a producer.
     ForgetProducer {
-        /// Which one.
+        /// Name of the producer.
         producer: String,
     },
     /// The state of a rule: its keys, or all of one of them.
@@ -89,10 +89,10 @@ pub enum Question {
     Records,
     /// The latest events that the recorder has.
     Events {
-        /// How many.
+        /// Number of events.
         last: usize,
     },
-    /// Whether all is well.
+    /// Health of the agent.
     Health,
     /// Tells the condition of each rule.
     Rules,

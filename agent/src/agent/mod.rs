@@ -67,7 +67,7 @@ const INBOX_MAX: usize = 16;
 /// says when it is set.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// How long the loop rests at most while something is full that nobody tells to be free again: at first,
+/// Longest rest of the loop while something is full that nobody tells to be free again: at first,
 /// and when that has lasted for a while.
 const BACKED_UP_REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(64));
 
@@ -75,11 +75,10 @@ const BACKED_UP_REST: (Duration, Duration) = (Duration::from_millis(1), Duration
 const TAKEN_MAX: usize = 256;
 const TAKEN_BYTES: usize = 256 * 1024;
 
-/// How often ledgers are told to those who watch.
+/// Interval at which ledgers are told to those who watch, in milliseconds.
 const LEDGERS_EVERY_MS: u64 = 100;
 
-/// What somebody sends to the loop; what is looked at without being sent stands in
-/// [`Agent::look_around`].
+/// A message to the loop; things that are polled instead stand in [`Agent::look_around`].
 #[derive(Debug)]
 enum Input {
     /// Something is there to be looked at.
@@ -109,7 +108,7 @@ pub enum AgentError {
     Homeless {
         /// The destination.
         name: String,
-        /// How many.
+        /// Number of rows.
         rows: u64,
     },
     /// The journal cannot be written any more.
@@ -157,10 +156,10 @@ struct Agent {
     outputs: Outputs,
     storage: Storage,
     recorder: Recorder,
-    /// What the mill asked for and was not carried out yet.
+    /// Requests of the mill that were not carried out yet.
     asked: Vec<Output>,
     held: Vec<Subscription>,
-    /// What the source was asked for last.
+    /// Subscriptions that the source was last asked for.
     wanted: Vec<Subscription>,
     broker: Link,
     heartbeats: Heartbeats,
@@ -168,7 +167,7 @@ struct Agent {
     backed_up_rest: Duration,
     /// Threads that were last said not to turn.
     said_stuck: Vec<String>,
-    /// How often systemd wants to hear from us.
+    /// Interval at which systemd expects a sign of life.
     watchdog: Option<Duration>,
     fed_watchdog_mono_ms: u64,
     told_ledgers_mono_ms: u64,
@@ -191,12 +190,12 @@ struct Agent {
     promised: Promises,
 }
 
-/// How the connection to the broker that sensors publish to does.
+/// Status of the connection to the broker that sensors publish to.
 #[derive(Debug, Default)]
 struct Link {
     connected: bool,
     trouble: Option<String>,
-    /// What it does not give of what was asked of it.
+    /// Requests that the broker does not fulfil, in words.
     falls_short: Vec<String>,
 }
 
@@ -251,8 +250,8 @@ impl Agent {
         Ok(true)
     }
 
-    /// Whether nothing more can be taken in: that holds the source back, and through it the broker
-    /// that sensors publish to.
+    /// Returns `true` if nothing more can be taken in. That holds the source back, and through it
+    /// the broker that sensors publish to.
     fn is_full(&self) -> bool {
         self.mill.is_full()
             || self.outputs.are_backed_up()
@@ -304,7 +303,7 @@ impl Agent {
         Ok(())
     }
 
-    /// How long the loop may wait for an input.
+    /// Longest time to wait for an input.
     fn rest(&self) -> Duration {
         let is_backed_up = self.outputs.are_backed_up() || self.storage.is_backed_up();
         let backed_up = is_backed_up.then_some(self.backed_up_rest);

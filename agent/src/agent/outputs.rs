@@ -1,6 +1,5 @@
-//! What the mill asks for beyond the disk, carried out: rows and volatile messages to their
-//! destinations, dead letters and log lines to the log, at a rate that a person can read and a card can
-//! bear.
+//! Outputs of the mill beyond the disk: rows and volatile messages to their destinations, dead
+//! letters and log lines to the log, at a rate that a person can read and a card can bear.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ const PREVIEW_BYTES: usize = 120;
 /// Bytes of a reason that a line shows: it may quote a key or a topic, or what a broker said.
 const REASON_BYTES: usize = 512;
 
-/// What became of volatile messages, told at the end.
+/// Counts of volatile messages by outcome, told at the end.
 #[derive(Debug, Default)]
 struct Traffic {
     acknowledged: AtomicU64,
@@ -51,7 +50,7 @@ pub(super) struct Outputs {
     told: HashMap<Arc<str>, Told>,
 }
 
-/// How much was said about a rule lately.
+/// Recent log lines about a rule.
 #[derive(Debug, Default)]
 struct Told {
     since_mono_ms: u64,
@@ -169,20 +168,20 @@ impl Outputs {
         }
     }
 
-    /// What became of rows since the last call.
+    /// Reports on rows since the last call.
     pub(super) fn take_lane_reports(&self) -> Vec<LaneReport> {
         let destinations = self.destinations.as_ref();
         destinations.map_or_else(Vec::new, DestinationsHandle::take_lane_reports)
     }
 
-    /// How each destination does, by its name.
+    /// The status of each destination, by its name.
     pub(super) fn status(&self) -> impl Iterator<Item = (&str, DestinationStatus)> {
         let destinations = self.destinations.as_ref();
         let statuses = destinations.map_or_else(Vec::new, DestinationsHandle::status);
         self.names.iter().map(String::as_str).zip(statuses)
     }
 
-    /// Whether a broker that is there takes less of volatile messages than is sent: what comes in
+    /// Returns `true` if a connected broker takes fewer volatile messages than are sent: the source
     /// should wait.
     pub(super) fn are_backed_up(&self) -> bool {
         let Some(destinations) = &self.destinations else {
@@ -257,7 +256,7 @@ impl Outputs {
         }
     }
 
-    /// Whether one more line about a rule may be written now.
+    /// Counts a line about a rule; returns `true` if it may be written now.
     fn may_tell(&mut self, rule: &Arc<str>, now: Now) -> bool {
         let told = self.told.entry(Arc::clone(rule)).or_default();
         if now.mono_ms >= told.since_mono_ms.saturating_add(SPAN_MS) {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::event::Event;
 use tidemill_base::files::create_own;
 
-/// What an event costs besides its bytes.
+/// Bytes that an event costs besides its topic and payload.
 const OVERHEAD_BYTES: usize = 48;
 
 /// Bytes written to disk at once.
@@ -29,7 +29,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Where it was published.
+    /// Topic of the event.
     pub fn topic(&self) -> &str {
         let topic = self.bytes.get(..self.topic_bytes as usize);
         topic
@@ -37,7 +37,7 @@ impl Recorded {
             .unwrap_or_default()
     }
 
-    /// What it said.
+    /// Payload of the event.
     pub fn payload(&self) -> &[u8] {
         self.bytes
             .get(self.topic_bytes as usize..)
@@ -140,7 +140,8 @@ impl Disk {
         if self.buffer.len() < WRITE_BYTES {
             return;
         }
-        // What cannot be written is not recorded; a full disk is the journal's to complain of.
+        // An event that cannot be written is not recorded; a full disk is the journal's to complain
+        // of.
         if self.file.is_none() || self.written >= self.file_bytes_max {
             let name = if self.second {
                 "recorder-b.jsonl"

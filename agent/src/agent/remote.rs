@@ -1,5 +1,5 @@
-//! How the world outside the loop makes it stop or read its rules again. A wish is seen before any
-//! event that waits, however many there are.
+//! Commands to the loop from outside: to stop, or to read the rules again. A command is seen before
+//! any event that waits, however many there are.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::wake::Waker;
 use crate::event::ledger::Ledger;
 
-/// How long a stop may take, unless said otherwise.
+/// Longest time for a stop, unless set otherwise.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What somebody wants of the agent.
+/// A command to the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wish {
     Stop,
@@ -30,7 +30,7 @@ struct Wishes {
     stop: AtomicBool,
     reload: AtomicBool,
     grace_ms: AtomicU64,
-    /// Whether somebody looks at the ledgers.
+    /// `true` once somebody asked for the ledgers.
     watched: AtomicBool,
     ledgers: Mutex<Vec<(Arc<str>, Ledger)>>,
 }
@@ -75,7 +75,7 @@ impl Remote {
             .clone()
     }
 
-    /// Whether ledgers are worth telling.
+    /// Returns `true` if somebody reads the ledgers.
     pub(super) fn is_watched(&self) -> bool {
         self.wishes.watched.load(Ordering::Relaxed)
     }

@@ -31,7 +31,7 @@ pub(super) struct Lobby<'a> {
     pub(super) remote: &'a Remote,
     pub(super) heartbeats: &'a Heartbeats,
     pub(super) pulse: &'a Pulse,
-    /// How often systemd wants to hear from us.
+    /// Interval at which systemd expects a sign of life.
     pub(super) watchdog: Option<Duration>,
 }
 

@@ -210,7 +210,7 @@ pub fn room_warning(config: &Config) -> Option<String> {
     })
 }
 
-/// Where rows go, in the order of [`destination_names`].
+/// The destinations of rows, in the order of [`destination_names`].
 fn destinations(config: &Config) -> Vec<Destination> {
     let local = (Outlet::Messages, config.local_outbox);
     let others = config.destinations.values().map(|destination| {
@@ -231,7 +231,7 @@ fn destinations(config: &Config) -> Vec<Destination> {
         .collect()
 }
 
-/// What the broker knows this gateway's session by.
+/// The name of this gateway's session with the broker: `host:port client-id`.
 pub(super) fn session_name(config: &Config) -> String {
     format!(
         "{}:{} {}",
@@ -239,7 +239,7 @@ pub(super) fn session_name(config: &Config) -> String {
     )
 }
 
-/// What the broker's session is known to hold.
+/// The subscriptions that the broker's session is known to hold.
 fn held_by(mill: &Mill, config: &Config) -> Vec<Subscription> {
     let known = mill.subscriptions_of(&session_name(config)).into_iter();
     known

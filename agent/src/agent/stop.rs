@@ -13,7 +13,8 @@ use crate::source::mqtt as source;
 /// that are slow get the rest.
 const CHECKPOINT_RESERVE_MAX: Duration = Duration::from_secs(2);
 
-/// What ends only then was in the midst of something: the last of the grace, for threads to notice.
+/// The last of the grace, left for threads to notice that it is over: work that ends only then was
+/// not complete.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 impl Agent {

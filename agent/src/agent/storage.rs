@@ -32,7 +32,7 @@ const READ_BYTES: usize = 1 << 20;
 /// under way.
 const WAITING_MAX: usize = 64;
 
-/// What the threads have done and the mill has not heard yet.
+/// Work done by the threads that the mill has not heard of yet.
 type Done = Arc<Mutex<Vec<Input>>>;
 
 /// Carries out the mill's disk work.
@@ -44,7 +44,7 @@ pub(super) struct Storage {
     unsent: VecDeque<(u64, Vec<u8>)>,
     unsent_bytes: u64,
     checkpoints: Arc<CheckpointState>,
-    /// What the mill was told last.
+    /// Room last told to the mill.
     told_room: Room,
     ponds: SyncSender<Checkpoint>,
     reads: SyncSender<Read>,
@@ -126,7 +126,8 @@ impl Storage {
         }
     }
 
-    /// Whether commits wait for the journal's thread. The mill takes nothing in beyond a bound.
+    /// Returns `true` if commits wait for the journal's thread. The mill takes nothing in beyond a
+    /// bound.
     pub(super) fn is_backed_up(&self) -> bool {
         !self.unsent.is_empty()
     }
@@ -151,7 +152,7 @@ impl Storage {
         self.writer.recycle(below_lsn);
     }
 
-    /// What has become of it since this was asked last.
+    /// Inputs for the mill since the last call: completed work, durable commits, changed room.
     ///
     /// # Errors
     /// When the journal cannot be written any more.
@@ -178,7 +179,7 @@ impl Storage {
         Ok(news)
     }
 
-    /// What is left of the journal beyond what is on its way there.
+    /// Bytes left in the journal, less those on their way there.
     fn left(&self) -> u64 {
         self.state.room().saturating_sub(self.unsent_bytes)
     }

@@ -1,14 +1,14 @@
-//! What the agent checks of itself now and then, and tells in its log.
+//! Periodic checks of the agent on itself, and what it tells of them in its log.
 
 use tracing::{error, info, warn};
 
 use super::{Agent, health};
 use crate::event::clock::{Now, Quality};
 
-/// How often both ledgers are checked.
+/// Interval between two checks of both ledgers, in milliseconds.
 const CHECK_EVERY_MS: u64 = 10_000;
 
-/// How often it is said that nothing can be taken in.
+/// Interval between two reports that nothing can be taken in, in milliseconds.
 const SAY_STALLED_EVERY_MS: u64 = 10_000;
 
 impl Agent {

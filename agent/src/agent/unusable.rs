@@ -8,7 +8,7 @@ use crate::event::clock::Now;
 /// A line in the log comes at most this often, however many messages are dropped.
 const TELL_EVERY_MS: u64 = 10_000;
 
-/// How many messages were dropped since the process began.
+/// Count of messages dropped since the process began.
 #[derive(Debug, Default)]
 pub(super) struct Unusable {
     count: u64,
@@ -25,12 +25,12 @@ impl Unusable {
         }
     }
 
-    /// How many there were.
+    /// Number of messages dropped.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
 
-    /// How many to tell of now.
+    /// Number of dropped messages to report now, if it is time to.
     fn due(&mut self, mono_ms: u64) -> Option<u64> {
         let is_due = |told: u64| mono_ms >= told.saturating_add(TELL_EVERY_MS);
         if !self.told_mono_ms.is_none_or(is_due) {

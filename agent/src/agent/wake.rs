@@ -25,7 +25,7 @@ impl Waker {
     /// Makes the loop look around; never waits.
     pub(super) fn wake(&self) {
         if !self.is_woken.swap(true, Ordering::AcqRel) {
-            // Where the inbox is full the loop is awake.
+            // If the inbox is full, the loop is awake.
             let _ = self.inbox.try_send(Input::Woken);
         }
     }

@@ -5,7 +5,7 @@ use super::mqtt::DestinationSettings;
 use super::{Identity, Settings};
 use crate::config::{Broker, Config, Endpoint, LOCAL};
 
-/// What a row's name takes of a packet at most.
+/// Most bytes that a row's name takes of a packet.
 const ROW_NAME_BYTES: u32 = 4_096;
 
 /// Settings of all destinations, the local broker first, then the others by name: their places are
@@ -40,7 +40,7 @@ fn mqtt(name: &str, broker: &Broker, identity: &Identity) -> DestinationSettings
     settings.password.clone_from(&broker.password);
     settings.tls.clone_from(&broker.tls);
     settings.protocol = broker.protocol;
-    // What was taken in can be passed on, with the name of its row.
+    // Any message taken in can be passed on, with the name of its row.
     settings.packet_bytes_max = broker.packet_bytes_max.saturating_add(ROW_NAME_BYTES);
     settings.inflight_max = broker.in_flight;
     settings.envelope = broker.envelope;

@@ -31,7 +31,7 @@ pub use meter::{Passed, Patience};
 pub use pace::Pace;
 pub use rest::Vain;
 
-/// Where batches go.
+/// Settings of an HTTP endpoint.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// The destination's name in the configuration, for lanes and logs.
@@ -44,17 +44,17 @@ pub struct HttpSettings {
     pub path: String,
     /// Certificates, where the connection is encrypted.
     pub tls: Option<TlsFiles>,
-    /// How we say who we are.
+    /// Credentials sent with each request.
     pub login: Option<HttpLogin>,
-    /// Whose rows these are.
+    /// The gateway whose rows these are.
     pub identity: Identity,
-    /// How long bytes may neither go out nor come in.
+    /// Longest time in which no byte goes out or comes in.
     pub timeout: Duration,
-    /// How long an answer may take to begin, once the whole request has left.
+    /// Longest time until an answer begins, once the whole request has left.
     pub answer_timeout: Duration,
-    /// How many messages wait at most, those on their way included; rows are not counted.
+    /// Most messages that wait, those on their way included; rows are not counted.
     pub queue_messages_max: usize,
-    /// How many bytes of topic and payload wait at most.
+    /// Most bytes of topic and payload that wait.
     pub queue_bytes_max: usize,
 }
 

@@ -17,10 +17,10 @@ pub(super) struct Lane {
     open: usize,
     /// Place of the next row to send.
     next: usize,
-    /// Rises whenever rows have to go again: words about an earlier round are void.
+    /// Incremented on every resend; reports about an earlier attempt are ignored.
     round: u32,
     on_its_way: usize,
-    /// How many rows may be on their way; one after a refusal, until it is taken.
+    /// Most rows that may be on their way; one after a refusal, until it is taken.
     window: usize,
     rests_until: Option<Instant>,
     stalled: Option<String>,
@@ -33,7 +33,7 @@ struct Slot {
     settled: bool,
 }
 
-/// Which sending of a row somebody speaks of.
+/// Names one attempt to send a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) seq: u64,
@@ -168,7 +168,7 @@ impl Lane {
         }
     }
 
-    /// Where the row of a ticket stands, unless it has gone again since.
+    /// The place of a ticket's row, unless it was sent again since.
     fn place(&self, ticket: Ticket) -> Option<usize> {
         if ticket.round != self.round {
             return None;

@@ -1,9 +1,9 @@
-//! Where emissions leave to. One thread, named `out`, serves all destinations: each has a
-//! connection of its own, two lanes of committed rows, and a bounded queue of messages that live in
-//! memory only and end with the process.
+//! Destinations of emissions. One thread, named `out`, serves all of them: each has a connection of
+//! its own, two lanes of committed rows, and a bounded queue of messages that live in memory only
+//! and end with the process.
 //!
-//! What becomes of rows is gathered as [`LaneReport`]s until the mill takes them; what becomes of
-//! other messages is reported by count.
+//! Outcomes of rows are gathered as [`LaneReport`]s until the mill takes them; those of other
+//! messages are reported by count.
 
 mod configured;
 pub mod http;
@@ -39,7 +39,7 @@ use seat::{Desk, Seat, Shared, Shipped, lock};
 /// A thread whose time is up needs so long to notice.
 const STOP_MARGIN: Duration = Duration::from_millis(100);
 
-/// How to reach a destination.
+/// Settings of a destination, by protocol.
 #[derive(Debug, Clone)]
 pub enum Settings {
     /// A broker.
@@ -83,31 +83,31 @@ impl Settings {
 /// One message that is no row of a lane.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    /// Which destination, by its place in the list given to [`spawn`].
+    /// Place of the destination in the list given to [`spawn`].
     pub destination: usize,
-    /// Where to publish.
+    /// Topic to publish to.
     pub topic: Topic,
-    /// What to publish.
+    /// Content of the message.
     pub payload: Bytes,
     /// Quality of service, 0 or 1.
     pub qos: u8,
-    /// Whether the broker keeps it for later subscribers.
+    /// `true` if the broker is to keep it for later subscribers.
     pub retain: bool,
 }
 
-/// What the destinations have to say, besides what becomes of rows.
+/// A report on a destination, besides the outcomes of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationReport {
     /// The broker took the connection.
     Connected {
-        /// Which destination.
+        /// Place of the destination.
         destination: usize,
-        /// Which MQTT is spoken; `None` over HTTP.
+        /// MQTT version of the connection; `None` over HTTP.
         protocol: Option<Version>,
     },
     /// The connection failed or ended.
     Disconnected {
-        /// Which destination.
+        /// Place of the destination.
         destination: usize,
         /// Why, and what can be done about it.
         reason: String,
@@ -116,26 +116,26 @@ pub enum DestinationReport {
     },
     /// QoS 1 messages were acknowledged, or QoS 0 messages written; rows are not counted here.
     Acknowledged {
-        /// Which destination.
+        /// Place of the destination.
         destination: usize,
-        /// How many.
+        /// Number of messages.
         count: usize,
     },
     /// Messages were given up; rows never are.
     Dropped {
-        /// Which destination.
+        /// Place of the destination.
         destination: usize,
-        /// How many.
+        /// Number of messages.
         count: usize,
         /// Why.
         why: String,
     },
 }
 
-/// How a destination does.
+/// Status of a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DestinationStatus {
-    /// Whether a connection stands, or the last request was answered.
+    /// `true` if a connection stands, or the last request was answered.
     pub connected: bool,
     /// Why there is no connection, and what can be done about it; or why the one before was given up,
     /// where nothing was acknowledged since.
@@ -152,12 +152,12 @@ pub struct DestinationStatus {
     pub since: Option<Instant>,
 }
 
-/// What was left when the destinations stopped.
+/// Work left over when the destinations stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftovers {
     /// For each destination how many messages were not acknowledged, rows not counted.
     pub unsent: Vec<usize>,
-    /// What became of rows since the last look.
+    /// Reports on rows since they were last taken.
     pub lanes: Vec<LaneReport>,
 }
 
@@ -215,7 +215,7 @@ impl DestinationsHandle {
         shared.woken.notify_one();
     }
 
-    /// What became of rows since the last call, those of a lane in the order it happened.
+    /// Reports on rows since the last call, those of a lane in the order in which they happened.
     pub fn take_lane_reports(&self) -> Vec<LaneReport> {
         let reports = self.desk.lanes.take();
         for report in &reports {
@@ -232,7 +232,7 @@ impl DestinationsHandle {
         reports
     }
 
-    /// How each destination does.
+    /// The status of each destination.
     pub fn status(&self) -> Vec<DestinationStatus> {
         let statuses = self
             .shared
@@ -241,14 +241,14 @@ impl DestinationsHandle {
         statuses.collect()
     }
 
-    /// Whether a destination has a connection.
+    /// Returns `true` if a destination has a connection.
     pub fn is_connected(&self, destination: usize) -> bool {
         let shared = self.shared.get(destination);
         shared.is_some_and(|shared| lock(&shared.status).connected)
     }
 
-    /// Whether more than half of a destination's room is taken. Whoever sends faster than a broker
-    /// takes should wait then; one whose broker is away cannot.
+    /// Returns `true` if more than half of a destination's room is taken. A sender that is faster
+    /// than a connected broker should wait then; for a broker that is away, waiting is no use.
     pub fn is_half_full(&self, destination: usize) -> bool {
         self.shared
             .get(destination)

@@ -18,11 +18,11 @@ use tidemill_transport::tls::TlsFiles;
 /// A broker sends a destination nothing longer than a CONNACK or a DISCONNECT with its reasons.
 const CONTROL_BYTES_MAX: u32 = 1 << 16;
 
-/// What a broker is told of keep-alive at least: one that counts whole packets only would hang up while
-/// a large one is under way on a slow link.
+/// Shortest keep-alive interval announced to a broker. A broker that counts whole packets only
+/// would otherwise hang up while a large one is under way on a slow link.
 const TOLD_KEEP_ALIVE_MIN: Duration = Duration::from_secs(300);
 
-/// Where emissions go.
+/// Settings of a destination's broker and connection.
 #[derive(Debug, Clone)]
 pub struct DestinationSettings {
     /// The destination's name in the configuration, for logs.
@@ -31,7 +31,7 @@ pub struct DestinationSettings {
     pub host: String,
     /// The broker's port.
     pub port: u16,
-    /// What the broker knows this client by; no other client may use it.
+    /// Client id of this connection; no other client may use it.
     pub client_id: String,
     /// User name, where the broker asks for one.
     pub username: Option<String>,
@@ -39,19 +39,19 @@ pub struct DestinationSettings {
     pub password: Option<Secret>,
     /// Certificates, where the connection is encrypted.
     pub tls: Option<TlsFiles>,
-    /// Which MQTT to speak; `Auto` tries 5 first, over which rows bear their names.
+    /// MQTT version to use; `Auto` tries 5 first, over which rows bear their names.
     pub protocol: Protocol,
-    /// How many messages wait at most, those in flight included.
+    /// Most messages that wait, those in flight included.
     pub queue_messages_max: usize,
-    /// How many bytes of topic and payload wait at most, those in flight included.
+    /// Most bytes of topic and payload that wait, those in flight included.
     pub queue_bytes_max: usize,
-    /// How many QoS 1 messages may be unacknowledged at once.
+    /// Most QoS 1 messages that may be unacknowledged at once.
     pub inflight_max: u16,
     /// Longer packets are dropped and reported.
     pub packet_bytes_max: u32,
-    /// Whose rows these are.
+    /// The gateway whose rows these are.
     pub identity: Identity,
-    /// Whether rows are sent in a JSON envelope that bears their names, over either MQTT.
+    /// `true` if rows are sent in a JSON envelope that bears their names, over either MQTT.
     pub envelope: bool,
     /// A ping goes out this often; at least a second.
     pub keep_alive: Duration,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::event::emission::{LaneId, Priority, Row};
 
-/// Who sends.
+/// The sender of rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The gateway's id.
@@ -62,7 +62,7 @@ impl Names {
         pairs.map(|(key, value)| (key.to_owned(), value)).into()
     }
 
-    /// What the properties take in a packet.
+    /// Bytes that the properties take in a packet.
     pub(super) fn properties_bytes(&self, priority: Priority, seq: u64) -> usize {
         let Identity {
             gateway,

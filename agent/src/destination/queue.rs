@@ -28,7 +28,7 @@ impl Queue {
         }
     }
 
-    /// Whether so much is here that whoever fills it should wait, if he can.
+    /// Returns `true` if the queue is more than half full, so that a sender that can wait should.
     pub(super) fn is_half_full(&self) -> bool {
         self.messages > self.messages_max / 2 || self.bytes > self.bytes_max / 2
     }
@@ -43,7 +43,7 @@ impl Queue {
         self.bytes += size(&message);
         self.waiting.push_back(message);
         while self.messages > self.messages_max || self.bytes > self.bytes_max {
-            // What is in flight cannot be taken back, so the new message itself may have to go.
+            // Messages in flight cannot be taken back, so the new message itself may have to go.
             let Some(oldest) = self.waiting.pop_front() else {
                 break;
             };
@@ -92,7 +92,7 @@ impl Queue {
         self.bytes = self.bytes.saturating_sub(size(message));
     }
 
-    /// How many were dropped since the last call.
+    /// Number of messages dropped since the last call.
     pub(super) fn take_dropped(&mut self) -> usize {
         std::mem::take(&mut self.dropped)
     }

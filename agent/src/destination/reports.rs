@@ -1,5 +1,5 @@
-//! What receivers said of rows, gathered until the mill takes it: an adapter never waits for it.
-//! What follows on without a gap is one report, so there are never more than rows on their way.
+//! Reports of receivers on rows, gathered until the mill takes them: an adapter never waits for it.
+//! Consecutive rows are one report, so there are never more reports than rows in flight.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

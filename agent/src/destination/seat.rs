@@ -1,5 +1,5 @@
-//! What the mill's thread and that of the destinations share: rows that were shipped, messages that wait,
-//! how a destination does, and what it reports.
+//! State shared by the mill's thread and that of the destinations: rows that were shipped, messages
+//! that wait, the status of each destination, and its reports.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ pub(super) struct Inbox {
     pub(super) normal: InLane,
 }
 
-/// What came for a lane.
+/// Batches that came for a lane.
 #[derive(Debug, Default)]
 pub(super) struct InLane {
     pub(super) batches: Vec<Shipped>,
-    /// How many refusals of this lane the mill was told.
+    /// Number of refusals of this lane that the mill was told.
     pub(super) refusals: u64,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct InLane {
 #[derive(Debug)]
 pub(super) struct Shipped {
     pub(super) rows: Vec<Row>,
-    /// How many refusals the mill knew of.
+    /// Number of refusals that the mill knew of.
     pub(super) refusals: u64,
     /// Every row was refused at the last try.
     pub(super) stands_still: bool,
@@ -60,7 +60,7 @@ impl InLane {
     }
 }
 
-/// What the two threads share about one destination.
+/// State of one destination that the two threads share.
 pub(super) struct Shared {
     pub(super) queue: Mutex<Queue>,
     pub(super) inbox: Mutex<Inbox>,
@@ -106,7 +106,7 @@ pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What all destinations report to.
+/// The reporter of all destinations.
 pub(super) struct Desk {
     pub(super) report: Mutex<Box<dyn FnMut(DestinationReport) + Send>>,
     pub(super) lanes: Reports,
@@ -125,7 +125,7 @@ impl Desk {
     }
 }
 
-/// Where a destination's task sits: what it shares with the mill's thread.
+/// A destination's slot: the state that its task shares with the mill's thread.
 #[derive(Clone)]
 pub(super) struct Seat {
     pub(super) place: usize,

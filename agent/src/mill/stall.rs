@@ -24,7 +24,8 @@ pub(super) struct Stall {
     /// At so many it may have stalled the last time.
     once: Option<usize>,
     last_event_mono_ms: u64,
-    /// It fell silent with so many open; whether that was why shows when they are acknowledged.
+    /// Open messages when the broker went quiet. Confirmed as its window if it resumes right after
+    /// our acknowledgements.
     suspected: Option<(usize, Option<u64>)>,
 }
 

@@ -1,4 +1,4 @@
-//! Where events come from: one adapter per protocol, each with a thread and a library of its own,
-//! joined to the mill by a bounded channel.
+//! Sources of events: one adapter per protocol, each with a thread and a library of its own, joined
+//! to the mill by a bounded channel.
 
 pub mod mqtt;

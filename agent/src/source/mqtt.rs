@@ -44,14 +44,14 @@ const PACKET_IDS: u16 = 2 * subscriptions::CHANGES_IN_FLIGHT_MAX;
 /// card that takes 100 ms for a sync, and a bound for what a broken connection brings again.
 const RECEIVE_MAXIMUM: u16 = 2_000;
 
-/// Where events come from.
+/// Settings of the source's broker and connection.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
     /// The broker's name or address.
     pub host: String,
     /// The broker's port.
     pub port: u16,
-    /// What the broker keeps the session under; no other client may use it.
+    /// Client id, under which the broker keeps the session; no other client may use it.
     pub client_id: String,
     /// User name, where the broker asks for one.
     pub username: Option<String>,
@@ -59,13 +59,13 @@ pub struct SourceSettings {
     pub password: Option<Secret>,
     /// Certificates, where the connection is encrypted.
     pub tls: Option<TlsFiles>,
-    /// Which MQTT to speak; `Auto` tries 5 first.
+    /// MQTT version to use; `Auto` tries 5 first.
     pub protocol: Protocol,
     /// Quality of service of all subscriptions, 0 or 1.
     pub qos: u8,
     /// Of longer messages the payload is not kept, however long they are.
     pub packet_bytes_max: u32,
-    /// How long the socket rests after a batch, so that many events share a wake-up.
+    /// Rest of the socket after a batch, so that many events share a wake-up.
     pub coalesce: Coalesce,
     /// A ping goes out this often; at least a second.
     pub keep_alive: Duration,
@@ -75,16 +75,16 @@ pub struct SourceSettings {
     pub batch_events_max: usize,
     /// MQTT 5: how many unacknowledged messages the broker may send; its default when `None`.
     pub receive_maximum: Option<u16>,
-    /// Whether the broker keeps the session while this client is away; else each connection begins
-    /// with nothing.
+    /// `true` if the broker is to keep the session while this client is away; else each connection
+    /// begins with nothing.
     pub kept: bool,
-    /// How long an MQTT 5 broker keeps it.
+    /// Time for which an MQTT 5 broker is to keep the session.
     pub session_expiry: Duration,
     /// Size asked of the kernel for the socket's receive buffer; its own choice when `None`.
     pub receive_buffer_bytes: Option<u32>,
     /// Tells the time of arrival.
     pub clock: Clock,
-    /// Where the thread's heartbeat is heard.
+    /// Registry of the thread's heartbeat.
     pub heartbeats: Heartbeats,
 }
 
@@ -153,7 +153,7 @@ impl SourceSettings {
     }
 }
 
-/// What the source has to say.
+/// A report of the source.
 #[derive(Debug)]
 pub enum SourceReport {
     /// Events in the order of their arrival.
@@ -162,32 +162,33 @@ pub enum SourceReport {
     Connected {
         /// The connection's number, counted from 1 since the process began.
         epoch: u64,
-        /// What is spoken.
+        /// MQTT version of the connection.
         protocol: Version,
-        /// Whether the broker kept the session. If not, it holds no subscription and what was
-        /// queued in it is gone; the source subscribes after [`SourceControl::proceed`].
+        /// `true` if the broker kept the session. If not, the session holds no subscription, and
+        /// the messages that were queued in it are gone; the source subscribes after
+        /// [`SourceControl::proceed`].
         session_present: bool,
-        /// How many messages the broker may leave unacknowledged, as far as known: over MQTT 5 it
-        /// was told. Its own limit may be lower.
+        /// Number of messages that the broker may leave unacknowledged, as far as known: over MQTT
+        /// 5 it was told. Its own limit may be lower.
         window: Option<u16>,
     },
     /// The broker has read acknowledgements: it will not send those messages again.
     Confirmed(Confirmation),
-    /// What the session holds now: to be kept on disk and handed to the next [`spawn`]. It comes
-    /// before a filter is dropped and after filters were taken.
+    /// Subscriptions that the session holds now: to be kept on disk and handed to the next
+    /// [`spawn`]. Comes before a filter is dropped and after filters were taken.
     Subscribed {
         /// Everything held.
         held: Vec<Subscription>,
     },
     /// The broker did not take a filter. It is asked for again with the next connection.
     Refused {
-        /// Which one.
+        /// The filter.
         filter: TopicFilter,
-        /// What the broker gave as reason.
+        /// Reason that the broker gave.
         reason: String,
     },
-    /// What the broker does not give of what was asked of it, in words: the whole, in place of what was
-    /// said before. While there is anything, events may be lost.
+    /// Requests that the broker does not fulfil, in words: all of them, in place of those told
+    /// before. While there is any, events may be lost.
     FallsShort(Vec<String>),
     /// The connection failed or ended. What it brought and was not acknowledged comes again.
     Disconnected {
@@ -199,14 +200,14 @@ pub enum SourceReport {
     /// Messages were dropped that are of no use or too large, and that nobody has to acknowledge, or can:
     /// most came at QoS 0.
     Unusable {
-        /// How many.
+        /// Number of messages.
         count: usize,
         /// Why, for the first of them.
         reason: String,
     },
 }
 
-/// What became of a report.
+/// Outcome of offering a report.
 #[derive(Debug)]
 pub enum Flow {
     /// It was taken.
@@ -218,7 +219,7 @@ pub enum Flow {
     Gone,
 }
 
-/// What the source is asked to do.
+/// A command to the source.
 #[derive(Debug, Clone)]
 pub enum SourceCommand {
     /// The whole set of wanted subscriptions, in place of the one before.
@@ -275,7 +276,7 @@ pub struct SourceHandle {
 }
 
 impl SourceHandle {
-    /// What tells the source what to do, to be kept anywhere.
+    /// A handle to command the source, to be kept anywhere.
     pub fn control(&self) -> SourceControl {
         self.control.clone()
     }

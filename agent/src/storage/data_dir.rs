@@ -1,6 +1,6 @@
-//! Whose a data directory is. It holds payloads, and a mark that makes records of the journal, so it is
-//! for its owner alone, and what lies in it is what we put there: no link is followed, and nobody but
-//! the owner works on it, not even root, whose files would lock the owner out.
+//! Ownership of a data directory. It holds payloads, and a mark that makes records of the journal,
+//! so it is for its owner alone, and everything in it was put there by us: no link is followed, and
+//! nobody but the owner works on it, not even root, whose files would lock the owner out.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -16,7 +16,8 @@ use tracing::info;
 use tidemill_base::files::kind;
 use tidemill_base::secret::keep_out_of_dumps;
 
-/// How names begin that we give to files of a data directory. Others are none of our business.
+/// Prefixes of the names that we give to files of a data directory. Others are none of our
+/// business.
 const OURS: [&str; 7] = [
     "lock",
     "incarnation",
@@ -45,7 +46,7 @@ pub enum DataDirError {
         owner: String,
         /// Permissions of the directory.
         mode: u32,
-        /// Who calls.
+        /// The user who runs the command.
         caller: String,
         /// This command, as the owner.
         command: String,
@@ -55,7 +56,7 @@ pub enum DataDirError {
     Strange {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and the way out.
+        /// The fault, and the way out.
         what: String,
     },
     /// It cannot be looked at or changed.

@@ -105,7 +105,7 @@ impl<D: Disk> Readback<D> {
         // A commit of several records goes by its first one.
         while from_lsn <= wanted.to_lsn || parts.began().is_some_and(|lsn| lsn <= wanted.to_lsn) {
             let records = match self.reader.read(from_lsn, self.bytes_at_once) {
-                // What is missing was cut by a repair: the lane says how many rows that are.
+                // The missing records were cut by a repair: the lane says how many rows that are.
                 Err(JournalError::Gap { first, .. }) if first > from_lsn => {
                     from_lsn = first;
                     continue;

@@ -36,12 +36,12 @@ pub enum RecoveryError {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// What a pond holds cannot be read.
+    /// The content of a state database cannot be read.
     #[error("state database {pond}: {error}; move {dir} away to start without state")]
     Record {
-        /// Which pond.
+        /// The database.
         pond: Which,
-        /// What is wrong.
+        /// The fault.
         error: RecordError,
         /// The data directory.
         dir: PathBuf,
@@ -70,9 +70,9 @@ impl From<PondsError> for RecoveryError {
     }
 }
 
-/// What an agent goes on from.
+/// The state that an agent goes on from.
 pub struct Recovered {
-    /// What stood after the last commit.
+    /// State as of the last commit.
     pub image: Image,
     /// The journal, ready for the next commit.
     pub journal: Journal<DirectoryDisk>,
@@ -82,7 +82,7 @@ pub struct Recovered {
     pub first_pond: usize,
     /// Rows that waited and stood in records that cannot be read any more, by lane.
     pub lost: Vec<(LaneId, u64)>,
-    /// What the other one holds, if it was written.
+    /// State of the other database, if it was written.
     pub newest_pond: Option<Written>,
 }
 
@@ -260,14 +260,14 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
     }))
 }
 
-/// What a repair did.
+/// Result of a repair.
 #[derive(Debug, Default)]
 pub struct Mended {
-    /// What it did to the journal; `None` if a start goes on with that as it is.
+    /// Changes to the journal; `None` if a start goes on with it as it is.
     pub journal: Option<Repaired>,
     /// Records that such a start goes on without, from the first to the last: they serve only rows that wait.
     pub lost: Vec<(u64, u64)>,
-    /// Where the state databases are, if no state could be read.
+    /// Paths of the state databases that were put aside, if no state could be read.
     pub ponds: Vec<PathBuf>,
 }
 
@@ -295,7 +295,7 @@ pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Mended, RecoveryError> {
     Ok(mended)
 }
 
-/// What the ponds hold, for people who debug.
+/// The content of the state databases, for people who debug.
 ///
 /// # Errors
 /// When another agent uses the directory.

@@ -25,17 +25,17 @@ const CONNECTIONS_MAX: usize = 32;
 /// So many questions are with the loop at once: half of its inbox, so that there is room for the rest.
 const ASKED_MAX: usize = 8;
 
-/// How long a question may take to come in.
+/// Longest time for a question to come in.
 const QUESTION_WITHIN: Duration = Duration::from_secs(2);
 
 /// Longest question.
 pub(super) const QUESTION_BYTES_MAX: u64 = 4_096;
 
-/// How long nobody new is heard after a connection could not be taken, or while all that are served
-/// wait for the loop.
+/// Pause before the next connection is taken, after one could not be taken or while all that are
+/// served wait for the loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What answers need.
+/// Context for the answers.
 pub(super) struct Desk {
     heartbeats: Heartbeats,
     waker: Waker,

@@ -13,10 +13,10 @@ use crate::storage::pond::{PondCheckpoint, Ponds, PondsError, Which};
 use crate::storage::recovery::Reserve;
 use tidemill_base::heartbeat::{CHECKPOINT_WITHIN, Pulse};
 
-/// How often room is looked for that could not be kept.
+/// Interval between attempts to reserve room that was not there.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What the thread has to say besides what the mill hears.
+/// State of the checkpoint thread that the mill is not told.
 #[derive(Debug, Default)]
 pub(super) struct CheckpointState {
     lacks_room: AtomicBool,

@@ -1,4 +1,4 @@
-//! What an answer means for the batch that was sent. Pure.
+//! Meaning of an answer for the batch that was sent. Pure.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const REASON_CHARS: usize = 200;
 /// Bytes of an answer's body that show whether it is a web page.
 const PAGE_BYTES: usize = 256;
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The receiver has the batch.
@@ -23,7 +23,7 @@ pub enum Answer {
     Stalled(String),
     /// It does not take it as it is, perhaps because it is too large.
     Refused {
-        /// What it says.
+        /// Reason that the endpoint gave.
         why: String,
         /// `true` if a shorter one may be taken.
         too_large: bool,

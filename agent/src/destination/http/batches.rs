@@ -13,7 +13,7 @@ pub(super) struct Batches {
     rows: usize,
     /// The last row of a batch that was refused and has not come back whole.
     refused: Option<u64>,
-    /// How many batches were refused.
+    /// Number of batches refused.
     refusals: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Where the loops of one HTTP destination note how they do, and what is told of it: to the log when it
-//! changes and at growing intervals, to whoever asks for the status at any time.
+//! Status of one HTTP destination, noted by its loops. Changes go to the log, with reminders at
+//! growing intervals; anybody may ask for the status at any time.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};

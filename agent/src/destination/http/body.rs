@@ -1,4 +1,4 @@
-//! What a request says: a batch of rows as JSON, the same bytes each time, and the key that names it.
+//! Body of a request: a batch of rows as JSON, the same bytes each time, and the key that names it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

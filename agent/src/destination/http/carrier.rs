@@ -272,7 +272,7 @@ impl<'a> Carrier<'a> {
 
 /// Waits until a stop was asked for.
 async fn stopping(mut stop_seen: watch::Receiver<Option<Instant>>) {
-    // Where nobody can ask any more, it is time too.
+    // If nobody can ask any more, it is time to stop, too.
     let _ = stop_seen.wait_for(Option::is_some).await;
 }
 

@@ -28,7 +28,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// In so many pieces: those of a byte each cost a hundred times as much as the byte.
 const ANSWER_PIECES_MAX: usize = 256;
 
-/// What the library keeps of an answer's head.
+/// Most bytes that the library keeps of an answer's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 const AGENT: &str = concat!("tidemill/", env!("CARGO_PKG_VERSION"));
@@ -51,7 +51,7 @@ struct Connection {
     meter: Meter,
 }
 
-/// What is sent.
+/// A request to send.
 pub(super) struct Parcel<'a> {
     /// The name of the batch.
     pub(super) key: Option<&'a str>,

@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_millis(50);
 /// hangs up.
 ///
 /// # Panics
-/// Where the system allows no event loop.
+/// When the system allows no event loop.
 pub fn judge(answer: Vec<u8>, piece: usize) -> Answer {
     let endpoint = HttpEndpoint {
         host: "h".to_owned(),

@@ -1,4 +1,4 @@
-//! How far an exchange has come, counted where its bytes pass, and how long it is waited for. Time
+//! Progress of an exchange, counted where its bytes pass, and the time that it is given. Time
 //! limits are those of progress: a slow link is no silent one.
 
 use std::cell::Cell;
@@ -19,7 +19,7 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(15 * 60);
 /// that the ones before them took.
 const BUFFERED_TIMES: u32 = 4;
 
-/// How long is waited.
+/// Time limits of an exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// For bytes to go out or to come in.
@@ -36,14 +36,14 @@ pub struct Patience {
 /// passes over those without end.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// What passed of an exchange.
+/// Progress of an exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct Passed {
     began: Instant,
     moved: Instant,
     /// Bytes of the body that the connection has taken over.
     body: u64,
-    /// How much of the empty line that ends the head was seen: four bytes are all of it.
+    /// Bytes seen so far of the empty line that ends the head; four are all of it.
     head_end: u8,
     answers: bool,
     /// Bytes that came.
@@ -260,7 +260,8 @@ mod tests {
         }
     }
 
-    /// How long is waited from the beginning on, after these bytes of a body at these seconds.
+    /// The time granted from the start, in seconds, for a body of so many bytes of which these left
+    /// at these seconds.
     fn waits(body: u64, sent: &[(u64, usize)]) -> u64 {
         let start = Instant::now();
         let mut passed = Passed::new(start);

@@ -26,7 +26,7 @@ const LARGER_TIMES: u64 = 4;
 /// other attempt is waited for twice as long as the one before.
 const SILENCES_MAX: u32 = 24;
 
-/// What is known of the link.
+/// Measurements of the link.
 #[derive(Debug)]
 pub struct Pace {
     /// Bytes in a second, body and answer together.
@@ -34,9 +34,9 @@ pub struct Pace {
     /// Bytes of the body that showed it.
     shown_by: u64,
     silences: u32,
-    /// What the endpoint's own limit leaves, where it named one by refusing more.
+    /// Limit of the endpoint itself in bytes, learnt from its refusals of larger requests.
     bytes_max: usize,
-    /// How long a request may take.
+    /// Time that a request should take at most.
     aim: Duration,
     told: usize,
 }

@@ -1,26 +1,26 @@
-//! How long a carrier rests before it sends a batch again. Pure: time and random bits are arguments.
+//! Rest of a carrier before it sends a batch again. Pure: time and random bits are arguments.
 
 use std::time::{Duration, Instant};
 
 use tidemill_base::backoff::Backoff;
 
-/// How long a receiver can put us off at most.
+/// Longest time for which a receiver can put us off.
 pub(super) const REST_MAX: Duration = Duration::from_secs(300);
 
-/// Where nobody answered for a short time, it is soon asked again: that costs little, and a gateway
-/// should be back soon after its endpoint is.
+/// Longest rest after a short silence. Asking again soon costs little, and a gateway should be back
+/// soon after its endpoint is.
 const SILENCE_REST_MAX: Duration = Duration::from_secs(4);
 
 /// A batch that was sent in vain costs bytes. So the rest grows with the silence, of which it is this
 /// part: 4 s for the first five minutes, a minute and a half after two hours.
 const SILENCE_PART: u32 = 75;
 
-/// Where the owner has to do something, the rest is this part of the time that the lane stands still:
-/// a short maintenance ends soon after it has ended, a long one costs few requests.
+/// Share of a stall's length that the rest is, where the owner has to do something: a short
+/// maintenance ends soon after it has ended, a long one costs few requests.
 const STALL_PART: u32 = 8;
 const STALL_REST_MIN: Duration = Duration::from_secs(5);
 
-/// What was in vain.
+/// The kind of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vain {
     /// No connection came to be: nothing was sent.

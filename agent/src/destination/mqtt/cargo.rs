@@ -1,5 +1,5 @@
-//! What a destination sends over MQTT: the next messages of lanes and queue, and what is on its way.
-//! What becomes of them stands in `verdict`. Knows no connection; the loop in `outlet` does.
+//! Messages of a destination over MQTT: the next ones of lanes and queue, and those in flight.
+//! Their outcomes stand in `verdict`. Knows no connection; the loop in `outlet` does.
 
 mod ids;
 mod pace;
@@ -76,11 +76,11 @@ struct Unanswered {
     /// Messages of the connection that left before the last of them, and when that left.
     before: u64,
     left: Instant,
-    /// Whether the broker was asked for an answer behind it.
+    /// `true` once the broker was asked for an answer behind that message.
     is_asked: bool,
 }
 
-/// What a destination has to send.
+/// The send window of a destination.
 pub(super) struct Cargo {
     pub(super) seat: Seat,
     /// The destination's name, for logs.
@@ -91,7 +91,7 @@ pub(super) struct Cargo {
     packet_bytes_max: u32,
     /// Of the connection that stands.
     limits: Limits,
-    /// Whether messages can bear properties.
+    /// `true` if messages can bear properties.
     properties: bool,
     high: Lane,
     normal: Lane,
@@ -110,7 +110,7 @@ pub(super) struct Cargo {
     /// A message whose acknowledgement is missing though the broker answered a later packet, and when
     /// it did.
     owed: Option<(u16, Instant)>,
-    /// How long an acknowledgement may be missing then.
+    /// Longest time for which an acknowledgement may be missing then.
     owed_for: Duration,
     /// Why a connection was given up while acknowledgements were awaited; none came since.
     unheard: Option<Trouble>,
@@ -180,7 +180,7 @@ impl Cargo {
         normal.for_each(|rows| self.normal.push(rows));
     }
 
-    /// How many more may wait for acknowledgements.
+    /// Number of further messages that may wait for acknowledgements.
     fn room(&self) -> usize {
         let window = self.inflight_max.min(self.limits.in_flight);
         usize::from(window).saturating_sub(self.in_flight.len())
@@ -211,12 +211,12 @@ impl Cargo {
         !self.unwritten.is_empty()
     }
 
-    /// Whether nothing is on its way.
+    /// Returns `true` if nothing is in flight.
     pub(super) fn is_settled(&self) -> bool {
         self.in_flight.is_empty() && self.unwritten.is_empty()
     }
 
-    /// Whether nothing is on its way and nothing can leave now.
+    /// Returns `true` if nothing is in flight and nothing can leave now.
     pub(super) fn is_done(&self, now: Instant) -> bool {
         let inbox_is_empty = self.seat.shared().inbox_is_empty();
         let lanes = [&self.high, &self.normal];
@@ -229,8 +229,8 @@ impl Cargo {
         self.seat.shared().queue().len()
     }
 
-    /// How long the broker may be silent besides, because so much is on its way to it; `None` where it
-    /// owes no acknowledgement.
+    /// Additional time for which the broker may be silent, because so much is in flight to it;
+    /// `None` if it owes no acknowledgement.
     pub(super) fn patience(&self) -> Option<Duration> {
         (!self.in_flight.is_empty()).then(|| self.pace.patience())
     }

@@ -17,7 +17,7 @@ use tidemill_transport::reconnect::{Lost, Reconnect};
 use tidemill_transport::tls::Watch;
 use tidemill_transport::trouble::Trouble;
 
-/// How long a connection whose certificates changed waits for acknowledgements at most.
+/// Longest time for which a connection whose certificates changed waits for acknowledgements.
 const RENEW_WITHIN: Duration = Duration::from_secs(5);
 
 /// The next attempt comes at the earliest so long after one that took long itself.
@@ -38,7 +38,7 @@ pub(super) struct Outlet {
     parting: bool,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 enum End {
     Stopped,
     Renewed,
@@ -51,7 +51,7 @@ impl From<Trouble> for End {
     }
 }
 
-/// What a destination waits for.
+/// An event that wakes the loop of a destination.
 enum Happened {
     Turn(Turn),
     Stop {
@@ -136,7 +136,7 @@ impl Outlet {
         &mut self,
         connection: &mut Connection,
     ) -> Result<std::convert::Infallible, End> {
-        // What came along with the answer is read already.
+        // Packets that came along with the answer are read already.
         self.hear(connection)?;
         loop {
             // Once a ping is due the loop turns, whatever the broker does.

@@ -1,4 +1,4 @@
-//! How long the answers to SUBSCRIBE and UNSUBSCRIBE are waited for. A broker that answers pings and never
+//! Timeout for the answers to SUBSCRIBE and UNSUBSCRIBE. A broker that answers pings and never
 //! these would leave the agent connected and without events. Pure: time is an argument.
 
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ pub(super) struct Awaited {
     since: Option<Instant>,
 }
 
-/// What is due.
+/// The step that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// To ask the broker whether it has read the requests at all: answers may wait behind messages.
@@ -45,8 +45,9 @@ impl Awaited {
         self.since = None;
     }
 
-    /// What is due next, and when. `answered_ping`: when the last ping left, where it was answered. A ping
-    /// that left behind the requests and was answered shows that the broker has passed them over.
+    /// The next step, and its time. `answered_ping`: when the last ping left, where it was
+    /// answered. A ping that left behind the requests and was answered shows that the broker has
+    /// passed them over.
     pub(super) fn due(&self, answered_ping: Option<Instant>) -> Option<(Instant, Step)> {
         let since = self.since?;
         Some(match answered_ping? > since {

@@ -1,5 +1,6 @@
-//! Which connection a message came on, and so whether its acknowledgement may still leave; and which
-//! acknowledgements the broker is known to have read. Pure: a simulator drives the same decisions.
+//! Epochs: the connection that a message came on decides if its acknowledgement may still leave.
+//! Also counts the acknowledgements that the broker is known to have read. Pure: a simulator drives
+//! the same decisions.
 
 use std::collections::VecDeque;
 
@@ -18,7 +19,7 @@ pub struct Epochs {
     /// Messages of this connection that want an acknowledgement.
     received: u64,
     acknowledged: u64,
-    /// What the latest question covers, even one that is not out yet.
+    /// Acknowledgements covered by the latest question, even one that is not out yet.
     asked: u64,
     /// When the latest one of a quiet line was asked.
     asked_mono_ms: Option<u64>,
@@ -30,12 +31,12 @@ pub struct Epochs {
     confirmed: u64,
 }
 
-/// What the broker is known to have read.
+/// Acknowledgements that the broker is known to have read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmation {
     /// The connection.
     pub epoch: u64,
-    /// How many acknowledgements, counted from the first of that connection.
+    /// Number of acknowledgements, counted from the first of that connection.
     pub acknowledged: u64,
 }
 
@@ -65,7 +66,7 @@ impl Epochs {
         self.connected.then_some(self.epoch)
     }
 
-    /// How a message came; `None` when there is no connection that it can have come on.
+    /// The delivery of a message; `None` when there is no connection that it can have come on.
     pub fn stamp(&mut self, packet: u16, dup: bool, fingerprint: Fingerprint) -> Option<Delivery> {
         let epoch = self.current()?;
         self.received += 1;
@@ -77,7 +78,8 @@ impl Epochs {
         })
     }
 
-    /// Whether messages of this epoch may be acknowledged now: on their own connection only.
+    /// Returns `true` if messages of this epoch may be acknowledged now: on their own connection
+    /// only.
     pub fn may_acknowledge(&self, epoch: u64) -> bool {
         self.connected && (epoch == self.epoch || sabotage::is(Sabotage::AckAcrossEpochs))
     }
@@ -87,7 +89,7 @@ impl Epochs {
         self.acknowledged += count;
     }
 
-    /// Whether the broker has to be asked for an answer now. Says so once.
+    /// Returns `true`, once, if the broker has to be asked for an answer now.
     ///
     /// Until it answers, it may have read the acknowledgements or not, and so may use their identifiers
     /// again or send their messages again. So it is asked right behind the last of them, in the same

@@ -48,7 +48,7 @@ const YIELD_EVERY: Duration = Duration::from_millis(20);
 /// So often the socket is read before the loop looks at everything else: it may bring no event at all.
 const READS_AT_ONCE: usize = 256;
 
-/// How long saying good-bye may take.
+/// Longest time for the good-bye.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Intake<R> {
@@ -66,9 +66,9 @@ pub(super) struct Intake<R> {
     topics: Topics,
     reports: Reports<R>,
     arrival_ms: i64,
-    /// Whether copies on this connection name their subscriptions.
+    /// `true` if copies on this connection name their subscriptions.
     identifiers: bool,
-    /// Whether the broker kept the session.
+    /// `true` if the broker kept the session.
     kept: bool,
     stop_by: Option<Instant>,
     /// Looks at the certificates of the connection.
@@ -83,7 +83,7 @@ pub(super) struct Intake<R> {
     rest: Rest,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 enum End {
     Stopped,
     /// The certificates changed.
@@ -169,7 +169,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         };
         let mut begun = self.welcome(accepted, &mut connection);
         if begun.is_ok() {
-            // What came along with the answer is read already.
+            // Packets that came along with the answer are read already.
             begun = self.hear(&mut connection);
         }
         if let Err(end) = begun {

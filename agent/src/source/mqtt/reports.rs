@@ -1,5 +1,5 @@
-//! What the source has to say, in order: events gathered into batches, and everything else between
-//! them. Offers reports until they are taken; when to offer is the intake's.
+//! Reports of the source, in order: events gathered into batches, and everything else between them.
+//! Offers reports until they are taken; the intake decides when.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::event::Event;
 /// A batch is handed on at the latest with this many bytes of payload.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// How soon, and how late at most, a report is offered again that was not taken.
+/// First and longest wait until a report that was not taken is offered again.
 const OFFER_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 pub(super) struct Reports<R> {
@@ -38,7 +38,7 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
         }
     }
 
-    /// Whether all that was said has been taken; events still being gathered aside.
+    /// Returns `true` if all reports have been taken, apart from events still being gathered.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -101,7 +101,7 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
     }
 }
 
-/// What became of the reports.
+/// Outcome of offering the reports.
 pub(super) enum Offer {
     Taken,
     Full,

@@ -1,6 +1,6 @@
-//! How long the socket rests after a batch. On a quiet line not at all: nothing would share the wake-up.
-//! Above some hundred events a second a rest gathers several, which spares their cost. Pure: the time
-//! comes in as an argument, and nothing is looked at while nothing arrives.
+//! Rest of the socket after a batch. On a quiet line there is none: nothing would share the
+//! wake-up. Above some hundred events a second a rest gathers several, which spares their cost.
+//! Pure: the time comes in as an argument, and nothing is looked at while nothing arrives.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ impl Rest {
         }
         let passed = self.arrived.map_or(MEMORY * 100, |at| now - at);
         self.arrived = Some(now);
-        // What arrived fades with time; at a steady rate the sum is that rate.
+        // Past arrivals fade with time; at a steady rate the sum is that rate.
         let fades = passed.as_secs_f64() / MEMORY.as_secs_f64();
         let events = u32::try_from(events).map_or(RATE_MAX, f64::from);
         self.rate = (self.rate * (-fades).exp() + events / MEMORY.as_secs_f64()).min(RATE_MAX);

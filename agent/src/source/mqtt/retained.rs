@@ -1,24 +1,24 @@
-//! Which filters a retained copy is for, where copies do not say it: over MQTT 3.1.1 every SUBSCRIBE
-//! brings the retained messages of all its topics, whichever filter has had them already. Pure; when
-//! a filter is subscribed stands in [`super::subscriptions`].
+//! Filters that a retained copy is for, where copies do not say it: over MQTT 3.1.1 every SUBSCRIBE
+//! brings the retained messages of all its topics, even for filters that have had them already.
+//! Pure; [`super::subscriptions`] decides when a filter is subscribed.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::event::SubscriptionIds;
 use tidemill_transport::topic::{FilterTree, Subscription, Topic, TopicFilter};
 
-/// How many topics are remembered as having brought their retained message; beyond it all are
-/// forgotten, and a message that another SUBSCRIBE brings again may count again.
+/// Most topics remembered as having brought their retained message; beyond it all are forgotten,
+/// and a message that another SUBSCRIBE brings again may count again.
 const TOPICS_MAX: usize = 16_384;
 
 /// Topics longer than this are not remembered, which bounds the memory; the same may happen to them.
 const TOPIC_BYTES_MAX: usize = 256;
 
-/// How many copies are remembered by their packet identifiers; beyond it all are forgotten, and one of
-/// them that is sent again counts as the first of its topic that comes in this process.
+/// Most copies remembered by their packet identifiers; beyond it all are forgotten, and one of them
+/// that is sent again counts as the first of its topic that comes in this process.
 const COPIES_MAX: usize = 4_096;
 
-/// How a copy at QoS 1 came.
+/// Delivery of a copy at QoS 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// Its packet identifier.
@@ -27,7 +27,7 @@ pub struct Sent {
     pub dup: bool,
 }
 
-/// Who has had the retained messages of one session.
+/// Filters that have had the retained messages of one session.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     /// Counts the aims.
@@ -60,7 +60,7 @@ struct Wanted {
     /// The round that brought it; 0 where a filter held before covers it, which brought the retained
     /// messages in its time.
     since: u32,
-    /// Whether it was subscribed in this process.
+    /// `true` if it was subscribed in this process.
     asked: bool,
 }
 

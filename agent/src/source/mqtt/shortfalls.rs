@@ -23,7 +23,7 @@ pub(super) struct Shortfalls {
     downgraded: BTreeSet<TopicFilter>,
     /// Requests for subscriptions were given up, and not answered since.
     unanswered: bool,
-    /// How long it keeps the session, and how long it was asked to.
+    /// Time for which the broker keeps the session, and the time that was asked for.
     session: Option<(Duration, Duration)>,
     /// An attempt to connect has taken longer than this.
     connecting: Option<Duration>,
@@ -153,8 +153,8 @@ impl Shortfalls {
         Some(format!("{words}: {named}"))
     }
 
-    /// What the log is told once all requests are answered. Single refusals were told as they came, where
-    /// they are few.
+    /// Lines for the log once all requests are answered. Single refusals were told as they came,
+    /// where they are few.
     pub(super) fn outcome_in_words(&self) -> impl Iterator<Item = String> {
         let refused = self.refused_in_words().filter(|_| !self.are_few());
         let others = [self.downgraded_in_words(), self.kept_in_words()];

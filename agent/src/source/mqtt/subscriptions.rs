@@ -1,5 +1,5 @@
-//! What a session holds, what it should hold, and the way between: which filters to subscribe and
-//! which to drop. Pure; sending and persisting are the owner's.
+//! Subscriptions of a session: those that it holds, those that it should hold, and the changes
+//! between. Pure; sending and persisting are the owner's.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -8,7 +8,7 @@ pub use super::retained::Sent;
 use crate::event::SubscriptionIds;
 use tidemill_transport::topic::{FilterTree, Topic, TopicFilter};
 
-/// How many SUBSCRIBE and UNSUBSCRIBE packets may wait for their acknowledgements: their packet
+/// Most SUBSCRIBE and UNSUBSCRIBE packets that may wait for their acknowledgements: their packet
 /// identifiers must not meet.
 pub(crate) const CHANGES_IN_FLIGHT_MAX: u16 = 32;
 
@@ -34,7 +34,7 @@ pub enum Change {
 pub struct Refusal {
     /// The filter.
     pub filter: TopicFilter,
-    /// What the broker said.
+    /// Reason that the broker gave.
     pub reason: String,
     /// `true` if nobody wants it, and the broker keeps it.
     pub is_kept: bool,
@@ -42,10 +42,10 @@ pub struct Refusal {
 
 /// The subscriptions of one session.
 ///
-/// Each connection asks for all of them anew. That a broker kept the session is no word on what is in
-/// it: one that was killed may have gone back to an older stand, and where the agent ended between the
-/// broker's word that the session is new and taking note of it, the next start finds a session that
-/// was kept, and is empty.
+/// Each connection asks for all of them anew. A kept session says nothing about its contents: a
+/// killed broker may have restored an older state, and if the agent ended between the broker's word
+/// that the session is new and taking note of it, the next start finds a session that was kept, and
+/// is empty.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     held: HashMap<TopicFilter, u32>,
@@ -60,7 +60,7 @@ pub struct Subscriptions {
     missing: VecDeque<Subscription>,
     /// To be dropped after that.
     unwanted: VecDeque<TopicFilter>,
-    /// How many filters may go into one SUBSCRIBE.
+    /// Most filters in one SUBSCRIBE.
     together_max: usize,
     /// Asked of the library, not yet on the wire: their packet identifiers are not known.
     asked: VecDeque<Change>,
@@ -84,8 +84,8 @@ impl Subscriptions {
         }
     }
 
-    /// What the session holds, as far as the broker has acknowledged it, in the order in which it is
-    /// wanted; behind that what the broker did not drop.
+    /// The subscriptions that the session holds, as far as the broker has acknowledged them, in the
+    /// order in which they are wanted; behind those, filters that the broker did not drop.
     pub fn held(&self) -> Vec<Subscription> {
         let held = |filter: &TopicFilter| {
             Some(Subscription {
@@ -302,9 +302,9 @@ impl Subscriptions {
         self.retained.take(topic, sent)
     }
 
-    /// Which subscriptions a copy answers that names these. After a session without identifiers, filters
-    /// get them one packet after the other. A copy that comes meanwhile names those that have one, and
-    /// counts as one that names none: what it answers is found by its topic.
+    /// The subscriptions that a copy answers, given those that it names. After a session without
+    /// identifiers, filters get them one packet after the other. A copy that comes meanwhile names
+    /// only those that have one, so it counts as a copy that names none, and its topic decides.
     pub fn answered_by(&self, named: SubscriptionIds) -> SubscriptionIds {
         if self.partly_named {
             SubscriptionIds::Unknown
@@ -313,13 +313,14 @@ impl Subscriptions {
         }
     }
 
-    /// Whether nothing is on its way any more.
+    /// Returns `true` if no change is on its way any more.
     pub fn settled(&self) -> bool {
         let idle = self.missing.is_empty() && self.unwanted.is_empty();
         idle && self.asked.is_empty() && self.sent.is_empty()
     }
 
-    /// Whether a wish waited for the changes before it, which are done now.
+    /// Returns `true`, once, if new subscriptions were asked for while changes were on their way,
+    /// which are done now.
     pub fn take_deferred(&mut self) -> bool {
         self.settled() && std::mem::take(&mut self.deferred)
     }
@@ -335,7 +336,7 @@ fn without_covered(wanted: &[Subscription]) -> Vec<Subscription> {
     wanted.iter().filter(alone).cloned().collect()
 }
 
-/// What fits into one packet, from the front.
+/// Takes from the front what fits into one packet.
 fn take<T>(all: &mut VecDeque<T>, count_max: usize, filter: impl Fn(&T) -> &TopicFilter) -> Vec<T> {
     let mut bytes = 0;
     let mut fits = |place: usize, next: &T| {

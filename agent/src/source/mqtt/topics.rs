@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tidemill_transport::topic::Topic;
 
-/// How many topics are remembered; beyond it all are forgotten and learnt anew.
+/// Most topics that are remembered; beyond it all are forgotten and learnt anew.
 const TOPICS_MAX: usize = 1_024;
 
 /// Topics longer than this are not remembered, which bounds the memory.

@@ -26,7 +26,7 @@ impl Waiting {
         }
         let mut batch = self.lock();
         if batch.packets.is_empty() || batch.epoch < epoch {
-            // What waits for a connection before this one has missed it.
+            // Acknowledgements for an earlier connection have missed it.
             *batch = Batch { epoch, packets };
         } else if batch.epoch == epoch {
             batch.packets.extend(packets);

@@ -1,9 +1,9 @@
-//! What is written to a pond, and what is read from it.
+//! Content of a state database, as it is written and as it is read.
 
 use super::entry::Entry;
 use super::error::Which;
 
-/// What is to be written.
+/// Changes to write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PondCheckpoint {
     /// The state is that of everything up to this LSN, which is durable.
@@ -16,10 +16,10 @@ pub struct PondCheckpoint {
     pub removes: Vec<Vec<u8>>,
 }
 
-/// What a pond holds.
+/// Content of a state database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PondContent {
-    /// Which one it is.
+    /// The database.
     pub which: Which,
     /// The state is that of everything up to this LSN.
     pub lsn: u64,

@@ -34,10 +34,10 @@ const UNFINISHED: &str = "generating";
 /// Folders within a database.
 pub(super) const DEPTH_MAX: u32 = 4;
 
-/// What sled says where a database is open already.
+/// Error text of sled for a database that is open already.
 const LOCKED: &str = "could not acquire lock";
 
-/// How long that is waited for, and how often it is tried again.
+/// Longest wait for the lock, and the time between attempts.
 const LOCKED_MAX: Duration = Duration::from_secs(5);
 const LOCKED_STEP: Duration = Duration::from_millis(5);
 

@@ -1,4 +1,4 @@
-//! What a pond is made of: keys and values, and one key of its own.
+//! Entries of a state database: keys and values, and one key of its own.
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);

@@ -39,9 +39,9 @@ pub enum PondsError {
          repair` put aside what is there, to start without state"
     )]
     Lost {
-        /// What is wrong with the ponds.
+        /// The fault of the databases.
         what: String,
-        /// Where the journal begins.
+        /// The beginning of the journal, in words.
         journal: String,
         /// The data directory.
         dir: PathBuf,
@@ -51,7 +51,7 @@ pub enum PondsError {
     Write {
         /// The database.
         pond: Which,
-        /// What is wrong.
+        /// The fault.
         what: String,
     },
     /// A pond holds nothing to which changes could be added.
@@ -60,7 +60,7 @@ pub enum PondsError {
 }
 
 impl PondsError {
-    /// Whether it ends by itself when somebody makes room.
+    /// Returns `true` if the error ends by itself when somebody makes room.
     pub fn is_stall(&self) -> bool {
         matches!(self, Self::Full(_))
     }
@@ -129,7 +129,7 @@ impl fmt::Display for Which {
     }
 }
 
-/// What the files are not to blame for.
+/// Maps an error that the files are not to blame for.
 pub(super) fn outside(dir: &Path, error: io::Error) -> PondsError {
     match is_full(&error) {
         true => PondsError::Full(dir.to_owned()),

@@ -22,7 +22,7 @@ pub fn checkpoint_room(checkpoint_bytes: u64) -> u64 {
     ROOM_BYTES.saturating_add(checkpoint_bytes.saturating_mul(3))
 }
 
-/// What is known of a pond.
+/// State of a database, as far as it is known.
 #[derive(Debug)]
 pub(super) enum State {
     /// There is none, or what there is has to go.
@@ -75,7 +75,7 @@ impl OnePond {
         self.path.with_extension("writing")
     }
 
-    /// Where it lies while it is being removed.
+    /// Path to which the database is moved while it is being removed.
     fn removed(&self) -> PathBuf {
         self.path.with_extension("removed")
     }
@@ -140,7 +140,7 @@ impl OnePond {
         Ok(())
     }
 
-    /// What it holds; `None` where it turns out to be damaged.
+    /// The content; `None` if the database turns out to be damaged.
     pub(super) fn read(&mut self, dir: &Path) -> Result<Option<PondContent>, PondsError> {
         let Some(mark) = self.mark() else {
             return Ok(None);
@@ -296,7 +296,7 @@ fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where to move a damaged pond; an earlier one is removed.
+/// The path for a damaged database; an earlier one is removed.
 fn next_aside(dir: &Path, which: Which) -> io::Result<PathBuf> {
     let prefix = format!("{which}.damaged-");
     let mut last = 0;

@@ -113,7 +113,7 @@ impl Ponds {
         self.pond(which).lsn()
     }
 
-    /// Whether the next checkpoint of a pond has to be a full one.
+    /// Returns `true` if the next checkpoint of a database has to be a full one.
     pub fn needs_full(&self, which: Which) -> bool {
         self.pond(which).contents().is_none()
     }
@@ -172,7 +172,8 @@ impl Ponds {
         Ok(())
     }
 
-    /// Whether a complete pond and the journal behind it, or the journal alone, are the whole state.
+    /// Returns `true` if a complete database and the journal behind it, or the journal alone, are
+    /// the whole state.
     fn is_whole_without(&self) -> bool {
         let is_damaged = |pond: &OnePond| matches!(pond.state, State::Damaged(_));
         let Some(begins) = self.journal_begins else {

@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::database::{Database, bytes_below};
 use super::error::Trouble;
 
-/// How long a look may take: ten times what the largest pond of a gateway takes on a slow card.
+/// Longest time for a look: ten times what the largest database of a gateway takes on a slow card.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 const LOOK_STEP: Duration = Duration::from_millis(10);
 

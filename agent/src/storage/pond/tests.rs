@@ -346,7 +346,7 @@ fn a_full_disk_gets_back_what_an_interrupted_checkpoint_took() {
     ponds.write(Which::A, &next).unwrap();
     drop(ponds);
     assert_eq!(newest(dir, Some(1)).unwrap(), (30, "thirty".to_owned()));
-    // Where both are in doubt nothing goes.
+    // If both are in doubt, nothing is removed.
     for which in Which::BOTH {
         std::fs::write(dir.join(which.to_string()).with_extension("writing"), "").unwrap();
     }

@@ -1,4 +1,4 @@
-//! How often rows could not be read.
+//! Counts of failed attempts to read rows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -13,7 +13,7 @@ use tidemill_journal::sync_directory;
 /// The file.
 const NAME: &str = "reserve";
 
-/// What is kept besides the room that a checkpoint asks for.
+/// Bytes kept in addition to the room that a checkpoint asks for.
 const MORE_BYTES: u64 = 2 << 20;
 
 /// However large checkpoints are, no more is kept from others.
@@ -24,7 +24,7 @@ const STEP: usize = 64 * 1024;
 /// Room for the next checkpoint.
 pub(crate) struct Reserve {
     path: PathBuf,
-    /// What is kept; 0 where there is none.
+    /// Bytes kept; 0 if the file is not there.
     bytes: u64,
 }
 

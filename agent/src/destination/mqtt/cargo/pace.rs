@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-/// What may be on its way before anything was measured, and never less than [`ROOM_MIN`]; a single
-/// message always may.
+/// Bytes that may be in flight before anything was measured, and never less than [`ROOM_MIN`]; a
+/// single message always may.
 const ROOM_FIRST: usize = 256 << 10;
 const ROOM_MIN: usize = 64 << 10;
 const ROOM_MAX: usize = 16 << 20;
@@ -29,7 +29,7 @@ const SLACK_MAX: u32 = 8;
 pub(super) struct Pace {
     /// Bytes that wait for their acknowledgement.
     open: usize,
-    /// How many may.
+    /// Bytes that may wait for it.
     room: usize,
     /// Bytes in a second.
     speed: Option<f64>,
@@ -108,8 +108,8 @@ impl Pace {
         self.open = 0;
     }
 
-    /// How much longer than a broker that has nothing to take this one may be silent: what is on its
-    /// way may all have to reach it first, unseen by us in the buffers between.
+    /// Additional time for which this broker may be silent, compared to one that has nothing to
+    /// take: all that is in flight may have to reach it first, unseen by us in the buffers between.
     pub(super) fn patience(&self) -> Duration {
         let speed = self
             .speed

@@ -1,4 +1,4 @@
-//! What became of messages: left, acknowledged, refused for one reason or another, or lost with their
+//! Outcomes of messages: left, acknowledged, refused for one reason or another, or lost with their
 //! connection.
 
 use std::hash::{BuildHasher, RandomState};
@@ -14,7 +14,7 @@ use tidemill_base::text::shown;
 use tidemill_transport::link::{Limits, Refusal};
 use tidemill_transport::trouble::Trouble;
 
-/// How long a lane rests that the broker does not let us publish.
+/// Rest of a lane that the broker does not let us publish.
 const STALL_REST: Duration = Duration::from_secs(30);
 
 /// One whose row ends connections rests for so long, times the number of those, up to that.

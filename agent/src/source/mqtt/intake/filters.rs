@@ -151,7 +151,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         }
     }
 
-    /// Which subscriptions a message answers; `None` when it is one too many of a retained message.
+    /// The subscriptions that a message answers; `None` when it is one too many of a retained
+    /// message.
     pub(super) fn answers(
         &mut self,
         topic: &Topic,
