@@ -1,5 +1,5 @@
-//! What a call costs by its kind, and what a module costs to load. Everything around a call, such as
-//! decoding and routing, is left to other benches.
+//! Cost of a call by its kind, and of loading a module. Everything around a call, such as decoding
+//! and routing, is left to other benches.
 
 use std::hint::black_box;
 

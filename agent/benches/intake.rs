@@ -1,5 +1,5 @@
-//! What taking in costs the source's thread: a flood of QoS 1 from a real mosquitto, acknowledged in
-//! batches of 256, over both versions of MQTT. CPU seconds of that thread per million events.
+//! Cost of the intake for the source's thread: a flood of QoS 1 from a real mosquitto, acknowledged
+//! in batches of 256, over both versions of MQTT. CPU seconds of that thread per million events.
 
 #![allow(
     clippy::unwrap_used,

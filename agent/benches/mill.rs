@@ -1,4 +1,4 @@
-//! What an event costs on its way through the mill: decoding, routing, and whole steps.
+//! Cost of an event on its way through the mill: decoding, routing, and whole steps.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Whether a value has moved: what `deadband` and `report-by-exception` have in common, a module of both.
+//! The test if a value has moved: a module that `deadband` and `report-by-exception` share.
 
 use crate::{cfg, slot};
 

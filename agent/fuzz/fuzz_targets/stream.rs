@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    // What is shown of a packet that makes no sense depends on how much of it has come.
+    // The part shown of a packet that makes no sense depends on how much of it has come.
     assert_eq!(
         end.is_some(),
         pieces_end.is_some(),

@@ -333,7 +333,8 @@ pub fn check_incoming(incoming: &Incoming, bytes: usize) {
     }
 }
 
-/// What two ways of reading have in common; what is shown of a packet depends on what had come of it.
+/// Checks that two ways of reading agree; the part shown of a packet depends on how much of it had
+/// come.
 pub fn check_same(one: &Incoming, other: &Incoming) {
     match (one, other) {
         (Incoming::Unusable { why, .. }, Incoming::Unusable { why: as_well, .. }) => {

@@ -316,7 +316,7 @@ fn check(payload: &Payload, message: &Bytes) {
                 if let Some(known) = known {
                     assert_eq!(payload.value(&bytes).as_ref(), Ok(known));
                 }
-                // What is a row of a message is a message of one row.
+                // A row of a message is a message of one row.
                 let again = match payload.rows(&bytes) {
                     Ok(Rows::One) => bytes.clone(),
                     Ok(Rows::Many(split)) => {

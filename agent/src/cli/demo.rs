@@ -21,10 +21,10 @@ Exit codes: 0 results came up and the ledger balances, 1 they did not, 2 wrong u
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// How long to run [default: until Ctrl-C]
+    /// Length of the run [default: until Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = duration_ms)]
     run_for: Option<u64>,
-    /// Where the broker listens that sensors publish to [default: a free port]
+    /// Port of the broker that sensors publish to [default: a free port]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Write plain lines even to a terminal

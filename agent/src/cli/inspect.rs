@@ -34,14 +34,14 @@ Exit codes: 0 done; 1 it cannot be read, a ledger does not balance, or the gatew
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// What to look at
+    /// Report to show
     what: What,
     #[command(flatten)]
     file: ConfigOption,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// How many of the latest events
+    /// Number of the latest events to show
     #[arg(long, value_name = "N", default_value = "20")]
     last: usize,
 }

@@ -34,7 +34,7 @@ use tidemill_base::console;
 use tidemill_base::secret::keep_out_of_dumps;
 use tidemill_base::text::{FileError, FileErrors, is_all_printable, printable};
 
-/// Where the configuration is read if nothing else is said.
+/// Path of the configuration, unless another one is given.
 const CONFIG_PATH: &str = "/etc/tidemill/agent.toml";
 
 /// Serverless functions at the edge: small WebAssembly functions for every sensor event, on the
@@ -68,7 +68,7 @@ enum Command {
     /// Look into a gateway's data directory: ledgers, what waits, journal, state
     #[command(after_help = inspect::HELP)]
     Inspect(inspect::Options),
-    /// What could not be digested or delivered: list it, show it, try it once more
+    /// Events that failed and rows that were refused: list them, show one, try it once more
     #[command(after_help = dead_letters::HELP)]
     DeadLetters(dead_letters::Options),
     /// Producers that number their events: list them, let one begin anew

@@ -1,5 +1,5 @@
-//! What a rule that is tried has to say, as lines of JSON in the order in which things happened: to
-//! standard output, or kept to be compared. What is no result goes to standard error.
+//! Results of a rule that is tried, as lines of JSON in the order in which things happened: to
+//! standard output, or kept to be compared. Everything else goes to standard error.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -39,11 +39,11 @@ pub(super) struct Results {
     out: Stdout,
     /// The lines, where they are to be compared and not written.
     kept: Option<Vec<String>>,
-    /// Whether what goes out together is one line.
+    /// `true` if emissions that go out together are one line.
     array: bool,
-    /// What has gone out together so far.
+    /// Emissions of the present group so far.
     rows: Vec<Emitted>,
-    /// How many lines are wanted still; any number where nothing is said.
+    /// Number of lines still wanted; `None` for any number.
     lines_left: Option<u64>,
     emissions: u64,
     dead: u64,
@@ -71,7 +71,7 @@ impl Results {
         }
     }
 
-    /// Whether all lines that are wanted were written. What comes afterwards is not looked at.
+    /// Returns `true` if all lines that are wanted were written. Later results are ignored.
     pub(super) fn are_complete(&self) -> bool {
         self.lines_left == Some(0)
     }
@@ -190,7 +190,7 @@ impl Results {
         self.emissions
     }
 
-    /// How much there was, for people.
+    /// Counts of emissions and dead letters, for people.
     pub(super) fn counted(&self) -> String {
         let Self {
             emissions, dead, ..

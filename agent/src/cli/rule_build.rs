@@ -68,7 +68,8 @@ pub(super) fn run(options: &BuildOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What an event may cost: what the code needs at most, where that can be told, and what it is granted.
+/// The cost of an event in words: the most that the code needs, where that can be told, and the
+/// fuel that it is granted.
 pub(super) fn fuel(bound: &BoundRule) -> Result<String, Failure> {
     let rule = bound.rule();
     let wasm = module_bytes(&rule.function).map_err(|why| Failure::Wrong(vec![why]))?;

@@ -41,24 +41,24 @@ Examples:
 
 Exit codes: 0 everything was written, 2 something is there already, cannot be written, or the name is none";
 
-/// What all starting points are tried on: of three events the first is below the limit.
+/// Events that every starting point is tried on; the first of the three is below the limit.
 const EVENTS: &str = r#"{"at": 1700000000000, "topic": "sensors/d1/env", "payload": {"device": "d1", "temperature": 21.5}}
 {"at": 1700000001000, "topic": "sensors/d2/env", "payload": {"device": "d2", "temperature": 61}}
 {"at": 1700000002000, "topic": "sensors/d1/env", "payload": {"device": "d1", "temperature": 72.25}}
 "#;
 
-/// How many of the things that are there already are named.
+/// Most files named of those that are there already.
 const NAMED_MAX: usize = 20;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// The rule's name: a-z, 0-9 and -
     name: String,
-    /// What the function is written in; `as` stands for assemblyscript
+    /// Language of the function; `as` stands for assemblyscript
     #[cfg_attr(feature = "sql", arg(long, value_enum, default_value = "sql"))]
     #[cfg_attr(not(feature = "sql"), arg(long, value_enum))]
     language: Language,
-    /// Where to write the files, or the folder
+    /// Folder for the files, or for the folder that holds them
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 }
@@ -73,14 +73,14 @@ enum Language {
     Assemblyscript,
 }
 
-/// What is written for a rule, and what its author does next.
+/// Files of a new rule, and the next steps of its author.
 struct Start {
     /// The folder that the files are in, below `--dir`.
     folder: Option<String>,
     files: Vec<File>,
-    /// What has to be installed besides Tidemill.
+    /// Tools to install besides Tidemill.
     needs: Option<String>,
-    /// What to call, there.
+    /// Commands to call in the folder.
     commands: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ struct Start {
 struct File {
     path: String,
     text: Cow<'static, str>,
-    /// Whether it is a part of something that is told as a whole.
+    /// `true` if the file is part of a copy that is named as a whole.
     part: bool,
 }
 
@@ -166,7 +166,7 @@ fn check(name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What stands where the folder would be made. An empty folder does not.
+/// Names what stands where the folder would be made. An empty folder is no obstacle.
 fn in_the_way(folder: &Path) -> Result<Vec<String>, Failure> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -226,7 +226,7 @@ pub(super) fn quoted(path: &Path) -> String {
     }
 }
 
-/// How the rule is tried once its module is there.
+/// The command that tries the rule once its module is there.
 fn try_it(name: &str) -> String {
     format!("tidemill rule test {name}.toml --events {name}.jsonl")
 }

@@ -27,7 +27,7 @@ pub(super) struct Options {
     /// Look after this moment [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = moment)]
     from: Option<i64>,
-    /// How many
+    /// Number of occurrences
     #[arg(short = 'n', value_name = "K", default_value_t = 5)]
     count: usize,
 }

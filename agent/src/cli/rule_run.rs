@@ -64,7 +64,7 @@ pub(super) struct Options {
     /// Write the events that the rule works on to a new file, for `rule test --events`
     #[arg(long, value_name = "FILE.jsonl")]
     record: Option<PathBuf>,
-    /// How long that file may become; then the recording ends, and the run goes on
+    /// Maximum size of that file: the recording ends there, and the run goes on
     #[arg(
         long,
         value_name = "SIZE",
@@ -73,7 +73,7 @@ pub(super) struct Options {
         requires = "record"
     )]
     record_max: u64,
-    /// How late an event may be by its own timestamp, for all streams of the rule
+    /// Tolerated lateness of an event by its own timestamp, for all streams of the rule
     #[arg(long, value_name = "DURATION", value_parser = duration_ms)]
     lateness: Option<u64>,
     /// Write the emissions of a rule in SQL as lists

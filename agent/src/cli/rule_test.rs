@@ -53,7 +53,7 @@ pub(super) struct Options {
     /// When the clock stops; what falls due exactly then still happens [default: the last event]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(TIMES_MS))]
     until: Option<i64>,
-    /// How late an event may be by its own timestamp, for all streams of the rule
+    /// Tolerated lateness of an event by its own timestamp, for all streams of the rule
     #[arg(long, value_name = "DURATION", value_parser = duration_ms)]
     lateness: Option<u64>,
     /// Start a fresh instance for every call, to find a function that relies on its memory
@@ -130,7 +130,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// How long before the clock starts events may have happened: recordings may be old, and late.
+/// Most milliseconds that an event may have happened before the clock starts: recordings may be
+/// old, and late.
 const RECORDED_BEFORE_MS: i64 = 366 * 86_400_000;
 
 /// Wall and monotonic time are the same in here.

@@ -33,10 +33,10 @@ configuration or rules, 74 storage failed";
 pub(super) struct Options {
     #[command(flatten)]
     file: ConfigOption,
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
-    /// How long a stop may take to send what waits
+    /// Longest time for a stop to send what waits
     #[arg(long, value_name = "DURATION", value_parser = duration_ms, default_value = "5s")]
     grace: u64,
 }

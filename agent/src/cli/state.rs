@@ -148,7 +148,7 @@ fn listed(answer: &Value) -> String {
     all
 }
 
-/// How many are not shown, where some are not.
+/// A line with the number of keys that are not shown, if there are any.
 fn more(answer: &Value) -> String {
     match part(answer, "more").as_u64() {
         None | Some(0) => String::new(),

@@ -89,7 +89,7 @@ impl Trial {
             .sum()
     }
 
-    /// What had no room in the state of the rule, as lines for people.
+    /// Losses of the rule's state for want of room, as lines for people.
     pub(super) fn losses(&self) -> String {
         let losses = self.mill.losses();
         losses

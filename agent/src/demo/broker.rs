@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 
-/// How long the broker may take to accept connections.
+/// Longest time until the broker accepts connections.
 const START_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often the start looks whether the broker accepts connections.
+/// Interval at which the start tries to connect.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A broker that runs until the process ends.
@@ -22,7 +22,7 @@ pub struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Where it listens on the loopback interface, for MQTT 3.1.1.
+    /// The broker's port on the loopback interface, for MQTT 3.1.1.
     pub fn port(&self) -> u16 {
         self.port
     }

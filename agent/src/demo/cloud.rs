@@ -17,13 +17,13 @@ use crate::source::mqtt::{
 };
 use tidemill_transport::topic::{Subscription, TopicFilter};
 
-/// How many of the last messages of each kind are kept to be shown.
+/// Number of the last messages of each kind that are kept to be shown.
 const SHOWN_MAX: usize = 4;
 
-/// How much of a payload is kept to be shown.
+/// Most bytes of a payload that are kept to be shown.
 const SHOWN_BYTES: usize = 300;
 
-/// What has arrived upstream.
+/// Messages that have arrived upstream.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arrived {
     pub(super) messages: u64,
@@ -43,7 +43,7 @@ struct Tally {
     latencies: Latencies,
 }
 
-/// What a sensor puts into its payload.
+/// The part of a sensor's payload that tells when it was made.
 #[derive(Deserialize)]
 struct Stamped {
     ns: u64,
@@ -68,7 +68,7 @@ impl Cloud {
         let filled = Arc::clone(&tally);
         let settings = SourceSettings {
             protocol: Protocol::V311,
-            // What rests in the socket would be counted as latency.
+            // Time that bytes rest in the socket would be counted as latency.
             coalesce: Coalesce::Fixed(Duration::ZERO),
             ..SourceSettings::new("127.0.0.1", port, "listener", clock)
         };
@@ -97,7 +97,7 @@ impl Cloud {
         Ok(Self { tally, source })
     }
 
-    /// What has arrived so far.
+    /// The messages that have arrived so far.
     pub(super) fn arrived(&self) -> Arrived {
         let tally = lock(&self.tally);
         Arrived {
@@ -109,12 +109,12 @@ impl Cloud {
     /// Hangs up.
     pub(super) fn end(self) {
         self.source.command(SourceCommand::Stop);
-        // Whether the thread ended well is no matter any more: everything was heard.
+        // A bad end of the thread does not matter any more: everything was heard.
         let _ = self.source.join();
     }
 }
 
-/// What was heard needs not be sent again.
+/// Acknowledges events, which need not be sent again.
 fn acknowledge(control: Option<&SourceControl>, events: &[Event]) {
     let mut deliveries = events.iter().filter_map(|event| event.delivery).peekable();
     if let (Some(control), Some(first)) = (control, deliveries.peek().copied()) {

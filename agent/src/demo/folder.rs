@@ -30,7 +30,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
@@ -60,7 +60,7 @@ protocol = "3.1.1"
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed lies in a folder that the system clears by itself.
+        // Files that cannot be removed lie in a folder that the system clears by itself.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! How long messages took, as counts in buckets that widen with the duration: bounded memory however
+//! Latencies of messages, as counts in buckets that widen with the duration: bounded memory however
 //! long the demo runs, and percentiles that are at most one part in sixteen too high. Pure.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) struct Latencies {
     max: Duration,
 }
 
-/// What a person wants to know of them.
+/// Latency figures for people.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Latency {
     pub(super) count: u64,

@@ -28,23 +28,23 @@ use summary::Cost;
 use tidemill_base::text::FileErrors;
 use view::{Rate, Snapshot};
 
-/// How long each step of the start and of the end may take.
+/// Longest time for each step of the start and of the end.
 const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// How long the agent may take to send what waits.
+/// Longest time for the agent to send what waits.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How often a step looks whether it is done.
+/// Interval at which a step looks if it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// What the user asked for.
+/// Options of the user.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How long to run; until a signal comes when `None`.
+    /// Length of the run; until a signal comes when `None`.
     pub run_for: Option<Duration>,
-    /// Where the local broker listens; a free port when `None`.
+    /// Port of the local broker; a free one when `None`.
     pub port: Option<u16>,
-    /// Whether standard output is a terminal that may be redrawn.
+    /// `true` if standard output is a terminal that may be redrawn.
     pub live: bool,
 }
 
@@ -75,7 +75,7 @@ pub enum DemoError {
     /// A step took too long.
     #[error("gave up after {seconds} s: {what}", seconds = STEP_MAX.as_secs())]
     TooSlow {
-        /// What it waited for.
+        /// The event that the step waited for.
         what: &'static str,
     },
     /// A signal came before there was anything to sum up.
@@ -86,7 +86,7 @@ pub enum DemoError {
     Faults(Vec<String>),
 }
 
-/// What the other threads have to say.
+/// A message of another thread.
 #[derive(Debug)]
 enum Input {
     /// Upstream, everything is heard from now on.

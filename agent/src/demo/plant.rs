@@ -24,10 +24,10 @@ const STATUS_EVERY: Duration = Duration::from_millis(120);
 /// A thread that was held up for longer does not make up for it: that would be a flood.
 const BEHIND_MAX: Duration = Duration::from_millis(500);
 
-/// How long the last messages may take to be acknowledged.
+/// Longest time for the last messages to be acknowledged.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What was published.
+/// Counts of what was published.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     /// Messages handed to the adapter.
@@ -38,7 +38,7 @@ pub(super) struct Sent {
     pub(super) dropped: AtomicU64,
 }
 
-/// What the plant does.
+/// A phase of the plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It only says that it is there; no rule finds a measurement in that.
@@ -52,7 +52,7 @@ pub(super) enum Phase {
 /// The plant's thread.
 #[derive(Debug)]
 pub(super) struct Plant {
-    /// What was published so far.
+    /// Counts of what was published so far.
     pub(super) sent: Arc<Sent>,
     phases: SyncSender<Phase>,
     thread: JoinHandle<()>,

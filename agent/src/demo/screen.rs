@@ -1,5 +1,5 @@
-//! Where the view is drawn: a terminal that is redrawn in place, or plain lines for everything else.
-//! What stands in the view is `view`'s business.
+//! Output of the view: a terminal that is redrawn in place, or plain lines for everything else. The
+//! content is `view`'s business.
 
 use std::io::{self, StdoutLock, Write};
 use std::time::Duration;
@@ -23,7 +23,7 @@ const SIZE: (usize, usize) = (80, 24);
 pub(super) struct Screen {
     out: StdoutLock<'static>,
     live: bool,
-    /// Whether the terminal shows the second screen.
+    /// `true` while the terminal shows the second screen.
     entered: bool,
     /// `true` once it was said what a dead letter is.
     told_dead: bool,
@@ -50,7 +50,7 @@ impl Screen {
         self.draw(snapshot)
     }
 
-    /// How long a drawing stays.
+    /// Interval between two drawings.
     pub(super) fn every(&self) -> Duration {
         Duration::from_millis(if self.live { 250 } else { 2_000 })
     }

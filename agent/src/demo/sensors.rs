@@ -1,12 +1,12 @@
-//! What the simulated sensors of a plant floor measure: a pure map from sensor and time to a
-//! payload, the same for every run. Who publishes it, and when, is `plant`'s business.
+//! Measurements of the simulated sensors of a plant floor: a pure map from sensor and time to a
+//! payload, the same for every run. Publishing is `plant`'s business.
 
 use std::f64::consts::TAU;
 
-/// How many sensors there are.
+/// Number of sensors.
 pub(super) const SENSORS: u64 = 50;
 
-/// How often each of them speaks.
+/// Interval at which each of them publishes, in milliseconds.
 pub(super) const EVERY_MS: u64 = 250;
 
 /// A day of the plant, in time-lapse.
@@ -15,7 +15,8 @@ const DAY_MS: f64 = 60_000.0;
 /// Every so often the faults move on to other sensors.
 const SHIFT_MS: u64 = 20_000;
 
-/// How much warmer than usual a machine gets that runs hot. The warmest usual reading is below 31.
+/// Degrees by which a machine that runs hot is warmer than usual. The warmest usual reading is
+/// below 31.
 const HEAT: f64 = 42.0;
 
 /// When a message was made.
@@ -27,7 +28,7 @@ pub(super) struct Stamp {
     pub(super) ns: u64,
 }
 
-/// What is wrong with a sensor.
+/// The fault of a sensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
@@ -46,7 +47,7 @@ pub(super) fn name(sensor: u64) -> String {
     format!("d{sensor:03}")
 }
 
-/// What `sensor` sends `at_ms` after the start; nothing while it is silent.
+/// The payload that `sensor` sends `at_ms` after the start; nothing while it is silent.
 pub(super) fn payload(sensor: u64, at_ms: u64, stamp: Stamp) -> Option<String> {
     let shift = at_ms / SHIFT_MS;
     let within_ms = at_ms % SHIFT_MS;

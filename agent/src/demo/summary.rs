@@ -1,5 +1,4 @@
-//! What the demo says at its end, and whether it went as it should. Pure, but for the process's own
-//! figures.
+//! Summary at the end of the demo, and its faults. Pure, but for the process's own figures.
 
 use std::fmt::Write as _;
 
@@ -7,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::view::{Snapshot, bytes, grouped, latency, ledger_table, saved};
 
-/// What this process has cost so far.
+/// Cost of this process so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cost {
     cpu_seconds: f64,
@@ -35,8 +34,9 @@ fn peak_bytes(status: &str) -> Option<u64> {
     Some(kib * 1_024)
 }
 
-/// What went wrong, as sentences; nothing where all is well. `sent` is what the plant published, of
-/// which the agent may miss the first `unheard` messages: they came before its subscription.
+/// The faults of the run, as sentences; nothing where all is well. `sent` is the number of messages
+/// that the plant published, of which the agent may miss the first `unheard`: they came before its
+/// subscription.
 pub(super) fn faults(end: &Snapshot, sent: u64, unheard: u64) -> Vec<String> {
     let mut faults = Vec::new();
     for (rule, ledger) in &end.ledgers {

@@ -11,7 +11,7 @@ use super::Input;
 use crate::agent;
 use crate::config::Config;
 
-/// What a shell expects of a process that Ctrl-C has ended.
+/// Exit code that a shell expects of a process that Ctrl-C has ended.
 const INTERRUPTED: i32 = 130;
 
 /// Runs an agent on a thread of its own.

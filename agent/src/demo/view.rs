@@ -1,4 +1,4 @@
-//! What the demo shows while it runs, as text: a page for a terminal of any width, or one line. Pure.
+//! View of the demo while it runs, as text: a page for a terminal of any width, or one line. Pure.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) struct Snapshot {
     pub(super) arrived_a_second: f64,
 }
 
-/// How a piece of a line looks on a terminal.
+/// Style of a piece of a line on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     Plain,
@@ -201,7 +201,7 @@ pub(super) fn ledger_table(ledgers: &[(Arc<str>, Ledger)]) -> String {
     table
 }
 
-/// How to take part from another terminal.
+/// Commands to take part from another terminal.
 fn join_in(now: &Snapshot, columns: usize) -> Vec<String> {
     let (local, upstream) = (now.local_port, now.upstream_port);
     let publish = format!(" be a sensor        mosquitto_pub -p {local}");
@@ -221,7 +221,7 @@ fn join_in(now: &Snapshot, columns: usize) -> Vec<String> {
     lines
 }
 
-/// What stands above the plain lines.
+/// The lines above the plain ones.
 pub(super) fn plain_head(now: &Snapshot) -> String {
     let title = "tidemill demo: 50 sensors -> gateway agent -> cloud";
     format!("{title}\n{}\n\n", join_in(now, COLUMNS).join("\n"))
@@ -251,7 +251,7 @@ pub(super) fn plain_dead() -> String {
     format!("        {DEAD}\n")
 }
 
-/// What the way up was spared.
+/// The share of bytes that the way up was spared.
 pub(super) fn saved(now: &Snapshot) -> String {
     let (up, all) = (now.arrived.bytes as f64, now.bytes.max(1) as f64);
     format!("{:.1} % saved", (100.0 * (1.0 - up / all)).max(0.0))
@@ -293,7 +293,7 @@ pub(super) fn bytes(amount: u64) -> String {
     }
 }
 
-/// How fast a count rises, over the last few looks at it.
+/// Rate of a count, over the last few looks at it.
 #[derive(Debug, Default)]
 pub(super) struct Rate(VecDeque<(Duration, u64)>);
 
@@ -349,7 +349,7 @@ mod tests {
         }
     }
 
-    /// What a terminal would show: the text without escape sequences.
+    /// The text that a terminal would show: without escape sequences.
     fn bare(ansi: &str) -> String {
         let mut text = String::new();
         let mut rest = ansi;

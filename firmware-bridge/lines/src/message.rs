@@ -72,7 +72,7 @@ impl<'a> Name<'a> {
 /// A device's hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello<'a> {
-    /// Whose it is.
+    /// Name of the device.
     pub name: Name<'a>,
     /// The boot, unless the device asks for one.
     pub boot: Option<Boot>,

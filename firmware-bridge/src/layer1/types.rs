@@ -106,7 +106,7 @@ pub enum Output {
     },
     /// A command has come to its end.
     Answered {
-        /// Which one.
+        /// The command.
         token: CommandToken,
         /// Its number on the wire.
         command: CommandId,

@@ -1,4 +1,4 @@
-//! What a handler may return, and how it crosses the ABI. Which of them a handler may use is checked where the export is generated.
+//! Results of handlers, and their form in the ABI. The results allowed for a handler are checked where its export is generated.
 
 use crate::port::Port;
 use tidemill_abi::{Code, Outcome};

@@ -1,4 +1,4 @@
-//! What can be asked about the event at hand. Values inside of the payload are better taken as parameters: the host decodes those once for all rules.
+//! Questions about the event at hand. Values inside of the payload are better taken as parameters: the host decodes those once for all rules.
 
 use crate::ffi;
 use crate::port::fitting;
@@ -22,19 +22,19 @@ pub fn sequence() -> i64 {
     ffi::ev_i64(EvI64::InSeq as i32)
 }
 
-/// Whether it came after its window had fired.
+/// Returns `true` if the event came after its window had fired.
 #[must_use]
 pub fn is_late() -> bool {
     flags() & flag::LATE != 0
 }
 
-/// Whether its timestamp was not credible.
+/// Returns `true` if the event's timestamp was not credible.
 #[must_use]
 pub fn has_bad_time() -> bool {
     flags() & flag::BAD_TIME != 0
 }
 
-/// Whether the gateway's clock was not synced when it came.
+/// Returns `true` if the gateway's clock was not synced when the event came.
 #[must_use]
 pub fn has_unsynced_clock() -> bool {
     flags() & flag::UNSYNCED_CLOCK != 0
@@ -56,13 +56,13 @@ pub fn pane_end_ms() -> i64 {
     ffi::ev_i64(EvI64::PaneEnd as i32)
 }
 
-/// How often this pane has fired before.
+/// The number of times that this pane has fired before.
 #[must_use]
 pub fn revision() -> i64 {
     ffi::ev_i64(EvI64::Revision as i32)
 }
 
-/// How many events were folded into this pane so far.
+/// The number of events folded into this pane so far.
 #[must_use]
 pub fn folded() -> i64 {
     ffi::ev_i64(EvI64::Folded as i32)

@@ -7,7 +7,7 @@ use tidemill_abi::Code;
 /// A JSON object that is being written. What does not fit is noticed at the end.
 pub struct Json<'a> {
     buf: &'a mut [u8],
-    /// How long the text would be if all had fitted.
+    /// Length in bytes that the text would have if all had fitted.
     len: usize,
 }
 

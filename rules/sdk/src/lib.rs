@@ -12,7 +12,7 @@
 //! without parameters asks for what it needs through [`event`]. What it returns is an [`Answer`]: `true` passes the input on, a number is sent,
 //! and `Some(port::ALARM)` passes the input on through that port.
 //!
-//! What else a function needs is said in the attribute, and the names become items beside it:
+//! The attribute says what else a function needs, and the names become items beside it:
 //!
 //! ```
 //! use tidemill_sdk::Code;
@@ -90,7 +90,7 @@ pub fn random() -> i64 {
     ffi::rand()
 }
 
-/// What generated code calls; not for use by hand.
+/// Support for generated code; not for use by hand.
 #[doc(hidden)]
 pub mod generated {
     use crate::{Quiet, Text, ffi};

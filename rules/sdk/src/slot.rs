@@ -26,7 +26,7 @@ impl Slot {
         ffi::reg_set(self.0, value);
     }
 
-    /// Whether the number is anything but 0.0, as [`Slot::set_flag`] leaves it.
+    /// Returns `true` if the number is anything but 0.0, as [`Slot::set_flag`] leaves it.
     #[inline]
     #[must_use]
     pub fn is_set(self) -> bool {

@@ -8,14 +8,15 @@ use crate::destination::client_id;
 use crate::mill::BoundRule;
 use tidemill_base::console::Stdout;
 
-/// What rules listen to.
+/// Lists the filters that rules listen to.
 pub(super) fn subscribes(gateway: &str, rules: &[BoundRule], out: &mut Stdout) -> Result<()> {
     let filters = rules.iter().flat_map(|bound| &bound.rule().triggers.mqtt);
     let filters: BTreeSet<_> = filters.map(ToString::to_string).collect();
     list(gateway, "subscribes to", filters, out)
 }
 
-/// What rules send to a destination, and the gap records that go there after a long outage.
+/// Lists the topics that rules send to at a destination, and that of the gap records that go there
+/// after a long outage.
 pub(super) fn publishes(
     gateway: &str,
     destination: &str,

@@ -1,4 +1,4 @@
-//! What the starting points of all compiled languages have in common: a manifest that names a module,
+//! Common part of the starting points of all compiled languages: a manifest that names a module,
 //! events, and the commands that make the module.
 
 use super::{EVENTS, File, Start, try_it};

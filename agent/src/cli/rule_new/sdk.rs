@@ -3,7 +3,7 @@
 
 use super::File;
 
-/// Where the copy stands in the folder.
+/// Name of the folder that holds the copy.
 pub(super) const FOLDER: &str = "tidemill";
 
 macro_rules! carried {

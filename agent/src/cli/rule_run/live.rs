@@ -18,17 +18,17 @@ use crate::source::mqtt as source;
 use tidemill_base::console;
 use tidemill_transport::topic::Subscription;
 
-/// What may wait for the loop. When it is full the source stops reading.
+/// Most inputs that wait for the loop. When it is full the source stops reading.
 pub(super) const INBOX_MAX: usize = 16;
 
 /// Longest rest of the loop: nobody says when the wall clock is set, or what reads the results goes.
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// How far wall time may run away from monotonic time before the two are brought together again. Two
-/// readings of the clocks lie apart by what comes between them.
+/// Most milliseconds that wall time may run away from monotonic time before the two are brought
+/// together again. Two readings of the clocks are never taken at the very same moment.
 const DRIFT_MAX_MS: u64 = 100;
 
-/// What makes the loop act, besides time and [`Wish`].
+/// An input that makes the loop act, besides time and [`Wish`].
 #[derive(Debug)]
 pub(super) enum Input {
     /// Something is there to be looked at.
@@ -37,7 +37,7 @@ pub(super) enum Input {
     Source(source::SourceReport),
 }
 
-/// What is looked at before any input.
+/// Requests that are looked at before any input.
 #[derive(Debug, Default)]
 pub(super) struct Wish {
     stop: AtomicBool,
@@ -58,7 +58,7 @@ pub(super) struct Live {
     record: Option<Record>,
     time: Time,
     inbox: Receiver<Input>,
-    /// What people call the broker.
+    /// Address of the broker, as shown to people.
     address: String,
     filters: usize,
     began: Now,
@@ -181,7 +181,7 @@ impl Live {
         now
     }
 
-    /// How long the loop may wait for an input.
+    /// Longest time to wait for an input.
     fn rest(&self, now: Now) -> Duration {
         let until =
             |at: Option<u64>| at.map(|at| Duration::from_millis(at.saturating_sub(now.mono_ms)));
@@ -209,7 +209,7 @@ impl Live {
                 self.was_connected = true;
                 say(&format!("connected to {} ({protocol})", self.address))?;
             }
-            // What is held at first is nothing.
+            // At first the session holds nothing.
             Report::Subscribed { held } if held.is_empty() => {}
             Report::Subscribed { held } => {
                 let filters: Vec<_> = held.iter().map(|held| held.filter.as_str()).collect();
@@ -271,7 +271,7 @@ impl Live {
         let _ = source.join();
     }
 
-    /// What became of it all, for people; `again` is the command that runs a recording again.
+    /// A summary for people; `again` is the command that runs a recording again.
     pub(super) fn summary(&self, again: &str) -> String {
         let mut text = format!("{} events, {}", self.events, self.trial.results.counted());
         if self.retained > 0 {

@@ -67,7 +67,8 @@ impl Record {
         Ok(None)
     }
 
-    /// How much was recorded, and the command that runs it again, to which the time is added here.
+    /// The number of recorded events, and the command that runs them again, to which the time is
+    /// added here.
     pub(super) fn summary(&self, command: &str, from_ms: i64, until_ms: i64) -> String {
         // Of an end that was not recorded nothing can be run again.
         let until_ms = match self.file {

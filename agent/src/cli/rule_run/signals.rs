@@ -1,4 +1,4 @@
-//! What ends a run from outside: SIGTERM and SIGINT.
+//! Signals that end a run: SIGTERM and SIGINT.
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::live::{Input, Wish};
 use tidemill_base::console;
 
-/// How long the end may take. Only a reader that holds standard output up, or a broker that does not
+/// Longest time for the end. Only a reader that holds standard output up, or a broker that does not
 /// hang up, makes it take long.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -50,7 +50,7 @@ async fn hear(
         _ = interrupt.recv() => {}
     }
     wish.stop();
-    // Where there is no room the loop has something to do, and looks at the wish afterwards.
+    // If the inbox is full, the loop has something to do, and looks at the wish afterwards.
     let _ = sender.try_send(Input::Woken);
     tokio::select! {
         _ = terminate.recv() => {}

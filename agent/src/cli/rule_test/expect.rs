@@ -1,4 +1,4 @@
-//! What came out of a rule against what a file says should have come: lines are compared as JSON, so
+//! Comparison of a rule's results with those that a file expects: lines are compared as JSON, so
 //! blanks and the order of members are of no matter.
 
 use std::fmt::Write as _;

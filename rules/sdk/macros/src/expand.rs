@@ -68,11 +68,11 @@ pub(crate) fn handler(item: ItemFn, name: &str, params: usize) -> syn::Result<To
     })
 }
 
-/// What a handler may answer.
+/// The kind of answer that a handler gives.
 enum AnswerKind {
-    /// Whether to pass the input on, or a number.
+    /// `true` to pass the input on, or a number.
     Any,
-    /// Whether to pass the input on.
+    /// `true` to pass the input on.
     I32,
     /// Nothing: there is no input to pass on.
     Quiet,

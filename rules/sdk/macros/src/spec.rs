@@ -5,7 +5,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Ident, Lit, LitInt, LitStr, Token, parenthesized};
 
-/// What the attribute says.
+/// Content of the attribute.
 #[derive(Default)]
 pub(crate) struct Spec {
     pub(crate) name: Option<String>,

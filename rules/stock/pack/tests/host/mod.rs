@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use wasmi::{Caller, Engine, Extern, Instance, Linker, Memory, Module, Store};
 
-/// What the function sees and what it did.
+/// The function's surroundings, and its effects on them.
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) now: i64,
@@ -97,7 +97,7 @@ impl Rule {
             .min_by_key(|&(_, due)| due)
     }
 
-    /// What was emitted since the last time.
+    /// The emissions since the last call.
     pub(crate) fn emitted(&mut self) -> Vec<(i32, String)> {
         std::mem::take(&mut self.world().emitted)
     }

@@ -5,7 +5,7 @@ use crate::host::Rule;
 
 pub(crate) const THRESHOLD: &[u8] = include_bytes!("../../../wasm/threshold.wasm");
 
-/// What the handler answers: nothing, the input through `out`, the input through `clear`.
+/// Answers of the handler: nothing, the input through `out`, the input through `clear`.
 const NO: i32 = 0;
 const OUT: i32 = 1;
 const CLEAR: i32 = 2;
