@@ -17,7 +17,7 @@ pub const WORK_WITHIN: Duration = Duration::from_secs(60);
 /// The same for a checkpoint, which writes all that changed since the one before it.
 pub const CHECKPOINT_WITHIN: Duration = Duration::from_secs(600);
 
-/// How often it is looked whether a thread has ended.
+/// Interval at which a join checks for the end of its thread.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Nothing is owed: the thread waits for work.
@@ -146,7 +146,7 @@ impl Heartbeats {
         }
     }
 
-    /// How all of them do, by name, in the order in which they were made.
+    /// The state of every thread by name, in order of registration.
     pub fn states(&self) -> Vec<(String, State)> {
         let now_ms = since(self.began);
         let beats = self.lock();

@@ -1,7 +1,7 @@
 //! Faults that tests build in on purpose, to show that they would be noticed. Without the feature
 //! `sabotage`, which no release has, [`is`] is `false` at compile time.
 
-/// What can be broken.
+/// Faults that can be built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sabotage {
     /// Item 2: the connection ends at a malformed message, which the broker sends again.
@@ -15,7 +15,7 @@ pub enum Sabotage {
     SendBeforeSync,
     /// An acknowledgement goes out on another connection than its message came on.
     AckAcrossEpochs,
-    /// What a dead connection left is taken for messages of the new one.
+    /// Events left by a dead connection are taken for messages of the new one.
     StaleEventsKept,
     /// No receipts are kept.
     NoReceipt,
@@ -33,7 +33,7 @@ pub enum Sabotage {
     OneSequenceOverLanes,
     /// An HTTP batch is cut anew after a restart.
     BatchCutAnew,
-    /// What was read back is believed to be on the medium.
+    /// Records that were read back are believed to be on the medium.
     TailNotRewritten,
     /// After a failed sync the next one is believed.
     SyncErrorIgnored,
@@ -88,7 +88,7 @@ mod active {
         ACTIVE.set(fault);
     }
 
-    /// Whether this fault is built in.
+    /// `true` if this fault is active.
     pub fn is(fault: Sabotage) -> bool {
         ACTIVE.get() == Some(fault)
     }
@@ -97,7 +97,7 @@ mod active {
 #[cfg(feature = "sabotage")]
 pub use active::{is, set};
 
-/// Whether this fault is built in: never, in this build.
+/// `false`: this build has no faults.
 #[cfg(not(feature = "sabotage"))]
 #[inline(always)]
 pub const fn is(_: Sabotage) -> bool {

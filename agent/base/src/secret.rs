@@ -51,7 +51,7 @@ impl SecretFile {
         Self(path)
     }
 
-    /// Where it lies.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.0
     }

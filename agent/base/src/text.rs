@@ -72,9 +72,9 @@ impl fmt::Display for Shown<'_> {
 /// A text file with its path, kept as long as errors may have to point into it.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Where it was read.
+    /// The path it was read from.
     pub path: PathBuf,
-    /// What it says.
+    /// The content of the file.
     pub text: String,
 }
 
@@ -85,7 +85,7 @@ pub struct FileError {
     pub path: PathBuf,
     /// Line and column, both from 1, where they are known.
     pub place: Option<(usize, usize)>,
-    /// What is wrong and what would be right.
+    /// The problem, and the right way to write it.
     pub message: String,
     /// The lines of the file that it is about, where they are shown.
     pub excerpt: Option<String>,

@@ -1,6 +1,6 @@
-//! What a journal asks of a disk, and the real one: a directory. A segment is created whole (filled
-//! with zeros, synced, its name durable) or not at all, so that a commit later changes no metadata
-//! of the file system and needs no room.
+//! The operations a journal needs of a disk, and the real one: a directory. A segment is created
+//! whole (filled with zeros, synced, its name durable) or not at all, so a later commit changes no
+//! file system metadata and needs no free space.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use tidemill_base::files::{create_own, explain, own};
 
-/// How a segment's name ends, and how it ends while it is being made.
+/// File extensions of a finished segment and of one under construction.
 const MADE: &str = "seg";
 const UNMADE: &str = "new";
 
-/// Zeros are written so many at a time.
+/// Zeros are written in chunks of this size.
 const ZEROS: &[u8] = &[0; 64 * 1024];
 
-/// Where segments lie.
+/// Storage for segments.
 pub trait Disk: Clone {
     /// An open segment.
     type File: DiskFile;
@@ -81,7 +81,7 @@ pub trait DiskFile {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Whether an error says that there is no room: something that ends when somebody makes room.
+/// `true` if an error means a full disk or quota, which ends once somebody frees space.
 pub fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
@@ -167,7 +167,8 @@ impl Disk for DirectoryDisk {
     fn create(&self, name: &str, bytes: u64) -> io::Result<File> {
         let (made, unmade) = (self.path(name), self.path(name).with_extension(UNMADE));
         self.fill(&unmade, &made, bytes).inspect_err(|_| {
-            // Where this fails too, the next start removes it, or takes it for the spare it is.
+            // If this fails too, the next start removes the file or adopts it as the spare that it
+            // is.
             let _ = std::fs::remove_file(&unmade);
             let _ = std::fs::remove_file(&made);
         })

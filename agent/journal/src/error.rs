@@ -13,17 +13,17 @@ pub enum JournalError {
     /// appended again once there is room.
     #[error("no room for another {bytes} bytes of journal")]
     Full {
-        /// What was asked for.
+        /// Bytes asked for.
         bytes: u64,
     },
     /// The disk failed. Nothing more may be written: the process has to end and start anew.
     #[error("the journal's disk failed, {doing} {file}: {error}")]
     Failed {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
-        /// With which file.
+        /// The file it failed on.
         file: String,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
     /// The disk failed before, and nothing was written since.
@@ -46,11 +46,11 @@ pub enum JournalError {
     Corrupt {
         /// Name of the segment.
         segment: String,
-        /// Where in it.
+        /// Offset in the file.
         offset: u64,
         /// The first record that is missing.
         lsn: u64,
-        /// How it is known that it was on disk.
+        /// The evidence that the record was on disk.
         witness: String,
     },
     /// The journal does not hold what the state asks for.
@@ -80,9 +80,9 @@ pub enum JournalError {
     Incarnation {
         /// Name of the segment.
         segment: String,
-        /// What it says.
+        /// The content that was found.
         found: String,
-        /// What was expected.
+        /// The content that was expected.
         expected: String,
     },
     /// The file beside the journal that says which incarnation it is cannot be used.
@@ -90,7 +90,7 @@ pub enum JournalError {
     Identity {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
     /// A repair was begun and not finished.
@@ -101,7 +101,7 @@ pub enum JournalError {
     Replay {
         /// The record.
         lsn: u64,
-        /// What is wrong with it.
+        /// The problem with it.
         error: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -130,7 +130,7 @@ impl JournalError {
         move |error| Self::Failed { doing, file, error }
     }
 
-    /// Whether it ends by itself when somebody makes room.
+    /// `true` if the error ends by itself once somebody frees space.
     pub fn is_stall(&self) -> bool {
         matches!(self, Self::Full { .. })
     }

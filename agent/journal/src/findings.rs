@@ -7,15 +7,15 @@ use super::Identity;
 use super::error::JournalError;
 use super::format::{HEADER_BYTES, Head, Header, RecordHead};
 
-/// What to look for, and how strictly.
+/// Criteria of a survey, and its strictness.
 pub(super) struct Terms {
-    /// Whose journal it has to be; `None` takes any.
+    /// Identity the journal must have; `None` accepts any.
     pub(super) identity: Option<Identity>,
-    /// Up to where the records are not asked for; they were durable.
+    /// The last LSN the caller does not ask for; records up to it were durable.
     pub(super) from_lsn: u64,
-    /// Up to where records serve only rows that wait: those that cannot be read are gone on without.
+    /// The last LSN that holds nothing but pending rows; unreadable records up to it are skipped.
     pub(super) state_lsn: u64,
-    /// Takes what the disk cannot read for zeros.
+    /// Takes sectors that the disk cannot read for zeros.
     pub(super) lenient: bool,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Damage {
     pub(super) witness: String,
 }
 
-/// What was found.
+/// The findings of a survey.
 pub(super) struct Survey {
     /// All segments, by name.
     pub(super) segments: Vec<Segment>,
@@ -72,9 +72,9 @@ pub(super) struct Survey {
     /// Number of the piece at which the walk began; nothing before it was read.
     pub(super) walked: usize,
     pub(super) end: End,
-    /// Where the first record is missing: at the end, or at the start of a segment behind it.
+    /// Position of the first missing record: at the end, or at the start of a segment behind it.
     pub(super) broken: Option<(Arc<str>, u64)>,
-    /// Up to where everything is known to be on the medium.
+    /// The highest LSN known to be on the medium.
     pub(super) durable_lsn: u64,
     pub(super) unproven: VecDeque<Unproven>,
     /// In the last piece, behind the end: heads of records that a chain to come must not meet.

@@ -27,7 +27,7 @@ const MAGIC: &[u8; 8] = b"tidemill";
 const IN_USE: u8 = 1;
 const SPARE: u8 = 2;
 
-/// What a segment in use says of itself.
+/// The header of a segment in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) identity: Identity,
@@ -40,7 +40,7 @@ pub(super) struct Header {
     pub(super) before: u32,
 }
 
-/// What stands where a header is expected.
+/// The kinds of header a segment may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Head {
     InUse(Header),
@@ -57,7 +57,7 @@ impl Header {
         encode_header(IN_USE, self)
     }
 
-    /// Where the chain of this segment's records begins.
+    /// Start value of the checksum chain of this segment's records.
     pub(super) fn chain(&self) -> u32 {
         u32_at(&self.encode(), 60)
     }
@@ -129,7 +129,7 @@ fn header_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
     crc32c::crc32c(bytes.get(..60).unwrap_or_default())
 }
 
-/// What stands before a record's payload.
+/// The head that precedes a record's payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RecordHead {
     /// Bytes of the payload.
@@ -164,7 +164,7 @@ impl RecordHead {
         record_size(self.len as usize)
     }
 
-    /// Whether `record`, from its head to the end of its payload, is what was written.
+    /// `true` if `record`, from its head to the end of its payload, matches its checksum.
     pub(super) fn is_whole(&self, record: &[u8]) -> bool {
         checksum(record) == self.checksum
     }

@@ -1,7 +1,7 @@
-//! Who a data directory is: the incarnation, which receivers see, and the journal's mark, which nobody
-//! does. Both are drawn when the directory is new, and stand in a small file beside the journal and in
-//! the header of every segment, so that a journal never continues in a directory where it does not
-//! belong.
+//! Identity of a data directory: the incarnation, which receivers see, and the journal's mark,
+//! which nobody sees. Both are drawn when the directory is new, and stand in a small file beside
+//! the journal and in the header of every segment, so that a journal never continues in a directory
+//! where it does not belong.
 
 use std::fmt;
 use std::fs::File;
@@ -15,7 +15,7 @@ use tidemill_base::files::{create_own, read_own};
 /// The file's name.
 const FILE: &str = "incarnation";
 
-/// Who a data directory is.
+/// The identity of a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// Told to receivers with every row: sequence numbers of one incarnation never mean two things.

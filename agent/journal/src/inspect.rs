@@ -10,10 +10,10 @@ use super::salvage::next_whole;
 use super::survey;
 use super::window::Window;
 
-/// What a segment's header says.
+/// The state of a segment according to its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SegmentState {
-    /// It holds records from this one on.
+    /// In use, with records from `first_lsn` on.
     InUse {
         /// LSN of its first record.
         first_lsn: u64,
@@ -37,31 +37,31 @@ pub enum Seen<'a> {
         name: &'a str,
         /// Its length.
         bytes: u64,
-        /// What its header says.
+        /// The state according to its header.
         state: SegmentState,
     },
     /// A record.
     Record {
         /// The segment's file.
         segment: &'a str,
-        /// Where in it.
+        /// Offset of the record in the file.
         offset: u64,
-        /// Its number.
+        /// Its LSN.
         lsn: u64,
-        /// Up to where everything was durable when it was written.
+        /// The highest LSN known to be durable when the record was written.
         durable_lsn: u64,
-        /// What it holds.
+        /// Its payload.
         payload: &'a [u8],
     },
     /// The end of a segment's records.
     End {
         /// The segment's file.
         segment: &'a str,
-        /// Where in it.
+        /// Offset of the end in the file.
         offset: u64,
-        /// The record that would come next.
+        /// The LSN that would come next.
         next_lsn: u64,
-        /// Why it does not.
+        /// The reason why the chain ends here.
         why: Why,
     },
 }
@@ -73,9 +73,9 @@ pub enum Why {
     SegmentEnd,
     /// Zeros follow.
     Nothing,
-    /// What follows is no record.
+    /// The bytes that follow are no record.
     NoRecord,
-    /// What follows was left by an earlier use of the segment.
+    /// The record that follows is left over from an earlier use of the segment.
     Leftover {
         /// Its LSN.
         lsn: u64,
@@ -99,7 +99,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// What a start would make of a journal.
+/// The result a start would come to.
 #[derive(Debug)]
 pub struct Ending {
     /// The incarnation in its headers; `None` where there is none.

@@ -1,18 +1,18 @@
-//! How long commits take, from being handed to the journal to being durable.
+//! Commit latency, from handing a record to the journal until it is durable.
 
 use std::time::Duration;
 
 /// Buckets of powers of two, in microseconds: the last one holds everything above half an hour.
 const BUCKETS: usize = 32;
 
-/// How long commits took.
+/// A histogram of commit latencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latencies {
-    /// How many there were.
+    /// Number of commits.
     pub count: u64,
-    /// All of them together, in microseconds.
+    /// Sum of all latencies, in microseconds.
     pub sum_us: u64,
-    /// The longest, in microseconds.
+    /// The highest latency, in microseconds.
     pub max_us: u64,
     /// By size: bucket `n` counts those from 2^(n-1) up to 2^n microseconds.
     buckets: [u64; BUCKETS],
@@ -47,7 +47,7 @@ impl Latencies {
         self.sum_us.checked_div(self.count).unwrap_or(0)
     }
 
-    /// What 99 of 100 did not exceed, rounded up to a power of two, in microseconds.
+    /// The 99th percentile, rounded up to a power of two, in microseconds.
     pub fn p99_us(&self) -> u64 {
         let enough = self.count - self.count / 100;
         let mut seen = 0;

@@ -72,7 +72,7 @@ pub fn reserve_of(segment_bytes: u64) -> usize {
     usize::try_from(RESERVE_BYTES.div_ceil(segment_bytes.max(1))).unwrap_or(1)
 }
 
-/// How a journal is kept.
+/// Settings of a journal.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Bytes of a new segment, below 1 GiB. Older ones keep their length.
@@ -106,12 +106,12 @@ impl Settings {
     }
 }
 
-/// What a record is that was read back.
+/// The place of a replayed record in its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replayed {
-    /// Nothing more belongs to it.
+    /// Complete by itself.
     Whole,
-    /// It counts only together with records behind it.
+    /// Part of a batch; counts only together with the records behind it.
     Begun,
 }
 
@@ -121,7 +121,7 @@ impl From<()> for Replayed {
     }
 }
 
-/// Where the records stand; shared with [`Reader`]s.
+/// Positions of the records; shared with [`Reader`]s.
 #[derive(Debug, Default)]
 struct Positions {
     /// The chain, oldest first.
@@ -130,7 +130,7 @@ struct Positions {
     next_lsn: u64,
     /// Up to where everything is on the medium.
     durable_lsn: u64,
-    /// Where in the last piece the next record goes.
+    /// Offset of the next record in the last piece.
     offset: u64,
 }
 
@@ -163,14 +163,14 @@ pub struct Journal<D: Disk> {
     disk: D,
     settings: Settings,
     shared: Arc<Shared>,
-    /// Where the next record goes; `None` until the first one of a new journal.
+    /// The segment that takes the next record; `None` until the first record of a new journal.
     active: Option<OpenSegment<D::File>>,
-    /// Whether the active segment has writes that were not synced.
+    /// `true` if the active segment has unsynced writes.
     is_dirty: bool,
-    /// Segments that are full and have writes that were not synced, oldest first.
+    /// Full segments with unsynced writes, oldest first.
     unsynced: Vec<OpenSegment<D::File>>,
     spares: Vec<OpenSegment<D::File>>,
-    /// What the next record names as the one before.
+    /// Checksum chain value that the next record names as its predecessor.
     chain: u32,
     /// Checksum of the last record.
     last: u32,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::disk::{Disk, DiskFile};
 use super::format::mixed;
 
-/// What reaches the medium whole or not at all.
+/// The unit that reaches the medium whole or not at all, in bytes.
 const SECTOR: usize = 512;
 
 type Sector = [u8; SECTOR];
@@ -58,7 +58,7 @@ struct World {
     until_dead: Option<u64>,
     /// Segments for which there is room.
     room: Option<usize>,
-    /// What a sync that is to fail leaves on the medium.
+    /// Picks the sectors that the next sync, which is to fail, leaves on the medium.
     failing_sync: Option<Random>,
     /// Writes that are left until one fails.
     until_bad_write: Option<u64>,
@@ -76,7 +76,7 @@ struct World {
 struct Segment {
     medium: Vec<Sector>,
     cache: Vec<Sector>,
-    /// What sectors were since they were last clean, oldest first.
+    /// Earlier contents of each sector since it was last clean, oldest first.
     dirty: BTreeMap<usize, Vec<Sector>>,
     /// Numbers the writes of which `dirty` knows, for cuts between two writes.
     writes: BTreeMap<usize, Vec<u64>>,

@@ -84,7 +84,7 @@ pub fn give_up_spares(data_dir: &Path) -> Result<bool, JournalError> {
     Ok(had_some)
 }
 
-/// Whether no segment was ever made there: nothing can have been sent then.
+/// `true` if no segment was ever created in `folder`, so that nothing can have been sent.
 fn is_new(folder: &Path) -> Result<bool, JournalError> {
     if !folder.exists() {
         return Ok(true);

@@ -20,7 +20,7 @@ pub struct Reader<D: Disk> {
     disk: D,
     shared: Arc<Shared>,
     mark: u32,
-    /// Where records stand that somebody may ask for next, the latest last.
+    /// Positions of records likely to be read next, the most recent last.
     places: VecDeque<Place>,
 }
 
@@ -32,7 +32,7 @@ struct Place {
     offset: u64,
 }
 
-/// What is to be read of one segment.
+/// The records to read from one segment.
 struct Part {
     piece: Piece,
     from_lsn: u64,

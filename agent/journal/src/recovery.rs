@@ -1,4 +1,4 @@
-//! What has to be written before a journal that was found may be believed.
+//! The writes needed before a journal that was found can be trusted.
 //!
 //! A record that was read back may have come from the page cache: written by a process that was killed,
 //! or left there by a sync that failed. So every record above the highest durable LSN that any record
@@ -16,7 +16,7 @@ use super::spares::is_readable;
 use super::{OpenSegment, Settings};
 use tidemill_base::sabotage::{self, Sabotage};
 
-/// What a journal goes on with.
+/// The segments that a journal continues with.
 pub(super) struct Mended<F> {
     pub(super) active: Option<OpenSegment<F>>,
     pub(super) spares: Vec<OpenSegment<F>>,
@@ -36,7 +36,7 @@ pub(super) fn mend<D: Disk>(
         let is_last = number + 1 == survey.pieces.len();
         if is_last || is_unproven(survey, number, piece) {
             let file = prove(disk, survey, number, piece)?;
-            // Where a sector behind the end cannot be read, a write over a part of it would fail.
+            // If a sector behind the end cannot be read, a write over a part of it would fail.
             active = (is_last && !survey.is_spoilt).then(|| OpenSegment {
                 name: Arc::clone(&piece.name),
                 bytes: piece.bytes,

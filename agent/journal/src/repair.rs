@@ -16,28 +16,28 @@ const UNFINISHED: &str = "journal.new.unfinished";
 /// Written to its end, not yet in place.
 const FINISHED: &str = "journal.new";
 
-/// What a repair did.
+/// Result of a repair that cut the journal.
 #[derive(Debug)]
 pub struct Repaired {
     /// The oldest record that was kept.
     pub first_lsn: u64,
     /// The record that comes next; the oldest one where none was kept.
     pub next_lsn: u64,
-    /// What is missing between them, from the first to the last: it serves only rows that wait.
+    /// Missing LSN ranges between the two, inclusive: they hold nothing but pending rows.
     pub missing: Vec<(u64, u64)>,
     /// The new incarnation.
     pub incarnation: String,
-    /// Where the old segments are.
+    /// Directory of the old segments.
     pub put_aside: Option<PathBuf>,
 }
 
-/// What came of a repair.
+/// Outcome of a repair.
 #[derive(Debug)]
 pub enum Repair {
-    /// A start goes on with the journal as it is, without these records, from the first to the last: they
-    /// serve only rows that wait.
+    /// A start continues with the journal as it is, without these LSN ranges (inclusive), which
+    /// hold nothing but pending rows.
     NotNeeded(Vec<(u64, u64)>),
-    /// It was cut.
+    /// The journal was cut.
     Done(Repaired),
 }
 
@@ -90,7 +90,7 @@ fn startable(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Option<Vec<(
     survey.damage.is_none().then_some(survey.lost)
 }
 
-/// What is kept.
+/// The records to keep.
 struct Kept {
     pieces: Vec<Piece>,
     first_lsn: u64,
@@ -104,7 +104,7 @@ fn disk(data_dir: &Path) -> DirectoryDisk {
     DirectoryDisk::read_only(&data_dir.join(FOLDER))
 }
 
-/// What to keep; `None` where all of it is in order.
+/// Plans the records to keep; `None` if the whole journal is in order.
 fn plan(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Result<Option<Kept>, JournalError> {
     let disk = disk(data_dir);
     let read = Identity::read(data_dir);

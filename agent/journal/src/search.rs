@@ -19,10 +19,10 @@ const STEP: usize = 64 * 1024;
 /// The least that a disk writes whole or not at all.
 const SECTOR: u64 = 512;
 
-/// What is looked at of a spare: enough to notice one whose header is older than its records.
+/// Bytes examined of a spare: enough to notice one whose header is older than its records.
 const SPARE_BYTES: u64 = 64 * 1024;
 
-/// Bears the journal's mark where a record may stand.
+/// A place with the journal's mark, where a record may begin.
 struct Candidate {
     offset: u64,
     head: RecordHead,
@@ -30,7 +30,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Whether it shows that record `lsn` was durable.
+    /// `true` if this candidate proves that record `lsn` was durable.
     fn shows(&self, lsn: u64) -> bool {
         let RecordHead {
             lsn: own,
@@ -46,9 +46,9 @@ impl Candidate {
         records <= self.offset.saturating_sub(offset) / HEAD_BYTES as u64
     }
 
-    /// Whether a chain to come that has record `lsn` next might take it for a continuation. A record of
-    /// an earlier use has an older LSN, but where only the first part of a head survived, the LSN that
-    /// stands in it is not its own.
+    /// `true` if a future chain whose next record is `lsn` might take this candidate for its
+    /// continuation. A record of an earlier use has an older LSN; but if only the first part of its
+    /// head survived, the LSN in it cannot be trusted.
     fn may_continue(&self, lsn: u64) -> bool {
         let last = self.offset + HEAD_BYTES as u64 - 1;
         self.head.lsn >= lsn || self.offset / SECTOR != last / SECTOR

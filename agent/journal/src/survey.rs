@@ -125,7 +125,7 @@ pub(super) fn survey<D: Disk>(
 }
 
 impl Survey {
-    /// What is missing before a record that is there.
+    /// Notes the gap before a record that is present.
     fn note_lost(&mut self, first_lsn: u64) {
         if first_lsn > self.end.next_lsn {
             self.lost.push((self.end.next_lsn, first_lsn - 1));
@@ -135,7 +135,7 @@ impl Survey {
     fn continues_with(&self, piece: &Piece, terms: &Terms) -> bool {
         let is_first = self.pieces.len() == self.walked;
         let first_lsn = piece.header.first_lsn;
-        // What lies between was for rows that wait, and cannot be read.
+        // Records in the gap hold nothing but pending rows, and cannot be read.
         let skips = first_lsn > self.end.next_lsn && first_lsn <= terms.state_lsn + 1;
         is_first || self.end.continues_in(&piece.header) || skips
     }
@@ -193,7 +193,7 @@ impl Survey {
         }
     }
 
-    /// What is missing at the end of the chain, if `witness` is to be believed.
+    /// The damage at the end of the chain, if `witness` is to be believed.
     pub(super) fn damage_at_end(&self, witness: String) -> Option<Damage> {
         let (segment, offset) = self.broken.clone()?;
         Some(Damage {

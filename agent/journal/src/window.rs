@@ -9,7 +9,7 @@ use super::format::{HEAD_BYTES, RecordHead};
 /// Bytes read at once.
 const STEP: usize = 128 * 1024;
 
-/// What a disk reads whole or not at all.
+/// The unit that a disk reads whole or not at all, in bytes.
 const SECTOR: usize = 512;
 
 /// A place in a segment from which is read.
@@ -17,7 +17,7 @@ pub(super) struct Window<'f, F> {
     file: &'f F,
     /// Length of the segment.
     bytes: u64,
-    /// Where `held` begins.
+    /// Offset of the first byte in `held`.
     start: u64,
     held: Vec<u8>,
     /// Offsets of sectors that could not be read, of those in `held`, in order.

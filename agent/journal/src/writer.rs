@@ -24,27 +24,27 @@ const RECORDS_MAX: usize = 64;
 /// Bytes that may wait for the thread; beyond that as well.
 const BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// How often room is looked for, where there was none.
+/// Interval between attempts to write when the disk is full.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How often a segment is tried to be made ahead that could not be.
+/// Interval between attempts to create a spare segment after a failure.
 const SPARE_RETRY: Duration = Duration::from_secs(1);
 
-/// How often it is said that there is no room.
+/// Interval between log lines about a full disk.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// What became of a record that was handed over.
+/// Outcome of handing a record to the thread.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It waits to be written.
+    /// Accepted; waits to be written.
     Taken,
-    /// So much waits already that it has to be handed over again later.
+    /// Refused, because too much is waiting; to be handed over again later.
     Full(Vec<u8>),
     /// The thread has ended: see [`WriterState::failure`].
     Ended,
 }
 
-/// What the thread has to say.
+/// The state published by the thread.
 #[derive(Debug, Default)]
 pub struct WriterState {
     durable_lsn: AtomicU64,
@@ -94,12 +94,12 @@ impl WriterState {
         self.lacks_spare.load(Ordering::Acquire)
     }
 
-    /// Whether records wait because the disk is full.
+    /// `true` if records wait because the disk is full.
     pub fn is_stalled(&self) -> bool {
         self.is_stalled.load(Ordering::Acquire)
     }
 
-    /// Whether the thread has ended.
+    /// `true` if the thread has ended.
     pub fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Acquire)
     }
@@ -110,7 +110,7 @@ impl WriterState {
         self.failure.get().cloned()
     }
 
-    /// How long records waited to become durable.
+    /// Latencies of records from hand-over to durable.
     pub fn latencies(&self) -> Latencies {
         *self.lock_latencies()
     }
@@ -208,12 +208,12 @@ where
         self.state
             .recycle_below
             .fetch_max(below_lsn, Ordering::AcqRel);
-        // Where that finds no room, the thread is awake and looks by itself.
+        // If the queue is full, the thread is awake and looks by itself.
         let _ = self.commands.try_send(Command::Look);
         self.thread.thread().unpark();
     }
 
-    /// What the thread has to say.
+    /// The state published by the thread.
     pub fn state(&self) -> Arc<WriterState> {
         Arc::clone(&self.state)
     }
@@ -309,7 +309,7 @@ impl<D: Disk> WriterThread<D> {
     fn work(&mut self) -> Result<(), JournalError> {
         while self.take() {
             let appended = self.append_all();
-            // What found room is made durable, whatever came after it.
+            // Records that found room are made durable, whatever came after them.
             let committed = self.commit();
             let is_full = match appended {
                 Ok(()) => false,
@@ -396,7 +396,7 @@ impl<D: Disk> WriterThread<D> {
 
     fn recycle(&mut self) -> Result<(), JournalError> {
         let below_lsn = self.state.recycle_below.load(Ordering::Acquire);
-        // What is not durable yet was not given up: it is looked at after every commit.
+        // Records that are not durable yet were not given up: they are examined after every commit.
         let before = self.journal.first_lsn();
         self.journal.recycle(below_lsn)?;
         self.publish();

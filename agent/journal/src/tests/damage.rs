@@ -3,7 +3,7 @@
 use super::*;
 use crate::{Disk, Ending, SalvageError, Seen, SegmentState, inspect, replay_leniently};
 
-/// Where a record stands.
+/// Position of a record.
 #[derive(Debug, Clone)]
 struct At {
     segment: String,
@@ -328,7 +328,7 @@ fn inspect_shows_what_follows_a_record_that_cannot_be_read() {
     }
 }
 
-/// How something on the disk is lost.
+/// A way to lose something on the disk.
 type Loss = fn(&ModelDisk, &str, u64);
 
 /// Opens a journal where everything up to `state_lsn` stands in the state: what was replayed, and what is lost.

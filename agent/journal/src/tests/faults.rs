@@ -18,7 +18,7 @@ fn a_full_disk_is_a_stall_that_ends_when_there_is_room() {
     assert_eq!(journal.sync().unwrap(), lsn - 1);
     assert!(journal.prepare_spare().unwrap_err().is_stall());
     assert!(journal.append(lsn, &[7; 500]).unwrap_err().is_stall());
-    // What still fits in is no matter for the disk.
+    // The disk does not matter to a record that still fits into the segment.
     journal.append(lsn, b"small").unwrap();
     disk.set_room(None);
     journal.append(lsn + 1, &[7; 500]).unwrap();

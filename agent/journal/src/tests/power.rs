@@ -4,19 +4,20 @@
 use super::*;
 use crate::format::encode_spare;
 
-/// What a disk has to remember.
+/// The contents a disk has to remember.
 #[derive(Debug, Default)]
 struct Oracle {
-    /// What the process of now, or the last one that opened the journal, has appended.
+    /// Records appended by the current process, or by the last one that opened the journal.
     appended: Records,
-    /// Up to where it was told that everything is durable.
+    /// The highest LSN reported as durable.
     durable_lsn: u64,
-    /// Up to where the state was saved elsewhere.
+    /// The highest LSN whose state was saved elsewhere.
     saved_lsn: u64,
 }
 
 impl Oracle {
-    /// What was replayed has to be what was durable, and may be more of what was appended.
+    /// Checks that a replay holds all that was durable, and beyond it only records that were
+    /// appended.
     fn check(&self, replayed: &Records) -> Result<(), String> {
         let last = self.saved_lsn + replayed.len() as u64;
         if last < self.durable_lsn {
@@ -60,7 +61,7 @@ impl Oracle {
     }
 }
 
-/// How the test's processes may die.
+/// The ways in which the test's processes may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deaths {
     /// The power fails.
@@ -76,7 +77,8 @@ struct Lives {
     oracle: Oracle,
     random: Random,
     deaths: Deaths,
-    /// Whether a record of some LSN is always the same: leftovers of an earlier life fit best then.
+    /// `true` if the record of an LSN is always the same: leftovers of an earlier life then fit
+    /// best.
     is_repetitive: bool,
 }
 
@@ -274,7 +276,7 @@ fn a_recovery_that_is_cut_off_anywhere_is_recovered_from() {
     });
 }
 
-/// How many seeds it takes until a fault is noticed.
+/// The number of seeds until a fault is noticed.
 #[cfg(feature = "sabotage")]
 fn noticed(fault: tidemill_base::sabotage::Sabotage, deaths: Deaths) -> Option<u64> {
     tidemill_base::sabotage::set(Some(fault));

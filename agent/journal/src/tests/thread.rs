@@ -192,7 +192,7 @@ fn what_makes_room_again_finds_room_on_a_full_disk() {
         "{}",
         state.room()
     );
-    // What settles rows is written all the same, and makes room.
+    // A record that settles rows is written all the same, and makes room.
     lsn += 1;
     append(&writer, lsn, vec![0; 900]);
     wait(&woken, || state.durable_lsn() == lsn);
