@@ -18,11 +18,11 @@ pub enum SegmentState {
         /// LSN of its first record.
         first_lsn: u64,
     },
-    /// It waits to be used.
+    /// Spare, waiting to be used.
     Spare,
-    /// It was never used.
+    /// Never used.
     Blank,
-    /// Its header cannot be read.
+    /// Damaged header.
     Damaged,
 }
 

@@ -1,7 +1,8 @@
-//! Whether a time server keeps the machine's clock, as the kernel knows it. This is a crate of its own because
-//! it takes a line of unsafe code, which the agent forbids.
+//! Asks the kernel whether a time server keeps the machine's clock. This is a crate of its own
+//! because it takes a line of unsafe code, which the agent forbids.
 
-/// Whether a time server, or whoever else disciplines the kernel's clock, has set it and keeps it.
+/// `true` if a time server, or whoever else disciplines the kernel's clock, has set it and keeps
+/// it.
 #[allow(
     unsafe_code,
     reason = "no safe wrapper of this call tells the state; nothing else in here is unsafe"

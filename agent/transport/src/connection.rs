@@ -34,16 +34,16 @@ use liveness::{Due, Liveness};
 const PUBREC: u8 = 0x50;
 const PUBCOMP: u8 = 0x70;
 
-/// How much is read at once. What is kept of a payload keeps its neighbours in memory, so not more.
+/// Bytes per read. Small, because a kept part of a payload keeps the rest of its read in memory.
 const READ_BYTES: usize = 16 << 10;
 
-/// Nothing more is put behind so much that waits to be written.
+/// Nothing more is queued while this many bytes wait to be written.
 const OUTGOING_BYTES_MAX: usize = 256 << 10;
 
 /// A buffer that has grown beyond this is given back once it is empty.
 const OUTGOING_KEPT_MAX: usize = 512 << 10;
 
-/// What a turn came to.
+/// Outcome of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// Something was read.
@@ -66,7 +66,7 @@ pub struct Connection {
     outgoing: BytesMut,
     /// Bytes that left it.
     written: u64,
-    /// What was written may rest in the stream, encrypted.
+    /// Written bytes may still rest in the stream's encryption buffer.
     unflushed: bool,
     packet_ids: u16,
     packet: u16,

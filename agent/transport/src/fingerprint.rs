@@ -1,5 +1,5 @@
-//! What a message is known by besides its packet identifier, which is used again. The number is kept
-//! on disk (docs/formats.md), so what goes into it never changes.
+//! Message identity beyond the packet identifier, which is reused. The hash is kept on disk
+//! (docs/formats.md), so its input never changes.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -30,7 +30,7 @@ pub fn of_copy(message: u128, subscriptions: &SubscriptionIds) -> u128 {
     hash.digest128()
 }
 
-/// What a copy is known by: the subscriptions it names are not in the hash of its content alone.
+/// Fingerprint of a copy: the subscriptions it names are not part of the hash of its content alone.
 pub fn of(message: Fingerprint, subscriptions: &SubscriptionIds) -> Fingerprint {
     Fingerprint {
         hash: of_copy(message.hash, subscriptions),

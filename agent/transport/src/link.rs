@@ -1,5 +1,5 @@
-//! What connections of source and destinations have in common: whom to connect to, and what a broker
-//! says of messages. The connection itself is [`super::connection`].
+//! Types shared by the connections of source and destinations: the broker to connect to, and its
+//! limits for messages. The connection itself is [`super::connection`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ pub use crate::message::Version;
 /// A broker that owes an answer is taken for dead after so long without any byte that moves.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where and how to connect.
+/// Address and parameters of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Its name or address.
@@ -28,20 +28,20 @@ pub struct Peer {
     pub username: Option<String>,
     /// Password, where the broker asks for one.
     pub password: Option<Secret>,
-    /// Where the connection is encrypted: certificates, read anew for each connection.
+    /// Certificate files of an encrypted connection, read anew for each connection.
     pub tls: Option<TlsFiles>,
-    /// What the broker is told: after one and a half times as long without a packet of ours it may hang
-    /// up.
+    /// Keep-alive announced to the broker, which may hang up after one and a half times as long
+    /// without a packet of ours.
     pub keep_alive: Duration,
-    /// A ping goes out this often.
+    /// Interval between pings.
     pub ping_every: Duration,
-    /// So long a broker that owes an answer may be silent, with no byte moving.
+    /// Time that a broker that owes an answer may be silent, with no byte moving.
     pub timeout: Duration,
-    /// Whether the broker forgets what an earlier connection of this client left with it.
+    /// `true` if the broker discards the state of earlier connections of this client.
     pub clean: bool,
-    /// How long the broker keeps an MQTT 5 session after the connection ends.
+    /// Time that the broker keeps an MQTT 5 session after the connection ends.
     pub session_expiry: Duration,
-    /// Longer messages are read past.
+    /// Messages longer than this many bytes are skipped.
     pub incoming_bytes_max: u32,
     /// Packet identifiers in use at once for what is sent; owners stay well below.
     pub packet_ids: u16,
@@ -52,7 +52,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// What a person knows the broker by.
+    /// Host and port, as shown to people.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
@@ -75,21 +75,21 @@ pub enum Refusal {
     Never(String),
 }
 
-/// What the broker said of its limits when it took the connection.
+/// Limits announced by the broker when it accepted the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many QoS 1 messages may be unacknowledged.
+    /// QoS 1 messages that may be unacknowledged at once.
     pub in_flight: u16,
-    /// The longest packet it takes.
+    /// Length of the longest packet the broker accepts, in bytes.
     pub packet_bytes: u32,
-    /// The highest quality of service it takes.
+    /// The highest quality of service the broker accepts.
     pub qos: u8,
-    /// Whether it keeps messages for later subscribers.
+    /// `true` if the broker keeps retained messages.
     pub retains: bool,
 }
 
 impl Limits {
-    /// A broker that speaks of none.
+    /// Limits of a broker that announces none.
     pub const NONE: Self = Self {
         in_flight: u16::MAX,
         packet_bytes: u32::MAX,

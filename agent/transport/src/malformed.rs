@@ -53,15 +53,15 @@ pub enum Property {
     Expiry = 0x02,
     /// A MIME type.
     ContentType = 0x03,
-    /// Where an answer is expected.
+    /// Topic for an answer.
     ResponseTopic = 0x08,
-    /// What the answer is known by.
+    /// Correlation data of the answer.
     CorrelationData = 0x09,
-    /// Which subscriptions a copy is for.
+    /// Subscriptions that a copy is for.
     SubscriptionIdentifier = 0x0b,
     /// A number in place of the topic.
     TopicAlias = 0x23,
-    /// Name and value.
+    /// A name and a value.
     User = 0x26,
 }
 

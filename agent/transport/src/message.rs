@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a message is known by besides its packet identifier.
+/// Identity of a message beyond its packet identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fingerprint {
     /// Hash of topic, payload and user properties, and of the subscriptions that a copy names.
@@ -63,7 +63,7 @@ pub enum SubscriptionIds {
 }
 
 impl SubscriptionIds {
-    /// Whether a rule that hangs on subscription `id` has to run for this copy.
+    /// `true` if a rule with subscription `id` has to run for this copy.
     pub fn answers(&self, id: u32) -> bool {
         match self {
             Self::Unknown => true,

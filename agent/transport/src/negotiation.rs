@@ -9,10 +9,10 @@ use super::trouble::Trouble;
 
 use serde::Deserialize;
 
-/// Which MQTT to speak.
+/// The MQTT version to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Protocol {
-    /// What the broker takes, 5 asked for first.
+    /// The highest version the broker accepts; 5 is tried first.
     #[serde(rename = "auto")]
     Auto,
     /// MQTT 5.

@@ -32,11 +32,11 @@ pub struct Received {
     pub payload: Bytes,
     /// A copy that the broker kept from before the subscription.
     pub retained: bool,
-    /// Which subscriptions this copy answers.
+    /// Subscriptions that this copy answers.
     pub subscriptions: SubscriptionIds,
     /// MQTT 5 user properties, in their order; none of a malformed message.
     pub properties: Vec<(String, String)>,
-    /// Above QoS 0: what it is to be acknowledged by.
+    /// The handshake that acknowledges the message; `None` at QoS 0.
     pub handshake: Option<Handshake>,
     /// Its payload was too long to be kept.
     pub skipped: Option<Skipped>,
@@ -44,7 +44,7 @@ pub struct Received {
     pub malformed: Option<Malformed>,
 }
 
-/// How a message came that its broker wants acknowledged.
+/// Delivery details of a message that its broker wants acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handshake {
     /// The packet identifier, never 0.
@@ -55,7 +55,7 @@ pub struct Handshake {
     pub exactly_once: bool,
 }
 
-/// What a broker says.
+/// A packet from the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// It took the connection, or did not.
@@ -66,7 +66,7 @@ pub enum Incoming {
     Unusable {
         /// Why.
         why: Malformed,
-        /// How it begins.
+        /// The first bytes of the message, in hex.
         head: String,
     },
     /// It answered a SUBSCRIBE, with one answer for each filter.
@@ -89,7 +89,7 @@ pub enum Incoming {
         packet: u16,
         /// MQTT 5's reason code; 0 over 3.1.1.
         code: u8,
-        /// What it said besides.
+        /// The broker's reason string.
         reason: Option<String>,
     },
     /// It asks for the last step of an exchange at QoS 2.
@@ -102,8 +102,8 @@ pub enum Incoming {
     Other,
 }
 
-/// What came is not MQTT as a broker speaks it: where the next packet begins is not known, or an answer
-/// lacks what it is for.
+/// A packet that is not MQTT as a broker speaks it: the start of the next packet is unknown, or an
+/// answer lacks a required field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
     /// Bytes that make no sense.
@@ -134,7 +134,7 @@ impl PacketError {
 /// So many bytes of a packet are shown to a person.
 const HEAD_SHOWN: usize = 16;
 
-/// How a packet begins, for a person.
+/// The first bytes of a packet in hex, for log lines.
 fn hex_head(packet: &[u8]) -> String {
     let shown = packet.iter().take(HEAD_SHOWN);
     let digits: Vec<String> = shown.map(|byte| format!("{byte:02x}")).collect();

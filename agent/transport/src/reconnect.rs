@@ -1,5 +1,5 @@
-//! What is remembered from one connection to the next: which version worked, how often it failed,
-//! and so how long to wait and what to tell the operator.
+//! State kept from one connection to the next: the version that worked and the number of failures,
+//! which decide how long to wait and what to tell the operator.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};

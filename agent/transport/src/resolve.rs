@@ -19,7 +19,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Lookups of one name at once. Each is a thread.
 const AT_ONCE_MAX: usize = 3;
 
-/// What the system says; an error as kind and text, because several may hear it.
+/// The resolver's answer; an error as kind and text, because several callers may receive it.
 type Answer = Result<Vec<IpAddr>, (io::ErrorKind, String)>;
 
 /// Lookups of one name.

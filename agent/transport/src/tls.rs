@@ -26,10 +26,10 @@ pub use explain::{explain, explain_handshake};
 
 use tidemill_base::files::{CERTIFICATES_BYTES_MAX, SECRET_BYTES_MAX, read_input, read_secret};
 
-/// How often files are looked at for changes.
+/// Interval between checks of the files for changes.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// What a connection trusts and shows, ready for use.
+/// Trust anchors and client certificate of a connection, ready for use.
 pub type Credentials = Arc<ClientConfig>;
 
 /// The files of an encrypted connection.
@@ -38,9 +38,9 @@ pub struct TlsFiles {
     /// Certificates of the authorities that are trusted, and of servers that signed themselves; the
     /// system's when `None`.
     pub ca_file: Option<PathBuf>,
-    /// What is shown to the other side, where it asks who we are.
+    /// Certificate and key shown to the other side if it asks for them.
     pub client: Option<ClientFiles>,
-    /// How often the files are looked at for changes.
+    /// Interval between checks of the files for changes.
     pub look_every: Duration,
 }
 
@@ -63,7 +63,7 @@ pub struct ClientFiles {
     pub key_file: PathBuf,
 }
 
-/// Which key of the configuration leads to what is wrong.
+/// The configuration key whose file is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Culprit {
     /// The trusted certificates.
@@ -76,11 +76,11 @@ pub enum Culprit {
     System,
 }
 
-/// What is wrong with the files.
+/// A fault in the files.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct TlsError {
-    /// Where to mend it.
+    /// The key to correct.
     pub culprit: Culprit,
     why: String,
 }
@@ -141,7 +141,7 @@ impl TlsFiles {
             return Vec::new();
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        // What is wrong with the file itself is said where it is read.
+        // A fault in the file itself is reported where the file is read.
         let told = trusted(file, &provider)
             .map(|anchors| anchors.out_of_time(i64::try_from(seconds).unwrap_or(i64::MAX)));
         let shown = file.display();
@@ -247,7 +247,7 @@ pub struct Watch {
     next_look: Instant,
 }
 
-/// What changes with a file: when it was written, how long it is.
+/// Modification time and length of a file, to notice a change.
 type Stamp = Option<(SystemTime, u64)>;
 
 impl Watch {

@@ -88,7 +88,7 @@ impl fmt::Display for Topic {
     }
 }
 
-/// What a shared subscription begins with.
+/// Prefix of a shared subscription.
 const SHARE: &str = "$share/";
 
 /// A topic filter, as in SUBSCRIBE. One that is shared, `$share/group/filter`, matches what its filter does:
@@ -130,12 +130,12 @@ impl TopicFilter {
         Ok(Self(whole.into()))
     }
 
-    /// Whether of each message only one client of a group gets a copy.
+    /// `true` if only one client of a group gets a copy of each message.
     pub fn is_shared(&self) -> bool {
         self.0.starts_with(SHARE)
     }
 
-    /// What topics are held against: the filter without the group that shares it.
+    /// The filter to match topics against, without the group of a shared subscription.
     pub fn plain(&self) -> &str {
         let shared = self.0.strip_prefix(SHARE);
         let filter = shared.and_then(|shared| shared.split_once('/'));
@@ -152,7 +152,7 @@ impl TopicFilter {
         self.plain().split('/')
     }
 
-    /// Whether a message on `topic` reaches this filter. Wildcards at the start do not reach
+    /// `true` if a message on `topic` reaches this filter. Wildcards at the start do not match
     /// topics that begin with `$`.
     pub fn matches(&self, topic: &str) -> bool {
         if topic.starts_with('$') && !self.plain().starts_with('$') {
@@ -170,7 +170,7 @@ impl TopicFilter {
         names.next().is_none()
     }
 
-    /// Whether every topic that `other` matches is matched by this filter too.
+    /// `true` if this filter matches every topic that `other` matches.
     pub fn covers(&self, other: &Self) -> bool {
         if other.plain().starts_with('$') != self.plain().starts_with('$') {
             return false;
@@ -188,7 +188,7 @@ impl TopicFilter {
         theirs.next().is_none()
     }
 
-    /// Whether some topic is matched by both filters.
+    /// `true` if some topic is matched by both filters.
     pub fn overlaps(&self, other: &Self) -> bool {
         if other.plain().starts_with('$') != self.plain().starts_with('$') {
             return false;
@@ -222,7 +222,7 @@ impl fmt::Display for TopicFilter {
 pub struct Subscription {
     /// The MQTT 5 subscription identifier, from 1; the same for a filter as long as it is wanted.
     pub id: u32,
-    /// What is subscribed.
+    /// The topic filter.
     pub filter: TopicFilter,
 }
 

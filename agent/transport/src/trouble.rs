@@ -5,7 +5,7 @@ use std::io;
 use super::packets::PacketError;
 use crate::tls;
 
-/// What went wrong, and the way out where there is one.
+/// A failed connection, with a way out if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// Nothing listens at the address, with the reason.
@@ -118,7 +118,7 @@ impl Trouble {
         }
     }
 
-    /// Whether a broker that does not know this version of MQTT may behave like that.
+    /// `true` if a broker that does not know this version of MQTT may behave this way.
     pub fn may_be_version(&self) -> bool {
         matches!(
             self,

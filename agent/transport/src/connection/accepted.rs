@@ -14,9 +14,9 @@ pub struct Accepted {
     pub session_present: bool,
     /// Copies will name their subscriptions.
     pub identifiers: bool,
-    /// How long the broker keeps the session, where it told another time than the one asked for.
+    /// Session expiry set by the broker, if it differs from the one asked for.
     pub session_expiry: Option<Duration>,
-    /// What it says of messages to it.
+    /// The broker's limits for messages sent to it.
     pub limits: Limits,
     pub(super) keep_alive: Option<Duration>,
 }

@@ -186,7 +186,7 @@ async fn connect(peer: &Peer, address: SocketAddr) -> io::Result<TcpStream> {
     let stream = socket.connect(address).await?;
     let options = SockRef::from(&stream);
     options.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
-    // Where nothing arrives any more, the kernel's next attempts lie minutes apart in the end.
+    // When nothing arrives any more, the kernel's retries end up minutes apart.
     options.set_tcp_user_timeout(Some(peer.timeout * 2))?;
     Ok(stream)
 }

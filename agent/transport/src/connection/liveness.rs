@@ -22,7 +22,7 @@ pub(super) struct Liveness {
     owing: Instant,
 }
 
-/// What is due when nothing moves until then.
+/// The action due when nothing moves until then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Ping,
@@ -99,7 +99,7 @@ impl Liveness {
         self.owes = patience.map(|patience| (since, patience));
     }
 
-    /// What is due next, and when, where bytes moved last at `moved`.
+    /// The next action and its time, given that bytes last moved at `moved`.
     pub(super) fn due(&self, moved: Instant) -> (Instant, Due) {
         // Pings go on while answers wait behind something large: the broker counts what it gets.
         let mut ping = self.pinged + self.ping_every;

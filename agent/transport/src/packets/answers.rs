@@ -22,7 +22,7 @@ mod property {
 /// From here on a reason code is a refusal.
 const REFUSED: u8 = 0x80;
 
-/// What a broker says to a CONNECT.
+/// The broker's answer to CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connack {
     /// `true` if it kept the session.
@@ -30,13 +30,13 @@ pub struct Connack {
     /// 0 where it takes the connection. A broker of 3.1.1 may answer with codes below 0x80 also where
     /// MQTT 5 was asked for.
     pub code: u8,
-    /// What it says besides.
+    /// The properties of the CONNACK.
     pub given: ConnackGiven,
-    /// It has no place for properties, as MQTT 3.1.1 writes it.
+    /// The packet has no room for properties, as in MQTT 3.1.1.
     pub is_short: bool,
 }
 
-/// What a broker of MQTT 5 says of itself; `None` where it does not.
+/// Properties of an MQTT 5 CONNACK; `None` for those left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnackGiven {
     /// Seconds that it keeps the session, where those are not the ones asked for.
@@ -57,7 +57,7 @@ pub struct ConnackGiven {
     pub reason: Option<String>,
 }
 
-/// What a broker says to one filter of a SUBSCRIBE.
+/// The broker's answer to one filter of a SUBSCRIBE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Taken, at this quality of service.
@@ -66,12 +66,12 @@ pub enum Answer {
     Refused(u8),
 }
 
-/// What a broker says before it hangs up, in MQTT 5.
+/// An MQTT 5 DISCONNECT from the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disconnect {
     /// The reason code.
     pub code: u8,
-    /// Why, in its words.
+    /// The broker's reason string.
     pub reason: Option<String>,
 }
 
@@ -167,7 +167,7 @@ fn answers(version: Version, fields: &mut Fields<'_>) -> Vec<Answer> {
     fields.rest().iter().map(answer).collect()
 }
 
-/// What a broker of MQTT 5 says to the filters of an UNSUBSCRIBE; one that it did not hold is gone too.
+/// Answers of an MQTT 5 UNSUBACK; a filter that the broker did not hold counts as removed.
 fn parted(fields: &mut Fields<'_>) -> Vec<Answer> {
     properties(fields);
     let answer = |code: &u8| match *code {
@@ -177,7 +177,8 @@ fn parted(fields: &mut Fields<'_>) -> Vec<Answer> {
     fields.rest().iter().map(answer).collect()
 }
 
-/// What follows a packet identifier, or stands alone: all of it may be left out where nothing is wrong.
+/// Reason code and reason string, alone or behind a packet identifier; both may be omitted on
+/// success.
 fn code_and_reason(version: Version, fields: &mut Fields<'_>) -> (u8, Option<String>) {
     if version == Version::V311 {
         return (0, None);
@@ -248,7 +249,7 @@ fn property<'a>(fields: &mut Fields<'a>) -> Option<(u8, Value<'a>)> {
 /// So many characters of what a broker says are passed on.
 const WORDS_MAX: usize = 200;
 
-/// What a broker says to a person, on one line, whatever bytes it is made of.
+/// Text from the broker for log lines, on one line whatever bytes it contains.
 fn words(text: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(text);
     let shown = text.chars().take(WORDS_MAX);
@@ -277,7 +278,7 @@ impl Answer {
     }
 }
 
-/// What MQTT 5 calls a reason code for a refusal.
+/// The name that MQTT 5 gives a reason code for a refusal.
 pub(crate) fn reason_name(code: u8) -> Option<&'static str> {
     Some(match code {
         0x80 => "unspecified error",

@@ -14,7 +14,7 @@ impl<'a> Fields<'a> {
         Self { rest: bytes }
     }
 
-    /// What was not taken yet.
+    /// The bytes not taken yet.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }

@@ -1,4 +1,4 @@
-//! Where a packet begins and ends; the same in both versions of MQTT.
+//! Packet boundaries, the same in both versions of MQTT.
 
 use super::PacketError;
 use super::fields::{LENGTH_BYTES_MAX, length};

@@ -1,4 +1,5 @@
-//! What stands in a PUBLISH before its payload: topic, packet identifier, and the properties of MQTT 5.
+//! The part of a PUBLISH before its payload: topic, packet identifier, and the properties of MQTT
+//! 5.
 
 use std::ops::Range;
 

@@ -11,10 +11,10 @@ use crate::malformed::Malformed;
 use crate::message::Version;
 use tidemill_base::sabotage::{self, Sabotage};
 
-/// What a PUBLISH within the limit may have besides topic and payload.
+/// Bytes that a PUBLISH within the limit may have besides topic and payload.
 const HEAD_BYTES_MAX: usize = 16 + PROPERTIES_BYTES_MAX;
 
-/// What was read of a connection and not taken yet.
+/// Bytes read from a connection and not yet taken.
 pub struct Inbox {
     version: Version,
     bytes: BytesMut,
@@ -34,7 +34,7 @@ impl Inbox {
         }
     }
 
-    /// Where bytes of the connection go.
+    /// Buffer that takes the bytes read from the connection.
     pub(crate) fn buffer(&mut self) -> &mut BytesMut {
         &mut self.bytes
     }
@@ -87,7 +87,7 @@ impl Inbox {
                 return Err(PacketError::Oversized { bytes, head });
             }
             self.skip = Skip::begin(self.version, &frame, &mut self.bytes);
-            // What came along of the payload.
+            // Part of the payload may have arrived already.
             return match self.skip {
                 Some(_) => self.next(),
                 None => Ok(None),

@@ -7,7 +7,7 @@ use crate::{
 };
 use tidemill_base::sabotage::{self, Sabotage};
 
-/// What the properties of a message say that is of use.
+/// The properties of a message that the agent uses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) subscriptions: SubscriptionIds,
@@ -100,7 +100,7 @@ fn text<'a>(fields: &mut Fields<'a>, property: Property) -> Result<&'a str, Malf
     Ok(text)
 }
 
-/// Which of the properties came that may come once.
+/// Set of the properties seen so far, of those allowed only once.
 #[derive(Default)]
 struct Once {
     seen: u64,

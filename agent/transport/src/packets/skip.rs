@@ -14,12 +14,12 @@ use crate::{malformed::Malformed, message::Fingerprint};
 /// Properties above that, which no sensor sends, are dropped too, and count as payload.
 pub(super) const PROPERTIES_BYTES_MAX: usize = 1 << 16;
 
-/// What is known of a payload that was not kept.
+/// Description of a message whose payload was not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped {
-    /// How long it was.
+    /// Length of the payload in bytes.
     pub payload_bytes: usize,
-    /// What the message is known by, as if the payload had been kept.
+    /// The message's fingerprint, the same as if the payload had been kept.
     pub fingerprint: Fingerprint,
 }
 
@@ -74,7 +74,7 @@ impl Skip {
         self.rest == 0
     }
 
-    /// What it was.
+    /// Ends the skipped message and returns its description.
     pub(super) fn end(self) -> Incoming {
         match self.of {
             Of::Unusable(why, head) => Incoming::Unusable { why, head },

@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use super::anchors::{AnchorError, date};
 
-/// What went wrong, if it has to do with encryption.
+/// Explains an error if encryption is involved.
 pub fn explain(error: &io::Error) -> Option<String> {
     if let Some(inner) = error.get_ref() {
         if let Some(error) = inner.downcast_ref::<Error>() {
@@ -39,7 +39,7 @@ pub fn explain_handshake(error: &io::Error) -> Option<String> {
     })
 }
 
-/// What an error of rustls means.
+/// Explains an error of rustls.
 fn sentence(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => certificate(error),
@@ -119,7 +119,7 @@ fn certificate(error: &CertificateError) -> String {
     }
 }
 
-/// How a certificate comes to a name. Many guides leave this out.
+/// Advice on adding a name to a certificate. Many guides leave this out.
 fn with_a_name(host: &str) -> String {
     format!(
         "give it one of version 3 with {host} in subjectAltName, for example by `openssl x509 -req \
@@ -127,7 +127,7 @@ fn with_a_name(host: &str) -> String {
     )
 }
 
-/// What the other side says of us.
+/// Explains an alert received from the other side.
 fn alerted(alert: AlertDescription) -> String {
     let ours = "the other side does not take our certificate";
     match alert {
