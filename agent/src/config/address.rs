@@ -2,17 +2,17 @@
 
 use std::net::IpAddr;
 
-/// Where something listens.
+/// A network address with its scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) scheme: Scheme,
     pub(super) host: String,
     pub(super) port: u16,
-    /// What follows host and port, with its slash; empty for brokers.
+    /// The path behind host and port, with its slash; empty for brokers.
     pub(super) path: String,
 }
 
-/// What is spoken there.
+/// The protocol of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     Mqtt,
@@ -41,12 +41,12 @@ impl Scheme {
         }
     }
 
-    /// Whether what is said can be read by nobody else.
+    /// `true` if the connection is encrypted.
     pub(super) fn is_secure(self) -> bool {
         matches!(self, Self::Mqtts | Self::Https)
     }
 
-    /// Whether it is HTTP.
+    /// `true` for HTTP and HTTPS.
     pub(super) fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::Https)
     }

@@ -1,4 +1,4 @@
-//! How to reach a broker, and how events are taken from the one that sensors publish to.
+//! Settings of brokers, and of event intake from the one that sensors publish to.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -19,26 +19,26 @@ use tidemill_transport::tls::TlsFiles;
 /// Largest packet, where nothing is said.
 const PACKET_BYTES_MAX: u32 = 1 << 20;
 
-/// How many messages may be unacknowledged, where nothing is said.
+/// Default number of messages that may be unacknowledged.
 const IN_FLIGHT: u16 = 100;
 
-/// How long a broker keeps the session, in milliseconds, where nothing is said: a week.
+/// Default session expiry in milliseconds: a week.
 const SESSION_EXPIRY: u64 = 7 * DAY_MS;
 const SESSION_EXPIRY_MS: RangeInclusive<u64> = 60_000..=3_650 * DAY_MS;
 const DAY_MS: u64 = 24 * 3_600_000;
 
-/// How often the broker that sensors publish to is pinged, in milliseconds, where nothing is said: its
-/// answers also tell which acknowledgements it has read. Destinations may stand behind metered links.
+/// Default ping interval of the broker that sensors publish to, in milliseconds: its answers also
+/// tell which acknowledgements it has read. Destinations may stand behind metered links.
 const KEEP_ALIVE_LOCAL: u64 = 5_000;
 pub(super) const KEEP_ALIVE: u64 = 30_000;
 
-/// How long a broker may be silent that owes an answer, in milliseconds, where nothing is said.
+/// Default time in milliseconds that a broker that owes an answer may be silent.
 const TIMEOUT: u64 = 10_000;
 
-/// What either may be.
+/// Range of both in milliseconds.
 const SPAN_MS: RangeInclusive<u64> = 1_000..=3_600_000;
 
-/// How to reach a broker.
+/// Connection settings of a broker.
 #[derive(Debug, Clone)]
 pub struct Broker {
     /// Name or address.
@@ -47,7 +47,7 @@ pub struct Broker {
     pub port: u16,
     /// Certificates, where the connection is encrypted.
     pub tls: Option<TlsFiles>,
-    /// Which MQTT to speak.
+    /// MQTT version to speak.
     pub protocol: Protocol,
     /// Login name.
     pub username: Option<String>,
@@ -55,55 +55,55 @@ pub struct Broker {
     pub password: Option<Secret>,
     /// Largest packet taken in or sent, in bytes.
     pub packet_bytes_max: u32,
-    /// How many messages that we send may be unacknowledged at once.
+    /// Messages we send that may be unacknowledged at once.
     pub in_flight: u16,
-    /// Whether rows are sent in a JSON envelope that bears their names.
+    /// `true` if rows are sent in a JSON envelope that carries their names.
     pub envelope: bool,
-    /// A ping goes out this often.
+    /// Interval between pings.
     pub keep_alive: Duration,
-    /// So long a broker that owes an answer may be silent, with no byte moving.
+    /// Time that a broker that owes an answer may be silent, with no byte moving.
     pub timeout: Duration,
 }
 
-/// How events are taken in and committed.
+/// Settings of event intake and commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intake {
     /// Quality of service asked for when subscribing, 0 or 1.
     pub qos: u8,
-    /// How long the socket rests after a batch.
+    /// Pause of the socket after a batch.
     pub coalesce: Coalesce,
-    /// How long an event waits at most for its commit; zero commits each batch at once.
+    /// Longest wait of an event for its commit; zero commits each batch at once.
     pub commit_interval: Duration,
-    /// A commit comes at the latest with this many events.
+    /// Number of events at which a commit is due at the latest.
     pub commit_events: usize,
-    /// Where an event's own identity stands.
+    /// Location of an event's own id.
     pub event_id: EventIdSource,
-    /// How long the broker is asked to keep the session while the agent is away; MQTT 5 only.
+    /// Session expiry asked of the broker while the agent is away; MQTT 5 only.
     pub session_expiry: Duration,
-    /// `true` if an identity of the form `producer:n` is a number that rises, though its sender does
-    /// not say so.
+    /// `true` if an id of the form `producer:n` is a rising number even though its sender does not
+    /// say so.
     pub event_id_numbers: bool,
-    /// How many identities that are no numbers are remembered.
+    /// Number of ids remembered that are no numbers.
     pub event_ids_remembered: usize,
 }
 
-/// How long the socket rests after a batch, so that many events share a wake-up.
+/// Pause of the socket after a batch, so that many events share a wake-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coalesce {
     /// Not at all on a quiet line, up to 5 ms on a busy one.
     Auto,
-    /// Always so long.
+    /// A fixed time.
     Fixed(Duration),
 }
 
-/// Where an event's own identity stands, by which it is known when a broker sends it twice.
+/// Location of an event's own id, which identifies it when a broker sends it twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventIdSource {
-    /// In an MQTT 5 user property of this name.
+    /// An MQTT 5 user property of this name.
     UserProperty(String),
-    /// In the JSON payload, where this pointer leads.
+    /// A JSON pointer into the payload.
     Pointer(String),
-    /// Nowhere.
+    /// No id.
     None,
 }
 
@@ -207,7 +207,7 @@ impl BrokerTable {
         keys.checked(table, address)
     }
 
-    /// How its events are taken in.
+    /// Reads the settings of event intake.
     pub(super) fn intake(&self, table: &Table<'_>) -> Intake {
         let late = "is at most 1s: events wait that long";
         let coalesce = match &self.coalesce {

@@ -1,4 +1,4 @@
-//! Where emissions go besides the local broker: another broker, or an HTTP endpoint.
+//! Destinations of emissions besides the local broker: another broker, or an HTTP endpoint.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -22,19 +22,19 @@ use tidemill_transport::tls::TlsFiles;
 /// A place for emissions.
 #[derive(Debug, Clone)]
 pub struct Destination {
-    /// How to reach it.
+    /// Connection settings.
     pub endpoint: Endpoint,
-    /// What may wait for it.
+    /// Limits of the rows that wait for it.
     pub outbox: OutboxLimits,
-    /// Longest absence that is no trouble.
+    /// Longest absence that raises no alarm.
     pub alarm_after: Duration,
 }
 
-/// Longest absence of a destination without trouble, in milliseconds, where nothing is said.
+/// Default of `alarm_after` in milliseconds: the longest absence that raises no alarm.
 const ALARM_AFTER_MS: u64 = 600_000;
 const ALARM_AFTER_BOUNDS_MS: RangeInclusive<u64> = 1_000..=30 * 24 * 3_600_000;
 
-/// What stands at a destination.
+/// The receiver at a destination.
 #[derive(Debug, Clone)]
 pub enum Endpoint {
     /// A broker.
@@ -43,7 +43,7 @@ pub enum Endpoint {
     Http(HttpEndpoint),
 }
 
-/// How to reach something that takes batches by HTTP.
+/// Connection settings of an endpoint that accepts batches by HTTP.
 #[derive(Debug, Clone)]
 pub struct HttpEndpoint {
     /// Name or address.
@@ -54,16 +54,16 @@ pub struct HttpEndpoint {
     pub path: String,
     /// Certificates, where the connection is encrypted.
     pub tls: Option<TlsFiles>,
-    /// How we say who we are.
+    /// Credentials sent with each request.
     pub login: Option<HttpLogin>,
-    /// How long bytes may neither go out nor come in.
+    /// Longest time in which no byte moves in either direction.
     pub timeout: Duration,
-    /// How long an answer may take to begin, once the whole request has left.
+    /// Longest wait for an answer to begin, once the whole request has left.
     pub answer_timeout: Duration,
 }
 
 impl HttpEndpoint {
-    /// How long is waited where nothing is said.
+    /// Default of both timeouts.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
     /// The path without its query, in which some endpoints want a token.
@@ -72,14 +72,14 @@ impl HttpEndpoint {
     }
 }
 
-/// How a request says who sends it.
+/// Credentials of a request.
 #[derive(Debug, Clone)]
 pub enum HttpLogin {
     /// User name and password.
     Basic {
         /// Login name.
         username: String,
-        /// Where the password is read before each request.
+        /// File of the password, read before each request.
         password: SecretFile,
     },
     /// A token, read before each request.

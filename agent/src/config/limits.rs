@@ -40,9 +40,9 @@ impl Default for FunctionLimits {
     }
 }
 
-/// How long a rule rests after too many faults, in milliseconds; its events are dead letters
-/// meanwhile, its windows and timers wait. Long enough that a broken rule costs nothing, short enough that one which met a few
-/// poisoned events comes back by itself.
+/// Quarantine of a rule after too many faults, in milliseconds. Meanwhile its events become dead
+/// letters, its windows and timers wait. Long enough that a broken rule costs nothing, short enough
+/// that one which met a few poisoned events comes back by itself.
 pub const QUARANTINE_MS: u64 = 300_000;
 
 /// Dead letters that one quarantine makes of events; those that come after are counted as dropped.

@@ -35,10 +35,10 @@ pub use keys::LIMITS as LIMIT_KEYS;
 pub use outbox::{OutboxLimits, WhenFull};
 pub use tidemill_transport::tls::{ClientFiles, TlsFiles};
 
-/// What a variable that overrides a key begins with.
+/// Prefix of environment variables that override a key.
 const ENVIRONMENT_PREFIX: &str = "TIDEMILL_";
 
-/// The name under which rules speak of the broker that sensors publish to.
+/// Name of the broker that sensors publish to, as rules use it.
 pub const LOCAL: &str = "local";
 
 /// A gateway's configuration.
@@ -46,23 +46,23 @@ pub const LOCAL: &str = "local";
 pub struct Config {
     /// MQTT client id and name of the gateway.
     pub gateway_id: String,
-    /// Where state is kept; one agent at a time.
+    /// Directory of the state; one agent at a time.
     pub data_dir: PathBuf,
-    /// Where rule manifests are read.
+    /// Directory of the rule manifests.
     pub rules_dir: PathBuf,
-    /// Where sensors publish.
+    /// The broker that sensors publish to.
     pub broker: Broker,
-    /// How events are taken in from there and committed.
+    /// Settings of event intake and commits.
     pub intake: Intake,
-    /// What may wait for the local broker.
+    /// Limits of the rows that wait for the local broker.
     pub local_outbox: OutboxLimits,
-    /// Where emissions go besides the local broker, by name.
+    /// Destinations of emissions besides the local broker, by name.
     pub destinations: BTreeMap<String, Destination>,
-    /// Destinations that are configured no longer, and whose waiting rows the owner gives up.
+    /// Destinations no longer configured, whose waiting rows the owner gives up.
     pub discard: BTreeSet<String>,
-    /// Size of a segment of the journal.
+    /// Size of a journal segment in bytes.
     pub segment_bytes: u64,
-    /// How much of the latest events is kept for trials.
+    /// Limits of the latest events kept for trials.
     pub recorder: Recorder,
     /// Ceilings for every rule.
     pub limits: FunctionLimits,
@@ -76,12 +76,12 @@ pub struct Config {
     pub urls: BTreeMap<String, Range<usize>>,
 }
 
-/// How much of the latest events is kept for trials.
+/// Limits of the latest events kept for trials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorder {
-    /// In memory; none when 0.
+    /// Bytes in memory; 0 keeps none.
     pub bytes: u64,
-    /// On disk, where the owner grants flash for it.
+    /// Bytes on disk, if the owner grants flash for them.
     pub disk: Option<u64>,
 }
 

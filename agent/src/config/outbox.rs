@@ -1,4 +1,5 @@
-//! How much may wait for a destination, how long, and what happens when there is no more room.
+//! Limits of the rows that wait for a destination: size, age, and the treatment of rows beyond
+//! them.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -9,18 +10,18 @@ use tidemill_base::text::Size;
 /// Bounds of each lane of a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxLimits {
-    /// How many bytes may wait.
+    /// Bytes that may wait.
     pub bytes: u64,
-    /// How long a row may wait, in milliseconds.
+    /// Longest wait of a row, in milliseconds.
     pub age_ms: u64,
-    /// How many rows may wait; any number when `None`.
+    /// Rows that may wait; any number when `None`.
     pub count: Option<u64>,
-    /// What happens at a bound of bytes or count.
+    /// Treatment of a new row at the bound of bytes or count.
     pub when_full: WhenFull,
 }
 
 impl OutboxLimits {
-    /// What a destination gets that says nothing of its outbox.
+    /// Defaults of a destination without outbox settings.
     pub const DESTINATION: Self = Self {
         bytes: 256 << 20,
         age_ms: 7 * 24 * 3_600_000,
@@ -28,20 +29,20 @@ impl OutboxLimits {
         when_full: WhenFull::DropOldest,
     };
 
-    /// What the lanes to the local broker get: it is seldom away for long.
+    /// Limits of the lanes to the local broker, which is seldom away for long.
     pub const LOCAL: Self = Self {
         bytes: 64 << 20,
         ..Self::DESTINATION
     };
 }
 
-/// What happens to a row that finds no room.
+/// Treatment of a row that finds no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
-    /// The oldest rows make room, and a gap record says which.
+    /// The oldest rows make room, and a gap record lists them.
     DropOldest,
-    /// It is dropped itself.
+    /// The new row itself is dropped.
     DropNewest,
     /// Sensors get no acknowledgements until there is room.
     Block,

@@ -1,5 +1,5 @@
-//! Which certificates a connection trusts, and which it shows: their files are read here already, so
-//! that what is wrong with them is said before anything starts.
+//! Certificates that a connection trusts and shows: their files are already read here, so that a
+//! fault in them is reported before anything starts.
 
 use std::path::PathBuf;
 

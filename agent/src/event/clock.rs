@@ -19,14 +19,14 @@ pub const EARLIEST_WALL_MS: i64 = 1_767_225_600_000;
 /// A wall clock that moved against monotonic time by less has drifted, not stepped.
 pub const STEP_MS: u64 = 500;
 
-/// How far the wall clock can be believed.
+/// Trust in the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Quality {
-    /// It stands at the floor, or goes on from it: it knows nothing of the time.
+    /// At the floor, or running on from it: the actual time is unknown.
     None,
-    /// It shows a time that may be, but no time server has set it since the machine started.
+    /// A plausible time, but no time server has set the clock since the machine started.
     Restored,
-    /// A time server keeps it.
+    /// Kept by a time server.
     #[default]
     Synced,
 }
@@ -38,7 +38,7 @@ pub struct Now {
     pub mono_ms: u64,
     /// Wall time, milliseconds since 1970.
     pub wall_ms: i64,
-    /// How far the wall time can be believed.
+    /// Trust in the wall time.
     pub quality: Quality,
 }
 
@@ -65,18 +65,18 @@ pub struct Clock {
 
 #[derive(Debug)]
 struct Shared {
-    /// What wall time minus monotonic time is at least.
+    /// Lower bound of wall time minus monotonic time.
     floor_offset_ms: AtomicI64,
-    /// How often that turned out to be wrong.
+    /// Number of times the floor turned out to be too high.
     floors_lowered: AtomicU64,
-    /// Whether a time server keeps the clock, as it was asked last, and when that was.
+    /// `true` if a time server kept the clock when the kernel was last asked.
     is_synced: AtomicBool,
     asked_mono_ms: AtomicU64,
     /// Wall minus monotonic time as of then: whoever sets the clock takes it from the time server.
     asked_offset_ms: AtomicI64,
 }
 
-/// How often the kernel is asked whether a time server keeps the clock.
+/// Interval between questions to the kernel whether a time server keeps the clock.
 const ASK_EACH_MS: u64 = 1_000;
 
 impl Clock {
@@ -117,7 +117,7 @@ impl Clock {
         self.at(mono_ms, wall_ms)
     }
 
-    /// How often a time server said that it is earlier than what was last persisted.
+    /// Number of times a time server reported an earlier time than the persisted floor.
     pub fn floors_lowered(&self) -> u64 {
         self.shared.floors_lowered.load(Ordering::Relaxed)
     }
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_a_time_server_keeps_lowers_a_floor_that_was_wrong() {
-        // What was persisted was the year 2106.
+        // The persisted time was in the year 2106.
         let clock = Clock::with(4_294_967_295_000, true);
         let now = clock.at(5_000, 1_800_000_000_000);
         assert_eq!(

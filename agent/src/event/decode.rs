@@ -45,7 +45,7 @@ struct Child {
     name: Box<str>,
     /// The same segment as an array's index.
     index: Option<usize>,
-    /// Whether the name may be written in whatever case.
+    /// `true` if the name matches in any case.
     any_case: bool,
     node: Node,
 }
@@ -109,7 +109,7 @@ impl Plan {
         exact
     }
 
-    /// Whether no rule looks at anything.
+    /// `true` if no rule reads anything of the payload.
     pub fn is_empty(&self) -> bool {
         self.places == 0
     }
@@ -179,7 +179,7 @@ impl Plan {
     }
 }
 
-/// Whether a payload that was found to be JSON is an object.
+/// `true` if a payload known to be JSON is an object.
 #[inline]
 pub fn is_object(payload: &[u8]) -> bool {
     first_byte(payload) == Some(b'{')

@@ -1,5 +1,6 @@
-//! What leaves the gateway, once it is committed: rows of lanes. A row's lane and sequence number are
-//! its name for ever; a receiver that keeps the highest one counts each row once.
+//! Rows of lanes: messages that leave the gateway once they are committed. A row's lane and
+//! sequence number identify it for good; a receiver that keeps the highest number counts each row
+//! once.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 
 use tidemill_transport::topic::Topic;
 
-/// Whether an emission may overtake others.
+/// Send order of a lane relative to the other lanes of its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     /// Sent before everything else that waits.
@@ -23,7 +24,7 @@ pub enum Priority {
 pub struct LaneId {
     /// Name of the destination in the gateway's configuration.
     pub destination: Arc<str>,
-    /// What may overtake what.
+    /// Send order relative to other lanes.
     pub priority: Priority,
 }
 
@@ -66,22 +67,22 @@ pub struct Row {
     pub seq: u64,
     /// Name of the rule that made it; empty for what the agent itself has to tell.
     pub rule: Arc<str>,
-    /// Where it goes.
+    /// The topic to publish on.
     pub topic: Topic,
-    /// What it says.
+    /// The message's payload.
     pub payload: Bytes,
     /// Wall time of the call that made it, in milliseconds since 1970.
     pub at_ms: i64,
-    /// What the age clock showed then: how long it has waited is told by that.
+    /// Age clock at that time, in milliseconds; the row's waiting time is measured from it.
     pub made_ms: u64,
     /// Quality of service, 0 or 1.
     pub qos: u8,
-    /// Whether the broker keeps it for later subscribers.
+    /// MQTT's retain flag.
     pub retain: bool,
 }
 
 impl Row {
-    /// `true` if it is the agent's own word that rows before it were dropped.
+    /// `true` if the row is a gap record: the agent's own report that rows before it were dropped.
     pub fn is_gap(&self) -> bool {
         self.rule.is_empty()
     }
@@ -92,18 +93,18 @@ impl Row {
 pub struct Made {
     /// Wall time, in milliseconds since 1970.
     pub at_ms: i64,
-    /// What the age clock shows.
+    /// Age clock, in milliseconds.
     pub made_ms: u64,
 }
 
-/// What a destination has to say of rows that were handed to it.
+/// Report of a destination about rows that were handed to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaneReport {
     /// The receiver has these rows, `first` to `last`, both included.
     Acknowledged {
         /// Number of the destination.
         destination: usize,
-        /// Which of its lanes.
+        /// Priority of the lane.
         priority: Priority,
         /// The first row.
         first: u64,
@@ -114,23 +115,23 @@ pub enum LaneReport {
     Refused {
         /// Number of the destination.
         destination: usize,
-        /// Which of its lanes.
+        /// Priority of the lane.
         priority: Priority,
         /// The first row.
         first: u64,
         /// The last row.
         last: u64,
-        /// What it gave as reason.
+        /// The receiver's reason.
         reason: String,
     },
-    /// A request to it has at most so many bytes of rows from now on: as many as the link carries in
-    /// a time that can be waited for.
+    /// From now on a request has at most this many bytes of rows: as many as the link carries
+    /// within a tolerable time.
     RequestBytes {
         /// Number of the destination.
         destination: usize,
-        /// Which of its lanes.
+        /// Priority of the lane.
         priority: Priority,
-        /// How many; a single row may have more.
+        /// The limit in bytes; a single row may have more.
         bytes: usize,
     },
 }

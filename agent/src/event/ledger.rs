@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What became of one event at one rule.
+/// Outcome of one event at one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The function answered 0 and asked for nothing.
@@ -66,7 +66,7 @@ impl Ledger {
         }
     }
 
-    /// What was counted since `before`, which is an earlier stand of the same ledger.
+    /// The counts added since `before`, an earlier copy of the same ledger.
     pub fn since(&self, before: &Self) -> Self {
         let mut delta = self.clone();
         for (column, before) in delta.columns_mut().into_iter().zip(before.columns()) {
@@ -134,7 +134,7 @@ impl Ledger {
         self.rows_dropped + self.windows_dropped + self.keys_evicted
     }
 
-    /// Whether every event received stands in one column.
+    /// `true` if every event received is counted in exactly one column.
     pub fn balances(&self) -> bool {
         let dropped: u64 = self.dropped.values().sum();
         self.received == self.filtered + self.absorbed + self.emitting + self.dead + dropped

@@ -21,36 +21,37 @@ use tidemill_transport::topic::Topic;
 /// A fact received: topic, payload, time.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Where it was published; empty for a schedule or a timer.
+    /// The topic of the message; empty for a schedule or a timer.
     pub topic: Topic,
     /// The payload as it came, at most `broker.packet_bytes_max` bytes.
     pub payload: Bytes,
     /// Wall time of arrival, milliseconds since 1970.
     pub arrival_ms: i64,
-    /// A copy that the broker kept from before the subscription.
+    /// A message that the broker retained from before the subscription.
     pub retained: bool,
-    /// Which subscriptions this copy answers; empty when the protocol does not tell.
+    /// Subscriptions that this copy answers; empty when the protocol does not tell.
     pub subscriptions: SubscriptionIds,
     /// MQTT 5 user properties as one JSON object, empty when there are none.
     pub properties: Bytes,
-    /// How it came, where it has to be acknowledged: MQTT QoS 1 only.
+    /// Delivery details for the acknowledgement: MQTT QoS 1 only.
     pub delivery: Option<Delivery>,
-    /// Why it is not worked on, though it was received and has to be acknowledged.
+    /// The reason why the event is not processed, although it was received and has to be
+    /// acknowledged.
     pub fault: Option<EventFault>,
-    /// Where its topic is none, and therefore empty above: what stood there, as people are shown it.
+    /// The text of an invalid topic, printable; `topic` is then empty.
     pub bad_topic: Option<Box<str>>,
 }
 
-/// How a message came that its broker wants acknowledged.
+/// Delivery details of a message that its broker wants acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery {
     /// The connection that brought it, counted from 1 since the process began.
     pub epoch: u64,
-    /// Its packet identifier there.
+    /// Packet identifier in that connection.
     pub packet: u16,
     /// The broker may have sent it before.
     pub dup: bool,
-    /// What it says, as hashes: packet identifiers are used again.
+    /// Hashes of the content, because packet identifiers are reused.
     pub fingerprint: Fingerprint,
 }
 
@@ -113,7 +114,7 @@ impl Event {
         }
     }
 
-    /// What a handler sees that no event caused: a timer, or the close of a window.
+    /// The event seen by a handler that no event caused: a timer, or the close of a window.
     pub fn none() -> Self {
         Self::new(Topic::none(), Bytes::new(), 0)
     }

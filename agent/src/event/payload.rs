@@ -36,18 +36,18 @@ const ROWS_BYTES_MAX: u64 = 16 << 20;
 /// The column under which a payload that is no object stands.
 pub const SELF: &str = "self";
 
-/// How the messages of a stream are read.
+/// Decoding of a stream's messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Payload {
-    /// What the bytes are.
+    /// Encoding of the bytes.
     pub format: Format,
-    /// What becomes of a list at the top.
+    /// Treatment of a list at the top level.
     pub list: List,
-    /// What becomes of a message without a payload.
+    /// Treatment of a message without a payload.
     pub empty: Empty,
 }
 
-/// What the bytes of a message are.
+/// Encoding of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Format {
     /// One JSON value.
@@ -71,20 +71,20 @@ pub enum Format {
     Sparkplug,
 }
 
-/// What becomes of a list at the top of a payload.
+/// Treatment of a list at the top level of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum List {
-    /// It is one value.
+    /// The list is one value.
     #[default]
     Value,
     /// Each element is a row.
     Rows,
 }
 
-/// What becomes of a message without a payload, as brokers send it when a topic is cleared.
+/// Treatment of a message without a payload, as brokers send it when a topic is cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Empty {
-    /// Nothing: it is counted as filtered.
+    /// Skipped, and counted as filtered.
     #[default]
     Skip,
     /// A row without columns.
@@ -174,7 +174,7 @@ impl Payload {
         }
     }
 
-    /// What a message holds.
+    /// Reads the rows of a message.
     fn content(&self, message: &Bytes) -> Result<Content, PayloadError> {
         Ok(match self.rows(message)? {
             Rows::None => Content::None,
@@ -219,7 +219,7 @@ impl Payload {
         }
     }
 
-    /// Whether a payload without columns is a row, under [`SELF`], whatever a statement says.
+    /// `true` if a payload without columns is a row, under [`SELF`], whatever a statement says.
     pub fn has_self(&self) -> bool {
         match self.format {
             Format::Json | Format::Csv(_) | Format::Sparkplug => false,
@@ -279,12 +279,12 @@ impl Format {
         }
     }
 
-    /// Whether each message is one value, without columns.
+    /// `true` if each message is one value, without columns.
     pub fn is_bare(&self) -> bool {
         matches!(self, Self::Number | Self::Text | Self::Bytes | Self::Lines)
     }
 
-    /// Whether its messages may hold several rows by choice.
+    /// `true` if its messages may hold several rows if the rule chooses so.
     pub fn has_lists(&self) -> bool {
         matches!(
             self,
@@ -316,10 +316,11 @@ mod tests {
                 .messages()
                 .map(|(message, value)| {
                     if let Some(value) = value {
-                        // What was read to find its end is what it is by itself.
+                        // A value read to find a row's end equals the row's value as its own
+                        // message.
                         assert_eq!(Ok(value), payload.value(&message).as_ref());
                     }
-                    // What a row is as a message of its own, it stays however often it is split.
+                    // A row that is a message of its own stays the same however often it is split.
                     let again = match payload.rows(&message).unwrap() {
                         Rows::None => panic!("{message:?} is no row"),
                         Rows::One => message.clone(),

@@ -1,5 +1,6 @@
-//! What a rule remembers about one key: numeric slots, byte entries, timers, open panes, rows of its
-//! window. Plain data; functions see it through a [`crate::function::frame::Frame`], the pond writes it down.
+//! State of a rule for one key: numeric slots, byte entries, timers, open panes, rows of its
+//! window. Plain data; functions see it through a [`crate::function::frame::Frame`], and the state
+//! database stores it.
 
 pub mod births;
 pub mod carry;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub use entries::{Entries, HOST_PREFIX, entry_bytes};
 pub use row::{RowName, shift_rows};
 
-/// What an event is about, usually the device.
+/// The subject of an event, usually the device.
 pub type Key = Arc<str>;
 
 /// The state of one (rule, key).
@@ -42,17 +43,17 @@ pub struct Due {
 /// time of its window: monotonic time, or event time where the rule has one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pane {
-    /// First moment that belongs to it, wall time in milliseconds.
+    /// First moment that belongs to the pane, wall time in milliseconds since 1970.
     pub start_ms: i64,
-    /// First moment that no longer does.
+    /// First moment that no longer belongs to it.
     pub end_ms: i64,
-    /// First moment that belongs to it, in the time of its window.
+    /// First moment that belongs to it, on the time scale of its window.
     pub from: i64,
-    /// When it fires, in the time of its window; `None` where only an event can tell.
+    /// Time of firing, on the time scale of its window; `None` if only an event can tell.
     pub due: Option<i64>,
-    /// Events folded, or rows put, so far.
+    /// Events folded, or rows added, so far.
     pub folded: u64,
-    /// How often it has fired.
+    /// Number of times the pane has fired.
     pub fired: u32,
     /// The pane's own slots, 0.0 at first.
     pub slots: Vec<f64>,
@@ -74,7 +75,7 @@ pub struct OpenPane {
 }
 
 impl OpenPane {
-    /// Whether a moment in the time of its window belongs to it.
+    /// `true` if a moment on the time scale of its window belongs to the pane.
     pub fn holds(&self, at: i64) -> bool {
         (self.from..self.due).contains(&at)
     }

@@ -16,20 +16,20 @@ const LAST_MS: i64 = 253_402_300_799_999;
 /// Bytes of a value that an explanation shows.
 const SHOWN_BYTES: usize = 60;
 
-/// How a stream's events tell when they happened.
+/// The time of a stream's events in their payloads.
 #[derive(Debug, Clone)]
 pub struct Timestamp {
-    /// JSON pointer of the place where it stands.
+    /// JSON pointer of the timestamp.
     pub pointer: String,
-    /// What numbers count.
+    /// Unit of numbers.
     pub unit: Unit,
-    /// How texts are written; else as ISO 8601 has it, or in digits.
+    /// Format of texts; by default ISO 8601, or digits.
     pub format: Option<Format>,
-    /// Where clocks show a time that has no offset.
+    /// Time zone of texts without an offset.
     pub zone: Option<Zone>,
 }
 
-/// What a number counts since 1970.
+/// Unit of a number that counts from 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unit {
     /// Seconds, with a fraction if they like.
@@ -62,7 +62,7 @@ pub enum Unreadable {
     NotInFormat {
         /// The text.
         text: String,
-        /// How it should be written.
+        /// The expected format.
         wanted: String,
     },
     /// A moment of no use.
@@ -186,7 +186,7 @@ impl Timestamp {
             let moment = format.read(text).ok_or_else(|| wrong(format.text()))?;
             return Ok(match moment {
                 format::Moment::Utc(ms) => Some(ms),
-                // Who names a format says what there is; clocks without a zone show UTC.
+                // A text in a named format need not have an offset; without a zone it is UTC.
                 format::Moment::Local(local) => Some(self.local(local)),
             });
         }
@@ -212,8 +212,8 @@ impl Timestamp {
         }
     }
 
-    /// What clocks of the zone show: of an hour that autumn repeats the first one, and in the hour that
-    /// spring leaves out as if it had not been.
+    /// Converts local time in the zone to milliseconds since 1970. Of an hour repeated in autumn,
+    /// the first one counts; a time skipped in spring is taken as if the clocks had not been set.
     fn local(&self, local: NaiveDateTime) -> i64 {
         const DAY_S: i64 = 86_400;
         let ms = local.and_utc().timestamp_millis();

@@ -1,7 +1,7 @@
 //! The values that travel between payload and function: what JSON held at a place, and what a
 //! function's input became. Text lies in an arena beside them, so that both are plain copies.
 
-/// What a payload held where a rule looked.
+/// A scalar read from a payload at a place that a rule reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scalar {
     /// Nothing there.
@@ -31,12 +31,12 @@ pub struct Span {
     pub len: u32,
 }
 
-/// What was found at the places of one decoding plan, in the plan's order.
+/// The scalars of one decoding plan, in the plan's order.
 #[derive(Debug, Clone, Default)]
 pub struct Decoded {
-    /// One for each place.
+    /// One scalar for each place.
     pub scalars: Vec<Scalar>,
-    /// Where [`Span`]s point.
+    /// The bytes that [`Span`]s refer to.
     pub text: Vec<u8>,
 }
 

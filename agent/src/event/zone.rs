@@ -17,7 +17,7 @@ pub struct Zone {
     rules: Arc<tz::TimeZone>,
 }
 
-/// How far a zone is from UTC at some moment.
+/// Offset of a zone from UTC at some moment.
 #[derive(Debug, Clone)]
 pub struct ZoneOffset {
     zone: Zone,
@@ -67,7 +67,7 @@ impl Zone {
             .unwrap_or_else(|| chrono::Utc.fix())
     }
 
-    /// How far local clocks are ahead of UTC at a moment, in seconds, both since 1970.
+    /// Seconds that local clocks are ahead of UTC at `unix_s`, in seconds since 1970.
     pub fn offset_s(&self, unix_s: i64) -> i64 {
         i64::from(self.at(unix_s).local_minus_utc())
     }

@@ -25,32 +25,32 @@ const OFFS_MAX: usize = 32;
 /// A time without power that is shorter does not count.
 const OFF_MIN_MS: u64 = 1_000;
 
-/// What the age clock shows, and what is needed to go on from there.
+/// State of the age clock, sufficient to resume it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Age {
-    /// How long the machine ran, in milliseconds.
+    /// Running time of the machine, in milliseconds.
     pub ms: u64,
     /// The last moment at which a time server kept the wall clock.
     pub synced: Option<Synced>,
-    /// The machine was off since then, first at this time, and it is not known yet for how long.
+    /// Age at the first of the power cuts whose length is still unknown; `None` if there is none.
     pub open_ms: Option<u64>,
 }
 
 /// A moment at which a time server kept the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Synced {
-    /// What the wall clock showed.
+    /// The wall clock, in milliseconds since 1970.
     pub wall_ms: i64,
-    /// What the age clock showed.
+    /// The age clock, in milliseconds.
     pub age_ms: u64,
 }
 
 /// A time without power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Off {
-    /// When it was, by the age clock: it counts for what was made until then.
+    /// Age at the time of the power cut; it counts for everything made up to then.
     pub at_ms: u64,
-    /// How long it was.
+    /// Length in milliseconds.
     pub off_ms: u64,
 }
 
@@ -107,7 +107,7 @@ impl AgeClock {
             if mono_ms.is_none() {
                 let synced = age.synced.map(|_| age.ms);
                 clock.age.open_ms = age.open_ms.or(synced);
-                // What is made from now on is made after it was off.
+                // Anything made from now on counts as made after the power cut.
                 clock.age.ms = age.ms.saturating_add(1);
             }
         }
@@ -159,7 +159,7 @@ impl AgeClock {
         }
     }
 
-    /// What it shows: with this is marked what is made now.
+    /// The clock's reading in milliseconds, with which new rows are marked.
     pub fn ms(&self, now: Now) -> u64 {
         if sabotage::is(Sabotage::AgeByWallClock) {
             return u64::try_from(now.wall_ms).unwrap_or(0);
@@ -167,7 +167,7 @@ impl AgeClock {
         self.age.ms
     }
 
-    /// How old things are now.
+    /// A view that computes ages as of now.
     pub fn ages(&self, now: Now) -> Ages<'_> {
         Ages {
             now_ms: self.ms(now),
@@ -175,12 +175,12 @@ impl AgeClock {
         }
     }
 
-    /// What is to be kept of it.
+    /// State to persist.
     pub fn age(&self) -> Age {
         self.age
     }
 
-    /// The times that the machine was off, where that is to be kept too: they changed.
+    /// Times without power, if they changed since they were last persisted.
     pub fn take_offs(&mut self) -> Option<Vec<Off>> {
         std::mem::take(&mut self.has_changed).then(|| self.offs.clone())
     }

@@ -36,7 +36,7 @@ mod tag {
     pub(super) const UUID: u64 = 37;
 }
 
-/// Whether a tag makes another value of the one behind it.
+/// `true` if a tag changes the meaning of the value behind it.
 fn means_something(tag: u64) -> bool {
     let numbers = tag::DATE_TEXT..=tag::BIG_FLOAT;
     let others = [tag::TEXT_REFERENCE, tag::SHARED_REFERENCE, tag::UUID];
@@ -67,12 +67,12 @@ pub(super) fn rows(payload: &Bytes) -> Result<Rows, Flaw> {
     rows_of(payload, input, (more, read), major::LIST << 5 | 1)
 }
 
-/// What stands in front of every value.
+/// The head of a value.
 struct Head {
     at: usize,
     major: u8,
     info: u8,
-    /// The number that belongs to it; 0 where the length is not known.
+    /// The head's argument; 0 if the length is not known.
     argument: u64,
 }
 
@@ -272,7 +272,7 @@ fn big(bytes: &[u8], is_negative: bool) -> Option<Value> {
         (Ok(number), false) if low.is_empty() => whole(number),
         (_, true) if low.is_empty() => negative(number),
         _ => {
-            // What is below counts only where the rest is halfway between two floats.
+            // Lower digits count only if the upper ones lie halfway between two floats.
             let is_more = is_negative || low.iter().any(|byte| *byte != 0);
             let scale = i32::try_from(low.len() * 8).ok()?;
             let size = libm::ldexp(as_float(number | u128::from(is_more)), scale);
@@ -309,7 +309,7 @@ fn uuid(bytes: &[u8]) -> Option<Value> {
     Some(Value::text(parts?.join("-")))
 }
 
-/// What has no content: truth, nothing, floats.
+/// Decodes a simple value: a Boolean, null or a float.
 fn simple(head: &Head) -> Result<Value, Flaw> {
     let bits = head.argument;
     Ok(match head.info {

@@ -9,16 +9,16 @@ use tidemill_values::{Map, Value};
 
 use super::{PayloadError, ROWS_MAX, Rows, Split, number, text};
 
-/// How records are read.
+/// Settings for reading records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csv {
-    /// What stands between fields.
+    /// The separator of fields.
     pub delimiter: char,
-    /// What columns are called.
+    /// Source of the column names.
     pub columns: Columns,
 }
 
-/// What columns are called.
+/// Source of the column names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Columns {
     /// As the first record of each message says.
@@ -111,7 +111,7 @@ impl Csv {
 }
 
 impl Field {
-    /// What it looks like: a number, a truth value, nothing, or text.
+    /// The value that a field looks like: a number, a Boolean, null, or text.
     fn value(self) -> Value {
         let bare = self.text.trim();
         match bare {
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Where the next line begins, if a line ends at this place.
+    /// Start of the next line, if a line ends at `at`.
     fn line_end(&self, at: usize) -> Option<usize> {
         let rest = self.text.get(at..)?;
         match rest.as_bytes() {

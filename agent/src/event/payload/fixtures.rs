@@ -24,7 +24,7 @@ struct Case {
     topic: Option<String>,
 }
 
-/// What is expected, its numbers as Tidemill holds them.
+/// The expected value, with numbers as Tidemill holds them.
 fn expected(value: &serde_json::Value) -> serde_json::Value {
     json(&tidemill_values::from_json(value.to_string().as_bytes()).unwrap())
 }
@@ -74,7 +74,7 @@ fn rows(payload: &Payload, message: &Bytes) -> Vec<Value> {
     }
 }
 
-/// What a node and its device told at their births.
+/// The births of a node and its device.
 #[derive(Default)]
 struct Births {
     aliases: Vec<(u64, String, DataType)>,
@@ -145,7 +145,7 @@ fn messages_of_a_node_are_rows_once_its_births_were_heard() {
         let found = payload(&Format::Sparkplug, List::Value).value(&complete);
         let found = found.unwrap_or_else(|why| panic!("{}: {why}", case.name));
         assert_eq!(json(&found), expected(&case.json), "{}", case.name);
-        // What is complete needs no birth any more.
+        // A complete message needs no birth any more.
         let again = resolve(&complete, &Births::default()).unwrap();
         assert_eq!(again, complete, "{}", case.name);
         if let Some(split) = case.rows {

@@ -10,7 +10,7 @@ use tidemill_values::{Map, Value, from_json, to_json};
 
 use super::{ROWS_MAX, Rows, Split};
 
-/// How deep lists and objects may lie in each other: as deep as in JSON.
+/// Nesting depth of lists and objects: the same as for JSON.
 pub(super) const DEPTH_MAX: usize = 127;
 /// Values in one message, those inside of others with them: a list of single bytes costs many times its
 /// bytes once it is a list of values.
@@ -21,7 +21,7 @@ const VALUES_MAX: usize = 1 << 18;
 pub struct Flaw {
     /// The place, counted from 0.
     pub at: usize,
-    /// What is wrong there.
+    /// The fault found there.
     pub why: String,
 }
 
@@ -61,7 +61,7 @@ impl Budget {
     }
 }
 
-/// What is left of a message.
+/// The unread rest of a message.
 #[derive(Debug)]
 pub(super) struct Input<'a> {
     all: &'a [u8],
@@ -83,7 +83,7 @@ impl<'a> Input<'a> {
         self.at
     }
 
-    /// How many bytes are left.
+    /// Number of bytes left.
     pub(super) fn left(&self) -> usize {
         self.all.len() - self.at
     }

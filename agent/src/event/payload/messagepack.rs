@@ -43,7 +43,7 @@ fn is_list(input: &Input<'_>) -> bool {
     first.is_some_and(|first| matches!(first, 0x90..=0x9f | 0xdc | 0xdd))
 }
 
-/// What stands in front of every value.
+/// The head of a value.
 enum Head {
     /// The value itself.
     Value(Value),

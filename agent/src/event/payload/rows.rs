@@ -1,4 +1,4 @@
-//! What a message holds: no row, one, or several that are parts of it; and what was made of it so far.
+//! The rows of a message: none, one, or several parts of it; and the values read so far.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub enum Rows {
 /// A message with rows in it.
 #[derive(Debug, PartialEq)]
 pub struct Split {
-    /// What stands before each row, to make a message of it.
+    /// Bytes put in front of each row, to make a message of it.
     head: Bytes,
     rows: Vec<Row>,
 }
@@ -30,7 +30,7 @@ pub struct Split {
 #[derive(Debug, PartialEq)]
 struct Row {
     bytes: Bytes,
-    /// Its value, where that had to be read to find its end.
+    /// Its value, if it had to be read to find the row's end.
     value: Option<Value>,
 }
 
@@ -51,7 +51,7 @@ impl Split {
         Self::of(Bytes::new(), rows.collect())
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub(super) fn count(&self) -> usize {
         self.rows.len()
     }
@@ -86,12 +86,12 @@ impl Split {
     }
 }
 
-/// What a message holds, as its format reads it.
+/// Content of a message in its format.
 #[derive(Debug, Clone)]
 pub enum Content {
     /// No row.
     None,
-    /// A row, or what is wrong with it.
+    /// A row, or the reason why it cannot be read.
     One(Result<Value, PayloadError>),
     /// Rows that are parts of it.
     Many(Arc<Split>),
@@ -116,13 +116,13 @@ impl ReadMessage {
         }
     }
 
-    /// Whether it is the very same message, read in the same way.
+    /// `true` if this is the very same message, read in the same way.
     pub fn is_of(&self, how: &Payload, message: &Bytes) -> bool {
         let is_same = std::ptr::eq(self.message.as_ptr(), message.as_ptr());
         is_same && self.message.len() == message.len() && *self.how == *how
     }
 
-    /// What it holds; an error where it cannot be told where a row ends, or there are too many.
+    /// The content; an error if the end of a row cannot be found, or there are too many rows.
     pub fn content(&self) -> Result<Content, PayloadError> {
         self.content.clone()
     }

@@ -175,7 +175,7 @@ fn room(field: &Field<'_>, metrics: usize) -> Result<(), Flaw> {
     Err(Flaw::new(field.whole.start, why))
 }
 
-/// Whether a payload is what a host application says of its state, which is JSON: no field of protobuf
+/// `true` if a payload is a host application's STATE message, which is JSON: no protobuf field
 /// begins like it.
 fn is_state(payload: &[u8]) -> bool {
     payload.first() == Some(&b'{')

@@ -1,5 +1,5 @@
-//! What the births of Sparkplug B told a rule: names and types of metrics, by node and device. They are
-//! entries of the key under which a rule keeps what belongs to none of its keys, and so are journalled,
+//! Sparkplug B births heard by a rule: names and types of metrics, by node and device. They are
+//! entries of the key that holds what belongs to none of the rule's keys, and so are journalled,
 //! kept and limited as entries are.
 
 use std::collections::BTreeMap;
@@ -41,19 +41,19 @@ pub fn told(place: &str, number: u64, births: &[Birth<'_>]) -> Told {
     told
 }
 
-/// What is kept of a node or a device.
+/// The births of a node or a device.
 pub struct Table<'a> {
     entries: &'a Entries,
     place: &'a str,
 }
 
 impl<'a> Table<'a> {
-    /// What is kept of a place.
+    /// The births of the given place.
     pub fn new(entries: &'a Entries, place: &'a str) -> Self {
         Self { entries, place }
     }
 
-    /// Whether its birth was heard.
+    /// `true` if its birth was heard.
     pub fn is_born(&self) -> bool {
         self.entries.contains_key(&born_name(self.place))
     }
@@ -103,7 +103,7 @@ pub fn oldest(entries: &Entries, but: &str) -> Option<Vec<Box<[u8]>>> {
     Some(names.map(|(_, name, _)| name.into()).collect())
 }
 
-/// Whether an entry is one of a birth.
+/// `true` if an entry belongs to a birth.
 pub fn is_birth(name: &[u8]) -> bool {
     name.starts_with(&BORN) || name.starts_with(&METRIC)
 }

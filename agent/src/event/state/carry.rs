@@ -8,29 +8,29 @@ use super::layout::{HITS_ENTRY, Layout, Name, Names, Naming, STEP_ENTRY};
 use super::layout::{name_at, partition_of, place_of, step_of};
 use super::{Entries, HOST_PREFIX, KeyState, RowName};
 
-/// What becomes of a rule's state at a new version.
+/// Effect of a new rule version on the rule's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Carry {
-    /// Places mean what they meant.
+    /// Places keep their meaning.
     Same,
-    /// Nothing of it means anything any more.
+    /// No part of the state has a meaning any more.
     Nothing(Lost),
     /// Parts of it move.
     Moves(Box<Moves>),
 }
 
-/// Why nothing of a state means anything any more.
+/// Reasons why a state is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
-    /// It was kept apart by something else.
+    /// The state was separated by another key.
     OtherKey,
-    /// It was that of other streams.
+    /// The state was that of other streams.
     OtherStreams,
-    /// It was that of a function that names nothing.
+    /// The state was that of a function that names nothing.
     OtherFunction,
 }
 
-/// Where the parts of a state go.
+/// New places of the parts of a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moves {
     old: Arc<Names>,
@@ -42,13 +42,13 @@ pub struct Moves {
     notes: Vec<usize>,
     /// For each stream, the number that it has now.
     streams: Vec<usize>,
-    /// Whether windows go on.
+    /// `true` if windows continue.
     keeps_windows: bool,
 }
 
 impl Carry {
-    /// What becomes of state of one naming under another. `same_window` tells whether the windows are of
-    /// one kind, where they have no names.
+    /// Decides how state under the `old` naming is carried over to the `new` one. `same_window`:
+    /// the windows are of one kind, for namings that do not name them.
     pub fn new(old: &Naming, new: &Naming, same_window: bool) -> Self {
         match (old, new) {
             (Naming::Unknown | Naming::Schema, Naming::Schema) => Self::Same,
@@ -60,7 +60,7 @@ impl Carry {
             (Naming::Schema, Naming::Names(new)) => Self::adopted(new, same_window),
             (Naming::Names(old), Naming::Names(new)) => Self::between(old, new),
             (Naming::Names(old), _) if old.names.whole => Self::Nothing(Lost::OtherFunction),
-            // What had a name is gone.
+            // Named parts of the old state are gone.
             (Naming::Names(old), _) => {
                 let streams = old.names.streams.clone();
                 let names = Arc::new(Names {
@@ -74,11 +74,11 @@ impl Carry {
         }
     }
 
-    /// What was kept without names lies where the new layout says.
+    /// State kept without names lies where the new layout expects it.
     fn adopted(new: &Arc<Layout>, same_window: bool) -> Self {
         match Self::between(new, new) {
             Self::Same if !new.names.whole => Self::Same,
-            // Of places that mean the same one is left.
+            // Of several places with one meaning, one is left.
             Self::Same => Self::Moves(Box::new(Moves {
                 keeps_windows: same_window,
                 ..Moves::between(new, new)
@@ -116,7 +116,7 @@ impl Carry {
         }
     }
 
-    /// Whether open windows go on.
+    /// `true` if open windows continue.
     pub fn keeps_windows(&self) -> bool {
         match self {
             Self::Same => true,
@@ -161,7 +161,7 @@ impl Moves {
                     let place = place_of(&before.slots, name, from)?;
                     (!of_pane || place < old_panes).then_some(place)
                 }
-                // What has no name stays where it is.
+                // A slot without a name keeps its place.
                 None => {
                     let stays = name_at(&before.slots, slot).is_none() && !now.whole;
                     (stays && of_pane == (slot < old_panes)).then_some(slot)
@@ -197,7 +197,7 @@ impl Moves {
         }
     }
 
-    /// Whether rows need no other places.
+    /// `true` if rows can stay as they are.
     fn keeps_rows_as_they_are(&self) -> bool {
         let as_many = self.old.notes.len() == self.notes.len();
         as_many && is_identity(&self.notes) && is_identity(&self.streams)
@@ -263,8 +263,8 @@ impl Moves {
 /// Slots of a key, by the ABI.
 const SLOTS_MAX: usize = tidemill_abi::limit::SLOTS_MAX;
 
-/// Whether rows come from the same streams, in whatever order. One alone that has no name of its own, because
-/// it is all that triggers the rule, may get one or lose it.
+/// `true` if rows come from the same streams, in any order. A single stream without a name, because
+/// nothing else triggers the rule, may get a name or lose it.
 fn are_same_streams(old: &[Name], new: &[Name]) -> bool {
     if old.is_empty() && new.len() < 2 || new.is_empty() && old.len() < 2 {
         return true;
@@ -277,7 +277,8 @@ fn are_same_streams(old: &[Name], new: &[Name]) -> bool {
     sorted(old) == sorted(new)
 }
 
-/// Whether rows that have the old places have all of the new ones: a place has all that lies in it.
+/// `true` if rows kept with the old places have all of the new ones: a place includes everything
+/// inside it.
 fn keeps_all(old: &[Box<str>], new: &[Box<str>]) -> bool {
     let has = |place: &str| {
         let holds = |known: &str| {

@@ -7,8 +7,8 @@ use std::ops::{Bound, Deref};
 /// Names that begin with this byte are the host's: a function can neither read nor write them.
 pub const HOST_PREFIX: u8 = 0xff;
 
-/// What an entry costs besides its bytes: without it, many tiny ones would cost the host far more
-/// than they count for.
+/// Bytes that an entry counts for besides its own: otherwise many tiny entries would cost the host
+/// far more than they count for.
 const ENTRY_OVERHEAD_BYTES: usize = 48;
 
 type Map = BTreeMap<Box<[u8]>, Box<[u8]>>;

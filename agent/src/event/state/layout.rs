@@ -14,10 +14,10 @@ pub const HITS_ENTRY: u8 = 2;
 /// A name; none where the place has none.
 pub type Name = Option<Box<str>>;
 
-/// What a module calls the parts of its state.
+/// Names that a module gives to the parts of its state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Whether it names everything: nothing else can be there.
+    /// `true` if every part has a name, so that nothing else can be there.
     pub whole: bool,
     /// Of slots.
     pub slots: Vec<Name>,
@@ -25,15 +25,15 @@ pub struct Names {
     pub steps: Vec<Name>,
     /// Of conditions that are counted.
     pub hits: Vec<Name>,
-    /// Of entries: what their own names begin with, and what that is called.
+    /// Names of entries: a prefix, and the name of the entries that begin with it.
     pub entries: Vec<(Box<str>, Box<str>)>,
     /// Of values that are noted with a row.
     pub notes: Vec<Name>,
     /// Of the streams that rows come from.
     pub streams: Vec<Name>,
-    /// What the window collects: one of another name is another.
+    /// Name of the window's content; another name means another content.
     pub window: Name,
-    /// What is worked out of the window, for people.
+    /// Aggregates computed from the window, for people.
     pub folds: Vec<Box<str>>,
 }
 
@@ -42,22 +42,22 @@ pub struct Names {
 pub struct Layout {
     /// Of the module.
     pub names: Arc<Names>,
-    /// What its state is kept apart by.
+    /// The key expression that separates the rule's states.
     pub key: Box<str>,
-    /// The window: its kind and lengths, and by which time it goes; empty where there is none.
+    /// The window: its kind, lengths and time; empty without a window.
     pub window: Box<str>,
-    /// Places of the payload that rows of the window have; none where they have all.
+    /// Places of the payload kept in rows of the window; none if all are kept.
     pub kept: Vec<Box<str>>,
-    /// How many slots belong to a pane of the window, the lowest.
+    /// Number of slots that belong to a pane of the window, counted from the lowest.
     pub pane_slots: u8,
 }
 
-/// How the state of a rule is found again.
+/// The way a rule's state is matched to a new version of the rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Naming {
-    /// An earlier build wrote it, and knew no names.
+    /// Written by an earlier build, which knew no names.
     Unknown,
-    /// It has no names: the schema's number decides.
+    /// Without names: the schema's number decides.
     #[default]
     Schema,
     /// By names.
@@ -76,7 +76,7 @@ impl Names {
         self.prefix_of(entry).map(|(_, name)| name)
     }
 
-    /// What the name of an entry begins with, and what that is called.
+    /// The prefix of an entry's name, and the name declared for that prefix.
     pub fn prefix_of(&self, entry: &[u8]) -> Option<(&str, &str)> {
         let mut entries = self.entries.iter();
         let found = entries.find(|(prefix, _)| entry.starts_with(prefix.as_bytes()));

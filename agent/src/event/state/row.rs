@@ -17,7 +17,7 @@ impl RowName {
     /// Bytes of a row's time in front of the row, in the value of its entry.
     pub(super) const TIME_BYTES: usize = 8;
 
-    /// Whether an entry is a row.
+    /// `true` if an entry is a row.
     pub(super) fn is_one(name: &[u8]) -> bool {
         Self::number_in(name).is_some()
     }

@@ -1,5 +1,6 @@
-//! What a rule with event time keeps besides its keys: events that wait, sources, the watermark. They
-//! are entries of a key that no event can have, and so are journalled, kept and limited as entries are.
+//! State of a rule with event time besides its keys: waiting events, sources, the watermark. All
+//! are entries of a key that no event can have, and so are journalled, kept and limited as entries
+//! are.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const AFTER_WAITING: [u8; 2] = [HOST_PREFIX, b'e' + 1];
 const SOURCE: [u8; 2] = [HOST_PREFIX, b's'];
 const WATERMARK: [u8; 2] = [HOST_PREFIX, b'w'];
 
-/// Whether an entry is the rule's own, which belongs to none of its keys.
+/// `true` if an entry belongs to the rule itself, not to one of its keys.
 pub fn is_the_rules(name: &[u8]) -> bool {
     [&WAITING[..], &SOURCE, &WATERMARK, &BORN, &METRIC]
         .iter()
@@ -73,12 +74,12 @@ pub fn source_entry(
     (source_name(name), value.into())
 }
 
-/// Where a source stands.
+/// Entry name of a source.
 pub fn source_name(name: &str) -> Box<[u8]> {
     [&SOURCE[..], name.as_bytes()].concat().into()
 }
 
-/// The sources that are known, with what [`source_entry`] takes.
+/// The known sources, with the arguments of [`source_entry`].
 pub fn sources(
     entries: &Entries,
 ) -> impl Iterator<Item = (Arc<str>, (Option<i64>, i64, u32), bool)> + '_ {
@@ -103,7 +104,7 @@ pub fn watermark_entry(current: i64) -> (Box<[u8]>, Box<[u8]>) {
     (WATERMARK.into(), current.to_le_bytes().into())
 }
 
-/// Where the watermark stands.
+/// The watermark, in milliseconds since 1970.
 pub fn watermark(entries: &Entries) -> Option<i64> {
     let value = entries.get(&WATERMARK[..])?;
     (**value).try_into().ok().map(i64::from_le_bytes)

@@ -7,7 +7,7 @@ use chrono::{NaiveDateTime, NaiveTime};
 /// Bytes of a format.
 const BYTES_MAX: usize = 100;
 
-/// How a text tells a moment.
+/// A format of date and time in text.
 #[derive(Debug, Clone)]
 pub struct Format {
     text: String,
@@ -27,12 +27,12 @@ pub enum FormatError {
     NoDay(String),
 }
 
-/// What a text tells.
+/// A point in time parsed from a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
     /// Milliseconds since 1970.
     Utc(i64),
-    /// What clocks show somewhere.
+    /// Local time of an unknown or configured zone.
     Local(NaiveDateTime),
 }
 
@@ -106,7 +106,7 @@ pub(super) fn iso_8601(text: &str) -> Option<Moment> {
     })
 }
 
-/// Whether the items tell a day.
+/// `true` if the items determine a date.
 fn tells_a_day(items: &[Item<'_>]) -> bool {
     let numeric = |wanted: &[Numeric]| {
         items

@@ -7,7 +7,7 @@ use super::data_type::{DataType, INT8_ARRAY};
 use super::wire::Field;
 use crate::event::payload::input::{Budget, Flaw, float, whole};
 
-/// What a list is of, in the order of the numbers of their types.
+/// Element type of a list, in the order of the type numbers.
 #[derive(Debug, Clone, Copy)]
 enum Of {
     Signed(usize),

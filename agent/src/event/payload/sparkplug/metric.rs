@@ -9,7 +9,7 @@ use super::data_type::DataType;
 use super::wire::{Field, Fields};
 use crate::event::payload::input::{Budget, Flaw, float, object};
 
-/// How deep templates may lie in each other.
+/// Nesting depth of templates.
 const TEMPLATES_MAX: usize = 16;
 
 /// Numbers of fields of a metric.

@@ -12,10 +12,10 @@ use crate::event::payload::input::Flaw;
 /// Bytes of a message with its names: short aliases may stand for long names, each many times.
 const BYTES_MAX: usize = 4 << 20;
 
-/// What a birth told of a metric.
+/// A metric as its birth described it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Birth<'a> {
-    /// The number that stands for its name from then on.
+    /// The number that stands for the metric's name from then on.
     pub alias: Option<u64>,
     /// Its name.
     pub name: &'a str,
@@ -23,7 +23,7 @@ pub struct Birth<'a> {
     pub data_type: DataType,
 }
 
-/// What is kept of births.
+/// Store of the births heard so far.
 pub trait Known {
     /// Name and type of the metric of an alias.
     fn by_alias(&self, alias: u64) -> Option<(&str, DataType)>;

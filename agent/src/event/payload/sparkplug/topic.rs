@@ -8,11 +8,11 @@ const NAMESPACE: &str = "spBv1.0";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     text: String,
-    /// Where the name of the node ends.
+    /// End of the node's name in `text`.
     node: usize,
 }
 
-/// What a message is about.
+/// Kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A node or a device tells what its metrics are.
@@ -60,7 +60,7 @@ impl Place {
         self.text.get(..self.node).unwrap_or_default()
     }
 
-    /// Whether it is a device.
+    /// `true` for a device, `false` for a node.
     pub fn is_device(&self) -> bool {
         self.node < self.text.len()
     }

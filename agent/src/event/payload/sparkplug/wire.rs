@@ -9,9 +9,9 @@ use crate::event::payload::input::Flaw;
 pub(super) struct Field<'a> {
     pub(super) number: u32,
     value: Wire<'a>,
-    /// Where it stands in the message, its number with it.
+    /// Range of the field in the message, including its number.
     pub(super) whole: Range<usize>,
-    /// Where its bytes begin, if it has some.
+    /// Offset of its bytes, if it has any.
     pub(super) content: usize,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Field<'a> {
 pub(super) struct Fields<'a> {
     all: &'a [u8],
     at: usize,
-    /// Where the message begins in the payload.
+    /// Offset of the message in the payload.
     offset: usize,
 }
 
