@@ -1,5 +1,5 @@
-//! What one call asks for. Nothing in here has happened yet: the mill carries it out whole, or
-//! drops it whole when the call ends in a fault.
+//! Effects requested by one call. They have not happened yet: the mill carries them out as a whole,
+//! or drops them as a whole when the call ends in a fault.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub struct Effects {
     pub misfits: BTreeMap<usize, Box<str>>,
     /// Parts of a firing that failed alone, whose emissions are not among the others.
     pub spoiled: Vec<Spoiled>,
-    /// How many pairs of joined rows failed outside of a group, and why the first of them did.
+    /// Number of joined pairs that failed outside of a group, and the reason of the first failure.
     pub pairs: Option<(u64, Box<str>)>,
 }
 
@@ -51,7 +51,7 @@ pub struct Effects {
 pub struct Spoiled {
     /// The group's text, where it is known by one.
     pub key: Option<Key>,
-    /// What went wrong.
+    /// The reason.
     pub reason: Box<str>,
 }
 
@@ -60,11 +60,11 @@ pub struct Spoiled {
 pub struct Emission {
     /// Number of the port in the function's manifest.
     pub port: u8,
-    /// What to send.
+    /// The payload to send.
     pub payload: Bytes,
     /// Emissions of a call with the same number belong together.
     pub group: u32,
-    /// The key, where that is not the one of the call.
+    /// The key, if it differs from that of the call.
     pub key: Option<Key>,
 }
 
@@ -96,7 +96,7 @@ impl Effects {
         self.pairs = None;
     }
 
-    /// Whether the call asked for nothing at all (a log line is no effect).
+    /// `true` if the call had no effects (a log line is none).
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
             && self.entries.is_empty()
@@ -119,7 +119,7 @@ pub struct SlotWrites {
 }
 
 impl SlotWrites {
-    /// Whether no slot was written.
+    /// `true` if no slot was written.
     pub fn is_empty(&self) -> bool {
         self.written == [0; 4]
     }

@@ -14,9 +14,9 @@ pub enum LoadError {
     /// More bytes than a module may have.
     #[error("the module has {bytes} bytes, the limit is {limit}")]
     TooBig {
-        /// How many there are.
+        /// Size of the module in bytes.
         bytes: usize,
-        /// How many there may be.
+        /// The limit in bytes.
         limit: usize,
     },
     /// Not WebAssembly, or WebAssembly that uses what this version does not run.
@@ -25,11 +25,11 @@ pub enum LoadError {
     /// Above a limit of the structure, which has nothing to do with what it does.
     #[error("the module has {what}: {found}, the limit is {limit}")]
     Limit {
-        /// What is counted.
+        /// The thing counted.
         what: &'static str,
-        /// How much there is of it.
+        /// Its count.
         found: u64,
-        /// How much there may be.
+        /// The limit.
         limit: u64,
     },
     /// Something that a module may not have at all.
@@ -42,7 +42,7 @@ pub enum LoadError {
         module: Box<str>,
         /// Its name.
         name: Box<str>,
-        /// What may have been meant.
+        /// A similar name that may have been meant.
         nearest: Option<Box<str>>,
     },
     /// An import or export that is there, with another signature.
@@ -50,9 +50,9 @@ pub enum LoadError {
     WrongType {
         /// The import or export.
         name: Box<str>,
-        /// What the module says.
+        /// The type in the module.
         found: Box<str>,
-        /// What would be right.
+        /// The type that the contract asks for.
         expected: Box<str>,
     },
     /// Nothing to call.
@@ -78,9 +78,9 @@ pub enum LoadError {
         export::TYPED
     )]
     Inputs {
-        /// What the handler takes.
+        /// Parameters of the handler.
         params: Signature,
-        /// What it would be handed.
+        /// Types of the inputs.
         inputs: Box<str>,
     },
     /// An import that reads or writes memory, in a module that does not show its own.
@@ -99,17 +99,17 @@ pub enum LoadError {
     /// The rule grants less memory than the module starts with.
     #[error("the module starts with {pages} pages of memory, the rule allows {limit}")]
     Memory {
-        /// What it starts with.
+        /// Pages of memory at the start.
         pages: u64,
-        /// What the rule allows.
+        /// Pages that the rule allows.
         limit: u32,
     },
     /// A configuration that does not fit the manifest: a mistake of the host, named so that it shows.
     #[error("{found} configuration entries were given, the manifest has {expected}")]
     Config {
-        /// How many the manifest has.
+        /// Number of entries in the manifest.
         expected: usize,
-        /// How many were given.
+        /// Number of entries given.
         found: usize,
     },
     /// Its first breath failed: data out of bounds, or `_initialize` or `init` ended badly.
@@ -123,13 +123,13 @@ pub enum CallFault {
     /// It did more than it was granted.
     #[error("out of fuel after {limit} units")]
     OutOfFuel {
-        /// What it was granted.
+        /// The fuel granted.
         limit: u64,
     },
     /// A WebAssembly instruction trapped.
     #[error("trapped: {reason}")]
     Trap {
-        /// What went wrong.
+        /// The reason.
         reason: Box<str>,
     },
     /// The function itself says that it failed.
@@ -141,7 +141,7 @@ pub enum CallFault {
     /// Values that do not fit what is done with them: the fault of the event, not of the function.
     #[error("{reason}")]
     Data {
-        /// What does not fit.
+        /// The reason, with the value's type.
         reason: Box<str>,
     },
     /// An answer that means nothing.

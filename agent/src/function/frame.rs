@@ -1,5 +1,6 @@
-//! What a function can see and touch during one call. The mill fills it, lends it to the function,
-//! and reads the effects back; it travels as one box, so that lending costs a pointer swap.
+//! The view of one call: all that a function can see and touch. The mill fills the frame, lends it
+//! to the function, and reads the effects back; it travels as one box, so that lending costs a
+//! pointer swap.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -19,11 +20,11 @@ use crate::function::effects::Effects;
 pub struct Frame {
     /// The event that caused the call, [`Event::none`] for timers and windows.
     pub event: Event,
-    /// What the call is about.
+    /// The key of the call.
     pub key: Key,
-    /// When the call happens.
+    /// Time of the call.
     pub now: Now,
-    /// Event time in milliseconds since 1970; the arrival where the rule has no other.
+    /// Event time in milliseconds since 1970; the arrival time if the rule has no other.
     pub event_ms: i64,
     /// Number of the event since the data directory was made; with the rule's name it seeds `rand`.
     pub in_seq: u64,
@@ -37,13 +38,13 @@ pub struct Frame {
     pub inputs: Vec<Value>,
     /// The event was a dead letter and is worked on once more.
     pub again: bool,
-    /// How the payload is read, where it is not plain JSON.
+    /// Decoding of the payload, if it is not plain JSON.
     pub payload: Option<Arc<Payload>>,
-    /// The payload as that makes it, read once for inputs and row.
+    /// The decoded payload, read once for inputs and row.
     pub value: Option<tidemill_values::Value>,
     /// The message of which the event is a row or all, as the rule before read it.
     pub read: Option<ReadMessage>,
-    /// What the payload held, for the inputs that are bytes.
+    /// The text of inputs that are bytes.
     pub decoded: Decoded,
     /// The state as it stood before the call.
     pub state: KeyState,
@@ -59,7 +60,7 @@ pub struct Frame {
     pub rule_start_ms: i64,
     /// Log lines that the rule may still write in this second.
     pub log_lines_free: u32,
-    /// What the call asked for.
+    /// The effects requested by the call.
     pub effects: Effects,
     /// The payload by itself, once somebody keeps it: see [`Frame::kept_payload`].
     pub kept: OnceCell<Bytes>,
@@ -80,7 +81,8 @@ impl Frame {
         self.kept.get_or_init(copy).clone()
     }
 
-    /// What a message holds that is read in a certain way: it is read once for all rules that read it so.
+    /// Content of a message under one decoding: it is read once for all rules with the same
+    /// decoding.
     ///
     /// # Errors
     /// When it cannot be told where its rows end, or there are too many.
@@ -97,7 +99,7 @@ impl Frame {
         content
     }
 
-    /// Whether the event came after its window had fired.
+    /// `true` if the event came after its window had fired.
     pub fn is_late(&self) -> bool {
         i64::from(self.flags) & flag::LATE != 0
     }

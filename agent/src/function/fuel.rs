@@ -1,6 +1,6 @@
-//! How much fuel a handler of events can need at most, where that can be told from its code: there is no
-//! loop in it, and what it asks of the host has a price that is known. It is told before the first event,
-//! and never below what a call needs.
+//! An upper bound of the fuel that an event handler needs, if its code allows one: it has no loop,
+//! and its calls to the host have a known price. The bound is computed before the first event, and
+//! is never below what a call needs.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,9 +15,9 @@ use super::imports::{BYTES_PER_FUEL, FORMAT_FUEL, VALUE_FUEL};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FuelBound {
     fixed: u64,
-    /// Whether the payload is read as a row, which happens once however often it is asked for.
+    /// `true` if the payload is read as a row, which happens once however often it is asked for.
     row: bool,
-    /// Rows that are put into a window.
+    /// Rows put into a window.
     kept: u64,
 }
 
@@ -42,7 +42,7 @@ impl FuelBound {
         Self { row: true, ..self }
     }
 
-    /// What a call on a payload of so many bytes needs at most.
+    /// The most fuel that a call on a payload of this many bytes needs.
     pub fn on(self, payload_bytes: usize) -> u64 {
         let read = payload_bytes as u64 / BYTES_PER_FUEL;
         self.fixed.saturating_add(self.reads().saturating_mul(read))
@@ -98,7 +98,7 @@ struct Code<'a> {
     imports: Vec<&'a str>,
     bodies: Vec<FunctionBody<'a>>,
     handler: Option<u32>,
-    /// What is known of functions already; `None` while they are looked at.
+    /// Bounds of the functions examined; `None` while one is being examined.
     known: HashMap<u32, Option<FuelBound>>,
 }
 
@@ -150,7 +150,7 @@ impl<'a> Code<'a> {
     /// Each operator costs at most one unit and so does each branch, as wasmi counts; of two branches the
     /// dearer counts.
     fn body(&mut self, body: &FunctionBody<'a>, depth: usize) -> Option<FuelBound> {
-        /// What was met before a block, and of an `if` its first branch.
+        /// The bound before a block, and that of an `if`'s first branch.
         enum Open {
             Block,
             Branch(FuelBound, FuelBound),
@@ -199,7 +199,7 @@ impl<'a> Code<'a> {
         Some(so_far)
     }
 
-    /// What the host asks for an import at most, beside the call itself.
+    /// The highest price of an import, beside the call itself.
     fn price(&self, import: &str) -> Option<FuelBound> {
         let value = FuelBound::fixed(VALUE_FUEL);
         let row = FuelBound { row: true, ..value };
@@ -228,7 +228,7 @@ impl<'a> Code<'a> {
             import::V_COL | import::V_ROW | import::V_META | import::V_STAR => row,
             import::V_KEEP => FuelBound { kept: 1, ..value },
             import::V_FLUSH => value.and(FuelBound::fixed(self.emission_bytes / BYTES_PER_FUEL)),
-            // What operators and functions read has its price, and no limit that the code tells.
+            // Reading by operators and functions has a price, but no bound that the code shows.
             _ => return None,
         })
     }

@@ -30,7 +30,7 @@ pub(super) fn through_host(wasm: &[u8], imported: u32) -> Result<Vec<u8>, Error>
 }
 
 struct Rewriter {
-    /// How many functions the module imports, and so the index of the one that comes on top.
+    /// Number of functions that the module imports, which is the index of the added import.
     imported: u32,
     /// The type of the new import.
     type_index: u32,
@@ -48,7 +48,7 @@ impl Reencode for Rewriter {
     type Error = Infallible;
 
     fn function_index(&mut self, function: u32) -> u32 {
-        // What is defined in the module moves up by the import that is put in before it.
+        // Functions defined in the module move up by the import inserted before them.
         function + u32::from(function >= self.imported)
     }
 

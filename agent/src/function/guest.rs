@@ -1,5 +1,5 @@
-//! What a guest claims and what it does wrong: ranges of its memory, checked here and nowhere else.
-//! What the ranges are good for is left to the imports.
+//! Claims and faults of a guest: ranges of its memory, checked here and nowhere else. The use of
+//! the ranges is left to the imports.
 
 /// A range that the guest claims is its own; holding one proves nothing until it is read.
 #[derive(Debug, Clone, Copy)]
@@ -8,23 +8,23 @@ pub(super) struct GuestSlice {
     len: u32,
 }
 
-/// How a guest broke the contract. The call is over, and its effects are void.
+/// A breach of the contract by the guest. The call is over, and its effects are void.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GuestFault {
     /// A range of bytes that is not all inside of its memory.
     #[error("{len} bytes at {offset} are outside of its memory of {memory} bytes")]
     OutOfBounds {
-        /// Where the range starts.
+        /// Start of the range.
         offset: u32,
-        /// How long it is.
+        /// Length of the range in bytes.
         len: u32,
-        /// How much memory there is.
+        /// Size of the memory in bytes.
         memory: usize,
     },
     /// An index that its manifest does not have.
     #[error("there is no {what} {index}")]
     NoSuch {
-        /// What the index counts.
+        /// The kind of thing that the index counts.
         what: &'static str,
         /// The index.
         index: i32,
@@ -32,11 +32,11 @@ pub enum GuestFault {
     /// An input or configuration entry read as what it is not.
     #[error("{what} {index} is no {kind}")]
     WrongType {
-        /// What the index counts.
+        /// The kind of thing that the index counts.
         what: &'static str,
         /// The index.
         index: i32,
-        /// What it was read as.
+        /// The type it was read as.
         kind: &'static str,
     },
     /// An import that makes no sense in this handler.
@@ -48,13 +48,13 @@ pub enum GuestFault {
     /// It gave up by itself, with `env.abort`.
     #[error("aborted: {message}")]
     Abort {
-        /// What it said, and where.
+        /// The guest's message, with its place in the source.
         message: Box<str>,
     },
     /// Values that do not fit what is done with them.
     #[error("{reason}")]
     Data {
-        /// What does not fit.
+        /// The reason, with the value's type.
         reason: Box<str>,
     },
     /// More than a call may hold, however much fuel it has.
@@ -117,12 +117,12 @@ impl GuestSlice {
     }
 }
 
-/// What became of bytes that were handed to a guest.
+/// Result of copying bytes to a guest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Filled {
     /// The full length, as the guest is told.
     pub(super) full: i32,
-    /// How many were written.
+    /// Number of bytes written.
     pub(super) copied: usize,
 }
 

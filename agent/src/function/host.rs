@@ -1,5 +1,5 @@
-//! What one instance keeps between host and guest: the frame it is lent, its settings, and what a
-//! call has used so far. The imports themselves are left to `imports`.
+//! State of one instance between host and guest: the frame lent to it, its settings, and the
+//! resources a call has used so far. The imports themselves are left to `imports`.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use crate::rule::manifest::ConfigValue;
 
 /// The data of a wasmi store.
 pub(super) struct Host {
-    /// What the call may see and touch; a stand-in between calls.
+    /// The frame of the call; a stand-in between calls.
     pub(super) frame: Box<Frame>,
-    /// The guest's memory, where it exports one.
+    /// The guest's memory, if it exports one.
     pub(super) memory: Option<Memory>,
     /// Asked by wasmi before memory or table grow.
     pub(super) limits: StoreLimits,
     /// Those of the rule that calls.
     pub(super) terms: Arc<Terms>,
-    /// What runs; `None` while the instance starts.
+    /// The running handler; `None` while the instance starts.
     pub(super) handler: Option<Handler>,
-    /// How many ports the manifest names.
+    /// Number of ports in the manifest.
     pub(super) ports: usize,
     /// Random numbers drawn in this call.
     pub(super) draws: u64,
@@ -78,9 +78,9 @@ impl Deref for Terms {
     }
 }
 
-/// What an import that uses memory answers, and what it costs.
+/// Result and cost of an import that uses memory.
 pub(super) struct Answer {
-    /// For the guest.
+    /// Result for the guest.
     pub(super) result: i32,
     /// Bytes moved, which are paid for like those of `memory.copy`.
     pub(super) moved: usize,
@@ -118,7 +118,7 @@ impl Host {
         self.values.clear();
     }
 
-    /// Whether an event caused the call, so that there are inputs and a payload.
+    /// `true` if an event caused the call, so that there are inputs and a payload.
     pub(super) fn has_event(&self) -> bool {
         matches!(self.handler, Some(Handler::Event))
     }
@@ -131,7 +131,7 @@ impl Host {
         }
     }
 
-    /// Whether a slot belongs to the pane that is open.
+    /// `true` if a slot belongs to the open pane.
     pub(super) fn is_pane_slot(&self, slot: u8) -> bool {
         slot < self.terms.window_slots && self.frame.pane.is_some()
     }
@@ -166,7 +166,7 @@ impl Host {
         self.write_within(key, value, self.room())
     }
 
-    /// Whether [`Host::write_own_entry`] has room for an entry.
+    /// `true` if [`Host::write_own_entry`] has room for an entry.
     pub(super) fn has_room_for(&self, key: &[u8], value: &[u8]) -> bool {
         let (before, growth) = self.grown(key, value);
         growth <= before || growth <= i64::try_from(self.room()).unwrap_or(i64::MAX)
@@ -218,7 +218,7 @@ impl Host {
         true
     }
 
-    /// Whether a message may leave through `port`, and if not, why.
+    /// Checks that a message may leave through `port`.
     pub(super) fn check_port(&self, port: i32, bytes: usize) -> Result<u8, Code> {
         if self.frame.effects.emissions.len() >= self.terms.emissions {
             self.check_row_port(port, 0)?;

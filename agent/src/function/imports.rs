@@ -291,7 +291,7 @@ fn log(mut caller: Call<'_>, level: i32, ptr: i32, len: i32) -> Result<(), Error
         }
         let line = line.get(..limit::LOG_LINE_BYTES_MAX).unwrap_or(line);
         let mut text = String::from_utf8_lossy(line).into_owned();
-        // What stands in for a broken letter is longer than the letter was.
+        // The replacement of a broken character is longer than the character was.
         text.truncate(text.floor_char_boundary(limit::LOG_LINE_BYTES_MAX));
         effects.logs.push(LogLine { level, text });
         Ok(Answer {
@@ -333,7 +333,7 @@ fn abort(mut caller: Call<'_>, text: i32, file: i32, line: i32, column: i32) -> 
     Err(Error::host(GuestFault::Abort { message }))
 }
 
-/// What stands for the instruction `memory.grow`.
+/// Replaces the instruction `memory.grow`.
 fn memory_grow(mut caller: Call<'_>, pages: i32) -> Result<i32, Error> {
     let Some(memory) = caller.data().memory else {
         return Ok(-1);

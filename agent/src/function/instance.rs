@@ -44,7 +44,7 @@ struct AnyHandler {
     result: [Val; 1],
 }
 
-/// What a handler answers.
+/// The value that a handler returned.
 enum Answer {
     Code(i32),
     Integer(i64),
@@ -114,7 +114,7 @@ impl Instance {
         outcome
     }
 
-    /// How much fuel the last call used.
+    /// Fuel used by the last call.
     pub(super) fn fuel_used(&self) -> u64 {
         let left = self.store.get_fuel().unwrap_or(0);
         self.granted.saturating_sub(left)
@@ -217,8 +217,8 @@ fn granted(handler: Handler, frame: &Frame, terms: &Terms) -> u64 {
     terms.fuel.saturating_add(rows * limit::FUEL_PER_ROW)
 }
 
-/// What has been done for a call before it: a payload that is no plain JSON is read as a row whatever the
-/// function looks at.
+/// Fuel spent before the call: a payload that is no plain JSON is read as a row whatever the
+/// function reads.
 #[inline]
 fn spent(handler: Handler, frame: &Frame) -> u64 {
     if handler == Handler::Event && frame.value.is_some() {
@@ -228,7 +228,7 @@ fn spent(handler: Handler, frame: &Frame) -> u64 {
     }
 }
 
-/// What an answer means. A number goes out through port 0, if the rule binds it.
+/// Interprets a handler's return value. A number goes out through port 0, if the rule binds it.
 fn judge(handler: Handler, answer: Answer, host: &mut Host) -> Result<Verdict, CallFault> {
     let windowed = host.terms.windowed;
     let text;
@@ -272,7 +272,7 @@ fn missing<T>(handler: &'static str) -> Result<T, CallFault> {
     Err(CallFault::NoHandler { handler })
 }
 
-/// What wasmi's error says, in our words.
+/// Translates an error of wasmi.
 #[cold]
 fn fault(error: wasmi::Error, limit: u64) -> CallFault {
     if let Some(fault) = error.downcast_ref::<GuestFault>() {

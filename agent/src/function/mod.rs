@@ -53,9 +53,9 @@ struct Shared {
 
 /// A module that was checked and compiled: shared by all rules that use it.
 pub struct Module {
-    /// What the module says about itself.
+    /// The module's manifest.
     pub manifest: ModuleManifest,
-    /// Which handlers it has.
+    /// The handlers it exports.
     pub handlers: Handlers,
     pages: u64,
     typed: bool,
@@ -65,7 +65,7 @@ pub struct Module {
     stateless: Option<Mutex<Option<Box<Instance>>>>,
 }
 
-/// Which handlers a module exports.
+/// The handlers that a module exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handlers {
     /// `f` or `on_event`.
@@ -78,7 +78,7 @@ pub struct Handlers {
     pub migrate: bool,
 }
 
-/// What a rule makes of a module.
+/// Settings of a module in one rule.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The rule's name; with the event it seeds `rand`.
@@ -103,7 +103,7 @@ pub struct Settings {
     pub rows: bool,
 }
 
-/// What to call, and with what.
+/// The handler to call, with its argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handler {
     /// `f` or `on_event`, with the inputs of the frame.
@@ -116,7 +116,7 @@ pub enum Handler {
     Migrate(i32),
 }
 
-/// How a call ended that ended well.
+/// Result of a call that ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The input goes on through this port, unchanged.
@@ -345,7 +345,7 @@ impl Function {
         };
         let outcome = instance.call(handler, frame, terms);
         *fuel_used = match outcome {
-            // What is left did not cover the next step.
+            // The fuel left did not cover the next step.
             Err(CallFault::OutOfFuel { limit }) => limit,
             _ => instance.fuel_used(),
         };
@@ -369,7 +369,7 @@ impl Function {
 }
 
 impl CallFault {
-    /// Whether the guest was stopped in the middle, so that its memory may be half written.
+    /// `true` if the guest was stopped half-way, so that its memory may be half written.
     fn spoils_instance(&self, remembers: bool) -> bool {
         match self {
             Self::Data { .. } => remembers,

@@ -14,21 +14,21 @@ use super::error::LoadError;
 use super::signature::{IMPORTS, Signature, nearest, of_export};
 use crate::config::limits::FunctionLimits;
 
-/// What was seen of a module.
+/// Findings about a module.
 #[derive(Debug, Default)]
 pub(super) struct Outline<'a> {
     /// The content of the manifest's section.
     pub(super) manifest: Option<&'a [u8]>,
     /// The functions that it exports, by name.
     pub(super) exports: HashMap<&'a str, Signature>,
-    /// How many functions it imports.
+    /// Number of functions it imports.
     pub(super) imported: u32,
-    /// Pages that its memory starts with.
+    /// Pages of memory it starts with.
     pub(super) pages: u64,
-    /// Whether it holds a `memory.grow`.
+    /// `true` if it contains a `memory.grow`.
     pub(super) grows: bool,
-    /// Whether an instance of it can remember anything from one call to the next: it has a memory, a
-    /// table, or a global that can be written.
+    /// `true` if an instance can remember anything from one call to the next: it has a memory, a
+    /// table, or a mutable global.
     pub(super) remembers: bool,
     signatures: Vec<Signature>,
     functions: Vec<u32>,
@@ -59,7 +59,7 @@ pub(super) fn scan<'a>(wasm: &'a [u8], limits: &FunctionLimits) -> Result<Outlin
     }
 }
 
-/// What the parser, or the validator, has to say.
+/// Wraps an error of the parser or the validator.
 pub(super) fn invalid(error: BinaryReaderError) -> LoadError {
     LoadError::Invalid(format!("{} at byte {}", error.message(), error.offset()))
 }

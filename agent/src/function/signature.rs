@@ -1,4 +1,4 @@
-//! Which functions cross the border between module and host, each with its type. What they do is
+//! Functions that cross the border between module and host, each with its type. Their effects are
 //! left to `host`, and comparing them with a module to `scan`.
 
 use std::fmt;
@@ -21,7 +21,7 @@ pub(super) struct Import {
     pub(super) name: &'static str,
     params: &'static [ValType],
     result: Option<ValType>,
-    /// Whether it reads or writes the guest's memory.
+    /// `true` if it reads or writes the guest's memory.
     pub(super) uses_memory: bool,
 }
 
@@ -138,7 +138,7 @@ pub(super) fn nearest(module: &str, name: &str) -> Option<Box<str>> {
         .map(|(_, known)| known.into())
 }
 
-/// How many letters must be put in, left out or changed to make one word of the other.
+/// Edit distance: the letters to insert, remove or change to turn one word into the other.
 fn distance(one: &str, other: &str) -> usize {
     // A name of a kilobyte is like none of ours, and not worth the work.
     if one.len() > 64 {

@@ -34,24 +34,24 @@ static NOTHING: Value = Value::Null;
 static NO: Value = Value::Bool(false);
 static YES: Value = Value::Bool(true);
 
-/// What a group is known by: a text for each expression of GROUP BY.
+/// Identity of a group: a text for each expression of GROUP BY.
 type GroupKey = Vec<Arc<str>>;
 
 /// The values of one call.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     pub(super) spec: Arc<SqlSpec>,
-    /// What the call made.
+    /// Values made by the call.
     made: Vec<Value>,
-    /// Arguments for what is called next.
+    /// Arguments of the next function called.
     args: Vec<Value>,
-    /// The messages at hand.
+    /// The messages being read.
     rows: Vec<Row>,
-    /// What the statement goes through: rows, or rows joined.
+    /// The rows, or joined rows, that the statement iterates over.
     set: Arc<Vec<Tuple>>,
-    /// The groups by their texts, in whose order they are gone through.
+    /// The groups by their texts, in iteration order.
     groups: std::collections::BTreeMap<GroupKey, Arc<Vec<Tuple>>>,
-    /// The same once they are gone through, by number.
+    /// The groups by number, once iteration has begun.
     listed: Vec<(GroupKey, Arc<Vec<Tuple>>)>,
     /// The row, or the joined rows, that columns are read from.
     current: Tuple,
@@ -64,9 +64,9 @@ pub(super) struct Values {
     out: Output,
     /// Patterns that were read before: for the rule, not for the call.
     pub(super) cache: Cache,
-    /// How often rows were sent in this call.
+    /// Number of times rows were sent in this call.
     flushes: u32,
-    /// Whether `rows` holds the event.
+    /// `true` if `rows` holds the event.
     event_read: bool,
 }
 
@@ -101,7 +101,7 @@ impl Values {
         self.flushes = 0;
     }
 
-    /// How often rows were sent in this call.
+    /// Number of times rows were sent in this call.
     pub(super) fn flushes(&self) -> u32 {
         self.flushes
     }
@@ -255,7 +255,7 @@ mod tests {
     fn a_call_makes_so_many_values_and_no_more() {
         let mut values = Values::default();
         at_the_limit(100_000, || values.make(Value::Int(7)).map(drop));
-        // What has a handle of its own takes no room.
+        // Values with a fixed handle take no room.
         assert!(values.make(Value::Bool(true)).is_ok());
         values.clear();
         assert!(values.make(Value::Int(7)).is_ok());

@@ -1,5 +1,5 @@
-//! What a module says about itself: the JSON of its `tidemill.manifest` section as checked values.
-//! Finding the section is left to `function`, reading it to `read`, and what a rule makes of it to
+//! A module's manifest: the JSON of its `tidemill.manifest` section as checked values. Finding the
+//! section is left to `function`, reading it to `read`, and combining it with a rule's settings to
 //! the rule.
 mod names;
 mod read;
@@ -21,40 +21,40 @@ use crate::event::value::Value;
 /// A module's own manifest, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModuleManifest {
-    /// What the function calls itself.
+    /// The function's own name.
     pub name: Option<String>,
-    /// What to decode from the payload, in the order of a typed handler's parameters.
+    /// Values to decode from the payload, in the order of a typed handler's parameters.
     pub inputs: Vec<Input>,
-    /// Names of the ports; an emission names its port by its place in here.
+    /// Names of the ports; an emission refers to its port by index.
     pub outputs: Vec<String>,
-    /// What `cfg_f64` and `cfg_bytes` see, by index.
+    /// Entries read by `cfg_f64` and `cfg_bytes`, by index.
     pub config: Vec<ConfigEntry>,
     /// JSON pointer of the key, unless the rule has one of its own.
     pub key: Option<String>,
     /// The window that the host keeps for the function, if it wants one.
     pub window: Option<WindowSpec>,
-    /// What the function keeps.
+    /// Sizes of the state that the function keeps.
     pub state: StateSpec,
-    /// What it calls the parts of that, where it has names for them.
+    /// Names of the parts of the state, if the function declares them.
     pub names: Option<Arc<Names>>,
-    /// What every install runs.
+    /// Tests that every install runs.
     pub tests: Vec<EmbeddedTest>,
-    /// What the host has to know for functions that work on values.
+    /// Declarations of functions that work on values.
     pub sql: Option<Arc<SqlSpec>>,
 }
 
 /// One value to decode from the payload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
-    /// What a rule rebinds it by; the last segment of the pointer unless stated.
+    /// Name by which a rule rebinds the input; by default the last segment of the pointer.
     pub name: String,
     /// JSON pointer into the payload (RFC 6901).
     pub pointer: String,
-    /// What the function wants to be handed.
+    /// Type handed to the function.
     pub kind: InputKind,
     /// Used when the value is missing or null.
     pub default: Option<InputDefault>,
-    /// Whether a name in another case will do where the one of the pointer is missing.
+    /// `true` if a name in another case is accepted when the one of the pointer is missing.
     pub any_case: bool,
 }
 
@@ -74,11 +74,11 @@ pub enum InputKind {
     Float,
     /// A number; NaN when missing or anything else.
     Num,
-    /// What stands there, see [`tidemill_abi::value::kind`].
+    /// The kind of the value, see [`tidemill_abi::value::kind`].
     Kind,
 }
 
-/// What stands in for a value that the payload does not have.
+/// Default of a value that the payload does not have.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InputDefault {
     /// A number or an integer, ready to be handed over.
@@ -90,13 +90,13 @@ pub enum InputDefault {
 /// One entry of a function's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfigEntry {
-    /// What a rule sets it by under `[params]`.
+    /// Name by which a rule sets the entry under `[params]`.
     pub name: String,
-    /// What the value must be.
+    /// Type of the value.
     pub kind: ConfigKind,
-    /// Used unless the rule gives one; without it the rule must.
+    /// Default; without one, the rule has to give a value.
     pub default: Option<ConfigValue>,
-    /// The least and the most that a number may be.
+    /// Least and greatest value of a number.
     pub range: (f64, f64),
 }
 
@@ -128,7 +128,7 @@ pub enum ConfigValue {
     Bytes(Box<[u8]>),
 }
 
-/// What a function keeps for each key.
+/// Sizes of the state that a function keeps for each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StateSpec {
     /// The number that `migrate` is handed when it changes.
@@ -149,11 +149,11 @@ pub struct EmbeddedTest {
     /// Entries for this test by name, over the manifest's defaults.
     #[serde(default)]
     pub config: serde_json::Map<String, Json>,
-    /// What must come out, in this order.
+    /// Expected emissions, in this order.
     pub out: Vec<ExpectedEmission>,
 }
 
-/// What a test expects on a port.
+/// An emission that a test expects on a port.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedEmission {
@@ -176,24 +176,24 @@ pub enum ManifestError {
         limit::MANIFEST_BYTES_MAX
     )]
     TooBig {
-        /// How many there are.
+        /// Size in bytes.
         bytes: usize,
     },
-    /// Not JSON, or not what a manifest looks like.
+    /// Not JSON, or not the structure of a manifest.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     /// A value that makes no sense.
     #[error("`{key}`: {reason}")]
     Value {
-        /// Where it stands.
+        /// The key in the manifest.
         key: String,
-        /// What is wrong, and what would be right.
+        /// The fault, and the right way to write it.
         reason: String,
     },
 }
 
 impl Default for ModuleManifest {
-    /// What a module without a manifest has: one port, `out`, and nothing else.
+    /// The manifest of a module without one: one port, `out`, and nothing else.
     fn default() -> Self {
         Self {
             name: None,
@@ -223,7 +223,7 @@ impl ConfigValue {
 }
 
 impl ConfigKind {
-    /// What a person calls a value of this type.
+    /// The type's name in messages.
     pub fn word(self) -> &'static str {
         match self {
             Self::F64 => "number",

@@ -52,17 +52,17 @@ pub struct Rule {
     pub version: u64,
     /// For people.
     pub description: String,
-    /// What happens to state and emissions in a crash.
+    /// Treatment of state and emissions in a crash.
     pub durability: Durability,
-    /// What makes it run.
+    /// Triggers of the rule.
     pub triggers: Triggers,
-    /// How an event's key is found; `None` leaves it to the function's manifest, or the topic.
+    /// Source of an event's key; `None` leaves it to the function's manifest, or the topic.
     pub key: Option<KeySpec>,
     /// The place of the key in the manifest.
     pub key_span: Option<Range<usize>>,
-    /// What runs.
+    /// The function to run.
     pub function: FunctionSource,
-    /// Where the manifest says what runs.
+    /// Place of the function in the manifest.
     pub function_span: Range<usize>,
     /// JSON pointers by the name of the function's input, in place of the function's own.
     pub inputs: BTreeMap<String, Placed<String>>,
@@ -70,11 +70,11 @@ pub struct Rule {
     pub params: BTreeMap<String, Placed<Param>>,
     /// Lengths of the window, in place of the function's own.
     pub window: WindowTable,
-    /// What belongs together among the events, in the order of the file; none where nothing is said.
+    /// Streams of events, in the order of the file; empty if none is declared.
     pub streams: Vec<Stream>,
-    /// Where the function's ports lead, by their names.
+    /// Targets of the function's ports, by port name.
     pub ports: BTreeMap<String, Placed<Port>>,
-    /// The gateway's ceilings, lowered where the rule says so.
+    /// The gateway's limits, lowered if the rule asks for it.
     pub limits: FunctionLimits,
     /// The manifest itself, for errors that are found later.
     pub source: Arc<Source>,
@@ -85,11 +85,11 @@ pub struct Rule {
 pub struct Placed<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Byte range in the manifest.
     pub span: Range<usize>,
 }
 
-/// What a crash may do to a rule.
+/// Effect of a crash on a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Each event counts once.
@@ -98,18 +98,18 @@ pub enum Durability {
     Volatile,
 }
 
-/// What makes a rule run.
+/// Triggers of a rule.
 #[derive(Debug, Clone)]
 pub struct Triggers {
     /// Filters on the local broker.
     pub mqtt: Vec<TopicFilter>,
-    /// Whether messages that the broker kept from before the subscription count as events.
+    /// `true` if messages that the broker retained from before the subscription count as events.
     pub retained: bool,
-    /// When it runs by itself.
+    /// Schedules at which the rule runs by itself.
     pub schedules: Vec<Schedule>,
 }
 
-/// Where the function comes from.
+/// Origin of a rule's function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FunctionSource {
     /// A file.
@@ -123,11 +123,11 @@ pub enum FunctionSource {
 /// A compiled statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// What was written.
+    /// The statement as written.
     pub sql: String,
     /// The module.
     pub wasm: Vec<u8>,
-    /// The plan for people: a name and what there is to say.
+    /// The plan for people: pairs of a name and its text.
     pub plan: Vec<(&'static str, String)>,
 }
 
@@ -140,7 +140,7 @@ pub enum Param {
     Text(String),
 }
 
-/// Where a port leads.
+/// Target of a port.
 #[derive(Debug, Clone)]
 pub struct Port {
     /// Name of the destination.
@@ -149,7 +149,7 @@ pub struct Port {
     pub topic: TopicTemplate,
     /// The place of the topic in the manifest.
     pub topic_span: Range<usize>,
-    /// Whether it may overtake others.
+    /// Send order relative to other emissions.
     pub priority: Priority,
     /// MQTT's retain flag.
     pub retain: bool,
@@ -157,7 +157,7 @@ pub struct Port {
     pub qos: u8,
 }
 
-/// What the gateway says that a manifest is checked against.
+/// Facts about the gateway that a manifest is checked against.
 #[derive(Debug, Clone, Copy)]
 pub struct Gateway<'a> {
     /// The gateway's id.
@@ -223,7 +223,7 @@ impl Rule {
         }
     }
 
-    /// Whether the time at which events happened drives it.
+    /// `true` if the rule runs on event time.
     pub fn is_by_event_time(&self) -> bool {
         self.streams.iter().any(|stream| stream.timestamp.is_some())
     }

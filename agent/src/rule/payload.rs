@@ -1,4 +1,4 @@
-//! What a rule says about payloads, in `[streams.NAME]` or behind `CREATE STREAM`.
+//! Payload settings of a rule's streams, in `[streams.NAME]` or behind `CREATE STREAM`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tidemill_base::text::{FileError, nearest};
 /// Columns that a rule may name.
 const COLUMNS_MAX: usize = 1_000;
 
-/// What is given, each with its place.
+/// The settings given, each with its place.
 #[derive(Debug, Default)]
 pub(super) struct Given {
     pub(super) format: Option<Placed<String>>,

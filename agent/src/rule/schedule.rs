@@ -20,9 +20,9 @@ pub enum ScheduleError {
          seven (and a year), @hourly, @daily, @weekly, @monthly, @yearly, or \"every 5m\""
     )]
     Syntax {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
     /// A date that does not exist, or a year gone by.
@@ -86,7 +86,7 @@ impl Schedule {
         &self.text
     }
 
-    /// Whether it follows monotonic time, which no step of the wall clock moves.
+    /// The period if the schedule follows monotonic time, which no step of the wall clock moves.
     pub fn period_ms(&self) -> Option<u64> {
         match self.rhythm {
             Rhythm::Every { ms } => Some(ms),
@@ -117,7 +117,7 @@ fn next_in_zone(cron: &Cron, zone: &Zone, after_s: i64) -> Option<i64> {
         if !cron.is_steady
             && let Some(change) = zone.change_between(at - REPEATED_MAX_S, at)
         {
-            // What the clock showed just before is not repeated.
+            // Local times shown before the clocks were changed are not repeated.
             local = local.max(change + zone.offset_s(change - 1));
         }
         let slot = cron.next(local)? - offset;

@@ -22,12 +22,12 @@ use crate::event::payload::{Format, Payload};
 use tidemill_base::text::{FileError, Source};
 use tidemill_transport::topic::TopicFilter;
 
-/// Where a statement stands.
+/// Position of a statement in its file.
 struct Origin<'a> {
     source: &'a Source,
-    /// All of it.
+    /// Span of the whole statement.
     span: Range<usize>,
-    /// What the places in it are counted from; none where escapes have moved them.
+    /// Offset to add to positions in the statement; `None` if escapes have shifted them.
     offset: Option<usize>,
     sql: &'a str,
 }
@@ -177,7 +177,7 @@ fn function(sql: String, compiled: Compiled) -> FunctionSource {
     }))
 }
 
-/// What a manifest declares of a stream, for the compiler.
+/// A stream declared in a manifest, as the compiler takes it.
 fn declared(stream: &Stream) -> tidemill_sql::Stream {
     tidemill_sql::Stream {
         name: stream.name.clone(),
@@ -303,7 +303,7 @@ fn option(stream: &tidemill_sql::Stream, name: &str) -> Option<Placed<String>> {
     })
 }
 
-/// What a declared stream says of the times of its events.
+/// Time settings of a declared stream.
 fn times(stream: &tidemill_sql::Stream) -> times::Given {
     let option = |name: &str| option(stream, name);
     times::Given {
@@ -317,8 +317,8 @@ fn times(stream: &tidemill_sql::Stream) -> times::Given {
     }
 }
 
-/// How the messages of a declared stream are read. The columns of records without names are those of
-/// the declaration, in its order.
+/// Payload settings of a declared stream. Columns of records without names are those of the
+/// declaration, in its order.
 fn payload(origin: &Origin<'_>, stream: &tidemill_sql::Stream) -> Result<Payload, FileError> {
     let option = |name: &str| option(stream, name);
     let format = option("format");

@@ -44,21 +44,21 @@ pub(super) struct Table {
 /// Events that belong together.
 #[derive(Debug, Clone)]
 pub struct Stream {
-    /// What SQL calls it.
+    /// The stream's name in SQL.
     pub name: String,
-    /// Its filters; none where it has all events of the rule.
+    /// Topic filters; empty if the stream has all events of the rule.
     pub mqtt: Vec<TopicFilter>,
-    /// Where and how an event tells when it happened; without it, it happens when it arrives.
+    /// Source of the event time; without it, the arrival time is used.
     pub timestamp: Option<Arc<Timestamp>>,
-    /// How its messages are read.
+    /// Decoding of its messages.
     pub payload: Arc<Payload>,
-    /// How far the watermark stays behind the highest timestamp.
+    /// Distance of the watermark from the highest timestamp, in milliseconds.
     pub lateness_ms: i64,
-    /// How long after it fired a window may fire again.
+    /// Time after its first firing in which a window may fire again, in milliseconds.
     pub allowed_late_ms: i64,
-    /// After how long without an event a source does not hold the watermark back.
+    /// Silence after which a source no longer holds back the watermark, in milliseconds.
     pub idle_ms: u64,
-    /// The zone that is said of its times.
+    /// The zone declared for its times.
     pub zone: Option<&'static Zone>,
     /// Types of fields, by name.
     pub fields: BTreeMap<String, FieldType>,

@@ -6,13 +6,15 @@ use tidemill_transport::topic::{Topic, TopicFilter};
 
 /// Longest part of a topic that a payload may bring, in bytes.
 const LEVEL_BYTES_MAX: usize = 64;
-/// What stands in a filter in the making for one level or a part of it, and for any number of them.
+/// Placeholders for one level or a part of it, and for any number of levels, while a filter is
+/// built.
 const ONE: char = '\u{1}';
 const MANY: char = '\u{2}';
-/// Bytes of a topic that an event may bring: rules that feed each other cannot make them ever longer.
+/// Bytes of a topic that an event may contribute, so that rules feeding each other cannot make
+/// topics grow without end.
 const BROUGHT_BYTES_MAX: usize = 4_096;
 
-/// How a rule finds out what an event is about.
+/// Source of an event's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySpec {
     /// The topic itself.
@@ -28,7 +30,8 @@ pub enum KeySpec {
 }
 
 impl KeySpec {
-    /// What keeps state apart, for a record: by another key, state is that of something else.
+    /// Identity of the key expression, kept with the state: under another key, the state would
+    /// belong to something else.
     pub fn identity(&self) -> String {
         let piece = |piece: &LevelPiece| match piece {
             LevelPiece::Text(text) => format!("{text:?}"),
@@ -61,7 +64,7 @@ pub enum LevelPiece {
 }
 
 impl LevelPiece {
-    /// What stands for a part of the topic: `topic`, `topic.1` or `topic.1+`.
+    /// The piece for a part of the topic: `topic`, `topic.1` or `topic.1+`.
     fn named(name: &str) -> Option<Self> {
         if name == "topic" {
             return Some(Self::Topic);
@@ -113,7 +116,7 @@ impl LevelPiece {
         }));
     }
 
-    /// What it is of a topic; `None` when that has too few levels.
+    /// This piece's text for `topic`; `None` if the topic has too few levels.
     fn of<'a>(&'a self, topic: &'a Topic) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
@@ -193,17 +196,17 @@ enum TopicPiece {
     Payload(String),
 }
 
-/// What is sent, as far as its topic may be made of it.
+/// The parts of a message that its topic may be made of.
 #[derive(Clone, Copy)]
 pub struct Sent<'a> {
-    /// What the call was about.
+    /// The key of the call.
     pub key: &'a str,
-    /// Whether the key is made of nothing but a topic and what the rule says: then it may be several
-    /// levels.
+    /// `true` if the key consists of nothing but a topic and constant text, so that it may have
+    /// several levels.
     pub key_of_topic: bool,
-    /// The topic of the event; empty where none caused the call.
+    /// The topic of the event; empty if no event caused the call.
     pub topic: &'a Topic,
-    /// What stands at a JSON pointer of what is sent, where that is a text, a number or a truth value.
+    /// Looks up a JSON pointer in the message: a text, a number or a Boolean; `None` for others.
     pub at: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -264,12 +267,12 @@ impl TopicTemplate {
         levels.find_map(|level| Some((level, place_without_braces(level)?)))
     }
 
-    /// Whether the key is part of the topic.
+    /// `true` if the key is part of the topic.
     pub fn has_key(&self) -> bool {
         self.0.contains(&TopicPiece::Key)
     }
 
-    /// Whether a part of the event's topic is, and how many levels that has to have at least.
+    /// Number of levels that the event's topic needs at least; `None` if no part of it is used.
     pub fn levels_needed(&self) -> Option<usize> {
         let needed = self.0.iter().filter_map(|piece| match piece {
             TopicPiece::Event(part) => part.levels_needed(),
@@ -406,8 +409,8 @@ fn topic(text: &str) -> Result<Topic, String> {
     Topic::new(text).map_err(|why| format!("topic \"{}\": {why}", shown(text)))
 }
 
-/// Whether what a payload brought may become part of a topic: one level, nothing that MQTT reads as more
-/// than text.
+/// Checks that a value of a payload may become part of a topic: one level, nothing with a meaning
+/// in MQTT.
 fn check_level(what: &str, value: &str) -> Result<(), String> {
     let why = if value.is_empty() {
         "is empty"
@@ -424,7 +427,7 @@ fn check_level(what: &str, value: &str) -> Result<(), String> {
     ))
 }
 
-/// Whether a text is a JSON pointer to something inside a document.
+/// Checks that a text is a JSON pointer to something inside a document.
 ///
 /// # Errors
 /// A sentence that says what would be right.

@@ -1,4 +1,4 @@
-//! What a rule says about the times of its events, in `[streams.NAME]` or behind `CREATE STREAM`.
+//! Time settings of a rule's streams, in `[streams.NAME]` or behind `CREATE STREAM`.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::event::timestamp::{Format, Timestamp, Unit};
 use crate::event::zone::Zone;
 use tidemill_base::text::{FileError, duration_ms, nearest};
 
-/// What is given, each with its place.
+/// The settings given, each with its place.
 #[derive(Debug, Default)]
 pub(super) struct Given {
     pub(super) pointer: Option<Placed<String>>,
@@ -103,7 +103,7 @@ pub(super) fn beside(
 /// The longest that something may wait for events.
 const WAIT_MS_MAX: u64 = 7 * 86_400_000;
 
-/// What is said of waiting for events, each with its place.
+/// The settings of waiting for events, each with its place.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     pub(super) lateness: Option<Placed<String>>,

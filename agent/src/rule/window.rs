@@ -27,20 +27,20 @@ pub(super) struct Table {
     every: Option<Spanned<u64>>,
 }
 
-/// What a rule says of its function's window.
+/// Window settings of a rule, for its function.
 #[derive(Debug, Clone, Default)]
 pub struct WindowTable {
     /// The kind that it names, and its length in milliseconds.
     pub length: Option<(WindowKind, Placed<u64>)>,
-    /// How far apart hopping windows end, in milliseconds.
+    /// Distance between the ends of hopping windows, in milliseconds.
     pub hop: Option<Placed<u64>>,
-    /// How much later than its trigger a sliding window fires, in milliseconds.
+    /// Delay of a sliding window's firing after its trigger, in milliseconds.
     pub delay: Option<Placed<u64>>,
-    /// How long nothing may come before a session is over, in milliseconds.
+    /// Silence that ends a session, in milliseconds.
     pub gap: Option<Placed<u64>>,
     /// Rows of a count window.
     pub count: Option<Placed<u64>>,
-    /// After how many rows it fires.
+    /// Rows after which a count window fires.
     pub every: Option<Placed<u64>>,
 }
 

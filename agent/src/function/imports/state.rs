@@ -106,7 +106,7 @@ pub(super) fn st_del(mut caller: Call<'_>, kp: i32, kl: i32) -> Result<i32, Erro
     })
 }
 
-/// Whether an entry of this name would be the host's.
+/// `true` if an entry of this name belongs to the host.
 fn is_host(name: &[u8]) -> bool {
     name.first() == Some(&HOST_PREFIX)
 }
@@ -139,7 +139,7 @@ pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32,
     Ok(0)
 }
 
-/// How many timers of the key would run if the call ended here.
+/// Number of timers of the key that would run if the call ended here.
 fn running(armed: &BTreeMap<u32, Due>, asked: &[(u32, Option<u64>)]) -> usize {
     let untouched = armed
         .keys()

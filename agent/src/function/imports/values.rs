@@ -79,7 +79,7 @@ fn with_row(caller: &mut Call<'_>) -> Result<(), Error> {
     if !host.has_event() || host.values.event_row().is_some() {
         return Ok(());
     }
-    // What was read before the call is paid for.
+    // A payload read before the call is paid for already.
     if host.frame.value.is_none() {
         let bytes = host.frame.event.payload.len() as u64;
         charge(caller, bytes / BYTES_PER_FUEL)?;
@@ -286,7 +286,7 @@ pub(super) fn v_total(
     })
 }
 
-/// How much of its operands an operator walks through, in bytes.
+/// Bytes of its operands that an operator reads.
 fn bytes_read(values: &Values, number: i32, a: i32, b: i32) -> Result<u64, GuestFault> {
     let compares = number == op::CASE_EQUAL || (0..BinaryOp::ALL.len() as i32).contains(&number);
     if !compares && !matches!(number, op::LIKE | op::NOT_LIKE | op::IN | op::NOT_IN) {

@@ -32,7 +32,7 @@ impl Host {
         Ok(())
     }
 
-    /// How many rows the window has that fires.
+    /// Number of rows in the window that fires.
     pub(in crate::function) fn row_count(&self) -> Result<usize, Code> {
         match self.handler {
             Some(Handler::Window) if self.terms.rows => Ok(self.frame.rows.len()),

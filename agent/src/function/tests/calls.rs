@@ -1,4 +1,4 @@
-//! What a call sees, answers and asks for.
+//! Inputs, answers and effects of calls.
 
 use super::*;
 use crate::event::Event;

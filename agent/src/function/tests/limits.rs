@@ -289,7 +289,7 @@ fn state_grows_as_far_as_the_rule_has_room() {
     let mut room = frame(&[]);
     room.state_bytes_free = 3 * 58 - 1;
     assert_eq!(answers(&mut room, settings(), put, 3), [0.0, 0.0, -5.0]);
-    // What is there may be overwritten by something no longer, even without any room.
+    // An existing entry may be overwritten by one no longer, even without any room.
     let mut full = frame(&[]);
     full.state_bytes_free = 0;
     full.state.entries.insert((*b"\0").into(), [0; 9].into());

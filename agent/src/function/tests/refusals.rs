@@ -1,4 +1,4 @@
-//! What is refused at install, and in which words.
+//! Refusals at install, with their messages.
 
 use super::*;
 

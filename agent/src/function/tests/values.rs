@@ -131,9 +131,9 @@ fn values_that_are_read_again_and_again_take_fuel() {
     let ways = [
         // sha512 of it, which is short.
         "(call $arg (local.get $a)) (drop (call $call (i32.const 405) (i32.const 1)))",
-        // Whether it is equal to itself.
+        // The value compared with itself.
         "(drop (call $op (i32.const 8) (local.get $a) (local.get $a) (i32.const -1)))",
-        // Whether it is like itself.
+        // The value matched with itself by `LIKE`.
         "(drop (call $op (i32.const 26) (local.get $a) (local.get $a) (i32.const -1)))",
     ];
     for way in ways {

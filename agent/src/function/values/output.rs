@@ -16,7 +16,7 @@ pub(super) struct Output {
     keys: Keys,
     number: Option<Number>,
     done: Vec<Done>,
-    /// Whether of rows that are alike only the first goes out.
+    /// `true` if of identical rows only the first is sent.
     distinct: bool,
 }
 
@@ -47,11 +47,11 @@ struct Number {
     keys: Keys,
 }
 
-/// What rows are put in order by.
+/// Sort keys of a row.
 #[derive(Debug, Default)]
 struct Keys(Vec<SortKey>);
 
-/// One of the values that rows are put in order by.
+/// A sort key.
 #[derive(Debug)]
 struct SortKey {
     value: Value,
@@ -74,7 +74,7 @@ impl SortKey {
         }
     }
 
-    /// Whether the values are of types that a statement compares.
+    /// `true` if the values are of types that a statement compares.
     fn fits(&self, other: &Self) -> bool {
         let kind = |value: &Value| match value {
             Value::Null => None,
@@ -169,7 +169,7 @@ impl Values {
         Ok(())
     }
 
-    /// What the row that goes out is put in order by, next to what was said before.
+    /// Adds a sort key to the row being built.
     pub(in crate::function) fn order(
         &mut self,
         value: i32,
@@ -291,7 +291,7 @@ impl Values {
     }
 }
 
-/// What is the same for rows that are alike.
+/// Bytes that are equal for identical rows.
 fn identity(row: &Map) -> Vec<u8> {
     let mut bytes = Vec::new();
     Value::map(row.clone()).identity(&mut bytes);
@@ -309,7 +309,7 @@ fn order_in_parts(a: Option<&Number>, b: Option<&Number>) -> Ordering {
     }
 }
 
-/// Whether the rows of each part have an order.
+/// Checks that the rows of each part can be ordered.
 fn check_parts(done: &[Done]) -> Result<(), GuestFault> {
     for pair in done.windows(2) {
         if let [

@@ -23,7 +23,7 @@ pub(in crate::function) struct Row {
     pub(in crate::function) topic: Arc<str>,
     pub(in crate::function) meta: Map,
     pub(in crate::function) columns: Map,
-    /// What was worked out when the event came and is asked for when its window fires, by number.
+    /// Values computed when the event arrived, read when its window fires, by number.
     notes: Vec<Value>,
 }
 
@@ -104,7 +104,7 @@ impl Row {
         })
     }
 
-    /// What `meta(name)` sees.
+    /// The value of `meta(name)`.
     pub(in crate::function) fn meta(&self, name: &str) -> Value {
         tidemill_values::meta(&self.topic, &self.meta, name)
     }
@@ -244,7 +244,8 @@ fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault>
     Ok(())
 }
 
-/// Whether a value is of a type as it stands. Moments and bytes have no form of their own in JSON.
+/// `true` if a value has the type without conversion. Datetimes and bytes have no form of their own
+/// in JSON.
 fn is_of(value: &Value, ty: FieldType) -> bool {
     match ty {
         FieldType::Bigint => matches!(value, Value::Int(_) | Value::Wide(_)),
@@ -355,7 +356,7 @@ impl Values {
         Ok(())
     }
 
-    /// What was noted with the row at hand.
+    /// The value noted with the current row.
     pub(in crate::function) fn noted(&self, stream: i32, number: i32) -> Value {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
         let row = self.at_hand(stream).next();
@@ -430,7 +431,7 @@ impl Values {
         all
     }
 
-    /// What is known of the message beside its payload.
+    /// Metadata of the message besides its payload.
     pub(in crate::function) fn meta(&self, stream: i32, name: &str) -> Value {
         let mut metas = self.at_hand(stream).map(|row| row.meta(name));
         metas.find(|value| !value.is_null()).unwrap_or(Value::Null)
@@ -446,7 +447,7 @@ impl Values {
         self.at_hand(ANY_STREAM).next().map(|row| row.topic.clone())
     }
 
-    /// What is known of the message at hand, as functions see it.
+    /// Metadata of the current message, as functions see it.
     pub(in crate::function) fn meta_map(&self) -> Map {
         self.at_hand(ANY_STREAM)
             .next()

@@ -1,5 +1,5 @@
-//! What fails alone when a window fires: a row that does not fit what is done with it, or a group. The
-//! function goes on as if it had met nothing there, and what it makes of it is dropped.
+//! Partial failures of a firing window: a row whose values have the wrong type, or a group. The
+//! function goes on as if it had met null there, and the results of that part are dropped.
 
 use tidemill_values::{Value, total_order};
 
@@ -7,12 +7,12 @@ use super::Values;
 use super::walk::Way;
 use crate::event::state::Key;
 
-/// What a fault of values concerns.
+/// The part of a firing that a fault of values affects.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::function) enum Spoil {
-    /// The row of that number: the firing begins anew without it.
+    /// The row with this number: the firing begins anew without it.
     Row(usize),
-    /// A group: the firing goes on without what it would have sent.
+    /// A group: the firing continues without its emissions.
     Group(Option<Key>),
     /// A pair of rows, outside of a group: it is left out.
     Pair,
@@ -23,7 +23,7 @@ pub(in crate::function) enum Spoil {
 }
 
 impl Values {
-    /// What a fault concerns that comes now, which is noted.
+    /// The part affected by a fault that occurs now; the part is marked as failed.
     pub(in crate::function) fn spoil(&mut self) -> Spoil {
         if !self.spec.apart {
             return Spoil::Call;
@@ -52,7 +52,7 @@ impl Values {
         Spoil::Call
     }
 
-    /// Whether what is at hand has failed, so that nothing of it goes out.
+    /// `true` if the current part has failed, so that nothing of it is sent.
     pub(super) fn is_spoiled(&self) -> bool {
         self.walks.iter().any(|walk| walk.spoiled)
     }
@@ -77,7 +77,7 @@ impl Values {
     }
 }
 
-/// What values are comparable with each other.
+/// Classes of values that are comparable with each other.
 fn class(value: &Value) -> u8 {
     match value {
         Value::Text(_) => 1,

@@ -21,7 +21,7 @@ pub(super) struct Walk {
     group_before: Option<usize>,
     gathered: Vec<Vec<Value>>,
     gathered_of: Vec<Tuple>,
-    /// Whether what it came to has failed.
+    /// `true` if the current element has failed.
     pub(super) spoiled: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Join {
     kind: i32,
     left: Arc<Vec<Tuple>>,
     right: Vec<u32>,
-    /// Whether the one of the outer side at hand has a partner.
+    /// `true` if the current tuple of the outer side has a partner.
     met: bool,
     right_met: Vec<bool>,
     joined: Vec<Tuple>,
@@ -288,7 +288,7 @@ impl Join {
         }
     }
 
-    /// What is at a place of the outer side, without a partner.
+    /// The tuple at `place` of the outer side, without a partner.
     fn alone(&self, place: usize) -> Option<Tuple> {
         match self.kind {
             walk::RIGHT => self.right.get(place).copied().map(Tuple::single),

@@ -1,4 +1,5 @@
-//! What a module says about values that are no numbers: its constants, and the types of fields.
+//! A module's declarations about values that are no numbers: its constants, and the types of
+//! fields.
 
 use std::sync::Arc;
 
@@ -9,33 +10,33 @@ use tidemill_values::{FieldType, Value, from_json};
 use super::ManifestError;
 use crate::event::state::carry::NOTHING;
 
-/// What the host has to know for functions that work on values.
+/// Declarations of functions that work on values, as the host needs them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SqlSpec {
     /// The constants, by handle.
     pub constants: Vec<Value>,
-    /// The streams that are read, in the order of their numbers; none where nothing is declared.
+    /// The streams that are read, in the order of their numbers; empty if none is declared.
     pub streams: Vec<SqlStream>,
-    /// Whether a missing value goes out as `null`.
+    /// `true` if a missing value goes out as `null`.
     pub nulls: bool,
-    /// Whether it has a name for a payload that is no object.
+    /// `true` if a statement has a name for a payload that is no object.
     pub names_self: bool,
-    /// Whether what a group sends has the group's text as its key.
+    /// `true` if rows sent by a group have the group's text as their key.
     pub group_keys: bool,
-    /// Whether a row, a pair of rows or a group of a window that fires fails alone.
+    /// `true` if a row, a pair of rows or a group can fail by itself when a window fires.
     pub apart: bool,
-    /// What a window keeps of its rows.
+    /// The parts of its rows that a window keeps.
     pub keeps: Keeps,
 }
 
-/// What a window keeps of its rows.
+/// The parts of its rows that a window keeps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Keeps {
     /// Columns of the rows of each stream; `None`, or no entry, for all.
     pub streams: Vec<Option<Kept>>,
-    /// Whether user properties are kept.
+    /// `true` if user properties are kept.
     pub meta: bool,
-    /// The same in words, one for each place, for whoever asks whether a row has it; none where it has all.
+    /// The kept places as text, to check whether a row has one; empty if rows are kept whole.
     pub places: Vec<String>,
 }
 
@@ -117,14 +118,14 @@ impl Keeps {
 /// Stands for all places of a stream.
 const EVERYTHING: &str = "/";
 
-/// What is declared of a stream.
+/// Declaration of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SqlStream {
     /// Its name.
     pub name: String,
     /// Types of fields.
     pub fields: Vec<SqlField>,
-    /// Whether a value of another type is an error even where it could be converted.
+    /// `true` if a value of another type is an error even if it could be converted.
     pub strict: bool,
 }
 

@@ -35,7 +35,7 @@ pub enum CalendarUnit {
     Month,
 }
 
-/// How long a window on the calendar is, and how far apart its panes end.
+/// Length of a window on the calendar, and the distance between the ends of its panes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalendarSpan {
@@ -54,17 +54,17 @@ pub struct WindowSpec {
     pub kind: WindowKind,
     /// Length in milliseconds; without it the rule must say.
     pub length_ms: Option<u64>,
-    /// How far apart hopping windows end.
+    /// Distance between the ends of hopping windows, in milliseconds.
     pub hop_ms: Option<u64>,
-    /// Length and hop on the calendar, of which the others say how long they mostly are.
+    /// Length and hop on the calendar; `length_ms` and `hop_ms` are then typical lengths.
     pub calendar: Option<CalendarSpan>,
-    /// How much later than its trigger a sliding window fires.
+    /// Delay of a sliding window's firing after its trigger, in milliseconds.
     pub delay_ms: u64,
-    /// How long nothing may come before a session is over.
+    /// Silence that ends a session, in milliseconds.
     pub gap_ms: Option<u64>,
     /// Rows of a count window.
     pub count: Option<u64>,
-    /// After how many rows it fires; as many as it holds unless stated.
+    /// Rows after which a count window fires; by default as many as it holds.
     pub every: Option<u64>,
     /// Slots 0 up to this number belong to the pane, those from there on to the key.
     pub slots: u8,
@@ -110,7 +110,7 @@ impl WindowKind {
         }
     }
 
-    /// Whether its panes are the rule's, the same for all keys.
+    /// `true` if the panes belong to the rule, the same for all keys.
     pub fn is_on_grid(self) -> bool {
         matches!(self, Self::Tumbling | Self::Hopping)
     }
@@ -139,7 +139,7 @@ impl WindowSpec {
                     return refuse(place, format!("a {} window has none", kind.name()));
                 }
                 Some(0) if key == "delay_ms" => {}
-                // What comes during the delay is what it holds.
+                // A sliding window of length 0 holds the rows that come during its delay.
                 Some(0) if key == "length_ms" && raw.delay_ms.is_some_and(|delay| delay > 0) => {}
                 Some(0) => return refuse(place, "at least 1"),
                 Some(more) if i64::try_from(more).is_err() => return refuse(place, "too large"),

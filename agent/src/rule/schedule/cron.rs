@@ -29,7 +29,7 @@ impl Cron {
     /// Reads six or seven fields, or a nickname.
     ///
     /// # Errors
-    /// What is wrong, as half a sentence.
+    /// The fault, as half a sentence.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let spelled = match text {
             "@yearly" | "@annually" => "0 0 0 1 1 *",
@@ -79,7 +79,8 @@ impl Cron {
     }
 }
 
-/// What the crate says: it draws the expression and a caret, and has a reason for some mistakes only.
+/// The reason in the crate's error text: it draws the expression and a caret, and gives a reason
+/// for some mistakes only.
 fn reason(text: &str) -> String {
     let line = text.lines().last().unwrap_or(text);
     let said = line.trim().trim_start_matches(['^', ' ']);

@@ -23,14 +23,15 @@ const SEEN: u8 = 2;
 /// A partition that was seen again after fewer events is not written anew for that alone: it would cost
 /// a card more than its place among those that may have to go is worth.
 const SEEN_EVENTS: u64 = 256;
-/// Where a partition has to go, so many at once that looking for them is seldom: one in 64.
+/// When one partition has to go, at least one in this many is dropped, so that searching for them is
+/// rare.
 const SHARE_DROPPED: usize = 64;
 
-/// What a function that remembers has kept.
+/// State kept by a function that remembers.
 #[derive(Default)]
 struct Kept {
     value: Value,
-    /// The number of the event that it was last seen with; 0 where it was not kept.
+    /// The number of the event at which the state was last used; 0 if it was not kept.
     seen: u64,
 }
 
@@ -57,7 +58,7 @@ impl Kept {
     }
 }
 
-/// What a function that remembers has kept in an entry, or how often a condition was met.
+/// The value kept in an entry by a function that remembers, or the count of a condition.
 pub fn kept_value(bytes: &[u8]) -> Value {
     Kept::read(Some(bytes)).value
 }
@@ -181,7 +182,7 @@ fn make_room(host: &mut Host, name: &[u8], bytes: &[u8]) {
     }
 }
 
-/// How often a condition was met, and when last.
+/// Number of times a condition was met, and the time of the last one in milliseconds since 1970.
 pub(super) fn hits(host: &Host, which: i32) -> (i64, i64) {
     let known = host
         .entry(&hits_name(which))
