@@ -58,12 +58,12 @@ impl Default for EventIds {
     }
 }
 
-/// What is known of an event by its name.
+/// Status of an event according to its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing: it is to be applied.
+    /// Not seen before: to be applied.
     New,
-    /// It was applied.
+    /// Applied before.
     Repeated,
     /// Its number is too old to tell.
     TooOld,
@@ -130,7 +130,7 @@ impl EventIds {
         EventId::Opaque(opaque_hash(text))
     }
 
-    /// What is known of an event of this name.
+    /// Looks up the status of an event.
     pub fn standing(&self, id: &EventId) -> Standing {
         let known = |hash: u128| match self.known.contains_key(&hash) {
             true => Standing::Repeated,
@@ -253,7 +253,7 @@ impl EventIds {
         known.is_some()
     }
 
-    /// How many opaque names are remembered.
+    /// Number of opaque ids remembered.
     pub fn opaque_len(&self) -> usize {
         self.known.len()
     }

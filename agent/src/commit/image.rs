@@ -18,12 +18,12 @@ use crate::event::clock::{Now, OFF_MAX_MS, Quality, signed};
 use crate::event::ledger::Ledger;
 use crate::event::state::{Key, KeyState, shift_rows};
 
-/// What is kept of one rule.
+/// Saved state of one rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SavedRule {
-    /// Everything besides its keys.
+    /// The rule's record, without its keys.
     pub record: RuleRecord,
-    /// What became of its events.
+    /// Counts of its events by outcome.
     pub counts: Ledger,
     /// Its keys.
     pub keys: BTreeMap<Key, KeyState>,
@@ -36,16 +36,16 @@ struct Pieces {
     pieces: BTreeMap<u16, Vec<u8>>,
 }
 
-/// What a pond holds.
+/// Contents of a state database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// Everything up to this commit.
+    /// The last commit included.
     pub lsn: u64,
-    /// The earliest commit with a row that waited then.
+    /// The earliest commit with a row that was still waiting.
     pub oldest_row_lsn: Option<u64>,
 }
 
-/// What stood after a commit.
+/// The state after a commit.
 #[derive(Debug, Clone, Default)]
 pub struct Image {
     /// The commit; 0 in a new data directory.
@@ -58,19 +58,19 @@ pub struct Image {
     pub receipts: Receipts,
     /// Events that were applied, by their own names.
     pub event_ids: EventIds,
-    /// What waits for destinations.
+    /// Rows waiting for destinations.
     pub outbox: Outbox,
-    /// What the broker's session holds: `host:port client-id`, then `id filter` a line.
+    /// Contents of the broker's session: `host:port client-id`, then `id filter` a line.
     pub subscriptions: String,
-    /// Where the journal has to be read from for rows that wait.
+    /// The earliest commit to read from the journal for waiting rows.
     oldest_lsn: Option<u64>,
-    /// The last record that was read; that of a commit which was not written to its end counts too.
+    /// The last record read, including those of a commit that was not written to its end.
     read_lsn: u64,
     parts: record::Parts,
 }
 
 impl Image {
-    /// What a pond holds that was written after the commit `lsn`.
+    /// Reads the state database written after the commit `lsn`.
     ///
     /// # Errors
     /// When an entry is of another format or damaged.
@@ -122,7 +122,7 @@ impl Image {
         Ok(image)
     }
 
-    /// What the pond holds that this was read from; before any commit is taken up.
+    /// Contents of the state database that this was read from; before any commit is applied.
     pub fn written(&self) -> Option<Written> {
         (self.lsn > 0).then_some(Written {
             lsn: self.lsn,
@@ -250,8 +250,8 @@ impl Image {
         }
     }
 
-    /// What a boot of this id is to the state: `None` where it is the same boot still. The time that
-    /// the power was off is known where the clock could be believed before and after.
+    /// The change of boot, or `None` if `id` is still the same boot. The time without power is
+    /// known if the clock was synced before and after.
     pub fn boot(&self, id: &str, now: Now) -> Option<Boot> {
         if self.agent.boot_id == id {
             return None;
@@ -333,7 +333,7 @@ pub(crate) fn shift_panes(state: &mut KeyState, by: i64) {
     shift_rows(&mut state.entries, |at| at.saturating_add(by));
 }
 
-/// What is hashed, wherever it stands.
+/// Parts of the state that are hashed, wherever they are kept.
 pub(crate) struct Parts<'a> {
     pub(crate) agent: &'a AgentRecord,
     pub(crate) subscriptions: &'a str,
@@ -363,7 +363,7 @@ pub(crate) fn hash(parts: Parts<'_>) -> [u8; 32] {
     let ids = parts.event_ids.records(entries::EVENT_IDS_EACH);
     entries::event_ids(&ids).into_iter().for_each(&mut put);
     for lane in parts.outbox.lanes() {
-        // Where rows stand is no matter of what stands.
+        // The place of rows in the journal is not part of the state.
         let record = LaneRecord {
             oldest_lsn: 0,
             ..lane.record()

@@ -1,5 +1,5 @@
-//! What a commit is made of: what was applied, what is acknowledged and what waits to leave, as values
-//! and as the bytes of a record.
+//! Contents of a commit: applied messages, acknowledgements and waiting rows, as values and as the
+//! bytes of a record.
 
 pub mod event_ids;
 pub mod image;

@@ -28,22 +28,22 @@ use tidemill_transport::topic::Topic;
 /// The lane where dead letters wait until somebody looks at them.
 pub const DEAD_LETTERS: &str = "dead-letters";
 
-/// How often rows are looked at that may become too old, in milliseconds, at the most and at the least.
+/// Shortest and longest interval between searches for rows that are too old, in milliseconds.
 const AGE_CHECK_MS: (u64, u64) = (100, 10_000);
 
-/// Dead letters kept; beyond either the oldest goes, counted.
+/// Dead letters kept; beyond either limit the oldest is dropped and counted.
 pub const DEAD_LETTERS_MAX: u64 = 1_000;
 /// Bytes of dead letters kept: they stay in memory.
 pub const DEAD_LETTER_BYTES_MAX: u64 = 2 << 20;
 
-/// Where rows go, and how much may wait.
+/// Target of rows, with the limits of those that wait.
 #[derive(Debug, Clone)]
 pub struct Destination {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// How rows leave.
+    /// The way rows leave.
     pub outlet: Outlet,
-    /// What may wait.
+    /// Limits of waiting rows.
     pub limits: OutboxLimits,
 }
 
@@ -64,11 +64,11 @@ pub struct Outbox {
 pub struct Shipment {
     /// Number of the destination.
     pub destination: usize,
-    /// Which of its lanes.
+    /// Priority of the lane.
     pub priority: Priority,
     /// The rows, in order.
     pub rows: Vec<Row>,
-    /// The endpoint refused every row at the last try: it is to be asked after a rest.
+    /// The endpoint refused every row at the last attempt: the next one follows after a pause.
     pub stands_still: bool,
 }
 
@@ -109,8 +109,8 @@ impl Outbox {
         homeless
     }
 
-    /// How much is in memory, with a destination or moved at once from now on. Rows that wait already
-    /// stay where they are.
+    /// Sets the limits of rows in memory, with a destination, or moved at once. Rows that wait
+    /// already stay in their place.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
         self.lanes
@@ -291,9 +291,9 @@ impl Outbox {
         self.bury(row.rule, row.topic, row.at_ms, &dead, lsn);
     }
 
-    /// What to hand to destinations now that everything up to `durable_lsn` is durable. Rows of
-    /// destinations that were given up become dead letters of the commit `lsn` instead, some at a time,
-    /// if `may_give_up`.
+    /// Rows to hand to destinations now that everything up to `durable_lsn` is durable. Rows of
+    /// destinations that were given up become dead letters of the commit `lsn` instead, some at a
+    /// time, if `may_give_up`.
     pub fn hand_out(&mut self, durable_lsn: u64, lsn: u64, may_give_up: bool) -> Vec<Shipment> {
         let mut shipments = Vec::new();
         let mut given_up = Vec::new();
@@ -338,8 +338,8 @@ impl Outbox {
         cut
     }
 
-    /// How often to look for rows that are too old: of the lane that keeps them for the shortest time a
-    /// tenth of that. `None` where none waits that may become too old.
+    /// Interval between searches for rows that are too old, in milliseconds: a tenth of the
+    /// shortest age limit of any lane. `None` if no waiting row can become too old.
     pub fn age_check_ms(&self) -> Option<u64> {
         let lanes = self.lanes.iter().filter_map(Lane::age_limit_ms);
         let shortest = lanes.min()?;
@@ -362,12 +362,12 @@ impl Outbox {
         told
     }
 
-    /// Whether a lane is so full that sensors should be held back.
+    /// `true` if a lane is so full that sensors should be held back.
     pub fn blocks(&self) -> bool {
         self.lanes.iter().any(Lane::blocks)
     }
 
-    /// What changed since the last commit.
+    /// Takes the changes since the last commit.
     pub fn take_deltas(&mut self) -> Vec<LaneDelta> {
         let mut deltas = Vec::new();
         for lane in &mut self.lanes {
@@ -381,13 +381,13 @@ impl Outbox {
         deltas
     }
 
-    /// Whether something changed since the last commit.
+    /// `true` if something changed since the last commit.
     pub fn is_changed(&self) -> bool {
         let none = LaneDelta::default();
         self.lanes.iter().any(|lane| lane.delta != none)
     }
 
-    /// Whether rows were written again since the last commit.
+    /// `true` if rows were written again since the last commit.
     pub fn has_moved(&self) -> bool {
         self.lanes
             .iter()
@@ -418,7 +418,7 @@ impl Outbox {
         }
     }
 
-    /// Which rows to read back from the journal, by lane.
+    /// Rows to read back from the journal, by lane.
     pub fn wants(&mut self, durable_lsn: u64) -> Vec<(LaneId, Wanted)> {
         let mut wants = Vec::new();
         for lane in self
@@ -505,7 +505,7 @@ fn dead_letters() -> LaneId {
     }
 }
 
-/// What may wait on the shelf of dead letters.
+/// Limits of the shelf of dead letters.
 const OF_DEAD_LETTERS: OutboxLimits = OutboxLimits {
     bytes: DEAD_LETTER_BYTES_MAX,
     age_ms: u64::MAX,

@@ -1,7 +1,7 @@
-//! Which messages of the broker's session were applied already: a receipt for each that the broker
-//! may still send again. A packet identifier names a message only until it is used again, and DUP
-//! says only that the broker tried before; so a receipt holds a hash of the content as well, and is
-//! void once the broker has shown that it read the acknowledgement.
+//! Receipts of messages in the broker's session that were applied: one for each that the broker may
+//! still send again. A packet identifier names a message only until it is reused, and DUP says only
+//! that the broker tried before; so a receipt holds a hash of the content as well, and is void once
+//! the broker has shown that it read the acknowledgement.
 //!
 //! The receipts stand in the order in which the broker would send their messages again: first those
 //! that it sent again on this connection, then those that it has yet to, then new ones. That is the
@@ -51,16 +51,16 @@ pub struct Receipts {
 /// A message, compared with the receipts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Met {
-    /// Which event it was, where it was applied.
+    /// Number of the event, if the message was applied before.
     pub applied: Option<u64>,
-    /// Receipts that are void, because the broker has passed over their messages.
+    /// Receipts that are void because the broker has passed over their messages.
     pub voided: Option<Voided>,
-    /// The receipt that has another place from now on.
+    /// The receipt that has a new place.
     pub moved: Option<Receipt>,
 }
 
 impl Receipts {
-    /// What was kept, to go on with, in its order.
+    /// Restores receipts from a saved state, in their order.
     pub fn restore(generation: u64, kept: impl IntoIterator<Item = Receipt>) -> Self {
         Self {
             generation,
@@ -80,12 +80,12 @@ impl Receipts {
         self.seen.iter().chain(unseen).chain(&self.fresh)
     }
 
-    /// How many there are.
+    /// Number of receipts.
     pub fn len(&self) -> usize {
         self.seen.len() + self.unseen.len() + self.fresh.len()
     }
 
-    /// Whether there is none.
+    /// `true` if there are no receipts.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -147,7 +147,8 @@ impl Receipts {
         self.unseen.take_up(receipt);
     }
 
-    /// A message came: whether it was applied before, and what that tells of others.
+    /// Looks up a message that arrived: whether it was applied before, and the consequences for
+    /// other receipts.
     ///
     /// What a broker holds from earlier connections it sends first, and in order. So the first message
     /// that is new, or known, tells where that began: everything before was settled. That matters
@@ -265,7 +266,7 @@ impl Receipts {
         })
     }
 
-    /// What a test does to show that not every lower number was acknowledged.
+    /// Confirms by number instead of by order, so that tests can show that this is wrong.
     fn confirm_by_number(&mut self, in_seq: u64) -> Vec<Receipt> {
         let (void, kept): (Vec<_>, Vec<_>) = self.unseen.take().partition(|r| r.in_seq <= in_seq);
         self.unseen = kept.into_iter().collect();

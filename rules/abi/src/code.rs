@@ -38,15 +38,16 @@ impl Code {
         self as i32
     }
 
-    /// What an import's result below 0 means; `None` for success and for numbers that no host of this version answers.
+    /// The code of an import's result below 0; `None` for success and for numbers that no host of
+    /// this version answers.
     #[must_use]
     pub fn from_value(value: i32) -> Option<Code> {
         Code::ALL.into_iter().find(|code| code.value() == value)
     }
 }
 
-/// What a handler with an i32 result may answer. Below 0 is an error of the rule, any other number a fault. Above
-/// [`Outcome::Pass`] the input leaves through a later port: 2 is port 1.
+/// Results of a handler that returns an i32. Below 0 is an error of the rule, any other number a
+/// fault. Above [`Outcome::Pass`] the input leaves through a later port: 2 is port 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Outcome {
@@ -56,7 +57,7 @@ pub enum Outcome {
     Pass = 1,
 }
 
-/// How much a log line matters.
+/// Severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Level {

@@ -1,4 +1,5 @@
-//! What a function may export: each name with its signature in words of Wasm. Which of them a module has is checked by the host at install.
+//! Exports of a function: each name with its signature in words of Wasm. The host checks at install
+//! which of them a module has.
 
 /// `(p0..pn: f64|i64|i32) -> i32|f64|i64`: the typed handler, its parameters bound in order to the manifest's inputs.
 pub const TYPED: &str = "f";

@@ -1,4 +1,5 @@
-//! What a function may import: the module's name and every import by name, with its signature in words of Wasm. Binding them is left to the host.
+//! Imports of a function: the module's name and every import by name, with its signature in words
+//! of Wasm. Binding them is left to the host.
 
 /// The import module. Its last letter is the major version of the ABI.
 pub const MODULE: &str = "tidemill1";

@@ -15,9 +15,9 @@ pub const TABLE_ENTRIES_MAX: u32 = 1_000;
 pub const MEMORIES_MAX: u32 = 1;
 /// Tables of a module, fixed.
 pub const TABLES_MAX: u32 = 1;
-/// How deep blocks may nest: compilers stay below 100, and a validator's work grows with depth.
+/// Nesting depth of blocks: compilers stay below 100, and a validator's work grows with depth.
 pub const BLOCK_DEPTH_MAX: u32 = 1_000;
-/// How deep calls may nest: enough for a parser by descent, little enough for a small stack.
+/// Depth of nested calls: enough for a recursive descent parser, little enough for a small stack.
 pub const CALL_DEPTH_MAX: u32 = 256;
 /// Fuel of one call: about 1 ms on a desktop, 10 ms on a small board.
 pub const FUEL_EVENT: u64 = 1_000_000;

@@ -1,6 +1,7 @@
-//! Selectors: what `ev_bytes` and `ev_i64` can be asked for, and the bits of the flags. Where the answers come from is the host's matter.
+//! Selectors of `ev_bytes` and `ev_i64`, and the bits of the flags. The source of the answers is
+//! the host's matter.
 
-/// What `ev_bytes` can be asked for.
+/// Selectors of `ev_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum EvBytes {
@@ -28,11 +29,11 @@ impl EvBytes {
     }
 }
 
-/// What `ev_i64` can be asked for.
+/// Selectors of `ev_i64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum EvI64 {
-    /// When it happened, in ms since 1970: the rule's timestamp, else the arrival.
+    /// Time of the event, in ms since 1970: the rule's timestamp, else the arrival.
     EventMs = 0,
     /// When it came in, in ms since 1970; in `on_timer` and `on_window` when they fell due.
     ArrivalMs = 1,
@@ -46,10 +47,10 @@ pub enum EvI64 {
     PaneStart = 5,
     /// When the pane ends, in ms since 1970.
     PaneEnd = 6,
-    /// How often this pane has fired before.
+    /// Number of earlier firings of this pane.
     Revision = 7,
-    /// How many events were folded into this pane so far; 0 says that this is the first. Of a window
-    /// that keeps rows: how many it has.
+    /// Number of events folded into this pane so far; 0 for the first one. For a window that keeps
+    /// rows: its number of rows.
     Folded = 8,
     /// A bit for each stream of the rule that the event belongs to, the first one the lowest.
     Streams = 9,
@@ -75,7 +76,7 @@ impl EvI64 {
     }
 }
 
-/// What `win` can say of the event.
+/// Requests of `win` for the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Win {

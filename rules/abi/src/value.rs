@@ -14,13 +14,13 @@ pub const ABSENT: i32 = -1;
 /// In place of a stream: whichever has the column, the left-most first.
 pub const ANY_STREAM: i32 = -1;
 
-/// What `v_op` does with its operands; below 16 the operators of two sides.
+/// Operations of `v_op`; numbers below 16 are the binary operators.
 pub mod op {
     /// `-a`.
     pub const NEGATE: i32 = 16;
     /// `NOT a`.
     pub const NOT: i32 = 17;
-    /// Whether a is nothing.
+    /// `a IS NULL`.
     pub const IS_NULL: i32 = 18;
     /// `a->b`, b a text.
     pub const FIELD: i32 = 19;
@@ -38,25 +38,25 @@ pub mod op {
     pub const NOT_BETWEEN: i32 = 25;
     /// `a LIKE b`.
     pub const LIKE: i32 = 26;
-    /// Whether `CASE a WHEN b` applies.
+    /// `true` if `CASE a WHEN b` applies.
     pub const CASE_EQUAL: i32 = 27;
     /// A list of the last a arguments of `v_arg`; a is a number, not a handle.
     pub const LIST: i32 = 28;
-    /// Where the window begins, in ms since 1970.
+    /// Start of the window, in ms since 1970.
     pub const WINDOW_START: i32 = 29;
-    /// Where the window ends, in ms since 1970.
+    /// End of the window, in ms since 1970.
     pub const WINDOW_END: i32 = 30;
-    /// When the row happened, in ms since 1970.
+    /// Time of the row, in ms since 1970.
     pub const EVENT_TIME: i32 = 31;
     /// The number of the row in its emission, from 1.
     pub const ROW_NUMBER: i32 = 32;
-    /// How often the condition was met; b as in `v_hits`.
+    /// Number of times the condition was met; b as in `v_hits`.
     pub const HIT_COUNT: i32 = 33;
-    /// When the condition was last met, in ms since 1970; b as in `v_hits`.
+    /// Time the condition was last met, in ms since 1970; b as in `v_hits`.
     pub const HIT_TIME: i32 = 34;
-    /// The element that `v_next` came to.
+    /// The current element of `v_next`.
     pub const ELEMENT: i32 = 35;
-    /// What made the window fire: the time of the event, or of the firing.
+    /// Time of the window's trigger: that of the event, or of the firing.
     pub const WINDOW_TRIGGER: i32 = 36;
     /// The whole group as a list of objects.
     pub const GROUP_ROWS: i32 = 37;
@@ -70,7 +70,8 @@ pub mod op {
     pub const FAIL: i32 = 41;
     /// Notes the value a with the event's row, under the number b; both are kept together. b is a number.
     pub const NOTE: i32 = 42;
-    /// What was noted with the row at hand, that of the stream b where several are joined, under the number a; a and b are numbers.
+    /// The value noted under the number a with the current row, or with that of the stream b of
+    /// joined rows; a and b are numbers.
     pub const NOTED: i32 = 43;
     /// Numbers the rows of the emission under the name a: by turns those that are alike in the last but n arguments of `v_arg`, b of
     /// them, and each in the order of the last n; c is n and, from bit 16 on, which of those go downwards. b and c are numbers.
@@ -85,7 +86,7 @@ pub mod op {
     pub const EXTREME: i32 = 48;
 }
 
-/// What `v_open` begins to go through.
+/// Sequences that `v_open` can iterate over.
 pub mod walk {
     /// The rows of the group, or of the window where there are no groups.
     pub const ROWS: i32 = 0;
@@ -105,7 +106,7 @@ pub mod walk {
     pub const FULL: i32 = 7;
 }
 
-/// What an input of type `kind` tells of the place.
+/// Kinds of values, as an input of type `kind` reports them.
 pub mod kind {
     /// Nothing there, or `null`.
     pub const MISSING: i32 = 0;

@@ -9,11 +9,11 @@ use crate::{Map, Value};
 /// The first byte of every encoded value.
 const VERSION: u8 = 1;
 
-/// How deep lists and objects may lie in each other: more than JSON may bring, so that a function may
-/// still wrap what came.
+/// Nesting limit of lists and objects: deeper than JSON input may be, so that a function may still
+/// wrap it.
 pub const NESTING_MAX: usize = 192;
 
-/// How many bytes one encoded value may have.
+/// Size limit of one encoded value, in bytes.
 pub const ENCODED_BYTES_MAX: usize = 4 << 20;
 
 const NULL: u8 = 0;
@@ -208,7 +208,7 @@ fn read(rest: &mut &[u8], depth: usize) -> Result<Value, DecodeError> {
             if number.is_nan() && bits != f64::NAN.to_bits() {
                 return Err(DecodeError::Malformed);
             }
-            // What an earlier version kept may be no number.
+            // A value kept by an earlier version may be NaN.
             Value::float(number)
         }
         WIDE => match Value::whole(read_number(rest)?) {

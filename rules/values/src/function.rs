@@ -1,4 +1,4 @@
-//! What a function is: its name and number, what it takes and gives, and how it is called.
+//! Functions: name and number, arguments and result, and the way they are called.
 
 mod cache;
 
@@ -9,29 +9,30 @@ use crate::{CastError, Map, Value};
 
 pub use cache::Cache;
 
-/// How large the result of one call may become, in bytes: `repeat` and `lpad` would fill the memory.
+/// Size limit of the result of one call, in bytes: `repeat` and `lpad` would fill the memory.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// One function of the dialect.
 #[derive(Clone, Copy)]
 pub struct Function {
-    /// What compiled code calls it by. Never changes and is never given to another function.
+    /// Number by which compiled code calls it. Never changes and is never given to another
+    /// function.
     pub number: u16,
     /// Its name in lower case; SQL may write it in any case.
     pub name: &'static str,
-    /// How many arguments it takes.
+    /// Number of arguments.
     pub arity: Arity,
     /// The arguments as documentation writes them: `text, start[, end]`.
     pub arguments: &'static str,
-    /// What it gives, in one line.
+    /// Description of the result, in one line.
     pub gives: &'static str,
-    /// Where the documentation lists it.
+    /// Chapter of the documentation.
     pub group: Group,
-    /// How it is called.
+    /// Calling convention.
     pub kind: Kind,
-    /// What it gives if an argument is nothing.
+    /// Result if an argument is null.
     pub nulls: Nulls,
-    /// Whether the same arguments always give the same value.
+    /// Dependence of the result on anything but the arguments.
     pub purity: Purity,
     pub(crate) run: Run,
 }
@@ -42,12 +43,12 @@ impl fmt::Debug for Function {
     }
 }
 
-/// How many arguments a function takes.
+/// Number of arguments of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arity {
-    /// At least.
+    /// The minimum.
     pub min: usize,
-    /// At most; `None` for any number.
+    /// The maximum; `None` for any number.
     pub max: Option<usize>,
 }
 
@@ -70,7 +71,7 @@ impl Arity {
         Self { min, max: None }
     }
 
-    /// Whether so many arguments are right.
+    /// `true` if a call may have `count` arguments.
     pub fn takes(self, count: usize) -> bool {
         count >= self.min && self.max.is_none_or(|max| count <= max)
     }
@@ -111,7 +112,7 @@ pub enum Group {
     Window,
 }
 
-/// How a function is called.
+/// Calling convention of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One value from the arguments of one row: [`crate::call`].
@@ -126,7 +127,7 @@ pub enum Kind {
     Window,
 }
 
-/// What a call gives if an argument is nothing.
+/// Result of a call if an argument is null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nulls {
     /// Nothing.
@@ -141,7 +142,8 @@ pub enum Nulls {
     Seen(&'static str),
 }
 
-/// Whether a call can be worked out ahead of events.
+/// Dependence of a result on anything but the arguments, which decides whether a call can be
+/// evaluated ahead of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purity {
     /// The same arguments give the same value: it may be folded.
@@ -166,7 +168,7 @@ pub(crate) enum Run {
     Compiled,
 }
 
-/// What a call may know beside its arguments.
+/// Facts available to a call besides its arguments.
 pub struct Context<'a> {
     /// The time of the event, in milliseconds since 1970: what `now()` gives.
     pub now_ms: i64,
@@ -176,7 +178,7 @@ pub struct Context<'a> {
     pub rule_start_ms: i64,
     /// The event's topic.
     pub topic: &'a str,
-    /// What else is known of the message: what `meta()` sees beside the topic.
+    /// Metadata of the message, as `meta()` sees it besides the topic.
     pub meta: &'a Map,
     /// The next random number; seeded by the caller, so that a replay draws the same.
     pub random: &'a mut dyn FnMut() -> u64,
@@ -192,19 +194,19 @@ pub enum FnError {
     Arity {
         /// The function.
         name: &'static str,
-        /// How many it takes.
+        /// Number of arguments it takes.
         arity: Arity,
-        /// How many there were.
+        /// Number of arguments given.
         count: usize,
     },
     /// An argument of another type, or out of its range.
     #[error("argument {place} should be {wanted}, not {found}")]
     Argument {
-        /// Which one, counted from 1.
+        /// Number of the argument, from 1.
         place: usize,
-        /// What would be right.
+        /// The expected argument.
         wanted: &'static str,
-        /// What there was, as messages show it.
+        /// The argument given, as messages show it.
         found: String,
     },
     /// A conversion that is not possible.

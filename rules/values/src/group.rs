@@ -1,9 +1,9 @@
-//! What the ways of working out a window share, so that all of them give the same: sums to the last
-//! digit, and which values an aggregate can use.
+//! Arithmetic shared by all ways of aggregating a window, so that all give the same result: sums to
+//! the last digit, and the values that an aggregate accepts.
 
 use crate::Value;
 
-/// What one step of [`Total::high`] stands for: a float holds every whole number up to four of it.
+/// Amount of one step of [`Total::high`]: a float holds every whole number up to four of it.
 const UNIT: f64 = 2_251_799_813_685_248.0;
 
 /// A sum that loses no digit of whole numbers, in two floats, so that slots can hold it.
@@ -49,7 +49,7 @@ impl Total {
     }
 }
 
-/// Whether an aggregate can use a value of its first argument.
+/// Checks that an aggregate accepts a value of its first argument.
 ///
 /// # Errors
 /// Says what the value is, and what it would have to be.
@@ -79,7 +79,7 @@ pub fn fits(function: &str, value: &Value) -> Result<(), String> {
     Err(format!("{function}: {} is {wanted}", value.shown()))
 }
 
-/// Whether arithmetic can use a value that an aggregate gives back as it is.
+/// Checks that arithmetic accepts a value that an aggregate returns unchanged.
 ///
 /// # Errors
 /// Says what the value is, and what it would have to be.
@@ -90,7 +90,7 @@ pub fn fits_arithmetic(function: &str, value: &Value) -> Result<(), String> {
     }
 }
 
-/// Whether [`fits`] may refuse a value for that aggregate.
+/// `true` if [`fits`] may refuse a value for that aggregate.
 #[must_use]
 pub fn judges(function: &str) -> bool {
     fits(function, &Value::Bool(true)).is_err()

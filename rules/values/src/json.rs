@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        // Where each name stood last, once one has come twice.
+        // Position of the last occurrence of each name, once one has come twice.
         let mut last: Vec<usize> = Vec::new();
         let mut read = 0;
         while let Some((name, value)) = entries.next_entry::<Name, Value>()? {

@@ -27,12 +27,12 @@ impl Map {
         Self::default()
     }
 
-    /// How many names there are.
+    /// Number of names.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no name.
+    /// `true` if the object is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -112,12 +112,12 @@ impl Map {
         self.entries.iter().map(|(name, value)| (name, value))
     }
 
-    /// About how many bytes it has when it is written down.
+    /// Approximate size in bytes when written as JSON.
     pub fn size(&self) -> usize {
         self.size + 2
     }
 
-    /// How deep its values lie in each other, at most, itself counted.
+    /// Nesting depth, this object included.
     pub fn depth(&self) -> usize {
         self.inner_depth + 1
     }

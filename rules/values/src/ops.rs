@@ -55,7 +55,7 @@ pub enum OpError {
     OutOfRange {
         /// The index.
         index: i64,
-        /// How long the list is.
+        /// Length of the list.
         len: usize,
     },
     /// A place beyond the ends of bytes.
@@ -63,15 +63,15 @@ pub enum OpError {
     NoByte {
         /// The place.
         index: i64,
-        /// How many there are.
+        /// Number of bytes.
         len: usize,
     },
     /// A slice whose end is before its start.
     #[error("a slice cannot go from {start} back to {end}")]
     Backwards {
-        /// Where it starts, counted from the front.
+        /// Start, counted from the front.
         start: usize,
-        /// Where it ends.
+        /// End, counted from the front.
         end: usize,
     },
 }
@@ -125,7 +125,7 @@ impl BinaryOp {
         Self::ALL.get(usize::from(number)).copied()
     }
 
-    /// How it is written.
+    /// Spelling of the operator in SQL.
     pub fn symbol(self) -> &'static str {
         match self {
             Self::Add => "+",

@@ -6,7 +6,7 @@ use crate::function::Run;
 use crate::functions::ALL;
 use crate::{Context, FnError, Function, Kind, NESTING_MAX, Nulls, VALUE_BYTES_MAX, Value};
 
-/// How many names a misspelt one may be answered with.
+/// Similar names suggested for an unknown one.
 const NEAREST_MAX: usize = 3;
 
 static BY_NUMBER: LazyLock<Vec<Option<&'static Function>>> = LazyLock::new(|| {

@@ -10,17 +10,17 @@ use crate::{Context, FnError, Function, Kind, Map, Purity, Value, call, lookup, 
 pub struct NeverRight {
     /// The argument that is wrong, from 0; none where they do not fit each other.
     pub place: Option<usize>,
-    /// What the call says.
+    /// The error of the call.
     pub error: FnError,
 }
 
-/// What is known of a function's settings.
+/// Settings of a function.
 struct Settings {
-    /// Arguments with which it gives a value.
+    /// Arguments with which the function gives a value.
     works: Vec<Value>,
     /// Places of the settings among them.
     places: &'static [usize],
-    /// Whether a call with these arguments can fail for nothing but a setting.
+    /// `true` if a call with these arguments can fail for nothing but a setting.
     fails_for_nothing_else: bool,
 }
 
@@ -39,7 +39,8 @@ pub fn check_known(function: &Function, known: &[Option<Value>]) -> Result<(), N
             error,
         });
     }
-    // What a path leads to may not be what a query gives; whether anything lies there can be asked of all.
+    // The value at a path may not be what a query needs; the existence of a path can be asked of
+    // all values.
     let function = match function.name {
         "json_path_query" | "json_path_query_first" => lookup("json_path_exists"),
         _ => Some(function),
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
     use crate::functions;
 
-    /// What is said of a call of which the arguments in `known` are known.
+    /// The verdict on a call whose arguments in `known` are known.
     fn checked(name: &str, known: &[Option<Value>]) -> Result<(), (Option<usize>, String)> {
         let checked = check_known(lookup(name).unwrap(), known);
         checked.map_err(|never| (never.place, never.error.to_string()))

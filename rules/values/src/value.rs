@@ -7,7 +7,7 @@ use crate::Map;
 use crate::cast::float_text;
 use crate::json::{to_json, write_start};
 
-/// What an expression gives.
+/// The value of an expression.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
     /// Nothing: a missing column and a JSON `null` are the same.
@@ -69,12 +69,12 @@ impl Value {
         Self::Map(Arc::new(map))
     }
 
-    /// Whether there is nothing.
+    /// `true` for null.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// Whether a condition holds: only `true` does.
+    /// `true` if a condition holds: only `true` does.
     pub fn is_true(&self) -> bool {
         matches!(self, Self::Bool(true))
     }
@@ -129,8 +129,8 @@ impl Value {
         }
     }
 
-    /// Whether both are the same value: numbers by what they amount to, so that 3 and 3.0 are the same,
-    /// lists and objects by what is in them. `==` tells 3 from 3.0.
+    /// `true` if both are the same value: numbers by their amount, so that 3 and 3.0 are the same,
+    /// lists and objects by their content. `==` tells 3 from 3.0.
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Int(a), Self::Float(b)) | (Self::Float(b), Self::Int(a)) => {
@@ -194,8 +194,8 @@ impl Value {
         }
     }
 
-    /// How deep lists and objects lie in each other, at most; 0 for anything else. Known without a walk
-    /// through the value.
+    /// Nesting depth of lists and objects; 0 for anything else. Known without a walk through the
+    /// value.
     pub fn depth(&self) -> usize {
         match self {
             Self::List(list) => list.depth,

@@ -40,13 +40,13 @@ pub(super) struct Producer {
 /// Numbers that were not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// How many were too old to tell.
+    /// Numbers too old to tell apart.
     pub too_old: u64,
-    /// How many had been seen.
+    /// Numbers that had been seen.
     pub repeated: u64,
-    /// The last of them.
+    /// The last number refused.
     pub last: u64,
-    /// When the first of them came, in monotonic time.
+    /// Monotonic time of the first refusal, in milliseconds.
     pub since_mono_ms: u64,
 }
 
@@ -57,7 +57,7 @@ impl Refused {
     }
 }
 
-/// What became of a number that was applied.
+/// Effect of an applied number on its producer's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counted {
     /// The producer knows it.
@@ -68,7 +68,7 @@ pub(super) enum Counted {
     Apart,
 }
 
-/// Where a number stands.
+/// Position of a number relative to the producer's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// It goes on from the mark, or fills a place in the window.

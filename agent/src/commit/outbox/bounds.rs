@@ -1,5 +1,5 @@
-//! How much of the rows that wait is in memory, with a destination, or moved at once. One value for
-//! every gateway; tests take smaller ones, so that a few hundred rows meet every bound.
+//! Bounds of the waiting rows in memory, with a destination, or moved at once. The same for every
+//! gateway; tests take smaller ones, so that a few hundred rows meet every bound.
 
 /// Bounds of each lane, and of all of them together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

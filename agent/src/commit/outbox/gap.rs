@@ -28,7 +28,7 @@ struct Named<T> {
     gap: Gap,
 }
 
-/// How the topic of gap records ends; in a build before it was `tidemill/v1/<gateway>/gap`.
+/// Last level of the topic of gap records; an earlier build used `tidemill/v1/<gateway>/gap`.
 const LEVEL: &str = "/gap";
 
 /// The topic of a gateway's gap records.
@@ -78,7 +78,7 @@ impl Gap {
         })
     }
 
-    /// What a row tells, where it is such a record.
+    /// The gap reported by a row, if the row is a gap record.
     pub(super) fn of(row: &Row) -> Option<Self> {
         if !row.rule.is_empty() || !row.topic.as_str().ends_with(LEVEL) {
             return None;

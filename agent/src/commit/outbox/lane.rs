@@ -26,10 +26,10 @@ const REQUEST_BYTES_FIRST: usize = 64 << 10;
 /// A full lane is given room for this part of what it may hold.
 const ROOM_PART: u64 = 64;
 
-/// Where a lane's rows go.
+/// The way a lane's rows leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outlet {
-    /// One by one, to a broker.
+    /// As single messages, to a broker.
     Messages,
     /// In requests whose rows never change once they were sent.
     Requests,
@@ -74,7 +74,7 @@ pub struct Lane {
     reading: bool,
 }
 
-/// Where rows have to be read.
+/// Rows to read back, and the commits to read them from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The first commit to read.
@@ -131,7 +131,7 @@ impl Lane {
         &self.id
     }
 
-    /// What became of its rows.
+    /// Counts of the lane's rows by outcome.
     pub fn counts(&self) -> LaneCounts {
         self.counts
     }
@@ -156,7 +156,7 @@ impl Lane {
         self.settled.cursor()
     }
 
-    /// Whether every row made is settled or waits.
+    /// `true` if every row made is either settled or waiting.
     pub fn balances(&self) -> bool {
         let LaneCounts {
             made,
@@ -172,7 +172,7 @@ impl Lane {
         self.store.oldest_lsn()
     }
 
-    /// What is kept of it besides its rows.
+    /// Record of the lane, without its rows.
     pub fn record(&self) -> LaneRecord {
         LaneRecord {
             last_seq: self.last_seq,
@@ -184,7 +184,7 @@ impl Lane {
         }
     }
 
-    /// Whether so much waits that sensors should be held back.
+    /// `true` if the lane is so full that sensors should be held back.
     pub fn blocks(&self) -> bool {
         self.limits.when_full == WhenFull::Block && self.is_over(0)
     }
@@ -196,7 +196,7 @@ impl Lane {
             || count.is_some_and(|count| self.store.len() + rows > count)
     }
 
-    /// Whether there is less room than a little: so much is made at once, so that a lane that stays
+    /// `true` if less than a reserve is free: that much is freed at once, so that a lane that stays
     /// full does not fill with gap records.
     fn is_nearly_over(&self) -> bool {
         let OutboxLimits { bytes, count, .. } = self.limits;
@@ -256,7 +256,7 @@ impl Lane {
         self.delta_bytes
     }
 
-    /// What changed since the last commit.
+    /// Takes the changes since the last commit.
     pub(super) fn take_delta(&mut self) -> LaneDelta {
         self.delta_bytes = 0;
         std::mem::take(&mut self.delta)
@@ -330,7 +330,7 @@ impl Lane {
         self.last_seq = self.last_seq.max(seq);
     }
 
-    /// How old its rows may become, where some wait and that is bounded.
+    /// Age limit of the lane's rows in milliseconds, if rows wait and the age is limited.
     pub(super) fn age_limit_ms(&self) -> Option<u64> {
         let is_bounded = self.waiting() > 0 && self.limits.age_ms < u64::MAX;
         is_bounded.then_some(self.limits.age_ms)
@@ -377,7 +377,8 @@ impl Lane {
         removed
     }
 
-    /// What follows on the range before, and ended like it, is one range with it.
+    /// Notes settled rows; a range that continues the previous one with the same outcome is merged
+    /// with it.
     fn note_settled(&mut self, settled: Settled) {
         match self.delta.settled.last_mut() {
             Some(last) if last.how == settled.how && last.last + 1 == settled.first => {

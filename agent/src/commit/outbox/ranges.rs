@@ -41,7 +41,7 @@ impl Ranges {
                 .is_some_and(|(_, last)| number <= *last)
     }
 
-    /// How many numbers of a range are not in the set.
+    /// Number of members of a range that are not in the set.
     pub(super) fn absent(&self, first: u64, last: u64) -> u64 {
         let first = first.max(self.cursor + 1);
         if last < first {

@@ -10,11 +10,12 @@ use super::{DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX};
 use crate::commit::record::Dead;
 use crate::event::emission::Row;
 
-/// What a dead letter takes of the shelf besides its bytes: one of so many is a share as well.
+/// Bytes that a dead letter counts for besides its own, so that the number of letters has a share
+/// as well.
 const PLACE_BYTES: u64 = DEAD_LETTER_BYTES_MAX / DEAD_LETTERS_MAX;
 
-/// Who takes how much of the shelf: first the destinations that refused rows, each, and all faults of
-/// rules together; among these the rules that the events or rows are of.
+/// Shares of the shelf: first by origin, each destination that refused rows being one and all
+/// faults of rules together another; within an origin by the rule of the events or rows.
 #[derive(Default)]
 pub(super) struct Shares {
     by_origin: BTreeMap<String, Origin>,

@@ -15,7 +15,7 @@ use crate::event::emission::Row;
 
 pub(super) use chunk::Chunk;
 
-/// What a row costs besides topic and payload.
+/// Bytes that a row counts for besides topic and payload.
 const ROW_OVERHEAD_BYTES: usize = 64;
 
 /// Bytes that a row counts for.
@@ -41,7 +41,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// How much is kept in memory from now on.
+    /// Sets the limits of rows kept in memory.
     pub(super) fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
     }
@@ -102,7 +102,7 @@ impl Store {
         }
     }
 
-    /// Where rows are known, in order: ranges in which none is missing.
+    /// Numbers of the known rows, in order: ranges in which none is missing.
     pub(super) fn known(&self) -> Vec<(u64, u64)> {
         let head = self.head.iter().map(|held| (held.row.seq, held.row.seq));
         head.chain(self.chunks.iter().map(|chunk| (chunk.first, chunk.last)))
@@ -184,7 +184,7 @@ impl Store {
         removed
     }
 
-    /// Whether rows should be read back now that those in memory have become few.
+    /// `true` if rows should be read back because few are left in memory.
     pub(super) fn wants_more(&self) -> bool {
         !self.chunks.is_empty()
             && self.head.len() <= self.bounds.head_rows / 2

@@ -61,7 +61,7 @@ impl Bench {
         self.journal.push((lsn, deltas));
     }
 
-    /// What is handed out once everything is durable.
+    /// Hands out rows once everything is durable.
     fn hand_out(&mut self) -> Vec<u64> {
         let durable = self.lsn() - 1;
         let lsn = self.lsn();
@@ -94,7 +94,7 @@ impl Bench {
         true
     }
 
-    /// What the journal has of the rows that are wanted.
+    /// The wanted rows, read from the journal.
     fn found(&self, wanted: &Wanted) -> Vec<(u64, Row)> {
         let deltas = self
             .journal
@@ -116,7 +116,7 @@ impl Bench {
             .unwrap()
     }
 
-    /// What a restart makes of the journal.
+    /// Rebuilds the outbox from the journal, as a restart does.
     fn restart(&mut self) {
         let before = self.lane().record();
         let mut outbox = Outbox::default();
@@ -607,7 +607,7 @@ fn rows_whose_records_are_lost_are_dropped_with_a_gap_record() {
             String::from_utf8_lossy(&told.payload).contains("\"from\":11,\"to\":14,\"count\":4")
         );
         assert_eq!(bench.outbox.drop_missing(), []);
-        // What is left goes out, also where it was part of a request.
+        // The rows left go out, even if they were part of a request.
         let lsn = bench.lsn();
         bench.outbox.cut_requests(lsn, lsn - 1);
         bench.commit();
@@ -681,7 +681,7 @@ fn a_chunk_of_which_nothing_came_is_dropped_when_it_should_move() {
     let lsn = bench.lsn();
     bench.outbox.relocate(lsn, lsn, lsn - 1);
     let (id, _) = bench.outbox.relocate(lsn, lsn, lsn - 1).unwrap();
-    // What is acknowledged while they are on their way is not missing.
+    // Rows acknowledged while they are being read are not missing.
     bench.acknowledge(1, 9);
     assert_eq!(bench.outbox.rows_read(&id, Vec::new(), Some(lsn)), 21);
     bench.commit();

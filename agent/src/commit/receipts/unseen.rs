@@ -10,7 +10,7 @@ pub(super) struct Unseen {
     kept: VecDeque<Receipt>,
     /// Packet identifiers with their places, as they were when this was made.
     places: Vec<(u16, u32)>,
-    /// How many went from the front since.
+    /// Number of receipts removed from the front since `places` was built.
     gone: usize,
 }
 

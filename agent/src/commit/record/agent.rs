@@ -1,4 +1,4 @@
-//! What is kept of the agent as a whole: its counts, receipts and event ids.
+//! Record of the agent as a whole: its counts, receipts and event ids.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::event::clock::{Age, Off, Quality};
 /// Version of the agent's record; [`FORMAT`] is that of the build before, which is read too.
 const AGENT_FORMAT: u8 = 3;
 
-/// What became of messages before any rule saw them.
+/// Counts of messages by outcome, before any rule saw them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IntakeCounts {
     /// Messages taken in.
@@ -31,7 +31,7 @@ pub struct IntakeCounts {
 }
 
 impl IntakeCounts {
-    /// Whether every message stands in one column.
+    /// `true` if every message is counted in exactly one column.
     pub fn balances(&self) -> bool {
         let [received, columns @ ..] = self.columns();
         received == columns.into_iter().sum::<u64>()
@@ -85,7 +85,7 @@ impl IntakeCounts {
     }
 }
 
-/// What is kept of the agent as a whole.
+/// Record of the agent as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentRecord {
     /// Events taken in since the data directory was made.
@@ -96,15 +96,15 @@ pub struct AgentRecord {
     pub mono_ms: u64,
     /// Wall time of the last commit; time never shows an earlier moment again.
     pub wall_ms: i64,
-    /// How far that could be believed.
+    /// Trust in that wall time.
     pub quality: Quality,
-    /// What the age clock showed then.
+    /// Age clock at the last commit.
     pub age: Age,
     /// Times without power, in their order.
     pub offs: Vec<Off>,
     /// Counts the broker's sessions.
     pub generation: u64,
-    /// What became of messages before any rule saw them.
+    /// Counts of messages by outcome, before any rule saw them.
     pub counts: IntakeCounts,
 }
 
@@ -163,7 +163,7 @@ pub struct EventIdsRecord {
     pub producers: Vec<ProducerRecord>,
 }
 
-/// What is kept of a producer that numbers its events.
+/// Record of a producer that numbers its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerRecord {
     /// Its name.

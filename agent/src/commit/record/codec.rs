@@ -14,9 +14,9 @@ pub enum RecordError {
     /// Written by another version of Tidemill.
     #[error("record has format {found}, this version reads format {known}")]
     Format {
-        /// What it says.
+        /// The version found.
         found: u8,
-        /// What is read.
+        /// The version that this build reads.
         known: u8,
     },
     /// Ends too early, or goes on too long.
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What [`put_age`] wrote.
+    /// Reads the output of [`put_age`].
     pub(super) fn age(&mut self, wall_ms: Option<i64>) -> Result<Age, RecordError> {
         let ms = self.var()?;
         let bits = self.u8()?;
@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// What [`put_offs`] wrote.
+    /// Reads the output of [`put_offs`].
     pub(super) fn offs(&mut self) -> Result<Vec<Off>, RecordError> {
         let mut offs = Vec::new();
         for _ in 0..self.count()? {
@@ -275,13 +275,13 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    /// What [`put_text`] wrote.
+    /// Reads the output of [`put_text`].
     pub(super) fn short_bytes(&mut self) -> Result<&'a [u8], RecordError> {
         let len = self.count()?;
         self.take(len)
     }
 
-    /// What [`put_text`] wrote, as text.
+    /// Reads the output of [`put_text`] as text.
     pub(super) fn short_text(&mut self) -> Result<Arc<str>, RecordError> {
         let text = std::str::from_utf8(self.short_bytes()?).map_err(|_| RecordError::Damaged)?;
         Ok(text.into())

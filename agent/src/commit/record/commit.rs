@@ -23,22 +23,22 @@ pub const COMMIT_FORMAT: u8 = 4;
 /// The format of the build before, which is read too.
 const FORMAT_BEFORE: u8 = 2;
 
-/// What a batch changed.
+/// Changes made by a batch.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
     /// Events taken in so far.
     pub in_seq: u64,
-    /// When it was made.
+    /// Time of the commit.
     pub now: Now,
-    /// What the age clock showed then.
+    /// Age clock at that time.
     pub age: Age,
-    /// All times without power, where they are others than before.
+    /// All times without power, if they changed.
     pub offs: Option<Vec<Off>>,
-    /// The boot that monotonic times belong to from here on, where that is another than before.
+    /// The boot that monotonic times belong to from here on, if it changed.
     pub boot: Option<Boot>,
     /// Counts the broker's sessions: receipts of an earlier one are void.
     pub generation: u64,
-    /// What became of messages before any rule saw them, since the last commit.
+    /// Counts of messages by outcome before any rule saw them, since the last commit.
     pub counts: IntakeCounts,
     /// Messages that were applied, or whose receipts have another place.
     pub receipts: Vec<Receipt>,
@@ -50,7 +50,8 @@ pub struct Commit {
     pub rules: Vec<RuleDelta>,
     /// Changed lanes.
     pub lanes: Vec<LaneDelta>,
-    /// What the broker's session holds, where that changed: `host:port client-id`, then `id filter` a line.
+    /// Contents of the broker's session if they changed: `host:port client-id`, then `id filter` a
+    /// line.
     pub subscriptions: Option<String>,
 }
 
@@ -61,11 +62,11 @@ pub struct Boot {
     pub id: String,
     /// The moment in it for which deadlines of the boot before were placed anew.
     pub mono_ms: u64,
-    /// How long the power was off, as far as that is known: they are so much nearer.
+    /// Time without power in milliseconds, as far as it is known: deadlines are this much nearer.
     pub off_ms: u64,
 }
 
-/// What receipts are void: those from one to another, in the order in which they stand.
+/// A run of void receipts, from first to last in receipt order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Voided {
     /// The event of the first one; 0: from the start.
@@ -74,21 +75,21 @@ pub struct Voided {
     pub last: u64,
 }
 
-/// What a sender calls its event.
+/// The id that a sender gives its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventId {
     /// Any text, as its hash.
     Opaque(u128),
     /// `producer:n`, with numbers that rise.
     Numbered {
-        /// Who counts.
+        /// The producer that counts.
         producer: Arc<str>,
         /// The number.
         n: u64,
     },
 }
 
-/// What changed of the names that are remembered.
+/// A change of the event ids remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventIdChange {
     /// An event of this name was applied.
@@ -99,16 +100,16 @@ pub enum EventIdChange {
     Forgotten(Arc<str>),
 }
 
-/// What changed of a rule.
+/// Changes of a rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuleDelta {
     /// Its name.
     pub name: String,
-    /// What was counted since the last commit.
+    /// Counts since the last commit.
     pub counts: Ledger,
-    /// What is kept of it besides its keys, where that changed.
+    /// The rule's record without its keys, if it changed.
     pub record: Option<RuleRecord>,
-    /// Whether the names in that are those of the record before, and not written once more.
+    /// `true` if the names in `record` are those of the record before, and not written again.
     pub same_naming: bool,
     /// Changed keys.
     pub keys: Vec<(Key, KeyChange)>,
@@ -117,10 +118,10 @@ pub struct RuleDelta {
 /// The name of an entry, and its value where it is not gone.
 pub type EntryChange = (Box<[u8]>, Option<Box<[u8]>>);
 
-/// What changed of a key.
+/// Change of a key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum KeyChange {
-    /// It is no more.
+    /// The key was removed.
     Gone,
     /// Its whole state.
     Whole(KeyState),
@@ -128,7 +129,7 @@ pub enum KeyChange {
     Entries(KeyState, Vec<EntryChange>),
 }
 
-/// What changed of a lane.
+/// Changes of a lane.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LaneDelta {
     /// Rows made.
@@ -141,11 +142,11 @@ pub struct LaneDelta {
     pub batch: Option<Option<(u64, u64)>>,
     /// Rows that were not made because there was no room for them.
     pub dropped_new: u64,
-    /// Which lane.
+    /// The lane.
     pub lane: Option<LaneId>,
 }
 
-/// What became of rows.
+/// Outcome of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     /// The receiver has them.
@@ -163,7 +164,7 @@ pub struct Settled {
     pub first: u64,
     /// The last.
     pub last: u64,
-    /// What became of them.
+    /// Their outcome.
     pub how: Settlement,
 }
 
@@ -432,7 +433,7 @@ fn rule(reader: &mut Reader<'_>) -> Result<RuleDelta, RecordError> {
     Ok(rule)
 }
 
-/// Which columns are not 0, and those; then what was dropped, by reason.
+/// Writes a bit set of the nonzero columns, then those columns, then the dropped events by reason.
 pub(super) fn put_ledger(out: &mut Vec<u8>, ledger: &Ledger) {
     let columns = ledger.columns();
     let bits = (0..).zip(columns).filter(|(_, count)| *count > 0);
@@ -480,12 +481,13 @@ struct RowWriter {
     age_ms: u64,
     /// The rule of the row before.
     rule: Option<Arc<str>>,
-    /// Where payloads of this record lie in memory, with their numbers.
+    /// Addresses and lengths in memory of payloads in this record, with their numbers.
     payloads: Vec<(*const u8, usize)>,
     seq: u64,
 }
 
-/// How far back an earlier payload is looked for: what one event is passed on to.
+/// Number of earlier payloads searched for a duplicate: enough for the emissions of one event that
+/// passes it on.
 const SHARED_AMONG: usize = 16;
 
 impl RowWriter {

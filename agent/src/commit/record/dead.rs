@@ -28,7 +28,7 @@ const REASON_BYTES_MAX: usize = 1_024;
 pub struct Dead {
     /// Version of the rule.
     pub version: u64,
-    /// What went wrong.
+    /// The reason.
     pub reason: String,
     /// Fuel that the call used.
     pub fuel: u64,
@@ -38,7 +38,7 @@ pub struct Dead {
     pub qos: u8,
     /// The row's broker was to retain it.
     pub retain: bool,
-    /// What the event or the row said.
+    /// Payload of the event or row.
     pub payload: Bytes,
     /// MQTT 5 user properties of the event, as one JSON object; empty when there were none.
     pub properties: Bytes,

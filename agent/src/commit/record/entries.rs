@@ -1,5 +1,6 @@
-//! What a pond holds: keys and values, each value shorter than 64 KiB but for the subscriptions. A state
-//! that is longer is cut into pieces; the pond cuts all of them again, into what its database likes.
+//! Entries of a state database: keys and values, each value shorter than 64 KiB except the
+//! subscriptions. A longer state is cut into pieces, which the state database cuts again to the
+//! sizes its storage prefers.
 
 use super::agent::{AgentRecord, EventIdsRecord};
 use super::codec::{FORMAT, Reader, RecordError, put_text};
@@ -36,7 +37,7 @@ pub const EVENT_IDS_EACH: usize = 300;
 pub enum Saved {
     /// The agent's own record.
     Agent(AgentRecord),
-    /// What the broker's session holds.
+    /// Contents of the broker's session.
     Subscriptions(String),
     /// Some of the receipts, in order.
     Receipts(Vec<Receipt>),
@@ -57,7 +58,7 @@ pub fn agent(record: &AgentRecord) -> Entry {
     (vec![AGENT], record.encode())
 }
 
-/// What the broker's session holds.
+/// Contents of the broker's session.
 pub fn subscriptions(text: &str) -> Entry {
     (vec![SUBSCRIPTIONS], text.as_bytes().to_vec())
 }
@@ -70,7 +71,7 @@ pub fn receipts(receipts: &[Receipt]) -> Vec<Entry> {
         .collect()
 }
 
-/// Where the receipts with this number stand.
+/// Entry key of the receipts with this number.
 pub fn receipts_key(number: u32) -> Vec<u8> {
     numbered(RECEIPTS, number)
 }
@@ -83,7 +84,7 @@ pub fn event_ids(records: &[EventIdsRecord]) -> Vec<Entry> {
         .collect()
 }
 
-/// Where the event ids with this number stand.
+/// Entry key of the event ids with this number.
 pub fn event_ids_key(number: u32) -> Vec<u8> {
     numbered(EVENT_IDS, number)
 }
@@ -106,7 +107,7 @@ pub fn rule(name: &str, record: &RuleRecord, counts: &Ledger) -> Entry {
     (rule_key(name), value)
 }
 
-/// Where a rule stands.
+/// Entry key of a rule.
 pub fn rule_key(name: &str) -> Vec<u8> {
     [&[RULE][..], name.as_bytes()].concat()
 }
@@ -127,7 +128,7 @@ pub fn state(rule: &str, key: &str, state: &KeyState) -> Vec<Entry> {
         .collect()
 }
 
-/// Where a piece of a key's state stands.
+/// Entry key of a piece of a key's state.
 pub fn state_key(rule: &str, key: &str, piece: u16) -> Vec<u8> {
     match piece {
         0 => [&[STATE][..], rule.as_bytes(), &[0], key.as_bytes()].concat(),

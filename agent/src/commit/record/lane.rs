@@ -1,11 +1,11 @@
-//! What is kept of a lane besides its rows, which stand in the journal.
+//! Record of a lane without its rows, which are in the journal.
 
 use super::codec::{Reader, RecordError, put_len, put_var};
 
 /// Version of the format below.
 const FORMAT: u8 = 1;
 
-/// What became of a lane's rows; with those that wait they add up to what was made.
+/// Counts of a lane's rows by outcome; together with the waiting rows they add up to `made`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LaneCounts {
     /// Rows asked for, those included that there was no room for.
@@ -18,7 +18,7 @@ pub struct LaneCounts {
     pub dropped: u64,
 }
 
-/// What is kept of a lane.
+/// Record of a lane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneRecord {
     /// Number of the row made last.
@@ -31,7 +31,7 @@ pub struct LaneRecord {
     pub batch: Option<(u64, u64)>,
     /// The commit in which the oldest row stands that waits; 0 where none does.
     pub oldest_lsn: u64,
-    /// What became of its rows.
+    /// Counts of the lane's rows by outcome.
     pub counts: LaneCounts,
 }
 

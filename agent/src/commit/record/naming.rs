@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::codec::{Reader, RecordError, put_len, put_text};
 use crate::event::state::layout::{Layout, Name, Names, Naming};
 
-/// What stands in front of names.
+/// Tags that precede names.
 const SCHEMA: u8 = 0;
 const NAMES: u8 = 1;
 const AS_BEFORE: u8 = 2;

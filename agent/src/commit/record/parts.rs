@@ -33,7 +33,7 @@ pub fn cut(commit: Vec<u8>, record_bytes_max: usize) -> Vec<Vec<u8>> {
     (0..).zip(commit.chunks(each)).map(part).collect()
 }
 
-/// Which part of a commit a record is, and of how many; `None` where it is a whole one.
+/// Number of a part and the number of parts of its commit; `None` if the record is a whole commit.
 pub fn part_of(record: &[u8]) -> Option<(u32, u32)> {
     let mut reader = Reader::of_format(record, PART_FORMAT).ok()?;
     Some((reader.u32().ok()?, reader.u32().ok()?))
@@ -94,7 +94,7 @@ impl Parts {
     }
 }
 
-/// What a record holds, in a few words.
+/// A summary of a record, in a few words.
 ///
 /// # Errors
 /// When it is of another format or damaged.

@@ -27,7 +27,7 @@ pub struct Receipt {
     pub content: u64,
     /// The version that was spoken; `None` of receipts that the build before made.
     pub spoken: Option<Version>,
-    /// Which event it was.
+    /// Number of the event.
     pub in_seq: u64,
     /// In a commit: the event whose receipt it stands before. 0: at the end. Its own: it stood
     /// somewhere, and stands at the end from now on.

@@ -1,4 +1,4 @@
-//! What is kept of a rule and of its keys.
+//! Records of a rule and of its keys.
 
 use super::codec::{FORMAT, Reader, RecordError, put_bytes, put_slots, put_u32};
 use super::naming;
@@ -82,18 +82,18 @@ pub fn decode_state(bytes: &[u8]) -> Result<KeyState, RecordError> {
 /// The bit of [`RuleRecord::window`] that says that event time drives it.
 pub const EVENT_TIME: u8 = 0x80;
 
-/// What is kept of a rule besides its keys.
+/// Record of a rule, without its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleRecord {
     /// The schema of its state.
     pub schema: i32,
-    /// What kind of window it keeps, and by which time; 0 for none. See [`crate::mill::window`].
+    /// Kind of its window and the time it runs on; 0 for none. See [`crate::mill::window`].
     pub window: u8,
     /// Its open panes, those that end first first.
     pub panes: Vec<OpenPane>,
     /// The slot that each schedule ran last, by its expression, wall time in milliseconds.
     pub slots: Vec<(String, i64)>,
-    /// How its state is found again.
+    /// The names by which its state is matched to a new version of the rule.
     pub naming: Naming,
 }
 

@@ -1,5 +1,5 @@
-//! What calls read from their arguments again and again: patterns, paths and time zones, kept by
-//! their text.
+//! Parsed arguments that calls use again and again: patterns, paths and time zones, kept by their
+//! text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::FnError;
 use crate::functions::{Path, Zone};
 
-/// How many of a kind are kept: a rule has a few in its text, but may also make them from its events.
+/// Entries kept of each kind: a rule has a few in its text, but may also make them from its events.
 const KEPT_MAX: usize = 32;
 
-/// How large a pattern may become when it is compiled, in bytes.
+/// Size limit of a compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 256 << 10;
 
-/// How long a pattern may be.
+/// Length limit of a pattern, in characters.
 const PATTERN_CHARS_MAX: usize = 1_000;
 
 /// Bytes of text times bytes of the compiled pattern that one call may come to at worst: with

@@ -14,7 +14,7 @@ use changes::{changed_col, changed_cols, had_changed};
 /// The state after a row, and what the function gives for it.
 type Answer = Result<(Value, Value), FnError>;
 
-/// How many rows `lag` may look back.
+/// Rows that `lag` may look back.
 const LAG_MAX: i64 = 1_000;
 
 pub(super) const FUNCTIONS: &[Function] = &[

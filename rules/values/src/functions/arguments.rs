@@ -20,7 +20,7 @@ pub(super) fn whole(args: &[Value], place: usize) -> Result<i64, FnError> {
     .ok_or_else(|| FnError::argument(args, place, "a whole number"))
 }
 
-/// How many of something: a whole number that is not negative.
+/// A count: a whole number that is not negative.
 pub(super) fn count(args: &[Value], place: usize) -> Result<usize, FnError> {
     usize::try_from(whole(args, place)?)
         .map_err(|_| FnError::argument(args, place, "a whole number from 0 on"))
@@ -77,7 +77,7 @@ pub(super) fn bounded(text: std::sync::Arc<str>) -> Result<Value, FnError> {
     Ok(Value::Text(text))
 }
 
-/// Whether a result may have so many bytes.
+/// Checks that a result may have this many bytes.
 pub(super) fn room(bytes: usize) -> Result<(), FnError> {
     if bytes > VALUE_BYTES_MAX {
         return Err(FnError::TooLarge);

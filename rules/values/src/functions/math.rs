@@ -287,7 +287,7 @@ fn decimals(x: f64, kept: i64, rounds: bool) -> f64 {
 fn round_to(x: f64, digits: i64) -> f64 {
     let factor = libm::pow(10.0, digits.unsigned_abs() as f64);
     let rounded = f64::round(x / factor);
-    // Where the factor is infinite nothing is left of any number.
+    // An infinite factor rounds every number to 0.
     if rounded == 0.0 {
         rounded
     } else {

@@ -1,4 +1,4 @@
-//! What fits nowhere else: nothing, identity, and what is known of event and rule.
+//! Functions that fit nowhere else: null, identity, and metadata of event and rule.
 
 use super::arguments::only_text;
 use super::table::scalar;
@@ -88,9 +88,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .purity(Purity::Event),
 ];
 
-/// What is known of a message under a name. What the packet says comes first, whatever its sender calls a
-/// user property; those have a place of their own besides, `user`. `*` stands for all of them but such as
-/// bear a name of the packet's.
+/// Metadata of a message by name. Names of the packet come before the sender's user properties,
+/// which are also in an object of their own, `user`. `*` stands for all user properties except
+/// those with a name of the packet's.
 pub fn meta(topic: &str, user: &Map, name: &str) -> Value {
     match name {
         _ if name.eq_ignore_ascii_case(TOPIC) => Value::text(topic),

@@ -1,5 +1,5 @@
-//! What the tables of functions are written with. Chapter and arity follow from what stands in a row,
-//! so that a row cannot contradict itself.
+//! Constructors for the tables of functions. Chapter and arity follow from the content of a row, so
+//! that a row cannot contradict itself.
 
 use crate::function::{Run, Scalar, Step};
 use crate::{Arity, Function, Group, Kind, Nulls, Purity};

@@ -1,4 +1,4 @@
-//! What lies inside a value.
+//! Access to parts of a value.
 
 use super::OpError;
 use crate::Value;
@@ -70,7 +70,7 @@ pub fn slice(value: &Value, start: Option<&Value>, end: Option<&Value>) -> Resul
         .ok_or(OpError::Backwards { start, end })
 }
 
-/// Where a slice begins and ends, both counted from the front.
+/// Start and end of a slice, both counted from the front.
 fn bounds(
     len: usize,
     start: Option<&Value>,

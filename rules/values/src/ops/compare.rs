@@ -1,4 +1,4 @@
-//! Which of two values is larger, if they can be compared at all.
+//! Order of two values, if they can be compared at all.
 
 use std::cmp::Ordering;
 
@@ -41,7 +41,7 @@ fn comparable(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// Which of two values is larger that are [`comparable`]: moments by what they stand for.
+/// Order of two [`comparable`] values: datetimes by the moment they stand for.
 fn order_of_comparable(left: &Value, right: &Value) -> Ordering {
     if matches!(left, Value::Datetime(_)) || matches!(right, Value::Datetime(_)) {
         return moment(left).cmp(&moment(right));
@@ -49,8 +49,8 @@ fn order_of_comparable(left: &Value, right: &Value) -> Ordering {
     total_order(left, right)
 }
 
-/// Which of two values is larger, for `min` and `max`: one that is nothing comes last. It is for
-/// looking through values one by one; to sort, use [`total_order`], which never fails.
+/// Order of two values for `min` and `max`, null last. Meant for a scan of values; to sort, use
+/// [`total_order`], which never fails.
 ///
 /// # Errors
 ///
@@ -140,7 +140,7 @@ fn exact(whole: i128, float: f64) -> Ordering {
     cut.then_with(|| floats(0.0, float.fract()))
 }
 
-/// Whether `CASE value WHEN other` applies: as `=`, so that nothing fits nothing.
+/// `true` if `CASE value WHEN other` applies: as `=`, so that nothing equals null.
 ///
 /// # Errors
 ///

@@ -286,7 +286,7 @@ fn what_would_match_for_minutes_is_refused() {
     let refused = like(&text, &pattern, false).unwrap_err().to_string();
     assert!(refused.contains("too long for LIKE"), "{refused}");
 
-    // What people do is far below.
+    // Ordinary use stays far below the limits.
     let lines = Value::from("2024-05-01 08:30:00 pump 7 on\n".repeat(300));
     let args = [lines.clone(), Value::from("\\s+"), Value::from(" ")];
     assert!(called("regexp_replace", &args).is_ok());

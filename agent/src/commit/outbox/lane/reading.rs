@@ -20,7 +20,7 @@ impl Lane {
         self.begin_reading(None, durable_lsn)
     }
 
-    /// Whether a request that was out when the process ended is not all in memory.
+    /// `true` if a request that was out when the process ended is not entirely in memory.
     fn lacks_request(&self) -> bool {
         let last = self.store.last_in_memory().unwrap_or(0);
         self.batch

@@ -15,27 +15,27 @@ use crate::event::emission::Row;
 const ROUND_ROWS_MIN: usize = 4;
 const ROUND_ROWS_MAX: usize = 64;
 
-/// What refusals there were since a row was taken.
+/// Refusals since a row was last accepted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Refusals {
-    /// Rows that were refused alone, oldest first, and why.
+    /// Rows that were refused alone, oldest first, each with the reason.
     suspects: Vec<(u64, String)>,
-    /// The last row of what was refused together; 0 when nothing is.
+    /// The last row of those refused together; 0 if there are none.
     until: u64,
     /// The endpoint took a row since, so what is refused alone is to blame.
     witnessed: bool,
     /// The first suspect goes once more before a further row is tried: the endpoint may have been
     /// mended meanwhile, and a row behind it would overtake it.
     ask_again: bool,
-    /// How often all that was tried was refused.
+    /// Number of times that all rows tried were refused.
     rounds: u32,
     /// The request that is cut next, or was cut, begins a round.
     stands_still: bool,
 }
 
-/// Which rows a request is cut of.
+/// Rows that a request is cut from.
 pub(super) struct Cut {
-    /// It begins behind this one.
+    /// The row before the first one.
     pub(super) after: u64,
     pub(super) rows_max: usize,
 }

@@ -9,20 +9,20 @@ use crate::event::emission::Row;
 pub(in crate::commit::outbox) struct Chunk {
     pub(in crate::commit::outbox) first: u64,
     pub(in crate::commit::outbox) last: u64,
-    /// How many of them wait.
+    /// Number of waiting rows.
     pub(in crate::commit::outbox) count: u64,
     pub(in crate::commit::outbox) bytes: u64,
-    /// The earliest commit that has one of them.
+    /// The earliest commit with one of the rows.
     pub(in crate::commit::outbox) lsn: u64,
-    /// The latest.
+    /// The latest commit with one of the rows.
     pub(in crate::commit::outbox) last_lsn: u64,
     /// When the youngest was made, by the age clock.
     pub(in crate::commit::outbox) newest_ms: u64,
-    /// What the gap records among them tell.
+    /// Gaps reported by gap records among the rows.
     pub(in crate::commit::outbox) gap: Option<Gap>,
-    /// Nothing more is added to it.
+    /// No more rows are added.
     pub(super) is_closed: bool,
-    /// Its rows are on their way.
+    /// The rows are being read.
     pub(super) is_reading: bool,
 }
 

@@ -6,7 +6,7 @@ use super::Answer;
 use crate::functions::arguments::{number, truth};
 use crate::{Arity, FnError, Value};
 
-/// What is remembered: whether it has begun, and up to two numbers.
+/// The state kept: whether accumulation has begun, and up to two numbers.
 #[derive(Clone)]
 struct State {
     begun: bool,

@@ -1,4 +1,4 @@
-//! What became another value since the row before.
+//! Changes of values since the row before.
 
 use super::Answer;
 use crate::functions::arguments::{map, only_text, truth};

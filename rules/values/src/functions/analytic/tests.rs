@@ -18,7 +18,7 @@ fn check(name: &str, rows: &[(&str, &str)]) {
         let (after, value) = given.unwrap_or_else(|error| panic!("{name}{args:?}: {error}"));
         let expected = from_json(expected.as_bytes()).unwrap();
         assert_eq!(value, expected, "{name}{args:?} after {state:?}");
-        // What is kept has to come back from where it is kept.
+        // The state has to survive encoding and decoding.
         state = crate::decode(&crate::encode(&after).unwrap()).unwrap();
     }
 }

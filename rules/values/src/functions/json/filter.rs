@@ -1,5 +1,5 @@
-//! The conditions in `[? …]`: comparisons of paths and literals, with `&&`, `||`, `!` and arithmetic.
-//! What cannot be compared does not hold.
+//! The conditions in `[? …]`: comparisons of paths and literals, with `&&`, `||`, `!` and
+//! arithmetic. A comparison of incomparable values does not hold.
 
 use super::path::{Path, QueryError};
 use crate::{BinaryOp, Value, binary};
@@ -20,7 +20,7 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    /// Whether an element fulfils the condition; a path alone does if it leads to anything but
+    /// `true` if an element fulfils the condition; a path alone does if it leads to anything but
     /// `false` and `null`.
     pub(super) fn holds(
         &self,

@@ -4,10 +4,10 @@ use super::filter::Filter;
 use super::path::{Path, Step};
 use crate::{BinaryOp, Value, from_json};
 
-/// How deep brackets and filters may lie in each other.
+/// Nesting limit of brackets and filters.
 const NESTING_MAX: usize = 16;
 
-/// How long a path may be.
+/// Length limit of a path, in bytes.
 const LENGTH_MAX: usize = 1_000;
 
 /// Why a text is no path.

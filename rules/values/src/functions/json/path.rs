@@ -1,10 +1,10 @@
-//! What a path finds in a value.
+//! Evaluation of paths in values.
 
 use super::filter::Filter;
 use super::parse::{PathError, parse};
 use crate::Value;
 
-/// How many places one query may look at: `$..*..*` looks at the same ones again and again.
+/// Places that one query may visit: `$..*..*` visits the same ones again and again.
 const VISITS_MAX: usize = 100_000;
 
 /// A path that was read.
@@ -48,7 +48,7 @@ pub(crate) enum QueryError {
 }
 
 impl Step {
-    /// Whether it leads to one place at most.
+    /// `true` if the step leads to one place at most.
     fn is_plain(&self) -> bool {
         matches!(self, Self::Name(_) | Self::Place(_))
     }
@@ -60,7 +60,7 @@ impl Path {
         parse(text)
     }
 
-    /// What lies at the path: one value, or a list if it may lead to several.
+    /// The value at the path: one value, or a list if the path may lead to several.
     pub(crate) fn query(&self, root: &Value) -> Result<Value, QueryError> {
         let mut visits = 0;
         let plain = self.steps.iter().take_while(|step| step.is_plain()).count();

@@ -4,7 +4,7 @@ use super::Answer;
 use crate::functions::arguments::{bounded, number, text, whole};
 use crate::{Context, FnError, Value};
 
-/// How many decimals may be asked for; a float has no more.
+/// Limit of the decimals asked for; a float has no more.
 const DIGITS_MAX: i64 = 1_100;
 
 /// Between the thousands, before the decimals, and how many digits the groups beyond the first have.

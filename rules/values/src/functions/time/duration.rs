@@ -1,6 +1,6 @@
 //! Durations as text: `1h30m`, `-1.5s`, `200ms`.
 
-/// What a text amounts to in milliseconds, rounded towards 0; `None` if it is no duration or too long.
+/// Milliseconds of a duration in text, rounded towards 0; `None` if it is no duration or too long.
 pub(super) fn parse_ms(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),

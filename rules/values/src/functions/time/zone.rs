@@ -11,7 +11,7 @@ impl Zone {
         tz::TimeZone::from_tz_data(bytes).ok().map(Self)
     }
 
-    /// How many seconds its clocks are ahead of UTC at a moment, in seconds since 1970.
+    /// Seconds that the zone's clocks are ahead of UTC at `unix_s`, in seconds since 1970.
     pub(crate) fn offset_s(&self, unix_s: i64) -> i32 {
         self.0
             .find_local_time_type(unix_s)
