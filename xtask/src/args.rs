@@ -22,7 +22,7 @@ impl std::error::Error for Misuse {}
 pub(crate) struct Args {
     flags: BTreeSet<String>,
     values: BTreeMap<String, Vec<String>>,
-    /// What is neither an option nor an option's value, in order.
+    /// Words that are neither options nor their values, in order.
     pub(crate) words: Vec<String>,
 }
 

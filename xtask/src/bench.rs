@@ -65,10 +65,10 @@ const VALUES: [&str; 8] = [
     "rate", "count", "qos", "protocol", "coalesce", "runs", "agent", "against",
 ];
 
-/// How many rules the workload `rules` loads; as many devices have one each.
+/// Number of rules that the workload `rules` loads; as many devices have one each.
 const RULES: u64 = 1_000;
 
-/// What the options say.
+/// Values of the options.
 struct Options {
     rate: Option<u64>,
     count: Option<u64>,
@@ -95,7 +95,7 @@ pub(crate) fn bench(workspace: &Workspace, words: &[String]) -> Result<()> {
         (true, false) => bench.all(&["w1", "durable", "w2", "sql", "rules", "startup", "idle"]),
         (true, true) => bench.all_floods(&args),
     };
-    // What was measured before something failed took its time: it is shown all the same.
+    // Figures measured before something failed took their time: they are shown all the same.
     let text = match args.flag("json") {
         true => report::json(&bench.rows, bench.options.runs) + "\n",
         false => report::table(&bench.rows),
@@ -168,7 +168,8 @@ impl Bench {
             .try_for_each(|workload| self.measure(workload))
     }
 
-    /// What performance.md speaks of, at each QoS and over each protocol that was not chosen.
+    /// Measures the workloads of performance.md, at each QoS and over each protocol that was not
+    /// chosen.
     fn all_floods(&mut self, args: &Args) -> Result<()> {
         let qos = args.number("qos")?.map_or(vec![0, 1], |qos| vec![qos]);
         let protocols = args
@@ -233,8 +234,8 @@ impl Bench {
         Ok(())
     }
 
-    /// What it costs to lose nothing: each pace with either word of the rule, one after the other, so
-    /// that the machine is the same.
+    /// Measures the cost of losing nothing: each pace with either durability, one after the other,
+    /// so that the machine is the same.
     fn durable(&mut self) -> Result<()> {
         let (qos, durability) = (self.options.qos, self.options.setting.durability);
         let asked = self.options.rate;

@@ -124,7 +124,7 @@ fn dependencies(workspace: &Workspace) -> Result<()> {
     let config = workspace.root.join("deny.toml");
     for folder in ["rules/stock", "rules/sdk", "examples/receiver"] {
         let mut deny = workspace.cargo(&["deny", "--config"]);
-        // What is accepted for the agent need not be in all of them.
+        // An advisory accepted for the agent need not be in all of them.
         deny.arg(&config).args(["check", "--allow"]);
         deny.arg("advisory-not-detected").args(&checks);
         run(deny.current_dir(workspace.root.join(folder)))?;

@@ -12,7 +12,7 @@ use std::process::Command;
 /// A folder below `examples/`.
 struct Example {
     name: &'static str,
-    /// What to install before it can be built, if something is missing.
+    /// Names the tool to install before the example can be built, if one is missing.
     lacks: fn() -> Option<&'static str>,
     /// Builds `filter.wasm` in the folder that is given.
     build: fn(&Workspace, &Path) -> Result<()>,

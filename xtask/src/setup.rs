@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use apt::Package;
 use std::process::Command;
 
-/// What guests are compiled for.
+/// Target that guests are compiled for.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
 const BROKER: &[Package] = &[
@@ -96,7 +96,8 @@ const VENV: &[Package] = &[Package {
     why: "holds zig and cargo-zigbuild apart from the system",
 }];
 
-/// What `cargo xtask test` needs; with `all` also the compilers of every example that Debian has.
+/// Installs the tools for `cargo xtask test`; with `all` also the compilers of every example that
+/// Debian has.
 pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
     target::ensure(workspace, WASM)?;
     apt::ensure(BROKER)?;
@@ -107,7 +108,7 @@ pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a build of guests written in Rust needs.
+/// Installs the tools for a build of guests written in Rust.
 pub(crate) fn for_guests(workspace: &Workspace) -> Result<()> {
     target::ensure(workspace, WASM)
 }
@@ -117,17 +118,17 @@ pub(crate) fn for_target(workspace: &Workspace, name: &str) -> Result<()> {
     target::ensure(workspace, name)
 }
 
-/// Where the standard library of `target` came from.
+/// Origin of the standard library of `target`.
 pub(crate) fn origin_of_std(workspace: &Workspace, name: &str) -> Result<&'static str> {
     target::origin(workspace, name)
 }
 
-/// What runs programs of other targets.
+/// Installs the emulator that runs programs of other targets.
 pub(crate) fn for_emulation() -> Result<()> {
     apt::ensure(EMULATOR)
 }
 
-/// What makes roots of Debian, of other architectures as well if `foreign`.
+/// Installs the tools that make roots of Debian, of other architectures as well if `foreign`.
 pub(crate) fn for_roots(foreign: bool) -> Result<()> {
     apt::ensure(ROOTS)?;
     if foreign {
@@ -151,12 +152,12 @@ pub(crate) fn for_cross_tools() -> Result<()> {
     })
 }
 
-/// What `cargo xtask bench` needs.
+/// Installs the tools for `cargo xtask bench`.
 pub(crate) fn for_benches() -> Result<()> {
     apt::ensure(BROKER)
 }
 
-/// What `cargo xtask ci` needs beyond the tests.
+/// Installs the tools that `cargo xtask ci` needs beyond the tests.
 pub(crate) fn for_ci(workspace: &Workspace) -> Result<()> {
     for (component, command) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
         if capture(&mut workspace.cargo(&[command, "--version"])).is_ok() {

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the sources are and where builds go.
+/// Folders of the sources and of builds.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     /// The folder of the workspace's `Cargo.toml`.
@@ -39,8 +39,8 @@ impl Workspace {
         command
     }
 
-    /// Where the nested workspace in `folder` builds: apart, because its crates may be called like others',
-    /// and inside our target directory, so that `cargo clean` takes it along.
+    /// Target directory of the nested workspace in `folder`: apart, because its crates may be
+    /// called like others', and inside our target directory, so that `cargo clean` takes it along.
     pub(crate) fn nested_target(&self, folder: &str) -> PathBuf {
         self.target.join("nested").join(folder.replace('/', "-"))
     }
@@ -78,7 +78,7 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Result<()> {
     run(command).inspect_err(|_| eprint!("{}", fs::read_to_string(log).unwrap_or_default()))
 }
 
-/// What `command` prints; fails, with what it complained about, unless it succeeds.
+/// The output of `command`; fails, with what it complained about, unless it succeeds.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let output = command
         .output()

@@ -103,7 +103,7 @@ impl Authority {
             .signed_by(&key, &self.issuer)
             .unwrap();
         self.keep(name, &certificate, &key);
-        // What is signed, how, and the signature.
+        // The signed part, the algorithm, and the signature.
         let [signed, algorithm, _] = &*parts(content(certificate.der())) else {
             panic!("a certificate has three parts")
         };
@@ -133,7 +133,7 @@ impl Authority {
         std::fs::rename(new, self.path(name)).unwrap();
     }
 
-    /// What a client needs that trusts this authority.
+    /// Files of a client that trusts this authority.
     pub(crate) fn trusting(&self) -> TlsFiles {
         TlsFiles {
             ca_file: Some(self.path("ca")),
@@ -142,7 +142,7 @@ impl Authority {
         }
     }
 
-    /// What a client needs that shows the certificate `name` besides.
+    /// Files of a client that shows the certificate `name` besides.
     pub(crate) fn showing(&self, name: &str) -> TlsFiles {
         TlsFiles {
             client: Some(ClientFiles {
@@ -153,7 +153,7 @@ impl Authority {
         }
     }
 
-    /// What a server needs that has the certificate `name`; `asks`: and wants to see one of ours.
+    /// Configuration of a server with the certificate `name`; `asks`: it wants to see one of ours.
     pub(crate) fn server(&self, name: &str, asks: bool) -> ServerConfig {
         let chain = CertificateDer::pem_file_iter(self.path(&format!("{name}.cert"))).unwrap();
         let chain = chain.map(Result::unwrap).collect();
@@ -198,7 +198,7 @@ fn params(name: &str, host: &str, valid: Valid) -> CertificateParams {
     params
 }
 
-/// Where the content of a value of DER begins, and where it ends.
+/// Start and end of the content of a DER value.
 fn extent(der: &[u8]) -> (usize, usize) {
     match der[1] {
         short @ ..0x80 => (2, 2 + usize::from(short)),

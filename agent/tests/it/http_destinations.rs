@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// Which connection brought it, counted from 0.
+    /// Number of the connection that brought it, counted from 0.
     pub(crate) connection: usize,
     line: String,
     headers: Vec<(String, String)>,
@@ -48,7 +48,7 @@ impl Asked {
     }
 }
 
-/// What the server does with a request.
+/// Reaction of the server to a request.
 pub(crate) enum Reaction {
     /// Status line, headers but for the length, body.
     Reply(&'static str, &'static str),
@@ -770,7 +770,7 @@ fn messages(count: usize, is_bad: impl Fn(usize) -> bool) -> Vec<Outgoing> {
     (0..count).map(message).collect()
 }
 
-/// What was acknowledged and what was dropped of so many messages.
+/// Counts of acknowledged and of dropped messages, once all of them are one or the other.
 fn until_settled(sending: &Sending, sum: usize) -> (usize, usize) {
     let (mut acknowledged, mut dropped) = (0, 0);
     while acknowledged + dropped < sum {

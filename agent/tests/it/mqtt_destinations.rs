@@ -95,7 +95,7 @@ impl Destinations {
         }
     }
 
-    /// What was acknowledged and dropped when the two add up to `sum`.
+    /// Counts of acknowledged and of dropped messages, once the two add up to `sum`.
     fn until_settled(&self, sum: usize) -> (usize, usize) {
         let (mut acknowledged, mut dropped) = (0, 0);
         while acknowledged + dropped < sum {
@@ -257,7 +257,8 @@ fn texts(messages: &[Message]) -> Vec<String> {
     messages.iter().map(payload).collect()
 }
 
-/// What a receiver has that keeps the highest number only: each row once, in order.
+/// Numbers of the rows that a receiver counts if it keeps the highest number only: each row once,
+/// in order.
 fn counted_once(messages: &[Message]) -> Vec<u64> {
     let mut kept = Vec::new();
     for message in messages {
@@ -335,8 +336,9 @@ fn rows_stay_in_order_when_the_broker_is_killed_among_them() {
         broker.run();
         let mut peer = Peer5::connect(broker.port(), "peer");
         peer.subscribe("out");
-        // What was sent to the broker before it was killed may have been taken by nobody, but no
-        // row may be reported that was not taken by some broker; here all of them come or go again.
+        // Rows that were sent to the broker before it was killed may have been taken by nobody, but
+        // no row may be reported that was not taken by some broker; here all of them come or go
+        // again.
         destinations
             .lane_reports(|all| all.iter().any(|r| is_end(r, Priority::Normal, first + 199)));
     }
@@ -527,7 +529,7 @@ fn a_lane_that_may_not_publish_stands_still_and_says_so() {
         "{why}"
     );
     assert_eq!(destinations.handle.status()[0].rows, 2);
-    // What is behind it was taken by the broker and will be sent again: its order counts.
+    // The row behind it was taken by the broker and will be sent again: its order counts.
     let reports = destinations.handle.take_lane_reports();
     assert!(
         !reports.iter().any(|r| is_end(r, Priority::Normal, 3)),

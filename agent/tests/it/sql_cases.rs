@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// Cases that do not pass, with the reason.
 const OTHERWISE: &[(&str, &str)] = &[];
 
-/// What came out of a run, in order: rows that went out together, or the reason of a dead letter.
+/// Result of a run, in order: rows that went out together, or the reason of a dead letter.
 #[derive(Debug)]
 enum Line {
     Rows(Vec<Value>),
@@ -224,7 +224,7 @@ fn is_windowed(case: &Value) -> bool {
     sql.contains("window(")
 }
 
-/// Where there a window as a whole comes to nothing, here what does not fit does: as many dead letters, and
+/// A window that fails as a whole there fails in parts here, row by row: as many dead letters, and
 /// all rows that go out there, in their order.
 fn fits_in_parts(case: &Value, lines: &[Line], expected: &[&Value]) -> bool {
     let is_error = |rows: &&&Value| rows[0].get("error").is_some();

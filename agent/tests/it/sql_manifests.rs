@@ -4,7 +4,7 @@ use assert_cmd::Command;
 
 use super::sql_rules::{rule_test, told};
 
-/// What comes out of a rule, a line each without the moment: rows as JSON, or the reason of a dead letter.
+/// Results of a rule, a line each without the moment: rows as JSON, or the reason of a dead letter.
 fn run(file: &str, rule: &str, events: &[(i64, &str, &str)]) -> Vec<String> {
     let output = rule_test(file, rule, events, &[]);
     let errors = String::from_utf8_lossy(&output.stderr);

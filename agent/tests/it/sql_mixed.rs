@@ -13,7 +13,7 @@ use crate::sql_rules::rule_test;
 const WINDOWS: usize = 125;
 const WINDOW_MS: i64 = 10_000;
 
-/// What a column may hold.
+/// Value of a column.
 #[derive(Debug, Clone, PartialEq)]
 enum Thing {
     Nothing,
@@ -245,7 +245,7 @@ fn column(line: &Json, name: &str) -> Vec<usize> {
     rows.collect()
 }
 
-/// Whether two of the rows have types that are not compared.
+/// Returns `true` if two of the rows have types that are not compared.
 fn is_mixed<'a>(rows: impl Iterator<Item = &'a Thing>) -> bool {
     let ranks = rows.filter(|thing| **thing != Thing::Nothing);
     // A moment is a number.

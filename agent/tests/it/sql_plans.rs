@@ -25,7 +25,7 @@ use tidemill_transport::topic::Topic;
 const SEED: u64 = 0x7469_6465_6d69_6c6c;
 const START: i64 = 1_700_000_000_000;
 
-/// What came of a statement.
+/// Results of a statement.
 #[derive(Debug, PartialEq)]
 struct Came {
     /// Time, topic, key and payload of each row.
@@ -75,7 +75,7 @@ fn bound(sql: &str, plan: Plan, limits: &FunctionLimits) -> BoundRule {
     Installer::new(limits).install(rule, &["local"]).unwrap()
 }
 
-/// How the window is kept, as `rule explain` says it.
+/// The way in which the window is kept, as `rule explain` says it.
 fn explained(bound: &BoundRule) -> String {
     let FunctionSource::Sql(statement) = &bound.rule().function else {
         panic!("a rule in SQL")
@@ -204,7 +204,7 @@ fn mixed(state: &mut u64) -> Vec<(i64, String)> {
     events
 }
 
-/// How many aggregates there are.
+/// Number of aggregates.
 fn aggregates() -> usize {
     let all = tidemill_values::functions();
     all.filter(|function| function.kind == tidemill_values::Kind::Aggregate)

@@ -1,5 +1,5 @@
-//! What statements make of events, through `tidemill rule test`: where the language leaves room for
-//! doubt, eKuiper's code decides. Each table is statements on the same events.
+//! Results of statements over events, through `tidemill rule test`: where the language leaves room
+//! for doubt, eKuiper's code decides. Each table is statements on the same events.
 
 use std::process::Output;
 
@@ -45,7 +45,7 @@ pub(crate) fn told(output: Output, dead: &str) -> Vec<String> {
     text.lines().map(line).collect()
 }
 
-/// What goes out: rows that belong together as one line, a dead letter as its reason.
+/// Results of a statement: rows that belong together as one line, a dead letter as its reason.
 fn sent(sql: &str, events: &[(i64, &str, &str)]) -> Vec<String> {
     let until = (START + 60_000).to_string();
     let output = rule_test("rule.sql", sql, events, &["--array", "--until", &until]);
@@ -133,7 +133,7 @@ fn functions_that_remember_see_every_event() {
         &[1, 2, 3],
         &[r#"[{"a":2}]"#],
     );
-    // What looks at the group is worked out at the firing.
+    // A function over the group is worked out at the firing.
     of_numbers(
         "SELECT sum(a) AS s, lag(sum(a)) AS l FROM demo GROUP BY COUNTWINDOW(2)",
         &[1, 2, 3, 4],
@@ -235,7 +235,7 @@ fn a_sliding_window_fires_at_events_that_where_leaves_out() {
         &[3, 1, 4],
         &[r#"[{"a":3}]"#, r#"[{"a":3}]"#, r#"[{"a":3},{"a":4}]"#],
     );
-    // What WHERE cannot work out is a dead letter of its own, and spoils no window.
+    // An event for which WHERE fails is a dead letter of its own, and spoils no window.
     check(
         "SELECT a FROM demo WHERE a > 2 GROUP BY SLIDINGWINDOW(ss, 1)",
         &[r#"{"a":3}"#, r#"{"a":"x"}"#, r#"{"a":4}"#],

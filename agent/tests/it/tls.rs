@@ -68,7 +68,7 @@ fn events_come_and_rows_leave_encrypted() {
     }
 }
 
-/// What is said where the other side's reason is lost, because it hung up before it could be read.
+/// Reason told where the other side's own is lost, because it hung up before it could be read.
 const SHUNNED: &str = "does not take our certificate, or wants to see one";
 
 /// A source that connects like this is told this, and so is a destination.

@@ -1,4 +1,4 @@
-//! What the plan lets happen.
+//! Acts of the plan.
 
 use tidemill::mill::Input;
 
@@ -215,7 +215,7 @@ impl Sim<'_> {
         for destination in 0..self.receivers.len() {
             self.receivers[destination].mends();
             if is_slow && destination != HUB {
-                // What is on a slow way does not come any more.
+                // Bytes on a slow way do not come any more.
                 self.receiver_cut(destination);
             }
         }

@@ -48,7 +48,7 @@ pub(crate) fn priority(place: usize) -> Priority {
 }
 
 impl Adapter {
-    /// Whether a receiver took what the mill has not heard of.
+    /// Returns `true` if a receiver took rows that the mill has not heard of.
     pub(crate) fn has_news(&self) -> bool {
         !self.reports.is_empty()
     }

@@ -55,21 +55,22 @@ pub(crate) struct Broker {
     owed: VecDeque<u16>,
     /// The connection on which the last acknowledgement came, and when.
     quiet: Option<(u64, u64)>,
-    /// What was acknowledged last under an identifier.
+    /// Hash of the message that was last acknowledged under an identifier.
     used: HashMap<u16, u128>,
     /// An identifier that was used before stood for a message that the gateway had not seen.
     pub(crate) reused: bool,
     pub(crate) retained_sent: Vec<usize>,
 }
 
-/// What became of messages that the broker held.
+/// Fate of messages that the broker held.
 #[derive(Debug, Default)]
 pub(crate) struct Lost {
     /// The gateway may never see these.
     pub(crate) gone: Vec<usize>,
     /// It may see these again, and cannot tell.
     pub(crate) again: Vec<usize>,
-    /// What it has still to send, or sends again, may come behind later messages.
+    /// The broker has still to send these, or sends them again: they may come behind later
+    /// messages.
     pub(crate) back: Vec<usize>,
 }
 
@@ -132,7 +133,8 @@ impl Broker {
             Copies::Unnamed => true,
             // Any copy of it is for all rules.
             _ if message.named => true,
-            // What was subscribed over MQTT 3.1.1 has no identifier, and a copy without any is for all.
+            // Filters subscribed over MQTT 3.1.1 have no identifier, and a copy without any is for
+            // all.
             _ => {
                 hits.iter().any(|(filter, id)| is_base(filter) && *id > 0)
                     || hits.iter().all(|(_, id)| *id == 0)
@@ -340,13 +342,13 @@ impl Broker {
         }
     }
 
-    /// Whether everything was delivered and acknowledged.
+    /// Returns `true` if everything was delivered and acknowledged.
     pub(crate) fn is_empty(&self) -> bool {
         let session = self.session.as_ref();
         session.is_none_or(|session| session.queue.is_empty() && session.flights.is_empty())
     }
 
-    /// What its session holds.
+    /// Filters that its session holds.
     pub(crate) fn subscriptions(&self) -> Vec<&TopicFilter> {
         let session = self.session.iter();
         session.flat_map(|s| s.subscriptions.keys()).collect()

@@ -10,7 +10,7 @@ use crate::run::{Happening, Sim};
 /// When the world begins, by a clock that is right.
 const BEGINS_MS: i64 = 1_800_000_000_000;
 
-/// What the clocks show.
+/// State of the clocks.
 #[derive(Debug)]
 pub(crate) struct Clock {
     keeper: Keeper,
@@ -18,7 +18,7 @@ pub(crate) struct Clock {
     boot_mono_ms: u64,
     /// Time in which nothing happened: sleep, or no power.
     away_ms: i64,
-    /// How wrong wall time is.
+    /// Error of wall time, in milliseconds.
     wrong_ms: i64,
     quality: Quality,
 }

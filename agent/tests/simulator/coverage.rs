@@ -1,4 +1,5 @@
-//! Which of the crash points of the design were met, and what of the world outside was seen.
+//! Coverage: the crash points of the design that were met, and the events of the world outside that
+//! were seen.
 
 use std::fmt;
 
@@ -107,7 +108,7 @@ impl Coverage {
         }
     }
 
-    /// What no seed met.
+    /// Crash points and sights that no seed met.
     pub(crate) fn gaps(&self) -> Vec<String> {
         let points = self.counts.iter().enumerate();
         let points = points.filter(|(_, count)| **count == 0);

@@ -19,7 +19,7 @@ use crate::source::Source;
 /// A start may fail so often in a row: the longest fault of the disk is over then.
 const FAILED_STARTS_MAX: u32 = 2_000;
 
-/// What the broker knows the gateway by.
+/// Name of the gateway's session with the broker.
 const SESSION: &str = "broker:1883 gw";
 
 const IDENTITY: Identity = Identity {
@@ -27,7 +27,7 @@ const IDENTITY: Identity = Identity {
     mark: 0x5eed_0001,
 };
 
-/// What a process goes on from.
+/// The state that a process goes on from.
 struct Recovered {
     image: Image,
     journal: Journal<ModelDisk>,
@@ -49,7 +49,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Which crash points the end of the process meets.
+    /// Notes the crash points that the end of the process meets.
     fn note_crash(&mut self, power: bool) {
         let Some(process) = &self.process else {
             return;
@@ -83,9 +83,10 @@ impl Sim<'_> {
 
     /// The process is killed, or the power fails, at a moment that was drawn.
     pub(crate) fn strike(&mut self, power: bool) {
-        // Where the session is new and nobody took note, what is sent in it and never read cannot be
-        // told from what was read in the old one, if identifier and content are the same: it is lost
-        // (docs/delivery.md). With messages that differ the same crash loses nothing.
+        // If the session is new and nobody took note, a message that is sent in it and never read
+        // cannot be told from one that was read in the old session, if identifier and content are
+        // the same: it is lost (docs/delivery.md). With messages that differ the same crash loses
+        // nothing.
         if !(self.connack_lost_session && self.setup.same_content) {
             self.crash(power);
         }
@@ -315,7 +316,7 @@ impl Sim<'_> {
     }
 }
 
-/// What the broker's session is known to hold.
+/// Subscriptions that the broker's session is known to hold.
 pub(crate) fn held(mill: &Mill) -> Vec<Subscription> {
     let known = mill.subscriptions_of(SESSION).into_iter();
     known

@@ -48,7 +48,7 @@ impl Sim<'_> {
         self.look_at_dead_letters();
         let unfinished = self.unfinished();
         if let Some(what) = unfinished {
-            // What the mill writes down in its own time is nobody's loss.
+            // Changes that the mill writes down in its own time are nobody's loss.
             let idle = what == SOMETHING_TO_COMMIT;
             let more_us =
                 u64::from(idle) * LAZY_US + u64::from(!self.unreadable.is_empty()) * UNREADABLE_US;
@@ -72,13 +72,13 @@ impl Sim<'_> {
         }
         self.check_end();
         if self.failure.is_none() {
-            // What stands now has to stand after a power cut as well.
+            // The present state has to stand after a power cut as well.
             self.crash(true);
             self.agenda.after(400_000, Happening::LastStart);
         }
     }
 
-    /// What is not done yet.
+    /// The first thing that is not done yet.
     fn unfinished(&self) -> Option<String> {
         let Some(process) = &self.process else {
             return Some("the gateway is down".to_owned());
@@ -131,7 +131,7 @@ impl Sim<'_> {
         }
     }
 
-    /// What an endpoint refused last is not followed by anything that it could take.
+    /// Counts rows that an endpoint refused last: no row that it could take follows them.
     fn look_at_refused(&mut self) {
         let outbox = self.process.as_ref().and_then(|p| p.mill.outbox());
         let lanes = outbox.into_iter().flat_map(|outbox| outbox.lanes());

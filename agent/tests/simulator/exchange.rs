@@ -13,13 +13,13 @@ use crate::receiver::content_bytes;
 use crate::rules::HUB;
 use crate::run::{Happening, Sim};
 
-/// How long nothing may move, and how long an answer may take: less than a gateway's, as all times here.
+/// Time limit for progress, and for an answer: less than a gateway's, as all times here.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes pass in pieces, one in so many microseconds.
 const PIECE_US: u64 = 250_000;
 
-/// What ends the head of a request.
+/// End of a request's head.
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// A request that is out.
@@ -34,7 +34,7 @@ pub(crate) struct Exchange {
     left: u64,
 }
 
-/// What a lane's loop knows of its link.
+/// Knowledge that a lane's loop has of its link.
 #[derive(Debug)]
 pub(crate) struct Sender {
     pace: Pace,

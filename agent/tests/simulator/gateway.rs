@@ -40,7 +40,7 @@ pub(crate) struct Process {
     tick_us: Option<u64>,
     /// Events taken in since the last commit.
     pub(crate) open_events: usize,
-    /// What destinations said since the last commit.
+    /// Reports of destinations since the last commit.
     pub(crate) open_reports: usize,
     /// Messages taken in on the connection of this epoch and not let go, in order.
     waiting: VecDeque<(u64, u16, u128, bool)>,

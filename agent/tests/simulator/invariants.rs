@@ -1,5 +1,6 @@
-//! What has to hold whatever happens: the commits as they were handed to the journal, replayed one by
-//! one, are what every recovery has to come to; and what was let out has to be among them.
+//! Invariants that hold whatever happens: the commits as they were handed to the journal, replayed
+//! one by one, are the state that every recovery has to come to; and everything that was let out
+//! has to be among them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -14,9 +15,9 @@ pub(crate) struct Shadow {
     /// All records, as bytes and as they were read.
     commits: BTreeMap<u64, Record>,
     parts: Parts,
-    /// Where each row was committed first, by lane.
+    /// First commit of each row, by lane.
     rows: HashMap<LaneId, BTreeMap<u64, u64>>,
-    /// Where the receipt of each message was committed first.
+    /// First commit of each message's receipt.
     receipts: HashMap<u128, u64>,
     /// Hashes that the mill had right after a commit.
     hashes: VecDeque<(u64, [u8; 32], String)>,
@@ -164,7 +165,7 @@ impl Shadow {
     /// A gateway started with everything up to the image's commit.
     pub(crate) fn recovered(&mut self, image: &Image) -> Result<(), String> {
         let lsn = image.lsn;
-        // What was durable of a commit that is not whole counts for nothing, and is cut off.
+        // The durable part of a commit that is not whole counts for nothing, and is cut off.
         let mut durable = self.commits.range(..=self.durable).rev();
         let whole = durable.find(|(_, (_, commit))| commit.is_some());
         let durable = whole.map_or(0, |(lsn, _)| *lsn);
@@ -243,7 +244,7 @@ fn differs(there: &[String], here: &[String]) -> String {
     lines.join("\n")
 }
 
-/// What an image holds, for people.
+/// The content of an image, for people.
 fn tell(image: &Image) -> Vec<String> {
     let mut lines = vec![format!("{:?}", image.agent), image.subscriptions.clone()];
     lines.extend(image.receipts.iter().map(|receipt| format!("{receipt:?}")));
@@ -258,7 +259,7 @@ fn tell(image: &Image) -> Vec<String> {
     lines
 }
 
-/// How lanes stand, for people.
+/// The state of lanes, for people.
 pub(crate) fn tell_lanes(outbox: &Outbox) -> Vec<String> {
     let lane = |lane: &Lane| {
         let record = LaneRecord {

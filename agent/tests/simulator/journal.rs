@@ -13,16 +13,16 @@ use crate::gateway::Process;
 use crate::plan::Moment;
 use crate::run::{Happening, Sim};
 
-/// What is lost at once.
+/// Bytes that are lost at once.
 const SECTOR: u64 = 512;
 
-/// What a record has besides its payload, at most.
+/// Most bytes of a record besides its payload.
 const HEAD_BYTES_MAX: u64 = 64;
 
 /// Records that are written before a sync, at most.
 const RECORDS_MAX: usize = 64;
 
-/// What the thread has to do.
+/// Work of the journal's thread.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     waiting: VecDeque<(u64, Vec<u8>)>,
@@ -31,7 +31,7 @@ pub(crate) struct Writer {
     /// Asked for, and done up to.
     recycle_below: u64,
     recycled_below: u64,
-    /// What the mill has heard of.
+    /// The last commit that the mill has heard of.
     told_lsn: u64,
     told_room: Room,
     /// When it looks again.
@@ -39,7 +39,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Whether nothing waits to be written.
+    /// Returns `true` if nothing waits to be written.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && !self.syncing
     }

@@ -94,7 +94,8 @@ impl Sim<'_> {
         }
     }
 
-    /// How long a packet is on its way because of its length; of a long one, its beginning.
+    /// Time that a packet is on its way because of its length, in microseconds; of a long one, its
+    /// beginning.
     fn carried_from_sensors_us(&self, packet: &ToClient) -> u64 {
         let bytes = match packet {
             ToClient::Publish { copy, .. } => copy.message.payload.len() + 40,

@@ -74,7 +74,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// What this thread has had of processors.
+/// CPU time of this thread.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.try_into().unwrap()
@@ -161,7 +161,7 @@ fn every_sabotage_is_caught() {
     let mut missed = Vec::new();
     for (fault, known) in SABOTAGES {
         sabotage::set(Some(fault));
-        // Where the known one has come to mean something else, another one has to notice it.
+        // If the known seed has come to mean something else, another one has to notice the fault.
         let mut seeds = std::iter::once(known).chain(0..SABOTAGE_SEEDS);
         let caught = seeds.find_map(|at| Some((at, seed(&workshop, at, false).failure?)));
         sabotage::set(None);

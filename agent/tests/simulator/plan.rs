@@ -1,5 +1,5 @@
-//! What a seed does: how gateway, broker and receivers are set up, what is published, and which faults
-//! strike when.
+//! Plan of a seed: the set-up of gateway, broker and receivers, the messages, and the times of
+//! faults.
 
 mod events;
 mod faults;
@@ -11,7 +11,7 @@ pub(crate) use learned::{Keeper, Learned, Medium, Miscount};
 
 use crate::world::{Random, Span};
 
-/// How the broker tells the gateway which subscriptions a copy answers.
+/// The way in which the broker tells the gateway the subscriptions that a copy answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Copies {
     /// MQTT 5: one copy for each subscription.
@@ -22,7 +22,7 @@ pub(crate) enum Copies {
     Unnamed,
 }
 
-/// Which packet identifier a message gets.
+/// The choice of a message's packet identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ids {
     /// One after the other, up to this one.
@@ -31,7 +31,7 @@ pub(crate) enum Ids {
     LowestFree,
 }
 
-/// Where events have their own names.
+/// Source of the events' own names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Names {
     Nowhere,
@@ -39,7 +39,7 @@ pub(crate) enum Names {
     Pointer,
 }
 
-/// What is published.
+/// Kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// On `s/<key>`.
@@ -197,7 +197,7 @@ pub(crate) enum Act {
     Heal,
 }
 
-/// How things are in one seed.
+/// Set-up of one seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) copies: Copies,
@@ -275,7 +275,7 @@ impl Setup {
     /// The rules of a variant.
     pub(crate) fn variant(&self, variant: u8) -> Vec<&'static str> {
         let more = VARIANTS[usize::from(variant) % VARIANTS.len()];
-        // What only a rule without durability wanted, another one wants then.
+        // Messages that only a rule without durability wanted, another rule wants then.
         let tally = (self.learned.quick && variant % 2 == 1).then_some("tally");
         let rules = self.rules.iter().chain(more).copied();
         rules.chain(tally).collect()
@@ -297,7 +297,7 @@ impl Setup {
         }
     }
 
-    /// What the gateway takes of a message.
+    /// Longest packet that the gateway takes, in bytes.
     pub(crate) fn packet_bytes_max(&self) -> usize {
         self.payload_bytes_max() + 256
     }
@@ -305,7 +305,7 @@ impl Setup {
     /// The longest payload of a sensor that keeps to it.
     pub(crate) fn payload_bytes_max(&self) -> usize {
         let bytes = match self.commit_events {
-            // What is in reserve has to hold what is under way.
+            // The reserve has to hold everything under way.
             _ if !self.learned.large || self.reserve() > 0 => 8 << 10,
             // Several fit into a record of the journal; one does not; several records do not.
             ..4 => self.segment_bytes + self.segment_bytes / 2,
@@ -315,7 +315,7 @@ impl Setup {
         bytes as usize
     }
 
-    /// Whether the broker may go back to an older stand without harm to the promise.
+    /// Returns `true` if the broker may go back to an older state without harm to the promise.
     pub(crate) fn has_names(&self) -> bool {
         self.names != Names::Nowhere
     }

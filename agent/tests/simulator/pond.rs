@@ -8,7 +8,7 @@ use tidemill::mill::{Checkpoint, Input};
 use crate::plan::Moment;
 use crate::run::{Happening, Sim};
 
-/// What a pond holds.
+/// Content of a state database.
 pub(crate) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
-//! What stands at the other end of the lanes: brokers, and one that takes requests. They answer late
-//! and not in order, lose answers, refuse rows, are away for a while. They keep the highest number of
-//! each lane, as the example that Tidemill ships, and say what does not fit.
+//! Receivers at the other end of the lanes: brokers, and one that takes requests. They answer late
+//! and not in order, lose answers, refuse rows, are away for a while. They keep the highest number
+//! of each lane, as the example that Tidemill ships, and say what does not fit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::run::{Happening, Sim};
 /// round, which nobody can tell from bad ones.
 const GIVEN_UP_MAX: usize = 4;
 
-/// What a receiver says of a row or a request.
+/// Answer of a receiver to a row or a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Taken,
@@ -32,17 +32,17 @@ pub(crate) struct Receiver {
     /// Requests up to this one are lost on their way.
     lost_requests: u64,
     conn: u64,
-    /// Whose connection it is.
+    /// The process that the connection belongs to.
     process: u64,
     /// When the last row on its way arrives.
     last_us: u64,
     lanes: [InLane; 2],
 }
 
-/// What a receiver knows of a lane.
+/// Knowledge that a receiver has of a lane.
 #[derive(Debug, Default)]
 pub(crate) struct InLane {
-    /// What stood in each row.
+    /// Content of each row, as a hash.
     rows: BTreeMap<u64, u128>,
     pub(crate) high: u64,
     /// Numbers that never came; gap records have to tell them.
@@ -52,7 +52,7 @@ pub(crate) struct InLane {
     snubbed: BTreeSet<u64>,
     /// Rows that were refused alone, for what they are: nobody takes them, and they take no part in the order.
     refused: BTreeSet<u64>,
-    /// How many of them were given up.
+    /// Number of them that were given up.
     given_up: usize,
     /// Requests by first row: last row, content, refused.
     requests: Vec<(u64, u64, u128, bool)>,
@@ -152,7 +152,7 @@ impl Sim<'_> {
         self.agenda.after(delay_us, answered);
     }
 
-    /// How long so many bytes are on the way.
+    /// Time that so many bytes are on the way, in microseconds.
     pub(crate) fn carried_us(&self, bytes: usize) -> u64 {
         let rate = self.setup.learned.rate;
         rate.map_or(0, |rate| bytes as u64 * 1_000_000 / rate)
@@ -284,7 +284,7 @@ impl Sim<'_> {
         self.count(destination, lane, row);
     }
 
-    /// What a row says, in its turn, whether a receiver took it or it is dead.
+    /// Counts a row in its turn, taken by a receiver or dead.
     fn count(&mut self, destination: usize, lane: usize, row: &Row) {
         if row.rule.is_empty() {
             let gap: serde_json::Value = serde_json::from_slice(&row.payload).unwrap_or_default();
@@ -321,7 +321,7 @@ impl Sim<'_> {
             if !known.snubbed.contains(&seq) {
                 known.missing.push(seq);
             }
-            // What it told is lost with it.
+            // Ranges that a gap record told are lost with it.
             if !row.rule.is_empty() {
                 self.count(destination, lane, &row);
             }

@@ -21,7 +21,7 @@ pub(crate) const THIN: usize = 3;
 /// Rows that the thin destination's lanes may keep.
 const THIN_ROWS: u64 = 24;
 
-/// How long they may be there.
+/// Longest age of rows there, in milliseconds.
 const THIN_AGE_MS: u64 = 86_400_000;
 
 /// The counter rule: emits state + 1.
@@ -131,7 +131,7 @@ const PLAIN: Sketch = Sketch {
     tail: "",
 };
 
-/// What each rule's values have to be like is told in `truth.rs`.
+/// The rules; `truth.rs` tells the values that each of them should give.
 #[rustfmt::skip]
 const RULES: &[Sketch] = &[
     Sketch { name: "seen", wat: PASS, to: "local", ..PLAIN },
@@ -237,7 +237,7 @@ impl Sketch {
     }
 }
 
-/// Where rows go. `block` holds sensors back when so many rows wait for the cloud.
+/// Destinations of rows. `block` holds sensors back when so many rows wait for the cloud.
 pub(crate) fn destinations(block: Option<u64>, newest: bool) -> Vec<Destination> {
     let limits = |name: &str| match name {
         "thin" => OutboxLimits {

@@ -24,7 +24,7 @@ use crate::sensor::Sensors;
 use crate::truth::Truth;
 use crate::world::{Agenda, Random, Trace};
 
-/// What can happen next.
+/// An event of the simulation.
 pub(crate) enum Happening {
     Act(Act),
     BrokerReads(u64),
@@ -65,7 +65,7 @@ pub(crate) enum Happening {
     LastStart,
 }
 
-/// What does not hold.
+/// An invariant that does not hold.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) invariant: &'static str,
@@ -123,14 +123,14 @@ pub(crate) struct Sim<'a> {
     pub(crate) connack_lost_session: bool,
     pub(crate) healed_us: Option<u64>,
     pub(crate) quiet: u32,
-    /// Which messages of each key the broker took after the last fault.
+    /// For each key, bits of the probes that the broker took after the last fault.
     pub(crate) probed: Vec<u8>,
     /// Somebody watches: more is told.
     pub(crate) tells: bool,
     pub(crate) done: bool,
 }
 
-/// What came of a seed.
+/// Outcome of a seed.
 pub(crate) struct Outcome {
     pub(crate) hash: u64,
     pub(crate) failure: Option<Failure>,

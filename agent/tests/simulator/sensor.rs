@@ -25,10 +25,10 @@ const FILLING: &str = ".........................................................
 /// A line without messages is asked within a second, and answers within this time.
 const QUIET_US: u64 = 1_500_000;
 
-/// How the sensors count, by key.
+/// Counters of the sensors, by key.
 #[derive(Debug, Default)]
 pub(crate) struct Sensors {
-    /// What is added to an event's number.
+    /// Offset that is added to an event's number.
     offsets: BTreeMap<u8, i64>,
     /// The next event bears a wild number, or did.
     wild: BTreeMap<u8, bool>,
@@ -38,7 +38,7 @@ pub(crate) struct Sensors {
     silenced: BTreeSet<String>,
     /// The last named event of each key.
     latest: BTreeMap<u8, Rc<Message>>,
-    /// What will be said again.
+    /// Message that will be sent again.
     twin: Option<Rc<Message>>,
 }
 
@@ -112,7 +112,7 @@ impl Sim<'_> {
         let latest = self.sensors.latest.get(&key).cloned();
         if let Some(message) = latest.filter(|_| self.broker.up) {
             self.coverage.see(Sight::Repeated);
-            // Where nobody had it the first time, it comes behind later ones now.
+            // If nobody had it the first time, it comes behind later ones now.
             if !self.truth.is_accepted(message.uid) {
                 self.truth.out_of_order(message.uid);
             }
@@ -151,7 +151,7 @@ impl Sim<'_> {
             let producer = format!("{level}{key}");
             if self.sensors.silenced.contains(&producer) {
                 self.coverage.see(Sight::Forgotten);
-                // What a broker sends again from before counts again.
+                // Messages that a broker sends again from before count again.
                 self.truth.forgotten(key);
                 self.turn_mill(Input::ForgetProducer(producer.as_str().into()));
             }
@@ -258,7 +258,7 @@ impl Sim<'_> {
         padding(self.setup.packet_bytes_max() + more)
     }
 
-    /// What makes a payload long, up to what the gateway takes.
+    /// Text that makes a payload long, up to the gateway's limit.
     fn filling(&mut self) -> String {
         if !self.setup.learned.large || !self.random.one_in(10) {
             return String::new();

@@ -36,7 +36,7 @@ pub(crate) struct Source {
     pub(crate) wanted: Vec<Subscription>,
     /// Read from the socket and not taken.
     library: VecDeque<Incoming>,
-    /// What of the connection is not a whole packet.
+    /// Bytes of the connection that are no whole packet yet.
     inbox: Inbox,
     packet_bytes_max: usize,
     reports: VecDeque<Input>,
@@ -105,7 +105,7 @@ impl Source {
         only_pongs && self.reports.is_empty() && self.subscriptions.settled()
     }
 
-    /// What is left to be done, for people.
+    /// Work that is left, for people.
     pub(crate) fn left(&self) -> String {
         let (library, reports) = (self.library.len(), self.reports.len());
         let (settled, acks) = (self.subscriptions.settled(), self.acks.len());

@@ -1,5 +1,5 @@
-//! What should come out, by what the broker accepted: each message once, unless the broker itself lost
-//! it or sent it twice without a name; and what each rule's values have to be like.
+//! Expected results, by the messages that the broker accepted: each once, unless the broker itself
+//! lost it or sent it twice without a name; and the values that each rule should give.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ struct Fact {
     /// It has to be counted at least, and at most, so often.
     at_least: u32,
     at_most: u32,
-    /// How often it passed.
+    /// Number of times that it passed.
     passed: u32,
     /// Its number is an old one: it may be left out, if the gateway says so.
     old: bool,
@@ -26,7 +26,7 @@ struct Fact {
     unordered: bool,
 }
 
-/// How the values of a rule are checked.
+/// Check of a rule's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Values {
     /// Messages pass, each under its number.
@@ -73,7 +73,7 @@ const EXACT: [(&str, &str); 8] = [
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     facts: Vec<Fact>,
-    /// Whether messages can be told apart.
+    /// `true` if messages cannot be told apart.
     pub(crate) nameless: bool,
     /// Rows of `seen` and `buzz` by filter and key, where messages cannot be told apart.
     passed: BTreeMap<(&'static str, u8), u64>,
@@ -95,7 +95,7 @@ impl Truth {
         self.facts.len() - 1
     }
 
-    /// How many messages there were.
+    /// Number of messages.
     pub(crate) fn messages(&self) -> usize {
         self.facts.len()
     }
@@ -257,7 +257,7 @@ impl Truth {
         Ok(())
     }
 
-    /// How often messages of a filter and key passed.
+    /// Number of times that messages of a filter and key passed.
     fn total(&self, filter: &'static str, key: u8, odd_only: bool) -> u64 {
         if self.nameless && !odd_only {
             return self.passed.get(&(filter, key)).copied().unwrap_or(0);
@@ -268,7 +268,7 @@ impl Truth {
         facts.map(|fact| u64::from(fact.passed)).sum()
     }
 
-    /// How often messages of a filter were counted in all.
+    /// Number of times that messages of a filter were counted in all.
     pub(crate) fn counted(&self, filter: &'static str) -> u64 {
         (0..=u8::MAX)
             .map(|key| self.total(filter, key, false))
@@ -287,10 +287,10 @@ impl Truth {
         facts.filter(missing).map(|(uid, _)| uid).collect()
     }
 
-    /// Whether everything has come out as it should, for the rules of these names.
+    /// Checks that everything has come out as it should, for the rules of these names.
     ///
     /// # Errors
-    /// What has not.
+    /// When something has not.
     pub(crate) fn check(&self, rules: &[&str], keys: u8) -> Result<(), String> {
         if let Some(uid) = self.missing().first() {
             let Fact { key, base, .. } = self.facts[*uid];
@@ -314,7 +314,7 @@ impl Truth {
         Ok(())
     }
 
-    /// Where messages cannot be told apart, their number has to be right.
+    /// Checks the number of messages, where they cannot be told apart.
     fn check_totals(&self, key: u8) -> Result<(), String> {
         if !self.nameless {
             return Ok(());

@@ -48,7 +48,7 @@ impl Random {
 /// A span of time, in microseconds: from, to.
 pub(crate) type Span = (u64, u64);
 
-/// What is going to happen, by time and then by order of entry.
+/// Events to come, by time and then by order of entry.
 pub(crate) struct Agenda<T> {
     pub(crate) now_us: u64,
     entered: u64,
@@ -111,7 +111,7 @@ impl<T> Agenda<T> {
     }
 }
 
-/// What happened: a hash over all lines, and the last ones.
+/// Trace of what happened: a hash over all lines, and the last ones.
 pub(crate) struct Trace {
     hash: u64,
     lines: VecDeque<String>,

@@ -10,11 +10,11 @@ pub(crate) type Span = Range<usize>;
 pub(crate) struct Expr {
     pub(crate) node: Node,
     pub(crate) span: Span,
-    /// How deep the tree below is: what walks it recurses, and must not overflow the stack.
+    /// Depth of the tree below: walking it recurses, and must not overflow the stack.
     pub(crate) depth: u16,
 }
 
-/// What an expression is.
+/// The kind of an expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
     Literal(Literal),
@@ -93,11 +93,12 @@ pub(crate) struct Call {
     pub(crate) over: Option<Over>,
 }
 
-/// What stands after OVER.
+/// The clause after OVER.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Over {
     pub(crate) partition: Vec<Expr>,
-    /// What rows are put in order by before they are numbered, and whether downwards.
+    /// Expressions by which rows are put in order before they are numbered, each with `true` for
+    /// downwards.
     pub(crate) order: Vec<(Expr, bool)>,
     pub(crate) when: Option<Expr>,
     pub(crate) span: Span,
@@ -127,7 +128,7 @@ pub(crate) struct Source {
     pub(crate) span: Span,
 }
 
-/// How streams are joined.
+/// The kind of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JoinKind {
     Inner,
@@ -154,7 +155,7 @@ pub(crate) struct Window {
     pub(crate) span: Span,
 }
 
-/// Which window; times in milliseconds.
+/// The kind of a window; times in milliseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum WindowKind {
     Tumbling {
@@ -250,7 +251,7 @@ impl Expr {
         self.node.each(&mut |child| child.walk(visit));
     }
 
-    /// Whether `found` holds for this expression or one below it.
+    /// Returns `true` if `found` holds for this expression or one below it.
     pub(crate) fn any(&self, found: &dyn Fn(&Node) -> bool) -> bool {
         let mut any = false;
         self.walk(&mut |expr| any |= found(&expr.node));

@@ -43,7 +43,7 @@ use window::{kind_name, window_json};
 /// Longest module of a statement.
 const STATEMENT_MODULE_BYTES_MAX: usize = 64 * 1024;
 
-/// What a statement is compiled with.
+/// Settings of the compiler for a statement.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The rule's name, which the module's manifest bears.
@@ -52,19 +52,20 @@ pub struct Options {
     pub params: BTreeMap<String, Value>,
     /// Streams that the rule declares; others listen to the topic of their name.
     pub streams: Vec<Stream>,
-    /// Whether a missing value goes out as `null` instead of being left out.
+    /// `true` if a missing value goes out as `null` instead of being left out.
     pub nulls: bool,
-    /// Whether the rule keeps keys apart by itself: the statement then sees one of them at a time.
+    /// `true` if the rule keeps keys apart by itself: the statement then sees one of them at a
+    /// time.
     pub keyed: bool,
-    /// Where in the payload the rule finds the key, as a JSON pointer, if it does.
+    /// JSON pointer at which the rule finds the key in the payload, if it does.
     pub key_pointer: Option<String>,
-    /// Whether events are handled by their own time, where no stream has a timestamp.
+    /// `true` if events are handled by their own time, where no stream has a timestamp.
     pub event_time: bool,
-    /// How windows are worked out.
+    /// Way in which windows are computed.
     pub plan: Plan,
 }
 
-/// How a window is worked out. What comes out is the same; tests hold one against the other.
+/// Way in which a window is computed. The results are the same; tests hold one against the other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Plan {
     /// Folded into slots where that can be done, else with the rows of each group kept apart, else with
@@ -78,11 +79,11 @@ pub enum Plan {
 /// A stream that a statement reads.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stream {
-    /// What FROM calls it: the name behind AS, if there is one.
+    /// Its name in FROM: the one behind AS, if there is one.
     pub name: String,
     /// The name in front of AS, by which it is declared.
     pub source: String,
-    /// Whether the rule or the statement declares it.
+    /// `true` if the rule or the statement declares it.
     pub declared: bool,
     /// Topic filters that it listens to; none where the statement's name for it is the topic.
     pub filters: Vec<String>,
@@ -90,16 +91,17 @@ pub struct Stream {
     pub fields: Vec<(String, FieldType)>,
     /// The JSON pointer of the moment at which an event happened.
     pub timestamp: Option<String>,
-    /// Whether its messages are something else than the JSON that goes out: none of them can go on as it
-    /// came.
+    /// `true` if its messages are something else than the JSON that goes out: none of them can go
+    /// on as it came.
     pub recoded: bool,
     /// The format of its messages, where each is one value without columns.
     pub bare: Option<String>,
-    /// Whether no column is known but those of its fields.
+    /// `true` if no column is known but those of its fields.
     pub complete: bool,
-    /// Whether a value of another type than its field is an error even where it could be converted.
+    /// `true` if a value of another type than its field is an error even where it could be
+    /// converted.
     pub strict: bool,
-    /// What the declaration says that only the host makes sense of.
+    /// Options of the declaration that only the host makes sense of.
     pub options: Vec<StreamOption>,
 }
 
@@ -108,9 +110,9 @@ pub struct Stream {
 pub struct StreamOption {
     /// Its name, in lower case.
     pub name: String,
-    /// What it is set to.
+    /// Its value.
     pub value: String,
-    /// Where that stands in the statement.
+    /// Place of the value in the statement.
     pub span: Span,
 }
 
@@ -147,7 +149,7 @@ pub fn compile(sql: &str, options: &Options) -> Result<Compiled, SqlError> {
     compiler.compile(sql)
 }
 
-/// What a name in the statement may mean, and the module in the making.
+/// Names of the statement with their meanings, and the module in the making.
 struct Compiler<'a> {
     select: &'a Select,
     options: &'a Options,
@@ -160,12 +162,13 @@ struct Compiler<'a> {
     notes: Vec<Note>,
     params_used: BTreeSet<String>,
     naming: Naming,
-    /// How the window is folded, where it keeps no rows.
+    /// Slots of the folded window, where it keeps no rows.
     folding: Option<fold::Folding>,
     event_time: bool,
-    /// Whether a row, a pair of rows or a group of a window that fires can fail without the others.
+    /// `true` if a row, a pair of rows or a group of a window that fires can fail without the
+    /// others.
     apart: bool,
-    /// How many expressions were written out, and how many lie around the one at hand.
+    /// Number of expressions written out, and of those around the one at hand.
     written: usize,
     depth: usize,
 }
@@ -181,13 +184,13 @@ enum Level {
     Fold,
 }
 
-/// Where code is written to, and what holds there.
+/// Code that is being written, and the facts that hold there.
 struct Scope {
     body: Body,
     level: Level,
     /// Aliases that were worked out already.
     lets: BTreeMap<usize, Local>,
-    /// What functions that remember gave for the event, and for which stream, by their places.
+    /// Results for the event of functions that remember, each with its stream, by their places.
     steps: BTreeMap<i32, (Local, i32)>,
     /// Aggregates in WHERE, which are worked out before it, by their places.
     totals: BTreeMap<usize, Local>,
@@ -195,11 +198,11 @@ struct Scope {
     looked_into: BTreeSet<usize>,
     /// Aliases that are being written out: their own names mean columns in there.
     open: Vec<usize>,
-    /// Whether what is compiled is worked out for every event, so that a wrong type may stop it.
+    /// `true` if the code runs for every event, so that a wrong type may stop it.
     always: bool,
-    /// Whether the handler has inputs.
+    /// `true` if the handler has inputs.
     typed: bool,
-    /// Whether an alias that is made of a column of the same name means the column.
+    /// `true` if an alias that is made of a column of the same name means the column.
     plain: bool,
 }
 
@@ -249,7 +252,7 @@ impl<'a> Compiler<'a> {
         self.build(sql)
     }
 
-    /// What can be said before any code is written.
+    /// Refuses all that can be refused before any code is written.
     fn check(&self) -> Result<(), SqlError> {
         let select = self.select;
         if let Some(join) = select.joins.first()
@@ -410,7 +413,7 @@ impl<'a> Compiler<'a> {
             }
             self.row_out(&mut scope)?;
             if self.asks_for_hits(self.select.filter.as_ref(), ROWS) {
-                // What goes out tells of the hits before this one.
+                // The row that went out tells of the hits before this one.
                 self.count_hit(&mut scope.body, ROWS);
             }
             self.distinct(&mut scope);
@@ -451,7 +454,7 @@ impl<'a> Compiler<'a> {
                 .all(|stream| stream.fields.is_empty() && !stream.recoded)
     }
 
-    /// Whether the condition of WHERE holds, as a number on the stack; that it does is counted.
+    /// Puts the condition of WHERE on the stack as a number, and counts a hit if it holds.
     fn where_holds(&mut self, scope: &mut Scope, filter: &'a Expr) -> Result<(), SqlError> {
         self.where_is(scope, filter)?;
         self.count_hits(scope, filter);
@@ -459,7 +462,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Whether the condition of WHERE holds, as a number on the stack.
+    /// Puts the condition of WHERE on the stack as a number.
     fn where_is(&mut self, scope: &mut Scope, filter: &'a Expr) -> Result<(), SqlError> {
         scope.plain = true;
         self.lets(scope, &[filter])?;

@@ -1,4 +1,4 @@
-//! What is wrong with a statement, and where: an error that can show its place with a caret.
+//! Errors in a statement, with their place, which can be shown with a caret.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,9 +6,9 @@ use std::ops::Range;
 /// Why a statement was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlError {
-    /// What is wrong, and what would be right.
+    /// The fault, and what would be right.
     pub message: String,
-    /// Where in the statement, in bytes.
+    /// Place in the statement, in bytes.
     pub span: Range<usize>,
 }
 
@@ -37,7 +37,7 @@ impl SqlError {
         let line = sql.lines().nth(number - 1).unwrap_or_default();
         let marked = sql.get(self.span.clone()).unwrap_or_default();
         let marked = marked.lines().next().unwrap_or_default().chars().count();
-        // What stands before the place keeps its tabs, so that the caret is under the place.
+        // The text before the place keeps its tabs, so that the caret is under the place.
         let indent: String = line
             .chars()
             .take(column - 1)

@@ -16,7 +16,7 @@ pub(crate) struct Token {
     pub(crate) span: Range<usize>,
 }
 
-/// What a word is.
+/// The kind of a word.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
     /// A plain word, a keyword or a name.

@@ -72,20 +72,20 @@ pub(crate) struct Input {
     pub(crate) kind: InputKind,
 }
 
-/// What the host hands over.
+/// The form in which the host hands a value over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InputKind {
     /// A number; NaN when missing, and a dead letter where it is no number.
     Strict,
-    /// What is declared a number: texts are read, and what is none is a dead letter; NaN when missing.
+    /// A declared number: texts are read, and any other type is a dead letter; NaN when missing.
     Declared,
     /// A number; NaN when missing or no number.
     Number,
-    /// What stands there, as a number; see the ABI.
+    /// The kind of the value there, as a number; see the ABI.
     Kind,
 }
 
-/// What all handlers of a module share.
+/// The part of a module that all handlers share.
 #[derive(Debug, Default)]
 pub(crate) struct Module {
     constants: Vec<Value>,
@@ -131,7 +131,7 @@ impl Module {
         self.constant(Value::text(text))
     }
 
-    /// Whether the name is that of a column that is looked at.
+    /// Returns `true` if the name is that of a column that is looked at.
     pub(crate) fn names(&self, column: &str) -> bool {
         let mut inputs = self.inputs.iter().map(|input| input.column.as_str());
         let mut texts = self.constants.iter().filter_map(Value::as_text);
@@ -142,8 +142,8 @@ impl Module {
     /// The parameter of an input, if there is room for it.
     pub(crate) fn input(&mut self, path: &Path, kind: InputKind) -> Option<u32> {
         let pointer = path.pointer();
-        // Where a column is asked for in both ways, the first serves: what takes anything does, and so
-        // does what has stopped the event before.
+        // If a column is asked for in both ways, the first serves: an input that takes anything
+        // does, and so does one that has stopped the event before.
         let serves = |found: InputKind| (found == InputKind::Kind) == (kind == InputKind::Kind);
         let known = |input: &Input| input.pointer == pointer && serves(input.kind);
         let place = match self.inputs.iter().position(known) {
@@ -174,7 +174,7 @@ impl Module {
         body.push(Instruction::Call(u32::try_from(place).unwrap_or(u32::MAX)));
     }
 
-    /// Whether a body calls an import.
+    /// Returns `true` if a body calls an import.
     pub(crate) fn calls(&self, body: &Body, name: &str) -> bool {
         let place = self.imports.iter().position(|known| known.0 == name);
         let place = place.and_then(|place| u32::try_from(place).ok());
@@ -320,7 +320,7 @@ fn json_of(value: &Value) -> Json {
 }
 
 impl Body {
-    /// How many instructions there are so far.
+    /// Number of instructions so far.
     pub(crate) fn len(&self) -> usize {
         self.code.len()
     }

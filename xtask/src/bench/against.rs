@@ -17,13 +17,13 @@ const PAIRS_MAX: usize = 60;
 /// So wide may the interval be in which the median lies.
 const WIDTH_MAX: f64 = 0.04;
 
-/// How often the median may lie outside its interval.
+/// Probability that the median lies outside its interval.
 const DOUBT: f64 = 0.05;
 
-/// What is compared: CPU seconds for a million events.
+/// The figure that is compared: CPU seconds for a million events.
 const FIGURE: &str = "cpu_s_per_m";
 
-/// What a median is good for.
+/// A median, and the interval in which it lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Estimate {
     median: f64,
@@ -147,7 +147,7 @@ fn estimate(values: &[f64]) -> Option<Estimate> {
     })
 }
 
-/// How many of so many sorted values may be left out at each end.
+/// Number of sorted values that may be left out at each end.
 fn outside(count: usize) -> Option<usize> {
     let coins = i32::try_from(count).ok()?;
     let mut chance = 0.5_f64.powi(coins);

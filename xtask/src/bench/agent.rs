@@ -12,13 +12,13 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long after its start the agent may leave a device without a result.
+/// Longest time after the agent's start until each device has a result.
 const READY_WAIT: Duration = Duration::from_secs(60);
 
-/// How long it may take to end when asked to: longer than its own grace.
+/// Longest time for an orderly end: longer than the agent's own grace.
 const STOP_WAIT: Duration = Duration::from_secs(15);
 
-/// How the agent is set up.
+/// Settings of the agent.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     /// The binary.
@@ -28,11 +28,11 @@ pub(super) struct Setting {
     pub(super) coalesce: Option<String>,
     /// The broker's `commit_events` key; none leaves the agent's default.
     pub(super) commit_events: Option<u64>,
-    /// What the rules say of durability.
+    /// Durability of the rules.
     pub(super) durability: Durability,
 }
 
-/// What becomes of events in a crash.
+/// Fate of events in a crash.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Durability {
     /// They are gone with the memory.
@@ -104,7 +104,7 @@ pub(super) fn sql_average_rule(name: &str, topic_filter: &str) -> Rule {
     let function = "sql = \"SELECT device AS key, avg(temperature) AS average, count(*) AS count \
                     FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)\"";
     let mut rule = rule(name, topic_filter, "", function);
-    // What it groups by is the key.
+    // The column that it groups by is the key.
     rule.manifest = rule.manifest.replace("key = \"{topic.1}\"\n", "");
     rule
 }
@@ -205,7 +205,7 @@ impl Agent {
                 let payload = event::payload(device, hot, event::now_ns());
                 connection.send(&publish(&event::topic(device), payload.as_bytes(), None))?;
             }
-            // What this round sent is answered before the next one is sent, or nearly so.
+            // Events of this round are answered before the next ones are sent, or nearly so.
             let mut quiet = false;
             while !quiet {
                 quiet = 0 == answers(&mut connection, |topic| _ = silent.remove(topic))?;

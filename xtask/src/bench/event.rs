@@ -17,7 +17,7 @@ pub(super) fn device(number: u64) -> String {
     format!("d{number:03}")
 }
 
-/// Where the device of this number publishes.
+/// Topic of the device of this number.
 pub(super) fn topic(device_number: u64) -> String {
     format!("sensors/{}/env", device(device_number))
 }

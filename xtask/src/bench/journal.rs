@@ -53,7 +53,7 @@ const REUSED_BYTES: u64 = 24 << 20;
 /// Growth that is no segment: logs and ponds of a few pages.
 const GROWTH_BYTES: u64 = 256 << 10;
 
-/// How long the agent may take for the next result.
+/// Longest time until the agent's next result.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// After the last result; the cursor's own commit comes within it.
@@ -116,7 +116,7 @@ fn scoring() -> Rule {
     score_rule("score", "sensors/+/env")
 }
 
-/// What the options say.
+/// Values of the options.
 struct Options {
     seconds: u64,
     count: u64,
@@ -168,7 +168,7 @@ pub(crate) fn journal(workspace: &Workspace, words: &[String]) -> Result<()> {
         };
         measure(case, &setting, &options, &mut rows).with_context(|| case.name.to_owned())
     });
-    // What was measured before something failed took its time: it is shown all the same.
+    // Figures measured before something failed took their time: they are shown all the same.
     let text = match args.flag("json") {
         true => report::json(&rows, 1) + "\n",
         false => report::table(&rows),
@@ -256,7 +256,7 @@ fn figures(ran: &Ran, before: Written, after: Written) -> Figures {
     ]
 }
 
-/// What was sent and came back.
+/// Counts of a run.
 struct Ran {
     events: u64,
     took: Duration,

@@ -17,7 +17,7 @@ pub(super) struct LoopDevice {
     stat: PathBuf,
 }
 
-/// What the device has been told to write since it was made.
+/// Writes to the device since it was made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Written {
     pub(super) bytes: u64,
@@ -77,7 +77,7 @@ impl LoopDevice {
         parse(&text).with_context(|| format!("{} says {text:?}", self.stat.display()))
     }
 
-    /// What files take of it.
+    /// Bytes of the device that files take.
     pub(super) fn used_bytes(&self) -> Result<u64> {
         let line = capture(
             tool("df")?

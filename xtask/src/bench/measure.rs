@@ -7,7 +7,7 @@ use anyhow::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What has to come back.
+/// Results that have to come back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Expect {
     /// Every event, once.
@@ -28,7 +28,7 @@ impl Expect {
     }
 }
 
-/// What came back.
+/// Results that came back.
 #[derive(Debug)]
 pub(super) struct Measured {
     expect: Expect,

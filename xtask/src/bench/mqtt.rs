@@ -11,13 +11,13 @@ const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
 const SUBACK: u8 = 9;
 
-/// How long the broker may take to answer a CONNECT or SUBSCRIBE.
+/// Longest time until the broker answers a CONNECT or SUBSCRIBE.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// One read takes up to this much, so that a flood costs few system calls.
 const READ_BYTES: usize = 256 * 1024;
 
-/// What arrives on a connection, as far as the benchmark cares.
+/// A packet that arrives on a connection, as far as the benchmark cares.
 #[derive(Debug, PartialEq)]
 pub(super) enum Arrival<'a> {
     /// A message; `id` is there for QoS 1.
@@ -79,7 +79,7 @@ impl Connection {
         Ok(())
     }
 
-    /// How long `receive` waits for something to arrive.
+    /// Sets the time for which `receive` waits for something to arrive.
     pub(super) fn patience(&mut self, wait: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(wait))
     }

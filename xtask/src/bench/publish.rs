@@ -14,10 +14,10 @@ const BATCH: u64 = 512;
 /// QoS 1 messages under way at most; mosquitto's `max_inflight_messages` is set to the same.
 pub(super) const WINDOW: u64 = 1_000;
 
-/// How long the broker may take to acknowledge anything at all.
+/// Longest time until the broker acknowledges anything at all.
 const ACK_WAIT: Duration = Duration::from_secs(10);
 
-/// What to send.
+/// Events to send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     /// Events a second; 0 is as fast as the broker takes them.
@@ -27,11 +27,12 @@ pub(super) struct Plan {
     pub(super) qos: u8,
 }
 
-/// What was sent.
+/// Times of the sending.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) began: Instant,
-    /// How far the sender fell behind its own schedule at worst: the run measures the sender where this is large.
+    /// Greatest delay of the sender behind its own schedule: the run measures the sender where this
+    /// is large.
     pub(super) late: Duration,
 }
 
@@ -95,7 +96,7 @@ fn acknowledged(connection: &mut Connection) -> Result<u64> {
 /// A device's packet with the places of the digits that change.
 struct Template {
     packet: Vec<u8>,
-    /// Where the payload begins; in front of it stands the packet id, with QoS 1.
+    /// Start of the payload in the packet; in front of it stands the packet id, with QoS 1.
     payload_at: usize,
     has_id: bool,
     ts: Digits,

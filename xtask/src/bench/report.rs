@@ -13,7 +13,7 @@ pub(super) struct Row {
     pub(super) figures: Figures,
 }
 
-/// Where one bad run must show: these are the highest of all runs instead of the median.
+/// Figures in which one bad run must show: these are the highest of all runs instead of the median.
 const WORST: [&str; 4] = ["lost", "duplicates", "strange", "max_ms"];
 
 /// Room for the names of rows, at least.

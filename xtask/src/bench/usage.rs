@@ -1,4 +1,4 @@
-//! What a process has spent: CPU time and memory, as the kernel counts them.
+//! Resources that a process has used: CPU time and memory, as the kernel counts them.
 
 use anyhow::{Context, Result};
 use std::fs;

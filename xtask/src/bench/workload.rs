@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the agent does with the events of a loaded run.
+/// Work of the agent on the events of a loaded run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Work {
     /// No agent: what the broker and this generator manage by themselves.
@@ -57,7 +57,8 @@ impl Work {
         }
     }
 
-    /// How long no result means that none is under way: a window's comes up to a second after its event.
+    /// Time without a result after which none is under way: a window's comes up to a second after
+    /// its event.
     fn settle(self) -> Duration {
         match self {
             Work::Average | Work::SqlAverage => Duration::from_millis(2_200),
@@ -66,7 +67,7 @@ impl Work {
     }
 }
 
-/// How long without a result, after all is sent, means that the missing ones are lost.
+/// Time without a result, after all is sent, after which the missing ones are lost.
 const GIVE_UP: Duration = Duration::from_secs(3);
 
 /// Sends `plan` and measures what `work` makes of it.
@@ -141,7 +142,8 @@ pub(super) fn loaded(work: Work, plan: Plan, setting: &Setting) -> Result<Figure
     Ok(figures)
 }
 
-/// What the agent says at its end of how long its commits took: `journal commits=7 … p99_us=3100`.
+/// The 99th percentile of commit times that the agent logs at its end: `journal commits=7 …
+/// p99_us=3100`.
 fn commit_p99_ms(log: &str) -> Option<f64> {
     let line = log
         .lines()
@@ -198,7 +200,8 @@ fn first_result(
     came.ok_or_else(|| anyhow!("no result"))
 }
 
-/// What the agent takes while nothing happens: memory after 10 s, and CPU time of the last five of them.
+/// Measures the agent while nothing happens: memory after 10 s, and CPU time of the last five of
+/// them.
 pub(super) fn idle(setting: &Setting) -> Result<Figures> {
     let folder = Folder::new()?;
     let broker = Broker::start(&folder.path)?;
@@ -238,7 +241,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left behind lies among temporary files.
+        // Files that are left behind lie among temporary ones.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

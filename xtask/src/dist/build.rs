@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is in a build.
+/// Content of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
     /// With the demo and its broker: what `cargo build` makes.
@@ -53,7 +53,7 @@ impl Build {
         }
     }
 
-    /// What cargo is told of the features of `agent`.
+    /// Arguments of cargo that choose the features of `agent`.
     pub(crate) fn features(self) -> &'static [&'static str] {
         match self {
             Self::Default => &[],
@@ -120,7 +120,7 @@ fn strip(workspace: &Workspace, from: &Path, to: &Path) -> Result<()> {
         .arg("--strip-all")
         .arg(from)
         .arg(&fresh)
-        // Where rustc has its LLVM, too.
+        // The folder of rustc's LLVM, too.
         .env("LD_LIBRARY_PATH", rustc("sysroot")?.join("lib")))?;
     fs::rename(&fresh, to).with_context(|| format!("cannot write {}", to.display()))
 }

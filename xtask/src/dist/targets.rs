@@ -1,4 +1,5 @@
-//! What the agent is built for. `Cross.toml`, `deny.toml` and docs/development.md name the same.
+//! Targets that the agent is built for. `Cross.toml`, `deny.toml` and docs/development.md name the
+//! same.
 
 use crate::args::Misuse;
 

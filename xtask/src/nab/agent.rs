@@ -78,7 +78,7 @@ impl Agent {
         Ok(f64::from(silent) * limit.step)
     }
 
-    /// Whether a rule's limit is `value` as it stands.
+    /// Returns `true` if a rule's limit is `value` as it stands.
     pub(super) fn has_limit(&self, rule: &Path, limit: &Limit, value: f64) -> Result<bool> {
         let text = read(rule)?;
         Ok(text == Change::param(limit.name, value).apply(&text)?)

@@ -1,4 +1,5 @@
-//! What the example writes into its folder: files, and blocks of its README. With `--check` it compares instead.
+//! Output of the example into its folder: files, and blocks of its README. With `--check` it
+//! compares instead.
 
 use super::tell;
 use anyhow::{Context, Result, anyhow, bail};

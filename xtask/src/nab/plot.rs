@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 const WIDTH: i64 = 1_200;
 const HEIGHT: i64 = 420;
-/// Where the curve is drawn.
+/// Edges of the curve's area, in pixels.
 const LEFT: i64 = 58;
 const RIGHT: i64 = WIDTH - 16;
 const TOP: i64 = 84;

@@ -1,4 +1,4 @@
-//! How well a rule's alarms meet the labelled windows.
+//! Score of a rule's alarms against the labelled windows.
 //!
 //! Each alarm is looked at by itself. In a window the first one is the detection and those after it count for
 //! nothing; outside of all windows each one is a false alarm; in the first rows, which belong to nobody, none counts.
@@ -22,7 +22,7 @@ pub(super) struct Score {
     /// Those before anything counts.
     pub(super) in_probation: usize,
     rows: usize,
-    /// How many windows would be hit if alarms fell into them as often as outside of them.
+    /// Number of windows that would be hit if alarms fell into them as often as outside of them.
     by_chance: f64,
 }
 
@@ -128,8 +128,8 @@ impl Score {
     }
 }
 
-/// What `tidemill rule test` printed as times of alarms. Anything that is no message of the port `out` is an error:
-/// what is not understood must not become a better score.
+/// The times of alarms in the output of `tidemill rule test`. Anything that is no message of the
+/// port `out` is an error: a line that is not understood must not become a better score.
 pub(super) fn alarms(printed: &str) -> Result<Vec<i64>> {
     let alarm = |line: &str| {
         let rest = line.strip_prefix("{\"at\":")?;

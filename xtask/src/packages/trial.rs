@@ -15,8 +15,8 @@ use std::process::Command;
 /// The steps inside the root.
 const SCRIPT: &str = "packaging/deb/trial.sh";
 
-/// What is not the package's: the kernel's, dpkg's own records, logs and caches, and copies of the lists of users, which
-/// are made when one is added.
+/// Paths that are not the package's: the kernel's, dpkg's own records, logs and caches, and copies
+/// of the lists of users, which are made when one is added.
 const NOT_COMPARED: [&str; 14] = [
     "proc",
     "sys",

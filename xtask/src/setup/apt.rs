@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 pub(super) struct Package {
     pub(super) name: &'static str,
     pub(super) program: &'static str,
-    /// What it is good for, for the person who is asked to install it.
+    /// Purpose of the package, for the person who is asked to install it.
     pub(super) why: &'static str,
 }
 
@@ -80,8 +80,8 @@ fn apt_get(prefix: &[&str], arguments: &[&str]) -> Command {
     command
 }
 
-/// How to become root: not at all, through sudo where it asks nothing or somebody is there to
-/// answer, or (none) in no way.
+/// Command prefix to become root: none needed, or sudo where it asks nothing or somebody is there
+/// to answer. `None` if there is no way.
 fn prefix() -> Option<&'static [&'static str]> {
     program("apt-get")?;
     if is_root() {

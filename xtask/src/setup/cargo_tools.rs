@@ -13,7 +13,7 @@ pub(crate) struct Tool {
     version: &'static str,
     /// The feature that its program needs.
     feature: Option<&'static str>,
-    /// What it is good for, for the person who waits for it.
+    /// Purpose of the tool, for the person who waits for it.
     why: &'static str,
 }
 

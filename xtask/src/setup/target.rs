@@ -75,11 +75,12 @@ pub(super) fn ensure(workspace: &Workspace, target: &str) -> Result<()> {
             format!("rustc {release} lacks {target}, which `rustup target add {target}` would add")
         })?;
     }
-    // What was compiled against an earlier build of the library does not fit this one, and cargo cannot tell.
+    // Crates compiled against an earlier build of the library do not fit this one, and cargo cannot
+    // tell.
     Ok(remove(&workspace.nested_target(""))?)
 }
 
-/// Where the standard library of `target` came from, for a build's manifest.
+/// Origin of the standard library of `target`, for a build's manifest.
 pub(super) fn origin(workspace: &Workspace, target: &str) -> Result<&'static str> {
     let rustlib = Toolchain::active(workspace)?.rustlib();
     Ok(match rustlib.join(target).join(BUILT_HERE).exists() {

@@ -1,4 +1,4 @@
-//! What brokers say of messages, or do because of them: out of turn, for good, or without a word.
+//! Verdicts of brokers on messages: out of turn, for good, or without a word.
 
 use std::collections::BTreeSet;
 
@@ -150,7 +150,7 @@ fn a_gap_record_that_the_access_list_refuses_holds_nothing_up() {
     }
 }
 
-/// What a broker does to a message to a topic that it does not allow.
+/// Reaction of a broker to a message to a topic that it does not allow.
 #[derive(Debug, Clone, Copy)]
 enum Denial {
     HangUp,

@@ -49,7 +49,7 @@ fn deliveries(events: &[Event]) -> Vec<Delivery> {
     events.iter().filter_map(|event| event.delivery).collect()
 }
 
-/// What stays the same when a message comes again.
+/// The parts that stay the same when a message comes again.
 fn identities(events: &[Event]) -> Vec<(u16, u128)> {
     let identity = |delivery: Delivery| (delivery.packet, delivery.fingerprint.hash);
     deliveries(events).into_iter().map(identity).collect()
@@ -168,7 +168,7 @@ fn a_window_is_all_that_comes_before_acknowledgements() {
         let numbers = 0..2 * window + 1;
         peer.publish_all(numbers.map(|n| ("a".to_owned(), n.to_string().into_bytes())));
         let first = source.events(window);
-        // What the broker sends on its own account comes before the answer to a question.
+        // Messages that the broker sends on its own account come before the answer to a question.
         source.command(&[(1, "a"), (2, "b")]);
         let mut more = 0;
         source.until(|report| match report {
@@ -245,7 +245,7 @@ fn acknowledgements_and_pings_leave_while_nobody_takes_reports() {
     }
 }
 
-/// What a broken source would do: shown where the faults can be built in.
+/// Behaviour of a broken source: shown where the faults can be built in.
 #[cfg(feature = "sabotage")]
 mod broken {
     use super::*;

@@ -1,4 +1,4 @@
-//! Which acknowledgements the broker is known to have read, and what becomes of a lost session.
+//! Acknowledgements that the broker is known to have read, and the end of a lost session.
 
 use tidemill::config::limits::CONFIRM_EVERY;
 use tidemill_tests::{Broker, Peer};

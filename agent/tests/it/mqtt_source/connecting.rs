@@ -90,7 +90,7 @@ fn a_broker_that_hangs_up_is_not_taken_for_an_old_one() {
     source.stop();
 }
 
-/// What a scripted broker writes on one connection before it closes it.
+/// Bytes that a scripted broker writes on one connection before it closes it.
 type Answers = Vec<&'static [u8]>;
 
 /// A broker that answers each CONNECT as the script says.

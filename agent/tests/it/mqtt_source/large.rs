@@ -7,7 +7,7 @@ use super::*;
 
 const LIMIT: usize = 1 << 20;
 
-/// What came before the event "end", its length, and how many connections it took.
+/// Events before the event "end", and the number of connections that they took.
 fn until_end(source: &Source) -> (Vec<Event>, usize) {
     let (mut events, mut connections): (Vec<Event>, usize) = (Vec::new(), 0);
     loop {

@@ -1,4 +1,4 @@
-//! What the broker and the gateway say to each other.
+//! Packets between the broker and the gateway.
 
 use std::rc::Rc;
 
@@ -28,7 +28,7 @@ pub(crate) struct Message {
     pub(crate) named: bool,
     /// The name is a number.
     pub(crate) counts: bool,
-    /// How many identifiers of other subscriptions a copy for several bears besides.
+    /// Number of other subscriptions' identifiers that a copy for several bears besides.
     pub(crate) stale_ids: u32,
     /// The filter of the rules whose values are checked.
     pub(crate) base: Option<&'static str>,
@@ -43,7 +43,7 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// How many subscriptions it names.
+    /// Number of subscriptions that it names.
     pub(crate) fn ids_named(&self) -> usize {
         match &self.ids {
             SubscriptionIds::Unknown => 0,
@@ -52,7 +52,8 @@ impl Copy {
         }
     }
 
-    /// What of it leaves on a connection of MQTT 5, or of 3.1.1: no identifiers, no properties.
+    /// The part of the copy that leaves on a connection of MQTT 5, or of 3.1.1: no identifiers, no
+    /// properties.
     pub(super) fn over(self, five: bool) -> Self {
         if five {
             return self;
@@ -64,7 +65,7 @@ impl Copy {
     }
 }
 
-/// What the broker sends.
+/// A packet that the broker sends.
 #[derive(Debug, Clone)]
 pub(crate) enum ToClient {
     Connack { session_present: bool },
@@ -74,7 +75,7 @@ pub(crate) enum ToClient {
     Pong,
 }
 
-/// What it reads.
+/// A packet that the broker reads.
 #[derive(Debug, Clone)]
 pub(crate) enum ToBroker {
     /// Of MQTT 5, or of 3.1.1.

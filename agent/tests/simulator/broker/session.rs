@@ -1,4 +1,4 @@
-//! What the broker keeps for the gateway, and how it loses it.
+//! The session that the broker keeps for the gateway, and its losses.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,12 +1,12 @@
-//! What the broker says, as bytes: both versions of MQTT, with the properties that other clients set,
-//! and with messages that break the rules, which a broker hands on as it got them.
+//! Packets of the broker as bytes: both versions of MQTT, with the properties that other clients
+//! set, and with messages that break the rules, which a broker hands on as it got them.
 
 use tidemill::event::SubscriptionIds;
 
 use super::{Copy, Message, ToClient};
 use crate::world::Random;
 
-/// How a message breaks the rules.
+/// The way in which a message breaks the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// Its topic is not UTF-8: that breaks the rules of both versions.
@@ -83,7 +83,7 @@ fn publish(packet: u16, dup: bool, copy: &Copy, five: bool) -> Vec<u8> {
     framed(0x30 | bits, &rest)
 }
 
-/// Which properties a message has, and in which order, is a matter of its number.
+/// The properties of a message: its number decides on them and their order.
 fn properties(message: &Message, ids: &SubscriptionIds) -> Vec<u8> {
     let mut out = Vec::new();
     let mut random = Random::new(message.uid as u64 ^ 0x9e0);

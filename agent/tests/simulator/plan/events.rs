@@ -1,4 +1,4 @@
-//! What sensors publish.
+//! Messages of the sensors.
 
 use super::{Act, Kind, Setup};
 use crate::world::Random;

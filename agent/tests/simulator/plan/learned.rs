@@ -1,5 +1,5 @@
-//! What a seed has besides what the plan drew first: a broker, a clock, sensors and a disk as they are
-//! in the field. Drawn by a chance of its own, so that seeds keep their meaning.
+//! Additions to the plan's first draw: a broker, a clock, sensors and a disk as they are in the
+//! field. Drawn by a chance of its own, so that seeds keep their meaning.
 
 use super::{Act, Copies, Ids, Kind, Names, Setup};
 use crate::world::Random;
@@ -7,7 +7,7 @@ use crate::world::Random;
 /// Time between two pairs of messages that say the same.
 const TWINS_APART_US: u64 = 5_000_000;
 
-/// How the gateway's clock is kept.
+/// Keeper of the gateway's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keeper {
     /// A time server keeps it, from the start of each boot on.
@@ -18,7 +18,7 @@ pub(crate) enum Keeper {
     Nobody,
 }
 
-/// What the disk does besides what a single fault of the plan does.
+/// Room of the disk, apart from single faults of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Medium {
     /// There is always room.
@@ -111,7 +111,7 @@ impl Learned {
         }
     }
 
-    /// What of the first draw cannot be with it.
+    /// Changes the parts of the first draw that cannot be with it.
     pub(super) fn shape(self, setup: &mut Setup) {
         if self.versions {
             // Copies that are queued under one version leave under the other: there is one for all.
@@ -127,7 +127,7 @@ impl Learned {
     }
 }
 
-/// What happens because of it.
+/// Acts that come of it.
 pub(super) fn acts(random: &mut Random, setup: &Setup, span_us: u64, acts: &mut Vec<(u64, Act)>) {
     let learned = setup.learned;
     let any_key = |random: &mut Random| random.below(u64::from(setup.keys)) as u8;
@@ -281,7 +281,7 @@ fn clock(random: &mut Random, learned: Learned, span_us: u64, acts: &mut Vec<(u6
     }
 }
 
-/// How a sensor counts wrongly.
+/// Kind of a sensor's miscount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Miscount {
     /// One event bears 4294967295; the next ones go on as before.

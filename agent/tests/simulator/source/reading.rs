@@ -22,7 +22,7 @@ impl Source {
         self.packet_bytes_max = packet_bytes_max;
     }
 
-    /// What comes of a message; `None` where there is nothing to be done.
+    /// The event of a message; `None` where there is nothing to be done.
     pub(super) fn event(&mut self, received: Received) -> Option<Event> {
         let properties = as_json(&received.properties);
         let delivery = match received.handshake {

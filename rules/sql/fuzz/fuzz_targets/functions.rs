@@ -1,5 +1,5 @@
-//! What a device can send into functions and operators: the first two bytes pick the function, the
-//! rest is its arguments as JSON, one a line. No call panics, and what it gives keeps its limits.
+//! Values of a device in functions and operators: the first two bytes pick the function, the rest
+//! is its arguments as JSON, one a line. No call panics, and the result keeps its limits.
 
 #![no_main]
 
@@ -130,7 +130,7 @@ fn sound(value: &Value) {
     let decoded = decode(&encoded).expect("it was encoded");
     assert_eq!(encode(&decoded).expect("it was decoded"), encoded);
     let json = to_json(value);
-    // What goes out is JSON, also for whoever reads it less deep than we write it.
+    // The result goes out as JSON, also for a reader that reads it less deep than we write it.
     if value.depth() < 127 {
         assert!(from_json(json.as_bytes()).is_ok(), "{json}");
     }

@@ -49,7 +49,7 @@ const OPERATORS: [&str; 17] = [
     "+", "-", "*", "/", "%", "&", "|", "^", "=", "!=", "<>", "<", "<=", ">", ">=", "AND", "OR",
 ];
 
-/// What an aggregate goes together with in [`Writer::window_of`].
+/// Clauses that go together with an aggregate in [`Writer::window_of`].
 pub const CLAUSES: [&str; 6] = ["", "ORDER BY", "HAVING", "FILTER", "LIMIT", "OVER"];
 
 /// Writes a statement from bytes.

@@ -1,5 +1,5 @@
-//! What the targets share: options made from a byte, and what has to hold for whatever comes out of
-//! the compiler.
+//! Common part of the targets: options made from a byte, and checks that hold for anything that
+//! comes out of the compiler.
 
 mod grammar;
 
@@ -40,7 +40,8 @@ fn check_error(sql: &str, error: &SqlError) {
 }
 
 fn check_module(sql: &str, compiled: &Compiled) {
-    // What the agent leaves switched on, without SIMD, for which its interpreter is not built.
+    // Features that the agent leaves switched on, without SIMD, for which its interpreter is not
+    // built.
     let features = WasmFeatures::WASM2 & !WasmFeatures::SIMD;
     if let Err(error) = Validator::new_with_features(features).validate_all(&compiled.wasm) {
         panic!("{sql:?}: {error}");

@@ -11,7 +11,8 @@ use crate::ast::{Call, Expr, Node, Over};
 use crate::error::{SqlError, did_you_mean};
 use crate::module::Body;
 
-/// What a function is that asks about window and event, and needs no argument.
+/// Functions that ask about window and event, and need no argument: name, operation, argument of
+/// that.
 const ASKING: [(&str, i32, i32); 8] = [
     ("window_start", op::WINDOW_START, 0),
     ("window_end", op::WINDOW_END, 0),
@@ -23,33 +24,33 @@ const ASKING: [(&str, i32, i32); 8] = [
     ("last_agg_hit_time", op::HIT_TIME, 1),
 ];
 
-/// Whether the node is a call of an aggregate.
+/// Returns `true` if the node is a call of an aggregate.
 pub(super) fn is_aggregate(node: &Node) -> bool {
     matches!(node, Node::Call(call) if lookup(&call.name).is_some_and(|f| f.kind == Kind::Aggregate))
 }
 
-/// Whether the node is a call of a function that remembers.
+/// Returns `true` if the node is a call of a function that remembers.
 pub(super) fn is_analytic(node: &Node) -> bool {
     matches!(node, Node::Call(call) if lookup(&call.name).is_some_and(|f| f.kind == Kind::Analytic))
 }
 
-/// Whether the node is a call of a function that tells of events before this one.
+/// Returns `true` if the node is a call of a function that tells of events before this one.
 pub(super) fn remembers(node: &Node) -> bool {
     let counts = |call: &Call| call.name.starts_with("last_") && call.name.contains("_hit_");
     is_analytic(node) || matches!(node, Node::Call(call) if counts(call))
 }
 
-/// Whether the node is a function that makes several rows of one.
+/// Returns `true` if the node is a function that makes several rows of one.
 pub(super) fn is_multi_row(node: &Node) -> bool {
     matches!(node, Node::Call(call) if call.name == "unnest")
 }
 
-/// Whether the node asks about the message beside its payload: its argument is no column.
+/// Returns `true` if the node asks about the message beside its payload: its argument is no column.
 pub(super) fn is_meta(node: &Node) -> bool {
     matches!(node, Node::Call(call) if matches!(call.name.as_str(), "meta" | "mqtt"))
 }
 
-/// Whether the topic of the message, or of that of a stream, is asked for.
+/// Returns `true` if the argument names the topic of the message, or of that of a stream.
 fn is_topic(arg: &Expr) -> bool {
     matches!(&arg.node, Node::Column { name, .. } if name.eq_ignore_ascii_case("topic"))
 }
@@ -59,13 +60,13 @@ impl<'a> Compiler<'a> {
         self.outputs().any(|expr| expr.any(&is_aggregate))
     }
 
-    /// Whether what goes out is about groups as a whole, and not about each row. A condition on a whole
-    /// window does not make it so: it lets all rows pass, or none.
+    /// Returns `true` if the rows that go out are about groups as a whole, not about single rows. A
+    /// condition on a whole window does not make it so: it lets all rows pass, or none.
     pub(super) fn sends_aggregates(&self) -> bool {
         self.selected().any(|expr| expr.any(&is_aggregate))
     }
 
-    /// Whether WHERE asks about the window as a whole.
+    /// Returns `true` if WHERE asks about the window as a whole.
     pub(super) fn filters_by_aggregates(&self) -> bool {
         let filter = self.select.filter.as_ref();
         filter.is_some_and(|filter| filter.any(&is_aggregate))

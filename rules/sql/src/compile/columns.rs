@@ -16,7 +16,7 @@ struct Named<'a> {
     stream: Option<usize>,
     name: &'a str,
     span: &'a Span,
-    /// Whether an alias has that name, too.
+    /// `true` if an alias has that name, too.
     is_alias: bool,
 }
 
@@ -53,7 +53,8 @@ impl<'a> Compiler<'a> {
         Err(SqlError::new(named.span, message))
     }
 
-    /// What is put in order by is a name of the list or a column that is declared, where all are.
+    /// Refuses to order by a name that is neither in the list nor a declared column, where all
+    /// columns are declared.
     fn refuse_order_by(&self, named: &Named<'_>) -> Result<(), SqlError> {
         let is_declared = |stream: &&Stream| {
             let mut fields = stream.fields.iter();
@@ -102,7 +103,7 @@ impl<'a> Compiler<'a> {
         read.map(|(field, ty)| (field.as_str(), *ty)).collect()
     }
 
-    /// Whether some part of the statement takes all columns at once.
+    /// Returns `true` if some part of the statement takes all columns at once.
     fn reads_whole_rows(&self) -> bool {
         fn takes_all(expr: &Expr) -> bool {
             match &expr.node {
@@ -152,7 +153,7 @@ impl<'a> Compiler<'a> {
         match &expr.node {
             Node::Column { stream, name } => {
                 let number = stream.as_deref().and_then(|stream| self.stream(stream));
-                // What is no stream is a column with fields.
+                // A name that is no stream's is a column with fields.
                 let name = match (number, stream) {
                     (None, Some(column)) => column,
                     _ => name,

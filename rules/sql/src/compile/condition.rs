@@ -9,7 +9,7 @@ use crate::ast::{Expr, Literal, Node, Op};
 use crate::error::SqlError;
 use crate::module::{Body, InputKind};
 
-/// What hits are counted of: conditions on rows.
+/// Kind of hits that are counted: conditions on rows.
 pub(super) const ROWS: i32 = 0;
 /// Conditions on groups.
 pub(super) const GROUPS: i32 = 1;
@@ -112,8 +112,8 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Whether a parameter may be compared as a float: it is not so large that a float would change what
-    /// comes out, and it is not NaN for a type that the comparison may refuse.
+    /// Checks that a parameter may be compared as a float: it is not so large that a float would
+    /// change the result, and it is not NaN for a type that the comparison may refuse.
     fn is_for_floats(&self, body: &mut Body, param: u32, max: f64) {
         body.param(param);
         body.push(Instruction::F64Abs);
@@ -127,7 +127,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Whether a parameter may be NaN because of a wrong type.
+    /// Returns `true` if a parameter may be NaN because of a wrong type.
     fn is_loose(&self, param: u32) -> bool {
         let input = self.module.inputs.get(param as usize);
         input.is_some_and(|input| input.kind == InputKind::Number)
@@ -173,7 +173,7 @@ impl<'a> Compiler<'a> {
         self.module.call(body, import::V_HITS);
     }
 
-    /// Whether the condition or what goes out asks how often it was met.
+    /// Returns `true` if the condition or a selected expression asks how often it was met.
     pub(super) fn asks_for_hits(&self, condition: Option<&'a Expr>, which: i32) -> bool {
         let wanted = match which {
             ROWS => "last_hit_",

@@ -1,4 +1,4 @@
-//! What is said of a statement: to the host, in the manifest, and to people, as a plan.
+//! Description of a statement: for the host, in the manifest, and for people, as a plan.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -6,7 +6,7 @@ use super::{Compiler, Stream};
 use crate::ast::Span;
 
 impl Compiler<'_> {
-    /// What the host has to know of streams and values.
+    /// Facts on streams and values that the host needs.
     pub(super) fn sql_part(&self) -> Map<String, Json> {
         let mut part = Map::new();
         let declared = self.streams.len() > 1 || self.streams.iter().any(|s| !s.fields.is_empty());

@@ -281,7 +281,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Whether a constant may stand in the manifest.
+/// Returns `true` if a constant may stand in the manifest.
 fn is_small(value: &Value) -> bool {
     const CONSTANT_BYTES_MAX: usize = 256;
     // Bytes and moments have no form of their own in JSON.

@@ -20,7 +20,7 @@ use crate::module::{Body, InputKind};
 
 pub(super) use plan::Folding;
 
-/// What one step of a sum's second slot stands for; see `tidemill_values::Total`.
+/// Value of one step of a sum's second slot; see `tidemill_values::Total`.
 const EXACT_STEP: f64 = (1_u64 << 51) as f64;
 
 impl<'a> Compiler<'a> {

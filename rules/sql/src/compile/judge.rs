@@ -114,7 +114,8 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Whether the place is declared a float, of which a typed input stops what is none.
+    /// Returns `true` if the place is declared a float, so that a typed input stops any other
+    /// value.
     fn is_float_input(&self, path: &Path) -> bool {
         if self.streams.len() != 1 || self.declared_at(path) != Some(FieldType::Float) {
             return false;
@@ -125,7 +126,8 @@ impl<'a> Compiler<'a> {
             || self.module.inputs.len() < crate::module::INPUTS_MAX
     }
 
-    /// Whether arithmetic is done with the smallest or largest value itself, so that it has to be a number.
+    /// Returns `true` if arithmetic is done with the smallest or largest value itself, so that it
+    /// has to be a number.
     fn is_worked_with(&self, call: &Call) -> bool {
         let is_call = |expr: &Expr| {
             let span = &call.name_span;
@@ -141,7 +143,8 @@ impl<'a> Compiler<'a> {
         is_extreme(call) && self.outputs().any(|expr| expr.any(&works))
     }
 
-    /// Whether an event whose value at the place is no number is stopped before it joins its window.
+    /// Returns `true` if an event whose value at the place is no number is stopped before it joins
+    /// its window.
     pub(super) fn is_judged_a_number(&self, path: &Path) -> bool {
         let judges = |node: &Node| match node {
             Node::Call(call) if call.filter.is_none() && is_aggregate(node) => {
@@ -197,7 +200,7 @@ fn is_extreme(call: &Call) -> bool {
     matches!(call.name.as_str(), "min" | "max")
 }
 
-/// Whether working it out can fail: reading a column or a constant cannot.
+/// Returns `true` if evaluation can fail: reading a column or a constant cannot.
 fn can_fail(node: &Node) -> bool {
     !matches!(
         node,

@@ -13,7 +13,7 @@ use crate::ast::{Expr, Item, Node};
 /// Places that are looked at in the rows of a stream, as JSON pointers; `None` where whole rows are.
 type Places = Option<BTreeSet<String>>;
 
-/// What is looked at in the rows of a window.
+/// Places and properties that are looked at in the rows of a window.
 struct Looks {
     streams: Vec<Places>,
     /// User properties of the messages.
@@ -111,8 +111,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Whether a name stands for an alias, and nowhere for a column: in the alias itself it would, and where
-    /// rows are looked at so would that of one that is made of aggregates.
+    /// Returns `true` if a name stands for an alias, and nowhere for a column: in the alias itself
+    /// it would, and where rows are looked at so would that of one that is made of aggregates.
     fn is_only_alias(&self, name: &str, of_rows: bool) -> bool {
         let mut aliases = self.aliases.iter();
         aliases.any(|alias| {

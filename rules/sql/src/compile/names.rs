@@ -1,5 +1,5 @@
-//! What names mean: aliases before columns, streams before objects; and what a column is called that
-//! has no alias.
+//! Meanings of names: aliases before columns, streams before objects; and the names of columns that
+//! have no alias.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use super::{Compiler, Level, Scope, calls};
 use crate::ast::{Expr, Item, Node, Select};
 use crate::error::SqlError;
 
-/// How many expressions are written out: an alias of aliases doubles with each of them. So many would be
-/// no module of a statement.
+/// Most expressions that are written out: an alias of aliases doubles with each of them. So many
+/// would be no module of a statement.
 const WRITTEN_MAX: usize = 64 * 1024;
 
-/// How deep expressions lie in each other once aliases are written out: what writes them recurses.
+/// Greatest depth of expressions in each other once aliases are written out: writing them recurses.
 const WRITTEN_DEPTH_MAX: usize = 200;
 
 /// A select item with a name of its own, which others may use.
@@ -22,11 +22,11 @@ const WRITTEN_DEPTH_MAX: usize = 200;
 pub(super) struct Alias<'a> {
     pub(super) name: &'a str,
     pub(super) expr: &'a Expr,
-    /// Whether an aggregate is in it.
+    /// `true` if an aggregate is in it.
     pub(super) aggregates: bool,
 }
 
-/// What a name stands for.
+/// Meaning of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Meaning {
     Alias(usize),
@@ -55,7 +55,7 @@ pub(super) fn aliases(select: &Select) -> Vec<Alias<'_>> {
 }
 
 impl<'a> Compiler<'a> {
-    /// What a column's name means here.
+    /// The meaning of a column's name here.
     pub(super) fn meaning(&self, scope: &Scope, stream: Option<&str>, name: &str) -> Meaning {
         match stream {
             Some(stream) => match self.stream(stream) {
@@ -259,7 +259,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Whether a column of that name is in the expression.
+/// Returns `true` if a column of that name is in the expression.
 pub(super) fn mentions(expr: &Expr, name: &str) -> bool {
     expr.any(&|node| matches!(node, Node::Column { stream: None, name: found } if found == name))
 }
@@ -275,7 +275,7 @@ fn names_in<'e>(expr: &'e Expr, level: Level, names: &mut Vec<&'e str>) {
     }
 }
 
-/// What a column is called that has no alias; `unnamed` counts those that nothing gives a name.
+/// The name of a column that has no alias; `unnamed` counts those that nothing gives a name.
 pub(super) fn output_name(expr: &Expr, alias: Option<&str>, unnamed: &mut usize) -> String {
     if let Some(alias) = alias {
         return alias.to_owned();

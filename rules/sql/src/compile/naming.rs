@@ -17,10 +17,10 @@ use crate::error::SqlError;
 const NAME_BYTES_MAX: usize = 96;
 /// Bytes of a longer one that stand in front of its hash.
 const HEAD_BYTES: usize = 72;
-/// How deep an expression lies once aliases are written out, as where code is written.
+/// Greatest depth of an expression once aliases are written out, as where code is written.
 const DEPTH_MAX: usize = 400;
 
-/// What names were made of.
+/// State of the naming, for all names of a statement.
 #[derive(Debug)]
 pub(super) struct Naming {
     /// Hash of a text that is too long.
@@ -35,7 +35,7 @@ pub(super) struct Naming {
     depth: usize,
 }
 
-/// What a name in an expression may mean, as in a [`Scope`].
+/// Meanings that a name in an expression may have, as in a [`Scope`].
 #[derive(Debug, Clone)]
 pub(super) struct At {
     pub(super) level: Level,
@@ -157,7 +157,7 @@ impl<'a> Compiler<'a> {
     fn text_of(&mut self, at: &At, expr: &'a Expr) -> Result<String, SqlError> {
         Ok(match &expr.node {
             Node::Literal(literal) => literal_text(literal),
-            // What it stands for, so that another value is another meaning.
+            // The parameter's value, so that another value is another meaning.
             Node::Param(name) => match self.options.params.get(name) {
                 Some(value) => to_json(value),
                 None => format!(":{name}"),

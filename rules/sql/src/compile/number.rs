@@ -79,7 +79,7 @@ impl<'a> Compiler<'a> {
         };
         let mut fields = stream.fields.iter();
         let declared = fields.find(|(name, _)| name == column).map(|(_, ty)| *ty);
-        // What one part of the condition insists on, the other has as well.
+        // A type that one part of the condition insists on, the other has as well.
         let mut inputs = self.module.inputs.iter();
         let insists = inputs.any(|i| i.column == *column && i.kind == InputKind::Strict);
         match declared {
@@ -145,7 +145,7 @@ impl Number {
                 let (a, b) = (a.largest(max)?, b.largest(max)?);
                 match op {
                     Op::Mul => a * b,
-                    // What a float divides is a float from there on.
+                    // A value that a float divides is a float from there on.
                     Op::Div if (a / b).is_finite() => a,
                     Op::Div => return None,
                     _ => a + b,

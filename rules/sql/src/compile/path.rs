@@ -33,7 +33,7 @@ impl Path {
         }
     }
 
-    /// Whether it leads into an object.
+    /// Returns `true` if the path leads into an object.
     pub(crate) fn is_nested(&self) -> bool {
         self.0.len() > 1
     }
@@ -96,7 +96,8 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether something is declared of the stream that a column by that name, in whatever case, may be or hold.
+/// Returns `true` if something is declared of the stream that a column by that name, in whatever
+/// case, may be or hold.
 pub(super) fn declares(stream: &Stream, path: &Path) -> bool {
     let (column, _) = path.split();
     stream.fields.iter().any(|(field, _)| {

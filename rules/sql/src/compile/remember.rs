@@ -31,7 +31,7 @@ pub(super) struct Step {
     /// The number under which it keeps what it remembers: its own place, or that of an earlier function
     /// that means the same.
     pub(super) slot: i32,
-    /// What it means.
+    /// Its meaning, as a name.
     pub(super) name: String,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Compiler<'a> {
     /// first.
     pub(super) fn step(&mut self, scope: &mut Scope, expr: &'a Expr) -> Result<(), SqlError> {
         if scope.level == Level::Group && is_aggregate(&expr.node) {
-            // What stands in there is about its rows, which had it noted when they came.
+            // Expressions in there are about its rows, which had them noted when they came.
             return Ok(());
         }
         let mut children = Vec::new();
@@ -132,8 +132,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Whether it is a function that remembers and can be worked out of what is at hand: the event alone,
-    /// or the group that fires.
+    /// Returns `true` if it is a function that remembers and can be computed from what is at hand:
+    /// the event alone, or the group that fires.
     fn steps_first(&self, scope: &Scope, expr: &Expr) -> bool {
         let Node::Call(call) = &expr.node else {
             return false;
@@ -144,7 +144,7 @@ impl<'a> Compiler<'a> {
             && (scope.level == Level::Group || self.of_event(scope, expr, &mut Vec::new()))
     }
 
-    /// Whether nothing in the expression is about a group or a window.
+    /// Returns `true` if nothing in the expression is about a group or a window.
     pub(super) fn of_event<'e>(
         &'e self,
         scope: &Scope,

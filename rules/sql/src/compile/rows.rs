@@ -69,7 +69,7 @@ impl<'a> Compiler<'a> {
                 .chain(filters)
                 .any(|expr| expr.any(&together));
         let column = self.group_column().filter(|_| apart)?;
-        // What another type makes of a value may be another group than its text says.
+        // Values of another type may make another group than their text says.
         let declared = self.declared(column);
         declared
             .is_none_or(|ty| ty == FieldType::String)
@@ -85,7 +85,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Whether PARTITION BY of a window is one that the key of the rule can stand for.
+    /// Checks that PARTITION BY of a window is one that the key of the rule can stand for.
     pub(super) fn check_partition(&self, window: &Window) -> Result<(), SqlError> {
         let over = window.over.iter();
         let mut by = over.flat_map(|over| &over.partition);
@@ -135,8 +135,8 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Whether WHERE is for the rows of a window, not for events on their way into it: what it leaves out
-    /// counts in a count window.
+    /// Returns `true` if WHERE is for the rows of a window, not for events on their way into it: in
+    /// a count window, events that it leaves out count.
     pub(super) fn filters_late(&self, window: &Window) -> bool {
         let late = match window.kind {
             WindowKind::Count { .. } => true,
@@ -302,7 +302,7 @@ impl<'a> Compiler<'a> {
         self.distinct(&mut scope);
         self.flush(&mut scope.body, self.select.limit);
         scope.body.i32(0);
-        // What is remembered from one group to the next has seen a group that fails later.
+        // State remembered from one group to the next has seen a group that fails later.
         let remembers = [import::V_STEP, import::V_HITS];
         self.apart = !remembers
             .iter()

@@ -1,4 +1,4 @@
-//! What the host has to know of a window, as the manifest says it.
+//! Description of a window for the host, as the manifest has it.
 
 use serde_json::{Map, Value as Json, json};
 

@@ -5,9 +5,9 @@ use crate::ast::{Call, Expr, Literal, Node, Op, Over};
 use crate::error::SqlError;
 use crate::lex::Kind;
 
-/// How tightly comparisons bind.
+/// Binding power of comparisons.
 const COMPARISON: u8 = 4;
-/// How tightly NOT binds.
+/// Binding power of NOT.
 const NOT: u8 = 3;
 
 impl Parser {
@@ -147,7 +147,7 @@ impl Parser {
         self.behind(value, start)
     }
 
-    /// What stands behind a value: `->name`, `.name`, `[i]`, `[a:b]`.
+    /// Reads the accesses behind a value: `->name`, `.name`, `[i]`, `[a:b]`.
     fn behind(&mut self, mut value: Expr, start: usize) -> Result<Expr, SqlError> {
         loop {
             let node = if self.eat("->") {

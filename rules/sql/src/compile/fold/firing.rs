@@ -84,7 +84,7 @@ impl<'a> Compiler<'a> {
         true
     }
 
-    /// How many rows the group has.
+    /// Puts the number of the group's rows on the stack.
     fn folded_rows(&mut self, scope: &mut Scope, folding: &Folding) {
         match folding.rows {
             Some(rows) => {

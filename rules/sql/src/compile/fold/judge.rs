@@ -1,5 +1,5 @@
-//! What stops an event before it is folded: a value that an aggregate cannot use, or one that is not of
-//! the type that its field is declared to have.
+//! Checks of an event before it is folded: a value that an aggregate cannot use stops it, and so
+//! does one that is not of the type that its field is declared to have.
 
 use tidemill_abi::value::kind;
 use tidemill_values::FieldType;

@@ -1,4 +1,4 @@
-//! Whether a window can be folded, and which slots stand for what.
+//! Decision if a window can be folded, and the meaning of its slots.
 
 use tidemill_values::FieldType;
 
@@ -9,12 +9,12 @@ use crate::compile::{Compiler, calls};
 /// Slots of one pane, by the ABI.
 const SLOTS_MAX: usize = 200;
 
-/// How a window is folded: which slots stand for what.
+/// Layout of a folded window: the meaning of each slot.
 #[derive(Debug, Clone, Default)]
 pub(in crate::compile) struct Folding {
     /// The column of GROUP BY.
     pub(super) key: Option<String>,
-    /// Whether that column is declared a text.
+    /// `true` if that column is declared a text.
     pub(super) text_key: bool,
     pub(super) columns: Vec<Column>,
     /// Rows that passed WHERE, where that is not simply all.
@@ -27,7 +27,7 @@ pub(in crate::compile) struct Folding {
 pub(super) struct Column {
     pub(super) path: Path,
     pub(super) kind: ColumnKind,
-    /// How many values there were, below 0 once one was a float.
+    /// Slot for the number of values, below 0 once one was a float.
     pub(super) count: i32,
     pub(super) sum: Option<i32>,
     pub(super) min: Option<Extreme>,
@@ -36,7 +36,7 @@ pub(super) struct Column {
     pub(super) high: Option<i32>,
 }
 
-/// What is known of the values of a column before they come.
+/// Type of a column's values, as far as it is known before they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnKind {
     /// Declared to be floats.
@@ -56,7 +56,7 @@ pub(super) struct Extreme {
 }
 
 impl Column {
-    /// Whether more is asked of it than how many values there were.
+    /// Returns `true` if more is asked of it than the number of its values.
     pub(super) fn is_worked_out(&self) -> bool {
         self.sum.is_some() || self.min.is_some() || self.max.is_some()
     }
@@ -68,7 +68,7 @@ impl Folding {
         self.slots
     }
 
-    /// What each slot stands for, by names that another statement has for the same.
+    /// The meaning of each slot, by names that another statement has for the same.
     pub(in crate::compile) fn slot_names(
         &self,
         name_of: impl Fn(&str) -> String,
@@ -107,7 +107,7 @@ impl Folding {
 }
 
 impl<'a> Compiler<'a> {
-    /// Whether and how the window is folded.
+    /// The layout of the folded window; `None` if it cannot be folded.
     pub(super) fn folding(&self, window: &Window) -> Option<Folding> {
         let select = self.select;
         let kind = matches!(
@@ -157,8 +157,9 @@ impl<'a> Compiler<'a> {
             folding.text_key = true;
         }
         if let Some(filter) = &select.filter {
-            // What WHERE remembers is the rule's: with a key each group would have a memory of its own.
-            // A hopping window calls once for each pane, and what remembers would do so each time.
+            // State that WHERE remembers is the rule's: with a key each group would have a memory
+            // of its own. A hopping window calls once for each pane, and would remember each event
+            // as often.
             let grouped = folding.key.is_some() && partition.is_none();
             let often = matches!(window.kind, WindowKind::Hopping { .. });
             if (grouped || often) && filter.any(&calls::remembers) {
@@ -175,7 +176,7 @@ impl<'a> Compiler<'a> {
         (slots <= SLOTS_MAX && inputs <= crate::module::INPUTS_MAX).then_some(folding)
     }
 
-    /// Whether the name is that of a column, and of no alias.
+    /// Returns `true` if the name is that of a column, and of no alias.
     pub(in crate::compile) fn is_column(&self, stream: Option<&str>, name: &str) -> bool {
         let alias = self.aliases.iter().any(|alias| alias.name == name);
         let known = stream.is_none_or(|stream| self.stream(stream).is_some());

@@ -66,8 +66,8 @@ impl<'a> Compiler<'a> {
         Ok(names)
     }
 
-    /// What decides which rows are in a window and when it ends, besides its kind and lengths, which the
-    /// host compares itself.
+    /// The name of a window: all that decides on its rows and its end, besides its kind and
+    /// lengths, which the host compares itself.
     fn window_name(&mut self, window: &'a Window) -> Result<String, SqlError> {
         let row = At::new(Level::Row, false);
         let mut parts = Vec::new();
@@ -106,7 +106,7 @@ impl<'a> Compiler<'a> {
         self.naming.cut(parts.join(" "), &window.span)
     }
 
-    /// What the counts of hits are about, of rows and of groups.
+    /// The names of the conditions whose hits are counted, of rows and of groups.
     fn hits_names(&mut self) -> Result<Vec<Option<String>>, SqlError> {
         let select = self.select;
         let asked = |wanted: &str| {
@@ -157,7 +157,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// What the manifest says of the state, besides its size.
+    /// The manifest's part on the state, besides its size.
     pub(in crate::compile) fn state_json(&mut self) -> Result<Json, SqlError> {
         let mut names = self.state_names()?;
         // A statement keeps nothing else.
