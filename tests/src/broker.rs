@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::{PATIENCE, signal, wait_until};
 
-/// Where Debian and others put it; `/usr/sbin` is not on every user's path.
+/// Paths of the program, by Debian and others; `/usr/sbin` is not on every user's path.
 const PROGRAMS: [&str; 3] = [
     "mosquitto",
     "/usr/sbin/mosquitto",
@@ -59,7 +59,7 @@ impl Broker {
         self.port
     }
 
-    /// Where it keeps its files.
+    /// The path of a file in the broker's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -154,7 +154,7 @@ impl Broker {
         }
     }
 
-    /// What it logged so far.
+    /// The broker's log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }

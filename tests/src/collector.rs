@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 
 use crate::{Message, Peer5, Received, wait_until};
 
-/// Where a message that is no row tells that nothing comes after it.
+/// Topic of the message, no row, that tells that nothing comes after it.
 const END: &str = "end-of-test";
 
-/// What the thread shares.
+/// State that the thread shares.
 #[derive(Default)]
 struct Shared {
     received: Received,
@@ -57,7 +57,7 @@ impl Collector {
         }
     }
 
-    /// How many rows there are, each counted once.
+    /// Number of rows, each counted once.
     ///
     /// # Panics
     /// When a row was lost or has changed, with its name.

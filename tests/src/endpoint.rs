@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Received, RowName, wait_until};
 
-/// What was posted.
+/// A request that was posted.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The path with its query.
@@ -123,7 +123,7 @@ impl Endpoint {
         self.address.port()
     }
 
-    /// What was posted so far, in the order in which it was answered.
+    /// The requests so far, in the order in which they were answered.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
     }

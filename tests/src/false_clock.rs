@@ -61,7 +61,7 @@ impl FalseClock {
     /// A clock that is right.
     ///
     /// # Errors
-    /// Where there is no C compiler.
+    /// When there is no C compiler.
     pub fn new() -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let source = folder.path().join("clock.c");
@@ -98,7 +98,7 @@ impl FalseClock {
         self.folder.path().join("ahead")
     }
 
-    /// What a program has to have in its environment.
+    /// Environment variables of a program that is to see this clock.
     pub fn variables(&self) -> [(&'static str, PathBuf); 2] {
         let library: &Path = &self.library;
         [

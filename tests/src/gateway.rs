@@ -23,14 +23,14 @@ pub struct Gateway {
     agent: Option<Agent>,
 }
 
-/// What the agent holds resident, in MB of a million bytes.
+/// Resident memory of the agent, in MB of a million bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Memory {
     /// Now.
     pub now: f64,
     /// At most so far.
     pub peak: f64,
-    /// What of `now` are pages of files: the program.
+    /// The part of `now` that is pages of files: the program.
     pub program: f64,
 }
 
@@ -177,13 +177,13 @@ impl Gateway {
         command
     }
 
-    /// What the agent has logged since it was started, line by line.
+    /// The agent's log since it was started, line by line.
     pub fn log(&self) -> Vec<String> {
         let agent = self.agent.as_ref().expect("the agent was started");
         agent.log.lock().unwrap().clone()
     }
 
-    /// What the agent holds of memory.
+    /// The memory that the agent holds.
     pub fn memory(&self) -> Memory {
         let agent = self.agent.as_ref().expect("the agent was started");
         let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
@@ -212,7 +212,7 @@ impl Gateway {
         busy_threads(agent.child.id(), span, percent)
     }
 
-    /// Whether the agent that was started still runs.
+    /// Returns `true` if the agent that was started still runs.
     pub fn is_running(&mut self) -> bool {
         let agent = self.agent.as_mut().expect("the agent was started");
         agent.child.try_wait().unwrap().is_none()
@@ -238,7 +238,7 @@ impl Gateway {
         );
     }
 
-    /// How many lines of the agent's log have this in them.
+    /// Number of lines of the agent's log that contain this.
     pub fn count_logged(&self, text: &str) -> usize {
         let has_it = |line: &&String| line.contains(text);
         self.log().iter().filter(has_it).count()

@@ -1,5 +1,5 @@
-//! What tests of the whole share: a real broker, a bare MQTT client, and the `tidemill` program with
-//! its own directory. It knows the agent only from outside, so every crate's tests may use it.
+//! Support for tests of the whole: a real broker, a bare MQTT client, and the `tidemill` program
+//! with its own directory. It knows the agent only from outside, so every crate's tests may use it.
 
 #![allow(
     clippy::unwrap_used,

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 pub struct LoopDisk {
     mounted_at: PathBuf,
     folder: tempfile::TempDir,
-    /// What lies below the mount: a copy after each cut.
+    /// File below the mount: a copy after each cut.
     image: PathBuf,
     cuts: u32,
     /// Bytes that reach the device each second, where that is limited.
@@ -28,7 +28,7 @@ pub enum FileSystem {
     F2fs,
 }
 
-/// Where a kernel with the first version of control groups takes limits of devices.
+/// File in which a kernel with the first version of control groups takes limits of devices.
 const RATES: &str = "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device";
 
 impl LoopDisk {
@@ -91,13 +91,13 @@ impl LoopDisk {
             .map_err(|error| format!("no limit of a device's rate: {RATES}: {error}"))
     }
 
-    /// What the device holds at this moment, as a machine would find it whose power failed: without
-    /// what the kernel has in memory and was not asked to sync. Nobody may be writing meanwhile. A limit of
-    /// its rate is no more afterwards.
+    /// A copy of the device at this moment, as a machine would find it whose power failed: without
+    /// anything that the kernel has in memory and was not asked to sync. Nobody may be writing
+    /// meanwhile. A limit of its rate is no more afterwards.
     pub fn as_the_power_fails(&mut self) -> Snapshot {
         self.cuts += 1;
         if self.rate.is_some() {
-            // What has reached the device by now is all that ever will.
+            // The bytes that have reached the device by now are all that ever will.
             self.set_rate(1).unwrap();
         }
         let copy = self.folder.path().join(format!("cut-{}", self.cuts));
@@ -133,7 +133,7 @@ impl LoopDisk {
         {
             written += count as u64;
         }
-        // What was only reserved must be taken, or it is found free later.
+        // Space that was only reserved must be taken, or it is found free later.
         let _ = file.sync_all();
         file.set_len(written.saturating_sub(leave)).unwrap();
         file.sync_all().unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How often the server looks whether it should end.
+/// Interval at which the server looks if it should end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running server; it ends when it is dropped.
@@ -53,7 +53,7 @@ impl NameServer {
         self.shared.answers.store(true, Ordering::Release);
     }
 
-    /// How often it was asked.
+    /// Number of questions so far.
     pub fn asked(&self) -> u64 {
         self.shared.asked.load(Ordering::Acquire)
     }

@@ -2,7 +2,7 @@
 
 use crate::wire::{Wire, text};
 
-/// How many messages [`Peer::publish_all`] sends before it waits for their acknowledgements.
+/// Number of messages that [`Peer::publish_all`] sends before it waits for their acknowledgements.
 const IN_FLIGHT: usize = 500;
 
 /// A connected client.

@@ -17,9 +17,9 @@ pub struct Peer5 {
 /// A message that came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Where it was published.
+    /// Topic that it was published to.
     pub topic: String,
-    /// What it says.
+    /// Content of the message.
     pub payload: Vec<u8>,
     /// Its user properties, in order.
     pub properties: Vec<(String, String)>,

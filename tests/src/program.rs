@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// How a call of the program ended.
+/// Result of a call of the program.
 #[derive(Debug)]
 pub struct Ran {
     /// Its exit code; `None` when a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// Text on standard output.
     pub out: String,
-    /// What it wrote to standard error.
+    /// Text on standard error.
     pub err: String,
 }
 

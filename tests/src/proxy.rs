@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use carrier::Carrier;
 
-/// How a connection is ended.
+/// The way in which a connection is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// With a reset: what was under way is gone on both sides.
@@ -26,7 +26,7 @@ pub enum Cut {
     Close,
 }
 
-/// What the link does with connections.
+/// Treatment of connections by the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     /// It carries what is sent.
@@ -85,7 +85,7 @@ impl Proxy {
         }
     }
 
-    /// Where it listens.
+    /// The port that the proxy listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -132,12 +132,12 @@ impl Proxy {
         self.counts.down.load(Ordering::Relaxed)
     }
 
-    /// How often somebody connected, refused or not.
+    /// Number of connections so far, refused or not.
     pub fn connections(&self) -> u64 {
         self.counts.connections.load(Ordering::Relaxed)
     }
 
-    /// How many connections were cut, to order or at random.
+    /// Number of connections that were cut, to order or at random.
     pub fn cuts(&self) -> u64 {
         self.counts.cuts.load(Ordering::Relaxed)
     }

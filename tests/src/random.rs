@@ -27,7 +27,7 @@ impl Random {
         range.start + self.bits() % (range.end - range.start)
     }
 
-    /// Whether something that happens once in `n` times happens now.
+    /// Returns `true` once in `n` times, on average.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.bits().is_multiple_of(n)
     }

@@ -1,5 +1,5 @@
-//! What a receiver has of an agent's rows, each of them once, and the counter rule: where a function
-//! sends n = state + 1 for each event, a key's values must be exactly 1 to N. A gap is a loss, a value
+//! Rows of an agent at a receiver, each of them once, and the counter rule: where a function sends
+//! n = state + 1 for each event, a key's values must be exactly 1 to N. A gap is a loss, a value
 //! that comes again under a new name an event that counted twice.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// What names a row for ever.
+/// Name of a row, for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowName {
     /// The gateway, `tm-gw`.
@@ -37,7 +37,7 @@ struct Arrived {
 /// Rows, each once.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// What each row of a lane said, as a hash; the first has seq 1.
+    /// Content of each row of a lane, as a hash; the first has seq 1.
     lanes: BTreeMap<(String, String, String), Vec<u64>>,
     rows: Vec<Arrived>,
     repeated: u64,
@@ -85,22 +85,22 @@ impl Received {
         Ok(true)
     }
 
-    /// How many rows there are, each counted once.
+    /// Number of rows, each counted once.
     pub fn count(&self) -> usize {
         self.rows.len()
     }
 
-    /// How many rows of a lane there are, each counted once.
+    /// Number of rows of a lane, each counted once.
     pub fn count_of(&self, lane: &str) -> usize {
         self.rows.iter().filter(|row| row.lane == lane).count()
     }
 
-    /// How many copies came beyond the first of each row.
+    /// Number of copies beyond the first of each row.
     pub fn repeated(&self) -> u64 {
         self.repeated
     }
 
-    /// How many rows of lane `other` came before the row number `count` of `lane`.
+    /// Number of rows of lane `other` that came before the row number `count` of `lane`.
     pub fn overtaken(&self, lane: &str, count: usize, other: &str) -> usize {
         let mut of_lane = 0;
         let before = self.rows.iter().take_while(|row| {
@@ -161,7 +161,7 @@ impl Received {
     }
 }
 
-/// What is wrong with one topic's values, at most a few sentences.
+/// The faults in one topic's values, at most a few sentences.
 fn faults(values: &[&str], expected: &[u64]) -> Vec<String> {
     const MOST: usize = 5;
     let mut faults = Vec::new();

@@ -33,7 +33,7 @@ impl ThreadTimes {
         self.used.values().sum()
     }
 
-    /// How much of a core each thread used between the two, in percent, by its name.
+    /// Share of a core that each thread used between the two, in percent, by its name.
     pub fn shares_since(&self, earlier: &Self) -> Vec<(String, f64)> {
         let seconds = (self.at - earlier.at).as_secs_f64();
         let share = |(thread, used): (&(u32, String), &f64)| {

@@ -23,7 +23,7 @@ pub struct Trace {
     calls: Vec<Call>,
 }
 
-/// What a trace shows.
+/// Findings of a trace.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Witnessed {
     /// Messages with a mark whose acknowledgement was sent.
@@ -32,13 +32,14 @@ pub struct Witnessed {
     pub sent: usize,
     /// Syncs of journal files that returned without error.
     pub syncs: usize,
-    /// What must not have happened, each as a sentence.
+    /// Events that must not have happened, each as a sentence.
     pub violations: Vec<String>,
 }
 
 impl Trace {
-    /// How strace has to be called for this, besides `-o FILE`. `-D` leaves the process its parent,
-    /// `-yy` names files and peers, reads are there for the packet identifiers of what was received.
+    /// Command line of strace for this, besides `-o FILE`. `-D` leaves the process its parent,
+    /// `-yy` names files and peers, reads are there for the packet identifiers of messages that
+    /// were received.
     pub const STRACE: [&str; 9] = [
         "strace",
         "-D",
@@ -132,13 +133,13 @@ impl Trace {
 /// The changes to files below one folder, in the order in which they returned.
 pub struct FileTrace<'a> {
     root: &'a Path,
-    /// What was in the folder, synced, before the first change.
+    /// Content of the folder, synced, before the first change.
     begins: &'a Tree,
     calls: Vec<FileCall>,
 }
 
 impl<'a> FileTrace<'a> {
-    /// How strace has to be called for this, besides `-o FILE`.
+    /// Command line of strace for this, besides `-o FILE`.
     pub const STRACE: [&'static str; 9] = [
         "strace",
         "-D",
@@ -161,7 +162,7 @@ impl<'a> FileTrace<'a> {
         }
     }
 
-    /// How many changes there were.
+    /// Number of changes.
     pub fn len(&self) -> usize {
         self.calls.len()
     }
@@ -220,7 +221,7 @@ impl<'a> FileTrace<'a> {
             .map(|back| change - 1 - back)
     }
 
-    /// How many changes wrote to files below a folder.
+    /// Number of changes that wrote to files below a folder.
     pub fn writes_below(&self, folder: &Path) -> usize {
         let below = |call: &&FileCall| match &call.change {
             Change::Write { path, .. } => Path::new(path).starts_with(folder),
@@ -259,7 +260,7 @@ impl Witnessed {
     }
 }
 
-/// What went over one socket.
+/// Packets of one socket.
 #[derive(Default)]
 struct Socket {
     received: Packets,

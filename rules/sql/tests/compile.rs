@@ -1,4 +1,4 @@
-//! What comes out of statements: modules that validate and are small, or errors with a place.
+//! Results of compiling statements: modules that validate and are small, or errors with a place.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ fn a_filter_of_numbers_is_small_and_calls_nothing() {
     let sql = "SELECT device, temperature FROM input WHERE temperature > 50";
     let (bytes, _) = outline(&built(sql));
     assert!(bytes <= 300, "{bytes}");
-    // Where a float could change what comes out, the host compares what is too large for one.
+    // If a float could change the result, the host compares values that are too large for one.
     for wide in ["a > b", "a + 1 > 5", "a > 9007199254740992"] {
         let sql = format!("SELECT * FROM input WHERE {wide}");
         let (_, imports) = outline(&built(&sql));
@@ -61,7 +61,7 @@ fn a_mean_of_each_device_is_folded() {
     let (bytes, imports) = outline(&built(sql));
     assert!(bytes <= 680, "{bytes}");
     assert!(!imports.iter().any(|import| import == "v_keep"));
-    // What needs the rows keeps them.
+    // An aggregate that needs the rows keeps them.
     let sql =
         "SELECT device, median(temperature) AS t FROM input GROUP BY device, TUMBLINGWINDOW(ss, 1)";
     let (_, imports) = outline(&built(sql));
@@ -268,7 +268,7 @@ fn statements_that_cannot_mean_what_they_say_are_refused() {
     ] {
         refused(sql, place, what);
     }
-    // What a parameter decides is the owner's business.
+    // A condition that a parameter decides is the owner's business.
     let options = Options {
         params: BTreeMap::from([("on".to_owned(), Value::Bool(false))]),
         ..Options::default()
@@ -404,7 +404,7 @@ fn aliases_that_multiply_or_lie_in_each_other_end_in_an_error() {
         assert!(error.message.contains(message), "{}: {error}", &sql[..80]);
         assert!(sql.get(error.span.clone()).is_some());
     }
-    // Where each is worked out once, and kept, they do not multiply.
+    // Aliases that are worked out once, and kept, do not multiply.
     built(&chain(60, &twice, "WHERE LAST > 1"));
     built(&chain(90, &next, window));
 }

@@ -25,29 +25,29 @@ use tidemill_tests::Random;
 use fault::Fault;
 use world::World;
 
-/// How long the links are whole between two faults.
+/// Time in which the links are whole between two faults, in milliseconds.
 const PEACE_MS: std::ops::Range<u64> = 200..4_000;
 
-/// How long a fault lasts.
+/// Length of a fault, in milliseconds.
 const FAULT_MS: std::ops::Range<u64> = 100..12_000;
 
 /// An event that is sent when a fault has ended should be through within this time.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 
-/// What the command line asks for.
+/// Options of the command line.
 #[derive(Debug, PartialEq)]
 struct Asked {
     length: Duration,
     seed: u64,
 }
 
-/// What was done, and how it went.
+/// Counts of rounds and faults, and the slow ones.
 #[derive(Default)]
 struct Tally {
     rounds: u64,
     faults: BTreeMap<&'static str, u64>,
     slow: Vec<String>,
-    /// How often it did not start on a full disk.
+    /// Number of starts that failed on a full disk.
     unstarted: u64,
     longest: Duration,
 }

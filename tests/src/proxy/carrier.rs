@@ -24,7 +24,7 @@ pub(super) struct Carrier {
     counts: Arc<Counts>,
     link: Link,
     pace: Pace,
-    /// Where connections break at random.
+    /// Bytes after which connections break at random, if they do.
     breaks: Option<(Random, Range<u64>)>,
     pairs: Vec<Pair>,
 }
@@ -39,7 +39,7 @@ struct Pair {
     breaks_after: Option<(u64, Cut)>,
 }
 
-/// What became of a connection when it was looked at.
+/// State of a connection after a look at it.
 enum Fate {
     GoesOn,
     Over,
@@ -212,7 +212,7 @@ impl Pair {
         let lost =
             lost || ready.1 && self.down.wants_to_read() && !self.down.read(&mut self.server, pace);
         if lost {
-            // What one side did, the other side sees.
+            // The end of one side becomes that of the other.
             return Fate::Broken(Cut::Reset);
         }
         let now = Instant::now();
@@ -254,7 +254,7 @@ impl Pair {
     }
 }
 
-/// Where the next connection breaks.
+/// Draws the number of bytes after which the next connection breaks.
 fn draw(breaks: &mut Option<(Random, Range<u64>)>) -> Option<(u64, Cut)> {
     let (random, bytes) = breaks.as_mut()?;
     let how = if random.one_in(2) {

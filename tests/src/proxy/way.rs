@@ -12,7 +12,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// A slow link carries so many bytes at once, and then rests.
 const SLOW_BYTES: usize = 1_400;
 
-/// How fast bytes are carried.
+/// Delay and speed of a link.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pace {
     pub(super) delay: Duration,

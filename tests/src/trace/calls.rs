@@ -9,7 +9,7 @@ pub(super) struct Call {
     pub(super) name: String,
     /// The path, or the peers of a socket.
     pub(super) file: String,
-    /// What was really read or written.
+    /// Bytes that were really read or written.
     pub(super) bytes: Vec<u8>,
     /// The line at which it began.
     pub(super) entered: usize,

@@ -196,7 +196,7 @@ impl Disk {
         self.names(to, at, Names::Add(new, node));
     }
 
-    /// What had returned when the sync began is on the medium.
+    /// Puts the writes that had returned when the sync began on the medium.
     fn sync(&mut self, node: usize, began: usize) {
         match &mut self.nodes[node] {
             Node::File {
@@ -249,7 +249,7 @@ impl Disk {
         }
     }
 
-    /// What is there after a power cut.
+    /// The content after a power cut.
     pub(super) fn after_power_cut(&self, loss: Loss, random: &mut Random) -> Tree {
         self.left_of(0, loss, random)
     }

@@ -23,7 +23,7 @@ impl FileCall {
     }
 }
 
-/// What a call does. Paths are whole.
+/// Effect of a call. Paths are whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
     /// A file is there from now on, with nothing in it if it is cut.
@@ -58,7 +58,7 @@ pub(super) enum Change {
     },
 }
 
-/// Where the next `write` to a descriptor goes.
+/// Place in the file of the next `write` to each descriptor.
 #[derive(Default)]
 struct Positions(std::collections::BTreeMap<u64, (u64, bool)>);
 

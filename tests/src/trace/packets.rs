@@ -17,7 +17,7 @@ pub(super) struct Framed {
     pub(super) at: usize,
 }
 
-/// What a packet is, as far as the witness cares.
+/// The kind of a packet, as far as the witness cares.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Packet {
     Publish { id: Option<u16> },

@@ -10,11 +10,11 @@ use std::path::Path;
 pub enum Tree {
     /// A file's contents.
     File(Vec<u8>),
-    /// What is in a folder, by name.
+    /// Content of a folder, by name.
     Folder(BTreeMap<String, Tree>),
 }
 
-/// What of the things that were not synced is lost.
+/// The part that is lost of the things that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// All of them.

@@ -130,7 +130,7 @@ fn messages_wait_for_an_upstream_that_is_away() {
     peer.subscribe("up/#");
     sensor.publish_all(numbers(200..300));
     let got: u32 = payloads(peer.receive_texts(1)).remove(0).parse().unwrap();
-    // What the agent sent before the listener was there is not the listener's.
+    // Messages that the agent sent before the listener was there are not the listener's.
     let expected: Vec<_> = (got + 1..300).map(|n| n.to_string()).collect();
     assert_eq!(payloads(peer.receive_texts(expected.len())), expected);
     gateway.stop();

@@ -294,7 +294,7 @@ fn nothing_in_a_data_directory_is_ever_open_to_others() {
 /// Puts something at a path.
 type Make = fn(&Path);
 
-/// What stands in the place of a file: a name, and how it is made.
+/// Things in the place of a file: a name, and the way to make each.
 const ODD: [(&str, Make); 4] = [
     ("a named pipe", |path| {
         let made = Command::new("mkfifo").arg(path).status().unwrap();

@@ -56,7 +56,7 @@ fn one_who_drips_and_one_who_does_not_read_hold_up_nobody() {
     for drip in drips {
         drip.join().unwrap();
     }
-    // What was not read was given up with its connection.
+    // The unread rest was given up with its connection.
     let mut last = deaf.into_iter().next_back().unwrap();
     let mut answer = Vec::new();
     let _ = last.read_to_end(&mut answer);

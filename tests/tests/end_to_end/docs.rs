@@ -8,8 +8,8 @@
 //! - `sql` is a statement, and from there on the one that is tried.
 //! - `json` whose lines have a payload are the events that statements and rules are tried on, until
 //!   there are others; a block of what came out, or an empty one, is compared.
-//! - In a block without a tag lines behind `$ ` are commands, and what stands below them comes out.
-//!   Where there is no such line and the first word is a command, all lines are.
+//! - In a block without a tag lines behind `$ ` are commands, and their output stands below them.
+//!   If there is no such line and the first word is a command, all lines are.
 //!
 //! A block is also a file of the page's folder where the line before it names one: `rules/hot.toml`:
 
@@ -48,7 +48,7 @@ struct Page {
     /// The statement or rule that was shown last.
     rule: Option<&'static str>,
     has_events: bool,
-    /// What does not hold.
+    /// Faults of the page, as text.
     wrong: String,
     checked: usize,
 }
@@ -165,7 +165,7 @@ impl Page {
         }
     }
 
-    /// What a command writes to standard output; it has to end well.
+    /// The standard output of a command, which has to end well.
     fn command(&mut self, command: &str, block: &Block<'_>) -> String {
         let program = tidemill();
         let mut path = program.parent().unwrap().as_os_str().to_owned();

@@ -42,7 +42,7 @@ const NORMAL: &str = "cloud/normal";
 /// The lane of what may overtake it.
 const HIGH: &str = "cloud/high";
 
-/// How many keys count.
+/// Number of keys.
 const KEYS: u64 = 20;
 
 /// A broker that drops nothing and keeps its sessions.
@@ -55,7 +55,7 @@ fn events(default: u64) -> u64 {
     setting("TIDEMILL_TEST_EVENTS", default)
 }
 
-/// What decides everything that is random.
+/// The seed of everything that is random.
 fn seed() -> u64 {
     setting("TIDEMILL_TEST_SEED", 1)
 }
@@ -101,7 +101,7 @@ fn sensors(local: &Broker, events: u64, bytes: usize, allowed: &Arc<AtomicU64>) 
     })
 }
 
-/// Where counts of so many events arrive, and how many each key has.
+/// The topics on which counts of so many events arrive, and the count of each key.
 fn counts(events: u64) -> BTreeMap<String, u64> {
     (0..KEYS)
         .map(|key| {
@@ -118,7 +118,7 @@ fn stop(gateway: &mut Gateway) {
     gateway.stop();
 }
 
-/// What a command of the program prints as JSON.
+/// The JSON that a command of the program prints.
 #[track_caller]
 fn json(gateway: &Gateway, command: &str) -> Value {
     let ran = gateway.tidemill(&format!("{command} --json"));
@@ -128,7 +128,7 @@ fn json(gateway: &Gateway, command: &str) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("tidemill {command}: {ran:?}"))
 }
 
-/// How many dead letters have this in their reason.
+/// Number of dead letters that have this in their reason.
 #[track_caller]
 fn dead_letters(gateway: &Gateway, reason: &str) -> u64 {
     let letters = json(gateway, "dead-letters list");

@@ -170,7 +170,7 @@ fn endpoints_that_answer_without_end_take_no_core_and_no_memory() {
     for (name, endless) in &all {
         wait_until(|| endless.requests() > 0, || format!("{name}: no request"));
     }
-    // What is made once is there.
+    // Memory that is taken once, at the first requests, is there.
     publish();
     std::thread::sleep(Duration::from_secs(1));
     let before = gateway.memory();

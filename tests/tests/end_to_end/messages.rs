@@ -1,4 +1,4 @@
-//! What a rule knows of a message beside its payload, and the topics that it sends to.
+//! Facts that a rule knows of a message beside its payload, and the topics that it sends to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -109,7 +109,8 @@ fn topics_are_made_of_the_topic_and_of_what_is_sent() {
             "room/hall"
         ]
     );
-    // What cannot be part of a topic is one dead letter, which names the event; others go on.
+    // A value that cannot be part of a topic is one dead letter, which names the event; others go
+    // on.
     sensor.publish("plant/a", b"{\"room\":\"a/b\",\"v\":2}", 1, false);
     sensor.publish("plant/b/x/d7", b"{\"room\":\"+\",\"v\":3}", 1, false);
     let [mirror, _, parts, ..] = &mut outs;

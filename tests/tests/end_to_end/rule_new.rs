@@ -14,7 +14,7 @@ const NOT_INHERITED: [&str; 5] = [
     "RUSTFLAGS",
 ];
 
-/// What a function that passes events on makes of the events.
+/// Results of a function that passes the events on.
 const PASSED: [&str; 2] = [
     r#"{"at":1700000001000,"port":"out","key":"d2","payload":{"device": "d2", "temperature": 61}}"#,
     r#"{"at":1700000002000,"port":"out","key":"d1","payload":{"device": "d1", "temperature": 72.25}}"#,

@@ -26,7 +26,7 @@ struct Live {
     readers: [JoinHandle<()>; 2],
 }
 
-/// How it ended.
+/// Result of a run.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
@@ -149,7 +149,7 @@ impl Live {
 }
 
 impl Ended {
-    /// What was written, without its time.
+    /// The lines that were written, without their times.
     fn results(&self) -> Vec<&str> {
         let rest = |line: &'_ String| line.find(",\"").unwrap();
         self.out.iter().map(|line| &line[rest(line)..]).collect()
@@ -164,7 +164,7 @@ impl Ended {
         }
     }
 
-    /// What the same events give under a virtual clock, by the command that the summary names.
+    /// The results of the same events under a virtual clock, by the command that the summary names.
     #[track_caller]
     fn again(&self, bench: &Bench) -> Vec<String> {
         let command = self.err.last().unwrap().trim();

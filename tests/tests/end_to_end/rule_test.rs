@@ -254,7 +254,7 @@ fn windows_close_when_the_virtual_clock_passes_their_end() {
     let bench = Bench::new(AVERAGE);
     bench.check(events, &[], &first);
     bench.check(events, &["--until", "2999"], &first);
-    // What falls due exactly then still happens.
+    // A pane that falls due exactly then still fires.
     bench.check(events, &["--until", "3000"], &[first[0], first[1], second]);
     bench.check(events, &["--until", "9999"], &[first[0], first[1], second]);
     bench.check(events, &["--from", "2000", "--until", "3000"], &[second]);

@@ -14,11 +14,11 @@ use crate::support::{COUNTER, broker, rule, sensor};
 /// Longer than any time limit of a connection is from becoming due.
 const QUIET: Duration = Duration::from_secs(12);
 
-/// What a thread may use of a core while nothing happens, in percent.
+/// Most of a core that a thread may use while nothing happens, in percent.
 const IDLE: f64 = 2.0;
 
-/// How soon after the cure all has to be through, with some more for a machine that is busy with other
-/// tests.
+/// Time after the cure by which all has to be through, with some more for a machine that is busy
+/// with other tests.
 const BACK_WITHIN: Duration = Duration::from_secs(15 + 5);
 
 /// A gateway between brokers and an endpoint, each behind a link that can fail.

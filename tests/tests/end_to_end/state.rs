@@ -1,4 +1,4 @@
-//! What lasts from one run of the agent to the next.
+//! State that lasts from one run of the agent to the next.
 
 use tidemill_tests::Gateway;
 
@@ -63,7 +63,7 @@ fn an_agent_that_was_killed_starts_again_from_its_last_checkpoint() {
     gateway.kill();
     gateway.start();
     sensor.publish("sensors/d1/env", b"", 1, false);
-    // What happened since the checkpoint is lost: this version keeps no journal.
+    // Changes since the checkpoint are lost: the rule is volatile.
     assert_eq!(payloads(out.receive_texts(1)), ["2"]);
     gateway.stop();
 }

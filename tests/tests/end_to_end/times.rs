@@ -31,7 +31,7 @@ fn count(settings: &str, time: impl Fn(i64) -> Value) -> Ran {
     )
 }
 
-/// What comes out where events happened when they arrived.
+/// The results if events happened when they arrived.
 fn windows() -> String {
     let window = |(at, n): (i64, i64)| {
         format!(

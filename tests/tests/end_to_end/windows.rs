@@ -78,7 +78,7 @@ fn a_window_stays_open_over_an_orderly_restart() {
     for _ in 0..10 {
         sensor.publish("sensors/d1/env", b"{\"temperature\":30}", 1, false);
     }
-    // Where the machine was slow the pane may have closed in between: then there are two.
+    // If the machine was slow, the pane may have closed in between: then there are two.
     let mut panes = Vec::new();
     let count = |panes: &[Value]| -> u64 { panes.iter().filter_map(|p| p["count"].as_u64()).sum() };
     while count(&panes) < 20 {

@@ -91,7 +91,7 @@ impl Parser {
         (!is_column && self.eat_word("distinct")).then_some(span)
     }
 
-    /// What rows are put in order by, and whether downwards.
+    /// Reads an expression to order by, with `true` for downwards.
     pub(super) fn order_by(&mut self) -> Result<(Expr, bool), SqlError> {
         let by = self.expr()?;
         let descending = self.eat_word("desc");

@@ -17,9 +17,9 @@ pub(crate) struct Declaration {
     pub(crate) source: Option<(String, Span)>,
     /// The field that tells when an event happened.
     pub(crate) timestamp: Option<String>,
-    /// Whether a value of another type is an error even where it could be converted.
+    /// `true` if a value of another type is an error even where it could be converted.
     pub(crate) strict: bool,
-    /// What only the host makes sense of, by names in lower case.
+    /// Options that only the host makes sense of, by names in lower case.
     pub(crate) options: Vec<StreamOption>,
 }
 
@@ -54,7 +54,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
 ];
 
 impl Parser {
-    /// What stands after CREATE.
+    /// Reads the declaration after CREATE.
     pub(super) fn declaration(&mut self) -> Result<Declaration, SqlError> {
         self.expect_word("stream")?;
         let mut declared = Declaration {
@@ -119,7 +119,7 @@ impl Parser {
         Ok(ty)
     }
 
-    /// What an array or a struct holds is not checked.
+    /// Passes over the content of an array or a struct, which is not checked.
     fn skip_brackets(&mut self) -> Result<(), SqlError> {
         let mut open = 0_usize;
         loop {

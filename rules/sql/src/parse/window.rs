@@ -188,7 +188,7 @@ impl Parser {
 /// A unit of lengths.
 #[derive(Clone, Copy)]
 struct Unit {
-    /// How long it is, or mostly is.
+    /// Length in milliseconds; for a unit of varying length, the usual one.
     ms: u64,
     calendar: Option<CalendarUnit>,
 }

@@ -1,10 +1,10 @@
-//! What goes wrong.
+//! Faults of a soak.
 
 use tidemill_tests::{Cut, Link, Proxy, Random};
 
 use crate::world::World;
 
-/// What of the disk is left for the agent when it is filled.
+/// Bytes that are left of the disk when it is filled.
 const LEFT_BYTES: u64 = 256 << 10;
 
 /// The clock is set by so many seconds: minutes, eight days, twenty years, each both ways.
@@ -13,7 +13,7 @@ const STEPS: [i64; 3] = [400, 8 * 86_400, 20 * 365 * 86_400];
 /// Bytes in a second of a slow link: less than what comes in, or a little more.
 const SLOW: std::ops::Range<u64> = 8_000..40_000;
 
-/// Which link.
+/// The link that a fault is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     In,

@@ -1,4 +1,4 @@
-//! What is soaked: two brokers, two links, sensors, a receiver, and the agent between them.
+//! Parts of a soak: two brokers, two links, sensors, a receiver, and the agent between them.
 
 use std::path::PathBuf;
 use std::sync::Arc;

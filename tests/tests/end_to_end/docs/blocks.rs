@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// What a block shows.
+/// The kind of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Rule,
@@ -19,10 +19,10 @@ pub(super) enum Kind {
 
 /// A fenced block.
 pub(super) struct Block<'a> {
-    /// What stands behind the fence.
+    /// The text behind the fence.
     tag: &'a str,
     pub(super) text: &'a str,
-    /// Where `text` is in the page.
+    /// Range of `text` in the page.
     pub(super) place: Range<usize>,
     /// The line of the fence, from 1.
     pub(super) line: usize,

@@ -1,4 +1,5 @@
-//! What a page leaves out of a rule or a configuration, so that the part that it shows can be checked.
+//! Completion of rules and configurations that a page shows in part, so that the part can be
+//! checked.
 
 use std::path::Path;
 

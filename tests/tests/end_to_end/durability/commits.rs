@@ -6,7 +6,7 @@ use tidemill_tests::{Collector, Gateway, Peer};
 use super::{broker, cloud, pass, until_one_passes};
 use crate::support::sensor;
 
-/// How often the agent is killed and started again.
+/// Number of times that the agent is killed and started again.
 const KILLS: usize = 10;
 
 fn sql(statement: &str, topic: &str) -> String {

@@ -18,7 +18,7 @@ use tidemill_tests::{
 use super::{NORMAL, broker, cloud, count, counts, json, seed, topic};
 use crate::support::sensor;
 
-/// What reaches the card each second, in KB.
+/// Rates at which bytes reach the card, in KB a second.
 const RATES: [u64; 3] = [300, 1_000, 3_000];
 
 /// Events before the first cut: enough for 8,000 producers and 4,096 names that are no numbers.

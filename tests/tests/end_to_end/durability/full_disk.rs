@@ -15,7 +15,7 @@ use crate::support::sensor;
 /// Enough for what an agent makes at its start, little enough to be full soon.
 const DISK_MIB: u64 = 48;
 
-/// What is left when the rest is filled up: nothing that a new segment fits into.
+/// Bytes left when the rest is filled up: nothing that a new segment fits into.
 const LEFT_BYTES: u64 = 256 << 10;
 
 #[test]
@@ -80,7 +80,7 @@ fn publish(sensor: &mut Peer, numbers: std::ops::Range<u64>) {
     sensor.publish_all(numbers.map(|n| (topic(n), format!("{n:0EVENT_BYTES$}").into_bytes())));
 }
 
-/// What each topic has to have had of so many events.
+/// Numbers that each topic has to have had of so many events.
 fn numbers(sent: u64) -> BTreeMap<String, Vec<u64>> {
     let of = |key: u64| (0..sent).filter(|n| n % KEYS == key).collect();
     (0..KEYS)
@@ -88,7 +88,7 @@ fn numbers(sent: u64) -> BTreeMap<String, Vec<u64>> {
         .collect()
 }
 
-/// What the agent says of itself.
+/// The agent's own report of its health.
 fn health(gateway: &Gateway) -> Option<Value> {
     let mut stream = UnixStream::connect(gateway.path("data/control")).ok()?;
     stream.write_all(b"{\"ask\":\"health\"}\n").ok()?;
@@ -198,7 +198,7 @@ fn an_agent_that_starts_on_a_disk_without_a_byte_waits_for_room_and_says_so() {
             gateway.start();
             arrived.until(send(200) as usize);
             gateway.stop();
-            // What is kept for such a day is gone as well.
+            // The room that is kept for such a day is gone as well.
             let _ = fs::remove_file(gateway.path("data/reserve"));
             let _ = send(200);
         }

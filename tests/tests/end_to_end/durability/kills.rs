@@ -41,7 +41,7 @@ struct Plant {
     arrived: Collector,
     random: Random,
     events: u64,
-    /// How many events the sensors may have sent by now.
+    /// Number of events that the sensors may have sent by now.
     allowed: Arc<AtomicU64>,
     /// Rows that will come of each event on average: one, and what else the rule sends.
     rows: u64,
@@ -96,7 +96,7 @@ impl Plant {
                     1 => carried(self) >= bytes,
                     _ => self.gateway.log().len() >= lines,
                 };
-                // Where nothing more is to come in this round, waiting would have no end.
+                // If nothing more is to come in this round, waiting would have no end.
                 reached || self.arrived.count() as u64 >= all
             },
             || format!("round {round}: neither rows nor bytes come any more"),

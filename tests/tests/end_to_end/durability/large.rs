@@ -6,10 +6,10 @@ use tidemill_tests::{Collector, Gateway};
 use super::{NORMAL, PROTOCOLS, broker, cloud, pass, until_one_passes};
 use crate::support::sensor;
 
-/// What the agent may hold resident at most, however large a message is.
+/// Most resident memory of the agent, however large a message is.
 const MEMORY_MB: f64 = 40.0;
 
-/// What the release's program takes of it. A build for tests has a larger one, which is not counted.
+/// The release's program in that memory. A build for tests has a larger one, which is not counted.
 const PROGRAM_MB: f64 = 8.0;
 
 /// So many connections in all: one, and for each large message one that ended for it and one with a

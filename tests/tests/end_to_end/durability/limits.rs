@@ -68,7 +68,7 @@ const KEYS: [Key; 37] = [
     (LIMITS, "keys", 1, 1_000_000, ""),
 ];
 
-/// Where the keys are written down for those who set them.
+/// The page that tells the keys to those who set them.
 const PAGE: &str = include_str!("../../../../docs/configuration.md");
 
 /// A value for each key.

@@ -52,7 +52,7 @@ fn a_broker_that_goes_back_repeats_no_number() {
     let producers = setting("TIDEMILL_TEST_PRODUCERS", 20);
     let numbers = setting("TIDEMILL_TEST_NUMBERS", NUMBERS);
     let mut local = broker();
-    // What it saved last is put back below: how often it saves is what a person would set.
+    // The state that it saved last is put back below: its interval is one that a person would set.
     local.add("autosave_interval 60");
     local.stop();
     local.run();

@@ -7,7 +7,7 @@ use tidemill_tests::{Collector, Cut, Gateway, Link, Proxy};
 use super::{KEYS, NORMAL, broker, cloud, events, pass, topic, until_acknowledged};
 use crate::support::sensor;
 
-/// How much more memory an agent may take for what waits.
+/// Most additional memory of an agent for rows that wait.
 const GROWTH_MB: f64 = 20.0;
 
 /// Event number `n`: 200 bytes, which are a number.

@@ -45,7 +45,8 @@ fn power_cuts_lose_nothing_and_count_nothing_twice() {
             return;
         };
         count(&gateway);
-        // What fills the journal, so that ponds are written and segments used again.
+        // A rule that fills the journal, so that state databases are written and segments used
+        // again.
         pass(&gateway, "local");
         let arrived = Collector::start(upstream.port(), "#");
         gateway.start();

@@ -54,7 +54,7 @@ impl Receiver {
         }
     }
 
-    /// How many messages it counted below this topic, and what it has to say of them.
+    /// The number of messages that it counted below this topic, and its remarks on them.
     fn counted(&self, below: &str) -> (u64, String) {
         let output = Command::new(&self.program)
             .arg("show")

@@ -1,4 +1,4 @@
-//! What a restart makes of state and ledgers: the same, to the bit.
+//! State and ledgers after a restart: the same, to the bit.
 
 use serde_json::Value;
 use tidemill_tests::{Collector, Cut, Gateway, Link, Proxy};
@@ -116,7 +116,7 @@ fn ledgers_balance_after_kills_and_count_every_event() {
         sensor.publish_all(half.map(|n| (topic(n), Vec::new())));
         until_acknowledged(&local, all);
         gateway.kill();
-        // What was not acknowledged yet may be in the journal as well, and comes again.
+        // Events that were not acknowledged yet may be in the journal as well, and come again.
         let received = check_ledgers(&gateway);
         assert!(received >= all, "LOST: {received} of {all} events");
         gateway.start();

@@ -7,7 +7,7 @@ use tidemill_tests::{Collector, Gateway, Peer};
 use super::{PROTOCOLS, broker, cloud, pass, until_one_passes};
 use crate::support::sensor;
 
-/// How often the other client comes back at once when the agent has pushed it out.
+/// Number of times that the other client comes back at once when the agent has pushed it out.
 const THEFTS: usize = 6;
 
 /// An agent in a tight loop is through all thefts in a few milliseconds each. With back-off the sum of

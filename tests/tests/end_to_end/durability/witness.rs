@@ -1,4 +1,4 @@
-//! What the kernel saw: strace's record of a real run, held against the promise that nothing is
+//! Witness of the kernel: strace's record of a real run, held against the promise that nothing is
 //! acknowledged and nothing leaves before the sync that covers it has returned.
 
 use std::fs;
@@ -8,7 +8,7 @@ use tidemill_tests::{Collector, Gateway, Trace, skipped, wait_until};
 use super::{PROTOCOLS, broker, cloud, events, pass, topic};
 use crate::support::sensor;
 
-/// Whether a process may be traced here.
+/// The reason why no process can be traced here, if there is one.
 pub(super) fn cannot_trace() -> Option<String> {
     let [strace, arguments @ ..] = Trace::STRACE;
     let tried = std::process::Command::new(strace)

@@ -130,7 +130,7 @@ fn commands_show_rules_and_events_that_are_foul_as_what_they_are() {
         check_ran(&ran, &format!("{words:?}"));
         assert!(!ran.out.is_empty() || !ran.err.is_empty(), "{words:?}");
     }
-    // What was expected is what came, whatever it is.
+    // The results are what was expected, whatever they are.
     let came = run(&dir, all[0]);
     file("expected.jsonl", &came.out);
     let line: Value = serde_json::from_str(came.out.lines().next().unwrap()).unwrap();

@@ -22,7 +22,7 @@ const GREEDY_EVENTS: u64 = 20;
 const KEYS: u64 = 400;
 const NAMES: u64 = 400;
 
-/// What each of those rules asks for; where it is not given that, it fails.
+/// Demands of each of those rules; a rule that is not given that fails.
 const EMISSIONS: u64 = 20;
 const EMISSION_BYTES: u64 = 5_000;
 const STATE_ENTRIES: u64 = 100;
@@ -216,7 +216,7 @@ impl Flood<'_> {
         assert!(self.gateway.is_running(), "it ended under\n{}", self.lines);
     }
 
-    /// What the agent answers. Amidst a flood, with a commit for each event, it may take its time.
+    /// The agent's answer. Amidst a flood, with a commit for each event, it may take its time.
     fn ask(&self, question: &str) -> Value {
         let mut answer = None;
         wait_until(
@@ -252,7 +252,7 @@ impl Flood<'_> {
         self.alive();
     }
 
-    /// What rules asked for beyond their limits.
+    /// Checks that the ledger shows the rules that went beyond their limits.
     fn rules_show(&mut self) {
         // Enough for all of it, whatever else is small.
         let is_fuelled = self.of(LIMITS, "fuel") >= 4_000_000;
@@ -278,7 +278,7 @@ impl Flood<'_> {
         }
     }
 
-    /// What the receivers that take nothing made of the outboxes.
+    /// Checks that the ledger shows outboxes which receivers that take nothing have filled.
     fn lanes_show(&mut self) {
         let lanes = [
             (
@@ -369,7 +369,7 @@ pub(super) fn run(values: &Values, time: Duration) -> Vec<&'static str> {
             flood.passed.push("commit_events");
         }
     }
-    // What waited leaves, and what is too long for the receiver becomes a dead letter.
+    // Rows that waited leave, and those that are too long for the receiver become dead letters.
     outlet.set(Link::Up);
     takes.store(true, Ordering::Release);
     let is_waiting = flood.of(CLOUD_OUTBOX, "bytes") > 1 << 30
@@ -383,7 +383,7 @@ pub(super) fn run(values: &Values, time: Duration) -> Vec<&'static str> {
     flood.shows("cloud packet_bytes_max", is_shown, refused);
     flood.ledger();
     flood.alive();
-    // What it left is no obstacle to the next start.
+    // The data directory is no obstacle to the next start.
     flood.gateway.kill();
     flood.gateway.run();
     flood.gateway.until_logged("deployed");
