@@ -43,7 +43,7 @@ impl Backoff {
         self.after_failure_up_to(self.delay_max, random)
     }
 
-    /// As [`Backoff::after_failure`], with another longest delay for this time.
+    /// Like [`Backoff::after_failure`], with another maximum delay for this call.
     pub fn after_failure_up_to(&mut self, delay_max: Duration, random: u64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);

@@ -36,7 +36,7 @@ pub fn read_input(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 /// wiped when it is dropped.
 ///
 /// # Errors
-/// As for [`read_input`], and when others than its owner can write it: the secret may be anybody's.
+/// Like [`read_input`], and when others than its owner can write it: the secret may be anybody's.
 pub fn read_secret(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let (file, found) = open_input(path, bytes_max)?;
     let mode = found.mode() & 0o7777;

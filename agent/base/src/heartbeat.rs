@@ -20,7 +20,7 @@ pub const CHECKPOINT_WITHIN: Duration = Duration::from_secs(600);
 /// Interval at which a join checks for the end of its thread.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Nothing is owed: the thread waits for work.
+/// No beat is due: the thread waits for work.
 const NEVER: u64 = u64::MAX;
 
 /// The thread ended in the midst of its work.
@@ -29,13 +29,13 @@ const GONE: u64 = 0;
 /// State of a thread at some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It waits for work.
+    /// Waiting for work.
     Idle,
-    /// It works, and is in time.
+    /// Working, and in time.
     Busy,
-    /// It should have been heard of by now; it was last heard of so long ago.
+    /// Overdue; the last beat was this long ago.
     Late(Duration),
-    /// It ended in the midst of its work.
+    /// Ended in the midst of its work.
     Gone,
 }
 

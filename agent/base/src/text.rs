@@ -25,17 +25,17 @@ pub const SHOWN_BYTES: usize = 256;
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'a> {
     start: &'a [u8],
-    /// Its length, where it was cut.
+    /// Full length in bytes, if the text was cut.
     whole: Option<usize>,
 }
 
-/// The beginning of a text from outside, of [`SHOWN_BYTES`] at most, on one line: what is not printable
-/// and what is no UTF-8 is escaped. What was cut says how long it is.
+/// The beginning of a text from outside, of [`SHOWN_BYTES`] at most, on one line: unprintable
+/// characters and invalid UTF-8 are escaped. A text that was cut ends with its full length.
 pub fn shown(text: &(impl AsRef<[u8]> + ?Sized)) -> Shown<'_> {
     shown_within(text, SHOWN_BYTES)
 }
 
-/// As [`shown`], of another length.
+/// Like [`shown`], with another limit.
 pub fn shown_within(text: &(impl AsRef<[u8]> + ?Sized), bytes_max: usize) -> Shown<'_> {
     let text = text.as_ref();
     if text.len() <= bytes_max {

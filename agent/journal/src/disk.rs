@@ -55,7 +55,7 @@ pub trait Disk: Clone {
 
 /// An open segment. Reads and writes within its length only.
 pub trait DiskFile {
-    /// Its length.
+    /// Length in bytes.
     ///
     /// # Errors
     /// When the disk fails.

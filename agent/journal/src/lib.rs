@@ -1,10 +1,10 @@
-//! The journal: what happened, in order, on disk. A record is durable once [`Journal::sync`] has
-//! returned its LSN, and comes back after whatever crash. What a record means is not known here.
+//! The journal: a log of records, in order, on disk. A record is durable once [`Journal::sync`] has
+//! returned its LSN, and survives any crash. The journal does not interpret its records.
 //!
-//! It lies in segments of fixed size, filled with zeros when they are made and used again in place, so
-//! that a commit changes no metadata of the file system. Each record bears the checksum of the one
-//! before it: what an earlier use of the file left never passes for a continuation. `docs/formats.md`
-//! describes every byte, `docs/decisions/0005-journal.md` says why it is like this.
+//! The log is kept in segments of fixed size, filled with zeros when they are made and reused in
+//! place, so that a commit changes no metadata of the file system. Each record bears the checksum
+//! of the one before it: leftovers of an earlier use of the file never pass for a continuation.
+//! `docs/formats.md` describes every byte, `docs/decisions/0005-journal.md` gives the reasons.
 
 #![forbid(unsafe_code)]
 
@@ -79,10 +79,10 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// Segments kept for use; more are removed.
     pub spares_max: usize,
-    /// So many of them are made before they are needed, for what has to be written when there is no room
-    /// for more: what makes room again.
+    /// Spare segments made ahead of need, for the records that have to be written when there is no
+    /// room for more: those that make room again.
     pub reserve: usize,
-    /// Whose journal it is; one of another identity is refused.
+    /// Identity of the journal; one of another identity is refused.
     pub identity: Identity,
     /// A random number, another one at every start.
     pub salt: u64,
@@ -279,7 +279,7 @@ impl<D: Disk> Journal<D> {
         }
     }
 
-    /// Whose journal it is.
+    /// Identity of the journal.
     pub fn identity(&self) -> Identity {
         self.settings.identity
     }

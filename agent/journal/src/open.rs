@@ -9,12 +9,13 @@ use super::format::Head;
 use super::repair;
 use super::{FOLDER, Identity, Journal, Replayed, Settings, survey};
 
-/// Opens the journal of a data directory, see [`Journal::open`]. Where there is none yet, one is begun,
-/// with an identity of its own. Records after `from_lsn` are asked for, those after `state_lsn` needed.
+/// Opens the journal of a data directory, see [`Journal::open`]. If there is none yet, one is
+/// created, with an identity of its own. Records after `from_lsn` are asked for, those after
+/// `state_lsn` needed.
 ///
 /// # Errors
-/// As [`Journal::open`]; also when the state says that there was a journal, when the file with the
-/// identity is missing, or when a repair was begun and not finished.
+/// Like [`Journal::open`]; also when the state says that there was a journal, when the file with
+/// the identity is missing, or when a repair was begun and not finished.
 pub fn open_in<R: Into<Replayed>>(
     data_dir: &Path,
     segment_bytes: u64,

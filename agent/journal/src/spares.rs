@@ -102,8 +102,8 @@ impl<D: Disk> Journal<D> {
     }
 }
 
-/// `true` if all of a segment can be read: where a sector is gone for good, a later write over a part of it
-/// would fail, and what stands there could not be told from a record.
+/// `true` if all of a segment can be read: if a sector is lost, a later write over a part of it
+/// would fail, and its content could not be told from a record.
 pub(super) fn is_readable(file: &impl DiskFile, bytes: u64) -> bool {
     let mut held = vec![0; STEP];
     let mut offset = 0;

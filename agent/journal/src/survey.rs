@@ -64,8 +64,8 @@ fn segment<D: Disk>(
 /// lies behind it.
 ///
 /// # Errors
-/// When records are missing at the beginning, the disk fails, or `visit` does. Damage is no error
-/// here: it is told.
+/// When records are missing at the beginning, the disk fails, or `visit` does. Damage is reported
+/// in the result, not as an error.
 pub(super) fn survey<D: Disk>(
     disk: &D,
     terms: &Terms,

@@ -55,7 +55,7 @@ pub(super) fn walk<D: Disk>(
     walked.unclear.map_or(Ok(walked.end), Err)
 }
 
-/// As [`walk`], leniently, and past what cannot be read of the records up to `state_lsn`.
+/// Like [`walk`], leniently, and past unreadable records up to `state_lsn`.
 pub(super) fn walk_over<D: Disk>(
     disk: &D,
     piece: &Piece,
@@ -71,7 +71,8 @@ pub(super) fn walk_over<D: Disk>(
     walk_past(disk, piece, &terms, &mut Vec::new(), visit).map(drop)
 }
 
-/// As [`walk`], and past records that cannot be read, if they serve only rows that wait: those go to `lost`.
+/// Like [`walk`], and past unreadable records that hold nothing but pending rows: those go to
+/// `lost`.
 pub(super) fn walk_past<D: Disk>(
     disk: &D,
     piece: &Piece,

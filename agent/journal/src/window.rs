@@ -90,7 +90,8 @@ impl<'f, F: DiskFile> Window<'f, F> {
         }
     }
 
-    /// Asks the disk once more for what could not be read of these bytes: it says why, unless it is read now.
+    /// Retries the sectors of this range that could not be read; returns the disk's error if one
+    /// still fails.
     fn refuse_unread(&mut self, offset: u64, end: u64) -> io::Result<()> {
         let ends_before = |at: &u64| at + bytes_of_sector(*at) as u64 <= offset;
         let first = self.unread.partition_point(ends_before);

@@ -84,7 +84,7 @@ impl WriterState {
         self.room.load(Ordering::Acquire).saturating_sub(waiting)
     }
 
-    /// So much of that is for what makes room again.
+    /// Part of that room reserved for the records that make room again.
     pub fn reserve(&self) -> u64 {
         self.reserve.load(Ordering::Acquire)
     }
@@ -223,9 +223,9 @@ where
         self.reader.clone()
     }
 
-    /// Waits until everything that was handed over is durable, and ends the thread. Where the disk is
-    /// full it does not wait for room: what was not durable then is lost, and nobody was told that it
-    /// was not.
+    /// Waits until everything handed over is durable, and ends the thread. On a full disk it does
+    /// not wait for room: records that were not durable then are lost, and nobody was told that
+    /// they were durable.
     ///
     /// # Errors
     /// When the journal failed.
@@ -237,8 +237,8 @@ where
         state.failure().map_or(Ok(state.durable_lsn()), Err)
     }
 
-    /// As [`Writer::stop`], but waits no longer than until a moment: `None` where the card has not taken
-    /// everything by then.
+    /// Like [`Writer::stop`], but with a deadline: `None` if the disk has not accepted everything
+    /// by then.
     pub fn stop_by(self, deadline: Instant) -> Option<Result<u64, Arc<JournalError>>> {
         let state = self.state();
         if let Err(panic) = join_by(self.end(), deadline)? {
@@ -270,9 +270,9 @@ struct WriterThread<D: Disk> {
     pending: VecDeque<(u64, Vec<u8>, Instant)>,
     /// Appended, not synced: since when they wait.
     written: Vec<Instant>,
-    /// When it was last said that there is no room.
+    /// Time of the last log line about a full disk.
     said: Option<Instant>,
-    /// When it last failed to make a segment ahead, and when that was said.
+    /// Times of the last failure to create a spare segment, and of the last log line about it.
     spare_failed: Option<Instant>,
     said_spare: Option<Instant>,
     pulse: Pulse,

@@ -65,16 +65,16 @@ pub enum Standing {
     New,
     /// Applied before.
     Repeated,
-    /// Its number is too old to tell.
+    /// A number too old to tell.
     TooOld,
 }
 
 /// A producer, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerStatus {
-    /// Its name.
+    /// Name of the producer.
     pub name: Arc<str>,
-    /// Its highest number that is believed.
+    /// Highest number believed.
     pub mark: Option<u64>,
     /// A number far from it that waits for another one near it.
     pub apart: Option<u64>,
@@ -288,7 +288,7 @@ impl EventIds {
         opaque.chain(producers).collect()
     }
 
-    /// Takes up what [`EventIds::records`] told, in its order.
+    /// Restores the result of [`EventIds::records`], in its order.
     pub fn restore(&mut self, record: EventIdsRecord) {
         for hash in record.opaque {
             self.insert_opaque(hash);

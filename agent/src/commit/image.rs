@@ -25,7 +25,7 @@ pub struct SavedRule {
     pub record: RuleRecord,
     /// Counts of its events by outcome.
     pub counts: Ledger,
-    /// Its keys.
+    /// State by key.
     pub keys: BTreeMap<Key, KeyState>,
 }
 
@@ -164,7 +164,7 @@ impl Image {
         self.lsn.max(self.read_lsn)
     }
 
-    /// As [`Image::replay`], where the commit was read already: from its first and last record.
+    /// Like [`Image::replay`], for a commit already read: from its first and last record.
     pub fn take_up(&mut self, (first_lsn, last_lsn): (u64, u64), commit: Commit) {
         if last_lsn > self.lsn {
             self.lsn = last_lsn;

@@ -1,5 +1,5 @@
 //! Emissions that are committed and not yet acknowledged by their destination, lane by lane, with
-//! their limits. Pure: what to send, to read back and to write down is told, others do it.
+//! their limits. Pure: rows to send, to read back and to write are returned, and others do the I/O.
 
 mod bounds;
 mod gap;
@@ -39,7 +39,7 @@ pub const DEAD_LETTER_BYTES_MAX: u64 = 2 << 20;
 /// Target of rows, with the limits of those that wait.
 #[derive(Debug, Clone)]
 pub struct Destination {
-    /// Its name in the configuration.
+    /// Name in the configuration.
     pub name: Arc<str>,
     /// The way rows leave.
     pub outlet: Outlet,
@@ -184,7 +184,7 @@ impl Outbox {
         lane.push(row, lsn)
     }
 
-    /// As [`Outbox::push`], by the lane's name; not where its destination is gone.
+    /// Like [`Outbox::push`], by the lane's name; `false` if its destination is gone.
     pub fn push_to(&mut self, id: &LaneId, row: Row, lsn: u64) -> bool {
         let known = self.destinations.iter().any(|d| d.name == id.destination);
         known && self.lane(id).push(row, lsn)
@@ -399,7 +399,7 @@ impl Outbox {
         self.lanes.iter().map(Lane::delta_bytes).sum()
     }
 
-    /// Takes up what a commit says of a lane.
+    /// Applies a commit's changes of a lane.
     pub fn apply(&mut self, mut delta: LaneDelta, lsn: u64) {
         if let Some(id) = delta.lane.take() {
             self.lane(&id).apply(delta, lsn);
@@ -487,7 +487,7 @@ impl Outbox {
         self.lanes.iter().filter_map(Lane::oldest_lsn).min()
     }
 
-    /// As [`Outbox::oldest_lsn`], where it is of interest: it has to be looked for.
+    /// Like [`Outbox::oldest_lsn`], but only if asked for, because it takes a search.
     pub fn oldest_lsn_if(&self, asked: bool) -> Option<u64> {
         if asked { self.oldest_lsn() } else { None }
     }

@@ -3,14 +3,14 @@
 //! that the broker tried before; so a receipt holds a hash of the content as well, and is void once
 //! the broker has shown that it read the acknowledgement.
 //!
-//! The receipts stand in the order in which the broker would send their messages again: first those
-//! that it sent again on this connection, then those that it has yet to, then new ones. That is the
-//! order of the acknowledgements too, so what one answer confirms is always a run from the start. It
+//! The receipts are in the order in which the broker would send their messages again: first those
+//! that it sent again on this connection, then those that it has yet to, then new ones. The
+//! acknowledgements have the same order, so one answer always confirms a run from the start. This
 //! is not the order of the events: a message that had no receipt gets one when it comes again.
 //!
-//! There are brokers that send far more ahead than they were allowed: mosquitto 2.0.11 sends all that
-//! it has queued upon the first acknowledgement. Beyond 65,535 messages it then gives out identifiers
-//! that are still in use, and sends both messages again on the next connection.
+//! Some brokers send far more ahead than they were allowed: mosquitto 2.0.11 sends all that it has
+//! queued upon the first acknowledgement. Beyond 65,535 messages it then gives out identifiers that
+//! are still in use, and sends both messages again on the next connection.
 
 mod unseen;
 
@@ -31,11 +31,11 @@ const ROUND_EVENTS: u64 = 32_768;
 pub struct Receipts {
     /// Counts sessions; the broker may use identifiers as it likes in a new one.
     generation: u64,
-    /// Of messages that came again on this connection, or that the broker passed over.
+    /// Receipts of messages that came again on this connection, or that the broker passed over.
     seen: VecDeque<Receipt>,
-    /// Of messages of earlier connections that may still come again on this one.
+    /// Receipts of messages of earlier connections that may still come again on this one.
     unseen: Unseen,
-    /// Of messages that came after them.
+    /// Receipts of messages that came after them.
     fresh: VecDeque<Receipt>,
     /// The latest receipt made on this connection of each packet identifier: half of its hash, which
     /// is enough for a message that comes twice on one connection, and its event.

@@ -70,7 +70,7 @@ pub struct Config {
     pub warnings: Vec<FileError>,
     /// `true` if all of the file was understood; else tables may be missing here.
     pub is_whole: bool,
-    /// The file, for what is said of it later.
+    /// The file, for later messages about it.
     pub source: Arc<Source>,
     /// Places of the addresses of all destinations in it, [`LOCAL`] among them.
     pub urls: BTreeMap<String, Range<usize>>,
@@ -171,7 +171,7 @@ impl Config {
     /// Checks the text of a configuration; `overrides` are pairs such as (`gateway__id`, `gw-2`).
     ///
     /// # Errors
-    /// As for [`Config::read`].
+    /// Same as [`Config::read`].
     pub fn parse(
         source: &Source,
         overrides: impl IntoIterator<Item = (String, String)>,

@@ -1,5 +1,5 @@
-//! Variables of the environment that override keys of the file. Each is noted as a line below the text,
-//! so that what is wrong with it has a place, which is told as the name of the variable.
+//! Environment variables that override keys of the file. Each is appended as a line below the text,
+//! so that errors in it have a place, which is shown as the name of the variable.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

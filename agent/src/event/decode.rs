@@ -208,7 +208,7 @@ fn first_byte(payload: &[u8]) -> Option<u8> {
 }
 
 impl Node {
-    /// Nothing was found inside of the value that stands here.
+    /// Marks places inside of the value at hand as missing.
     fn forget_inside(&self, decoded: &mut Decoded) {
         for child in &self.children {
             let place = child.node.place.map(usize::from);

@@ -63,7 +63,7 @@ impl FromStr for LaneId {
 /// One message of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its number in the lane, from 1, rising by one.
+    /// Sequence number in the lane, from 1, rising by one.
     pub seq: u64,
     /// Name of the rule that made it; empty for what the agent itself has to tell.
     pub rule: Arc<str>,

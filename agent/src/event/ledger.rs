@@ -15,7 +15,7 @@ pub enum Fate {
     Emitting,
     /// The rule could not digest it.
     Dead,
-    /// It was not given to the rule, for a reason by name.
+    /// Not given to the rule, for a reason by name.
     Dropped(&'static str),
 }
 
@@ -81,7 +81,7 @@ impl Ledger {
         delta
     }
 
-    /// Counts what [`Ledger::since`] told.
+    /// Adds the result of [`Ledger::since`].
     pub fn add(&mut self, delta: &Self) {
         for (column, more) in self.columns_mut().into_iter().zip(delta.columns()) {
             *column += more;

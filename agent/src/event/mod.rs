@@ -58,14 +58,14 @@ pub struct Delivery {
 /// Why a message is no event for any rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventFault {
-    /// It was longer than allowed; its payload was not kept.
+    /// Longer than allowed; the payload was not kept.
     TooLarge {
-        /// Its length.
+        /// Length in bytes.
         bytes: usize,
     },
-    /// Its topic is none: invalid UTF-8, a NUL, a wildcard.
+    /// Invalid topic: invalid UTF-8, a NUL, a wildcard.
     InvalidTopic,
-    /// It breaks a rule of MQTT.
+    /// A violation of MQTT.
     Malformed(Malformed),
     /// A copy of a retained message that all its filters have had.
     Surplus,

@@ -128,7 +128,7 @@ pub enum PayloadError {
         "the rows of the payload, each with the names of its columns, have more than {ROWS_BYTES_MAX} bytes"
     )]
     RowsTooLong,
-    /// Nothing, where the rule asks for something.
+    /// Empty, where the rule asks for a value.
     #[error("payload is empty")]
     Empty,
 }
@@ -137,7 +137,7 @@ impl Payload {
     /// The rows of a message.
     ///
     /// # Errors
-    /// When it cannot be told where one ends, or there are too many.
+    /// When the end of a row cannot be found, or there are too many rows.
     pub fn rows(&self, payload: &Bytes) -> Result<Rows, PayloadError> {
         if payload.is_empty() {
             return match self.empty {
@@ -183,10 +183,10 @@ impl Payload {
         })
     }
 
-    /// The value of a message of one row: an object where the row has columns.
+    /// The value of a message of one row: an object if the row has columns.
     ///
     /// # Errors
-    /// When it is not what the format says.
+    /// When the message does not have the format.
     pub fn value(&self, payload: &[u8]) -> Result<Value, PayloadError> {
         if payload.is_empty() {
             return Ok(Value::map(Map::new()));
@@ -264,7 +264,7 @@ impl Format {
         })
     }
 
-    /// Its name.
+    /// Name of the format.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Json => "json",

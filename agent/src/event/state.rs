@@ -62,15 +62,15 @@ pub struct Pane {
 /// A pane that is the same for all keys of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenPane {
-    /// First moment that belongs to it, wall time in milliseconds.
+    /// First moment that belongs to the pane, wall time in milliseconds since 1970.
     pub start_ms: i64,
-    /// First moment that no longer does.
+    /// First moment that no longer belongs to it.
     pub end_ms: i64,
-    /// First moment that belongs to it, in the time of its window.
+    /// First moment that belongs to it, on the time scale of its window.
     pub from: i64,
-    /// When it fires, in the time of its window: the first moment that no longer belongs to it.
+    /// Time of firing, on the time scale of its window: the first moment that no longer belongs to it.
     pub due: i64,
-    /// It has fired, and is kept for events that come late.
+    /// The pane has fired, and is kept for late events.
     pub fired: bool,
 }
 

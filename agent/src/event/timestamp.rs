@@ -48,7 +48,7 @@ pub enum Unit {
 /// Why a value is no moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Nothing stands there.
+    /// No value at the place.
     #[error("is missing")]
     Missing,
     /// Something stands there that cannot be one.
@@ -86,7 +86,7 @@ impl Unit {
         })
     }
 
-    /// Its name.
+    /// Name of the unit.
     pub fn name(self) -> &'static str {
         match self {
             Self::Seconds => "s",
@@ -142,7 +142,7 @@ impl Unit {
 }
 
 impl Timestamp {
-    /// Milliseconds since 1970, as all else stays as it is where nothing is said.
+    /// A timestamp in milliseconds since 1970, with all other settings at their defaults.
     pub fn at(pointer: String) -> Self {
         Self {
             pointer,

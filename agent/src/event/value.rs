@@ -4,7 +4,7 @@
 /// A scalar read from a payload at a place that a rule reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scalar {
-    /// Nothing there.
+    /// No value.
     Missing,
     /// A JSON `null`.
     Null,

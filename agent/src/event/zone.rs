@@ -1,5 +1,5 @@
 //! Time zones by their names in the IANA database, which is built in: a gateway need not have one.
-//! It stands here as the database's own bytes; tables of pointers would cost the binary 2 MB.
+//! It is embedded as the database's own bytes; tables of pointers would cost the binary 2 MB.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,7 +35,7 @@ impl Zone {
         })
     }
 
-    /// Its name in the database.
+    /// Name in the database.
     pub fn name(&self) -> &'static str {
         self.name
     }

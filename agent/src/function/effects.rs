@@ -114,7 +114,7 @@ impl Effects {
 #[derive(Debug, Default)]
 pub struct SlotWrites {
     written: [u64; 4],
-    /// As long as the highest slot ever written asks for.
+    /// As many values as the highest slot ever written needs.
     values: Vec<f64>,
 }
 

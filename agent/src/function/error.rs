@@ -38,9 +38,9 @@ pub enum LoadError {
     /// An import that the host does not have.
     #[error("unknown import `{module}.{name}`{}", suggestion(.nearest.as_deref()))]
     UnknownImport {
-        /// Its module.
+        /// Module of the import.
         module: Box<str>,
-        /// Its name.
+        /// Name of the import.
         name: Box<str>,
         /// A similar name that may have been meant.
         nearest: Option<Box<str>>,
@@ -55,7 +55,7 @@ pub enum LoadError {
         /// The type that the contract asks for.
         expected: Box<str>,
     },
-    /// Nothing to call.
+    /// No handler to call.
     #[error("the module exports no handler; it needs one of `{}`", export::HANDLERS.join("`, `"))]
     NoHandler,
     /// Two handlers of the same event.
@@ -112,7 +112,7 @@ pub enum LoadError {
         /// Number of entries given.
         found: usize,
     },
-    /// Its first breath failed: data out of bounds, or `_initialize` or `init` ended badly.
+    /// Startup failed: data out of bounds, or `_initialize` or `init` ended badly.
     #[error("the module does not start: {0}")]
     Start(Box<CallFault>),
 }
@@ -120,7 +120,7 @@ pub enum LoadError {
 /// Why a call came to nothing. Its effects are void.
 #[derive(Debug, thiserror::Error)]
 pub enum CallFault {
-    /// It did more than it was granted.
+    /// The call needed more fuel than granted.
     #[error("out of fuel after {limit} units")]
     OutOfFuel {
         /// The fuel granted.
@@ -135,7 +135,7 @@ pub enum CallFault {
     /// The function itself says that it failed.
     #[error("the function answered the error {code}")]
     Rule {
-        /// Its answer, below 0.
+        /// The result, below 0.
         code: i32,
     },
     /// Values that do not fit what is done with them: the fault of the event, not of the function.
@@ -149,10 +149,10 @@ pub enum CallFault {
     BadResult {
         /// The handler.
         handler: &'static str,
-        /// Its answer.
+        /// The result.
         code: i32,
     },
-    /// It broke the contract with the host.
+    /// A breach of the contract with the host.
     #[error("broke the contract: {0}")]
     Abi(#[from] GuestFault),
     /// The module has no such handler.

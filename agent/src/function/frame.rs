@@ -85,7 +85,7 @@ impl Frame {
     /// decoding.
     ///
     /// # Errors
-    /// When it cannot be told where its rows end, or there are too many.
+    /// When the end of a row cannot be found, or there are too many rows.
     pub fn read_as(
         &mut self,
         how: &Arc<Payload>,

@@ -45,7 +45,7 @@ pub enum GuestFault {
         /// The import.
         import: &'static str,
     },
-    /// It gave up by itself, with `env.abort`.
+    /// The guest gave up by itself, with `env.abort`.
     #[error("aborted: {message}")]
     Abort {
         /// The guest's message, with its place in the source.
@@ -60,7 +60,7 @@ pub enum GuestFault {
     /// More than a call may hold, however much fuel it has.
     #[error("{reason}")]
     TooMuch {
-        /// Of what.
+        /// The limit that was exceeded.
         reason: Box<str>,
     },
     /// The fuel does not cover what an import was asked to do.

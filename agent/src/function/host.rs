@@ -23,7 +23,7 @@ pub(super) struct Host {
     pub(super) memory: Option<Memory>,
     /// Asked by wasmi before memory or table grow.
     pub(super) limits: StoreLimits,
-    /// Those of the rule that calls.
+    /// Settings of the rule that calls.
     pub(super) terms: Arc<Terms>,
     /// The running handler; `None` while the instance starts.
     pub(super) handler: Option<Handler>,

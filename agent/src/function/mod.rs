@@ -99,7 +99,7 @@ pub struct Settings {
     pub window_slots: u8,
     /// The host keeps a window, so that no event is passed on.
     pub windowed: bool,
-    /// It keeps rows for it.
+    /// The window keeps rows.
     pub rows: bool,
 }
 
@@ -121,7 +121,7 @@ pub enum Handler {
 pub enum Verdict {
     /// The input goes on through this port, unchanged.
     Pass(u8),
-    /// Nothing beyond the effects. A number that a typed handler answered is among them.
+    /// No output beyond the effects, which include a number that a typed handler returned.
     Done,
 }
 

@@ -29,7 +29,7 @@ const ROWS_MAX: usize = 100_000;
 /// Streams of one statement; their numbers are those of bits.
 pub(super) const STREAMS_MAX: usize = 32;
 
-/// Nothing, as something that can be borrowed.
+/// A null that can be borrowed.
 static NOTHING: Value = Value::Null;
 static NO: Value = Value::Bool(false);
 static YES: Value = Value::Bool(true);
@@ -59,7 +59,7 @@ pub(super) struct Values {
     walks: Vec<Walk>,
     /// The lists of the walk that ended last.
     gathered: Vec<Vec<Value>>,
-    /// Whose values they are, in the same order.
+    /// Tuples that the gathered values belong to, in the same order.
     gathered_of: Vec<Tuple>,
     out: Output,
     /// Patterns that were read before: for the rule, not for the call.

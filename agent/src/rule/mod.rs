@@ -164,7 +164,7 @@ pub struct Gateway<'a> {
     pub id: &'a str,
     /// Names of its destinations; `None` where every name is good (`rule test`).
     pub destinations: Option<&'a [&'a str]>,
-    /// Its ceilings.
+    /// The gateway's limits.
     pub limits: &'a FunctionLimits,
 }
 
@@ -231,7 +231,7 @@ impl Rule {
     /// Checks the text of a manifest.
     ///
     /// # Errors
-    /// As for [`Rule::read`].
+    /// Same as [`Rule::read`].
     pub fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Self, FileErrors> {
         file::parse(source, gateway)
     }

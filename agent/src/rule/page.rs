@@ -64,7 +64,7 @@ fn rule(table: &str, key: &str, lines: &[&str]) -> String {
     text
 }
 
-/// All that a rule says, without the places where it says so.
+/// Debug text of a rule without the places in its file, to compare contents.
 fn meaning(mut rule: Rule) -> String {
     rule.source = std::sync::Arc::new(Source {
         path: PathBuf::new(),

@@ -48,7 +48,7 @@ const OUTGOING_KEPT_MAX: usize = 512 << 10;
 pub enum Turn {
     /// Something was read.
     Read,
-    /// It is time for a ping.
+    /// A ping is due.
     PingDue,
 }
 
@@ -330,7 +330,7 @@ impl Connection {
         self.liveness.answered_ping()
     }
 
-    /// Nothing was read because there was no room for it: no sign of a dead broker.
+    /// Notes that nothing was read for lack of room: silence is then no sign of a dead broker.
     pub fn excuse_silence(&mut self) {
         self.liveness.excuse(Instant::now());
     }

@@ -18,9 +18,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// Address and parameters of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Its name or address.
+    /// Name or address.
     pub host: String,
-    /// Its port.
+    /// TCP port.
     pub port: u16,
     /// The id that its session is kept under.
     pub client_id: String,
@@ -65,13 +65,13 @@ impl Peer {
 /// Why a broker did not take a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// It may take it later.
+    /// The broker may accept the message later.
     NotNow(String),
-    /// It does not tell why.
+    /// The broker does not tell why.
     Unsaid(String),
-    /// It does not take it from this client.
+    /// The broker does not accept the message from this client.
     NotAuthorized(String),
-    /// It will never take it.
+    /// The broker will never accept the message.
     Never(String),
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// A rule of MQTT that a PUBLISH breaks, though its end could be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// It ends within its topic or its packet identifier.
+    /// The packet ends within its topic or its packet identifier.
     #[error("it ends before its topic or its packet identifier does")]
     Short,
     /// QoS 1 or 2 with packet identifier 0, which no acknowledgement can name.
@@ -17,7 +17,7 @@ pub enum Malformed {
     /// More than four bytes, or none.
     #[error("the length of its properties cannot be read")]
     PropertiesLength,
-    /// Their length names more bytes than there are.
+    /// The length of the properties is greater than the rest of the packet.
     #[error("its properties are longer than itself")]
     PropertiesBeyond,
     /// A property that MQTT does not know, or not in a PUBLISH.

@@ -28,7 +28,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Its number, as the configuration and files have it.
+    /// Number of the version, as the configuration and files have it.
     pub fn number(self) -> &'static str {
         match self {
             Self::V5 => "5",

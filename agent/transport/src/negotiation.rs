@@ -26,7 +26,7 @@ pub enum Protocol {
 /// After so many connections in a row that ended without a word, the version may be why.
 const HINT_AFTER: u32 = 3;
 
-/// Remembers what the broker said of versions.
+/// State of the version negotiation with a broker.
 #[derive(Debug)]
 pub struct Negotiation {
     /// Tried first with each connection.

@@ -26,9 +26,9 @@ use crate::{malformed::Malformed, message::SubscriptionIds};
 /// A message received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// As it came: it may be none.
+    /// The topic as received; it may be invalid.
     pub topic: Bytes,
-    /// As it came; of a malformed message all that follows what could be read.
+    /// The payload as received; of a malformed message everything behind the readable part.
     pub payload: Bytes,
     /// A copy that the broker kept from before the subscription.
     pub retained: bool,
@@ -38,9 +38,9 @@ pub struct Received {
     pub properties: Vec<(String, String)>,
     /// The handshake that acknowledges the message; `None` at QoS 0.
     pub handshake: Option<Handshake>,
-    /// Its payload was too long to be kept.
+    /// Description of a payload that was too long to be kept.
     pub skipped: Option<Skipped>,
-    /// It is of no use.
+    /// The reason why the message is malformed.
     pub malformed: Option<Malformed>,
 }
 
@@ -51,14 +51,14 @@ pub struct Handshake {
     pub packet: u16,
     /// The broker may have sent it before.
     pub dup: bool,
-    /// It came at QoS 2, which takes one step more.
+    /// The message came at QoS 2, which takes one step more.
     pub exactly_once: bool,
 }
 
 /// A packet from the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
-    /// It took the connection, or did not.
+    /// The broker's answer to CONNECT.
     Connack(Connack),
     /// A message.
     Message(Received),
@@ -69,21 +69,21 @@ pub enum Incoming {
         /// The first bytes of the message, in hex.
         head: String,
     },
-    /// It answered a SUBSCRIBE, with one answer for each filter.
+    /// The broker answered a SUBSCRIBE, with one answer for each filter.
     Subscribed {
         /// The SUBSCRIBE's packet identifier.
         packet: u16,
         /// In the order of its filters.
         answers: Vec<Answer>,
     },
-    /// It answered an UNSUBSCRIBE, in MQTT 5 with one answer for each filter.
+    /// The broker answered an UNSUBSCRIBE, in MQTT 5 with one answer for each filter.
     Unsubscribed {
         /// The UNSUBSCRIBE's packet identifier.
         packet: u16,
         /// In the order of its filters.
         answers: Vec<Answer>,
     },
-    /// It answered a PUBLISH at QoS 1.
+    /// The broker answered a PUBLISH at QoS 1.
     Acknowledged {
         /// The PUBLISH's packet identifier.
         packet: u16,
@@ -92,11 +92,11 @@ pub enum Incoming {
         /// The broker's reason string.
         reason: Option<String>,
     },
-    /// It asks for the last step of an exchange at QoS 2.
+    /// The broker asks for the last step of an exchange at QoS 2.
     Released(u16),
-    /// It answered a ping.
+    /// The broker answered a ping.
     PingAnswered,
-    /// It is about to hang up.
+    /// The broker is about to hang up.
     Disconnect(Disconnect),
     /// Something that a client of ours has no use for.
     Other,
@@ -117,7 +117,7 @@ pub enum PacketError {
     /// An answer above all limits; messages are read past instead.
     #[error("a packet of {bytes} bytes came, more than allowed, which begins with {head}")]
     Oversized {
-        /// Its length.
+        /// Length in bytes.
         bytes: usize,
         /// The first bytes of the packet in hexadecimal digits.
         head: String,
@@ -131,7 +131,7 @@ impl PacketError {
     }
 }
 
-/// So many bytes of a packet are shown to a person.
+/// Number of bytes of a packet shown to people.
 const HEAD_SHOWN: usize = 16;
 
 /// The first bytes of a packet in hex, for log lines.

@@ -9,7 +9,7 @@ use super::negotiation::{Negotiation, Protocol};
 use super::trouble::Trouble;
 use tidemill_base::backoff::{Backoff, DELAY_MAX, Reminder};
 
-/// So many connections in a row that ended soon look like two clients with one id. Over 3.1.1 the
+/// This many connections in a row that ended soon look like two clients with one id. Over 3.1.1 the
 /// broker cannot say so, and not every broker does over 5.
 const SHORT_CONNECTIONS_MAX: u32 = 3;
 

@@ -59,7 +59,7 @@ impl Default for TlsFiles {
 pub struct ClientFiles {
     /// The certificate, and those between it and its authority.
     pub cert_file: PathBuf,
-    /// Its private key.
+    /// File of the certificate's private key.
     pub key_file: PathBuf,
 }
 
@@ -70,7 +70,7 @@ pub enum Culprit {
     CaFile,
     /// Our certificate.
     CertFile,
-    /// Its key.
+    /// The certificate's key.
     KeyFile,
     /// None: the system's certificates were meant.
     System,
@@ -226,7 +226,8 @@ fn private_key(file: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, TlsErro
 /// Makes a connection to `host` an encrypted one.
 ///
 /// # Errors
-/// When the other side is not who it should be, or no encryption comes to be; [`explain_handshake`] says why.
+/// When the other side is not who it should be, or no encryption is agreed on;
+/// [`explain_handshake`] explains the error.
 pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     credentials: Credentials,
     host: &str,
@@ -242,7 +243,7 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
 pub struct Watch {
     files: Option<TlsFiles>,
     stamps: Vec<Stamp>,
-    /// Of files that were found of no use.
+    /// Stamps of files that were found unusable.
     useless: Vec<Stamp>,
     next_look: Instant,
 }

@@ -147,7 +147,7 @@ impl TopicFilter {
         &self.0
     }
 
-    /// Its levels, wildcards included.
+    /// Levels, wildcards included.
     pub fn levels(&self) -> impl Iterator<Item = &str> {
         self.plain().split('/')
     }

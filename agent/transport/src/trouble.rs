@@ -80,7 +80,7 @@ pub enum Trouble {
          which does not take our certificate, or wants to see one (cert_file, key_file)"
     )]
     Shunned,
-    /// Nothing came in time.
+    /// No answer came in time.
     #[error("the broker does not answer")]
     Silent,
     /// The answer is no packet of MQTT.

@@ -67,7 +67,7 @@ pub enum Level {
     Warn = 1,
     /// Worth knowing.
     Info = 2,
-    /// Of use to who writes the function.
+    /// For the function's author.
     Debug = 3,
 }
 

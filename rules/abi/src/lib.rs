@@ -13,7 +13,8 @@ pub mod value;
 pub use code::{Code, Level, Outcome};
 pub use select::{EvBytes, EvI64, Win, flag};
 
-/// The major version: what a manifest's `abi` key says, and the last letter of [`import::MODULE`].
+/// The major version: the value of a manifest's `abi` key, and the last letter of
+/// [`import::MODULE`].
 pub const VERSION: u32 = 1;
 
 /// The custom section that holds a module's manifest as JSON.

@@ -80,11 +80,11 @@ impl EvI64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Win {
-    /// It begins the window, where that is one of kind `state`.
+    /// The event begins the window, if the window is one of kind `state`.
     Begin = 1,
-    /// It ends the window of kind `state`, or triggers the sliding one.
+    /// The event ends the window of kind `state`, or triggers the sliding one.
     Fire = 2,
-    /// It ends the window of kind `state` without being part of it, and begins the next one.
+    /// The event ends the window of kind `state` without being part of it, and begins the next one.
     Next = 3,
 }
 
@@ -105,7 +105,7 @@ impl Win {
 pub mod flag {
     /// The event came after its window had fired.
     pub const LATE: i64 = 1;
-    /// Its timestamp was not credible; the arrival time stands in for it.
+    /// The event's timestamp was not credible; the arrival time stands in for it.
     pub const BAD_TIME: i64 = 2;
     /// The gateway's clock was not set by a time server when it came.
     pub const UNSYNCED_CLOCK: i64 = 4;

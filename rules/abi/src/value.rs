@@ -1,7 +1,7 @@
 //! Values that are no numbers: a call has an arena of them in the host, and a function handles them by number. Handles 0, 1 and 2 are
 //! nothing, false and true; from 3 on stand the constants of the manifest, and behind them what the call makes.
 
-/// Nothing: a missing column and a JSON `null`.
+/// Null: a missing column or a JSON `null`.
 pub const NULL: i32 = 0;
 /// `false`; `true` is the next one.
 pub const FALSE: i32 = 1;
@@ -76,7 +76,7 @@ pub mod op {
     /// Numbers the rows of the emission under the name a: by turns those that are alike in the last but n arguments of `v_arg`, b of
     /// them, and each in the order of the last n; c is n and, from bit 16 on, which of those go downwards. b and c are numbers.
     pub const NUMBER_ROWS: i32 = 44;
-    /// Of rows of the emission that are alike only the first goes out.
+    /// Sends only the first of identical rows of the emission.
     pub const DISTINCT: i32 = 45;
     /// Lets the slots b and c hold the number a, if it is smaller than the one that they hold; b and c are numbers.
     pub const LEAST: i32 = 46;
@@ -98,17 +98,17 @@ pub mod walk {
     pub const LIST: i32 = 3;
     /// The pairs of what is joined so far and the rows of a stream; from here on the kinds of joins.
     pub const INNER: i32 = 4;
-    /// As before; what has no partner on the right stays.
+    /// Like `INNER`; rows without a partner on the right stay.
     pub const LEFT: i32 = 5;
-    /// As before; what has no partner on the left stays.
+    /// Like `INNER`; rows without a partner on the left stay.
     pub const RIGHT: i32 = 6;
-    /// As before; what has no partner stays.
+    /// Like `INNER`; all rows without a partner stay.
     pub const FULL: i32 = 7;
 }
 
 /// Kinds of values, as an input of type `kind` reports them.
 pub mod kind {
-    /// Nothing there, or `null`.
+    /// No value, or `null`.
     pub const MISSING: i32 = 0;
     /// A number written without fraction or exponent that fits 64 bits.
     pub const WHOLE: i32 = 1;

@@ -48,7 +48,7 @@ impl FieldType {
             .find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
-    /// Its name.
+    /// Name of the type.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bigint => "bigint",

@@ -18,7 +18,7 @@ pub struct Function {
     /// Number by which compiled code calls it. Never changes and is never given to another
     /// function.
     pub number: u16,
-    /// Its name in lower case; SQL may write it in any case.
+    /// Name in lower case; SQL may write it in any case.
     pub name: &'static str,
     /// Number of arguments.
     pub arity: Arity,
@@ -130,7 +130,7 @@ pub enum Kind {
 /// Result of a call if an argument is null.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nulls {
-    /// Nothing.
+    /// Null.
     Null,
     /// `false`.
     False,
@@ -148,9 +148,9 @@ pub enum Nulls {
 pub enum Purity {
     /// The same arguments give the same value: it may be folded.
     Pure,
-    /// It depends on the event or the rule.
+    /// Depends on the event or the rule.
     Event,
-    /// It draws random numbers.
+    /// Draws random numbers.
     Random,
 }
 
@@ -164,7 +164,7 @@ pub(crate) enum Run {
     /// From the state before, the arguments and whether the row counts, to the state after and the
     /// value.
     Step(Step),
-    /// Nothing to run here.
+    /// No code here.
     Compiled,
 }
 

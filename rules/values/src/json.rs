@@ -36,8 +36,8 @@ pub fn write_json(value: &Value, out: &mut String) {
     write_up_to(value, usize::MAX, out);
 }
 
-/// Writes a value as JSON behind what is in `out`, as long as `out` has no more than `bytes` then; tells
-/// whether all of it is there.
+/// Appends a value as JSON to `out`, and stops once `out` has more than `bytes`; returns `true` if
+/// all of it was written.
 pub fn write_json_within(value: &Value, bytes: usize, out: &mut String) -> bool {
     write_up_to(value, bytes, out);
     out.len() <= bytes

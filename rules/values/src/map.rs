@@ -17,7 +17,7 @@ pub struct Map {
     /// Places in `entries`; empty while there are few. Its own order reaches nobody.
     index: HashMap<Arc<str>, usize>,
     size: usize,
-    /// Of the deepest value that was ever in it.
+    /// Depth of the deepest value that was ever in the map.
     inner_depth: usize,
 }
 
@@ -112,7 +112,7 @@ impl Map {
         self.entries.iter().map(|(name, value)| (name, value))
     }
 
-    /// Approximate size in bytes when written as JSON.
+    /// Approximate size in bytes when written out.
     pub fn size(&self) -> usize {
         self.size + 2
     }

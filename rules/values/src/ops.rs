@@ -208,7 +208,7 @@ fn fractional(op: BinaryOp, left: f64, right: f64) -> Option<Result<Value, OpErr
     })))
 }
 
-/// Nothing counts as false.
+/// Null counts as false.
 fn logic(op: BinaryOp, left: &Value, right: &Value) -> Result<bool, OpError> {
     let side = |value: &Value| match value {
         Value::Null => Some(false),

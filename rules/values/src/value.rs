@@ -10,7 +10,7 @@ use crate::json::{to_json, write_start};
 /// The value of an expression.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
-    /// Nothing: a missing column and a JSON `null` are the same.
+    /// Null: a missing column and a JSON `null` are the same.
     #[default]
     Null,
     /// `true` or `false`.
@@ -204,8 +204,8 @@ impl Value {
         }
     }
 
-    /// Its text as the key of a group: of values that are the same it is the same one, of texts the text
-    /// itself, of nothing an empty text.
+    /// The value's text as a group key: equal values have equal texts; of a text the text itself,
+    /// of null an empty text.
     pub fn key_text(&self) -> Arc<str> {
         match self {
             Self::Float(number) => match whole_of(*number) {

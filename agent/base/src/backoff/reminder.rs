@@ -14,14 +14,15 @@ const REASONS_MAX: usize = 4;
 /// Says when a trouble is told.
 #[derive(Debug, Default)]
 pub struct Reminder {
-    /// The beginning of the trouble, and the moment when it is told next.
+    /// Start of the trouble, and the time of the next report.
     lasts: Option<(Instant, Instant)>,
     pause: Duration,
     reasons: Vec<String>,
 }
 
 impl Reminder {
-    /// Says whether the trouble is told now, and then how long it has lasted. A reason that is new is told at once.
+    /// Returns how long the trouble has lasted if it should be reported now. A new reason is
+    /// reported at once.
     pub fn due(&mut self, reason: &str, now: Instant) -> Option<Duration> {
         let is_new =
             self.reasons.len() < REASONS_MAX && !self.reasons.iter().any(|told| told == reason);

@@ -51,7 +51,7 @@ pub struct Errors {
     all: RefCell<Vec<FileError>>,
     /// Lines that are no TOML: whatever else is found there follows from that.
     broken: RefCell<Vec<usize>>,
-    /// `true` if everything that is found from now on follows from what was said.
+    /// `true` if all further errors would follow from those reported.
     is_muted: Cell<bool>,
     is_broken_table: Cell<bool>,
     warnings: RefCell<Vec<FileError>>,
@@ -87,7 +87,7 @@ impl Errors {
             .set(self.is_broken_table.get() || is_table);
     }
 
-    /// Ends what is said of lines that are no TOML.
+    /// Ends the report of lines that are no TOML.
     pub fn syntax_is_checked(&self) {
         self.is_muted.set(self.is_broken_table.get());
     }

@@ -17,7 +17,7 @@ pub type Read<'a> = Spanned<DeTable<'a>>;
 /// A key of a table.
 #[derive(Debug)]
 pub struct Key {
-    /// Its name.
+    /// Name of the key.
     pub name: &'static str,
     /// The kind of its value.
     pub takes: Takes,

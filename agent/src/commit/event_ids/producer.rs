@@ -12,10 +12,10 @@ const WINDOW: u64 = 256;
 /// A number so far above the mark may be wrong.
 const JUMP_MAX: u64 = 65_536;
 
-/// So many numbers in a row that were seen before may be a counter that started anew.
+/// This many numbers in a row that were seen before may come from a counter that started anew.
 const REPEATED_MAX: u64 = 16;
 
-/// It is believed once another one follows that is so near.
+/// A doubtful number is believed once another one follows within this distance.
 const NEAR: u64 = 256;
 
 #[derive(Debug, Clone, Default)]
@@ -64,20 +64,20 @@ pub(super) enum Counted {
     Seen,
     /// The producer knows it, and this one, which stood apart until now.
     Both(u64),
-    /// It has to be remembered by its own name.
+    /// To be remembered by its own id.
     Apart,
 }
 
 /// Position of a number relative to the producer's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// It goes on from the mark, or fills a place in the window.
+    /// Continues from the mark, or fills a place in the window.
     Next,
-    /// It was seen.
+    /// Seen before.
     Seen,
-    /// It is below the window.
+    /// Below the window.
     TooOld,
-    /// It may be wrong: its own name has to tell.
+    /// Doubtful: its own id has to tell.
     Apart,
 }
 

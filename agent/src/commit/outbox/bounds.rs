@@ -22,7 +22,7 @@ pub struct Bounds {
     pub request_bytes: usize,
     /// Bytes of rows that one commit writes again so that their segments can be used anew.
     pub relocated_bytes: usize,
-    /// So much of the journal may be kept for the sake of rows that are far smaller.
+    /// Bytes of journal that may be kept for the sake of far smaller rows.
     pub pinned_bytes: u64,
 }
 

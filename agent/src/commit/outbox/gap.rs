@@ -1,5 +1,5 @@
-//! The record of rows that were dropped: a row of the lane itself, so that a receiver knows of every
-//! number that never comes. Where one is dropped too, the next one tells what it told.
+//! The record of dropped rows: a row of the lane itself, so that a receiver knows of every number
+//! that never comes. If a gap record is dropped too, the next one includes its report.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub(super) struct Gap {
     pub(super) count: u64,
 }
 
-/// As it is written.
+/// The record as written.
 #[derive(Serialize, Deserialize)]
 struct Told<T> {
     gap: Named<T>,

@@ -304,7 +304,7 @@ impl Lane {
         true
     }
 
-    /// Drops rows; `told` is what those of them told that are not in memory.
+    /// Drops rows; `told` is the gap reported by those of them that are not in memory.
     fn drop_rows(&mut self, first: u64, last: u64, told: Option<Gap>) {
         let before = self.counts.dropped;
         let removed = self.settle(first, last, Settlement::Dropped);
@@ -450,7 +450,7 @@ impl Lane {
             .filter(|row| row.seq == seq)
     }
 
-    /// Takes up what a commit says of the lane.
+    /// Applies a commit's changes of the lane.
     pub(super) fn apply(&mut self, delta: LaneDelta, lsn: u64) {
         for row in delta.rows {
             self.counts.made += 1;

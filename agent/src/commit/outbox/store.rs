@@ -114,7 +114,7 @@ impl Store {
         self.head.len() as u64 + self.chunks.iter().map(|chunk| chunk.count).sum::<u64>()
     }
 
-    /// Their bytes.
+    /// Bytes of the waiting rows.
     pub(super) fn bytes(&self) -> u64 {
         self.head_bytes as u64 + self.chunks.iter().map(|chunk| chunk.bytes).sum::<u64>()
     }
@@ -212,7 +212,7 @@ impl Store {
         self.chunks.iter().find(|chunk| chunk.is_reading)
     }
 
-    /// It cannot be read now.
+    /// Gives up reading the chunk for now.
     pub(super) fn stop_reading(&mut self) {
         self.chunks
             .iter_mut()

@@ -37,7 +37,7 @@ impl IntakeCounts {
         received == columns.into_iter().sum::<u64>()
     }
 
-    /// Counts what `more` tells.
+    /// Adds the counts of `more`.
     pub fn add(&mut self, more: &Self) {
         for (column, more) in self.columns_mut().into_iter().zip(more.columns()) {
             *column += more;
@@ -166,12 +166,12 @@ pub struct EventIdsRecord {
 /// Record of a producer that numbers its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerRecord {
-    /// Its name.
+    /// Name of the producer.
     pub name: Arc<str>,
-    /// Its highest number that is believed, and which of the 256 numbers below and with it were seen
-    /// (bit 0 is the highest).
+    /// Highest number believed, and a bit set of the 256 numbers up to it that were seen (bit 0 is
+    /// the highest).
     pub mark: Option<(u64, [u64; 4])>,
-    /// Its last number, where that stands apart.
+    /// The last number, if it stands apart.
     pub apart: Option<u64>,
     /// The highest number that is remembered by its own name; 0 for none.
     pub apart_max: u64,

@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// As [`Reader::of_format`], where the format before is read too; returns which it is.
+    /// Like [`Reader::of_format`], but accepts the format before too; returns the format found.
     pub(super) fn of_formats(
         bytes: &'a [u8],
         [before, known]: [u8; 2],

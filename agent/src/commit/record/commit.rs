@@ -44,7 +44,7 @@ pub struct Commit {
     pub receipts: Vec<Receipt>,
     /// Receipts that are void, once those above are there.
     pub voided: Vec<Voided>,
-    /// Their own names, where they have one, and producers that were forgotten.
+    /// Ids of the events that have one, and producers that were forgotten.
     pub event_ids: Vec<EventIdChange>,
     /// Changed rules.
     pub rules: Vec<RuleDelta>,
@@ -58,7 +58,7 @@ pub struct Commit {
 /// A boot of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
-    /// Its identity.
+    /// Id of the boot.
     pub id: String,
     /// The moment in it for which deadlines of the boot before were placed anew.
     pub mono_ms: u64,
@@ -103,7 +103,7 @@ pub enum EventIdChange {
 /// Changes of a rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuleDelta {
-    /// Its name.
+    /// Name of the rule.
     pub name: String,
     /// Counts since the last commit.
     pub counts: Ledger,
@@ -123,9 +123,9 @@ pub type EntryChange = (Box<[u8]>, Option<Box<[u8]>>);
 pub enum KeyChange {
     /// The key was removed.
     Gone,
-    /// Its whole state.
+    /// The whole state.
     Whole(KeyState),
-    /// Its state without entries, and the entries that changed.
+    /// The state without entries, and the entries that changed.
     Entries(KeyState, Vec<EntryChange>),
 }
 

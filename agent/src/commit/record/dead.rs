@@ -89,7 +89,7 @@ impl Dead {
     /// The lane that a row was in, without reading the rest of the record.
     ///
     /// # Errors
-    /// As [`Dead::decode`].
+    /// Same as [`Dead::decode`].
     pub fn lane_of(bytes: &[u8]) -> Result<Option<LaneId>, RecordError> {
         let (mut reader, _) = reader_of(bytes)?;
         reader.var()?;

@@ -19,7 +19,7 @@ const PLACE: u8 = 8;
 /// A message that was applied, as the broker knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
-    /// Its packet identifier.
+    /// Packet identifier.
     pub packet: u16,
     /// Hash of the copy.
     pub hash: u128,

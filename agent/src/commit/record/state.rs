@@ -89,7 +89,7 @@ pub struct RuleRecord {
     pub schema: i32,
     /// Kind of its window and the time it runs on; 0 for none. See [`crate::mill::window`].
     pub window: u8,
-    /// Its open panes, those that end first first.
+    /// Open panes, by the time of their end.
     pub panes: Vec<OpenPane>,
     /// The slot that each schedule ran last, by its expression, wall time in milliseconds.
     pub slots: Vec<(String, i64)>,
@@ -103,7 +103,7 @@ impl RuleRecord {
         self.encode_change(false)
     }
 
-    /// As [`RuleRecord::encode`]; without the names where the record before has the same.
+    /// Like [`RuleRecord::encode`]; without the names if the record before has the same.
     pub fn encode_change(&self, same_naming: bool) -> Vec<u8> {
         let mut out = vec![RULE_FORMAT];
         out.extend(self.schema.to_le_bytes());

@@ -17,7 +17,7 @@ pub struct Waiting {
     pub flags: u32,
     /// A bit for each stream that it belongs to.
     pub streams: u32,
-    /// Its number among all events.
+    /// Number among all events.
     pub in_seq: u64,
 }
 

@@ -1,7 +1,7 @@
-//! The age clock: how long rows have waited, whatever the wall clock is set to. It shows the time that
-//! the machine ran since the data directory was made, by monotonic time. Times that it was off stand
-//! beside it, as far as they are known: between two moments at which a time server kept the wall clock.
-//! They count for what was made before them.
+//! The age clock measures how long rows have waited, whatever the wall clock is set to: the time
+//! the machine ran since the data directory was made, by monotonic time. Times without power are
+//! kept beside it, as far as they are known: between two moments at which a time server kept the
+//! wall clock. They count for rows made before them.
 
 use super::{Now, Quality, signed};
 use tidemill_base::sabotage::{self, Sabotage};
@@ -14,8 +14,8 @@ pub const OFF_MAX_MS: u64 = 3_660 * 24 * 3_600_000;
 /// between, was set.
 const STEP_MS: u64 = 60_000;
 
-/// So long no wall clock is believed that was set though a time server kept it: before or after it
-/// was wrong.
+/// Time in milliseconds for which the wall clock is not believed after it was set while a time
+/// server kept it: it was wrong either before or after.
 const DOUBT_MS: u64 = 24 * 3_600_000;
 
 /// Times without power that are told apart. Beyond it the oldest two are one, before which all lies
@@ -60,7 +60,7 @@ pub struct AgeClock {
     age: Age,
     /// In the order in which they were.
     offs: Vec<Off>,
-    /// They are others than was told.
+    /// `offs` differs from what was last persisted.
     has_changed: bool,
     /// The moment for which that holds, in monotonic time.
     mono_ms: u64,

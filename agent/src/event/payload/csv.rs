@@ -21,9 +21,9 @@ pub struct Csv {
 /// Source of the column names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Columns {
-    /// As the first record of each message says.
+    /// The first record of each message.
     FirstRecord,
-    /// As the rule says.
+    /// The rule.
     Named(Arc<[Arc<str>]>),
 }
 

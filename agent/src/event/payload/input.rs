@@ -16,7 +16,7 @@ pub(super) const DEPTH_MAX: usize = 127;
 /// bytes once it is a list of values.
 const VALUES_MAX: usize = 1 << 18;
 
-/// A place where bytes are not what their format says.
+/// A place where bytes do not match their format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     /// The place, counted from 0.
@@ -112,7 +112,7 @@ impl<'a> Input<'a> {
         self.all.get(self.at).copied()
     }
 
-    /// As many bytes as a number of that size has.
+    /// The bytes of a number of this size.
     pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Flaw> {
         match self.all.get(self.at..).and_then(<[u8]>::first_chunk) {
             Some(bytes) => {
@@ -123,7 +123,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// So many bytes as text.
+    /// The next `count` bytes as text.
     pub(super) fn text(&mut self, count: u64) -> Result<&'a str, Flaw> {
         let start = self.at;
         let bytes = self.take(count)?;

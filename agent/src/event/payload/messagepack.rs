@@ -47,15 +47,15 @@ fn is_list(input: &Input<'_>) -> bool {
 enum Head {
     /// The value itself.
     Value(Value),
-    /// So many bytes of text.
+    /// Text of this many bytes.
     Text(u64),
-    /// So many bytes.
+    /// Binary data of this many bytes.
     Bytes(u64),
-    /// So many values.
+    /// A list of this many values.
     List(u64),
-    /// So many names and values.
+    /// A map of this many names and values.
     Map(u64),
-    /// So many bytes that mean something of their own.
+    /// An extension type of this many bytes.
     Extension(u64),
 }
 

@@ -30,7 +30,7 @@ pub struct Split {
 #[derive(Debug, PartialEq)]
 struct Row {
     bytes: Bytes,
-    /// Its value, if it had to be read to find the row's end.
+    /// The row's value, if it had to be read to find the row's end.
     value: Option<Value>,
 }
 

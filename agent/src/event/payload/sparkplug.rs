@@ -142,7 +142,7 @@ pub(super) fn metric_row(payload: &[u8]) -> Result<Value, Flaw> {
     Ok(Value::map(row))
 }
 
-/// Each metric as a message of its own, with what the message says beside metrics.
+/// Each metric as a message of its own, with the message's other fields.
 pub(super) fn rows(payload: &Bytes) -> Result<Rows, Flaw> {
     if is_state(payload) {
         return Ok(Rows::One);

@@ -19,17 +19,17 @@ pub type Name = Option<Box<str>>;
 pub struct Names {
     /// `true` if every part has a name, so that nothing else can be there.
     pub whole: bool,
-    /// Of slots.
+    /// Names of slots.
     pub slots: Vec<Name>,
-    /// Of functions that remember, by their numbers.
+    /// Names of functions that remember, by their numbers.
     pub steps: Vec<Name>,
-    /// Of conditions that are counted.
+    /// Names of conditions that are counted.
     pub hits: Vec<Name>,
     /// Names of entries: a prefix, and the name of the entries that begin with it.
     pub entries: Vec<(Box<str>, Box<str>)>,
-    /// Of values that are noted with a row.
+    /// Names of values noted with a row.
     pub notes: Vec<Name>,
-    /// Of the streams that rows come from.
+    /// Names of the streams that rows come from.
     pub streams: Vec<Name>,
     /// Name of the window's content; another name means another content.
     pub window: Name,
@@ -40,7 +40,7 @@ pub struct Names {
 /// The names of a module as one rule has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Of the module.
+    /// The module's names.
     pub names: Arc<Names>,
     /// The key expression that separates the rule's states.
     pub key: Box<str>,

@@ -30,7 +30,7 @@ impl RowName {
         Self(name)
     }
 
-    /// Its number among the rows of its key, which rises.
+    /// Number among the rows of its key, which rises.
     pub fn number(&self) -> u64 {
         let number = self.0.last_chunk().copied();
         number.map_or(0, u64::from_be_bytes)
@@ -41,7 +41,7 @@ impl RowName {
         number.try_into().ok().map(u64::from_be_bytes)
     }
 
-    /// As the entry is called.
+    /// Name of the entry.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

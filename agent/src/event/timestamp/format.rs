@@ -17,12 +17,12 @@ pub struct Format {
 /// Why a text is no format of moments.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// It has a letter behind % that means nothing, or is empty or too long.
+    /// An unknown letter behind %, or an empty or overlong format.
     #[error(
         "{0:?} is no format; write one such as \"%Y-%m-%d %H:%M:%S\" or \"YYYY-MM-dd HH:mm:ss\""
     )]
     None(String),
-    /// It leaves open which day is meant.
+    /// A format that does not determine the day.
     #[error("{0:?} tells no day: it needs year, month and day, or %s")]
     NoDay(String),
 }
@@ -62,12 +62,12 @@ impl Format {
         })
     }
 
-    /// As it was written.
+    /// The format as written.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The moment that a text tells; midnight where it tells a day.
+    /// Parses a text; midnight if it gives only a day.
     pub(super) fn read(&self, text: &str) -> Option<Moment> {
         read(text, &self.items)
     }

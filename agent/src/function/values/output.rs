@@ -228,7 +228,7 @@ impl Values {
         Ok(())
     }
 
-    /// Of rows that are alike only the first goes out.
+    /// Sends only the first of identical rows.
     pub(in crate::function) fn distinct(&mut self) {
         self.out.distinct = true;
     }

@@ -109,7 +109,7 @@ impl Row {
         tidemill_values::meta(&self.topic, &self.meta, name)
     }
 
-    /// As bytes, for a window that keeps so much of it.
+    /// Encodes the parts that a window keeps.
     pub(in crate::function) fn encode(&self, keeps: &Keeps) -> Result<Vec<u8>, GuestFault> {
         let kept = keeps.streams.get(self.stream).and_then(Option::as_ref);
         let columns = match kept {
@@ -123,7 +123,7 @@ impl Row {
         self.write(&columns, &meta)
     }
 
-    /// As bytes, with so much of it.
+    /// Encodes the given columns and metadata.
     fn write(&self, columns: &Map, meta: &Map) -> Result<Vec<u8>, GuestFault> {
         let mut parts = vec![
             Value::Int(i64::try_from(self.stream).unwrap_or(0)),

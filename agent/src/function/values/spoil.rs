@@ -57,8 +57,8 @@ impl Values {
         self.walks.iter().any(|walk| walk.spoiled)
     }
 
-    /// Takes the values out of what was gathered that are not comparable with the others, and says of
-    /// which rows they are: where numbers and texts meet, the numbers count.
+    /// Removes gathered values that are not comparable with the others, and returns them with their
+    /// rows: if numbers and texts meet, the numbers count.
     pub(in crate::function) fn take_misfits(&mut self) -> Vec<(usize, Value)> {
         let Some(values) = self.gathered.first() else {
             return Vec::new();

@@ -121,7 +121,7 @@ const EVERYTHING: &str = "/";
 /// Declaration of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SqlStream {
-    /// Its name.
+    /// Name of the stream.
     pub name: String,
     /// Types of fields.
     pub fields: Vec<SqlField>,
@@ -132,11 +132,11 @@ pub struct SqlStream {
 /// A declared field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SqlField {
-    /// Its name; points in it may lead into objects.
+    /// Name of the field; points in it may lead into objects.
     pub name: Arc<str>,
     /// The names between the points.
     pub path: Vec<Arc<str>>,
-    /// Its type.
+    /// Type of the field.
     pub ty: FieldType,
 }
 

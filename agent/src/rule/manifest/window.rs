@@ -98,7 +98,7 @@ fn tumbling() -> WindowKind {
 }
 
 impl WindowKind {
-    /// Its name in a manifest.
+    /// Name in a manifest.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tumbling => "tumbling",

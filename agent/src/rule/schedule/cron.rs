@@ -21,7 +21,7 @@ const WEEKDAYS: [&str; 7] = [
 #[derive(Debug, Clone)]
 pub(super) struct Cron {
     schedule: cron::Schedule,
-    /// Its hour or minute is `*` or a step: it follows elapsed time, not the clock.
+    /// The hour or minute is `*` or a step: the schedule follows elapsed time, not the clock.
     pub(super) is_steady: bool,
 }
 
@@ -93,7 +93,7 @@ fn reason(text: &str) -> String {
     }
 }
 
-/// Letters that Quartz knows for days, with what says the same here.
+/// Letters that Quartz defines for days, with the equivalent here.
 fn check_quartz(day: Option<&str>, weekday: Option<&str>) -> Result<(), String> {
     let (day, weekday) = (day.unwrap_or_default(), weekday.unwrap_or_default());
     let upper = day.to_ascii_uppercase();

@@ -1,4 +1,4 @@
-//! A broker's word that it took the connection, and what it says of itself then.
+//! A broker's CONNACK, and the limits it announces.
 
 use std::time::Duration;
 

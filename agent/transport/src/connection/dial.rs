@@ -23,10 +23,11 @@ use tidemill_base::heartbeat::WORK_WITHIN;
 /// longer intervals, a new attempt begins anew.
 const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// So many time limits a handshake may take altogether, however it moves.
+/// A whole handshake may take this many time limits, however it moves.
 const STEPS_MAX: u32 = 12;
 
-/// The kernel takes in no more than it has sent, and this: so what it took tells what the link took.
+/// The kernel buffers no more than it has sent, and this much: so the bytes it accepts show the
+/// bytes the link has carried.
 const UNSENT_BYTES_MAX: u32 = 16 << 10;
 
 impl Peer {

@@ -14,7 +14,7 @@ pub(super) struct Liveness {
     pings: u32,
     /// Something was read.
     heard: Instant,
-    /// Nothing was to be read, because we did not listen.
+    /// The last time that nothing was read because we did not listen.
     excused: Instant,
     /// The broker owes acknowledgements, since when, and how much longer it may be silent for that.
     owes: Option<(Instant, Duration)>,
@@ -61,7 +61,7 @@ impl Liveness {
         self.heard = now;
     }
 
-    /// Nothing was read because there was no room for it: no sign of a dead broker.
+    /// Notes that nothing was read for lack of room: silence is then no sign of a dead broker.
     pub(super) fn excuse(&mut self, now: Instant) {
         self.excused = now;
     }

@@ -1,4 +1,4 @@
-//! PUBLISH as destinations send it, and what a broker says to it.
+//! PUBLISH as destinations send it, and the broker's answers.
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5::{Publish as Publish5, PublishProperties};

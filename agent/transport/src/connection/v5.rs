@@ -59,7 +59,7 @@ pub(super) fn hung_up(disconnect: Disconnect) -> Trouble {
     }
 }
 
-/// The name of a reason code, and what the broker says besides.
+/// Name of a reason code, with the broker's reason string.
 fn named(code: u8, reason: Option<String>) -> String {
     let name = match reason_name(code) {
         Some(name) => name.to_owned(),

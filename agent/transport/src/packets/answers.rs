@@ -246,7 +246,7 @@ fn property<'a>(fields: &mut Fields<'a>) -> Option<(u8, Value<'a>)> {
     Some((number, value))
 }
 
-/// So many characters of what a broker says are passed on.
+/// Characters of a broker's text that are passed on.
 const WORDS_MAX: usize = 200;
 
 /// Text from the broker for log lines, on one line whatever bytes it contains.

@@ -46,7 +46,7 @@ impl<'a> Fields<'a> {
         Some(taken)
     }
 
-    /// So many bytes.
+    /// The next `count` bytes.
     pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;

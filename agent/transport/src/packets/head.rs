@@ -24,7 +24,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads what stands before the payload; `None` while that is not complete. Properties longer than
+    /// Reads the part before the payload; `None` while it is not complete. Properties longer than
     /// `properties_max` are taken for a part of the payload.
     ///
     /// # Errors

@@ -54,10 +54,10 @@ impl Inbox {
         self.bytes.is_empty()
     }
 
-    /// The header of the next packet, where there is one.
+    /// The header of the next packet, if there is one.
     ///
     /// # Errors
-    /// As for [`Frame::of`].
+    /// Same as [`Frame::of`].
     pub fn peek(&self) -> Result<Option<Frame>, PacketError> {
         Frame::of(&self.bytes)
     }
@@ -65,8 +65,8 @@ impl Inbox {
     /// The next packet; `None` while it is not complete.
     ///
     /// # Errors
-    /// When it cannot be told where the packet ends, or an answer lacks what it is for. The connection
-    /// is of no use then.
+    /// When the end of the packet is unknown, or an answer lacks a required field. The connection
+    /// is then unusable.
     #[allow(
         clippy::should_implement_trait,
         reason = "more may follow after None, and after an error nothing does"

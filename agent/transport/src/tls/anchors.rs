@@ -24,9 +24,9 @@ use x509_parser::x509::X509Version;
 /// The use that a certificate is trusted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// It signs others.
+    /// An authority that signs other certificates.
     Authority,
-    /// It is that of a server that signed its own.
+    /// A server's self-signed certificate.
     Itself,
     /// Neither: it was signed by somebody else, and may sign nobody.
     Nothing,

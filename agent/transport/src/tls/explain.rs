@@ -24,7 +24,7 @@ pub fn explain(error: &io::Error) -> Option<String> {
     None
 }
 
-/// As [`explain`], for an error while encryption was being agreed on.
+/// Like [`explain`], for an error during the handshake.
 pub fn explain_handshake(error: &io::Error) -> Option<String> {
     let closed = matches!(
         error.kind(),

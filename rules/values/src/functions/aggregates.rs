@@ -161,7 +161,7 @@ fn extreme(rows: &[Value], wanted: Ordering) -> Answer {
     Ok(best.cloned().unwrap_or_default())
 }
 
-/// The second argument is the same in all rows: what the first row with a value says.
+/// The value of a second argument that is the same in all rows: that of the first row with a value.
 fn constant(args: &[Value], place: usize) -> Result<&Value, FnError> {
     Ok(present(list(args, place)?).next().unwrap_or(&Value::Null))
 }
@@ -213,7 +213,7 @@ fn deduplicate(_: &mut Context<'_>, args: &[Value]) -> Answer {
     })
 }
 
-/// Of fewer rows than needed there is none.
+/// The variance; `None` for fewer rows than needed.
 fn variance(args: &[Value], less: usize) -> Result<Option<f64>, FnError> {
     let numbers = floats(list(args, 0)?)?;
     if numbers.len() <= less {

@@ -295,8 +295,8 @@ fn round_to(x: f64, digits: i64) -> f64 {
     }
 }
 
-/// As MySQL does it: reads as many digits as there are, the rest does not count; a negative base
-/// means that the number has a sign there, else it is taken for one of 64 bits.
+/// `CONV` of MySQL: reads the leading digits and ignores the rest; a negative base means that the
+/// number has a sign there, otherwise it is an unsigned number of 64 bits.
 fn conv(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
     let (from, to) = (whole(args, 1)?, whole(args, 2)?);
     let base = |base: i64| {

@@ -115,8 +115,8 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// Puts what was meant in the place of a value of another kind, so that nothing is said of its absence.
-/// Returns whether it could.
+/// Replaces a value of the wrong kind by the one that was meant, so that its absence is not
+/// reported. Returns `true` if it could.
 pub(super) fn mend(takes: &Takes, given: &mut DeValue<'_>) -> bool {
     let Some(text) = plain(given) else {
         return false;

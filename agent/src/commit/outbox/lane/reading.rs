@@ -123,7 +123,7 @@ impl Lane {
         bytes
     }
 
-    /// As [`Lane::relocate`] for rows that have to be read first.
+    /// Like [`Lane::relocate`], for rows that have to be read first.
     pub(in crate::commit::outbox) fn wants_to_relocate(
         &mut self,
         floor_lsn: u64,

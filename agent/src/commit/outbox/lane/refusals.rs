@@ -10,8 +10,9 @@ use crate::commit::outbox::store::row_bytes;
 use crate::commit::record::Settlement;
 use crate::event::emission::Row;
 
-/// So many rows are tried alone, one after the other, before the lane rests; twice as many after each
-/// eight rounds. Few, because an endpoint that is mended between two of them makes the first look bad.
+/// Number of rows tried alone, one after the other, before the lane pauses; doubled after every
+/// eight rounds. Few, because an endpoint that is repaired between two of them makes the first look
+/// bad.
 const ROUND_ROWS_MIN: usize = 4;
 const ROUND_ROWS_MAX: usize = 64;
 

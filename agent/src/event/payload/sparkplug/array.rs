@@ -81,7 +81,8 @@ pub(super) fn elements(
     Ok(Some(bytes.chunks_exact(width).map(value).collect()))
 }
 
-/// Their number in four bytes, then a bit for each, the highest of a byte first.
+/// A list of Booleans: their number in four bytes, then a bit for each, the highest of a byte
+/// first.
 fn booleans(bytes: &[u8], at: usize, budget: &mut Budget) -> Result<Vec<Value>, Flaw> {
     let wrong = |what: String| Flaw::new(at, what);
     let (count, bits) = bytes

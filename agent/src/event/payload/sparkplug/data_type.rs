@@ -57,12 +57,12 @@ impl DataType {
         Self(known.unwrap_or(0))
     }
 
-    /// Its number.
+    /// Number of the type.
     pub fn number(self) -> u32 {
         self.0
     }
 
-    /// Its name, as the specification writes it.
+    /// Name of the type in the specification.
     pub fn name(self) -> &'static str {
         Self::NAMES
             .get(self.0 as usize)
@@ -70,7 +70,7 @@ impl DataType {
             .unwrap_or("Unknown")
     }
 
-    /// Its number in a byte, in which all that are known fit.
+    /// Number of the type in a byte, in which all known ones fit.
     pub fn code(self) -> u8 {
         u8::try_from(self.0).unwrap_or_default()
     }

@@ -73,7 +73,7 @@ impl<'a> Metric<'a> {
         Ok(metric)
     }
 
-    /// Its name.
+    /// Name of the metric.
     pub(super) fn named(&self) -> Result<&'a str, Flaw> {
         self.name.ok_or_else(|| {
             let why = match self.alias {
@@ -84,12 +84,12 @@ impl<'a> Metric<'a> {
         })
     }
 
-    /// Its type, where the message says it.
+    /// Type of the value, if the message gives it.
     pub(super) fn data_type(&self) -> Option<DataType> {
         self.data_type.filter(|known| known.number() > 0)
     }
 
-    /// Its value; nothing where it is null, or of a kind that only an extension knows.
+    /// The value; null if it is null, or of a kind that only an extension knows.
     pub(super) fn value(&self, budget: &mut Budget) -> Result<Value, Flaw> {
         self.value_at(budget, 0)
     }

@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 4 << 20;
 pub struct Birth<'a> {
     /// The number that stands for the metric's name from then on.
     pub alias: Option<u64>,
-    /// Its name.
+    /// Name of the metric.
     pub name: &'a str,
     /// The type of its values.
     pub data_type: DataType,
@@ -35,11 +35,11 @@ pub trait Known {
 /// Why a message cannot be made complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolveError {
-    /// It is no message of Sparkplug B.
+    /// Not a message of Sparkplug B.
     Flaw(Flaw),
     /// No birth told of this alias.
     UnknownAlias(u64),
-    /// It would be too long with its names.
+    /// Too long with its names.
     TooLong,
 }
 

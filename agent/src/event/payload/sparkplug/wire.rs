@@ -24,7 +24,7 @@ enum Wire<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// Its value, if it is a whole number.
+    /// The value of a varint field.
     pub(super) fn varint(&self) -> Result<u64, Flaw> {
         match self.value {
             Wire::Varint(number) => Ok(number),
@@ -32,12 +32,12 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Its value, if it is true or false.
+    /// The value of a Boolean field.
     pub(super) fn truth(&self) -> Result<bool, Flaw> {
         self.varint().map(|number| number != 0)
     }
 
-    /// Its value, if it is a float of 32 bits.
+    /// The value of a 32-bit float field.
     pub(super) fn single(&self) -> Result<f32, Flaw> {
         match self.value {
             Wire::Fixed32(bits) => Ok(f32::from_bits(bits)),
@@ -45,7 +45,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Its value, if it is a float of 64 bits.
+    /// The value of a 64-bit float field.
     pub(super) fn double(&self) -> Result<f64, Flaw> {
         match self.value {
             Wire::Fixed64(bits) => Ok(f64::from_bits(bits)),
@@ -53,7 +53,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Its bytes, if it has some.
+    /// The bytes of a length-delimited field.
     pub(super) fn bytes(&self) -> Result<&'a [u8], Flaw> {
         match self.value {
             Wire::Bytes(bytes) => Ok(bytes),
@@ -61,13 +61,13 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Its value, if it is text.
+    /// The value of a text field.
     pub(super) fn text(&self) -> Result<&'a str, Flaw> {
         std::str::from_utf8(self.bytes()?)
             .map_err(|error| Flaw::new(self.content + error.valid_up_to(), "a text is not UTF-8"))
     }
 
-    /// Its fields, if it is a message.
+    /// The fields of an embedded message.
     pub(super) fn fields(&self) -> Result<Fields<'a>, Flaw> {
         Ok(Fields {
             all: self.bytes()?,
@@ -76,7 +76,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// Its whole numbers, if it is one or several of them in one run.
+    /// The whole numbers of a varint field, single or packed.
     pub(super) fn varints(&self) -> Result<Vec<u64>, Flaw> {
         let Wire::Bytes(_) = self.value else {
             return Ok(vec![self.varint()?]);
