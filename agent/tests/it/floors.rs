@@ -139,6 +139,28 @@ fn pure_wings_reach_no_file_socket_clock_or_thread() {
     assert_eq!(impure(&agent()), Vec::<String>::new());
 }
 
+/// The page's table of stations: its rows name a file and a function.
+#[test]
+fn each_station_of_an_event_is_where_the_page_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let rows = PAGE.lines().filter(|line| line.starts_with("| "));
+    let mut stations = 0;
+    for row in rows {
+        let mut names = row.split('`').skip(1).step_by(2);
+        let (Some(file), Some(function)) = (names.next(), names.next()) else {
+            continue;
+        };
+        if !file.ends_with(".rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(root.join(file)).expect(file);
+        let is_there = text.contains(&format!("fn {function}("));
+        assert!(is_there, "{function} is not in {file}");
+        stations += 1;
+    }
+    assert_eq!(stations, 10);
+}
+
 #[test]
 fn the_root_has_few_entries() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
