@@ -63,7 +63,7 @@ fn an_agent_that_was_killed_starts_again_from_its_last_checkpoint() {
     gateway.kill();
     gateway.start();
     sensor.publish("sensors/d1/env", b"", 1, false);
-    // Changes since the checkpoint are lost: the rule is volatile.
+    // Row 2 comes again: its acknowledgement was not committed before the kill.
     assert_eq!(payloads(out.receive_texts(1)), ["2"]);
     gateway.stop();
 }
