@@ -1,4 +1,4 @@
-//! The test if a value has moved: a module that `deadband` and `report-by-exception` share.
+//! The test whether a value has moved: a module that `deadband` and `report-by-exception` share.
 
 use crate::{cfg, slot};
 

@@ -81,7 +81,7 @@ impl FalseClock {
         Ok(clock)
     }
 
-    /// It is so many seconds ahead from now on, or behind.
+    /// Sets the clock so many seconds ahead from now on, or behind.
     pub fn set(&self, seconds: i64) {
         let path = self.file();
         // In place: those who read have it mapped.

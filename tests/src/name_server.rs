@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Interval at which the server looks if it should end.
+/// Interval at which the server looks whether it should end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running server; it ends when it is dropped.

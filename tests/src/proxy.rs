@@ -29,7 +29,7 @@ pub enum Cut {
 /// Treatment of connections by the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// It carries what is sent.
+    /// The link carries what is sent.
     Up,
     /// New connections are reset at once. Those that are there go on; see [`Proxy::cut`].
     Refusing,

@@ -18,7 +18,7 @@ pub struct ThreadTimes {
 }
 
 impl ThreadTimes {
-    /// Those of a process.
+    /// The threads of a process.
     pub fn of(process: u32) -> Self {
         let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
         let used = tasks
@@ -28,7 +28,7 @@ impl ThreadTimes {
         Self { at, used }
     }
 
-    /// Of all threads together.
+    /// CPU seconds of all threads together.
     pub fn seconds(&self) -> f64 {
         self.used.values().sum()
     }

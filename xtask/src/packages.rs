@@ -28,11 +28,11 @@ Exit codes: 0 made, and every trial passed; 1 failed; 2 wrong use
 /// A package, and what of `dist/` goes into it.
 #[derive(Debug)]
 pub(crate) struct Arch {
-    /// As `--arch` has it.
+    /// The name for `--arch`.
     name: &'static str,
-    /// As Debian calls the architecture.
+    /// Debian's name of the architecture.
     debian: &'static str,
-    /// As rustc calls what is in it.
+    /// The name that rustc uses for the target.
     target: &'static str,
     /// The package's name.
     package: &'static str,

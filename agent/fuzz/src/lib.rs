@@ -77,7 +77,7 @@ impl<'a> Choices<'a> {
 /// A well-formed PUBLISH.
 #[derive(Debug)]
 pub struct Message {
-    /// Of which version.
+    /// MQTT version of the packet.
     pub version: Version,
     /// Longest message that its reader takes.
     pub packet_bytes_max: usize,
@@ -198,7 +198,7 @@ impl Message {
         section
     }
 
-    /// As it stands on the wire.
+    /// The packet as it stands on the wire.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         string(&mut body, &self.topic);

@@ -18,7 +18,7 @@ use crate::mill::{self, Mill};
 /// A producer all of whose numbers were old for so long is named.
 const SILENCED_MS: u64 = 30_000;
 
-/// So many of them are named.
+/// Most silenced producers that are named.
 const SILENCED_MAX: usize = 20;
 
 /// An answer that waits for the commit of what it says.

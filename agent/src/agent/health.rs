@@ -86,7 +86,7 @@ impl Health {
         self.sections.insert(name.to_owned(), value.into());
     }
 
-    /// Something is wrong.
+    /// Adds a fault.
     pub(super) fn ails(&mut self, what: &str) {
         self.troubles.push(what.to_owned());
     }

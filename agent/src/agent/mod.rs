@@ -81,9 +81,9 @@ const LEDGERS_EVERY_MS: u64 = 100;
 /// A message to the loop; things that are polled instead stand in [`Agent::look_around`].
 #[derive(Debug)]
 enum Input {
-    /// Something is there to be looked at.
+    /// Wakes the loop, which looks around.
     Woken,
-    /// Somebody asks.
+    /// A question.
     Asked(Asked),
 }
 

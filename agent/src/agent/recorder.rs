@@ -44,7 +44,7 @@ impl Recorded {
             .unwrap_or_default()
     }
 
-    /// As a line of a file that `tidemill rule test --events` reads.
+    /// The event as a line of a file that `tidemill rule test --events` reads.
     pub fn to_line(&self) -> Value {
         use base64::Engine as _;
         let payload = self.payload();

@@ -39,7 +39,7 @@ pub(super) struct Lobby<'a> {
 pub(super) enum Opened {
     /// The data directory; `true` if questions are answered already.
     Open(Box<Recovered>, bool),
-    /// Somebody wished the end.
+    /// A stop was asked for.
     Stopped,
 }
 

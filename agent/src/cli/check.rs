@@ -91,7 +91,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything that may start and can never work. What hangs on all rules is told only where all are good.
+/// Warnings of everything that may start and can never work. Those that hang on all rules are given
+/// only where all are good.
 fn warnings(config: &Config, rules: &[BoundRule], all_good: bool, offline: bool) -> Vec<String> {
     let mut all: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     let rules_of = rules

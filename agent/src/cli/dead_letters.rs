@@ -146,7 +146,7 @@ fn row(letter: &Value) -> Value {
     })
 }
 
-/// As much of a text as a row of a table has room for; `show` has the rest.
+/// The part of a text that a row of a table has room for; `show` has the rest.
 fn brief(text: &Value, bytes_max: usize) -> String {
     shown_within(text.as_str().unwrap_or_default(), bytes_max).to_string()
 }

@@ -124,7 +124,7 @@ const PROBE: &str = "probe-pond";
 
 /// Why a command did not end well.
 enum Failure {
-    /// It ran and was refused or failed: exit code 1.
+    /// The command ran and was refused or failed: exit code 1.
     Failed(anyhow::Error),
     /// Wrong use or wrong input: exit code 2.
     Wrong(Vec<String>),

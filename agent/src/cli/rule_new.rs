@@ -190,7 +190,7 @@ fn in_the_way(folder: &Path) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// Those of the files that are there, as anything: a link that leads nowhere is one as well.
+/// The files that are there already, as anything: a link that leads nowhere is one as well.
 fn already_there(folder: &Path, files: &[File]) -> Vec<String> {
     let paths = files.iter().map(|file| folder.join(&file.path));
     paths

@@ -29,7 +29,7 @@ pub(super) struct Arrived {
     pub(super) messages: u64,
     /// Topics and payloads.
     pub(super) bytes: u64,
-    /// Of the messages that carry their sensor's time; averages do not.
+    /// Latencies of the messages that carry their sensor's time; averages do not.
     pub(super) latency: Latency,
     /// The last alerts, topic and payload, the newest first.
     pub(super) alerts: VecDeque<(String, String)>,

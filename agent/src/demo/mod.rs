@@ -34,7 +34,7 @@ const STEP_MAX: Duration = Duration::from_secs(10);
 /// Longest time for the agent to send what waits.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Interval at which a step looks if it is done.
+/// Interval at which a step looks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Options of the user.
@@ -81,7 +81,7 @@ pub enum DemoError {
     /// A signal came before there was anything to sum up.
     #[error("interrupted before the first event")]
     Interrupted,
-    /// It ran to its end and not all was well.
+    /// The demo ran to its end with faults.
     #[error("{}", .0.join("; "))]
     Faults(Vec<String>),
 }
@@ -95,7 +95,7 @@ enum Input {
     AgentStarted(Remote),
     /// The agent has ended.
     AgentEnded(Result<(), AgentError>),
-    /// Somebody wants the end.
+    /// A signal asked for the end.
     Signal,
 }
 
@@ -119,7 +119,7 @@ pub fn run(options: &Options) -> Result<(), DemoError> {
     demo.sum_up(&mut screen)
 }
 
-/// Everything that runs.
+/// The running parts of the demo.
 struct Demo {
     inbox: Receiver<Input>,
     remote: Option<Remote>,

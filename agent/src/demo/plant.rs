@@ -41,11 +41,11 @@ pub(super) struct Sent {
 /// A phase of the plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It only says that it is there; no rule finds a measurement in that.
+    /// The plant only says that it is there; no rule finds a measurement in that.
     Status,
     /// The sensors measure.
     Readings,
-    /// Everything was said.
+    /// The plant is done.
     End,
 }
 

@@ -34,9 +34,9 @@ enum Fault {
     None,
     /// Its machine runs hot.
     Hot,
-    /// It repeats one reading.
+    /// The sensor repeats one reading.
     Stuck,
-    /// It says nothing.
+    /// The sensor is silent.
     Silent,
     /// Now and then it sends what is no reading.
     Rubbish,

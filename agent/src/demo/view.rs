@@ -8,7 +8,7 @@ use super::cloud::Arrived;
 use crate::event::ledger::Ledger;
 use tidemill_base::text::is_printable;
 
-/// Everything shown, as it stood at one moment.
+/// State of the demo at one moment, as it is shown.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Snapshot {
     pub(super) elapsed: Duration,
@@ -246,7 +246,7 @@ pub(super) fn plain_lines(now: &Snapshot) -> String {
     text
 }
 
-/// Said once, below the first lines with a dead letter.
+/// Explanation of dead letters, shown once, below the first lines with one.
 pub(super) fn plain_dead() -> String {
     format!("        {DEAD}\n")
 }

@@ -106,8 +106,7 @@ impl Lane {
         Ticket { seq, round }
     }
 
-    /// Nothing more has to be done about a row, because it was taken or never will be. Says whether
-    /// that is news.
+    /// Settles a row, because it was taken or never will be. Returns `true` if that is news.
     pub(super) fn settle(&mut self, ticket: Ticket) -> bool {
         let Some(place) = self.place(ticket) else {
             return false;

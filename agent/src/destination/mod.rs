@@ -44,7 +44,7 @@ const STOP_MARGIN: Duration = Duration::from_millis(100);
 pub enum Settings {
     /// A broker.
     Mqtt(mqtt::DestinationSettings),
-    /// Something that takes batches by HTTP.
+    /// An endpoint that takes batches by HTTP.
     Http(http::HttpSettings),
 }
 

@@ -55,8 +55,8 @@ pub struct DestinationSettings {
     pub envelope: bool,
     /// A ping goes out this often; at least a second.
     pub keep_alive: Duration,
-    /// So long a broker that owes an answer may be silent, with no byte moving; longer where much is on
-    /// its way to it.
+    /// Longest silence of a broker that owes an answer, with no byte moving; longer where much is
+    /// in flight to it.
     pub timeout: Duration,
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Queue {
     waiting: VecDeque<Outgoing>,
     messages_max: usize,
     bytes_max: usize,
-    /// Of what waits and what is in flight.
+    /// Number of messages waiting and in flight.
     messages: usize,
     bytes: usize,
     dropped: usize,

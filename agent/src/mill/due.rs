@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::event::state::Key;
 use crate::mill::router::RuleIndex;
 
-/// Something that falls due, without its time.
+/// A thing that falls due, without its time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
     /// A slot of a rule's schedule with this number.

@@ -71,13 +71,13 @@ pub struct Keeping {
 /// State that is kept besides the rules.
 pub(super) struct Durable {
     pub(super) keeping: Keeping,
-    /// As of the last commit.
+    /// The agent's record as of the last commit.
     pub(super) record: AgentRecord,
     pub(super) receipts: Receipts,
     pub(super) event_ids: EventIds,
     pub(super) outbox: Outbox,
     pub(super) subscriptions: String,
-    /// Of this boot; told with the next commit when the last one was of another.
+    /// The present boot; told with the next commit when the last one was of another.
     pub(super) boot: Option<Boot>,
     pub(super) next_lsn: u64,
     pub(super) durable_lsn: u64,
@@ -117,31 +117,31 @@ pub(super) struct Batch {
     /// Rules at work since the last commit.
     pub(super) touched: Vec<RuleIndex>,
     pub(super) events: usize,
-    /// Of receipts and names.
+    /// Bytes of receipts and names.
     pub(super) bytes: usize,
     /// Bytes of effects that the batch's calls asked for.
     pub(super) effect_bytes: usize,
     /// Dead letters made, and bytes of those that are kept.
     pub(super) dead_letters: usize,
     pub(super) dead_letter_bytes: usize,
-    /// Both as they were before the event that is worked on: each has its own share.
+    /// Both counts as they were before the event that is worked on: each event has its own share.
     pub(super) dead_letters_before: (usize, usize),
     /// When something happened first that should not wait longer than the interval.
     opened: Option<u64>,
     /// When something happened first at all.
     lazy: Option<u64>,
-    /// Somebody waits for the commit.
+    /// `true` if somebody waits for the commit.
     pub(super) urgent: bool,
 }
 
 impl Batch {
-    /// Something happened that should be durable soon.
+    /// Notes a change that should be durable soon.
     pub(super) fn open(&mut self, now: Now) {
         self.opened.get_or_insert(now.mono_ms);
         self.lazy.get_or_insert(now.mono_ms);
     }
 
-    /// Something happened that can wait for the next commit.
+    /// Notes a change that can wait for the next commit.
     pub(super) fn open_lazily(&mut self, now: Now) {
         self.lazy.get_or_insert(now.mono_ms);
     }

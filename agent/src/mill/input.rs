@@ -18,7 +18,7 @@ pub enum InputError {
         /// JSON pointer at which it was expected.
         pointer: String,
     },
-    /// Something else stands there.
+    /// A value of another type was found.
     #[error("input {name} ({pointer}) is {found}, not {wanted}")]
     WrongType {
         /// Name of the input.
@@ -30,7 +30,7 @@ pub enum InputError {
         /// Type that the function expects.
         wanted: &'static str,
     },
-    /// It is declared to be of a type, and cannot be without a loss.
+    /// The value cannot be converted to its declared type without a loss.
     #[error("{name}: {why}")]
     Declared {
         /// Name of the input.

@@ -1,4 +1,4 @@
-//! Entry of an event into the mill: the check if it was applied before, what has to be remembered
+//! Entry of an event into the mill: the check whether it was applied before, what has to be remembered
 //! of it, and the commit that its acknowledgement waits for.
 
 use std::str;

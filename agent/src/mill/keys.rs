@@ -16,7 +16,8 @@ type Names = BTreeSet<Box<[u8]>>;
 pub(super) struct Forgotten {
     /// Keys with their numbers of pieces.
     pub(super) gone: BTreeMap<Key, u16>,
-    /// Of a key, the pieces from one number to another, that one not included.
+    /// Keys with ranges of pieces to remove, from the first number up to the second, which is not
+    /// included.
     pub(super) too_many: Vec<(Key, u16, u16)>,
 }
 

@@ -81,7 +81,7 @@ pub struct Mill {
     has_schedules: bool,
     /// `true` if every call starts on a fresh instance.
     cold: bool,
-    /// No time of an event from before is credible.
+    /// Earliest credible time of an event, in milliseconds since 1970.
     time_floor_ms: i64,
     /// A time without power whose length is not known yet.
     power_gap: Option<Box<PowerGap>>,

@@ -21,7 +21,7 @@ use super::no_room::NoRoom;
 pub enum Input {
     /// Events, in the order of their arrival.
     Events(Vec<Event>),
-    /// Nothing but time.
+    /// Time has passed.
     Tick,
     /// The journal has everything up to this commit on stable storage.
     Durable(u64),
@@ -37,7 +37,7 @@ pub enum Input {
         /// known.
         window: Option<u16>,
     },
-    /// That connection ended.
+    /// The connection ended.
     Disconnected,
     /// The broker has read so many acknowledgements of this connection.
     Confirmed {
@@ -96,7 +96,7 @@ pub enum Input {
 /// first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Room {
-    /// Nothing speaks against more.
+    /// Enough for more.
     #[default]
     Plenty,
     /// Only what was kept in reserve is left.
@@ -156,7 +156,7 @@ pub enum Output {
         /// Reason why its time is bad.
         reason: String,
     },
-    /// Something of a rule's state had to go.
+    /// State of a rule was dropped for want of room.
     NoRoom {
         /// The rule.
         rule: Arc<str>,

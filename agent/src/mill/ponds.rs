@@ -48,7 +48,7 @@ pub(super) struct Checkpoints {
     relocating: bool,
     /// The disk has no room.
     short: bool,
-    /// Then the second of two checkpoints follows at once, and this says that it does.
+    /// `true` for the second of two checkpoints, which follows at once while the disk has no room.
     is_second: bool,
     /// For each pond, how many numbered entries of each kind it has.
     numbered: [(u32, u32); 2],
@@ -178,7 +178,7 @@ impl Checkpoints {
         self.relocating
     }
 
-    /// It is filled, and waits for its commit.
+    /// Hands over the filled checkpoint, which waits for its commit.
     pub(super) fn filled(&mut self, checkpoint: Checkpoint, oldest_row_lsn: Option<u64>, now: Now) {
         let cost = |(key, value): &(Vec<u8>, Vec<u8>)| (key.len() + value.len()) as u64;
         self.last_cost = checkpoint.puts.iter().map(cost).sum();
@@ -208,7 +208,7 @@ impl Checkpoints {
         if may { running.waits.take() } else { None }
     }
 
-    /// It could not be written: that pond has to be written anew.
+    /// Notes that the checkpoint could not be written: its database has to be written anew.
     pub(super) fn failed(&mut self, now: Now) {
         if self.running.take().is_some() {
             if let (Some(written), Some(whole)) = (
@@ -222,8 +222,9 @@ impl Checkpoints {
         }
     }
 
-    /// It is complete. `oldest_row_lsn` is the earliest commit with a row that waits at present.
-    /// Returns the first commit that is still needed, once both ponds are written.
+    /// Notes that the checkpoint is complete. `oldest_row_lsn` is the earliest commit with a row
+    /// that waits at present. Returns the first commit that is still needed, once both databases
+    /// are written.
     pub(super) fn complete(&mut self, pond: usize, oldest_row_lsn: Option<u64>) -> Option<u64> {
         let running = self.running.take()?;
         *self.written.get_mut(pond)? = Some(running.written);

@@ -10,7 +10,8 @@ use super::output::Room;
 /// commits are under way.
 const PATIENT_BYTES_MAX: usize = 1 << 20;
 
-/// So many commits, or bytes of commits, may be under way to stable storage; then nothing is taken in.
+/// Most commits, and bytes of commits, that may be under way to stable storage; then nothing is
+/// taken in.
 const UNSYNCED_MAX: usize = 1_024;
 const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
@@ -60,8 +61,8 @@ impl Durable {
             || self.room != Room::Plenty
     }
 
-    /// So much more of the journal than this may be kept for the sake of rows that wait, before they are
-    /// written again; `None` where there is no room for that.
+    /// Most bytes of the journal that waiting rows may pin before they are written again; `None`
+    /// where there is no room for that.
     pub(super) fn pinned_bytes_max(&self) -> Option<u64> {
         let waiting = self.outbox.waiting_bytes();
         let usual = self.outbox.bounds().pinned_bytes + 4 * waiting;

@@ -93,7 +93,7 @@ pub(super) struct StopInput {
 pub(super) enum StopKey {
     /// The topic tells it.
     Known(Key),
-    /// It stands in the payload, at this place of the plan.
+    /// The key stands in the payload, at this place of the plan.
     Payload(u16),
     /// The same for a column that a statement groups by: what is missing is a key as well.
     Column(u16),
@@ -109,7 +109,7 @@ pub(super) struct Facts<'a> {
     pub(super) is_volatile: bool,
     /// A statement looks for columns in payloads.
     pub(super) reads_rows: bool,
-    /// It names the payload as a whole.
+    /// `true` if the statement names the payload as a whole.
     pub(super) names_self: bool,
 }
 

@@ -7,7 +7,7 @@ use super::Mill;
 use crate::event::clock::Now;
 use crate::event::ledger::Ledger;
 
-/// Something that went wrong at a rule.
+/// The latest error of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastError {
     /// Wall time, in milliseconds since 1970.

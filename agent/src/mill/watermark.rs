@@ -130,7 +130,7 @@ impl Watermark {
         self.current = Some(current);
     }
 
-    /// Up to when nothing more is expected; `None` before anything is known.
+    /// The time up to which nothing more is expected; `None` before anything is known.
     pub fn current(&self) -> Option<i64> {
         self.current
     }

@@ -63,13 +63,13 @@ pub struct SourceSettings {
     pub protocol: Protocol,
     /// Quality of service of all subscriptions, 0 or 1.
     pub qos: u8,
-    /// Of longer messages the payload is not kept, however long they are.
+    /// Longest packet of which the payload is kept, in bytes; longer messages may have any length.
     pub packet_bytes_max: u32,
     /// Rest of the socket after a batch, so that many events share a wake-up.
     pub coalesce: Coalesce,
     /// A ping goes out this often; at least a second.
     pub keep_alive: Duration,
-    /// So long a broker that owes an answer may be silent, with no byte moving.
+    /// Longest silence of a broker that owes an answer, with no byte moving.
     pub timeout: Duration,
     /// A batch is handed on at the latest when it has this many events.
     pub batch_events_max: usize,
@@ -177,7 +177,7 @@ pub enum SourceReport {
     /// Subscriptions that the session holds now: to be kept on disk and handed to the next
     /// [`spawn`]. Comes before a filter is dropped and after filters were taken.
     Subscribed {
-        /// Everything held.
+        /// All subscriptions held.
         held: Vec<Subscription>,
     },
     /// The broker did not take a filter. It is asked for again with the next connection.
@@ -210,7 +210,7 @@ pub enum SourceReport {
 /// Outcome of offering a report.
 #[derive(Debug)]
 pub enum Flow {
-    /// It was taken.
+    /// The report was taken.
     Taken,
     /// There is no room now: it comes back and is offered again a little later. Meanwhile the
     /// source stops reading, which holds the broker back, and keeps the connection alive.

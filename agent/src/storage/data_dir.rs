@@ -34,7 +34,7 @@ const DEPTH_MAX: u32 = 8;
 /// Why a data directory is not worked on.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// It belongs to somebody else.
+    /// The directory belongs to somebody else.
     #[error(
         "data directory {} belongs to {owner} (mode {mode:04o}) and you are {caller}; type: {command}",
         dir.display()
@@ -48,10 +48,10 @@ pub enum DataDirError {
         mode: u32,
         /// The user who runs the command.
         caller: String,
-        /// This command, as the owner.
+        /// The present command, to be run as the owner.
         command: String,
     },
-    /// Something lies in it that is not as we put it there.
+    /// The directory holds something that was not put there by us, or was changed.
     #[error("{}: {what}", path.display())]
     Strange {
         /// The file.
@@ -59,7 +59,7 @@ pub enum DataDirError {
         /// The fault, and the way out.
         what: String,
     },
-    /// It cannot be looked at or changed.
+    /// The directory cannot be read or changed.
     #[error("{}: {error}{}", path.display(), hindrance(path, error))]
     Refused {
         /// The file.

@@ -14,7 +14,7 @@ use tidemill_journal::{Disk, JournalError, Reader, SalvageError};
 use failures::Failures;
 use tracing::error;
 
-/// So many records at once are looked at behind the last one wanted, for the rest of its commit.
+/// Records read at once behind the last one wanted, for the rest of its commit.
 const PARTS_AT_ONCE: u64 = 64;
 
 /// Rows that cannot be read now.

@@ -27,7 +27,7 @@ pub enum RecoveryError {
     /// Another agent works in it.
     #[error("{0} is used by another agent; stop that one, or set gateway.data_dir")]
     Locked(PathBuf),
-    /// No agent has worked in it.
+    /// No agent has worked in the directory.
     #[error("no agent has worked in {0} yet: there is nothing to look at")]
     Empty(PathBuf),
     /// The state databases cannot be used.

@@ -39,7 +39,7 @@ pub(crate) struct Broker {
     retained: Retained,
     snapshot: Option<(Option<Session>, Retained)>,
     pub(crate) up: bool,
-    /// It went back to an older stand.
+    /// `true` if the broker went back to an older state.
     pub(crate) went_back: bool,
     pub(crate) conn: Option<u64>,
     /// The connection is of MQTT 5.
@@ -67,7 +67,7 @@ pub(crate) struct Broker {
 pub(crate) struct Lost {
     /// The gateway may never see these.
     pub(crate) gone: Vec<usize>,
-    /// It may see these again, and cannot tell.
+    /// The gateway may see these again, and cannot tell.
     pub(crate) again: Vec<usize>,
     /// The broker has still to send these, or sends them again: they may come behind later
     /// messages.
@@ -99,7 +99,8 @@ impl Broker {
         }
     }
 
-    /// Since when everything is delivered and acknowledged, on a connection that still stands.
+    /// Time since which everything is delivered and acknowledged, on a connection that still
+    /// stands.
     pub(crate) fn quiet_since_us(&self) -> Option<u64> {
         let on = |(conn, _): &(u64, u64)| self.is_empty() && self.conn == Some(*conn);
         self.quiet.filter(on).map(|(_, at_us)| at_us)

@@ -51,7 +51,8 @@ impl Sim<'_> {
         }
     }
 
-    /// Somebody sets the clock. What a time server keeps it sets right at the next start at the latest.
+    /// Sets the clock. A clock that a time server keeps is right again at the next start at the
+    /// latest.
     pub(crate) fn step_clock(&mut self, ms: i64) {
         self.clock.wrong_ms += ms;
         if ms.abs() > 7 * 86_400_000 {

@@ -19,7 +19,7 @@ const NAMES: [&str; 13] = [
     "redeployment, overlaps, retained",
 ];
 
-/// Something that gateways meet in the field, and that a seed met.
+/// A situation that gateways meet in the field, and that a seed met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sight {
     Quick,
@@ -95,7 +95,7 @@ impl Coverage {
         self.counts[number - 1] += 1;
     }
 
-    /// Something was met.
+    /// Notes a situation that was met.
     pub(crate) fn see(&mut self, sight: Sight) {
         self.sights[sight as usize] += 1;
     }

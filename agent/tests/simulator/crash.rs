@@ -36,7 +36,7 @@ struct Recovered {
 }
 
 impl Sim<'_> {
-    /// Something of the crash points happens: whoever waits for it strikes.
+    /// Reaches a moment of the crash points: an armed crash that waits for it strikes.
     pub(crate) fn moment(&mut self, moment: Moment) {
         let now_us = self.agenda.now_us;
         let waits = |armed: &(Moment, bool, u64)| armed.0 == moment;

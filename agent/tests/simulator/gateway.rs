@@ -296,7 +296,7 @@ impl Sim<'_> {
         }
     }
 
-    /// Something is due, or was.
+    /// Turns the mill because something is due, or was.
     pub(crate) fn mill_ticks(&mut self, process: u64, at_us: u64) {
         let Some(process) = self.process.as_mut().filter(|p| p.id == process) else {
             return;

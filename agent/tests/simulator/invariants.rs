@@ -21,7 +21,7 @@ pub(crate) struct Shadow {
     receipts: HashMap<u128, u64>,
     /// Hashes that the mill had right after a commit.
     hashes: VecDeque<(u64, [u8; 32], String)>,
-    /// Everything up to this commit was let out in some way: acknowledged, or sent.
+    /// Last commit that was let out in some way: acknowledged, or sent.
     needed: u64,
     /// The last commit that the journal called durable.
     durable: u64,

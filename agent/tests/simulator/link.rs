@@ -105,7 +105,7 @@ impl Sim<'_> {
         rate.map_or(0, |rate| bytes.min(400) as u64 * 1_000_000 / rate)
     }
 
-    /// Something arrives at the broker.
+    /// A packet arrives at the broker.
     pub(crate) fn broker_reads(&mut self, conn: u64) {
         let Some(link) = self.link(conn) else {
             return;
@@ -145,7 +145,7 @@ impl Sim<'_> {
         self.send_to_client(conn, out);
     }
 
-    /// Something arrives in the gateway's library.
+    /// A packet arrives in the gateway's library.
     pub(crate) fn client_reads(&mut self, conn: u64) {
         let Some(link) = self.link(conn) else {
             return;

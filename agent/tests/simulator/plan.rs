@@ -89,7 +89,7 @@ pub(crate) enum Moment {
     Restarted,
 }
 
-/// Something that happens at a time of its own.
+/// An act of the plan, at a time of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
     Publish {

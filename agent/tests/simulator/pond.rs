@@ -34,7 +34,7 @@ impl Ponds {
         Some((at, lsn, &self.ponds[at].entries))
     }
 
-    /// Everything up to this commit is in both.
+    /// Last commit that both databases hold.
     pub(crate) fn both_hold(&self) -> Option<u64> {
         let [one, other] = &self.ponds;
         Some(one.mark?.min(other.mark?))

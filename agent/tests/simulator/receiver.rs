@@ -25,9 +25,9 @@ pub(crate) enum Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     pub(crate) away: bool,
-    /// It answers nothing until then.
+    /// Time until which the receiver answers nothing.
     pub(crate) stalls_until_us: u64,
-    /// It refuses all until then.
+    /// Time until which the receiver refuses all.
     pub(crate) refuses_until_us: u64,
     /// Requests up to this one are lost on their way.
     lost_requests: u64,

@@ -125,7 +125,7 @@ pub(crate) struct Sim<'a> {
     pub(crate) quiet: u32,
     /// For each key, bits of the probes that the broker took after the last fault.
     pub(crate) probed: Vec<u8>,
-    /// Somebody watches: more is told.
+    /// `true` if a person watches: more is told.
     pub(crate) tells: bool,
     pub(crate) done: bool,
 }
@@ -242,7 +242,7 @@ impl<'a> Sim<'a> {
         self.trace.say(self.agenda.now_us, what);
     }
 
-    /// Something does not hold. The first one counts.
+    /// Notes that an invariant does not hold. The first one counts.
     pub(crate) fn fail(&mut self, invariant: &'static str, what: String) {
         self.say(format_args!("FAILED {invariant}: {what}"));
         if self.failure.is_none() {

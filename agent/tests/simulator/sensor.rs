@@ -129,8 +129,9 @@ impl Sim<'_> {
         }
     }
 
-    /// It says the same again, under the same packet identifier. The line was quiet for so long that the
-    /// broker was asked if it has read the first acknowledgement; then the two can be told apart.
+    /// Sends the same message again, under the same packet identifier. The line was quiet for so
+    /// long that the broker was asked whether it has read the first acknowledgement; then the two
+    /// can be told apart.
     pub(crate) fn publish_second_twin(&mut self, key: u8) {
         let quiet_us = self.broker.quiet_since_us();
         let is_quiet = quiet_us.is_some_and(|since| since + QUIET_US <= self.agenda.now_us);

@@ -43,7 +43,7 @@ pub(crate) struct Source {
     /// The mill may be waiting for reports.
     pub(crate) turn_due: bool,
     poll_due: bool,
-    /// Up to this connection the mill has taken note of lost sessions.
+    /// Last connection up to which the mill has taken note of lost sessions.
     proceed: u64,
     kept: bool,
     /// To be written as soon as the thread looks.

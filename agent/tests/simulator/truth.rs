@@ -13,7 +13,7 @@ struct Fact {
     base: Option<&'static str>,
     accepted: bool,
     odd: bool,
-    /// It has to be counted at least, and at most, so often.
+    /// Least and greatest number of times that it has to be counted.
     at_least: u32,
     at_most: u32,
     /// Number of times that it passed.
@@ -22,7 +22,7 @@ struct Fact {
     old: bool,
     /// The broker has lost it.
     gone: bool,
-    /// It may come behind later ones.
+    /// `true` if it may come behind later ones.
     unordered: bool,
 }
 
@@ -41,7 +41,7 @@ enum Values {
     Sums,
     /// A retained message passes once for each of its copies.
     Copies,
-    /// Nothing can be said.
+    /// Any values.
     Anything,
 }
 
@@ -157,7 +157,7 @@ impl Truth {
         self.facts[uid].at_most = u32::MAX;
     }
 
-    /// It may come behind messages that were sent after it.
+    /// Notes that a message may come behind messages that were sent after it.
     pub(crate) fn out_of_order(&mut self, uid: usize) {
         self.facts[uid].unordered = true;
     }

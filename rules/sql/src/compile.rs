@@ -119,7 +119,7 @@ pub struct StreamOption {
 /// The window that the host has to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// As the module's manifest has it.
+    /// Kind, as the module's manifest has it.
     pub kind: &'static str,
     /// In words, for people.
     pub text: String,
@@ -158,7 +158,8 @@ struct Compiler<'a> {
     streams: Vec<Stream>,
     /// The functions that remember, in the order in which they were met.
     steps: Vec<Step>,
-    /// Those of them whose values are kept with the rows of the window, by the number of their note.
+    /// Functions that remember whose values are kept with the rows of the window, by the number of
+    /// their note.
     notes: Vec<Note>,
     params_used: BTreeSet<String>,
     naming: Naming,

@@ -37,7 +37,7 @@ impl Way {
         !self.ended && self.bytes < WAITING_BYTES_MAX
     }
 
-    /// Something is due, or the end has to be told.
+    /// Returns `true` if bytes are due, or the end has to be told.
     pub(super) fn wants_to_write(&self, now: Instant) -> bool {
         match self.waiting.front() {
             Some((due, _)) => *due <= now,

@@ -19,13 +19,13 @@ enum Node {
     File {
         synced: Vec<u8>,
         pending: Vec<Pending<Data>>,
-        /// As the processes see it.
+        /// Length as the processes see it.
         length: u64,
     },
     Folder {
         synced: BTreeMap<String, usize>,
         pending: Vec<Pending<Names>>,
-        /// As the processes see it.
+        /// Names as the processes see them.
         now: BTreeMap<String, usize>,
     },
 }

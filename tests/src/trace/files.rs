@@ -37,7 +37,7 @@ pub(super) enum Change {
         at: u64,
         bytes: Vec<u8>,
     },
-    /// It is that long; longer only where `grow`.
+    /// The file gets that length; it becomes longer only where `grow`.
     Length {
         path: String,
         bytes: u64,

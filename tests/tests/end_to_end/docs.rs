@@ -145,8 +145,8 @@ impl Page {
         })
     }
 
-    /// Of a block of commands those run that need nothing but files that were shown; of others of the
-    /// program it is asked whether it knows their words.
+    /// Tries a command. Of a block of commands those run that need nothing but files that were
+    /// shown; for others the program is asked whether it knows their words.
     fn try_command(&mut self, line: &str, block: &Block<'_>) {
         let line = line.split(" #").next().unwrap_or_default().trim();
         let starts = |words: &[&str]| words.iter().any(|word| line.starts_with(word));

@@ -33,7 +33,7 @@ use tidemill_tests::{Broker, Collector, Gateway, Peer, setting, wait_until};
 
 use crate::support::{COUNTER, PASS, rule, sensor};
 
-/// Both ways to take events in.
+/// Both MQTT versions to take events in.
 const PROTOCOLS: [&str; 2] = ["protocol = \"5\"", "protocol = \"3.1.1\""];
 
 /// The lane of what is sent to the destination `cloud` in turn.

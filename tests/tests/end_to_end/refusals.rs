@@ -13,7 +13,8 @@ fn gateway() -> Gateway {
     gateway
 }
 
-/// Both commands refuse the gateway, and each expected text stands in what they say.
+/// Checks that both commands refuse the gateway, and that each expected text stands in their
+/// output.
 #[track_caller]
 fn check_refused(gateway: &Gateway, expected: &[&str]) {
     let checked = run(

@@ -43,7 +43,7 @@ impl Bench {
         bench
     }
 
-    /// Nothing comes out of the events, and it is said why.
+    /// Checks that nothing comes out of the events, and that the reason is told.
     #[track_caller]
     fn silent(&self, events: &str, why: &str) {
         let ran = self.run(&lines(events), &[]);

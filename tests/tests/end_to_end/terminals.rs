@@ -35,12 +35,12 @@ fn check_ran(ran: &Ran, from: &str) {
     check_text(&ran.err, &format!("{from}, standard error"));
 }
 
-/// As bytes of a text in a module.
+/// The text as bytes of a data segment in a module.
 fn in_wat(text: &str) -> String {
     text.bytes().map(|byte| format!("\\{byte:02x}")).collect()
 }
 
-/// As characters of a text in TOML.
+/// The text as characters in TOML.
 fn in_toml(text: &str) -> String {
     let escaped = text.chars().map(|c| format!("\\U{:08x}", u32::from(c)));
     escaped.collect()

@@ -35,14 +35,14 @@ pub(super) struct Setting {
 /// Fate of events in a crash.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Durability {
-    /// They are gone with the memory.
+    /// Events are gone with the memory.
     Volatile,
-    /// They count exactly once.
+    /// Events count exactly once.
     ExactlyOnce,
 }
 
 impl Durability {
-    /// As a rule says it.
+    /// The name that a rule uses.
     pub(super) fn name(self) -> &'static str {
         match self {
             Durability::Volatile => "volatile",

@@ -55,7 +55,8 @@ impl Drop for Broker {
     }
 }
 
-/// No queue limit, so that what is lost was lost by the agent; no persistence, so that no disk is measured.
+/// The broker's configuration: no queue limit, so that messages that are lost were lost by the
+/// agent; no persistence, so that no disk is measured.
 fn configuration(port: u16) -> String {
     format!(
         "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\

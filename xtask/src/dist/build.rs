@@ -26,7 +26,7 @@ pub(crate) enum Build {
 impl Build {
     pub(crate) const ALL: [Self; 3] = [Self::Default, Self::Full, Self::Small];
 
-    /// As rows of sizes and options call it.
+    /// The name in rows of sizes and in options.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Default => "default",

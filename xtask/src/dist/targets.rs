@@ -6,7 +6,7 @@ use crate::args::Misuse;
 /// A target and how its binary finds a C library.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// As rustc calls it.
+    /// The name that rustc uses.
     pub(crate) name: &'static str,
     /// The oldest glibc that it runs with; `None` if it is static.
     pub(crate) glibc: Option<&'static str>,

@@ -101,7 +101,7 @@ impl Agent {
     }
 }
 
-/// So many steps high no limit is looked for.
+/// Most steps up to which a limit is looked for.
 const LIMITS_MAX: u32 = 128;
 
 fn read(rule: &Path) -> Result<String> {

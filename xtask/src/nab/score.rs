@@ -16,10 +16,10 @@ pub(super) const PROBATION_ROWS: usize = 750;
 pub(super) struct Score {
     /// For each window its first alarm.
     pub(super) detections: Vec<Option<i64>>,
-    /// Those of a window after its first.
+    /// Alarms in a window after its first one.
     pub(super) repeated: Vec<i64>,
     pub(super) false_alarms: Vec<i64>,
-    /// Those before anything counts.
+    /// Alarms before anything counts.
     pub(super) in_probation: usize,
     rows: usize,
     /// Number of windows that would be hit if alarms fell into them as often as outside of them.

@@ -11,7 +11,7 @@ use std::process::Command;
 /// The version that a package bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// That of the sources.
+    /// Version of the sources.
     Own,
     /// A higher one of the same content, to upgrade to in a trial.
     Higher,

@@ -13,10 +13,10 @@ use crate::mill::window::open_windows;
 use crate::mill::{Mill, saved_windows};
 use tidemill_base::text::shown;
 
-/// So many keys are listed, and so many parts of one; of the others their number is told.
+/// Most keys that are listed, and most parts of one; of the others their number is told.
 const SHOWN_MAX: usize = 1_000;
 
-/// So many bytes of an entry without a type are shown.
+/// Most bytes shown of an entry without a type.
 const BYTES_MAX: usize = 200;
 
 /// The state of a rule that lies on disk, or of one key of it.

@@ -19,10 +19,10 @@ use super::super::wake::Waker;
 use super::{Asked, EXCHANGE_WITHIN, PATIENCE, Question};
 use tidemill_base::heartbeat::Heartbeats;
 
-/// So many connections are served at once.
+/// Most connections served at once.
 const CONNECTIONS_MAX: usize = 32;
 
-/// So many questions are with the loop at once: half of its inbox, so that there is room for the rest.
+/// Most questions with the loop at once: half of its inbox, so that there is room for the rest.
 const ASKED_MAX: usize = 8;
 
 /// Longest time for a question to come in.
@@ -90,7 +90,7 @@ fn health_without_the_loop(heartbeats: &Heartbeats) -> Value {
 /// A connection that is served.
 struct Guest {
     task: AbortHandle,
-    /// It is the other side's turn to write or to read.
+    /// `true` while it is the other side's turn to write or to read.
     is_silent: Rc<Cell<bool>>,
 }
 

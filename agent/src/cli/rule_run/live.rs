@@ -31,7 +31,7 @@ const DRIFT_MAX_MS: u64 = 100;
 /// An input that makes the loop act, besides time and [`Wish`].
 #[derive(Debug)]
 pub(super) enum Input {
-    /// Something is there to be looked at.
+    /// Wakes the loop, which looks around.
     Woken,
     /// The source has something to say.
     Source(source::SourceReport),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cli::Failure;
 use tidemill_base::text::printable;
 
-/// Of more differences only the number is told.
+/// Most differences that are shown; of further ones only the number is told.
 const SHOWN: usize = 20;
 
 /// Above so many pairs of lines the place of a missing line is not looked for.

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::event::ledger::Ledger;
 use crate::mill::BoundRule;
 
-/// So many of the events are looked into.
+/// Most events that are looked into.
 const EVENTS_MAX: u64 = 1_000;
 
 /// Names that an answer lists, of each kind.

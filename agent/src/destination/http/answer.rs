@@ -17,11 +17,11 @@ const PAGE_BYTES: usize = 256;
 pub enum Answer {
     /// The receiver has the batch.
     Taken,
-    /// It may take it later, at the earliest after this rest where it named one.
+    /// The receiver may take the batch later, at the earliest after this rest where it named one.
     Busy(String, Option<Duration>),
-    /// It takes nothing until somebody has done something.
+    /// The receiver takes nothing until somebody has done something.
     Stalled(String),
-    /// It does not take it as it is, perhaps because it is too large.
+    /// The receiver does not take the batch as it is, perhaps because it is too large.
     Refused {
         /// Reason that the endpoint gave.
         why: String,

@@ -22,7 +22,7 @@ use super::rest::Vain;
 use tidemill_transport::resolve;
 use tidemill_transport::tls::{self, Watch};
 
-/// So much of an answer is read; a connection with a longer one is given up.
+/// Most bytes read of an answer; a connection with a longer one is given up.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// In so many pieces: those of a byte each cost a hundred times as much as the byte.
@@ -64,7 +64,7 @@ pub(super) struct Parcel<'a> {
 enum Failure {
     /// The connection broke: a kept one may have been closed at the other end long ago.
     Broken(String),
-    /// Nothing moved for too long.
+    /// No byte moved for too long.
     Silent(String),
     /// None came to be.
     Unreachable(String),

@@ -7,7 +7,7 @@ use std::time::Duration;
 const REQUEST_BYTES_MIN: usize = 16 << 10;
 const REQUEST_BYTES_MAX: usize = 256 << 10;
 
-/// As long as nothing was measured.
+/// Bytes of a request before anything was measured.
 pub(super) const REQUEST_BYTES_FIRST: usize = 64 << 10;
 
 /// Bytes in a second that a link is trusted to carry before it has shown more: 16 kbit/s.

@@ -18,7 +18,7 @@ use tidemill_base::backoff::DELAY_MAX;
 use tidemill_transport::link::{Limits, Sending};
 use tidemill_transport::trouble::Trouble;
 
-/// So many messages are taken from the queue at once.
+/// Most messages taken from the queue at once.
 const QUEUE_AT_ONCE: usize = 64;
 
 /// One message, ready for the wire.
@@ -89,20 +89,20 @@ pub(super) struct Cargo {
     envelope: bool,
     inflight_max: u16,
     packet_bytes_max: u32,
-    /// Of the connection that stands.
+    /// Limits of the connection that stands.
     limits: Limits,
     /// `true` if messages can bear properties.
     properties: bool,
     high: Lane,
     normal: Lane,
-    /// Of the queue, not yet sent.
+    /// Messages of the queue, not yet sent.
     taken: VecDeque<Outgoing>,
     ids: PacketIds,
-    /// Not yet acknowledged, in the order in which they left.
+    /// Messages not yet acknowledged, in the order in which they left.
     in_flight: VecDeque<Flight>,
     /// At QoS 0, with the place in the stream where each ends: done when that was written.
     unwritten: VecDeque<(u64, Parcel)>,
-    /// Of those at QoS 0, written or not.
+    /// Messages at QoS 0 without an answer behind them, written or not.
     unanswered: Option<Unanswered>,
     /// Messages that left on this connection.
     left: u64,
@@ -114,7 +114,8 @@ pub(super) struct Cargo {
     owed_for: Duration,
     /// Why a connection was given up while acknowledgements were awaited; none came since.
     unheard: Option<Trouble>,
-    /// So many messages go one by one, because the broker ended the connection over one of them.
+    /// Number of messages that go one by one, because the broker ended the connection over one of
+    /// them.
     suspects: usize,
     /// Connections in a row that ended before anything was taken.
     breaks: u32,
@@ -122,7 +123,7 @@ pub(super) struct Cargo {
     accused: Option<(Option<(Priority, u64)>, u32)>,
     /// A gap record that the broker does not take for a reason that it does not tell, and how often.
     unsaid: Option<(Priority, u64, u32)>,
-    /// Of the queue, not told yet.
+    /// Messages of the queue that were acknowledged and not told yet.
     acknowledged: usize,
 }
 

@@ -31,8 +31,8 @@ pub(super) struct Outlet {
     reconnect: Reconnect,
     /// Looks at the certificates of the connection.
     watch: Watch,
-    /// They changed: nothing more is written, and the connection is made anew when what was written
-    /// is settled, at the latest then.
+    /// Set once the certificates changed: nothing more is written, and the connection is made anew
+    /// when everything written is settled, at the latest then.
     renew_by: Option<Instant>,
     /// The good-bye was said.
     parting: bool,

@@ -87,12 +87,12 @@ impl EventTime {
         current.map_or(i64::MIN, |current| current.saturating_sub(allowed_late_ms))
     }
 
-    /// Nothing of the key falls due then.
+    /// Removes a due time of the key.
     pub(super) fn look_away(&mut self, due: i64, key: &Key) {
         self.due.remove(&(due, Some(key.clone())));
     }
 
-    /// Something falls due in event time, of the rule or of a key.
+    /// Adds a due time in event time, of the rule or of a key.
     pub(super) fn look_at(&mut self, due: i64, whose: Option<Key>) {
         self.due.insert((due, whose));
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Awaited {
     limit: Duration,
-    /// Since when nothing has moved, where any is on its way.
+    /// Moment since which nothing has moved, where any is on its way.
     since: Option<Instant>,
 }
 
@@ -35,7 +35,7 @@ impl Awaited {
         self.since = more.then_some(now);
     }
 
-    /// Nothing was read because there was no room for it.
+    /// Restarts the wait: nothing was read because there was no room for it.
     pub(super) fn excuse(&mut self, now: Instant) {
         self.since = self.since.map(|_| now);
     }

@@ -1,4 +1,4 @@
-//! Epochs: the connection that a message came on decides if its acknowledgement may still leave.
+//! Epochs: the connection that a message came on decides whether its acknowledgement may still leave.
 //! Also counts the acknowledgements that the broker is known to have read. Pure: a simulator drives
 //! the same decisions.
 
@@ -84,7 +84,7 @@ impl Epochs {
         self.connected && (epoch == self.epoch || sabotage::is(Sabotage::AckAcrossEpochs))
     }
 
-    /// So many acknowledgements left.
+    /// Counts acknowledgements that left.
     pub fn acknowledged(&mut self, count: u64) {
         self.acknowledged += count;
     }

@@ -35,17 +35,17 @@ use tidemill_transport::trouble::Trouble;
 /// acknowledgements (mosquitto's default is 20): resting after it would cap the throughput.
 const WINDOW_MIN: usize = 10;
 
-/// So many acknowledgements are written before the next look whether the broker has to be asked for
-/// an answer.
+/// Most acknowledgements written before the next check whether the broker has to be asked for an answer.
 const ACKNOWLEDGEMENTS_AT_ONCE: usize = 4_096;
 
-/// So many packets are taken from the connection at once.
+/// Most packets taken from the connection at once.
 const HEARD_AT_ONCE: usize = 16;
 
 /// After so long without a pause the loop lets the runtime look at its timers and at the socket.
 const YIELD_EVERY: Duration = Duration::from_millis(20);
 
-/// So often the socket is read before the loop looks at everything else: it may bring no event at all.
+/// Most reads of the socket before the loop looks at everything else: they may bring no event at
+/// all.
 const READS_AT_ONCE: usize = 256;
 
 /// Longest time for the good-bye.
@@ -73,7 +73,7 @@ pub(super) struct Intake<R> {
     stop_by: Option<Instant>,
     /// Looks at the certificates of the connection.
     watch: Watch,
-    /// They changed: the connection is made anew, at the latest then.
+    /// Set once the certificates changed: the connection is made anew, at the latest then.
     renew_by: Option<Instant>,
     /// The good-bye is said: what the broker still sends, it will send again.
     leaving: bool,
@@ -206,8 +206,9 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         self.pulse.turns(within);
     }
 
-    /// Nothing makes this task pause while the socket always has something to read, and a runtime whose
-    /// task does not pause never looks at its timers: no ping would leave, and no stop be in time.
+    /// Yields to the runtime now and then. Nothing makes this task pause while the socket always
+    /// has something to read, and a runtime whose task does not pause never looks at its timers: no
+    /// ping would leave, and no stop be in time.
     async fn yield_now_and_then(&mut self) {
         if self.yielded.elapsed() >= YIELD_EVERY {
             tokio::task::yield_now().await;

@@ -43,7 +43,7 @@ impl Rest {
         }
     }
 
-    /// So many events arrived together; how long to rest now.
+    /// Takes the number of events that arrived together; returns the rest to take now.
     pub(super) fn after(&mut self, events: usize, now: Instant) -> Duration {
         if let Coalesce::Fixed(rest) = self.coalesce {
             return rest;

@@ -65,8 +65,8 @@ struct Wanted {
 }
 
 impl Retained {
-    /// These filters are wanted from now on. `was_covered`: the session held a filter that brings
-    /// all that this one matches.
+    /// Sets the filters that are wanted from now on. `was_covered`: the session held a filter that
+    /// brings all that this one matches.
     pub(super) fn aim(
         &mut self,
         wanted: &[Subscription],
@@ -90,7 +90,7 @@ impl Retained {
         self.tree = FilterTree::new(self.filters.keys().map(|filter| (filter, filter.clone())));
     }
 
-    /// This filter is being subscribed.
+    /// Notes that this filter is being subscribed.
     pub(super) fn asked(&mut self, filter: &TopicFilter) {
         if let Some(wanted) = self.filters.get_mut(filter) {
             wanted.asked = true;

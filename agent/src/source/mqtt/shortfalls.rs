@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tidemill_transport::topic::TopicFilter;
 
-/// So many filters are named.
+/// Most filters that are named.
 const NAMED_MAX: usize = 10;
 
-/// So many characters of each.
+/// Most characters of each.
 const NAME_CHARS_MAX: usize = 200;
 
 /// All that the broker falls short of now.

@@ -17,7 +17,7 @@ pub use tidemill_transport::topic::Subscription;
 /// Filters of one packet, where they need no identifiers: brokers in the cloud take no more at once.
 const FILTERS_IN_A_PACKET_MAX: usize = 8;
 
-/// And bytes of them, unless a single one has more.
+/// Most bytes of filters in one packet, unless a single one has more.
 const FILTER_BYTES_IN_A_PACKET_MAX: usize = 4_096;
 
 /// One packet to send.
@@ -51,10 +51,10 @@ pub struct Subscriptions {
     held: HashMap<TopicFilter, u32>,
     /// The order in which filters are wanted: what is held is told in it.
     order: Vec<TopicFilter>,
-    /// Those that the broker took on this connection.
+    /// Filters that the broker took on this connection.
     taken: HashSet<TopicFilter>,
-    /// Not held for all that is known, and perhaps held by the broker: a SUBSCRIBE or an UNSUBSCRIBE of them
-    /// has no answer yet, or never had one because its connection ended.
+    /// Filters that are not held for all that is known, and perhaps held by the broker: a SUBSCRIBE
+    /// or an UNSUBSCRIBE of them has no answer yet, or never had one because its connection ended.
     doubtful: BTreeSet<TopicFilter>,
     /// To be asked for.
     missing: VecDeque<Subscription>,

@@ -59,7 +59,7 @@ impl CopiedPonds {
         newest.map_err(|error| of_original(error, self.copy.path(), &self.dir))
     }
 
-    /// Up to which LSN a pond is complete; `None` where it is not.
+    /// The LSN up to which a database is complete; `None` where it is not.
     pub fn lsn(&self, which: Which) -> Option<u64> {
         self.ponds.lsn(which)
     }

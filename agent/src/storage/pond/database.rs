@@ -169,7 +169,7 @@ impl Database {
         mark.as_deref().map(Mark::decode).transpose()
     }
 
-    /// Everything it holds, in order of the keys, held against its mark.
+    /// All entries, in order of the keys, checked against the mark.
     pub(super) fn entries(&self, mark: &Mark) -> Result<Vec<Entry>, Trouble> {
         guarded(|| {
             let (mut entries, mut joined) = (Vec::new(), Joined::default());

@@ -69,7 +69,7 @@ impl PondsError {
 /// Why a pond cannot be used.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// It holds nothing that can be trusted.
+    /// The database holds nothing that can be trusted.
     Damaged(String),
     /// Written by another version of Tidemill.
     Format(u8),
@@ -107,7 +107,7 @@ pub enum Which {
 }
 
 impl Which {
-    /// Both.
+    /// Both databases.
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 
     /// The other one.

@@ -27,11 +27,11 @@ pub fn checkpoint_room(checkpoint_bytes: u64) -> u64 {
 pub(super) enum State {
     /// There is none, or what there is has to go.
     Empty,
-    /// Nobody knows what it holds: a checkpoint was interrupted, in this life or in another one.
+    /// The content is unknown: a checkpoint was interrupted, in this life or in another one.
     Incomplete,
-    /// It holds everything up to the LSN of its mark.
+    /// The database holds everything up to the LSN of its mark.
     Complete(Mark),
-    /// It cannot be used.
+    /// The database cannot be used.
     Damaged(String),
 }
 

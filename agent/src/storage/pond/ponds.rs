@@ -108,7 +108,7 @@ impl Ponds {
         }
     }
 
-    /// Up to which LSN a pond is complete; `None` where it is not.
+    /// The LSN up to which a database is complete; `None` where it is not.
     pub fn lsn(&self, which: Which) -> Option<u64> {
         self.pond(which).lsn()
     }

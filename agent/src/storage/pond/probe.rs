@@ -22,7 +22,8 @@ const WORDS_MAX: usize = 400;
 /// Memory that a look may take besides: stacks of sled's threads, its cache.
 const MEMORY_BYTES: u64 = 128 * 1024 * 1024;
 
-/// So many times the bytes of the pond's files: short entries take eight times theirs.
+/// Memory granted, as a multiple of the bytes of the database's files: short entries take eight
+/// times theirs.
 const MEMORY_TIMES: u64 = 32;
 
 /// The command that looks, less the pond.

@@ -18,10 +18,10 @@ pub(crate) struct Message {
     pub(crate) payload: Bytes,
     /// Its own name, as a user property.
     pub(crate) name_property: Option<String>,
-    /// Of all that it says.
+    /// Hash of the whole message.
     pub(crate) hash: u128,
     pub(crate) acknowledged: bool,
-    /// It breaks the rules of MQTT.
+    /// The way in which it breaks the rules of MQTT.
     pub(crate) flaw: Option<Flaw>,
     pub(crate) kept: bool,
     /// Has a name of its own.
@@ -78,7 +78,7 @@ pub(crate) enum ToClient {
 /// A packet that the broker reads.
 #[derive(Debug, Clone)]
 pub(crate) enum ToBroker {
-    /// Of MQTT 5, or of 3.1.1.
+    /// A connection of MQTT 5, or of 3.1.1.
     Connect {
         five: bool,
     },

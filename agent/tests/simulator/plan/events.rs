@@ -3,7 +3,7 @@
 use super::{Act, Kind, Setup};
 use crate::world::Random;
 
-/// So many events within a span of time, alone and in bursts.
+/// Draws so many events within a span of time, alone and in bursts.
 pub(super) fn draw(
     random: &mut Random,
     setup: &Setup,

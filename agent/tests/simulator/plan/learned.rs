@@ -14,7 +14,7 @@ pub(crate) enum Keeper {
     Always,
     /// The same, some time after each boot.
     Late,
-    /// Nobody does, ever.
+    /// No time server, ever.
     Nobody,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Learned {
     pub(crate) overwriting: bool,
     /// Receivers that stall, and an endpoint that refuses all for a while.
     pub(crate) moods: bool,
-    /// So many messages may be on their way to a broker at once.
+    /// Most messages that may be on their way to a broker at once.
     pub(crate) receive_max: usize,
     /// Bytes in a second that the way from the sensors' broker carries.
     pub(crate) sensor_rate: Option<u64>,
@@ -288,6 +288,6 @@ pub(crate) enum Miscount {
     Wild,
     /// The counter goes on far above where it was.
     Ahead,
-    /// It starts again from 1.
+    /// The counter starts again from 1.
     Anew,
 }

@@ -12,7 +12,7 @@ use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 
 pub use grammar::{CLAUSES, Writer};
 
-/// As the agent has it, which refuses a module with more.
+/// Most locals, as in the agent, which refuses a module with more.
 const LOCALS_MAX: u32 = 1_000;
 
 /// Compiles a statement: it ends in a module that the agent takes, or in an error with a place.

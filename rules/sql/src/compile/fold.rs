@@ -24,8 +24,8 @@ pub(super) use plan::Folding;
 const EXACT_STEP: f64 = (1_u64 << 51) as f64;
 
 impl<'a> Compiler<'a> {
-    /// Both handlers of a window that folds its events, if the statement can be worked out like that:
-    /// what the manifest says of the window, and the key.
+    /// Compiles both handlers of a window that folds its events, if the statement can be worked out
+    /// like that. Returns the manifest's part on the window, and the key.
     pub(super) fn fold(
         &mut self,
         window: &'a Window,

@@ -98,7 +98,7 @@ impl<'a> Compiler<'a> {
         (!column_meant).then_some(number)
     }
 
-    /// No alias can be made of itself by way of others.
+    /// Refuses an alias that is made of itself by way of others.
     pub(super) fn refuse_circles(&self) -> Result<(), SqlError> {
         let made_of: Vec<Vec<usize>> = (0..self.aliases.len()).map(|n| self.made_of(n)).collect();
         let mut fine = BTreeSet::new();

@@ -13,7 +13,8 @@ use crate::error::SqlError;
 use crate::module::Body;
 
 impl<'a> Compiler<'a> {
-    /// Both handlers of a window that keeps rows: what the manifest says of it, and the key.
+    /// Compiles both handlers of a window that keeps rows. Returns the manifest's part on the
+    /// window, and the key.
     pub(super) fn windowed(
         &mut self,
         window: &'a Window,

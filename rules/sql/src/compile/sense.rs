@@ -126,7 +126,7 @@ impl<'a> Compiler<'a> {
         Err(SqlError::new(&condition.span, format!("{clause} {what}")))
     }
 
-    /// Of two items that are given one name, one would be lost.
+    /// Refuses two items of one name, of which one would be lost.
     fn refuse_same_names(&self) -> Result<(), SqlError> {
         let mut known = BTreeMap::new();
         for item in &self.select.items {

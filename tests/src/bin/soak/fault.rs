@@ -20,7 +20,7 @@ pub(crate) enum Side {
     Out,
 }
 
-/// Something that happens for a while.
+/// A fault that lasts for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Cut(Side),

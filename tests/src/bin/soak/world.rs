@@ -188,7 +188,7 @@ fn is_settled(books: &Value) -> bool {
     lanes.is_some_and(|lanes| lanes.iter().all(|lane| lane["waiting"] == 0))
 }
 
-/// Both ledgers add up, and nothing is in a column where it should not be.
+/// Checks that both ledgers add up, and nothing is in a column where it should not be.
 fn check_books(books: &Value, sent: u64) {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let rules = books["rules"].as_array().expect("books have rules");

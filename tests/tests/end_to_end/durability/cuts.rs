@@ -121,7 +121,8 @@ fn until_recovered(gateway: &mut Gateway, cut: u64) {
     );
 }
 
-/// Everything that was sent has counted once, and the state was as large as it should be.
+/// Checks that everything that was sent has counted once, and the state was as large as it should
+/// be.
 fn check(gateway: &mut Gateway, arrived: &Collector, upstream: &Broker, events: u64) {
     until(arrived, events);
     super::stop(gateway);

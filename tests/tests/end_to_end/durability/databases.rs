@@ -8,7 +8,7 @@ use tidemill_tests::{Collector, Gateway};
 use super::{NORMAL, broker, cloud, count, counts, pass, topic, until_one_passes};
 use crate::support::sensor;
 
-/// Both.
+/// Both state databases.
 const DATABASES: [&str; 2] = ["pond-a", "pond-b"];
 
 /// Spoils every file of a state database.

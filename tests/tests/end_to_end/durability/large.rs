@@ -12,7 +12,7 @@ const MEMORY_MB: f64 = 40.0;
 /// The release's program in that memory. A build for tests has a larger one, which is not counted.
 const PROGRAM_MB: f64 = 8.0;
 
-/// So many connections in all: one, and for each large message one that ended for it and one with a
+/// Most connections in all: one, and for each large message one that ended for it and one with a
 /// higher limit. An agent in a loop would have far more.
 const CONNECTIONS_MAX: usize = 7;
 

@@ -75,7 +75,7 @@ const PAGE: &str = include_str!("../../../../docs/configuration.md");
 struct Values(Vec<u64>);
 
 impl Values {
-    /// Of each key its least value, its greatest, or one between.
+    /// Draws for each key its least value, its greatest, or one between.
     fn random(random: &mut Random) -> Self {
         let value = |(_, _, least, greatest, _): &Key| match random.within(0..3) {
             0 => *least,

@@ -31,7 +31,7 @@ impl PacketIds {
         self.last
     }
 
-    /// Nothing waits for this one's acknowledgement any more.
+    /// Frees an identifier: nothing waits for its acknowledgement any more.
     pub(super) fn free(&mut self, id: u16) {
         let (word, bit) = place(id);
         if let Some(word) = self.used.get_mut(word) {

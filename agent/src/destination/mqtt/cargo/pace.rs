@@ -15,14 +15,15 @@ const ROOM_MAX: usize = 16 << 20;
 const SLOW: Duration = Duration::from_secs(5);
 const FAST: Duration = Duration::from_millis(2_500);
 
-/// Of less than this on its way the time to the acknowledgement tells of the distance, not of the speed.
+/// Bytes in flight from which on a measurement counts: below it the time to the acknowledgement
+/// tells of the distance, not of the speed.
 const MEASURED_MIN: usize = 16 << 10;
 
 /// Bytes in a second, where nothing was measured: 32 kbit/s. And the least that is reckoned with.
 const SPEED_FIRST: f64 = 4_096.0;
 const SPEED_MIN: f64 = 1_024.0;
 
-/// So much more patience at most, after connections that were given up for silence.
+/// Greatest factor of patience, after connections that were given up for silence.
 const SLACK_MAX: u32 = 8;
 
 #[derive(Debug)]

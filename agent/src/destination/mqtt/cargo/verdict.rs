@@ -20,14 +20,14 @@ const STALL_REST: Duration = Duration::from_secs(30);
 /// One whose row ends connections rests for so long, times the number of those, up to that.
 const BREAK_REST: Duration = Duration::from_secs(2);
 
-/// So many connections that end without a reason make one of the messages suspect.
+/// Connections ended without a reason until one of the messages is suspect.
 const BREAKS_MAX: u32 = 3;
 
 /// After so many over a message that was alone on its way it is given up, where it may be: a gap record,
 /// or what lives in memory only.
 const BREAKS_ALONE_MAX: u32 = 3;
 
-/// So often the broker may put a gap record off without saying why.
+/// Most times that the broker may put a gap record off without saying why.
 const UNSAID_MAX: u32 = 6;
 
 /// An acknowledgement may be missing for at most so long behind a packet that was answered.

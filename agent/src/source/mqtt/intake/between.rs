@@ -15,8 +15,8 @@ use tidemill_transport::link::{Peer, Version, until};
 use tidemill_transport::reconnect::Lost;
 use tidemill_transport::trouble::Trouble;
 
-/// So many time limits an attempt to connect may take before that is said: a silent broker is given up
-/// after one.
+/// Number of time limits that an attempt to connect may take before that is told: a silent broker
+/// is given up after one.
 const LONG_STEPS: u32 = 2;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {

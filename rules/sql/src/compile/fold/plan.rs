@@ -1,4 +1,4 @@
-//! Decision if a window can be folded, and the meaning of its slots.
+//! Decision whether a window can be folded, and the meaning of its slots.
 
 use tidemill_values::FieldType;
 
