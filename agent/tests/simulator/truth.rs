@@ -109,9 +109,10 @@ impl Truth {
         fact.at_most = fact.at_most.max(1);
     }
 
-    /// `true` if the broker took it for the gateway.
-    pub(crate) fn is_accepted(&self, uid: usize) -> bool {
-        self.facts[uid].accepted
+    /// `true` if the broker took it for the gateway and has not lost it.
+    pub(crate) fn is_held(&self, uid: usize) -> bool {
+        let fact = &self.facts[uid];
+        fact.accepted && !fact.gone
     }
 
     /// The broker took it, and it may reach the rules that are checked.
