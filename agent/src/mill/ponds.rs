@@ -57,6 +57,16 @@ pub(super) struct Checkpoints {
 /// Commits whose place in the journal is remembered; beyond it every other one is.
 const MARKS_MAX: usize = 256;
 
+impl Written {
+    /// The first commit that is needed beside another pond with everything up to `lsn`, whose oldest waiting
+    /// row is that of commit `oldest_row_lsn`.
+    fn needed_with(self, lsn: u64, oldest_row_lsn: Option<u64>) -> u64 {
+        let rows = [self.oldest_row_lsn, oldest_row_lsn];
+        let ponds = self.lsn.min(lsn) + 1;
+        rows.into_iter().flatten().fold(ponds, u64::min)
+    }
+}
+
 #[derive(Debug)]
 struct Running {
     written: Written,
@@ -229,21 +239,28 @@ impl Checkpoints {
         let running = self.running.take()?;
         *self.written.get_mut(pond)? = Some(running.written);
         self.next = 1 - pond;
-        let [Some(a), Some(b)] = self.written else {
-            return None;
-        };
-        // Cursors of the checkpoint are durable; those of now may not be.
-        let rows = match sabotage::is(Sabotage::RecyclingOnVolatileCursor) {
-            true => oldest_row_lsn,
-            // Those of the other pond as well: it has to do where this one turns out to be damaged.
-            false => [a, b].into_iter().filter_map(|of| of.oldest_row_lsn).min(),
-        };
-        let ponds = a.lsn.min(b.lsn) + 1;
-        self.relocating = true;
         // Room is made by the second of two: the journal is kept for the older one.
         self.is_second = self.short && !self.is_second;
         self.wanted |= self.is_second;
-        Some(rows.map_or(ponds, |rows| rows.min(ponds)))
+        let [Some(a), Some(b)] = self.written else {
+            return None;
+        };
+        self.relocating = true;
+        // Cursors of the checkpoint are durable; those of now may not be.
+        let below = match sabotage::is(Sabotage::RecyclingOnVolatileCursor) {
+            true => Written {
+                oldest_row_lsn,
+                ..running.written
+            }
+            .needed_with(a.lsn.min(b.lsn), None),
+            // Those of the other pond as well: it has to do where this one turns out to be damaged.
+            false => a.needed_with(b.lsn, b.oldest_row_lsn),
+        };
+        // Where rows that the older pond knows of do not wait any more, or it is far behind, the next
+        // checkpoint makes room, also if nothing happens until then: without room nothing does.
+        let next = running.written;
+        self.changed |= self.short && next.needed_with(next.lsn, oldest_row_lsn) > below;
+        Some(below)
     }
 
     /// The commit before which rows should be written again, because they alone pin much more of
@@ -341,6 +358,28 @@ mod tests {
         checkpoints.failed(now(0));
         assert!(checkpoints.begin(4).full && !checkpoints.is_due(now(4_999)));
         assert!(checkpoints.is_due(now(5_000)));
+    }
+
+    #[test]
+    fn on_a_full_disk_checkpoints_go_on_until_they_make_no_more_room() {
+        // The first one of all, or the first after a failure: the journal is kept for the other pond.
+        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
+        checkpoints.set_short(true);
+        assert_eq!(write(&mut checkpoints, 10, None), None);
+        assert!(checkpoints.is_due(now(0)));
+        assert_eq!(write(&mut checkpoints, 10, None), Some(11));
+        assert!(!checkpoints.is_due(now(600_000)));
+        // Rows that were delivered after a checkpoint that knows of them.
+        checkpoints.want();
+        let checkpoint = checkpoints.begin(20);
+        checkpoints.filled(checkpoint, Some(5), now(0));
+        assert!(checkpoints.take(20).is_some());
+        assert_eq!(checkpoints.complete(0, None), Some(5));
+        assert!(checkpoints.is_due(now(0)));
+        assert_eq!(write(&mut checkpoints, 20, None), Some(5));
+        assert!(!checkpoints.is_due(now(999)) && checkpoints.is_due(now(1_000)));
+        assert_eq!(checkpoints.next_due_mono_ms(), Some(1_000));
+        assert_eq!(write(&mut checkpoints, 20, None), Some(21));
     }
 
     #[test]
