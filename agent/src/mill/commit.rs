@@ -124,9 +124,7 @@ impl Mill {
         if durable.outbox.cut_requests(lsn, durable_lsn) {
             durable.batch.urgent = true;
         }
-        if durable.outbox.is_changed() {
-            durable.batch.open_lazily(now);
-        }
+        durable.open_for_rows(now);
         match durable.is_due(now) {
             Some(Due::TimeIsUp) => {
                 let interval = durable.keeping.commit_interval_ms;
@@ -150,9 +148,7 @@ impl Mill {
         let Some(durable) = &mut self.durable else {
             return false;
         };
-        if durable.outbox.is_changed() {
-            durable.batch.open_lazily(now);
-        }
+        durable.open_for_rows(now);
         let is_full = durable.is_due(now) == Some(Due::Full);
         if is_full {
             self.commit(now, out);

@@ -1,6 +1,7 @@
 //! Limits of what may be under way to stable storage, and of what may still be written where the
 //! disk is full.
 
+use crate::event::clock::Now;
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::durable::Durable;
@@ -39,6 +40,16 @@ impl Durable {
             Room::Short if !sabotage::is(Sabotage::MovedLazily) => self.unsynced_bytes == 0,
             Room::Plenty | Room::Short => self.unsynced_bytes < PATIENT_BYTES_MAX,
             Room::Last => false,
+        }
+    }
+
+    /// Lanes changed: that can wait for another commit, but not where rows were written anew. They neither
+    /// leave nor are read before they are durable in their new place, and nothing else may happen for long.
+    pub(super) fn open_for_rows(&mut self, now: Now) {
+        if self.outbox.has_moved() && !sabotage::is(Sabotage::MovedLazily) {
+            self.batch.open(now);
+        } else if self.outbox.is_changed() {
+            self.batch.open_lazily(now);
         }
     }
 

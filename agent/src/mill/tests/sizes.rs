@@ -323,6 +323,50 @@ fn on_a_full_disk_nothing_is_made_and_what_makes_room_is_done_at_once() {
 }
 
 #[test]
+fn rows_that_are_written_again_leave_after_the_commit_interval() {
+    let alarms = rule("alarms", "mqtt = [\"h/+\"]")
+        .replace("[ports.out]", "[ports.out]\npriority = \"high\"");
+    let mut gateway = gateway(&[(alarms, PASS), pass()]);
+    (gateway.bounds.pinned_bytes, gateway.bounds.handed_rows) = (1_000, 2);
+    gateway.crash().settle();
+    for packet in 1..=20 {
+        gateway
+            .step(Input::Events(vec![message(packet, 300)]))
+            .settle();
+    }
+    let acknowledged = |priority, first, last| {
+        Input::Lane(LaneReport::Acknowledged {
+            destination: 0,
+            priority,
+            first,
+            last,
+        })
+    };
+    for n in 1..=10 {
+        let mut event = message(100 + n, 100_000);
+        event.topic = Topic::new("h/a").unwrap();
+        gateway.step(Input::Events(vec![event])).settle();
+        gateway.step(acknowledged(Priority::High, n.into(), n.into()));
+    }
+    gateway.after(50).settle();
+    for _ in 0..2 {
+        gateway.step(Input::Flush).settle();
+    }
+    // They keep much more of the journal than they are, so they are in a commit of their own.
+    gateway.said.clear();
+    gateway.step(acknowledged(Priority::Normal, 1, 2));
+    assert!(!gateway.said.contains("ship"), "{}", gateway.said);
+    gateway.after(50).settle();
+    assert!(
+        gateway.said.contains("ship 0 Normal 3="),
+        "{}",
+        gateway.said
+    );
+    balanced(&gateway);
+    gateway.crash();
+}
+
+#[test]
 fn rows_that_keep_a_full_disk_full_are_written_again_at_once() {
     let alarms = rule("alarms", "mqtt = [\"h/+\"]")
         .replace("[ports.out]", "[ports.out]\npriority = \"high\"");
