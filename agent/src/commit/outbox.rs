@@ -3,6 +3,7 @@
 
 mod bounds;
 mod gap;
+mod gap_rows;
 mod lane;
 mod ranges;
 mod shelf;

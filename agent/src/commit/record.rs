@@ -21,7 +21,7 @@ pub use commit::{
     RuleDelta, SETTLED_BYTES_MAX, Settled, Settlement, Voided, row_bytes_max,
 };
 pub use dead::Dead;
-pub use lane::{LaneCounts, LaneRecord};
+pub use lane::{GapRow, LaneCounts, LaneRecord};
 pub use parts::{Parts, RECORD_BYTES_MIN, cut, part_of, summary};
 pub use receipt::{Receipt, decode_receipts, encode_receipts};
 pub use state::{EVENT_TIME, RuleRecord, decode_state, encode_state};

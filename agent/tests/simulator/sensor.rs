@@ -112,7 +112,7 @@ impl Sim<'_> {
         let latest = self.sensors.latest.get(&key).cloned();
         if let Some(message) = latest.filter(|_| self.broker.up) {
             self.coverage.see(Sight::Repeated);
-            // Where nobody had it the first time, or the broker lost it, it comes behind later ones now.
+            // If nobody had it the first time, or the broker lost it, it comes behind later ones now.
             if !self.truth.is_held(message.uid) {
                 self.truth.out_of_order(message.uid);
             }

@@ -7,6 +7,7 @@ mod refusals;
 
 use super::bounds::Bounds;
 use super::gap::Gap;
+use super::gap_rows::{self, GapRows};
 use super::ranges::Ranges;
 use super::shelf::Shares;
 use super::store::{Store, row_bytes};
@@ -68,6 +69,8 @@ pub struct Lane {
     gap: Option<Gap>,
     /// The first row of the last gap that was told, and the commit that tells it.
     told: Option<(u64, u64)>,
+    /// Those that wait.
+    gap_rows: GapRows,
     /// Rows that were dropped before that.
     dropped_before: u64,
     /// A chunk is being read.
@@ -111,6 +114,7 @@ impl Lane {
             delta_bytes: 0,
             gap: None,
             told: None,
+            gap_rows: GapRows::new(&record.gap_rows),
             dropped_before: record.counts.dropped,
             reading: false,
             id,
@@ -181,6 +185,7 @@ impl Lane {
             batch: self.batch,
             oldest_lsn: self.store.oldest_lsn().unwrap_or(0),
             counts: self.counts,
+            gap_rows: self.gap_rows.to_vec(),
         }
     }
 
@@ -259,7 +264,18 @@ impl Lane {
     /// Takes the changes since the last commit.
     pub(super) fn take_delta(&mut self) -> LaneDelta {
         self.delta_bytes = 0;
-        std::mem::take(&mut self.delta)
+        let delta = std::mem::take(&mut self.delta);
+        self.note_gap_rows(gap_rows::among(&delta.rows));
+        delta
+    }
+
+    /// Gap records are in a commit, behind all that it settles.
+    fn note_gap_rows(&mut self, gaps: Vec<(u64, Gap)>) {
+        for (seq, gap) in gaps {
+            if !self.settled.contains(seq) {
+                self.gap_rows.insert(seq, gap);
+            }
+        }
     }
 
     /// Tells in the commit `lsn` what it drops, however full the lane is. Returns how many rows.
@@ -404,6 +420,9 @@ impl Lane {
             Settlement::Dropped => &mut self.counts.dropped,
         };
         *column += new;
+        let settled = &self.settled;
+        self.gap_rows
+            .settled(|first, last| settled.absent(first, last));
         (new, self.store.remove(first, last))
     }
 
@@ -452,6 +471,7 @@ impl Lane {
 
     /// Applies a commit's changes of the lane.
     pub(super) fn apply(&mut self, delta: LaneDelta, lsn: u64) {
+        let gaps = gap_rows::among(&delta.rows);
         for row in delta.rows {
             self.counts.made += 1;
             self.last_seq = self.last_seq.max(row.seq);
@@ -463,6 +483,7 @@ impl Lane {
         for settled in delta.settled {
             self.enter(settled);
         }
+        self.note_gap_rows(gaps);
         if let Some(batch) = delta.batch
             && !sabotage::is(Sabotage::BatchCutAnew)
         {

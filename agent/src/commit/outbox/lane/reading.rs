@@ -92,7 +92,9 @@ impl Lane {
         let end = (self.last_seq + 1, self.last_seq + 1);
         for (first, last) in self.store.known().into_iter().chain([end]) {
             if first > next && self.settled.absent(next, first - 1) > 0 {
-                self.drop_rows(next, first - 1, None);
+                // Of gap records that cannot be read it is known what they told.
+                let told = self.gap_rows.told_in(next, first - 1);
+                self.drop_rows(next, first - 1, told);
             }
             next = next.max(last + 1);
         }
