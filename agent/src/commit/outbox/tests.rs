@@ -550,6 +550,24 @@ mod refusals {
     }
 
     #[test]
+    fn after_a_restart_rows_before_the_one_that_was_out_are_tried_as_well() {
+        let mut bench = Bench::of_requests(8);
+        // All of them are refused, then the first one alone; then the process ends.
+        loop {
+            let (rows, _) = bench.request().unwrap();
+            if rows == [2] {
+                break;
+            }
+            bench.refuse(rows[0], rows[rows.len() - 1]);
+            bench.commit();
+        }
+        bench.restart();
+        let sent = bench.answer(|seq| seq > 3);
+        assert_eq!(bench.lane().waiting(), 0, "{sent:?}");
+        assert_eq!(bench.dead().len(), 3);
+    }
+
+    #[test]
     fn mass_refusals_leave_what_a_rule_could_not_digest() {
         let mut bench = Bench::of_requests(0);
         let letter = Dead {

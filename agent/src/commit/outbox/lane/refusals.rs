@@ -44,10 +44,12 @@ pub(super) struct Cut {
 impl Refusals {
     fn suspect(&mut self, seq: u64, reason: &str) {
         self.ask_again = false;
-        match self.suspects.iter_mut().find(|(known, _)| *known == seq) {
-            Some((_, known)) => reason.clone_into(known),
-            None => {
-                self.suspects.push((seq, reason.to_owned()));
+        // After a restart the first one is that of the request which was out, and others may stand before it.
+        let place = self.suspects.partition_point(|(known, _)| *known < seq);
+        match self.suspects.get_mut(place) {
+            Some((known, why)) if *known == seq => reason.clone_into(why),
+            _ => {
+                self.suspects.insert(place, (seq, reason.to_owned()));
                 self.ask_again = self.suspects.len() > 1;
             }
         }
