@@ -9,6 +9,9 @@ use crate::plan::{Act, Miscount};
 use crate::rules::HUB;
 use crate::run::{Happening, Sim};
 
+/// A line that breaks right behind an answer is a bad one: the next connections break there as well.
+const BREAKS_IN_A_ROW: u32 = 3;
+
 impl Sim<'_> {
     pub(crate) fn act(&mut self, act: Act) {
         if !matches!(act, Act::Publish { .. }) {
@@ -29,7 +32,7 @@ impl Sim<'_> {
                 self.disk.die_after(operations);
             }
             Act::Cut { client_first } => self.cut(client_first),
-            Act::CutWhenConfirmed => self.cut_when_confirmed = true,
+            Act::CutWhenConfirmed => self.cut_when_confirmed = BREAKS_IN_A_ROW,
             Act::BrokerAway { ms } => {
                 self.broker.up = false;
                 self.drop_all_links();
@@ -198,7 +201,7 @@ impl Sim<'_> {
     fn heal(&mut self) {
         self.healed_us = Some(self.agenda.now_us);
         self.armed.clear();
-        self.cut_when_confirmed = false;
+        self.cut_when_confirmed = 0;
         if self.dying.take().is_some() {
             // Whatever was to die has not: it does now.
             self.crash(false);

@@ -343,6 +343,12 @@ impl Broker {
         }
     }
 
+    /// Number of messages that are not delivered and acknowledged.
+    pub(crate) fn len(&self) -> usize {
+        let session = self.session.as_ref();
+        session.map_or(0, |session| session.queue.len() + session.flights.len())
+    }
+
     /// Returns `true` if everything was delivered and acknowledged.
     pub(crate) fn is_empty(&self) -> bool {
         let session = self.session.as_ref();

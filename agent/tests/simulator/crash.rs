@@ -99,6 +99,7 @@ impl Sim<'_> {
             return;
         };
         self.say(format_args!("CRASH, power {power}"));
+        self.forget_confirmations();
         let conn = process.source.conn;
         self.read_from_cache = !power && {
             let journal = &process.journal;

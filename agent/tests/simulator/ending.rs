@@ -19,6 +19,12 @@ const LAZY_US: u64 = 60_000_000;
 /// Rows that cannot be read are tried a few times before they are given up, chunk by chunk.
 const UNREADABLE_US: u64 = 60_000_000;
 
+/// Where nothing is broken, something happens within this time as long as anything is left to do.
+const STILL_US: u64 = 4_500_000;
+
+/// Commits, rows that wait, messages that the broker has.
+pub(crate) type Standing = (u64, u64, usize);
+
 const SOMETHING_TO_COMMIT: &str = "the mill has something to commit";
 
 /// Looks that find nothing to do until nothing more will come: timers and windows have to close.
@@ -63,6 +69,9 @@ impl Sim<'_> {
                 let what = std::iter::once(what).chain(waits).collect();
                 return self.fail("8: everything comes out within 20 s", what);
             }
+            if !idle && self.stands_still_for_us() > STILL_US {
+                return self.fail("8: nothing stands still", what);
+            }
             self.quiet = 0;
             return self.agenda.after(100_000, Happening::Looks);
         }
@@ -76,6 +85,24 @@ impl Sim<'_> {
             self.crash(true);
             self.agenda.after(400_000, Happening::LastStart);
         }
+    }
+
+    /// Time for which nothing has happened, where that says something: a state database that could not be written
+    /// is tried again after a while, and so are rows that cannot be read.
+    fn stands_still_for_us(&mut self) -> u64 {
+        let now_us = self.agenda.now_us;
+        let Some(process) = &self.process else {
+            return 0;
+        };
+        let lanes = process.mill.outbox().into_iter().flat_map(|o| o.lanes());
+        let waiting = lanes.map(|lane| lane.waiting()).sum();
+        let (lsn, _) = process.mill.lsns();
+        let standing = (lsn, waiting, self.broker.len());
+        let may_rest = self.pond_failures > 0 || !self.unreadable.is_empty();
+        if may_rest || self.still.0 != standing {
+            self.still = (standing, now_us);
+        }
+        now_us - self.still.1
     }
 
     /// The first thing that is not done yet.

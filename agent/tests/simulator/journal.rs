@@ -19,6 +19,9 @@ const SECTOR: u64 = 512;
 /// Most bytes of a record besides its payload.
 const HEAD_BYTES_MAX: u64 = 64;
 
+/// A gateway rests so many times as long before it tries to read again: outages are shorter here, too.
+const RESTS_SHORTER: u64 = 10;
+
 /// Records that are written before a sync, at most.
 const RECORDS_MAX: usize = 64;
 
@@ -324,7 +327,8 @@ impl Sim<'_> {
             Err(Unread { rest, error }) => {
                 self.say(format_args!("reading {lane}: {error}"));
                 let fails = Happening::ReadFails(id, lane);
-                self.agenda.after(rest.as_micros() as u64, fails);
+                let us = rest.as_micros() as u64 / RESTS_SHORTER;
+                self.agenda.after(us, fails);
             }
         }
     }

@@ -115,7 +115,7 @@ pub(crate) enum Act {
     Cut {
         client_first: bool,
     },
-    /// The same when the gateway hears next that the broker has read its acknowledgements.
+    /// The same when the gateway hears that the broker has read its acknowledgements, a few times.
     CutWhenConfirmed,
     BrokerAway {
         ms: u64,

@@ -13,6 +13,7 @@ use tidemill_journal::model::ModelDisk;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::coverage::{Coverage, Sight};
+use crate::ending::Standing;
 use crate::gateway::Process;
 use crate::invariants::Shadow;
 use crate::link::Link;
@@ -102,7 +103,8 @@ pub(crate) struct Sim<'a> {
     pub(crate) clock: Clock,
     pub(crate) sensors: Sensors,
     pub(crate) armed: Vec<(Moment, bool, u64)>,
-    pub(crate) cut_when_confirmed: bool,
+    /// So many times.
+    pub(crate) cut_when_confirmed: u32,
     /// The disk is about to stop: whether because the power fails.
     pub(crate) dying: Option<bool>,
     pub(crate) disk_failed: bool,
@@ -123,6 +125,8 @@ pub(crate) struct Sim<'a> {
     pub(crate) connack_lost_session: bool,
     pub(crate) healed_us: Option<u64>,
     pub(crate) quiet: u32,
+    /// Standing when something happened last after the last fault, and when that was.
+    pub(crate) still: (Standing, u64),
     /// For each key, bits of the probes that the broker took after the last fault.
     pub(crate) probed: Vec<u8>,
     /// `true` if a person watches: more is told.
@@ -190,7 +194,7 @@ impl<'a> Sim<'a> {
             clock: Clock::new(setup.learned.keeper),
             sensors: Sensors::default(),
             armed: Vec::new(),
-            cut_when_confirmed: false,
+            cut_when_confirmed: 0,
             dying: None,
             disk_failed: false,
             failed_starts: 0,
@@ -204,6 +208,7 @@ impl<'a> Sim<'a> {
             connack_lost_session: false,
             healed_us: None,
             quiet: 0,
+            still: Default::default(),
             probed: vec![0; usize::from(setup.keys)],
             tells: echo,
             done: false,

@@ -25,6 +25,9 @@ const FILLING: &str = ".........................................................
 /// A line without messages is asked within a second, and answers within this time.
 const QUIET_US: u64 = 1_500_000;
 
+/// Time within which a confirmation is in a commit.
+const WRITTEN_DOWN_US: u64 = 5_000_000;
+
 /// Counters of the sensors, by key.
 #[derive(Debug, Default)]
 pub(crate) struct Sensors {
@@ -40,6 +43,8 @@ pub(crate) struct Sensors {
     latest: BTreeMap<u8, Rc<Message>>,
     /// Message that will be sent again.
     twin: Option<Rc<Message>>,
+    /// Message that was sent again, and when the broker had read the acknowledgement of the first one.
+    twice: Option<(usize, u64)>,
 }
 
 impl Sensors {
@@ -141,7 +146,18 @@ impl Sim<'_> {
         {
             self.coverage.see(Sight::Twins);
             self.truth.twice(twin.uid);
+            self.sensors.twice = quiet_us.map(|since| (twin.uid, since));
             self.cut(true);
+        }
+    }
+
+    /// The process ends. That the broker has read an acknowledgement it has written down after 5 s at the
+    /// latest; before, what is said again may be taken for the first one (docs/delivery.md).
+    pub(crate) fn forget_confirmations(&mut self) {
+        let twice = self.sensors.twice.take();
+        let is_new = |since: u64| self.agenda.now_us < since + QUIET_US + WRITTEN_DOWN_US;
+        if let Some((uid, _)) = twice.filter(|(_, since)| is_new(*since)) {
+            self.truth.may_be_one(uid);
         }
     }
 

@@ -214,7 +214,8 @@ impl Sim<'_> {
                 epoch,
                 acknowledged,
             });
-            if acknowledged > 0 && std::mem::take(&mut self.cut_when_confirmed) {
+            if acknowledged > 0 && self.cut_when_confirmed > 0 {
+                self.cut_when_confirmed -= 1;
                 self.coverage.see(Sight::CutWhenConfirmed);
                 self.cut(true);
             }

@@ -171,6 +171,12 @@ impl Truth {
         fact.unordered = true;
     }
 
+    /// What was sent another time may be taken for the first one.
+    pub(crate) fn may_be_one(&mut self, uid: usize) {
+        let fact = &mut self.facts[uid];
+        fact.at_least = fact.at_least.min(1);
+    }
+
     /// A live copy of a kept message, on a filter that is not checked otherwise.
     pub(crate) fn kept_live(&mut self, uid: usize) {
         let fact = &mut self.facts[uid];
