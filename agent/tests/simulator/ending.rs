@@ -19,7 +19,7 @@ const LAZY_US: u64 = 60_000_000;
 /// Rows that cannot be read are tried a few times before they are given up, chunk by chunk.
 const UNREADABLE_US: u64 = 60_000_000;
 
-/// Where nothing is broken, something happens within this time as long as anything is left to do.
+/// Time within which something happens where nothing is broken and anything is left to do.
 const STILL_US: u64 = 4_500_000;
 
 /// Commits, rows that wait, messages that the broker has.

@@ -171,7 +171,7 @@ impl Truth {
         fact.unordered = true;
     }
 
-    /// What was sent another time may be taken for the first one.
+    /// A message that was sent another time may be taken for the first one.
     pub(crate) fn may_be_one(&mut self, uid: usize) {
         let fact = &mut self.facts[uid];
         fact.at_least = fact.at_least.min(1);

@@ -1,4 +1,4 @@
-//! What the gap records among a lane's waiting rows tell. One whose record of the journal cannot be read
+//! Gap records among a lane's waiting rows, and the ranges they tell. One whose record of the journal cannot be read
 //! any more is known by nothing else, and then the next one tells what it told.
 
 use super::gap::Gap;
@@ -61,7 +61,7 @@ impl GapRows {
         self.0.retain(|row| waiting(row.first, row.last) > 0);
     }
 
-    /// What those among the rows of a range tell.
+    /// Union of what those among the rows of a range tell.
     pub(super) fn told_in(&self, first: u64, last: u64) -> Option<Gap> {
         let among = |row: &&GapRow| row.first <= last && row.last >= first;
         let told = self.0.iter().filter(among).map(gap_of);
