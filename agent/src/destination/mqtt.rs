@@ -97,6 +97,7 @@ impl DestinationSettings {
             timeout: self.timeout,
             clean: true,
             session_expiry: Duration::ZERO,
+            will: None,
             incoming_bytes_max: CONTROL_BYTES_MAX,
             packet_ids: 1,
             receive_maximum: None,

@@ -145,6 +145,7 @@ impl SourceSettings {
                 true => self.session_expiry,
                 false => Duration::ZERO,
             },
+            will: None,
             incoming_bytes_max: self.packet_bytes_max,
             packet_ids: PACKET_IDS,
             receive_maximum: self.receive_maximum,

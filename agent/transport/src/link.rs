@@ -41,6 +41,8 @@ pub struct Peer {
     pub clean: bool,
     /// Time that the broker keeps an MQTT 5 session after the connection ends.
     pub session_expiry: Duration,
+    /// The message that the broker publishes where this connection ends without a word; MQTT 5 only.
+    pub will: Option<Will>,
     /// Messages longer than this many bytes are skipped.
     pub incoming_bytes_max: u32,
     /// Packet identifiers in use at once for what is sent; owners stay well below.
@@ -49,6 +51,19 @@ pub struct Peer {
     pub receive_maximum: Option<u16>,
     /// Size asked of the kernel for the socket's receive buffer; its own choice when `None`.
     pub receive_buffer_bytes: Option<u32>,
+}
+
+/// A message that the broker publishes for a client that vanishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Will {
+    /// The topic.
+    pub topic: String,
+    /// The payload.
+    pub payload: Bytes,
+    /// Quality of service, 0 or 1.
+    pub qos: u8,
+    /// `true` if the broker keeps it for later subscribers.
+    pub retain: bool,
 }
 
 impl Peer {
@@ -111,6 +126,8 @@ pub struct Sending<'a> {
     pub retain: bool,
     /// MQTT 5 user properties; lost over 3.1.1.
     pub properties: Vec<(String, String)>,
+    /// Data by which one who asked knows this as the answer; MQTT 5 only.
+    pub correlation: Option<Bytes>,
 }
 
 /// Polls once, without waiting.

@@ -36,6 +36,10 @@ pub struct Received {
     pub subscriptions: SubscriptionIds,
     /// MQTT 5 user properties, in their order; none of a malformed message.
     pub properties: Vec<(String, String)>,
+    /// MQTT 5: the topic for an answer.
+    pub response_topic: Option<String>,
+    /// MQTT 5: data that the answer has to bear.
+    pub correlation: Option<Bytes>,
     /// The handshake that acknowledges the message; `None` at QoS 0.
     pub handshake: Option<Handshake>,
     /// Description of a payload that was too long to be kept.

@@ -361,6 +361,7 @@ impl Cargo {
                 Some((priority, ticket)) => self.names.properties(priority, ticket.seq),
                 None => Vec::new(),
             },
+            correlation: None,
         };
         (id, sending)
     }

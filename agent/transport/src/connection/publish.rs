@@ -23,7 +23,9 @@ pub(super) fn write(
 }
 
 fn write_v5(packet: u16, sending: Sending<'_>, out: &mut BytesMut) -> Result<(), Trouble> {
-    let properties = (!sending.properties.is_empty()).then(|| PublishProperties {
+    let says_more = !sending.properties.is_empty() || sending.correlation.is_some();
+    let properties = says_more.then(|| PublishProperties {
+        correlation_data: sending.correlation,
         user_properties: sending.properties,
         ..PublishProperties::default()
     });
@@ -94,6 +96,7 @@ mod tests {
             qos,
             retain: qos == 0,
             properties: vec![("k".to_owned(), "v".to_owned())],
+            correlation: None,
         }
     }
 

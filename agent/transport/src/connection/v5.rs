@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    Connect, ConnectProperties, DisconnectReasonCode, Filter, Login, Packet, PingReq, PubAck,
-    RetainForwardRule, Subscribe, SubscribeProperties, Unsubscribe,
+    Connect, ConnectProperties, DisconnectReasonCode, Filter, LastWill, Login, Packet, PingReq,
+    PubAck, RetainForwardRule, Subscribe, SubscribeProperties, Unsubscribe,
 };
 
 use super::v311;
@@ -31,7 +31,15 @@ pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
     };
     let username = peer.username.as_ref();
     let login = username.map(|username| Login::new(username, peer.password()));
-    write(&Packet::Connect(connect, None, login), out)
+    let will = peer.will.as_ref().map(|will| {
+        let qos = match will.qos {
+            0 => QoS::AtMostOnce,
+            _ => QoS::AtLeastOnce,
+        };
+        let payload = will.payload.to_vec();
+        LastWill::new(will.topic.as_str(), payload, qos, will.retain, None)
+    });
+    write(&Packet::Connect(connect, will, login), out)
 }
 
 /// Why the broker does not take the connection.

@@ -85,6 +85,8 @@ impl Head {
             retained: frame.retained(),
             subscriptions: self.given.subscriptions,
             properties: self.given.properties,
+            response_topic: self.given.response_topic,
+            correlation: self.given.correlation,
             handshake: self.handshake,
             skipped: None,
             malformed: self.malformed,

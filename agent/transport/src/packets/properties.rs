@@ -5,6 +5,7 @@ use crate::{
     malformed::{Malformed, Property},
     message::SubscriptionIds,
 };
+use bytes::Bytes;
 use tidemill_base::sabotage::{self, Sabotage};
 
 /// The properties of a message that the agent uses.
@@ -13,6 +14,9 @@ pub(super) struct Given {
     pub(super) subscriptions: SubscriptionIds,
     /// User properties, in their order.
     pub(super) properties: Vec<(String, String)>,
+    /// Where an answer is to go, and the data that it has to bear.
+    pub(super) response_topic: Option<String>,
+    pub(super) correlation: Option<Bytes>,
     /// Bytes at the end that were not looked at: none.
     pub(super) unread: usize,
 }
@@ -49,13 +53,16 @@ pub(super) fn of_publish(section: &[u8]) -> Result<Given, Malformed> {
             }
             Property::ResponseTopic => {
                 once.first(property)?;
-                if text(&mut fields, property)?.contains(['+', '#']) {
+                let topic = text(&mut fields, property)?;
+                if topic.contains(['+', '#']) {
                     return Err(Malformed::Value(property));
                 }
+                given.response_topic = Some(topic.to_owned());
             }
             Property::CorrelationData => {
                 once.first(property)?;
-                fields.bytes().ok_or(cut)?;
+                let data = fields.bytes().ok_or(cut)?;
+                given.correlation = Some(Bytes::copy_from_slice(data));
             }
             Property::SubscriptionIdentifier => {
                 let number = fields.length().ok_or(cut)?;
