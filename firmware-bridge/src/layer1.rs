@@ -5,18 +5,18 @@
 
 mod commands;
 mod hello;
-mod queue;
 mod run;
 mod types;
 
+pub use crate::queue::Ticket;
+pub use crate::time::{Mono, Now};
 pub use commands::{CommandFailure, CommandToken, Reply};
-pub use queue::Ticket;
-pub use types::{Counts, DeviceInfo, Input, Limits, Mono, Now, Output, State};
+pub use types::{Counts, DeviceInfo, Input, Limits, Output, State};
 
 use commands::Commands;
-use queue::Queue;
 use run::{OldRun, Run, Taken};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use tidemill_lines::{Boot, FromDevice, LineNumber, ToDevice, seal, unseal};
 
 /// Lines after which `=` or `+` is written at once, and the time after which it is written in any case.
@@ -28,6 +28,9 @@ const SILENCE_MS: u64 = 30_000;
 
 /// Boots of the past that are remembered, so that a line of theirs is not taken twice.
 const OLD_RUNS_MAX: usize = 8;
+
+/// Texts on their way to the broker.
+type Queue = crate::queue::Queue<Arc<[u8]>>;
 
 /// The bridge's end of one port; `B` makes a boot that nobody ever had.
 #[derive(Debug)]
@@ -99,7 +102,14 @@ impl<B: FnMut() -> Boot> Layer1<B> {
             }
         }
         self.advance_safe(now.mono);
-        self.queue.publish(now.mono, &mut self.out);
+        self.queue.publish(now.mono, |sent| {
+            self.out.push(Output::Publish {
+                ticket: sent.ticket,
+                boot: sent.boot,
+                number: sent.number,
+                text: sent.content.clone(),
+            });
+        });
         self.look_for_silence(now.mono);
         self.ask(now.mono);
         self.acknowledge(now.mono);

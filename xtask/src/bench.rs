@@ -3,12 +3,12 @@
 
 mod against;
 mod agent;
-mod broker;
+pub(crate) mod broker;
 mod event;
 pub(crate) mod journal;
 mod loop_device;
 mod measure;
-mod mqtt;
+pub(crate) mod mqtt;
 mod publish;
 mod report;
 mod usage;

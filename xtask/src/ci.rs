@@ -44,6 +44,7 @@ fn formatting(workspace: &Workspace) -> Result<()> {
     let folders = [
         ".",
         "agent/fuzz",
+        "firmware-bridge/fuzz",
         "rules/sdk",
         "rules/sql/fuzz",
         "rules/stock",
@@ -77,7 +78,7 @@ fn lints(workspace: &Workspace) -> Result<()> {
         run(clippy.args(deny))?;
     }
     if program("c++").is_some() {
-        for folder in ["agent/fuzz", "rules/sql/fuzz"] {
+        for folder in ["agent/fuzz", "firmware-bridge/fuzz", "rules/sql/fuzz"] {
             // In our own target folder, where most of what they depend on has just been checked.
             let mut clippy = workspace.cargo(&["clippy", "--all-targets", "--target-dir"]);
             clippy.arg(&workspace.target).args(deny);

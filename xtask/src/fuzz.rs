@@ -21,16 +21,18 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
   control            any bytes on the control socket
   mill               a rule in SQL with rows, events and times, through the mill
   payload            any payload as each format that a rule may name
+  demux              any bytes as what a microcontroller sends, in pieces
+  decode             any text as each form that a port of the bridge may name
 
   --minutes N        how long (default 10)
 
-Corpus and findings are kept in rules/sql/fuzz for the first three and in agent/fuzz for the others, in
-corpus/TARGET and artifacts/TARGET. A finding is seen again, in rules/sql or agent: cargo fuzz run TARGET
-fuzz/artifacts/TARGET/crash-…
+Corpus and findings are kept in rules/sql/fuzz for the first three, in firmware-bridge/fuzz for the last two
+and in agent/fuzz for the others, in corpus/TARGET and artifacts/TARGET. A finding is seen again, in rules/sql,
+firmware-bridge or agent: cargo fuzz run TARGET fuzz/artifacts/TARGET/crash-…
 ";
 
 /// The targets, and where cargo-fuzz is started for each: it looks for `fuzz` below.
-const TARGETS: [(&str, &str); 10] = [
+const TARGETS: [(&str, &str); 12] = [
     ("text", SQL),
     ("grammar", SQL),
     ("functions", SQL),
@@ -41,9 +43,12 @@ const TARGETS: [(&str, &str); 10] = [
     ("control", "agent"),
     ("mill", "agent"),
     ("payload", "agent"),
+    ("demux", BRIDGE),
+    ("decode", BRIDGE),
 ];
 
 const SQL: &str = "rules/sql";
+const BRIDGE: &str = "firmware-bridge";
 
 /// Seconds for one input: far above what any takes, also on a busy machine.
 const TIMEOUT: &str = "-timeout=10";

@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod bridge;
 mod ci;
 mod demo;
 mod dist;
@@ -56,6 +57,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
                          cargo xtask bench --help
   journal              bytes that the agent writes to its disk per event, at the block layer
                          cargo xtask journal --help
+  bridge               a board, the serial bridge, an agent and two brokers, live
+                         cargo xtask bridge --for 30s
   simulate             the seeded simulator, over as many seeds as you like
                          cargo xtask simulate --help
   simulate-lines       both ends of the bridge's acknowledged lines over a line that fails
@@ -89,6 +92,8 @@ fn dispatch() -> Result<()> {
         "demo" => return demo::demo(&Workspace::find()?, &rest),
         "bench" if asks_help(&rest) => return print(bench::USAGE),
         "bench" => return bench::bench(&Workspace::find()?, &rest),
+        "bridge" if asks_help(&rest) => return print(bridge::USAGE),
+        "bridge" => return bridge::bridge(&Workspace::find()?, &rest),
         "journal" if asks_help(&rest) => return print(bench::journal::USAGE),
         "journal" => return bench::journal::journal(&Workspace::find()?, &rest),
         "nab" if asks_help(&rest) => return print(nab::USAGE),

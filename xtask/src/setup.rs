@@ -27,6 +27,13 @@ const BROKER: &[Package] = &[
     },
 ];
 
+/// What tests of the bridge need: they fail without.
+const SERIAL: &[Package] = &[Package {
+    name: "socat",
+    program: "socat",
+    why: "joins pseudo-terminals as a cable would",
+}];
+
 /// Tests that find one of these missing say so and are passed over: they must not be in CI.
 const WITNESSES: &[Package] = &[
     Package {
@@ -101,6 +108,7 @@ const VENV: &[Package] = &[Package {
 pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
     target::ensure(workspace, WASM)?;
     apt::ensure(BROKER)?;
+    apt::ensure(SERIAL)?;
     apt::ensure(WITNESSES)?;
     if all {
         apt::ensure(C_COMPILER)?;
@@ -155,6 +163,12 @@ pub(crate) fn for_cross_tools() -> Result<()> {
 /// Installs the tools for `cargo xtask bench`.
 pub(crate) fn for_benches() -> Result<()> {
     apt::ensure(BROKER)
+}
+
+/// Installs the programs that `cargo xtask bridge` needs.
+pub(crate) fn for_bridge() -> Result<()> {
+    apt::ensure(BROKER)?;
+    apt::ensure(SERIAL)
 }
 
 /// Installs the tools that `cargo xtask ci` needs beyond the tests.

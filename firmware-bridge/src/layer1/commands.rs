@@ -1,7 +1,8 @@
 //! Commands of one port, one at a time: repeated until the device answers, or there is a reason why it does not.
 
 use super::line_of;
-use super::types::{Mono, Output};
+use super::types::Output;
+use crate::time::Mono;
 use std::collections::VecDeque;
 use tidemill_lines::{Boot, CommandId};
 

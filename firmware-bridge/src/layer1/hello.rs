@@ -1,8 +1,9 @@
 //! Hellos: boots given, known and unknown ones, and the answer `@ok`.
 
 use super::run::Run;
-use super::types::{DeviceInfo, Now};
+use super::types::DeviceInfo;
 use super::{Acks, Layer1, OLD_RUNS_MAX, line_of};
+use crate::time::Now;
 use std::fmt::Write;
 use tidemill_lines::{Boot, Hello, LineNumber};
 

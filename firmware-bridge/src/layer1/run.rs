@@ -1,7 +1,8 @@
 //! Lines of one boot: the number wanted next, lines beyond gaps, and which missing ones were asked for when.
 
-use super::queue::Queue;
-use super::types::{Limits, Mono};
+use super::Queue;
+use super::types::Limits;
+use crate::time::Mono;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidemill_lines::{Boot, LineNumber};

@@ -1,34 +1,9 @@
 //! Times, limits, inputs and outputs of the bridge's end of acknowledged lines.
 
 use super::commands::{CommandFailure, CommandToken, Reply};
-use super::queue::Ticket;
+use crate::queue::{LINE_COST, Ticket};
 use std::sync::Arc;
 use tidemill_lines::{Boot, CommandId, LineNumber};
-
-/// Milliseconds of a clock that only goes forward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Mono(pub u64);
-
-impl Mono {
-    /// The time so many milliseconds later.
-    pub fn after(self, milliseconds: u64) -> Self {
-        Self(self.0.saturating_add(milliseconds))
-    }
-
-    /// Milliseconds since `earlier`.
-    pub fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// The time by both clocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// By the clock that timers go by.
-    pub mono: Mono,
-    /// Milliseconds since 1970, only while the gateway's clock is synchronised.
-    pub wall_ms: Option<u64>,
-}
 
 /// Limits of one port.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +20,7 @@ pub struct Limits {
 
 impl Limits {
     /// Bytes counted for a held line beside its text, so that short lines do not take memory for nothing.
-    pub const LINE_COST: usize = 64;
+    pub const LINE_COST: usize = LINE_COST;
 }
 
 impl Default for Limits {

@@ -12,14 +12,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Ends with its owner.
-pub(super) struct Broker {
-    pub(super) port: u16,
+pub(crate) struct Broker {
+    pub(crate) port: u16,
     process: Child,
 }
 
 impl Broker {
     /// Starts one whose files lie in `folder`; returns once it accepts connections.
-    pub(super) fn start(folder: &Path) -> Result<Self> {
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
         let mosquitto = program("mosquitto").context("mosquitto is not installed")?;
         let config = folder.join("mosquitto.conf");
         let log = folder.join("mosquitto.log");

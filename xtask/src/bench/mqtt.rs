@@ -19,7 +19,7 @@ const READ_BYTES: usize = 256 * 1024;
 
 /// A packet that arrives on a connection, as far as the benchmark cares.
 #[derive(Debug, PartialEq)]
-pub(super) enum Arrival<'a> {
+pub(crate) enum Arrival<'a> {
     /// A message; `id` is there for QoS 1.
     Message {
         topic: &'a [u8],
@@ -33,7 +33,7 @@ pub(super) enum Arrival<'a> {
 }
 
 /// A connection with a clean session and no keep-alive.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     unread: Vec<u8>,
     chunk: Vec<u8>,
@@ -41,7 +41,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects to the broker on this machine.
-    pub(super) fn open(port: u16, client_id: &str) -> Result<Self> {
+    pub(crate) fn open(port: u16, client_id: &str) -> Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("no broker on port {port}"))?;
         stream.set_nodelay(true)?;
@@ -59,7 +59,7 @@ impl Connection {
     }
 
     /// Subscribes and waits until the broker has confirmed it.
-    pub(super) fn subscribe(&mut self, filter: &str, qos: u8) -> Result<()> {
+    pub(crate) fn subscribe(&mut self, filter: &str, qos: u8) -> Result<()> {
         let mut body = vec![0, 1];
         put_text(&mut body, filter);
         body.push(qos);
@@ -80,17 +80,17 @@ impl Connection {
     }
 
     /// Sets the time for which `receive` waits for something to arrive.
-    pub(super) fn patience(&mut self, wait: Duration) -> io::Result<()> {
+    pub(crate) fn patience(&mut self, wait: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(wait))
     }
 
     /// Sends bytes as they are: one or more whole packets.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
 
     /// Reads once and hands over each whole packet; nothing when patience ends. `false`: closed.
-    pub(super) fn receive(&mut self, mut each: impl FnMut(Arrival)) -> Result<bool> {
+    pub(crate) fn receive(&mut self, mut each: impl FnMut(Arrival)) -> Result<bool> {
         let count = match self.stream.read(&mut self.chunk) {
             Ok(0) => return Ok(false),
             Ok(count) => count,
@@ -127,7 +127,7 @@ pub(super) fn publish(topic: &str, payload: &[u8], id: Option<u16>) -> Vec<u8> {
 }
 
 /// Appends the acknowledgement of message `id`.
-pub(super) fn put_ack(out: &mut Vec<u8>, id: u16) {
+pub(crate) fn put_ack(out: &mut Vec<u8>, id: u16) {
     out.extend_from_slice(&[PUBACK << 4, 2]);
     out.extend_from_slice(&id.to_be_bytes());
 }

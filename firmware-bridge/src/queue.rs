@@ -1,9 +1,8 @@
 //! Lines on their way to the broker, in order: at most so many under way, those refused again before anything
 //! new, and all that is not acknowledged again on a new connection.
 
-use super::types::{Limits, Mono, Output};
+use crate::time::Mono;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use tidemill_lines::{Boot, LineNumber};
 
 /// One attempt at a publish.
@@ -13,11 +12,33 @@ pub struct Ticket(pub u64);
 const BACKOFF_MS_MIN: u64 = 200;
 const BACKOFF_MS_MAX: u64 = 10_000;
 
+/// Bytes counted for a held line beside its content, so that short lines do not take memory for nothing.
+pub(crate) const LINE_COST: usize = 64;
+
+/// Contents of which the queue knows how much memory they take.
+pub(crate) trait Weigh {
+    fn bytes(&self) -> usize;
+}
+
+impl Weigh for std::sync::Arc<[u8]> {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+/// A publish that is to go out now.
+pub(crate) struct Sent<'a, T> {
+    pub(crate) ticket: Ticket,
+    pub(crate) boot: Boot,
+    pub(crate) number: LineNumber,
+    pub(crate) content: &'a T,
+}
+
 #[derive(Debug)]
-struct Entry {
+struct Entry<T> {
     boot: Boot,
     number: LineNumber,
-    text: Arc<[u8]>,
+    content: T,
     progress: Progress,
 }
 
@@ -31,10 +52,10 @@ enum Progress {
     Safe,
 }
 
-/// The queue of one port.
+/// A queue of one port.
 #[derive(Debug)]
-pub(super) struct Queue {
-    entries: VecDeque<Entry>,
+pub(crate) struct Queue<T> {
+    entries: VecDeque<Entry<T>>,
     bytes: usize,
     /// Entries at the front that were published on this connection, or are safe.
     begun: usize,
@@ -45,8 +66,8 @@ pub(super) struct Queue {
     retry_at: Option<Mono>,
 }
 
-impl Queue {
-    pub(super) fn new(in_flight_max: usize) -> Self {
+impl<T: Weigh> Queue<T> {
+    pub(crate) fn new(in_flight_max: usize) -> Self {
         Self {
             entries: VecDeque::new(),
             bytes: 0,
@@ -59,38 +80,56 @@ impl Queue {
         }
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn retry_at(&self) -> Option<Mono> {
+    pub(crate) fn retry_at(&self) -> Option<Mono> {
         self.retry_at.filter(|_| self.broker)
     }
 
-    pub(super) fn push(&mut self, boot: Boot, number: LineNumber, text: Arc<[u8]>) {
-        self.bytes += text.len() + Limits::LINE_COST;
+    pub(crate) fn push(&mut self, boot: Boot, number: LineNumber, content: T) {
+        self.bytes += content.bytes() + LINE_COST;
         self.entries.push_back(Entry {
             boot,
             number,
-            text,
+            content,
             progress: Progress::Waiting,
         });
     }
 
     /// Takes the oldest entry out if it is at the broker.
-    pub(super) fn pop_safe(&mut self) -> Option<(Boot, LineNumber)> {
+    pub(crate) fn pop_safe(&mut self) -> Option<(Boot, LineNumber)> {
         let front = self.entries.front()?;
         if front.progress != Progress::Safe {
             return None;
         }
         let front = self.entries.pop_front()?;
-        self.bytes -= front.text.len() + Limits::LINE_COST;
+        self.bytes -= front.content.bytes() + LINE_COST;
         self.begun = self.begun.saturating_sub(1);
         Some((front.boot, front.number))
     }
 
+    /// Takes the oldest line out that has not left yet, to make room; `false` if all of them are under way.
+    pub(crate) fn drop_oldest(&mut self) -> bool {
+        let waiting = self.entries.iter().skip(self.begun);
+        let index = waiting
+            .take_while(|entry| entry.progress == Progress::Safe)
+            .count();
+        let Some(gone) = self.entries.remove(self.begun + index) else {
+            return false;
+        };
+        self.bytes -= gone.content.bytes() + LINE_COST;
+        true
+    }
+
+    /// Lines that are held.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The connection was made or lost: what was under way is under way no more.
-    pub(super) fn broker(&mut self, is_there: bool) {
+    pub(crate) fn broker(&mut self, is_there: bool) {
         self.broker = is_there;
         self.begun = 0;
         self.retry_at = None;
@@ -106,8 +145,8 @@ impl Queue {
     }
 
     /// Notes the answer to a publish; one of an earlier attempt says nothing.
-    pub(super) fn acknowledged(&mut self, now: Mono, ticket: Ticket, reason: u8) {
-        let is_it = |entry: &&mut Entry| {
+    pub(crate) fn acknowledged(&mut self, now: Mono, ticket: Ticket, reason: u8) {
+        let is_it = |entry: &&mut Entry<T>| {
             let (first, again) = (Progress::InFlight(ticket), Progress::InFlightAgain(ticket));
             entry.progress == first || entry.progress == again
         };
@@ -130,17 +169,17 @@ impl Queue {
     }
 
     /// Publishes all that may go out now.
-    pub(super) fn publish(&mut self, now: Mono, out: &mut Vec<Output>) {
+    pub(crate) fn publish(&mut self, now: Mono, mut out: impl FnMut(Sent<'_, T>)) {
         if !self.broker {
             return;
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             for index in 0..self.begun {
-                self.send(index, Progress::Refused, Progress::InFlightAgain, out);
+                self.send(index, Progress::Refused, Progress::InFlightAgain, &mut out);
             }
         }
-        let is_disturbed = |entry: &Entry| {
+        let is_disturbed = |entry: &Entry<T>| {
             matches!(
                 entry.progress,
                 Progress::Refused | Progress::InFlightAgain(_)
@@ -150,7 +189,7 @@ impl Queue {
             return;
         }
         while self.begun < self.entries.len().min(self.in_flight_max) {
-            self.send(self.begun, Progress::Waiting, Progress::InFlight, out);
+            self.send(self.begun, Progress::Waiting, Progress::InFlight, &mut out);
             self.begun += 1;
         }
     }
@@ -161,7 +200,7 @@ impl Queue {
         index: usize,
         from: Progress,
         to: fn(Ticket) -> Progress,
-        out: &mut Vec<Output>,
+        out: &mut impl FnMut(Sent<'_, T>),
     ) {
         let Some(entry) = self
             .entries
@@ -173,11 +212,11 @@ impl Queue {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         entry.progress = to(ticket);
-        out.push(Output::Publish {
+        out(Sent {
             ticket,
             boot: entry.boot,
             number: entry.number,
-            text: entry.text.clone(),
+            content: &entry.content,
         });
     }
 }

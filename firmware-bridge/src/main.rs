@@ -1,0 +1,7 @@
+//! The `tidemill-bridge` command.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    tidemill_bridge::cli::main()
+}

@@ -1,0 +1,12 @@
+//! The bridge as its owners see it: the program, pseudo-terminals by socat, and mosquitto.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod lines;
+mod plain;
+mod support;
+mod trouble;
