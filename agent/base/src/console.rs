@@ -35,7 +35,8 @@ pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// `true` if what standard output leads to is gone. Where no result comes no write would tell.
+/// `true` if nobody reads standard output any more. As long as there are no results, no write would
+/// show it.
 pub fn nobody_reads() -> bool {
     let out = io::stdout();
     let mut looked_at = [PollFd::new(&out, PollFlags::empty())];

@@ -19,8 +19,8 @@ pub const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of a file with certificates: what systems bring along has 0.3 MB.
 pub const CERTIFICATES_BYTES_MAX: u64 = 4 << 20;
 
-/// Reads an input file, which has to be a regular one, or a link to one, of at most so many bytes. No
-/// more than one byte above that is read, and nothing is waited for.
+/// Reads an input file, which has to be a regular one, or a link to one, of at most `bytes_max`
+/// bytes. At most one byte more is read, and the call never blocks.
 ///
 /// # Errors
 /// When it cannot be opened or read, is another kind of file (a named pipe would be waited for, a device
@@ -54,8 +54,8 @@ pub fn read_secret(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>
     Ok(bytes)
 }
 
-/// Says who besides its owner and group can read or replace a file with a secret, and what to do; `None`
-/// where all is well, or the file cannot be looked at.
+/// Describes who besides its owner and group can read or replace a file with a secret, and the way
+/// out; `None` if all is well, or the file cannot be examined.
 pub fn exposure(path: &Path) -> Option<String> {
     let found = std::fs::metadata(path).ok()?;
     let (mode, owner) = (found.mode() & 0o7777, found.uid());
@@ -102,7 +102,7 @@ fn read_within(file: File, bytes_max: u64, bytes: &mut Vec<u8>) -> io::Result<()
     Ok(())
 }
 
-/// The error of a file that should be text, with the line where it is none.
+/// The error of a file that should be text, with the first line that is not.
 pub fn not_text(bytes: &[u8], error: Utf8Error) -> io::Error {
     let line = bytes.iter().take(error.valid_up_to());
     let line = line.filter(|byte| **byte == b'\n').count() + 1;
@@ -191,7 +191,7 @@ pub fn read_own(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The system's word for a link that is not followed is that there are too many of them.
+/// Explains an error. For a link that is not followed, the system reports too many links.
 pub fn explain(path: &Path, error: io::Error) -> io::Error {
     if error.raw_os_error() != Some(rustix::io::Errno::LOOP.raw_os_error()) {
         return error;

@@ -1,6 +1,6 @@
-//! Heartbeats of threads. A thread says by when it will be heard of again, or that it waits for work;
-//! whoever looks finds the ones that are late. The decisions are pure, with time as an argument;
-//! [`Pulse`] reads the clock for its thread.
+//! Heartbeats of threads. A thread announces its next beat, or that it waits for work; a watcher
+//! finds the threads that are late. The decisions are pure, with time as an argument; [`Pulse`]
+//! reads the clock for its thread.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -46,10 +46,10 @@ impl State {
     }
 }
 
-/// Last word of one thread. Times are milliseconds of any monotonic clock, from 1 on.
+/// Last beat of one thread. Times are milliseconds of any monotonic clock, from 1 on.
 ///
-/// A thread that runs a future owes two things: each poll has to return, which `work` stands for, and
-/// the loop in it has to turn now and then, although it waits most of the time, which `turn` stands for.
+/// A thread that runs a future has two deadlines: `work` for the return of each poll, and `turn`
+/// for the next turn of the loop in it, which waits most of the time.
 #[derive(Debug)]
 struct Beat {
     since_ms: AtomicU64,
@@ -205,7 +205,7 @@ impl Drop for Pulse {
     }
 }
 
-/// Waits for a thread to end, but no longer than until a moment; `None` where it still runs then.
+/// Waits for a thread to end until `deadline`; `None` if it still runs then.
 pub fn join_by<T>(thread: JoinHandle<T>, deadline: Instant) -> Option<std::thread::Result<T>> {
     while !thread.is_finished() {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -1,5 +1,5 @@
-//! Ground that the agent, its crates and the firmware bridge stand on: files and secrets read with care,
-//! text from outside as people are shown it, heartbeats of threads, and faults that tests build in.
+//! Foundations of the agent, its crates and the firmware bridge: careful reading of files and
+//! secrets, display of text from outside, heartbeats of threads, and faults that tests build in.
 
 #![forbid(unsafe_code)]
 

@@ -83,11 +83,11 @@ pub struct Source {
 pub struct FileError {
     /// The file.
     pub path: PathBuf,
-    /// Line and column, both from 1, where they are known.
+    /// Line and column, both from 1, if they are known.
     pub place: Option<(usize, usize)>,
     /// The problem, and the right way to write it.
     pub message: String,
-    /// The lines of the file that it is about, where they are shown.
+    /// The lines of the file that it is about, if they are shown.
     pub excerpt: Option<String>,
 }
 

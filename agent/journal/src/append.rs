@@ -60,9 +60,9 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Leaves the segment in use after a write at `offset` that failed with `error`: a write over a part of
-    /// what the disk cannot read any more does. Nothing that was written before hangs on it, so the chain goes
-    /// on in the next segment, unless what failed stands there whole all the same.
+    /// Leaves the segment in use after a write at `offset` that failed with `error`, as a write
+    /// over a part of an unreadable sector does. No earlier record depends on the failed one, so
+    /// the chain continues in the next segment, unless the record is there in full all the same.
     fn leave_active(&mut self, error: JournalError, offset: u64) -> Result<(), JournalError> {
         if error.is_stall() {
             return Err(error);
@@ -157,7 +157,7 @@ impl<D: Disk> Journal<D> {
         error
     }
 
-    /// Goes on with record `lsn`, in a segment of its own, where those before it are lost.
+    /// Continues with record `lsn`, in a segment of its own, when those before it are lost.
     ///
     /// # Errors
     /// When there is no room for a segment, or the disk fails.

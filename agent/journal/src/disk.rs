@@ -215,7 +215,7 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Makes a directory and those above it where they are not there, durably.
+/// Makes a directory and any missing parents, durably.
 ///
 /// # Errors
 /// When one of them cannot be made.

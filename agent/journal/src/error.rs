@@ -61,7 +61,7 @@ pub enum JournalError {
     Gap {
         /// The record asked for.
         wanted: u64,
-        /// The first record there is, or the first one ever where there is none.
+        /// The first record there is, or the first one ever if there is none.
         first: u64,
     },
     /// Written by another version of Tidemill.

@@ -1,4 +1,4 @@
-//! Findings about a journal: its segments, the chain of records through them, and where that ends.
+//! Findings about a journal: its segments, the chain of records through them, and its end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub(super) struct Damage {
 pub(super) struct Survey {
     /// All segments, by name.
     pub(super) segments: Vec<Segment>,
-    /// The chain, oldest first; the last one is where the next record goes.
+    /// The chain, oldest first; the last one takes the next record.
     pub(super) pieces: Vec<Piece>,
     /// Number of the piece at which the walk began; nothing before it was read.
     pub(super) walked: usize,
@@ -99,7 +99,7 @@ impl Survey {
         self.lsn_of_piece(self.walked)
     }
 
-    /// There is no record where the state asks for one.
+    /// The error for a missing record that the state asks for.
     pub(super) fn gap(&self) -> JournalError {
         let first = in_use(&self.segments)
             .first()

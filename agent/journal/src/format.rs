@@ -36,7 +36,7 @@ pub(super) struct Header {
     /// Random, drawn when the segment was taken into use: the chain of its records hangs on it, so
     /// that what an earlier use of the file left never continues it.
     pub(super) salt: u64,
-    /// Checksum of the record before its first one; 0 where there is none.
+    /// Checksum of the record before its first one; 0 if there is none.
     pub(super) before: u32,
 }
 
@@ -134,19 +134,19 @@ fn header_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
 pub(super) struct RecordHead {
     /// Bytes of the payload.
     pub(super) len: u32,
-    /// The number of the payload's mask; 0 where it stands as it is.
+    /// Number of the payload's mask; 0 if the payload is not masked.
     mask: u32,
     /// Over everything but itself and the padding.
     pub(super) checksum: u32,
-    /// Checksum of the record before, or where the segment's chain begins.
+    /// Checksum of the record before, or the start of the segment's chain.
     pub(super) before: u32,
     pub(super) lsn: u64,
-    /// Up to where everything was durable when this was written.
+    /// The highest LSN known to be durable when the record was written.
     pub(super) durable_lsn: u64,
 }
 
 impl RecordHead {
-    /// Reads a head; `None` where the journal's mark does not stand.
+    /// Reads a head; `None` if the journal's mark is missing.
     pub(super) fn decode(bytes: &[u8], mark: u32) -> Option<Self> {
         let bytes: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
         (u32_at(bytes, 0) == mark).then(|| Self {
@@ -181,14 +181,14 @@ impl RecordHead {
     }
 }
 
-/// Bytes that a record with so much payload takes.
+/// Bytes that a record with a payload of this many bytes takes.
 pub(super) fn record_size(payload: usize) -> u64 {
     ((HEAD_BYTES + payload) as u64).next_multiple_of(ALIGN)
 }
 
-/// Appends a record to `out`, whose checksum it returns. A payload that has the mark where a record may begin
-/// is masked: whoever learns the mark can otherwise send a message that, in a record that was torn, passes
-/// for records behind it.
+/// Appends a record to `out`, and returns its checksum. A payload with the mark at a place where a
+/// record may begin is masked: otherwise somebody who learned the mark could send a message that,
+/// in a torn record, passes for records behind it.
 pub(super) fn encode_record(
     out: &mut Vec<u8>,
     mark: u32,
@@ -224,7 +224,7 @@ pub(super) fn encode_record(
     checksum
 }
 
-/// Returns `true` if a word stands in a payload at a place where a record may begin.
+/// `true` if `word` is in a payload at a place where a record may begin.
 fn has_word(payload: &[u8], word: u32) -> bool {
     let word = word.to_le_bytes();
     payload
@@ -232,7 +232,7 @@ fn has_word(payload: &[u8], word: u32) -> bool {
         .any(|bytes| bytes.starts_with(&word))
 }
 
-/// Masks what stands where a record may begin, or takes the mask away.
+/// Masks the words of a payload at places where a record may begin, or removes the mask.
 fn mask(payload: &mut [u8], word: u32) {
     for bytes in payload.chunks_mut(ALIGN as usize) {
         for (byte, mask) in bytes.iter_mut().zip(word.to_le_bytes()) {

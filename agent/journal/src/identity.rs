@@ -20,7 +20,7 @@ const FILE: &str = "incarnation";
 pub struct Identity {
     /// Told to receivers with every row: sequence numbers of one incarnation never mean two things.
     pub incarnation: [u8; 16],
-    /// Stands before every record. A secret: whoever knew it could send a payload that looks like a
+    /// Precedes every record. A secret: somebody who knew it could send a payload that looks like a
     /// record.
     pub mark: u32,
 }
@@ -55,7 +55,7 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Reads what [`Identity::write`] wrote into `data_dir`; `None` where there is no such file.
+    /// Reads what [`Identity::write`] wrote into `data_dir`; `None` if there is no such file.
     ///
     /// # Errors
     /// When the file cannot be read.

@@ -26,9 +26,9 @@ pub enum SegmentState {
     Damaged,
 }
 
-/// Something in a journal, in the order in which it is shown: all segments by name, then the records of
-/// those in use by LSN, with where and why the chain of each segment ends. Behind that place come the
-/// records that are whole still, if there are any.
+/// An item of a journal, in display order: all segments by name, then the records of those in use
+/// by LSN, with the end of each segment's chain and its reason. They are followed by the records
+/// behind that end that are still whole, if there are any.
 #[derive(Debug)]
 pub enum Seen<'a> {
     /// A segment.
@@ -102,7 +102,7 @@ impl fmt::Display for Why {
 /// The result a start would come to.
 #[derive(Debug)]
 pub struct Ending {
-    /// The incarnation in its headers; `None` where there is none.
+    /// The incarnation in its headers; `None` if there is none.
     pub incarnation: Option<String>,
     /// The oldest record.
     pub first_lsn: u64,
@@ -150,8 +150,9 @@ pub fn inspect<D: Disk>(
     replay_leniently(disk, needs, |_, _| Ok(()))
 }
 
-/// Hands the records after `from_lsn` to `replay` as a start would that needs those after `state_lsn`, and
-/// changes nothing. Where a start would be refused, the records before that place come all the same.
+/// Hands the records after `from_lsn` to `replay` as a start would that needs those after
+/// `state_lsn`, without changing anything. If a start would be refused, the records before the
+/// damage are handed over all the same.
 ///
 /// # Errors
 /// When the disk fails, the journal is of another format, or `replay` does.

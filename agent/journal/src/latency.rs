@@ -42,7 +42,7 @@ impl Latencies {
         }
     }
 
-    /// The mean, in microseconds; 0 where there was none.
+    /// The mean, in microseconds; 0 if there was none.
     pub fn mean_us(&self) -> u64 {
         self.sum_us.checked_div(self.count).unwrap_or(0)
     }

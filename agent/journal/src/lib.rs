@@ -54,10 +54,10 @@ use format::{HEAD_BYTES, HEADER_BYTES, Header};
 use identity::random;
 use tidemill_base::sabotage::{self, Sabotage};
 
-/// Bytes of a segment, unless told otherwise: at least twice what the effects of one event may take.
+/// Default size of a segment in bytes: at least twice what the effects of one event may take.
 pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Segments kept for use, unless told otherwise; more are removed.
+/// Default number of segments kept for use; more are removed.
 pub const SPARES_MAX: usize = 4;
 
 /// The folder of the segments in a data directory.
@@ -67,7 +67,7 @@ const FOLDER: &str = "journal";
 /// be full, and the settled rows of a backlog that drains.
 const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Segments in reserve, unless told otherwise.
+/// Default number of segments in reserve.
 pub fn reserve_of(segment_bytes: u64) -> usize {
     usize::try_from(RESERVE_BYTES.div_ceil(segment_bytes.max(1))).unwrap_or(1)
 }
@@ -86,8 +86,8 @@ pub struct Settings {
     pub identity: Identity,
     /// A random number, another one at every start.
     pub salt: u64,
-    /// The state holds everything up to this record: those before serve only rows that wait, and where one of
-    /// them cannot be read the journal goes on without.
+    /// The state holds everything up to this record: earlier ones hold nothing but pending rows,
+    /// and the journal continues without those of them that cannot be read.
     pub state_lsn: u64,
 }
 
@@ -128,7 +128,7 @@ struct Positions {
     pieces: VecDeque<Piece>,
     /// The record that comes next.
     next_lsn: u64,
-    /// Up to where everything is on the medium.
+    /// The highest LSN on the medium.
     durable_lsn: u64,
     /// Offset of the next record in the last piece.
     offset: u64,
@@ -289,7 +289,7 @@ impl<D: Disk> Journal<D> {
         &self.lost
     }
 
-    /// The oldest record there is; [`Journal::next_lsn`] where there is none.
+    /// The oldest record there is; [`Journal::next_lsn`] if there is none.
     pub fn first_lsn(&self) -> u64 {
         self.shared.lock().first_lsn()
     }
@@ -299,7 +299,7 @@ impl<D: Disk> Journal<D> {
         self.shared.lock().next_lsn
     }
 
-    /// Up to where everything is on the medium.
+    /// The highest LSN on the medium.
     pub fn durable_lsn(&self) -> u64 {
         self.shared.lock().durable_lsn
     }

@@ -112,13 +112,13 @@ impl ModelDisk {
         }
     }
 
-    /// After so many more operations every one fails, until [`ModelDisk::crash`] or
+    /// Lets every operation fail after this many more, until [`ModelDisk::crash`] or
     /// [`ModelDisk::kill`].
     pub fn die_after(&self, operations: u64) {
         self.world().until_dead = Some(operations);
     }
 
-    /// Room for so many segments; none is made beyond.
+    /// Limits the number of segments; none is made beyond.
     pub fn set_room(&self, segments: Option<usize>) {
         self.world().room = segments;
     }
@@ -134,7 +134,7 @@ impl ModelDisk {
         self.world().unreadable.insert((name.to_owned(), at));
     }
 
-    /// This segment cannot be opened for now, as where a process is out of descriptors.
+    /// Lets opening this segment fail for now, as in a process that is out of descriptors.
     pub fn set_unopenable(&self, name: Option<&str>) {
         self.world().unopenable = name.map(str::to_owned);
     }
@@ -144,7 +144,7 @@ impl ModelDisk {
         self.world().failing_sync = Some(Random::new(seed));
     }
 
-    /// One write fails after so many more.
+    /// Lets one write fail after this many more.
     pub fn fail_write_after(&self, writes: u64) {
         self.world().until_bad_write = Some(writes);
     }

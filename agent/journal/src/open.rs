@@ -48,7 +48,7 @@ pub fn open_in<R: Into<Replayed>>(
     Journal::open(disk, settings, from_lsn, replay)
 }
 
-/// The oldest record of a data directory's journal, told by its headers alone; `None` where there is no
+/// The oldest record of a data directory's journal, told by its headers alone; `None` if there is no
 /// journal.
 ///
 /// # Errors

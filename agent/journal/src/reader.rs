@@ -11,7 +11,7 @@ use super::findings::Piece;
 use super::format::HEADER_BYTES;
 use super::window::Window;
 
-/// Places remembered, so that whoever reads on does not begin at the start of a segment: more than
+/// Places remembered, so that sequential reads do not begin at the start of a segment: more than
 /// there are lanes that read at the same time.
 const PLACES_MAX: usize = 32;
 
@@ -27,7 +27,7 @@ pub struct Reader<D: Disk> {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     lsn: u64,
-    /// First LSN and salt of the segment: its name may stand for another one by now.
+    /// First LSN and salt of the segment: its name may refer to another one by now.
     segment: (u64, u64),
     offset: u64,
 }
@@ -59,25 +59,25 @@ impl<D: Disk> Reader<D> {
         &self.disk
     }
 
-    /// The segments of the chain, and up to where they are durable.
+    /// The segments of the chain, and the highest LSN on the medium.
     pub(super) fn pieces(&self) -> (Vec<Piece>, u64) {
         let positions = self.shared.lock();
         let pieces = positions.pieces.iter().cloned().collect();
         (pieces, positions.durable_lsn)
     }
 
-    /// Up to where records can be read.
+    /// The highest LSN that can be read.
     pub fn durable_lsn(&self) -> u64 {
         self.shared.lock().durable_lsn
     }
 
-    /// The oldest record there is, or the next one where there is none.
+    /// The oldest record there is, or the next one if there is none.
     pub fn first_lsn(&self) -> u64 {
         self.shared.lock().first_lsn()
     }
 
     /// Records from `from_lsn` on (this one included) as far as they are durable, in order: payloads of
-    /// up to `max_bytes` together, but one record at least. Nothing where there is none yet.
+    /// up to `max_bytes` together, but one record at least. Nothing if there is none yet.
     ///
     /// # Errors
     /// When the journal begins behind `from_lsn`, a record cannot be read, or the disk fails.
@@ -104,7 +104,7 @@ impl<D: Disk> Reader<D> {
         Ok(records)
     }
 
-    /// The segment that record `lsn` stands in; `None` where it is not durable yet.
+    /// The segment of record `lsn`; `None` if the record is not durable yet.
     fn part(&self, lsn: u64) -> Result<Option<Part>, JournalError> {
         let positions = self.shared.lock();
         let durable_lsn = positions.durable_lsn;

@@ -1,6 +1,7 @@
-//! Cuts a journal where it is damaged. What is whole and belongs together goes into a new journal with a
-//! new incarnation, so that receivers do not take rows to come for rows that were cut; the old segments
-//! are put aside as they are. Each step can be interrupted, and is finished by the next repair.
+//! Cuts a journal at its damage. Records that are whole and contiguous go into a new journal with a
+//! new incarnation, so that receivers do not take future rows for rows that were cut; the old
+//! segments are put aside unchanged. Each step can be interrupted, and is finished by the next
+//! repair.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ const FINISHED: &str = "journal.new";
 pub struct Repaired {
     /// The oldest record that was kept.
     pub first_lsn: u64,
-    /// The record that comes next; the oldest one where none was kept.
+    /// The record that comes next; the oldest one if none was kept.
     pub next_lsn: u64,
     /// Missing LSN ranges between the two, inclusive: they hold nothing but pending rows.
     pub missing: Vec<(u64, u64)>,
@@ -49,7 +50,7 @@ pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// Repairs the journal of a data directory whose state holds everything up to `state_lsn` (0 where there is
+/// Repairs the journal of a data directory whose state holds everything up to `state_lsn` (0 if there is
 /// no state), and of which a start asks for the records after `from_lsn`. What a start goes on with is left
 /// alone. The data directory has to be locked.
 ///
@@ -78,7 +79,7 @@ pub fn repair(
     finish(data_dir).map(Repair::Done)
 }
 
-/// The records that a start goes on without; `None` where it would be refused.
+/// The records that a start goes on without; `None` if it would be refused.
 fn startable(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Option<Vec<(u64, u64)>> {
     let terms = Terms {
         identity: Some(Identity::read(data_dir).ok()??),

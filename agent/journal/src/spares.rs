@@ -89,7 +89,7 @@ impl<D: Disk> Journal<D> {
         self.spares.len() < self.settings.reserve + usize::from(is_half_full)
     }
 
-    /// Makes a spare where one is wanted, so that no commit has to wait for it.
+    /// Makes a spare if one is wanted, so that no commit has to wait for it.
     ///
     /// # Errors
     /// When it cannot be made. That is no harm yet: it is tried again when the segment is needed.

@@ -140,8 +140,8 @@ impl Survey {
         is_first || self.end.continues_in(&piece.header) || skips
     }
 
-    /// Follows the chain through one segment. Returns why nobody can tell whether it ends there, where that is
-    /// so.
+    /// Follows the chain through one segment. Returns the reason if its end in this segment is
+    /// uncertain.
     fn walk<D: Disk>(
         &mut self,
         disk: &D,
@@ -205,8 +205,8 @@ impl Survey {
     }
 }
 
-/// Number of the piece with the record after the last one that is not asked for, or into which it would have
-/// gone; the first one where what is missing before it is not needed.
+/// Number of the piece with the record after the last one not asked for, or into which that record
+/// would have gone; the first piece if the records missing before it are not needed.
 fn begin(in_use: &[Piece], terms: &Terms) -> Option<usize> {
     let is_before = |piece: &Piece| piece.header.first_lsn <= terms.from_lsn + 1;
     let behind = in_use.partition_point(is_before);

@@ -1,4 +1,4 @@
-//! Follows the chain of records through one segment, to where nothing continues it.
+//! Follows the chain of records through one segment up to its end.
 
 use std::borrow::Cow;
 use std::io;
@@ -31,14 +31,15 @@ pub(super) struct Walked {
     pub(super) end: End,
     /// Sectors that could not be read.
     pub(super) unreadable: u64,
-    /// Why nobody can tell whether the chain ends there: the next record may stand in what cannot be read.
+    /// The reason why the chain may not end there: the next record may be in a part that cannot be
+    /// read.
     pub(super) unclear: Option<JournalError>,
 }
 
 /// Follows the chain through one segment to its end.
 ///
 /// # Errors
-/// When what stands there cannot be read, unless `lenient` takes that for zeros, or `visit` fails.
+/// When the next record cannot be read, unless `lenient` takes that for zeros, or `visit` fails.
 pub(super) fn walk<D: Disk>(
     disk: &D,
     piece: &Piece,

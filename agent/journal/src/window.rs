@@ -40,7 +40,7 @@ impl<'f, F: DiskFile> Window<'f, F> {
         })
     }
 
-    /// Takes sectors that the disk cannot read for zeros from now on, or fails where they are asked for.
+    /// Takes sectors that the disk cannot read for zeros from now on, or fails when they are read.
     pub(super) fn set_lenient(&mut self, lenient: bool) {
         self.lenient = lenient;
     }
@@ -110,7 +110,7 @@ impl<'f, F: DiskFile> Window<'f, F> {
         Ok(())
     }
 
-    /// The record at `offset` and its bytes without padding; `None` where none stands that is whole.
+    /// The record at `offset` and its bytes without padding; `None` if no whole record is there.
     pub(super) fn record(
         &mut self,
         offset: u64,

@@ -1,6 +1,6 @@
 //! The thread that owns the journal. It writes everything that waits, syncs once for all of it, and
-//! says up to where it is durable. It never waits for the agent: records come over a channel with a
-//! limit, and what it has to say stands in [`WriterState`], with a wake-up for whoever reads it.
+//! publishes the highest durable LSN. It never waits for the agent: records come over a bounded
+//! channel, and its state is in [`WriterState`], with a wake-up for the reader.
 
 use std::collections::VecDeque;
 use std::io;
@@ -63,7 +63,7 @@ pub struct WriterState {
 }
 
 impl WriterState {
-    /// Up to where everything is durable.
+    /// The highest durable LSN.
     pub fn durable_lsn(&self) -> u64 {
         self.durable_lsn.load(Ordering::Acquire)
     }
@@ -279,7 +279,7 @@ struct WriterThread<D: Disk> {
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// Says that the thread has ended, also where it panicked.
+/// Says that the thread has ended, even if it panicked.
 struct SayEnd {
     state: Arc<WriterState>,
     wake: Arc<dyn Fn() + Send + Sync>,
@@ -435,7 +435,7 @@ impl<D: Disk> WriterThread<D> {
         }
     }
 
-    /// After which time a segment is to be made ahead, where one is wanted.
+    /// Time until a segment is to be made ahead, if one is wanted.
     fn spare_is_due(&self) -> Option<Duration> {
         let since = self.spare_failed.map(|at| at.elapsed());
         let after = since.map_or(Duration::ZERO, |since| SPARE_RETRY.saturating_sub(since));

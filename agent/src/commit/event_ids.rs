@@ -1,7 +1,8 @@
-//! Names that senders give their events, so that one counts once even where the broker has
-//! forgotten what it delivered. Of a producer that numbers its events the mark is kept, the highest
-//! number that is believed, with the 255 below it that were seen; any other name is opaque, and kept
-//! as one of the last, by hash. Both are bounded, and the promise ends at the bound.
+//! Ids that senders give their events, so that an event counts once even if the broker has
+//! forgotten what it delivered. For a producer that numbers its events the mark is kept, which is
+//! the highest number believed, and the 255 numbers below it that were seen; any other id is
+//! opaque, and kept as one of the last, by hash. Both are bounded, and the promise ends at the
+//! bound.
 //!
 //! A number may be wrong. One that is far above the mark, or the first of its producer, is an opaque
 //! name until the next number is near it. One below the window is never applied: a broker that went
@@ -19,7 +20,7 @@ use crate::event::{hash_bytes, lower_half};
 pub use producer::Refused;
 use producer::{Counted, Place, Producer};
 
-/// Opaque names remembered where nothing else is said.
+/// Default number of opaque ids remembered.
 pub const OPAQUE_DEFAULT: usize = 4_096;
 
 /// Most opaque names that can be remembered.
@@ -99,8 +100,8 @@ fn opaque_hash(text: &str) -> u128 {
     hash_bytes(&[text.as_bytes()])
 }
 
-/// By what a number is remembered that stands apart: its upper half is that of its producer, which can be
-/// forgotten with all of them.
+/// Hash under which a number is remembered that stands apart: its upper half is that of its
+/// producer, so that all of a producer's numbers can be forgotten together.
 fn apart_hash(producer: &str, n: u64) -> u128 {
     let own = opaque_hash(&format!("{producer}:{n}"));
     u128::from(owner(producer)) << 64 | u128::from(lower_half(own))
@@ -111,14 +112,14 @@ fn owner(producer: &str) -> u64 {
 }
 
 impl EventIds {
-    /// Remembers so many opaque names from now on.
+    /// Sets the number of opaque ids remembered.
     pub fn set_opaque_max(&mut self, opaque_max: usize) {
         self.opaque_max = opaque_max.clamp(1, OPAQUE_MAX);
         self.forget_oldest();
     }
 
-    /// Reads an id as its sender wrote it. `producer:n` is a number where its sender or the
-    /// configuration says so, or where an earlier version took it for one; else it is opaque.
+    /// Reads an id as its sender wrote it. `producer:n` is a number if its sender or the
+    /// configuration says so, or if an earlier version took it for one; otherwise it is opaque.
     pub fn read(&self, text: &str, is_number: bool) -> EventId {
         if let Some((producer, n)) = numbered(text) {
             let is_old = || self.producers.get(producer).is_some_and(|p| p.is_old);

@@ -324,7 +324,7 @@ impl Image {
     }
 }
 
-/// Moves what a key's window holds by so much of monotonic time.
+/// Moves the times of a key's windows by `by` milliseconds of monotonic time.
 pub(crate) fn shift_panes(state: &mut KeyState, by: i64) {
     for pane in &mut state.panes {
         pane.from = pane.from.saturating_add(by);

@@ -53,7 +53,7 @@ pub struct Destination {
 pub struct Outbox {
     /// In the order of the configuration: number 0 is the local broker.
     destinations: Vec<Destination>,
-    /// The gateway's name, for what it has to tell itself.
+    /// The gateway's name, for rows of its own.
     gateway: String,
     lanes: Vec<Lane>,
     bounds: Bounds,
@@ -462,8 +462,8 @@ impl Outbox {
         self.lane(id).read_failed();
     }
 
-    /// Writes rows of commits before `floor_lsn` again in the commit `lsn`. Where they have to be
-    /// read first, that is returned.
+    /// Writes rows of commits before `floor_lsn` again in the commit `lsn`. Returns the rows to
+    /// read first, if there are any.
     pub fn relocate(
         &mut self,
         floor_lsn: u64,

@@ -22,8 +22,8 @@ use tidemill_base::sabotage::{self, Sabotage};
 
 use unseen::Unseen;
 
-/// So many events lie between two messages with the same identifier, of which neither is confirmed,
-/// only where the broker has given out all that there are. Else the first one has been settled.
+/// Least number of events between two unconfirmed messages with the same identifier: the broker has
+/// then been through all identifiers. If fewer lie between them, the first one has been settled.
 const ROUND_EVENTS: u64 = 32_768;
 
 /// The receipts of one session.
@@ -44,7 +44,7 @@ pub struct Receipts {
     spoken: Option<Version>,
     /// The broker may still be sending what it holds from earlier connections.
     is_repeating: bool,
-    /// No message of this connection has told where the broker began.
+    /// No message of this connection has shown yet where the broker began.
     is_undecided: bool,
 }
 
@@ -150,10 +150,10 @@ impl Receipts {
     /// Looks up a message that arrived: whether it was applied before, and the consequences for
     /// other receipts.
     ///
-    /// What a broker holds from earlier connections it sends first, and in order. So the first message
-    /// that is new, or known, tells where that began: everything before was settled. That matters
-    /// where the session was lost and the process ended before it had taken note: its receipts would
-    /// be taken for some of the new session.
+    /// A broker first sends the messages it holds from earlier connections, in order. So the first
+    /// message that is new, or known, shows where they began: everything before was settled. That
+    /// matters if the session was lost and the process ended before it had taken note: its receipts
+    /// would be taken for some of the new session.
     pub fn meets(&mut self, delivery: &Delivery) -> Met {
         if !delivery.dup {
             self.is_repeating = false;
@@ -221,7 +221,7 @@ impl Receipts {
         }
     }
 
-    /// The event that came first on this very connection, where the broker is impatient.
+    /// The event that came first on this very connection, for an impatient broker.
     fn retried(&self, delivery: &Delivery) -> Option<u64> {
         let (known, in_seq) = self.latest.get(&delivery.packet)?;
         let hash = lower_half(delivery.fingerprint.hash);
@@ -240,8 +240,8 @@ impl Receipts {
         })
     }
 
-    /// The broker has read the acknowledgement of this event, and so those of all before it: their
-    /// receipts are void. Returns which those are; `None` where it has none any more.
+    /// Notes that the broker has read the acknowledgement of this event, and so those of all before
+    /// it: their receipts are void. Returns them; `None` if there are none any more.
     pub fn confirm(&mut self, in_seq: u64) -> Option<Voided> {
         let place = |some: &VecDeque<Receipt>| some.iter().position(|one| one.in_seq == in_seq);
         let mut void: Vec<Receipt> = if sabotage::is(Sabotage::ConfirmedByNumber) {
@@ -282,7 +282,7 @@ impl Receipts {
         self.unseen.void(voided);
     }
 
-    /// An acknowledgement is on its way; of no consequence, except where a test breaks this.
+    /// Notes that an acknowledgement is on its way; without effect, except when a test breaks this.
     pub fn acknowledged(&mut self, packet: u16) {
         if sabotage::is(Sabotage::ReceiptDroppedById) {
             self.latest.remove(&packet);

@@ -53,8 +53,8 @@ impl Scheme {
 }
 
 impl Address {
-    /// `true` if others than the two ends can read what is said: it is not encrypted, and leaves this
-    /// machine as far as the address tells.
+    /// `true` if others than the two ends can read the traffic: it is not encrypted, and leaves
+    /// this machine as far as the address shows.
     pub(super) fn is_open(&self) -> bool {
         let host = self.host.to_ascii_lowercase();
         let is_here = match host.parse::<IpAddr>() {
@@ -64,7 +64,7 @@ impl Address {
         !self.scheme.is_secure() && !is_here
     }
 
-    /// An address in the place of one that is wrong, so that the check of what stands beside it goes on.
+    /// An address in place of a wrong one, so that the check of the other keys goes on.
     pub(super) fn stand_in(url: &str) -> Self {
         let scheme = url.split("://").next().and_then(Scheme::named);
         let scheme = scheme.unwrap_or(Scheme::Mqtt);

@@ -16,7 +16,7 @@ use tidemill_base::text::Size;
 use tidemill_transport::negotiation::Protocol;
 use tidemill_transport::tls::TlsFiles;
 
-/// Largest packet, where nothing is said.
+/// Default size limit of a packet, in bytes.
 const PACKET_BYTES_MAX: u32 = 1 << 20;
 
 /// Default number of messages that may be unacknowledged.
@@ -45,7 +45,7 @@ pub struct Broker {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Certificates, where the connection is encrypted.
+    /// Certificates, if the connection is encrypted.
     pub tls: Option<TlsFiles>,
     /// MQTT version to speak.
     pub protocol: Protocol,
@@ -165,7 +165,7 @@ impl Broker {
     }
 }
 
-/// The keys that say how to reach a broker, in whichever table they stand.
+/// The keys of a connection to a broker, in any table.
 pub(super) struct Keys<'a> {
     pub(super) protocol: Option<Protocol>,
     pub(super) username: Option<&'a Spanned<String>>,
@@ -175,13 +175,13 @@ pub(super) struct Keys<'a> {
     pub(super) in_flight: Option<&'a Spanned<u64>>,
     pub(super) envelope: Option<bool>,
     pub(super) keep_alive: Option<&'a Spanned<String>>,
-    /// In milliseconds, where nothing is said.
+    /// Default of `keep_alive` in milliseconds.
     pub(super) keep_alive_default: u64,
     pub(super) timeout: Option<&'a Spanned<String>>,
 }
 
 impl BrokerTable {
-    /// The broker that sensors publish to; a stand-in where its address is wrong.
+    /// The broker that sensors publish to; a stand-in if its address is wrong.
     pub(super) fn broker(&self, table: &Table<'_>) -> Broker {
         let address = address(self.url.get_ref(), false).unwrap_or_else(|why| {
             table.error("url", &self.url, format!(": {why}"));
@@ -305,7 +305,7 @@ impl Keys<'_> {
     }
 }
 
-/// A password, which nobody asks for who was not told a user name.
+/// A password; an error without a user name, because it would have no use.
 fn password(
     table: &Table<'_>,
     username: Option<&Spanned<String>>,

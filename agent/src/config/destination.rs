@@ -52,7 +52,7 @@ pub struct HttpEndpoint {
     pub port: u16,
     /// Path and query, with the slash they begin with.
     pub path: String,
-    /// Certificates, where the connection is encrypted.
+    /// Certificates, if the connection is encrypted.
     pub tls: Option<TlsFiles>,
     /// Credentials sent with each request.
     pub login: Option<HttpLogin>,
@@ -133,7 +133,7 @@ pub(super) struct DestinationTable {
 }
 
 impl DestinationTable {
-    /// Checks the table. Where its address is wrong, nothing is said of keys that hang on it.
+    /// Checks the table. If its address is wrong, keys that depend on it are not reported.
     pub(super) fn checked(&self, table: &Table<'_>) -> Destination {
         let endpoint = match address(self.url.get_ref(), true) {
             Ok(address) if address.scheme.is_http() => Endpoint::Http(self.http(table, address)),

@@ -58,6 +58,6 @@ pub const KEY_BYTES_MAX: usize = 256;
 /// Rules of one gateway. Each costs a few KB; the start is refused beyond.
 pub const RULES_MAX: usize = 10_000;
 
-/// After so many acknowledgements the broker is asked for an answer, so that packet identifiers,
-/// of which there are 65,535, never come round unconfirmed.
+/// Acknowledgements after which the broker is asked for an answer, so that packet identifiers, of
+/// which there are 65,535, are never reused unconfirmed.
 pub const CONFIRM_EVERY: u64 = 16_384;

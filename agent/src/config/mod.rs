@@ -265,8 +265,8 @@ fn checked(source: &Source, file: File, errors: &Errors) -> Config {
     }
 }
 
-/// `true` if a text may be the name of a gateway or a destination: it stands in client ids, in lanes'
-/// names and in keys for ever.
+/// `true` if a text may be the name of a gateway or a destination: the name is part of client ids,
+/// of lanes' names and of keys for good.
 fn is_name(text: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && text.len() <= 64 && text.chars().all(good)

@@ -10,7 +10,7 @@ use tidemill_tests::page::{self, Row, code};
 
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
-/// Tables of which each key stands with the table's name before it.
+/// Tables whose keys are listed with the table's name before them.
 const DOTTED: &str = "Other tables";
 
 /// A table that two others have.

@@ -49,7 +49,7 @@ impl Now {
             .saturating_add(signed(mono_ms).saturating_sub(signed(self.mono_ms)))
     }
 
-    /// The monotonic time that belongs to a wall time, by the clock as it stands; 0 where it lies
+    /// The monotonic time that belongs to a wall time, by the clock as it stands; 0 if it lies
     /// before the start of monotonic time.
     pub fn mono_at(&self, wall_ms: i64) -> u64 {
         let mono_ms = signed(self.mono_ms).saturating_add(wall_ms.saturating_sub(self.wall_ms));
@@ -72,7 +72,8 @@ struct Shared {
     /// `true` if a time server kept the clock when the kernel was last asked.
     is_synced: AtomicBool,
     asked_mono_ms: AtomicU64,
-    /// Wall minus monotonic time as of then: whoever sets the clock takes it from the time server.
+    /// Wall minus monotonic time at that moment: whoever sets the clock takes it from the time
+    /// server.
     asked_offset_ms: AtomicI64,
 }
 
@@ -80,9 +81,10 @@ struct Shared {
 const ASK_EACH_MS: u64 = 1_000;
 
 impl Clock {
-    /// A clock whose wall time never shows a moment before `floor_ms` (the build, or what was last
-    /// persisted), from then on with monotonic time: a board without a battery wakes in 1970. Where a
-    /// time server says that it is earlier, the floor was the mistake of a clock that was wrong once.
+    /// A clock whose wall time never shows a moment before `floor_ms` (the build, or the time last
+    /// persisted), and from then on follows monotonic time: a board without a battery wakes in
+    /// 1970. If a time server reports an earlier time, the floor came from a clock that was once
+    /// wrong.
     pub fn new(floor_ms: i64) -> Self {
         let offset = floor_ms.saturating_sub(signed(monotonic_ms()));
         Self::with(offset, tidemill_ntp::is_synced())
@@ -169,8 +171,9 @@ fn wall_ms() -> i64 {
     ms.clamp(*TIMES_MS.start(), *TIMES_MS.end())
 }
 
-/// Tells one boot of the machine from another. Where the kernel does not say (a sandbox may hide it) each call
-/// gives another one: a start that cannot know whether the power was off must not take the clock to have gone on.
+/// Identifies a boot of the machine. If the kernel does not provide an id (a sandbox may hide it)
+/// each call returns another one: a start that cannot know whether the power was off must not
+/// assume that the clock went on.
 pub fn boot_id() -> String {
     let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     known_or_new(told.as_deref())

@@ -16,18 +16,18 @@ use crate::event::value::{Decoded, Scalar, Span};
 pub struct Plan {
     root: Node,
     places: u16,
-    /// Places of names in whatever case, which count where there is nothing under the name itself.
+    /// Places of names in any case, which count if nothing is under the exact name.
     any_case: Vec<AnyCase>,
-    /// The place of the whole payload, and those that stand for it where it is no object.
+    /// The place of the whole payload, and the places that get it if it is no object.
     bare: Option<(u16, Vec<u16>)>,
 }
 
-/// A place that stands for another one.
+/// A place that substitutes another one.
 #[derive(Debug, Clone)]
 struct AnyCase {
     exact: u16,
     other: u16,
-    /// Places of names as they stand, on the way: with something there the other name does not count.
+    /// Places of the exact names on the way: if one has a value, the other name does not count.
     missing: Vec<u16>,
 }
 
@@ -63,7 +63,7 @@ impl Plan {
         place
     }
 
-    /// Sees to it that a place for [`SELF`] has the payload where that is no object.
+    /// Registers a place for [`SELF`], which gets the payload if that is no object.
     fn add_bare(&mut self, pointer: &str, place: u16) {
         let name = pointer.strip_prefix('/');
         if !name.is_some_and(|name| name.eq_ignore_ascii_case(SELF)) {
@@ -114,11 +114,11 @@ impl Plan {
         self.places == 0
     }
 
-    /// Reads `payload` into `decoded`, whose memory is used again. Of a name that stands twice in
-    /// an object the last one counts.
+    /// Reads `payload` into `decoded`, whose memory is reused. If a name occurs twice in an object,
+    /// the last one counts.
     ///
     /// # Errors
-    /// When the payload is not JSON in UTF-8; what `decoded` holds then means nothing.
+    /// When the payload is not JSON in UTF-8; the content of `decoded` is then meaningless.
     pub fn decode(&self, payload: &[u8], decoded: &mut Decoded) -> Result<(), PayloadError> {
         self.begin(decoded);
         let text = payload::read_text(payload)?;
@@ -149,7 +149,7 @@ impl Plan {
         decoded.text.clear();
     }
 
-    /// Fills the places that stand for others.
+    /// Fills the places that substitute others.
     fn end(&self, decoded: &mut Decoded, is_object: bool) {
         let at = |decoded: &Decoded, place: u16| decoded.scalars.get(usize::from(place)).copied();
         for AnyCase {
@@ -243,7 +243,7 @@ impl Node {
             .node
     }
 
-    /// The place of what stands here, a new one if it has none.
+    /// The place of this node, a new one if it has none.
     fn place(&mut self, places: &mut u16) -> u16 {
         *self.place.get_or_insert_with(|| {
             *places += 1;
@@ -303,7 +303,7 @@ fn array_index(segment: &str) -> Option<usize> {
     canonical.then(|| segment.parse().ok()).flatten()
 }
 
-/// Reads the value that stands at `node`.
+/// Reads the value at `node`.
 struct Place<'a> {
     node: &'a Node,
     decoded: &'a mut Decoded,

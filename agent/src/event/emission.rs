@@ -65,7 +65,7 @@ impl FromStr for LaneId {
 pub struct Row {
     /// Sequence number in the lane, from 1, rising by one.
     pub seq: u64,
-    /// Name of the rule that made it; empty for what the agent itself has to tell.
+    /// Name of the rule that made it; empty for rows of the agent itself.
     pub rule: Arc<str>,
     /// The topic to publish on.
     pub topic: Topic,
@@ -88,7 +88,7 @@ impl Row {
     }
 }
 
-/// When a row is made that the agent itself has to tell.
+/// Time of a row that the agent itself makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Made {
     /// Wall time, in milliseconds since 1970.

@@ -1,5 +1,5 @@
-//! An event: a fact received, never changed afterwards. Knows nothing of where it came from beyond
-//! what a function or the router may ask for.
+//! An event: a fact received, never changed afterwards. Its origin is unknown here beyond the
+//! questions a function or the router may ask.
 
 pub mod clock;
 pub mod decode;
@@ -72,7 +72,7 @@ pub enum EventFault {
 }
 
 impl EventFault {
-    /// Why it is a dead letter; `None` where nothing is lost with it.
+    /// The reason of its dead letter; `None` if nothing is lost with the event.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Surplus => None,
@@ -84,7 +84,7 @@ impl EventFault {
         }
     }
 
-    /// The same with what stood in place of a topic, where it was none.
+    /// The reason with the text of an invalid topic.
     pub fn reason_with(&self, bad_topic: Option<&str>) -> Option<String> {
         let reason = self.reason()?;
         Some(match (self, bad_topic) {

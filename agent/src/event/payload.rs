@@ -33,7 +33,7 @@ pub const ROWS_MAX: usize = 10_000;
 /// Bytes of the rows of one message, each as a message of its own.
 const ROWS_BYTES_MAX: u64 = 16 << 20;
 
-/// The column under which a payload that is no object stands.
+/// The column of a payload that is no object.
 pub const SELF: &str = "self";
 
 /// Decoding of a stream's messages.
@@ -128,7 +128,7 @@ pub enum PayloadError {
         "the rows of the payload, each with the names of its columns, have more than {ROWS_BYTES_MAX} bytes"
     )]
     RowsTooLong,
-    /// Empty, where the rule asks for a value.
+    /// Empty, although the rule asks for a value.
     #[error("payload is empty")]
     Empty,
 }

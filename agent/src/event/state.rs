@@ -39,8 +39,8 @@ pub struct Due {
     pub mono_ms: u64,
 }
 
-/// A window's span for one key, while it collects. Its labels are wall time; what drives it is the
-/// time of its window: monotonic time, or event time where the rule has one.
+/// A window's span for one key, while it collects. Its labels are wall time; it runs on the time
+/// scale of its window: monotonic time, or event time if the rule has one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pane {
     /// First moment that belongs to the pane, wall time in milliseconds since 1970.

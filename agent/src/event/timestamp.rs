@@ -1,5 +1,5 @@
-//! Timestamps: what stands in a payload as a moment, by the unit, the format and the zone that a rule
-//! names. Whether a moment can be believed is for [`crate::mill::watermark`] to say.
+//! Timestamps: values of a payload as moments, by the unit, the format and the zone that a rule
+//! names. The plausibility of a moment is decided by [`crate::mill::watermark`].
 
 mod format;
 
@@ -51,7 +51,7 @@ pub enum Unreadable {
     /// No value at the place.
     #[error("is missing")]
     Missing,
-    /// Something stands there that cannot be one.
+    /// A value of a type that cannot be a timestamp.
     #[error("is {0}, not a number or a text")]
     OfNoType(&'static str),
     /// A time without an offset, and no zone is named.
@@ -231,7 +231,7 @@ impl Timestamp {
         }
     }
 
-    /// A value as it stands in the payload, not all of it where it is long.
+    /// A value as written in the payload, cut if it is long.
     fn show(&self, scalar: Scalar, decoded: &Decoded) -> String {
         match scalar {
             Scalar::Int(number) => number.to_string(),

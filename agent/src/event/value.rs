@@ -16,7 +16,7 @@ pub enum Scalar {
     Wide(u64),
     /// Any other number.
     Float(f64),
-    /// A string: its content stands in the arena.
+    /// A string: its content is in the arena.
     Text(Span),
     /// An array or an object.
     Other,
@@ -41,7 +41,7 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// The bytes that a span stands for.
+    /// The bytes of a span.
     pub fn bytes(&self, span: Span) -> &[u8] {
         let behind = self.text.get(span.start as usize..);
         let bytes = behind.and_then(|behind| behind.get(..span.len as usize));

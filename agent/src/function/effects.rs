@@ -12,7 +12,7 @@ use crate::event::state::{Key, KeyState, Pane, write_slot};
 pub struct Effects {
     /// Slots written.
     pub slots: SlotWrites,
-    /// Entries written, `None` where one is removed.
+    /// Entries written, `None` if one is removed.
     pub entries: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     /// Partitions of functions that remember that had to go for others: the entries removed are among
     /// those above.
@@ -49,7 +49,7 @@ pub struct Effects {
 /// A group of a window for which a firing failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spoiled {
-    /// The group's text, where it is known by one.
+    /// The group's text, if it is known by one.
     pub key: Option<Key>,
     /// The reason.
     pub reason: Box<str>,

@@ -54,7 +54,7 @@ pub struct Frame {
     pub rows: Vec<RowName>,
     /// Bytes that the rule's state may still grow by.
     pub state_bytes_free: usize,
-    /// Bytes of other keys, which go where a function that remembers finds no room.
+    /// Bytes of other keys, which can be evicted when a function that remembers finds no room.
     pub evictable_bytes: usize,
     /// When the rule was deployed, in milliseconds since 1970.
     pub rule_start_ms: i64,

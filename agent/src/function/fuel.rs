@@ -11,7 +11,8 @@ use wasmparser::{ExternalKind, FunctionBody, Operator, Parser, Payload, TypeRef}
 use super::host::COPY_BYTES_PER_FUEL;
 use super::imports::{BYTES_PER_FUEL, FORMAT_FUEL, VALUE_FUEL};
 
-/// The most that a call needs: a number of its own, and so much for each time that the payload is read.
+/// The most fuel that a call needs: a fixed amount, and an amount for each time that the payload is
+/// read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FuelBound {
     fixed: u64,
@@ -22,8 +23,8 @@ pub struct FuelBound {
 }
 
 impl FuelBound {
-    /// The bound of the handler of events of a valid module that may send so many bytes a call; `None`
-    /// where its code does not tell.
+    /// The bound of the event handler of a valid module that may send `emission_bytes` bytes a
+    /// call; `None` if its code does not allow one.
     pub fn of(wasm: &[u8], emission_bytes: usize) -> Option<Self> {
         let mut code = Code {
             emission_bytes: emission_bytes as u64,
@@ -36,7 +37,7 @@ impl FuelBound {
         code.function(handler, 0)
     }
 
-    /// The same where the payload is read as a row before the call, whatever the code looks at.
+    /// The same bound if the payload is read as a row before the call, whatever the code reads.
     #[must_use]
     pub fn with_row(self) -> Self {
         Self { row: true, ..self }

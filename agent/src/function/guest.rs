@@ -120,7 +120,7 @@ impl GuestSlice {
 /// Result of copying bytes to a guest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Filled {
-    /// The full length, as the guest is told.
+    /// The full length, as reported to the guest.
     pub(super) full: i32,
     /// Number of bytes written.
     pub(super) copied: usize,

@@ -33,7 +33,7 @@ pub(super) struct Host {
     pub(super) draws: u64,
     /// The values of a call.
     pub(super) values: Values,
-    /// By how many bytes the entries grow if this call ends well; below 0 where they shrink.
+    /// By how many bytes the entries grow if this call ends well; below 0 if they shrink.
     pub(super) growth: i64,
 }
 

@@ -130,7 +130,7 @@ pub struct Function {
     shared: Arc<Shared>,
     module: Arc<Module>,
     terms: Arc<Terms>,
-    /// `None` after a fault, where the next call starts a fresh one, and where the module keeps the
+    /// `None` after a fault, when the next call starts a fresh one, and if the module keeps the
     /// instance for all rules.
     instance: Option<Box<Instance>>,
     fuel_used: u64,
@@ -321,8 +321,8 @@ impl Function {
         Ok(function)
     }
 
-    /// Calls a handler. Its effects are in the frame afterwards; after a fault they are void. Where
-    /// the guest was stopped in the middle, the next call starts a fresh instance.
+    /// Calls a handler. Its effects are in the frame afterwards; after a fault they are void. If
+    /// the guest was stopped half-way, the next call starts a fresh instance.
     pub fn call(&mut self, handler: Handler, frame: &mut Box<Frame>) -> Result<Verdict, CallFault> {
         let Self {
             shared,

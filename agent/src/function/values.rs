@@ -131,7 +131,7 @@ impl Values {
         })
     }
 
-    /// The value of a handle, or none where nothing stands there.
+    /// The value of a handle, or `None` for [`ABSENT`].
     pub(super) fn get_or_absent(&self, handle: i32) -> Result<Option<&Value>, GuestFault> {
         match handle {
             ABSENT => Ok(None),
@@ -151,9 +151,9 @@ impl Values {
         }
     }
 
-    /// The handle of a new value. Every value that a call works with comes through here, or out of a
-    /// payload or a row, where the same limits hold: so whoever goes through one, compares, writes or
-    /// drops it, finds it no deeper than [`NESTING_MAX`].
+    /// Makes a handle of a new value. Every value that a call works with comes through here, or out
+    /// of a payload or a row with the same limits: so code that walks through a value, compares,
+    /// writes or drops it, finds it no deeper than [`NESTING_MAX`].
     pub(super) fn make(&mut self, value: Value) -> Result<i32, GuestFault> {
         match value {
             Value::Null => return Ok(NULL),

@@ -20,7 +20,7 @@ pub(super) struct Limits {
     keys: Option<Spanned<u64>>,
 }
 
-/// The gateway's ceilings, lowered where the rule says so.
+/// The gateway's limits, lowered if the rule says so.
 pub(super) fn check(
     source: &Source,
     wanted: &Limits,

@@ -211,7 +211,7 @@ impl Default for ModuleManifest {
 }
 
 impl ConfigValue {
-    /// The value that JSON states for an entry; `None` where it is of another type.
+    /// The value that JSON states for an entry; `None` if it is of another type.
     pub fn from_json(kind: ConfigKind, json: &Json) -> Option<Self> {
         match kind {
             ConfigKind::F64 => json.as_f64().map(Self::F64),

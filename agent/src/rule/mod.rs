@@ -1,5 +1,5 @@
-//! A rule's manifest: TOML to checked values. What only the function can tell (its ports, its
-//! inputs, its parameters) is checked when the two are bound together.
+//! A rule's manifest: TOML to checked values. Facts that only the function has (its ports, its
+//! inputs, its parameters) are checked when the two are bound together.
 
 mod file;
 mod keys;
@@ -42,8 +42,8 @@ use crate::rule::schedule::Schedule;
 use tidemill_base::text::{FileErrors, Source};
 use tidemill_transport::topic::TopicFilter;
 
-/// A named, versioned binding: triggers, one function, its parameters, limits and where its ports
-/// lead.
+/// A named, versioned binding: triggers, one function, its parameters, limits and the targets of
+/// its ports.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// Unique on a gateway; `[a-z0-9-]{1,64}`.
@@ -162,7 +162,7 @@ pub struct Port {
 pub struct Gateway<'a> {
     /// The gateway's id.
     pub id: &'a str,
-    /// Names of its destinations; `None` where every name is good (`rule test`).
+    /// Names of its destinations; `None` if every name is good (`rule test`).
     pub destinations: Option<&'a [&'a str]>,
     /// The gateway's limits.
     pub limits: &'a FunctionLimits,

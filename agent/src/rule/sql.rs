@@ -1,5 +1,5 @@
-//! Rules in SQL: a statement in a manifest, or a file that holds nothing else. What is wrong with a
-//! statement is shown in the file where it stands, with a caret.
+//! Rules in SQL: a statement in a manifest, or a file that holds nothing else. Errors in a
+//! statement are shown in its file, with a caret.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

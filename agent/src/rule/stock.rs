@@ -1,6 +1,5 @@
-//! The functions that ship with Tidemill, compiled. They are built from `rules/stock` by
-//! `cargo xtask stock` and kept in the repository, so that the agent builds where no compiler for
-//! wasm32 is installed.
+//! The functions that ship with Tidemill, compiled. They are built from `rules/stock` by `cargo
+//! xtask stock` and kept in the repository, so that the agent builds without a compiler for wasm32.
 
 const MODULES: &[(&str, &[u8])] = &[
     (

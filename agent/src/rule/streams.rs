@@ -1,5 +1,4 @@
-//! `[streams.NAME]` of a rule's manifest: what belongs together among the events, and where each has
-//! the time at which it happened.
+//! `[streams.NAME]` of a rule's manifest: groups of events, and the source of their event time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -67,7 +66,7 @@ pub struct Stream {
 /// An idle source that nothing is said about, in milliseconds.
 pub const IDLE_MS: u64 = 60_000;
 
-/// Checks the streams, in the order of the file. `has_filters` tells whether `[on]` has some.
+/// Checks the streams, in the order of the file. `has_filters` is `true` if `[on]` has some.
 pub(super) fn check(
     source: &Source,
     tables: &BTreeMap<String, Spanned<Table>>,

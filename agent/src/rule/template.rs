@@ -53,7 +53,7 @@ impl KeySpec {
 /// A part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LevelPiece {
-    /// Text that stands as it is.
+    /// Literal text.
     Text(String),
     /// A level of the topic, counted from 0.
     Level(usize),
@@ -87,7 +87,7 @@ impl LevelPiece {
         }
     }
 
-    /// Puts what stands for it into a filter in the making.
+    /// Appends this piece's placeholders to a filter under construction.
     fn mark(&self, filter: &mut String) {
         match self {
             Self::Text(text) => filter.push_str(text),

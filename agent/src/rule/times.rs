@@ -85,7 +85,7 @@ impl Given {
     }
 }
 
-/// Why the time cannot stand where it is said to, if messages are one value each.
+/// The error of a timestamp outside of `/self`, if messages are one value each.
 pub(super) fn beside(
     timestamp: Option<&Timestamp>,
     format: &crate::event::payload::Format,

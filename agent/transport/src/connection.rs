@@ -325,7 +325,7 @@ impl Connection {
         }
     }
 
-    /// When that was asked for last, where the answer came.
+    /// Time of the last ping that was answered.
     pub fn answered_ping(&self) -> Option<Instant> {
         self.liveness.answered_ping()
     }
@@ -346,8 +346,8 @@ impl Connection {
         self.outgoing.len() < OUTGOING_BYTES_MAX
     }
 
-    /// Publishes a message under this packet identifier, which is 0 at QoS 0; returns the place in the
-    /// stream where it ends.
+    /// Publishes a message under this packet identifier, which is 0 at QoS 0; returns the position
+    /// of its end in the stream.
     pub fn publish(&mut self, packet: u16, sending: Sending<'_>) -> Result<u64, Trouble> {
         publish::write(self.version, packet, sending, &mut self.outgoing)?;
         Ok(self.written + self.outgoing.len() as u64)
@@ -379,7 +379,7 @@ fn put_two_bytes(first: u8, packet: u16, out: &mut BytesMut) {
     out.put_u16(packet);
 }
 
-/// Why the broker did not take a message, where it did not, from what it answered.
+/// The reason why the broker refused a message, from its answer; `None` if it accepted it.
 pub fn refusal(code: u8, reason: Option<String>) -> Option<Refusal> {
     publish::refusal(code, reason)
 }

@@ -5,10 +5,10 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::message::{Fingerprint, SubscriptionIds, lower_half};
 
-/// The number of one copy of a message: over MQTT 5 each subscription gets one, and an identifier that
-/// was free again may stand for another copy of the same message. Where a copy names no subscription
-/// it is the message's own; else XXH3 with 128 bits of that, little-endian, and of the subscription
-/// identifiers in the order that they are named in, four bytes each.
+/// The hash of one copy of a message: over MQTT 5 each subscription gets a copy, and an identifier
+/// that was free again may belong to another copy of the same message. If a copy names no
+/// subscription the hash is the message's own; otherwise XXH3 with 128 bits of that, little-endian,
+/// and of the subscription identifiers in the order in which they are named, four bytes each.
 pub fn of_copy(message: u128, subscriptions: &SubscriptionIds) -> u128 {
     let ids = match subscriptions {
         SubscriptionIds::Unknown => return message,
@@ -46,8 +46,8 @@ pub struct Fingerprints {
 
 impl Fingerprints {
     /// XXH3 with 128 bits of topic, payload and user properties in their order, name before value.
-    /// Before each stands its length as four little-endian bytes. That of the content alone is the
-    /// lower half of the same over topic and payload.
+    /// Each is preceded by its length as four little-endian bytes. The hash of the content alone is
+    /// the lower half of the same over topic and payload.
     pub fn of(
         &mut self,
         topic: &[u8],

@@ -1,5 +1,5 @@
-//! One connection to an MQTT broker, of either version, and what it stands on: packets, topics, names of
-//! hosts and TLS. Sessions, subscriptions and what is done with a message are its users' business.
+//! One connection to an MQTT broker, of either version, with its foundations: packets, topics, host
+//! names and TLS. Sessions, subscriptions and the processing of messages are left to its users.
 
 #![forbid(unsafe_code)]
 

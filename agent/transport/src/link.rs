@@ -24,9 +24,9 @@ pub struct Peer {
     pub port: u16,
     /// The id that its session is kept under.
     pub client_id: String,
-    /// User name, where the broker asks for one.
+    /// User name, if the broker asks for one.
     pub username: Option<String>,
-    /// Password, where the broker asks for one.
+    /// Password, if the broker asks for one.
     pub password: Option<Secret>,
     /// Certificate files of an encrypted connection, read anew for each connection.
     pub tls: Option<TlsFiles>,
@@ -82,7 +82,7 @@ impl Peer {
 pub enum Refusal {
     /// The broker may accept the message later.
     NotNow(String),
-    /// The broker does not tell why.
+    /// The broker gives no reason.
     Unsaid(String),
     /// The broker does not accept the message from this client.
     NotAuthorized(String),

@@ -38,7 +38,7 @@ pub enum Malformed {
     /// A value that MQTT does not allow.
     #[error("its {0} has a value that is not allowed")]
     Value(Property),
-    /// The topic stands in a message before, by a number that this client did not offer.
+    /// The packet refers to an earlier topic by an alias, which this client did not offer.
     #[error("it uses a topic alias, and none was offered")]
     TopicAlias,
 }

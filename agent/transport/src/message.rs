@@ -53,7 +53,7 @@ impl fmt::Display for Version {
 /// kept without an allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SubscriptionIds {
-    /// The protocol does not tell (3.1.1), or the source is not MQTT.
+    /// Unknown, because the protocol does not tell (3.1.1), or the source is not MQTT.
     #[default]
     Unknown,
     /// The usual case.

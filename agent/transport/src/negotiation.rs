@@ -1,8 +1,9 @@
 //! The version of MQTT to try next. Pure.
 //!
-//! Only a broker's own word lowers it, and only for the connection that follows: a broker that restarts
-//! closes connections, or is silent, as one does that does not know a version. A session that went on in
-//! another version by mistake would bring messages without the properties that they were known by.
+//! Only a broker's explicit answer lowers the version, and only for the next connection: a broker
+//! that restarts closes connections, or is silent, just like one that does not know a version. A
+//! session resumed in another version by mistake would bring messages without the properties that
+//! identified them.
 
 use super::link::Version;
 use super::trouble::Trouble;
@@ -23,7 +24,7 @@ pub enum Protocol {
     V311,
 }
 
-/// After so many connections in a row that ended without a word, the version may be why.
+/// Silently ended connections in a row after which the version may be the reason.
 const HINT_AFTER: u32 = 3;
 
 /// State of the version negotiation with a broker.
@@ -34,12 +35,12 @@ pub struct Negotiation {
     version: Version,
     /// The configuration leaves no choice.
     fixed: bool,
-    /// Connections in a row that ended before the broker had said a word.
+    /// Connections in a row that ended before the broker had sent anything.
     wordless: u32,
 }
 
 impl Negotiation {
-    /// `preferred` is tried first where the configuration leaves it open.
+    /// `preferred` is tried first if the configuration leaves the version open.
     pub fn new(protocol: Protocol, preferred: Version) -> Self {
         let (version, fixed) = match protocol {
             Protocol::Auto => (preferred, false),

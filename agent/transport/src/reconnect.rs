@@ -30,12 +30,12 @@ pub struct Lost {
     pub reason: String,
     /// Time until the next attempt.
     pub retry_in: Duration,
-    /// The time without a connection, where the log should say so now.
+    /// The time without a connection, if the log should report it now.
     pub told: Option<Duration>,
 }
 
 impl Reconnect {
-    /// `preferred` is tried first where the configuration leaves the version open.
+    /// `preferred` is tried first if the configuration leaves the version open.
     pub fn new(protocol: Protocol, preferred: Version) -> Self {
         Self {
             negotiation: Negotiation::new(protocol, preferred),

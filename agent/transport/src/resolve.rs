@@ -101,7 +101,7 @@ async fn ask(host: &str, look_up: impl Fn(&str) -> Answer + Send + 'static) -> i
     answered.await.map_err(io::Error::other)
 }
 
-/// `true` if one more lookup begins, where so many run and the latest began so long ago.
+/// `true` if one more lookup begins, given the number that are running and the age of the latest.
 fn begins(running: usize, ago: Duration) -> bool {
     running == 0 || running < AT_ONCE_MAX && ago >= ASK_AGAIN_AFTER
 }

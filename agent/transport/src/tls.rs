@@ -100,7 +100,8 @@ impl TlsFiles {
     pub fn read(&self) -> Result<Credentials, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let anchors = self.anchors(&provider)?;
-        // Dangerous is whoever judges by other means than the library: this one chooses what it is asked with.
+        // `dangerous` is for verifiers other than the library's; this one only chooses the
+        // arguments of the library's.
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring speaks TLS 1.2 and 1.3")
@@ -264,13 +265,13 @@ impl Watch {
         }
     }
 
-    /// When to look next; `None` where there is nothing to look at.
+    /// Time of the next check; `None` if there are no files to check.
     pub fn next_look(&self) -> Option<Instant> {
         (!self.stamps.is_empty()).then_some(self.next_look)
     }
 
-    /// Looks, if it is time: whether the files are others than before, and good. While they are
-    /// being replaced they are not, and a connection that stands is better than none.
+    /// Checks, if it is time, whether the files have changed and are good. While they are being
+    /// replaced they are not, and an open connection is better than none.
     pub fn has_changed(&mut self, now: Instant) -> bool {
         let Some(files) = self.files.as_ref().filter(|_| now >= self.next_look) else {
             return false;

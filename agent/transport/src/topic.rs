@@ -226,8 +226,8 @@ pub struct Subscription {
     pub filter: TopicFilter,
 }
 
-/// A shared filter and another one that matches some of the same topics: the broker sends a copy for each,
-/// which nothing tells apart where copies do not name their subscriptions.
+/// A shared filter and another one that matches some of the same topics: the broker sends a copy
+/// for each, which cannot be told apart if copies do not name their subscriptions.
 pub fn twice_sent<'a>(filters: &[&'a TopicFilter]) -> Option<(&'a TopicFilter, &'a TopicFilter)> {
     let shared = filters.iter().filter(|filter| filter.is_shared());
     shared

@@ -11,11 +11,11 @@ pub const ON_TIMER: &str = "on_timer";
 pub const ON_WINDOW: &str = "on_window";
 /// `()`: runs once per instance before any handler.
 pub const INITIALIZE: &str = "_initialize";
-/// `()`: as [`INITIALIZE`], and after it where a module has both.
+/// `()`: as [`INITIALIZE`], and after it if a module has both.
 pub const INIT: &str = "init";
 /// `(from_schema: i32) -> i32`: carries the state of one key over from an older schema.
 pub const MIGRATE: &str = "migrate";
-/// The linear memory, only where bytes are used.
+/// The linear memory, only if bytes are used.
 pub const MEMORY: &str = "memory";
 
 /// The exports of which a module needs at least one.

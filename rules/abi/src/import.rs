@@ -6,7 +6,7 @@ pub const MODULE: &str = "tidemill1";
 
 /// `(i: i32) -> f64`: input `i` as a number, NaN when missing; converts an integer input.
 pub const IN_F64: &str = "in_f64";
-/// `(i: i32) -> i64`: input `i` as an integer; traps where the input is an f64.
+/// `(i: i32) -> i64`: input `i` as an integer; traps if the input is an f64.
 pub const IN_I64: &str = "in_i64";
 /// `(i: i32, ptr: i32, cap: i32) -> i32`: the content of a JSON string; its full length, or -1 when missing.
 pub const IN_BYTES: &str = "in_bytes";
@@ -62,8 +62,8 @@ pub const V_OP: &str = "v_op";
 pub const V_ARG: &str = "v_arg";
 /// `(f: i32, n: i32) -> i32`: a function of the last n arguments.
 pub const V_CALL: &str = "v_call";
-/// `(f: i32, slot: i32, n: i32, partition: i32, counts: i32) -> i32`: a function of n arguments and what was before; behind them stand
-/// the values of the partition.
+/// `(f: i32, slot: i32, n: i32, partition: i32, counts: i32) -> i32`: a function of n arguments and
+/// its state; the values of the partition follow the arguments.
 pub const V_STEP: &str = "v_step";
 /// `(h: i32) -> i32`: 1 for true, 0 for false and nothing; anything else is an error of the rule.
 pub const V_TRUE: &str = "v_true";
@@ -81,7 +81,8 @@ pub const V_MERGE: &str = "v_merge";
 pub const V_ORDER: &str = "v_order";
 /// `()`: the row that goes out is complete.
 pub const V_EMIT: &str = "v_emit";
-/// `(port: i32, limit: i32)`: the complete rows are put in order and sent, at most `limit` where it is not below 0.
+/// `(port: i32, limit: i32)`: sorts and sends the complete rows, at most `limit` unless it is below
+/// 0.
 pub const V_FLUSH: &str = "v_flush";
 /// `(stream: i32)`: the row joins the window of its key, as one of this stream.
 pub const V_KEEP: &str = "v_keep";
@@ -89,7 +90,7 @@ pub const V_KEEP: &str = "v_keep";
 pub const V_LOAD: &str = "v_load";
 /// `(what: i32, arg: i32)`: begins to go through rows, see [`crate::value::walk`].
 pub const V_OPEN: &str = "v_open";
-/// `() -> i32`: goes on to the next one; 0 where there is none, which ends what `v_open` began.
+/// `() -> i32`: moves to the next element; 0 if there is none, which ends the walk of `v_open`.
 pub const V_NEXT: &str = "v_next";
 /// `()`: the row stays, or the pair belongs together.
 pub const V_HIT: &str = "v_hit";
@@ -103,7 +104,8 @@ pub const V_FOLD: &str = "v_fold";
 pub const V_HITS: &str = "v_hits";
 /// `(f: i32, h: i32)`: stops the event unless the aggregate f can use the value.
 pub const V_FITS: &str = "v_fits";
-/// `(h: i32, rest: i32, high: i32)`: adds the value to a sum of whole numbers that stands in two slots.
+/// `(h: i32, rest: i32, high: i32)`: adds the value to a sum of whole numbers that is kept in two
+/// slots.
 pub const V_TOTAL: &str = "v_total";
 
 /// The imports that work on values, in the order of the table in docs/abi.md.

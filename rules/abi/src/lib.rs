@@ -23,5 +23,5 @@ pub const MANIFEST_SECTION: &str = "tidemill.manifest";
 /// The port that a handler's result 1, and a number returned by a typed handler, leave through.
 pub const PORT_MAIN: u32 = 0;
 
-/// The name of port 0 where a module states no outputs.
+/// The name of port 0 if a module states no outputs.
 pub const PORT_MAIN_NAME: &str = "out";

@@ -35,7 +35,7 @@ pub const EMISSION_BYTES_MAX: usize = 64 * 1024;
 pub const LOG_LINE_BYTES_MAX: usize = 256;
 /// Log lines of a rule in a second; more are dropped and counted.
 pub const LOG_LINES_PER_SECOND: u32 = 10;
-/// Numeric state slots of a key, fixed: slots are numbered by a byte where they are stored.
+/// Numeric state slots of a key, fixed: slots are stored with a number of one byte.
 pub const SLOTS_MAX: usize = 256;
 /// Bytes of all state of a rule.
 pub const STATE_BYTES_MAX: usize = 1024 * 1024;

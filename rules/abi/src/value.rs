@@ -1,5 +1,6 @@
-//! Values that are no numbers: a call has an arena of them in the host, and a function handles them by number. Handles 0, 1 and 2 are
-//! nothing, false and true; from 3 on stand the constants of the manifest, and behind them what the call makes.
+//! Values that are no numbers: a call has an arena of them in the host, and a function handles them
+//! by number. Handles 0, 1 and 2 are null, false and true; the constants of the manifest follow
+//! from 3 on, and behind them the values made by the call.
 
 /// Null: a missing column or a JSON `null`.
 pub const NULL: i32 = 0;
@@ -9,7 +10,7 @@ pub const FALSE: i32 = 1;
 pub const TRUE: i32 = 2;
 /// The first constant of the manifest.
 pub const FIRST_CONSTANT: i32 = 3;
-/// In place of a handle: nothing stands there, which is not the same as a value that is null.
+/// In place of a handle: an absent argument, which is not the same as a null.
 pub const ABSENT: i32 = -1;
 /// In place of a stream: whichever has the column, the left-most first.
 pub const ANY_STREAM: i32 = -1;
@@ -88,7 +89,7 @@ pub mod op {
 
 /// Sequences that `v_open` can iterate over.
 pub mod walk {
-    /// The rows of the group, or of the window where there are no groups.
+    /// The rows of the group, or of the window if there are no groups.
     pub const ROWS: i32 = 0;
     /// The groups, each standing for its first row.
     pub const GROUPS: i32 = 1;

@@ -1,5 +1,5 @@
-//! Values as bytes, for state and for the rows of windows: short, the same bytes for the same value,
-//! and read back without trust. A version byte stands in front, then one value; see
+//! Values as bytes, for state and for the rows of windows: short, the same bytes for the same
+//! value, and read back without trust. A version byte comes first, then one value; see
 //! `docs/formats.md`.
 
 use std::sync::Arc;

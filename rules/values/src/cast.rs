@@ -1,5 +1,5 @@
-//! From one type to another: the function `cast`, which converts what it can, and declared field types,
-//! which convert only where nothing is lost.
+//! Type conversions: the function `cast`, which converts what it can, and declared field types,
+//! which convert only if nothing is lost.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -82,8 +82,8 @@ impl CastError {
     }
 }
 
-/// Converts whatever can be converted: floats are cut to whole numbers, texts are read, numbers other
-/// than 0 are true. Nothing stays nothing.
+/// Converts anything that has a counterpart: floats are cut to whole numbers, texts are read,
+/// numbers other than 0 are true. Null stays null.
 ///
 /// # Errors
 ///
@@ -111,7 +111,7 @@ pub fn cast(value: &Value, wanted: FieldType) -> Result<Value, CastError> {
     converted.ok_or_else(|| CastError::new(value, wanted))
 }
 
-/// Converts a field to its declared type where nothing is lost: 3.0 and `"3"` become the whole number
+/// Converts a field to its declared type if nothing is lost: 3.0 and `"3"` become the whole number
 /// 3, 3.5 does not.
 ///
 /// # Errors
@@ -211,12 +211,12 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The bytes that a text in base64 stands for.
+/// Decodes a text in base64.
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
-/// A number as text for people: no exponent where one is not needed.
+/// A number as text for people: without an exponent unless one is needed.
 pub(crate) fn float_text(number: f64) -> String {
     let plain = number == 0.0 || (1e-6..1e21).contains(&number.abs());
     if plain {

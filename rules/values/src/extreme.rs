@@ -1,5 +1,5 @@
-//! The smallest or largest of numbers in two floats, so that slots can hold it: the number, and a mark that
-//! tells its type and the digits that a float does not hold.
+//! The smallest or largest of numbers in two floats, so that slots can hold it: the number, and a
+//! mark of its type and the digits that a float does not hold.
 
 use std::cmp::Ordering;
 
@@ -58,7 +58,7 @@ impl Extreme {
         }
     }
 
-    /// Takes another number if it comes before or behind this one; of such as are alike the first stays.
+    /// Takes another number if it comes before or behind this one; of equal ones the first stays.
     pub fn take(&mut self, other: Self, wanted: Ordering) {
         let order = other.value.partial_cmp(&self.value);
         let order = order.map(|order| order.then(other.lost().total_cmp(&self.lost())));

@@ -30,7 +30,7 @@ impl Total {
         self.rest = (exact % unit) as f64;
     }
 
-    /// Adds a float, or what stands among floats.
+    /// Adds a float, or a number among floats.
     pub fn add_float(&mut self, number: f64) {
         self.rest += number;
     }

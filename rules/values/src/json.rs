@@ -43,8 +43,8 @@ pub fn write_json_within(value: &Value, bytes: usize, out: &mut String) -> bool 
     out.len() <= bytes
 }
 
-/// Writes at least `chars` characters of a value's JSON if there are so many, and hardly more: a
-/// message need not walk through all of a long value.
+/// Writes at least `chars` characters of a value's JSON if there are as many, and hardly more, so
+/// that a message need not walk through all of a long value.
 pub(crate) fn write_start(value: &Value, chars: usize, out: &mut String) {
     // No character has more than four bytes.
     write_up_to(value, out.len() + chars * 4, out);

@@ -1,6 +1,6 @@
-//! The values of Tidemill's SQL: what they are, how they are written down, what operators and functions
-//! make of them. Nothing here reads a clock, draws a random number or knows the agent: whoever calls
-//! says what time it is, so that the same call gives the same value on every machine.
+//! The values of Tidemill's SQL: their types, their encodings, and the operators and functions on
+//! them. Nothing here reads a clock, draws a random number or knows the agent: the caller supplies
+//! the time, so that the same call gives the same value on every machine.
 
 mod map;
 mod value;

@@ -44,7 +44,7 @@ impl Map {
     }
 
     /// The value of a name, or else of the last name that differs from it only in the case of ASCII
-    /// letters, as columns are found: of a name that stands twice the last one counts.
+    /// letters, as columns are found: of duplicate names the last one counts.
     pub fn get_column(&self, name: &str) -> Option<&Value> {
         self.get(name).or_else(|| {
             self.entries
@@ -59,7 +59,7 @@ impl Map {
         self.set(name.into(), value);
     }
 
-    /// Sets a name's value; tells its place.
+    /// Sets a name's value; returns its place.
     pub(crate) fn set(&mut self, name: Arc<str>, value: Value) -> usize {
         self.size = self.size.saturating_add(value.size());
         self.inner_depth = self.inner_depth.max(value.depth());

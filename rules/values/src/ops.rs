@@ -1,6 +1,6 @@
-//! Operators. Where one side is nothing, arithmetic gives nothing and a comparison is false; where the
-//! types do not fit each other, that is an error, not false. Whole numbers wrap around, as they do in
-//! compiled code; a float beyond the largest one is nothing.
+//! Operators. If one side is null, arithmetic gives null and a comparison is false; types that do
+//! not fit each other are an error, not false. Whole numbers wrap around, as they do in compiled
+//! code; a float beyond the largest one is null.
 
 mod access;
 mod compare;
@@ -156,8 +156,8 @@ impl BinaryOp {
     }
 }
 
-/// Applies an operator to two values that are already worked out. Whoever wants `AND` and `OR` to leave
-/// out the right side where the left decides has to look at the left one first.
+/// Applies an operator to two values that are already evaluated. A caller that wants `AND` and `OR`
+/// to skip the right side if the left decides has to check the left one first.
 ///
 /// # Errors
 ///

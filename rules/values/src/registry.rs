@@ -41,7 +41,7 @@ pub fn by_number(number: u16) -> Option<&'static Function> {
 /// The names most like a misspelt one, the likest first; none if nothing comes near.
 pub fn nearest(name: &str) -> Vec<&'static str> {
     let name = name.to_ascii_lowercase();
-    // A third of the letters may be wrong, beyond that it is another word.
+    // A third of the letters may be wrong; beyond that the name is another word.
     let limit = (name.chars().count() / 3).max(1);
     let mut near: Vec<(usize, &'static str)> = functions()
         .map(|function| (distance(&name, function.name), function.name))
@@ -78,8 +78,8 @@ fn distance(from: &str, to: &str) -> usize {
     at(&last, to.len())
 }
 
-/// Calls a scalar function, or an aggregate with each argument's values over the rows as a list; for
-/// `deduplicate` the rows themselves stand before them.
+/// Calls a scalar function, or an aggregate with each argument's values over the rows as a list;
+/// for `deduplicate` the list of the rows themselves comes first.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
-//! Arguments that say how a function goes about the others, such as a pattern, a unit or a length. Whether
-//! one of them can ever be right does not hang on what an event brings, so that a statement with a wrong one
-//! can be refused before any comes.
+//! Arguments that control a function, such as a pattern, a unit or a length. Their validity does
+//! not depend on the content of events, so that a statement with a wrong one can be refused before
+//! any event comes.
 
 use crate::function::Cache;
 use crate::{Context, FnError, Function, Kind, Map, Purity, Value, call, lookup, step};
@@ -8,7 +8,7 @@ use crate::{Context, FnError, Function, Kind, Map, Purity, Value, call, lookup, 
 /// Why a call can never give a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NeverRight {
-    /// The argument that is wrong, from 0; none where they do not fit each other.
+    /// The wrong argument, from 0; `None` if the arguments do not fit each other.
     pub place: Option<usize>,
     /// The error of the call.
     pub error: FnError,
@@ -24,7 +24,7 @@ struct Settings {
     fails_for_nothing_else: bool,
 }
 
-/// Checks what is known of a call's arguments before it is made; `None` stands for what is not.
+/// Checks the known arguments of a call before it is made; `None` in place of an unknown one.
 ///
 /// # Errors
 /// When no event can make the call give a value.

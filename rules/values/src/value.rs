@@ -1,4 +1,4 @@
-//! One value. Clones are cheap: whatever can be long stands behind a counter.
+//! One value. Clones are cheap: anything that can be long is reference-counted.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// A number; nothing where it is none, or beyond the largest one.
+    /// A number; null if it is NaN or beyond the largest one.
     pub fn float(value: f64) -> Self {
         if value.is_finite() {
             Self::Float(value)
@@ -164,7 +164,7 @@ impl Value {
         }
     }
 
-    /// Type and value as messages show them, cut where it is long: `string "abc"`.
+    /// Type and value as messages show them, cut if long: `string "abc"`.
     pub fn shown(&self) -> String {
         const LONG: usize = 40;
         if self.is_null() {

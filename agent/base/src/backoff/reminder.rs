@@ -8,10 +8,10 @@ const FIRST: Duration = Duration::from_secs(60);
 /// Longest time between two lines.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// Reasons of one trouble that are told as soon as they come up.
+/// Reasons of one trouble that are reported as soon as they come up.
 const REASONS_MAX: usize = 4;
 
-/// Says when a trouble is told.
+/// Decides when a trouble is reported.
 #[derive(Debug, Default)]
 pub struct Reminder {
     /// Start of the trouble, and the time of the next report.
@@ -43,7 +43,7 @@ impl Reminder {
         Some(now.saturating_duration_since(began))
     }
 
-    /// The trouble is over; the next one is told at once.
+    /// Ends the trouble; the next one is reported at once.
     pub fn over(&mut self) {
         *self = Self::default();
     }

@@ -77,8 +77,8 @@ impl Errors {
         self.warnings.take()
     }
 
-    /// Takes note of a line that is no TOML. Where it is that of a table, nobody knows what the lines
-    /// below belong to, and nothing is said of them.
+    /// Takes note of a line that is no TOML. If it is the header of a table, the lines below belong
+    /// to an unknown table, and are not reported.
     pub fn push_broken(&self, error: FileError, is_table: bool) {
         let line = error.place.map(|(line, _)| line);
         self.push(error);
@@ -107,7 +107,7 @@ impl Errors {
         self.all.borrow().is_empty()
     }
 
-    /// The value where nothing is wrong, else the errors, in the order of the lines.
+    /// The value if nothing is wrong, else the errors, in the order of the lines.
     ///
     /// # Errors
     /// When there are some.
@@ -118,7 +118,7 @@ impl Errors {
         }
     }
 
-    /// The errors in the order of the lines, each once; `None` where there is none.
+    /// The errors in the order of the lines, each once; `None` if there is none.
     pub fn into_list(self) -> Option<FileErrors> {
         let mut all = self.all.into_inner();
         all.sort_by_key(|error| error.place);

@@ -65,8 +65,8 @@ pub fn escape_lines(text: &str) -> String {
     })
 }
 
-/// JSON with the same meaning and nothing in it that is not printable, but for line ends between its
-/// members. Within JSON such characters stand in strings only, where an escape means the same.
+/// JSON with the same meaning and without unprintable characters, except for line ends between its
+/// members. Within JSON such characters occur in strings only, where an escape means the same.
 pub fn escape_json(json: &str) -> String {
     escaped(json, |out, c| match c {
         '\n' => out.write_char(c),

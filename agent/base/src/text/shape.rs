@@ -11,7 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::{Errors, Source};
 
-/// A table as it was read, with the places of all that stands in it.
+/// A table as it was read, with the places of its content.
 pub type Read<'a> = Spanned<DeTable<'a>>;
 
 /// A key of a table.
@@ -21,7 +21,7 @@ pub struct Key {
     pub name: &'static str,
     /// The kind of its value.
     pub takes: Takes,
-    /// A good value as it is written in TOML; it stands in for one that is wrong.
+    /// A valid value in TOML; it replaces one that is wrong.
     pub example: &'static str,
     /// `true` if nothing works without it.
     pub is_required: bool,
@@ -89,8 +89,7 @@ pub fn read<'a>(source: &'a Source, errors: &Errors) -> Read<'a> {
     table
 }
 
-/// Checks a table against its keys and makes a value of it. `None` where that is of no use, because so
-/// little could be read.
+/// Checks a table against its keys and deserializes it. `None` if too little of it could be read.
 pub fn shaped<T: DeserializeOwned>(
     source: &Source,
     mut table: Read<'_>,
@@ -247,12 +246,12 @@ fn keep<'a>(
     }
 }
 
-/// A key with the tables it stands in.
+/// A key with the tables it is in.
 pub fn dotted(path: &[&str], name: &str) -> String {
     [path, &[name]].concat().join(".")
 }
 
-/// The keys that differ between two texts of one file, with the tables they stand in.
+/// The keys that differ between two texts of one file, with the tables they are in.
 ///
 /// # Errors
 /// When one of them is no TOML, in words.

@@ -24,7 +24,7 @@ pub(super) struct Producer {
     pub(super) mark: Option<u64>,
     /// Bit 0 of the first word is the mark.
     seen: [u64; 4],
-    /// The last number, where that was far above the mark, or there is no mark.
+    /// The last number, if it was far above the mark, or there is no mark.
     pub(super) apart: Option<u64>,
     /// The highest number that is remembered by its own name, until the window is past it; 0 for
     /// none.

@@ -12,7 +12,7 @@ fn number(producer: &str, n: u64) -> EventId {
 }
 
 impl EventIds {
-    /// Applies the event of this name, where it is to be; returns how it stood.
+    /// Applies the event of this name, if it is to be; returns how it stood.
     fn meet(&mut self, id: &EventId) -> Standing {
         let standing = self.standing(id);
         if standing == Standing::New {

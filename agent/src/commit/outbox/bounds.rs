@@ -43,7 +43,7 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// The same where all rows stay in memory, because the lane's own limits are low.
+    /// The same bounds for a lane whose own limits are so low that all its rows stay in memory.
     pub(super) fn holding_all(self) -> Self {
         Self {
             head_rows: usize::MAX,

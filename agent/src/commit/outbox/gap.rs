@@ -46,21 +46,21 @@ impl Gap {
         })
     }
 
-    /// Returns the rest of it without `others`, which tell a part of it; `None` where they tell all. Its ends stay:
-    /// nobody knows which of its rows they were for.
+    /// Returns the gap without `others`, which cover a part of it; `None` if they cover all. Its
+    /// ends stay: it is unknown which of its rows they belonged to.
     pub(super) fn without(self, others: Option<Self>) -> Option<Self> {
         let count = others.map_or(0, |others| others.count);
         let count = self.count.checked_sub(count).filter(|left| *left > 0)?;
         Some(Self { count, ..self })
     }
 
-    /// All that these rows tell, where some are gap records.
+    /// The gaps reported by those of the rows that are gap records.
     pub(super) fn of_all<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Self> {
         rows.filter_map(Self::of)
             .fold(None, |all, gap| Some(gap.and(all)))
     }
 
-    /// The row that tells it; `None` where the gateway's name makes no topic.
+    /// The row that reports the gap; `None` if the gateway's name makes no valid topic.
     pub(super) fn row(self, lane: &LaneId, gateway: &str, made: Made) -> Option<Row> {
         let lane = lane.to_string();
         let told = Told {

@@ -1,5 +1,5 @@
-//! One lane: rows made, handed out, settled, in the order of their numbers. What changed since the
-//! last commit gathers in a [`LaneDelta`]; applying that to an earlier stand gives the same lane.
+//! One lane: rows made, handed out, settled, in the order of their numbers. Changes since the last
+//! commit gather in a [`LaneDelta`]; applying it to the earlier state gives the same lane.
 
 mod leaving;
 mod reading;
@@ -67,7 +67,7 @@ pub struct Lane {
     delta_bytes: usize,
     /// Dropped since the last commit, for one gap record.
     gap: Option<Gap>,
-    /// The first row of the last gap that was told, and the commit that tells it.
+    /// The first row of the last gap that was reported, and the commit with the report.
     told: Option<(u64, u64)>,
     /// Those that wait.
     gap_rows: GapRows,
@@ -299,8 +299,7 @@ impl Lane {
         self.handed.max(self.batch.map_or(0, |(_, last)| last))
     }
 
-    /// Drops the oldest row that is not with the destination, or, where it stands on disk only, its
-    /// chunk.
+    /// Drops the oldest row that is not with the destination or, if it is on disk only, its chunk.
     fn drop_oldest(&mut self) -> bool {
         let first = self.store.after(self.kept_until()).next();
         if let Some(seq) = first.map(|held| held.row.seq) {
@@ -450,7 +449,7 @@ impl Lane {
             .collect()
     }
 
-    /// The link allows requests of so many bytes from now on.
+    /// Sets the largest request that the link allows, in bytes.
     pub(super) fn set_request_bytes(&mut self, bytes: usize) {
         self.request_bytes = bytes;
     }

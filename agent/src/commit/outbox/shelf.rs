@@ -1,6 +1,6 @@
-//! Shares of the shelf of dead letters: where it is full, the cause that takes most of it makes room,
-//! with its oldest. So a destination that refuses thousands of rows does not push out what a rule
-//! could not digest, nor one rule what another could not. Pure.
+//! Shares of the shelf of dead letters: when it is full, the cause with the largest share makes
+//! room, with its oldest letters. So a destination that refuses thousands of rows does not push out
+//! the events that a rule could not process, nor one rule those of another. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

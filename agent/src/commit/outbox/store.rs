@@ -1,5 +1,5 @@
-//! The rows of one lane that wait: the oldest in memory, up to a bound; of the others only where in
-//! the journal they stand, in chunks, so that an outage of days costs no memory.
+//! The waiting rows of one lane: the oldest in memory, up to a bound; of the others only their
+//! place in the journal, in chunks, so that an outage of days costs no memory.
 //!
 //! Every row in memory comes before every chunk, and between the first and the last row of a chunk
 //! there is none that waits and does not belong to it. Both hold in whatever order a start finds the
@@ -27,7 +27,7 @@ pub fn row_bytes(row: &Row) -> usize {
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) row: Row,
-    /// The commit that it stands in.
+    /// The commit with the row.
     pub(super) lsn: u64,
 }
 
@@ -146,7 +146,7 @@ impl Store {
         self.chunks.front()
     }
 
-    /// Rows of a range, as far as they stand in the journal only, wait no more. `waiting` counts
+    /// Marks rows of a range that are in the journal only as no longer waiting. `waiting` counts
     /// those of a range that waited until now.
     pub(super) fn forget_in_chunks(
         &mut self,
@@ -191,8 +191,8 @@ impl Store {
             && self.head_bytes <= self.bounds.head_bytes / 2
     }
 
-    /// Begins to read a chunk, if all of it is durable: the oldest one, or the oldest that stands in a
-    /// commit before `floor_lsn`. Younger rows go to others.
+    /// Begins to read a chunk, if all of it is durable: the oldest one, or the oldest with a row of
+    /// a commit before `floor_lsn`. Younger rows go to other chunks.
     pub(super) fn begin_reading(
         &mut self,
         floor_lsn: Option<u64>,
@@ -220,8 +220,8 @@ impl Store {
         self.chunks.retain(|chunk| chunk.count > 0);
     }
 
-    /// The rows of the oldest chunk have come; returns how many of them are missing. `waits` tells
-    /// rows that are not settled.
+    /// Takes the rows of the oldest chunk, and returns how many of them are missing. `waits` is
+    /// `true` for rows that are not settled.
     pub(super) fn refill(
         &mut self,
         rows: Vec<(u64, Row)>,
@@ -246,7 +246,8 @@ impl Store {
         })
     }
 
-    /// The chunk that was read was written again in this commit; `gap` is what its rows tell.
+    /// Notes that the chunk that was read was written again in this commit; `gap` is the report of
+    /// its rows.
     pub(super) fn moved(&mut self, lsn: u64, gap: Option<Gap>) {
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.is_reading) {
             (chunk.lsn, chunk.last_lsn) = (lsn, lsn);
@@ -267,7 +268,7 @@ pub(super) struct Missing {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) count: u64,
-    /// The gaps that the gap records among them told.
+    /// The gaps reported by the gap records among them.
     pub(super) gap: Option<Gap>,
 }
 

@@ -334,7 +334,7 @@ mod refusals {
     use super::*;
 
     impl Bench {
-        /// A lane of requests with so many rows.
+        /// A lane of requests with this many rows.
         fn of_requests(rows: u64) -> Self {
             let mut bench = Self::new(OutboxLimits::DESTINATION);
             bench.outlet = Outlet::Requests;
@@ -747,8 +747,8 @@ fn backlog_with_gaps() -> Bench {
     bench
 }
 
-/// Drains the lane, where the records of some rows are lost. Returns the numbers that never came and that no
-/// gap record told.
+/// Drains the lane, of which the records of some rows are lost. Returns the numbers that neither
+/// came nor were reported by a gap record.
 fn untold(bench: &mut Bench, lost: &BTreeSet<u64>) -> Vec<u64> {
     let mut gaps = Vec::new();
     let mut came = BTreeSet::new();

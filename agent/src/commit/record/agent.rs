@@ -26,7 +26,7 @@ pub struct IntakeCounts {
     pub surplus: u64,
     /// Messages too long, or with an invalid topic.
     pub dead: u64,
-    /// Messages that were not applied, because their number is below all that are told apart.
+    /// Messages that were not applied because their number is below the window.
     pub too_old: u64,
 }
 

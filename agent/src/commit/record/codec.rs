@@ -63,7 +63,7 @@ pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
     );
 }
 
-/// Writes a length and so many bytes.
+/// Writes a length and that many bytes.
 pub(super) fn put_text(out: &mut Vec<u8>, bytes: &[u8]) {
     put_len(out, bytes.len());
     out.extend_from_slice(bytes);
@@ -81,8 +81,8 @@ const AGE_SYNCED: u8 = 1;
 const AGE_OPEN: u8 = 2;
 const AGE_SYNCED_NOW: u8 = 4;
 
-/// Writes what is kept of the age clock. Where `wall_ms` is given, that is the wall time of the
-/// moment, which a time server mostly keeps.
+/// Writes the state of the age clock. `wall_ms` is the wall time of the moment, if given, because
+/// the last synced time mostly equals it.
 pub(super) fn put_age(out: &mut Vec<u8>, age: &Age, wall_ms: Option<i64>) {
     let now = wall_ms.map(|wall_ms| Synced {
         wall_ms,

@@ -1,5 +1,5 @@
-//! A commit: everything that a batch changed, as one record of the journal. Only effects stand in
-//! it, so reading it needs neither a function nor the event that caused them.
+//! A commit: all changes of a batch, as one record of the journal. It holds effects only, so
+//! reading it needs neither a function nor the event that caused them.
 
 use std::sync::Arc;
 
@@ -71,7 +71,8 @@ pub struct Boot {
 pub struct Voided {
     /// The event of the first one; 0: from the start.
     pub first: u64,
-    /// The event of the last one. Where it has none, all of events up to it are meant.
+    /// The event of the last one. If that has no receipt, all receipts of events up to it are
+    /// meant.
     pub last: u64,
 }
 
@@ -115,7 +116,7 @@ pub struct RuleDelta {
     pub keys: Vec<(Key, KeyChange)>,
 }
 
-/// The name of an entry, and its value where it is not gone.
+/// The name of an entry, and its value unless it is gone.
 pub type EntryChange = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// Change of a key.
@@ -138,7 +139,7 @@ pub struct LaneDelta {
     pub relocated: Vec<Row>,
     /// Rows that need not wait any more.
     pub settled: Vec<Settled>,
-    /// The rows that go out as one request, `Some(None)` where there are none any more.
+    /// The rows that go out as one request, `Some(None)` if there are none any more.
     pub batch: Option<Option<(u64, u64)>>,
     /// Rows that were not made because there was no room for them.
     pub dropped_new: u64,
@@ -474,7 +475,7 @@ pub fn row_bytes_max(row: &Row) -> usize {
     1 + 6 * VAR_BYTES_MAX + row.rule.len() + row.topic.as_str().len() + row.payload.len()
 }
 
-/// Writes rows so that what several of them share stands there once: the name of the rule, the
+/// Writes rows so that content shared by several of them is there once: the name of the rule, the
 /// payload that was passed on, the time.
 struct RowWriter {
     wall_ms: i64,

@@ -9,21 +9,21 @@ use crate::event::emission::LaneId;
 /// Version of the format below.
 const FORMAT: u8 = 1;
 
-/// Added to the format where the number of bytes that are missing stands behind it.
+/// Added to the format if the number of missing bytes follows.
 const CUT: u8 = 1;
 
 /// Added to the format of a row that a broker was to retain.
 const RETAINED: u8 = 2;
 
-/// Bytes of payload and user properties that a dead letter keeps: what a sensor may send at once where
-/// nothing else is configured.
+/// Bytes of payload and user properties that a dead letter keeps: the default limit of a sensor's
+/// message.
 const CONTENT_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of a reason that are kept.
 const REASON_BYTES_MAX: usize = 1_024;
 
-/// An event that a rule could not digest, or a row that a receiver will never take. Rule, topic and
-/// time stand in the row around it.
+/// An event that a rule could not process, or a row that a receiver will never accept. Rule, topic
+/// and time are in the row around it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dead {
     /// Version of the rule.
@@ -42,14 +42,14 @@ pub struct Dead {
     pub payload: Bytes,
     /// MQTT 5 user properties of the event, as one JSON object; empty when there were none.
     pub properties: Bytes,
-    /// Bytes of payload and properties that were not kept because there were too many; 0 where all is
-    /// there.
+    /// Bytes of payload and properties that were not kept because there were too many; 0 if nothing
+    /// is missing.
     pub missing: u64,
 }
 
 impl Dead {
-    /// The same with so much of its content as a dead letter may keep, and at most `bytes_max`.
-    /// Properties that are too long go whole: half of a JSON object says nothing.
+    /// The dead letter with as much of its content as it may keep, and at most `bytes_max`.
+    /// Properties that are too long are dropped as a whole: half of a JSON object is of no use.
     pub fn within(mut self, bytes_max: usize) -> Self {
         let bytes_max = bytes_max.min(CONTENT_BYTES_MAX);
         if self.reason.len() > REASON_BYTES_MAX {

@@ -32,7 +32,7 @@ pub struct LaneRecord {
     pub settled: Vec<(u64, u64)>,
     /// Rows that go out as one request.
     pub batch: Option<(u64, u64)>,
-    /// The commit in which the oldest row stands that waits; 0 where none does.
+    /// The commit with the oldest waiting row; 0 if no row waits.
     pub oldest_lsn: u64,
     /// Counts of the lane's rows by outcome.
     pub counts: LaneCounts,

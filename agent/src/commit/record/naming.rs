@@ -56,7 +56,7 @@ pub(super) fn put_naming(out: &mut Vec<u8>, naming: &Naming, is_known: bool) {
     }
 }
 
-/// Reads what [`put_naming`] wrote; none where it is as before.
+/// Reads the output of [`put_naming`]; `None` if the naming is unchanged.
 pub(super) fn naming(reader: &mut Reader<'_>) -> Result<Option<Naming>, RecordError> {
     let what = reader.u8()?;
     match what {

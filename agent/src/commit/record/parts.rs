@@ -1,6 +1,6 @@
-//! A commit that is longer than a record of the journal may be: as several records, which count together
-//! or not at all. What an event did has to stand in one commit, and how long that is shows only once it
-//! is done; so no commit is too long to be written.
+//! A commit that is longer than a record of the journal may be, as several records that count
+//! together or not at all. The effects of one event have to be in one commit, and its length shows
+//! only once they are complete; so no commit is too long to be written.
 
 use super::codec::{Reader, RecordError};
 use super::commit::{COMMIT_FORMAT, Commit};
@@ -14,7 +14,7 @@ const HEAD_BYTES: usize = 9;
 /// A record of the journal, at least: so that a part holds more than its own head.
 pub const RECORD_BYTES_MIN: usize = 256;
 
-/// The records of at most `record_bytes_max` bytes that a commit is written as: one, where it fits.
+/// The records of at most `record_bytes_max` bytes that a commit is written as: one, if it fits.
 pub fn cut(commit: Vec<u8>, record_bytes_max: usize) -> Vec<Vec<u8>> {
     if commit.len() <= record_bytes_max {
         return vec![commit];
@@ -47,7 +47,7 @@ pub struct Parts {
     first_lsn: u64,
     /// The record that would go on.
     next_lsn: u64,
-    /// The part that would go on, and how many there are; none is awaited where both are 0.
+    /// The next part expected, and the number of parts; no part is expected if both are 0.
     next: u32,
     count: u32,
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Receipts as bytes: in a commit as they were made, in a state database as they stand.
+//! Receipts as bytes: in a commit as they were made, in a state database in their order.
 
 use super::codec::{Reader, RecordError, put_len, put_var};
 use crate::event::{Version, lower_half};
@@ -29,13 +29,13 @@ pub struct Receipt {
     pub spoken: Option<Version>,
     /// Number of the event.
     pub in_seq: u64,
-    /// In a commit: the event whose receipt it stands before. 0: at the end. Its own: it stood
-    /// somewhere, and stands at the end from now on.
+    /// In a commit: the event whose receipt follows this one. 0: at the end. Its own event: the
+    /// receipt was elsewhere, and moves to the end.
     pub before: u64,
 }
 
 impl Receipt {
-    /// Writes the receipt; `number` tells its event.
+    /// Writes the receipt; `number` encodes its event.
     pub(super) fn put(&self, out: &mut Vec<u8>, number: u64) {
         let version = match self.spoken {
             None => 0,
@@ -59,7 +59,7 @@ impl Receipt {
         }
     }
 
-    /// Reads what [`Receipt::put`] wrote; `event` tells the event of its number.
+    /// Reads the output of [`Receipt::put`]; `event` decodes the number of its event.
     pub(super) fn read(
         reader: &mut Reader<'_>,
         is_old: bool,

@@ -18,8 +18,8 @@ const STEP_MS: u64 = 60_000;
 /// server kept it: it was wrong either before or after.
 const DOUBT_MS: u64 = 24 * 3_600_000;
 
-/// Times without power that are told apart. Beyond it the oldest two are one, before which all lies
-/// that both count for.
+/// Times without power kept apart. Beyond that the oldest two are merged at the earlier time: only
+/// rows made before it are affected by both.
 const OFFS_MAX: usize = 32;
 
 /// A time without power that is shorter does not count.

@@ -1,5 +1,5 @@
-//! CBOR (RFC 8949): one value, or a list of rows. Tags that say what a value means are followed where
-//! there is such a value; of all others only the value is taken.
+//! CBOR (RFC 8949): one value, or a list of rows. Tags are followed if there is a value of their
+//! meaning; others are ignored.
 
 use bytes::Bytes;
 use tidemill_values::{Value, float16};

@@ -1,5 +1,5 @@
-//! Records of fields (RFC 4180): fields in quotes are text, others what they look like. The names of the
-//! columns stand in the first record, or in the rule.
+//! Records of fields (RFC 4180): fields in quotes are text, others get the type they look like. The
+//! names of the columns are in the first record, or in the rule.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ struct Field {
     quoted: bool,
 }
 
-/// A record, and where in the text it stands.
+/// A record, and its position in the text.
 struct Record {
     fields: Vec<Field>,
     at: Range<usize>,

@@ -49,7 +49,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Takes so many values, which begin at `at`.
+    /// Takes `count` values, which begin at `at`, from the budget.
     pub(super) fn take(&mut self, at: usize, count: usize) -> Result<(), Flaw> {
         match self.0.checked_sub(count) {
             Some(left) => {
@@ -139,8 +139,8 @@ impl<'a> Input<'a> {
         self.budget.take(at, 1)
     }
 
-    /// A number of elements that the head at `at` claims, each of at least so many bytes: no more than can
-    /// follow.
+    /// A number of elements claimed by the head at `at`, each of at least `each` bytes: no more
+    /// than can follow.
     pub(super) fn count(&self, at: usize, claimed: u64, each: usize) -> Result<usize, Flaw> {
         let count = usize::try_from(claimed).ok();
         count
@@ -169,7 +169,7 @@ pub(super) fn whole(number: u64) -> Value {
     i64::try_from(number).map_or_else(|_| wide(), Value::Int)
 }
 
-/// A number; nothing where it is none.
+/// A number; null if it is NaN or infinite.
 pub(super) fn float(number: f64) -> Value {
     if number.is_finite() {
         Value::Float(number)
@@ -178,7 +178,7 @@ pub(super) fn float(number: f64) -> Value {
     }
 }
 
-/// A moment so many milliseconds after 1970, where it is one of a year that a date can have.
+/// The moment `ms` milliseconds after 1970, if its year is one that a date can have.
 pub(super) fn moment(at: usize, ms: Option<i64>) -> Result<Value, Flaw> {
     /// From the first moment of the year 0 to the last one of the year 9999.
     const CREDIBLE: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;

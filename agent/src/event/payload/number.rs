@@ -7,7 +7,7 @@ use super::{PayloadError, text};
 /// Characters of a payload that an error shows.
 const SHOWN_MAX: usize = 40;
 
-/// The number: whole where it is written so. `nan` and `inf` are none.
+/// The number: whole if it is written so. `nan` and `inf` are not accepted.
 pub(super) fn value(payload: &[u8]) -> Result<Value, PayloadError> {
     let text = text::read(payload)?;
     read(text.trim()).ok_or_else(|| {

@@ -35,7 +35,7 @@ struct Row {
 }
 
 impl Split {
-    /// Rows that stand behind the same head, if there are some.
+    /// Rows behind the same head, if there are some.
     pub(super) fn rows(head: Bytes, rows: Vec<Bytes>) -> Rows {
         let rows = rows.into_iter();
         let rows = rows.map(|bytes| Row { bytes, value: None });
@@ -63,8 +63,8 @@ impl Split {
         }
     }
 
-    /// Each row as a message of the same format that holds nothing else: so it can wait, and be worked on
-    /// again if it fails, by itself. Beside it stands its value, where that is known.
+    /// Each row as a message of the same format with nothing else in it, so that it can wait, and
+    /// be processed again by itself if it fails; with its value, if that is known.
     pub fn messages(&self) -> impl Iterator<Item = (Bytes, Option<&Value>)> {
         self.rows.iter().map(|row| {
             if self.head.is_empty() {
@@ -97,7 +97,7 @@ pub enum Content {
     Many(Arc<Split>),
 }
 
-/// A message as it was read in one way, for whoever reads it in the same way next.
+/// A message as read under one decoding, for the next reader with the same decoding.
 #[derive(Debug)]
 pub struct ReadMessage {
     how: Arc<Payload>,

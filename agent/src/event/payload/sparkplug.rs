@@ -1,6 +1,6 @@
-//! Sparkplug B: a protobuf message of metrics. Messages of data may name metrics by numbers, aliases, that
-//! the birth of their node or device told before; [`resolve`] writes the names in, so that from then on a
-//! message says everything itself. Where aliases are kept is the caller's business.
+//! Sparkplug B: a protobuf message of metrics. Data messages may refer to metrics by numbers,
+//! aliases, that the birth of their node or device announced; [`resolve`] writes the names in, so
+//! that from then on a message is complete. Storing aliases is left to the caller.
 
 mod array;
 mod data_type;

@@ -1,6 +1,6 @@
-//! State carried from one version of a rule's function to the next, by the names of its parts: what moved
-//! keeps what it holds, what is new begins empty, what is gone is dropped. A window goes on where the old one
-//! holds all that the new one asks for.
+//! State carried from one version of a rule's function to the next, by the names of its parts:
+//! parts that moved keep their content, new parts begin empty, removed parts are dropped. A window
+//! continues if the old one holds all that the new one asks for.
 
 use std::sync::Arc;
 
@@ -133,8 +133,8 @@ impl Carry {
         }
     }
 
-    /// Moves the parts of a key's state. `row` makes of a kept row one with its notes and its stream at
-    /// their new places; where it cannot, the row goes.
+    /// Moves the parts of a key's state. `row` converts a kept row to one with its notes and its
+    /// stream at their new places; if it cannot, the row is dropped.
     pub fn apply(
         &self,
         state: &mut KeyState,
@@ -231,7 +231,7 @@ impl Moves {
             .collect::<Entries>();
     }
 
-    /// The name that an entry has now; none where it is dropped.
+    /// The name that an entry has now; none if it is dropped.
     fn entry(&self, name: &[u8]) -> Option<Box<[u8]>> {
         let place = |names: &[Name], name: &str| place_of(names, name, 0);
         if let Some(step) = step_of(name) {

@@ -1,17 +1,17 @@
-//! Names of what a rule keeps: where each part of its state lies, and by which name the next version of
-//! its function finds it again. One layout for each rule; what is kept of a key holds places alone.
+//! Names of a rule's state: the place of each part, and the name by which the next version of its
+//! function finds it again. One layout for each rule; the state of a key holds places alone.
 
 use std::sync::Arc;
 
-/// Names of entries begin with this where a function that remembers keeps what it does: two bytes with its
-/// number follow, the high one first, then the partition.
+/// First byte of the names of entries in which functions that remember keep their state: two bytes
+/// with the function's number follow, the high one first, then the partition.
 pub const STEP_ENTRY: u8 = 1;
 
-/// Names of entries begin with this where it is counted how often a condition was met: a byte with its
+/// First byte of the names of entries that count how often a condition was met: a byte with its
 /// number follows.
 pub const HITS_ENTRY: u8 = 2;
 
-/// A name; none where the place has none.
+/// A name; `None` if the place has none.
 pub type Name = Option<Box<str>>;
 
 /// Names that a module gives to the parts of its state.
@@ -65,7 +65,7 @@ pub enum Naming {
 }
 
 impl Names {
-    /// The name of an entry: that of its kind, where it has one.
+    /// The name of an entry: that of its kind, if it has one.
     pub fn of_entry(&self, entry: &[u8]) -> Option<&str> {
         if let Some(step) = step_of(entry) {
             return name_at(&self.steps, step);

@@ -62,7 +62,7 @@ impl KeyState {
             .get(RowName::TIME_BYTES..)
     }
 
-    /// Adds a row behind all others; tells its name.
+    /// Adds a row behind all others; returns its name.
     pub fn put_row(&mut self, at: i64, bytes: &[u8]) -> RowName {
         let last = range(&self.entries).next_back();
         let last = last.and_then(|(name, _)| RowName::number_in(name));

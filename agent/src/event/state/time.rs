@@ -28,7 +28,7 @@ pub fn is_the_rules(name: &[u8]) -> bool {
         .any(|prefix| name.starts_with(prefix))
 }
 
-/// The name of an event that waits: they stand in the order of their time, then of their arrival.
+/// The name of a waiting event: names sort by its time, then by its arrival.
 pub fn waiting_name(event_ms: i64, number: u64) -> Box<[u8]> {
     let time = event_ms.cast_unsigned() ^ 1 << 63;
     [&WAITING[..], &time.to_be_bytes(), &number.to_be_bytes()]

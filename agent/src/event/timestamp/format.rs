@@ -1,4 +1,4 @@
-//! Texts that tell a moment: as ISO 8601 has it, or in a format that a rule names, by the letters of
+//! Texts with a date and time: in ISO 8601, or in a format that a rule names, by the letters of
 //! strftime or by those of eKuiper's `TIMESTAMP_FORMAT`.
 
 use chrono::format::{Fixed, Item, Numeric, Parsed, StrftimeItems, parse};
@@ -89,7 +89,7 @@ fn read(text: &str, items: &[Item<'_>]) -> Option<Moment> {
     })
 }
 
-/// The moment that a text tells as ISO 8601 has it, with or without an offset.
+/// Parses a text in ISO 8601, with or without an offset.
 pub(super) fn iso_8601(text: &str) -> Option<Moment> {
     if let Ok(moment) = chrono::DateTime::parse_from_rfc3339(text) {
         return Some(Moment::Utc(moment.timestamp_millis()));
@@ -125,7 +125,7 @@ fn tells_a_day(items: &[Item<'_>]) -> bool {
         || year && (month && numeric(&[Numeric::Day]) || numeric(&[Numeric::Ordinal]))
 }
 
-/// The format in strftime's letters; what is none of eKuiper's letters stands for itself.
+/// The format in strftime's letters; letters that eKuiper does not define are literal.
 fn of_letters(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

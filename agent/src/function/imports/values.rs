@@ -43,8 +43,8 @@ fn work<T: Default>(
     or_spoil(caller, done)
 }
 
-/// At a firing a fault of values concerns a row, a pair of rows or a group alone, where one is at hand: the
-/// function goes on with nothing instead.
+/// In a firing, a fault of values affects the current row, pair of rows or group alone, if there is
+/// one: the function goes on with null instead.
 pub(super) fn or_spoil<T: Default>(
     caller: &mut Call<'_>,
     done: Result<T, GuestFault>,
@@ -261,7 +261,7 @@ fn extreme(
     Ok(())
 }
 
-/// Adds a value to a sum that stands in two slots.
+/// Adds a value to a sum that is kept in two slots.
 pub(super) fn v_total(
     mut caller: Call<'_>,
     handle: i32,

@@ -7,7 +7,8 @@ use crate::event::value::Span;
 use crate::rule::manifest::ConfigValue;
 use tidemill_transport::topic::Topic;
 
-/// Runs a pull handler whose body leaves an i32, and tells that number: it is emitted as a number.
+/// Runs a pull handler whose body leaves an i32, and returns that number: it is emitted as a
+/// number.
 fn result_in(frame: &mut Box<Frame>, settings: Settings, body: &str) -> String {
     let body =
         format!("(drop (call $emit_f64 (i32.const 0) (f64.convert_i32_s {body}))) (i32.const 0)");

@@ -33,7 +33,7 @@ struct Done {
 /// A row as it goes out.
 #[derive(Debug)]
 pub(in crate::function) struct Sent {
-    /// The key, where that is the one of a group.
+    /// The key, if it is that of a group.
     pub(in crate::function) key: Option<Arc<str>>,
     pub(in crate::function) json: String,
 }
@@ -93,8 +93,8 @@ impl Keys {
         differs.unwrap_or(Ordering::Equal)
     }
 
-    /// An error if two rows that stand side by side are told apart by types that are not compared. Where
-    /// there are such types among rows, they stand side by side somewhere.
+    /// An error if two adjacent rows differ in values of types that are not compared. If there are
+    /// such types among the rows, they are adjacent somewhere.
     fn check(&self, next: &Self, what: &str) -> Result<(), GuestFault> {
         for (a, b) in self.0.iter().zip(&next.0) {
             if !a.fits(b) {
@@ -298,7 +298,7 @@ fn identity(row: &Map) -> Vec<u8> {
     bytes
 }
 
-/// Rows with a number stand behind those without, part by part.
+/// Orders rows with a number behind those without, part by part.
 fn order_in_parts(a: Option<&Number>, b: Option<&Number>) -> Ordering {
     match (a, b) {
         (Some(a), Some(b)) => {

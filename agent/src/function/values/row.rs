@@ -27,7 +27,7 @@ pub(in crate::function) struct Row {
     notes: Vec<Value>,
 }
 
-/// Rows that belong together. Where several have a column, the first one's counts.
+/// Rows that belong together. If several have a column, the first one's counts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::function) struct Tuple(Vec<u32>);
 
@@ -223,7 +223,7 @@ pub fn moved_row(row: &[u8], notes: &[usize], streams: &[usize]) -> Option<Vec<u
     row.write(&row.columns, &row.meta).ok()
 }
 
-/// Converts columns to their declared types, where nothing is lost. A declared name with points in it that is
+/// Converts columns to their declared types, if nothing is lost. A declared name with points in it that is
 /// no column leads into objects.
 fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault> {
     for field in &declared.fields {

@@ -1,5 +1,5 @@
-//! Going through rows: those of a group, the groups themselves, the elements of a list, and the pairs of
-//! a join. One walk may stand inside of another; each gives back what was at hand before it.
+//! Iteration over rows: those of a group, the groups themselves, the elements of a list, and the
+//! pairs of a join. Walks can be nested; each restores the current row of the one around it.
 
 use std::sync::Arc;
 
@@ -235,7 +235,7 @@ impl Values {
         Ok(())
     }
 
-    /// The text of the group at hand, where it is known by one.
+    /// The text of the group at hand, if it is known by one.
     pub(in crate::function) fn group_key(&self) -> Option<Arc<str>> {
         let (key, _) = self.listed.get(self.group?)?;
         match &**key {

@@ -1,4 +1,5 @@
-//! Reads a manifest's JSON and checks it. Says where a wrong value stands, and what would be right.
+//! Reads a manifest's JSON and checks it. Errors name the place of a wrong value, and the right way
+//! to write it.
 
 use std::sync::Arc;
 

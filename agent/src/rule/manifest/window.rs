@@ -1,5 +1,5 @@
-//! The window that a module asks the host to keep: its kind and its lengths, checked for sense. What
-//! a rule says instead is resolved where the two are bound.
+//! The window that a module asks the host to keep: its kind and its lengths, checked for sense. A
+//! rule's own settings are merged when the two are bound.
 
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ pub enum WindowKind {
     Sliding,
     /// From an event to the `gap` after the last one.
     Session,
-    /// The last `count` rows, after every so many.
+    /// The last `count` rows, after every `every` rows.
     Count,
     /// From an event that begins it to one that ends it.
     State,

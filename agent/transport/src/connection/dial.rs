@@ -90,8 +90,8 @@ impl Moved {
     }
 }
 
-/// A socket under whatever else, where bytes are seen to move. What a socket takes is a sign of life only
-/// where it was full before: into an empty one anything goes.
+/// A socket under any other layer, which observes whether bytes move. A write into a socket is a
+/// sign of life only if the socket was full before: an empty one accepts anything.
 struct Watched {
     inner: TcpStream,
     full: bool,
@@ -132,7 +132,7 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Connects, encrypted where that is wanted.
+/// Connects, encrypted if that is wanted.
 pub(super) async fn reach(peer: &Peer) -> Result<(Box<dyn Stream>, Arc<Moved>), Trouble> {
     let inner = dial(peer).await?;
     let moved = Moved::new();

@@ -1,6 +1,6 @@
-//! Tells whether a broker is alive: anything that moves is a sign of it, a byte read as well as a byte
-//! that a full socket takes. Only where the broker owes an answer is silence held against it. Pure: time
-//! is an argument.
+//! Decides whether a broker is alive: anything that moves is a sign of it, a byte read as well as a
+//! byte that a full socket accepts. Silence counts against the broker only while it owes an answer.
+//! Pure: time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ pub(super) struct Liveness {
     excused: Instant,
     /// The broker owes acknowledgements, since when, and how much longer it may be silent for that.
     owes: Option<(Instant, Duration)>,
-    /// Since when it owes anything, where it does.
+    /// Time since which the broker owes an answer, if it owes one.
     owing: Instant,
 }
 
@@ -75,7 +75,7 @@ impl Liveness {
         self.pinged = now;
     }
 
-    /// When the last one was, where it was answered.
+    /// Time of the last ping, if it was answered.
     pub(super) fn answered_ping(&self) -> Option<Instant> {
         (self.pings == 0).then_some(self.pinged)
     }

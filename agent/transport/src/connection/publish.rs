@@ -62,7 +62,7 @@ fn write_v311(packet: u16, sending: &Sending<'_>, out: &mut BytesMut) -> Result<
         .map_err(|error| Trouble::Library(error.to_string()))
 }
 
-/// Why the broker did not take a message, where it did not.
+/// The reason why the broker refused a message; `None` if it accepted it.
 pub(super) fn refusal(code: u8, reason: Option<String>) -> Option<Refusal> {
     if code < 0x80 {
         return None;

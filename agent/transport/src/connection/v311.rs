@@ -1,4 +1,4 @@
-//! The packets that a source sends in MQTT 3.1.1; those that it reads stand in [`super::packets`].
+//! The packets that a source sends in MQTT 3.1.1; those that it reads are in [`super::packets`].
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{

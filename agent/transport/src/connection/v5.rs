@@ -1,4 +1,4 @@
-//! The packets that a source sends in MQTT 5; those that it reads stand in [`super::packets`].
+//! The packets that a source sends in MQTT 5; those that it reads are in [`super::packets`].
 
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::QoS;
@@ -22,9 +22,9 @@ pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
         properties: Some(ConnectProperties {
             session_expiry_interval: Some(expiry),
             receive_maximum: peer.receive_maximum,
-            // Told our limit, mosquitto 2.0 keeps longer messages to itself without a word, and never
-            // gives back their places in its window of unacknowledged ones: twenty of them, and
-            // nothing comes any more. So they come, and are read past.
+            // If we announce our limit, mosquitto 2.0 silently withholds longer messages, and never
+            // gives back their places in its window of unacknowledged ones: after twenty of them
+            // nothing comes any more. So they are sent to us, and skipped.
             max_packet_size: None,
             ..ConnectProperties::new()
         }),

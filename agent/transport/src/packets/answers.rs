@@ -27,8 +27,8 @@ const REFUSED: u8 = 0x80;
 pub struct Connack {
     /// `true` if it kept the session.
     pub session_present: bool,
-    /// 0 where it takes the connection. A broker of 3.1.1 may answer with codes below 0x80 also where
-    /// MQTT 5 was asked for.
+    /// 0 if the broker accepted the connection. A broker of 3.1.1 may answer with codes below 0x80
+    /// even if MQTT 5 was asked for.
     pub code: u8,
     /// The properties of the CONNACK.
     pub given: ConnackGiven,
@@ -39,7 +39,7 @@ pub struct Connack {
 /// Properties of an MQTT 5 CONNACK; `None` for those left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnackGiven {
-    /// Seconds that it keeps the session, where those are not the ones asked for.
+    /// Seconds that the broker keeps the session, if they differ from those asked for.
     pub session_expiry: Option<u32>,
     /// Seconds between packets from the client.
     pub server_keep_alive: Option<u16>,

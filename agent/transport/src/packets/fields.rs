@@ -1,9 +1,9 @@
 //! Values of MQTT one after the other: numbers, byte strings, lengths of one to four bytes.
 
-/// A length takes at most so many bytes.
+/// Bytes of the longest length field.
 pub(super) const LENGTH_BYTES_MAX: usize = 4;
 
-/// Takes values from the front of a piece of a packet; `None` where it is too short.
+/// Takes values from the front of a piece of a packet; `None` if the piece is too short.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
@@ -61,7 +61,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A length at this place, and where it ends; `None` where it has no end.
+/// The length at this place, and its end; `None` if the length is incomplete or too long.
 pub(super) fn length(bytes: &[u8], place: usize) -> Option<(usize, usize)> {
     let bytes = bytes.get(place..)?;
     let mut length = 0;

@@ -28,7 +28,7 @@ impl Head {
     /// `properties_max` are taken for a part of the payload.
     ///
     /// # Errors
-    /// When it cannot be told how the message is to be acknowledged.
+    /// When it is unknown how to acknowledge the message.
     pub(super) fn of(
         version: Version,
         frame: &Frame,
@@ -94,7 +94,7 @@ impl Head {
     }
 }
 
-/// Topic, packet identifier, and where they end.
+/// Topic, packet identifier, and the end of both.
 type Beginning = (Range<usize>, Option<Handshake>, usize);
 
 fn beginning(frame: &Frame, bytes: &[u8]) -> Result<Option<Beginning>, Malformed> {

@@ -23,8 +23,8 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// An empty one. Of messages longer than `packet_bytes_max` and what may stand before a payload,
-    /// the payload is not kept.
+    /// An empty inbox. The payload of a message longer than `packet_bytes_max` plus the most that
+    /// may precede a payload is not kept.
     pub fn new(version: Version, packet_bytes_max: usize) -> Self {
         Self {
             version,

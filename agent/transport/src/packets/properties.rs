@@ -1,4 +1,4 @@
-//! The properties of an MQTT 5 PUBLISH: in any order, repeated where that is allowed.
+//! The properties of an MQTT 5 PUBLISH: in any order, repeated if that is allowed.
 
 use super::fields::Fields;
 use crate::{

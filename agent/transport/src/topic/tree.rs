@@ -6,7 +6,7 @@ use super::TopicFilter;
 /// Filters, each with a value.
 #[derive(Debug)]
 pub struct FilterTree<T> {
-    /// Children by name, in order: smaller than a hash map where there is one child, as in most places.
+    /// Children by name, in order: smaller than a hash map with one child, as most nodes have.
     literal: Vec<(Box<str>, Self)>,
     any_level: Option<Box<Self>>,
     ends_here: Vec<T>,
@@ -152,19 +152,19 @@ impl<T> FilterTree<T> {
     }
 }
 
-/// `true` if the filter that a way through the tree stands for may be the one that is asked for.
+/// Relation of a path through the tree to the filter asked for, which may be in the tree itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Own {
-    /// It may, and counts.
+    /// The path may be that filter, which counts.
     Counts,
-    /// So far it is, and would not count.
+    /// The path is that filter so far, which would not count.
     Met,
-    /// It is another.
+    /// The path is another filter.
     Left,
 }
 
 impl Own {
-    /// The way takes a wildcard where the filter has a name.
+    /// The path takes a wildcard where the filter has a name.
     fn wider(self) -> Self {
         match self {
             Self::Counts => Self::Counts,

@@ -20,7 +20,7 @@ const PATTERN_CHARS_MAX: usize = 1_000;
 /// `(A?){90}b`, 1.2 s of a server's core.
 const MATCHING_MAX: u64 = 1 << 33;
 
-/// Patterns, paths and time zones by their text. Owned by whoever calls, one for each rule.
+/// Patterns, paths and time zones by their text. Owned by the caller, one for each rule.
 #[derive(Debug, Default)]
 pub struct Cache {
     patterns: BTreeMap<Box<str>, Arc<Pattern>>,
@@ -67,7 +67,7 @@ impl Cache {
 #[derive(Debug)]
 pub(crate) struct Pattern {
     regex: regex_lite::Regex,
-    /// At most so many bytes.
+    /// Size limit in bytes.
     size: usize,
 }
 
@@ -77,7 +77,7 @@ impl Pattern {
         loop {
             match regex_lite::RegexBuilder::new(text).size_limit(size).build() {
                 Ok(regex) => return Ok(Self { regex, size }),
-                // It does not tell its size, so limits are tried.
+                // The library does not report the size, so limits are tried.
                 Err(_) if size < PATTERN_BYTES_MAX => size *= 2,
                 Err(error) => {
                     return Err(FnError::Failed(format!("{text:?} is no pattern: {error}")));
@@ -92,7 +92,8 @@ impl Pattern {
         Ok(&self.regex)
     }
 
-    /// To match one text again and again: before each time `work` is told how much of it is left.
+    /// The pattern for repeated matching of one text: before each match, `work` gets the length of
+    /// the rest.
     pub(crate) fn again_and_again(&self) -> &regex_lite::Regex {
         &self.regex
     }
@@ -121,7 +122,7 @@ fn kept<T>(
     }
     let new = Arc::new(read()?);
     if all.len() >= KEPT_MAX {
-        // Whoever makes so many will not come back to them.
+        // A caller that makes so many will not come back to them.
         all.clear();
     }
     all.insert(text.into(), new.clone());

@@ -110,7 +110,7 @@ fn total(numbers: &[i64]) -> i64 {
         .fold(0, |sum, number| sum.wrapping_add(*number))
 }
 
-/// The sum where floats are among the numbers: exact up to the first of them, as in slots.
+/// The sum of numbers with floats among them: exact up to the first float, as in slots.
 fn mixed_total(rows: &[Value]) -> f64 {
     let (mut total, mut is_whole) = (Total::default(), true);
     for value in rows {
@@ -187,7 +187,8 @@ fn last_value(_: &mut Context<'_>, args: &[Value]) -> Answer {
     Ok(last.cloned().unwrap_or_default())
 }
 
-/// With a third argument in front the rows themselves; else the values stand for them.
+/// With a third argument the first one holds the rows themselves; otherwise the values serve as the
+/// rows.
 fn deduplicate(_: &mut Context<'_>, args: &[Value]) -> Answer {
     let values = list(args, args.len().saturating_sub(2))?;
     if values.is_empty() {

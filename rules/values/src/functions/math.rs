@@ -234,7 +234,7 @@ fn log(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
     })
 }
 
-/// More decimals than a float can tell apart, in either direction.
+/// More decimals than a float can represent, in either direction.
 const DIGITS: i64 = 400;
 
 fn round(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
@@ -254,8 +254,8 @@ fn trunc(_: &mut crate::Context<'_>, args: &[Value]) -> Answer {
     Ok(Value::float(decimals(number(args, 0)?, digits, false)))
 }
 
-/// A number with so many decimals of those that it is written with: 8.29 has two, though the float is a
-/// little less. What follows is dropped, or `rounds` the last one up from a half on.
+/// A number with `kept` of the decimals that it is written with: 8.29 has two, though the float is
+/// a little less. Further decimals are dropped, or `rounds` the last one up from a half on.
 fn decimals(x: f64, kept: i64, rounds: bool) -> f64 {
     let text = format!("{}", x.abs());
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));

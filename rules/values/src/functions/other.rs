@@ -107,9 +107,9 @@ pub fn meta(topic: &str, user: &Map, name: &str) -> Value {
     }
 }
 
-/// The name under which the topic of the packet stands.
+/// Name of the packet's topic.
 const TOPIC: &str = "topic";
-/// The name under which all user properties stand, whatever they are called.
+/// Name of the object of all user properties, whatever their names are.
 const USER: &str = "user";
 
 fn is_reserved(name: &str) -> bool {

@@ -26,7 +26,7 @@ pub(super) const fn scalar(
     }
 }
 
-/// A function of many rows; it passes over those where its argument is nothing.
+/// A function of many rows; it skips those whose argument is null.
 pub(super) const fn aggregate(
     number: u16,
     name: &'static str,
@@ -122,8 +122,8 @@ const fn group(number: u16) -> Group {
     }
 }
 
-/// Reads `text, start[, end]` or `first, …`: what stands in brackets may be left out, and before an
-/// ellipsis there may be more of the same.
+/// Reads `text, start[, end]` or `first, …`: arguments in brackets are optional, and the one before
+/// an ellipsis may be repeated.
 const fn arity(arguments: &str) -> Arity {
     /// The first byte of `…` in UTF-8.
     const ELLIPSIS: u8 = 0xe2;

@@ -327,7 +327,7 @@ fn substring(_: &mut Context<'_>, args: &[Value]) -> Answer {
     }))
 }
 
-/// The third argument, where there is one: not before `start`.
+/// The third argument, if there is one: not before `start`.
 fn end_of(args: &[Value], start: usize) -> Result<Option<usize>, FnError> {
     if args.len() < 3 {
         return Ok(None);

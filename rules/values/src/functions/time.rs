@@ -90,7 +90,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// The moments that there are, in milliseconds since 1970: those of the years 1 to 9999.
 pub const TIMES_MS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
-/// A moment, and what the clock shows then where it was written.
+/// A moment, and the local time where it was written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Moment {
     ms: i64,
@@ -122,8 +122,8 @@ impl Moment {
     }
 }
 
-/// The moment that a value stands for, in milliseconds since 1970: a datetime, a number, or a text
-/// that is a date.
+/// The moment of a value, in milliseconds since 1970: of a datetime, a number, or a text with a
+/// date.
 pub(crate) fn moment(value: &Value) -> Option<i64> {
     Moment::of(value).map(|moment| moment.ms)
 }

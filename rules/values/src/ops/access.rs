@@ -4,7 +4,7 @@ use super::OpError;
 use crate::Value;
 use crate::cast::int_of;
 
-/// `value->name`: nothing where there is no such name, or no object to have names.
+/// `value->name`: null if there is no such name, or no object.
 pub fn field(value: &Value, name: &str) -> Value {
     value
         .as_map()

@@ -65,10 +65,10 @@ pub fn order(left: &Value, right: &Value) -> Result<Ordering, OpError> {
     }
 }
 
-/// An order of all values whatever their types: false, true, numbers, datetimes, texts, bytes, lists,
-/// objects, nothing. Numbers are compared exactly, also where a float cannot tell whole numbers
-/// apart; lists element by element, objects name by name in the order of the names, and one that is
-/// the beginning of another comes before it. Values are equal exactly if they are [`Value::same`].
+/// A total order of all values whatever their types: false, true, numbers, datetimes, texts, bytes,
+/// lists, objects, null. Numbers are compared exactly, even if a float cannot represent them; lists
+/// element by element, objects name by name in the order of the names, and one that is the
+/// beginning of another comes before it. Values are equal exactly if they are [`Value::same`].
 pub fn total_order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Int(a), Value::Int(b)) => a.cmp(b),

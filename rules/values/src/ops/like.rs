@@ -1,4 +1,4 @@
-//! `LIKE`: `%` stands for any text, `_` for any one character, a backslash takes the next one as it is.
+//! `LIKE`: `%` matches any text, `_` any one character, a backslash quotes the next one.
 
 use super::OpError;
 use crate::Value;
@@ -29,9 +29,9 @@ pub fn like(value: &Value, pattern: &Value, negated: bool) -> Result<bool, OpErr
 /// a server's core.
 const STEPS_MAX: u32 = 1 << 28;
 
-/// Walks both at once and remembers the last `%` alone: if a later one was reached, an earlier one need
-/// not take more. So the time is at most the product of the lengths, and where that is too long nothing
-/// comes of it.
+/// Walks both at once and remembers the last `%` alone: once a later one was reached, an earlier
+/// one need not take more. So the time is at most the product of the lengths; `None` if it would
+/// take too many steps.
 fn matches(text: &str, pattern: &str) -> Option<bool> {
     let (mut text, mut pattern) = (text.chars(), pattern.chars());
     let mut last = None;

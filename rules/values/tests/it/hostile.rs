@@ -109,7 +109,7 @@ fn with_context<T>(run: impl FnOnce(&mut Context<'_>) -> T) -> T {
     })
 }
 
-/// Arguments that make each value stand at each place, beside a few others.
+/// Arguments with each value at each place, beside a few others.
 fn arguments(values: &[Value], count: usize) -> Vec<Vec<Value>> {
     let mut seed = 7_u64;
     let mut any = || {

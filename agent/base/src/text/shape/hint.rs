@@ -104,7 +104,7 @@ pub(super) fn unknown(
     }
 }
 
-/// The places of a file where a key of this name may stand.
+/// Places of a file that may have a key of this name.
 fn elsewhere(root: &'static [Key], name: &str, is_table: bool) -> Vec<String> {
     let mut places = Vec::new();
     let mut tables: Vec<(Vec<&str>, &'static [Key])> = vec![(Vec::new(), root)];

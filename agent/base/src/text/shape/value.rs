@@ -66,7 +66,7 @@ fn quoted<T: AsRef<str>>(texts: &[T]) -> String {
     quoted.join(", ")
 }
 
-/// The value that was meant, as far as the one that was written tells.
+/// The value that was probably meant by the one that was written.
 fn instead(takes: &Takes, given: &DeValue<'_>) -> Option<String> {
     if let DeValue::Array(items) = given {
         return of_list(takes, items);

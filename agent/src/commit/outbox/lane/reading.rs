@@ -1,5 +1,5 @@
-//! Rows of a lane that stand in the journal only, on their way back into memory, or to a younger place
-//! in the journal.
+//! Rows of a lane that are in the journal only, on their way back into memory, or to a younger
+//! place in the journal.
 
 use std::collections::BTreeSet;
 
@@ -64,8 +64,8 @@ impl Lane {
         self.drop_all_but(&there, (missing.first, missing.last), missing.gap)
     }
 
-    /// Drops the rows of a range that neither are settled nor came; `told` is what gap records among them
-    /// told. Returns how many.
+    /// Drops the rows of a range that neither are settled nor were read; `told` is the gap reported
+    /// by gap records among them. Returns their number.
     fn drop_all_but(
         &mut self,
         there: &BTreeSet<u64>,
@@ -137,9 +137,9 @@ impl Lane {
         self.begin_reading(Some(floor_lsn), durable_lsn)
     }
 
-    /// The rows to relocate have come. Those that did not are dropped while the commit is still at hand
-    /// that can say so: once their segment is used anew nothing tells that they ever were. Returns how
-    /// many that are.
+    /// Takes the rows to relocate. Those that were not read are dropped while the commit that can
+    /// report them is still at hand: once their segment is reused, nothing shows that they ever
+    /// were. Returns their number.
     pub(in crate::commit::outbox) fn relocate_read(
         &mut self,
         rows: Vec<(u64, Row)>,

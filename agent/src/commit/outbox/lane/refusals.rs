@@ -1,6 +1,6 @@
-//! Rows of a lane of requests that were refused, and what may be concluded from it. An endpoint that
-//! refuses every row is out of order, not the rows: a row is dead only once it was refused alone and
-//! the endpoint took another one since. Until then the lane stands still and loses nothing.
+//! Rows of a lane of requests that were refused, and the conclusions. If an endpoint refuses every
+//! row, the endpoint is at fault, not the rows: a row is dead only once it was refused alone and
+//! the endpoint accepted another one since. Until then the lane stands still and loses nothing.
 //!
 //! All of it is forgotten at a restart: then rows go out again from the cursor. A row that waits before
 //! one that was taken has been refused, whoever remembers it: requests are cut in order.
@@ -140,7 +140,7 @@ impl Lane {
         self.refusals.witnessed = self.refusals.until > 0;
     }
 
-    /// The rows to try next; `None` where it has to be waited for them.
+    /// The rows to try next; `None` if they have to be read first.
     pub(super) fn next_cut(&mut self) -> Option<Cut> {
         let cursor = self.settled.cursor();
         let refusals = &self.refusals;

@@ -1,4 +1,4 @@
-//! Rows that stand in the journal only: what is known of them without reading them.
+//! Rows that are in the journal only: the facts about them that are known without reading them.
 
 use super::super::gap::Gap;
 use super::row_bytes;

@@ -32,7 +32,7 @@ pub(super) mod field {
     pub(in super::super) const TEMPLATE: u32 = 18;
 }
 
-/// A metric as it stands in a message.
+/// A metric as encoded in a message.
 #[derive(Debug, Default)]
 pub(super) struct Metric<'a> {
     at: usize,
@@ -68,7 +68,7 @@ impl<'a> Metric<'a> {
                 _ => {}
             }
         }
-        // Some encoders write an empty name where there is none.
+        // Some encoders write an empty name if there is none.
         metric.name = metric.name.filter(|name| !name.is_empty());
         Ok(metric)
     }

@@ -1,4 +1,4 @@
-//! Messages of data made complete: names in place of aliases, and types where a message leaves them to
+//! Completion of data messages: names in place of aliases, and the types that a message leaves to
 //! the birth.
 
 use bytes::Bytes;
@@ -37,7 +37,7 @@ pub trait Known {
 pub enum ResolveError {
     /// Not a message of Sparkplug B.
     Flaw(Flaw),
-    /// No birth told of this alias.
+    /// No birth announced this alias.
     UnknownAlias(u64),
     /// Too long with its names.
     TooLong,
@@ -71,8 +71,8 @@ pub fn births(payload: &[u8]) -> Result<Vec<Birth<'_>>, Flaw> {
     Ok(births)
 }
 
-/// A message in which each metric has its name, and its type where that matters; itself where it has all
-/// of them.
+/// A message in which each metric has its name, and its type if that matters; the message itself if
+/// it is complete.
 ///
 /// # Errors
 /// When it is no message of Sparkplug B, or a birth was not heard.

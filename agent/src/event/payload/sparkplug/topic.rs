@@ -1,7 +1,7 @@
 //! Topics of Sparkplug B: `spBv1.0/group/TYPE/node[/device]`, behind whatever levels a bridge has put in
 //! front.
 
-/// The level that tells a topic of Sparkplug B.
+/// The topic level that identifies Sparkplug B.
 const NAMESPACE: &str = "spBv1.0";
 
 /// A node or a device.
@@ -15,7 +15,7 @@ pub struct Place {
 /// Kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A node or a device tells what its metrics are.
+    /// A node or a device announces its metrics.
     Birth,
     /// Anything else.
     Other,

@@ -13,7 +13,7 @@ use crate::function::host::Host;
 use crate::function::imports::{Call, no_such};
 use crate::function::values::data;
 
-/// Longest partition that stands in a name as it is; a longer one is hashed.
+/// Longest partition that is part of a name as it is; a longer one is hashed.
 const PARTITION_BYTES_MAX: usize = 200;
 /// Bytes of a name in front of the partition.
 const STEP_NAME_BYTES: usize = 3;
@@ -139,8 +139,9 @@ fn with_slot(slot: i32, partition: &[u8]) -> Vec<u8> {
     name
 }
 
-/// Keeps what a function remembers. Where there is no room for it, other keys go, as soon as the call
-/// has ended well; where there are none, the partitions of this one that were not seen for longest.
+/// Stores the state of a function that remembers. If there is no room for it, other keys are
+/// evicted as soon as the call has ended well; if there are none, the partitions of this key that
+/// were not seen for longest.
 fn remember(host: &mut Host, name: &[u8], bytes: &[u8], what: &str) -> Result<(), GuestFault> {
     let mut written = host.write_own_entry(name, bytes);
     if written == Err(Code::Quota) {

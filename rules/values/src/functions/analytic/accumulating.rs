@@ -1,6 +1,6 @@
-//! Aggregates over all rows so far. With `begin` and `reset` they start from nothing at the row where
-//! `begin` holds and stop after the row where `reset` does; between, and before the first, they give
-//! what they give for nothing.
+//! Aggregates over all rows so far. With `begin` and `reset` they start afresh at the row where
+//! `begin` holds and stop after the row where `reset` does; in between, and before the first, they
+//! give their result for no rows.
 
 use super::Answer;
 use crate::functions::arguments::{number, truth};

@@ -1,6 +1,6 @@
 use crate::{Value, from_json, lookup, step};
 
-/// Steps of one function: arguments and what it gives, `-` in front where the row does not count.
+/// Steps of one function: arguments and result, with `-` in front if the row does not count.
 fn check(name: &str, rows: &[(&str, &str)]) {
     let function = lookup(name).unwrap();
     let mut state = Value::Null;

@@ -11,8 +11,8 @@ use crate::functions::arguments::room;
 /// RFC 3339 to the millisecond.
 pub(super) const RFC_3339: &str = "YYYY-MM-ddTHH:mm:ssSSSXXX";
 
-/// The moment as the pattern says. Letters that mean nothing stand for themselves, as does what
-/// follows a backslash or stands between single quotes.
+/// Formats a moment by the pattern. Undefined letters are literal, as is text behind a backslash or
+/// between single quotes.
 pub(super) fn write(moment: &Moment, pattern: &str) -> Result<String, FnError> {
     room(pattern.len())?;
     let mut out = String::new();
@@ -100,7 +100,7 @@ fn single(moment: &Moment, letter: char, out: &mut String) {
     }
 }
 
-/// A point and so many digits; no second point if the pattern brought one.
+/// A point and `digits` digits; no second point if the pattern brought one.
 fn fraction(moment: &Moment, digits: usize, out: &mut String) {
     if !out.ends_with('.') {
         out.push('.');
@@ -126,7 +126,7 @@ fn offset(seconds: i32, style: usize, out: &mut String) {
     };
 }
 
-/// Takes what stands up to the next quote; two quotes in a row are one. Gives what follows.
+/// Takes the text up to the next quote; two quotes in a row are one. Returns the rest.
 fn quoted<'a>(rest: &'a str, out: &mut String) -> &'a str {
     if let Some(after) = rest.strip_prefix('\'') {
         out.push('\'');
