@@ -15,13 +15,13 @@ use crate::destination::DestinationStatus;
 use crate::event::state::Key;
 use crate::mill::{self, Mill};
 
-/// A producer all of whose numbers were old for so long is named.
+/// Time after which a producer is named all of whose numbers were old, in milliseconds.
 const SILENCED_MS: u64 = 30_000;
 
 /// Most silenced producers that are named.
 const SILENCED_MAX: usize = 20;
 
-/// An answer that waits for the commit of what it says.
+/// An answer that waits until the commit that it reports is durable.
 struct Promised {
     lsn: u64,
     answer: Value,
@@ -39,7 +39,7 @@ impl Promises {
         self.0.push(promised);
     }
 
-    /// Sends the answers that waited for what is durable now.
+    /// Sends the answers whose commits are durable now.
     fn keep(&mut self, durable_lsn: u64) {
         let is_over =
             |promised: &mut Promised| promised.lsn <= durable_lsn || promised.to.is_closed();
@@ -97,7 +97,7 @@ impl Agent {
         }
     }
 
-    /// Sends the answers that waited for what is durable now.
+    /// Sends the answers whose commits are durable now.
     pub(super) fn keep_promises(&mut self) {
         let (_, durable_lsn) = self.mill.lsns();
         self.promised.keep(durable_lsn);

@@ -28,7 +28,7 @@ pub fn state_hash_of_mill(mill: &Mill) -> Value {
     json!({ "lsn": lsn, "durable_lsn": durable_lsn, "state_hash": hex(&mill.rules_hash()) })
 }
 
-/// The ledgers of what lies on disk.
+/// The ledgers of a data directory on disk.
 pub fn ledger_of_image(image: &Image) -> Value {
     let rules = image.rules.iter();
     let rules: Vec<_> = rules

@@ -1,5 +1,6 @@
 //! Questions to a running agent, over a socket in its data directory that only its owner can open:
-//! one line of JSON each way. The loop answers between two turns of the mill; `serve` is what listens.
+//! one line of JSON each way. The loop answers between two turns of the mill; `serve` does the
+//! listening.
 
 mod serve;
 
@@ -165,7 +166,7 @@ fn read_answer(stream: &mut Socket, by: Instant) -> std::io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// A time that is over is told as such.
+/// Names a timeout as such.
 fn in_words(error: std::io::Error) -> std::io::Error {
     let seconds = EXCHANGE_WITHIN.as_secs();
     match error.kind() {

@@ -1,5 +1,5 @@
-//! The answer to the question for health: a line for each rule, destination and thread, a list of what
-//! ails, and sections by name. All is well where nothing ails.
+//! The answer to the question for health: a line for each rule, destination and thread, a list of
+//! faults, and sections by name. A gateway without faults is well.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ impl Health {
         health
     }
 
-    /// Says how the connection to the broker does, and what it does not give.
+    /// Adds the status of the connection to the broker, and the requests that it does not fulfil.
     pub(super) fn broker(&mut self, link: &Link) {
         let part = Part("broker", "");
         let trouble = link.trouble.as_deref();
@@ -113,7 +113,7 @@ impl Health {
         });
     }
 
-    /// A part of the gateway that is not well, which is said among the troubles in the same words.
+    /// Adds a part of the gateway that is not well; the list of faults says it in the same words.
     pub(super) fn ails_at(&mut self, part: Part<'_>, says: String, since_ms: Option<i64>) {
         let Part(what, name) = part;
         let name = if name.is_empty() {
@@ -125,7 +125,7 @@ impl Health {
         self.ill(part, says, since_ms);
     }
 
-    /// Remembers what is not well since now, and says of each line since when it is.
+    /// Remembers since when each part is not well, and dates its line.
     pub(super) fn date(&mut self, sinces: &mut Sinces, wall_ms: i64) {
         let before = std::mem::take(&mut sinces.0);
         for line in self.lines.iter_mut().filter(|line| !line.is_well) {

@@ -20,7 +20,7 @@ use tidemill_base::files::read_input;
 use tidemill_base::text::{FileError, FileErrors, nearest};
 use tidemill_transport::topic::{Subscription, TopicFilter, twice_sent};
 
-/// Bytes of a module that is only looked at.
+/// Most bytes of a module that is only inspected.
 const MODULE_BYTES_MAX: u64 = 64 << 20;
 
 /// Loads modules and remembers them, so that a thousand rules with one function hold it once.

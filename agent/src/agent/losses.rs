@@ -7,7 +7,7 @@ use crate::commit::outbox::Lane;
 use crate::event::clock::Now;
 use crate::mill::Mill;
 
-/// Trouble for so long after the last loss.
+/// Time for which a loss counts as a fault, in milliseconds.
 const LASTS_MS: u64 = 3_600_000;
 
 /// Losses of one rule or lane.

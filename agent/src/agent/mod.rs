@@ -1,6 +1,6 @@
-//! The agent as a whole: one loop on one thread, which takes what the adapters bring, turns the
-//! mill, and hands on what comes out. Everything that can make it act is listed in `Input`, and in
-//! what `Agent::look_around` looks at.
+//! The agent as a whole: one loop on one thread, which takes the inputs of the adapters, turns the
+//! mill, and hands on its outputs. Everything that can make it act is listed in `Input`, and in the
+//! sources that `Agent::look_around` polls.
 
 mod answers;
 pub mod books;
@@ -63,8 +63,8 @@ const REPORTS_WAITING_MAX: usize = 16;
 /// Other inputs that may wait.
 const INBOX_MAX: usize = 16;
 
-/// Longest rest of the loop: what hangs on the wall clock is looked at this often, because nobody
-/// says when it is set.
+/// Longest rest of the loop: things that hang on the wall clock are checked this often, because
+/// nobody tells when the clock is set.
 const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Longest rest of the loop while something is full that nobody tells to be free again: at first,
@@ -128,8 +128,8 @@ impl From<JournalError> for AgentError {
     }
 }
 
-/// Reads the rules, opens the state and runs until told to stop. `control` is handed what can stop
-/// the agent and make it read its rules again.
+/// Reads the rules, opens the state and runs until told to stop. `control` is given a handle that
+/// can stop the agent and make it read its rules again.
 ///
 /// # Errors
 /// When it cannot start, or cannot keep state any more.
@@ -200,7 +200,7 @@ struct Link {
 }
 
 impl Agent {
-    /// Works until somebody wishes the end.
+    /// Works until a stop is asked for.
     fn work(&mut self) -> Result<(), AgentError> {
         loop {
             self.pulse.works(WORK_WITHIN);
@@ -223,8 +223,8 @@ impl Agent {
         }
     }
 
-    /// Takes up what has become of what was handed out, then one report of the source, if more can be
-    /// taken in. Returns whether there was anything.
+    /// Takes up the results of work handed out, then one report of the source, if more can be taken
+    /// in. Returns `true` if there was anything.
     fn look_around(&mut self) -> Result<bool, AgentError> {
         let mut busy = false;
         for news in self.storage.news()? {
@@ -409,8 +409,8 @@ impl Agent {
         }
     }
 
-    /// Turns the mill on some of the events that the source has handed over: not more than what they may
-    /// cause finds room. Returns whether there were any.
+    /// Turns the mill on some of the events that the source has handed over: not more than their
+    /// effects find room for. Returns `true` if there were any.
     fn take_in_some(&mut self) -> bool {
         let mut bytes = 0;
         let mut fits = |event: &Event| {
@@ -436,7 +436,7 @@ impl Agent {
         true
     }
 
-    /// Turns the mill once and carries out what it asks for.
+    /// Turns the mill once and carries out its requests.
     fn turn(&mut self, input: mill::Input) {
         let now = self.clock.now();
         self.mill.step(now, input, &mut self.asked);
@@ -449,7 +449,7 @@ impl Agent {
         error!(%lane, count, "rows that waited cannot be read any more and are dropped: is the disk failing?");
     }
 
-    /// Carries out what the mill asked for, in order.
+    /// Carries out the mill's requests, in order.
     fn carry_out(&mut self, now: Now) {
         let mut asked = std::mem::take(&mut self.asked);
         for output in asked.drain(..) {

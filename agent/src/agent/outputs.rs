@@ -21,14 +21,15 @@ use crate::mill::{DeadLetter, Output};
 use tidemill_base::heartbeat::Heartbeats;
 use tidemill_base::text::{shown, shown_within};
 
-/// Lines about one rule in [`SPAN_MS`]; what is more is counted and told once.
+/// Most lines about one rule in [`SPAN_MS`]; further ones are counted and told once.
 const LINES_MAX: u32 = 10;
 const SPAN_MS: u64 = 10_000;
 
 /// Bytes of a payload that a log line shows.
 const PREVIEW_BYTES: usize = 120;
 
-/// Bytes of a reason that a line shows: it may quote a key or a topic, or what a broker said.
+/// Most bytes of a reason that a line shows: it may quote a key or a topic, or the words of a
+/// broker.
 const REASON_BYTES: usize = 512;
 
 /// Counts of volatile messages by outcome, told at the end.
@@ -38,7 +39,7 @@ struct Traffic {
     dropped: AtomicU64,
 }
 
-/// Hands on what the mill asks for.
+/// Hands on the mill's outputs.
 pub(super) struct Outputs {
     /// Messages of volatile rules.
     batch: Vec<Outgoing>,
@@ -191,7 +192,7 @@ impl Outputs {
             .any(|place| destinations.is_half_full(place) && destinations.is_connected(place))
     }
 
-    /// Sends what waits, for at most `grace`; returns what became of rows meanwhile.
+    /// Sends everything that waits, for at most `grace`; returns the reports on rows of that time.
     pub(super) fn stop(&mut self, grace: Duration) -> Vec<LaneReport> {
         for (rule, told) in self.told.drain() {
             told.tell_hidden(&rule);

@@ -19,7 +19,7 @@ pub(super) const DISK: Part<'static> = Part("disk", "");
 /// Longest absence, without trouble, of the broker that sensors publish to as a destination.
 const LOCAL_ALARM_AFTER: Duration = Duration::from_secs(600);
 
-/// Rules are behind when nothing could be taken in for so long.
+/// Time without any intake after which rules are behind, in milliseconds.
 const BEHIND_MS: u64 = 10_000;
 
 impl Agent {
@@ -169,8 +169,8 @@ fn state_of(name: &str, status: &DestinationStatus) -> &'static str {
     }
 }
 
-/// Says what ails at a destination; `true` if nothing does. One that is away is nothing to mend, for a
-/// while: what is for it waits.
+/// Adds the faults of a destination; `true` if it has none. A destination that is away is no fault
+/// for a while: its rows wait.
 pub(super) fn tell_destination(
     health: &mut Health,
     name: &str,

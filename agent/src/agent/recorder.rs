@@ -1,6 +1,6 @@
-//! A bounded ring of recent events, for trials and for questions. No promise rests on it: it is lost
-//! with the process, and what is oldest goes first. Where the owner grants flash for it, two files are
-//! filled in turn, without any sync.
+//! A bounded ring of recent events, for trials and for questions. No promise rests on it: it is
+//! lost with the process, and the oldest events go first. Where the owner grants flash for it, two
+//! files are filled in turn, without any sync.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -71,7 +71,7 @@ pub struct Recorder {
 #[derive(Debug)]
 struct Disk {
     dir: PathBuf,
-    /// Half of what was granted.
+    /// Limit of one file: half of the bytes granted.
     file_bytes_max: u64,
     file: Option<File>,
     written: u64,
@@ -80,7 +80,8 @@ struct Disk {
 }
 
 impl Recorder {
-    /// A recorder for so many bytes of memory, none when 0, and so many on disk below `dir`.
+    /// A recorder with a limit for memory, none when 0, and one for files below `dir`, both in
+    /// bytes.
     pub fn new(bytes_max: u64, disk: Option<u64>, dir: &Path) -> Self {
         Self {
             events: VecDeque::new(),

@@ -1,4 +1,4 @@
-//! Reading the rules again while the agent runs, and saying what has changed: rules, and keys of the
+//! Reading the rules again while the agent runs, and telling the changes: rules, and keys of the
 //! configuration that only a start reads.
 
 use std::collections::BTreeMap;

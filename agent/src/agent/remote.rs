@@ -88,7 +88,7 @@ impl Remote {
             .unwrap_or_else(PoisonError::into_inner) = ledgers;
     }
 
-    /// `true` if somebody wishes the end.
+    /// Returns `true` if a stop was asked for.
     pub(super) fn is_stopping(&self) -> bool {
         self.wishes.stop.load(Ordering::Acquire)
     }

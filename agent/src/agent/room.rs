@@ -1,5 +1,6 @@
-//! A start on a disk that others have filled to the last byte. The state cannot even be opened there, as
-//! what opens it may write; so the agent waits for room, takes nothing in, and says so to whoever asks.
+//! A start on a disk that others have filled to the last byte. The state cannot even be opened
+//! there, as opening it may write; so the agent waits for room, takes nothing in, and says so to
+//! whoever asks.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};

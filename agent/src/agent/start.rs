@@ -1,4 +1,4 @@
-//! The agent's start: what lies on disk becomes the mill, then the adapters are let loose.
+//! The agent's start: the data directory becomes the mill, then the adapters are started.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -190,7 +190,7 @@ pub fn check_destinations(image: &mut Image, config: &Config) -> Result<(), Agen
     })
 }
 
-/// Holds what may wait for destinations against the disk; says where that is more than it has room for.
+/// A warning if the rows that may wait for destinations are more than the disk has room for.
 pub fn room_warning(config: &Config) -> Option<String> {
     let lanes = |limits: &OutboxLimits| limits.bytes.saturating_mul(2);
     let others = config.destinations.values().map(|it| lanes(&it.outbox));
@@ -282,7 +282,7 @@ fn start_source(
     })
 }
 
-/// Makes the loop look when the thread that held this has ended: its channel says so.
+/// Wakes the loop when the thread that held this has ended: its channel says so.
 struct SayEnd(Waker);
 
 impl Drop for SayEnd {

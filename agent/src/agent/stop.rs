@@ -55,7 +55,7 @@ impl Agent {
         outcome
     }
 
-    /// Works on what the source had handed over already, and commits it.
+    /// Works on the events that the source had handed over already, and commits them.
     fn finish(&mut self, deadline: Instant) -> Result<(), AgentError> {
         while !self.is_full() && Instant::now() < deadline {
             if self.take_in_some() {
@@ -73,7 +73,7 @@ impl Agent {
         })
     }
 
-    /// Takes up what comes back from disk and destinations until `done`, or the time is up.
+    /// Takes up results from disk and destinations until `done`, or the deadline.
     fn until(&mut self, deadline: Instant, done: impl Fn(&Self) -> bool) -> Result<(), AgentError> {
         while !done(self) && Instant::now() < deadline {
             self.waker.rearm();

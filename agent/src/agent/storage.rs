@@ -195,8 +195,8 @@ impl Storage {
         }
     }
 
-    /// `true` if what is taken in could be written without touching what is kept for the time when the disk
-    /// is full.
+    /// Returns `true` if an intake could be written without touching the reserve for the time when
+    /// the disk is full.
     pub(super) fn may_take_in(&self) -> bool {
         self.lacks_room().is_none() && self.left() >= self.state.reserve()
     }
@@ -225,9 +225,9 @@ impl Storage {
         self.state.bytes()
     }
 
-    /// Lets the threads finish, until a moment. What is not done by then was never relied on: the next
-    /// start replays the journal from the checkpoint before, and what was not durable was not
-    /// acknowledged.
+    /// Lets the threads finish, until a moment. Work that is not done by then was never relied on:
+    /// the next start replays the journal from the checkpoint before, and events that were not
+    /// durable were not acknowledged.
     pub(super) fn stop(self, deadline: Instant) {
         let Self {
             writer,

@@ -1,4 +1,4 @@
-//! Periodic checks of the agent on itself, and what it tells of them in its log.
+//! Periodic checks of the agent on itself, and their reports in the log.
 
 use tracing::{error, info, warn};
 
@@ -12,7 +12,7 @@ const CHECK_EVERY_MS: u64 = 10_000;
 const SAY_STALLED_EVERY_MS: u64 = 10_000;
 
 impl Agent {
-    /// Checks both ledgers now and then; one that does not balance is told loudly.
+    /// Checks both ledgers now and then; one that does not balance is an error in the log.
     pub(super) fn check_ledgers(&mut self, now: Now) {
         if now.mono_ms < self.checked_mono_ms + CHECK_EVERY_MS {
             return;

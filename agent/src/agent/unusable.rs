@@ -17,7 +17,7 @@ pub(super) struct Unusable {
 }
 
 impl Unusable {
-    /// Counts messages, and says so unless it was said a moment ago.
+    /// Counts messages, and logs them unless that was done a moment ago.
     pub(super) fn add(&mut self, now: Now, count: usize, reason: &str) {
         self.count += count as u64;
         if let Some(count) = self.due(now.mono_ms) {

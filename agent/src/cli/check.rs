@@ -1,5 +1,6 @@
-//! `tidemill check`: reads everything that `run` would read, says all that is wrong at once, warns of
-//! what can never work, and names the topics that the access lists of brokers have to allow.
+//! `tidemill check`: reads everything that `run` would read, reports all faults at once, warns of
+//! everything that can never work, and names the topics that the access lists of brokers have to
+//! allow.
 
 mod access;
 mod disk;
@@ -143,8 +144,8 @@ fn describe(config: &Config, rules: &[BoundRule], out: &mut Stdout) -> std::io::
     Ok(())
 }
 
-/// Checks that rows which wait still have somewhere to go, and says what becomes of the state of rules that
-/// were edited. While an agent runs it has checked the rows, and is asked for the state.
+/// Checks that waiting rows still have a destination, and tells the effect of edits on the state of
+/// rules. While an agent runs it has checked the rows, and is asked for the state.
 fn check_kept(config: &Config, rules: &[BoundRule], out: &mut Stdout) -> Result<(), Failure> {
     if !config.data_dir.join(recovery::JOURNAL).is_dir() {
         return Ok(());

@@ -134,7 +134,7 @@ fn now_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
 
-/// Says what to do where a directory has nothing to read in it.
+/// The failure for a directory with nothing to read, with the way out.
 fn of_nothing(dir: &Path, error: RecoveryError) -> Failure {
     if dir.join(recovery::JOURNAL).is_dir() {
         return Failure::Failed(error.into());

@@ -32,8 +32,8 @@ pub(super) enum LogFormat {
 /// `true` once everything on standard error is a line of JSON.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
-/// Sets the log up: to standard error, at the level that `TIDEMILL_LOG` asks for. Libraries say
-/// only what is wrong, unless everything is asked for.
+/// Sets the log up: to standard error, at the level that `TIDEMILL_LOG` asks for. Libraries log
+/// only errors, unless everything is asked for.
 pub(super) fn start(format: LogFormat) -> Result<(), Failure> {
     IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
     let level = match std::env::var("TIDEMILL_LOG") {
@@ -122,7 +122,7 @@ impl Visit for FieldsOfLine<'_> {
     }
 }
 
-/// Says what ended a command, after all that was logged and whatever level is logged.
+/// Prints the error that ended a command, after all log lines and at any level.
 pub(super) fn say_error(error: impl fmt::Display) {
     let mut out = console::stderr();
     // Nobody can be told that standard error is gone.
@@ -137,7 +137,7 @@ pub(super) fn say_error(error: impl fmt::Display) {
     };
 }
 
-/// Says what ended a command, and shows lines of a file below it where people read.
+/// Prints the error that ended a command, with lines of the file below it where people read.
 pub(super) fn say_file_error(error: &tidemill_base::text::FileError) {
     if IS_JSON.load(Ordering::Relaxed) {
         return say_error(error);

@@ -164,7 +164,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// The command line as a value, for what is written from it: manual pages, completions.
+/// The command line as a value, for manual pages and completions.
 pub fn command() -> clap::Command {
     Arguments::command()
 }
@@ -207,8 +207,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Reads the arguments. What is wrong with them is told with arguments that are printable: a file may be
-/// called anything, and a shell puts its name in.
+/// Reads the arguments. Errors quote them in printable form: a file may be called anything, and a
+/// shell puts its name in.
 fn arguments() -> Arguments {
     Arguments::try_parse().unwrap_or_else(|error| {
         let given = std::env::args_os().map(|word| word.to_string_lossy().into_owned());

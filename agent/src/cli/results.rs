@@ -34,7 +34,7 @@ enum ResultLine<'a> {
     },
 }
 
-/// Takes what the mill says.
+/// Receives the outputs of the mill.
 pub(super) struct Results {
     out: Stdout,
     /// The lines, where they are to be compared and not written.
@@ -50,7 +50,7 @@ pub(super) struct Results {
 }
 
 impl Results {
-    /// Results that are written at once, of which so many lines are wanted at most.
+    /// Results that are written at once, up to a number of lines.
     pub(super) fn written(array: bool, lines_max: Option<u64>) -> Self {
         Self {
             out: console::stdout(),
@@ -76,7 +76,7 @@ impl Results {
         self.lines_left == Some(0)
     }
 
-    /// Takes up what a step of the mill at this time has brought, and empties it.
+    /// Takes the outputs of a step of the mill at this time, and empties them.
     pub(super) fn take(&mut self, at: i64, outputs: &mut Vec<Output>) -> Result<(), Failure> {
         for output in outputs.drain(..) {
             let goes_along = match &output {
@@ -153,7 +153,7 @@ impl Results {
         }
     }
 
-    /// Writes what has gone out together as one line.
+    /// Writes the group of emissions as one line.
     fn gathered(&mut self) -> Result<(), Failure> {
         let rows = std::mem::take(&mut self.rows);
         let Some(first) = rows.first() else {

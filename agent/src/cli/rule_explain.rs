@@ -1,4 +1,4 @@
-//! `tidemill rule explain`: the plan of a rule, what it reads and keeps, and its code as text.
+//! `tidemill rule explain`: the plan of a rule, its inputs and state, and its code as text.
 
 use super::Failure;
 use super::rule_build::{Options, fuel, install};

@@ -123,7 +123,7 @@ fn read(options: &Options) -> Result<(Broker, BoundRule), Failure> {
     Ok((config.broker, rule))
 }
 
-/// The command that runs a recording again, with what was said of this run.
+/// The command that runs a recording again, with the options of this run.
 fn again(options: &Options) -> String {
     let rule = quoted(&options.rule);
     let events = options.record.as_deref().map(quoted).unwrap_or_default();

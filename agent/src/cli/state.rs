@@ -1,4 +1,4 @@
-//! `tidemill state`: what rules remember, by the names of its parts, and how to take it away.
+//! `tidemill state`: the state of rules, by the names of its parts, and its removal.
 
 use serde_json::Value;
 

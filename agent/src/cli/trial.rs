@@ -1,5 +1,5 @@
-//! A mill with one rule that is tried and keeps nothing. Whoever drives it says what time it is: a file
-//! of events does in `rule test`, a clock in `rule run`.
+//! A mill with one rule that is tried and keeps nothing. Its driver tells the time: that of a file
+//! of events in `rule test`, that of a clock in `rule run`.
 
 use super::Failure;
 use super::results::Results;

@@ -1,5 +1,6 @@
 //! An MQTT broker inside the process, so that a demo needs nothing installed. It keeps nothing on
-//! disk, and may lose what a real broker would not: durability is tested against mosquitto.
+//! disk, and may lose messages that a real broker would not: durability is tested against
+//! mosquitto.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,5 +1,5 @@
-//! The listener at the upstream broker: counts what went up, keeps the last few messages and
-//! measures how long they took from the sensor on.
+//! The listener at the upstream broker: counts messages, keeps the last few and measures their
+//! latency from the sensor on.
 
 use std::collections::VecDeque;
 use std::io;
@@ -49,7 +49,7 @@ struct Stamped {
     ns: u64,
 }
 
-/// The listener's thread and what it has heard.
+/// The listener's thread and the messages that it has heard.
 #[derive(Debug)]
 pub(super) struct Cloud {
     tally: Arc<Mutex<Tally>>,

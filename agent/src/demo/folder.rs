@@ -1,5 +1,5 @@
-//! A temporary folder with what an agent needs: the demo's rules, a configuration, a place for state.
-//! It is removed when it goes out of scope.
+//! A temporary folder for an agent: the demo's rules, a configuration, a place for state. It is
+//! removed when it goes out of scope.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `tidemill demo`: a plant to look at. Two embedded brokers, simulated sensors, a real agent between
-//! them, and a view of what goes through; nothing of it outlives the process.
+//! `tidemill demo`: a plant to look at. Two embedded brokers, simulated sensors, a real agent
+//! between them, and a view of the messages; nothing of it outlives the process.
 
 pub mod broker;
 mod cloud;
@@ -233,8 +233,8 @@ impl Demo {
         }
     }
 
-    /// Ends the readings and waits until every one of them is in the ledgers. Those that are
-    /// missing after that are told by the summary.
+    /// Ends the readings and waits until every one of them is in the ledgers. The summary tells
+    /// those that are missing after that.
     fn last_event(&mut self) -> Result<(), DemoError> {
         // Status messages go on: the agent tells its ledgers when it has something to do.
         self.plant.enter(Phase::Status);
@@ -318,7 +318,7 @@ impl Demo {
         Ok(true)
     }
 
-    /// Waits a while for what the threads have to say.
+    /// Waits a while for messages of the threads.
     fn rest(&mut self, a_while: Duration) -> Result<(), DemoError> {
         match self.inbox.recv_timeout(a_while) {
             Ok(Input::CloudListens) => self.cloud_listens = true,

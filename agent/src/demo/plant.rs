@@ -1,5 +1,5 @@
-//! The thread that publishes what the sensors say, one message at a time and evenly spaced, through
-//! the agent's own destination adapter at QoS 1.
+//! The thread that publishes the sensors' readings, one message at a time and evenly spaced,
+//! through the agent's own destination adapter at QoS 1.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use tidemill_transport::topic::Topic;
 /// The sensors take turns.
 const TURN: Duration = Duration::from_micros(EVERY_MS * 1_000 / SENSORS);
 
-/// Status messages are further apart than the agent's tellings of its ledgers, so that each is told.
+/// Interval of status messages: longer than that at which the agent tells its ledgers, so that each
+/// is counted in between.
 const STATUS_EVERY: Duration = Duration::from_millis(120);
 
 /// A thread that was held up for longer does not make up for it: that would be a flood.
@@ -27,7 +28,7 @@ const BEHIND_MAX: Duration = Duration::from_millis(500);
 /// Longest time for the last messages to be acknowledged.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Counts of what was published.
+/// Counts of messages published.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     /// Messages handed to the adapter.
@@ -52,7 +53,7 @@ pub(super) enum Phase {
 /// The plant's thread.
 #[derive(Debug)]
 pub(super) struct Plant {
-    /// Counts of what was published so far.
+    /// Counts of messages published so far.
     pub(super) sent: Arc<Sent>,
     phases: SyncSender<Phase>,
     thread: JoinHandle<()>,
@@ -90,7 +91,7 @@ impl Plant {
         })
     }
 
-    /// Goes on to the next phase; what belongs to the old one was published when this returns.
+    /// Goes on to the next phase; all messages of the old one were published when this returns.
     pub(super) fn enter(&self, phase: Phase) {
         // It fails only where the thread is gone, which `end` finds out.
         let _ = self.phases.send(phase);

@@ -25,7 +25,7 @@ pub(super) struct Screen {
     live: bool,
     /// `true` while the terminal shows the second screen.
     entered: bool,
-    /// `true` once it was said what a dead letter is.
+    /// `true` once dead letters were explained.
     told_dead: bool,
 }
 
@@ -83,7 +83,7 @@ impl Screen {
         self.out.flush()
     }
 
-    /// Ends the view; what is written from now on stays.
+    /// Ends the view; later output stays.
     pub(super) fn end(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.entered) {
             self.write(LEAVE)?;

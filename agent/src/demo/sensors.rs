@@ -38,7 +38,7 @@ enum Fault {
     Stuck,
     /// The sensor is silent.
     Silent,
-    /// Now and then it sends what is no reading.
+    /// The sensor now and then sends a payload that is no reading.
     Rubbish,
 }
 

@@ -227,7 +227,7 @@ pub(super) fn plain_head(now: &Snapshot) -> String {
     format!("{title}\n{}\n\n", join_in(now, COLUMNS).join("\n"))
 }
 
-/// The view where nothing can be redrawn: what went through, and a line for each rule.
+/// The view where nothing can be redrawn: counts of messages, and a line for each rule.
 pub(super) fn plain_lines(now: &Snapshot) -> String {
     let mut text = format!(
         "{:>4} s  in {} ({:.0}/s)  up {} ({:.0}/s)  {}\n        {}\n",

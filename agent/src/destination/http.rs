@@ -120,7 +120,7 @@ pub(super) async fn run(
     }
 }
 
-/// Gives what comes to the loop that carries it.
+/// Gives arriving batches and messages to the loops that carry them.
 async fn sort(board: &Board, high: &LaneBox, normal: &LaneBox, queue: &Notify) {
     let shared = board.seat.shared();
     loop {

@@ -77,7 +77,7 @@ impl Lane {
         self.stalled.as_deref()
     }
 
-    /// When it goes on, where it rests with something to send.
+    /// Time at which a resting lane with something to send goes on.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
         self.rests_until.filter(|_| self.next < self.rows.len())
     }
@@ -146,7 +146,7 @@ impl Lane {
         }
     }
 
-    /// The connection is gone, and with it every word about what was on its way.
+    /// Notes that the connection is gone, and with it every report on rows in flight.
     pub(super) fn lost(&mut self) {
         let window = self.window;
         self.go_back(0);

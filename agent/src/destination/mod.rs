@@ -36,7 +36,7 @@ use queue::Queue;
 use reports::Reports;
 use seat::{Desk, Seat, Shared, Shipped, lock};
 
-/// A thread whose time is up needs so long to notice.
+/// Time that a thread needs to notice the end of its grace.
 const STOP_MARGIN: Duration = Duration::from_millis(100);
 
 /// Settings of a destination, by protocol.
@@ -109,7 +109,7 @@ pub enum DestinationReport {
     Disconnected {
         /// Place of the destination.
         destination: usize,
-        /// Why, and what can be done about it.
+        /// Reason, and a way out.
         reason: String,
         /// When the next attempt comes.
         retry_in: Duration,
@@ -137,14 +137,14 @@ pub enum DestinationReport {
 pub struct DestinationStatus {
     /// `true` if a connection stands, or the last request was answered.
     pub connected: bool,
-    /// Why there is no connection, and what can be done about it; or why the one before was given up,
-    /// where nothing was acknowledged since.
+    /// Reason why there is no connection, and a way out; or why the one before was given up, where
+    /// nothing was acknowledged since.
     pub trouble: Option<String>,
-    /// `true` if a broker that is there does not acknowledge what is sent to it.
+    /// `true` if a connected broker does not acknowledge messages.
     pub unheard: bool,
-    /// Why a lane stands still though there is a connection: its owner has to do something.
+    /// Reason why a lane stands still though there is a connection: its owner has to do something.
     pub stalled: Option<String>,
-    /// Why what is sent there may get lost, where the broker does not acknowledge.
+    /// Reason why messages there may get lost, where the broker does not acknowledge.
     pub unconfirmed: Option<String>,
     /// Rows handed out and not settled, of both lanes.
     pub rows: usize,
@@ -264,8 +264,8 @@ impl DestinationsHandle {
         }
     }
 
-    /// Sends what is queued and what was shipped, waits for its acknowledgements, says good-bye; at
-    /// most for `grace`. Rows do not make it wait for a receiver that is away: they are kept.
+    /// Sends everything queued and shipped, waits for its acknowledgements, says good-bye; at most
+    /// for `grace`. Rows do not make it wait for a receiver that is away: they are kept.
     pub fn stop(self, grace: Duration) -> Leftovers {
         let stop_by = Instant::now() + grace;
         self.stop_by.send_replace(Some(stop_by));

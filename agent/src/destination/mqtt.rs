@@ -1,5 +1,5 @@
-//! A destination that is a broker: how to reach it. The loop that serves it stands in `outlet`,
-//! what it sends and has sent in `cargo`.
+//! A destination that is a broker: its settings. The loop that serves it stands in `outlet`, its
+//! messages in `cargo`.
 
 mod cargo;
 mod outlet;

@@ -77,7 +77,7 @@ impl Desk {
     }
 }
 
-/// Health where the loop does not answer, which is what ails then.
+/// Health of an agent whose loop does not answer, which is its fault then.
 fn health_without_the_loop(heartbeats: &Heartbeats) -> Value {
     let mut health = Health::of_threads(heartbeats);
     let seconds = PATIENCE.as_secs();
@@ -94,7 +94,7 @@ struct Guest {
     is_silent: Rc<Cell<bool>>,
 }
 
-/// Takes connections and answers what is asked over them, until the process ends.
+/// Accepts connections and answers the questions on them, until the process ends.
 pub(super) async fn serve(listener: UnixListener, desk: Desk) {
     let desk = Rc::new(desk);
     // Those that came first stand first.
@@ -161,7 +161,7 @@ async fn attend(
     timeout_at(by, stream.write_all(text.as_bytes())).await?
 }
 
-/// A line, or what there is of one.
+/// Reads a line, or as much of one as there is.
 async fn read_line(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(QUESTION_BYTES_MAX));

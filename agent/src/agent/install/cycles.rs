@@ -65,7 +65,7 @@ fn edges<'a>(config: &Config, from: &'a BoundRule, rules: &'a [BoundRule]) -> Ve
     edges
 }
 
-/// Returns `true` if what is sent there arrives at the broker that the rules listen to.
+/// Returns `true` if messages to that destination arrive at the broker that the rules listen to.
 fn is_local(config: &Config, destination: &str) -> bool {
     let other = config.destinations.get(destination);
     destination == LOCAL
@@ -77,7 +77,8 @@ fn is_local(config: &Config, destination: &str) -> bool {
         })
 }
 
-/// Some cycle: what leads nowhere is left out until each of the rest leads to another of the rest.
+/// Finds a cycle: edges that lead nowhere are left out until each of the rest leads to another of
+/// the rest.
 fn find<'e, 'a>(edges: &'e [Vec<Edge<'a>>]) -> Option<Vec<(usize, &'e Edge<'a>)>> {
     let mut is_in = vec![true; edges.len()];
     let next = |is_in: &[bool], at: usize| {

@@ -1,5 +1,5 @@
-//! Addresses of brokers and endpoints at which nobody listens. They are connected to, and nothing
-//! is said.
+//! Addresses of brokers and endpoints at which nobody listens. A connection is made, and nothing is
+//! sent.
 
 use std::io;
 use std::time::Duration;

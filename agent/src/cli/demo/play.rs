@@ -1,4 +1,4 @@
-//! The demo from the command line: what was asked for, and the exit code.
+//! The demo from the command line: its options, and the exit code.
 
 use std::time::Duration;
 

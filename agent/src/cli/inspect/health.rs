@@ -1,4 +1,4 @@
-//! Health and rules as text: a line for each part of the gateway, what is not well marked and dated.
+//! Health and rules as text: a line for each part of the gateway, with faults marked and dated.
 
 use std::fmt::Write as _;
 

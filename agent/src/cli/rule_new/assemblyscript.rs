@@ -1,4 +1,4 @@
-//! A starting point in AssemblyScript: the example's source, its manifest and what npm wants.
+//! A starting point in AssemblyScript: the example's source, its manifest and the files for npm.
 
 use super::module;
 use super::{File, Start};

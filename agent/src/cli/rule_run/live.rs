@@ -1,4 +1,4 @@
-//! The loop of a run: what the source brings and what the clock says drive the mill, until an end that was
+//! The loop of a run: events of the source and the clock drive the mill, until an end that was
 //! asked for.
 
 use std::sync::Arc;
@@ -237,8 +237,8 @@ impl Live {
         Ok(())
     }
 
-    /// Works on an event, which is taken to have come at the moment that its turn comes: so a recording says
-    /// what the rule saw. Returns whether there is time for more.
+    /// Works on an event, which counts as having come at the moment of its turn: so a recording
+    /// says what the rule saw. Returns `true` if there is time for more.
     fn event(&mut self, mut event: Event) -> Result<bool, Failure> {
         let now = self.now();
         if self.ends_mono_ms.is_some_and(|end| now.mono_ms >= end) {

@@ -40,8 +40,8 @@ impl Record {
         })
     }
 
-    /// Adds an event that was worked on at this time. It is in the file when this returns. Returns what
-    /// there is to say about it.
+    /// Adds an event that was worked on at this time. It is in the file when this returns. Returns
+    /// a message for people if the recording has ended.
     pub(super) fn add(&mut self, event: &Event, at_ms: i64) -> Result<Option<String>, Failure> {
         let Some(file) = &mut self.file else {
             return Ok(None);

@@ -12,7 +12,7 @@ use tidemill_base::text::printable;
 /// Most differences that are shown; of further ones only the number is told.
 const SHOWN: usize = 20;
 
-/// Above so many pairs of lines the place of a missing line is not looked for.
+/// Pairs of lines above which the place of a missing line is not searched.
 const PAIRS: usize = 4_000_000;
 
 /// The lines that should come, with their numbers in the file.
@@ -47,7 +47,7 @@ impl Expected {
         Ok(Self { name, lines })
     }
 
-    /// The differences to what came, for people, and how many they are.
+    /// The differences to the results, for people, and their number.
     pub(super) fn compare(&self, came: &[String]) -> Result<(String, usize), Failure> {
         let came = parse(came.iter().map(String::as_str))
             .map_err(|(_, why)| Failure::Failed(anyhow::anyhow!(why)))?;
@@ -210,7 +210,7 @@ fn steps<'a>(expected: &'a [Line], got: &'a [Line]) -> Vec<Step<'a>> {
     }
 }
 
-/// Names what differs within two lines.
+/// Names the differing members of two lines.
 fn members(path: &str, expected: &Value, got: &Value, text: &mut String) {
     match (expected, got) {
         (Value::Object(a), Value::Object(b)) => {

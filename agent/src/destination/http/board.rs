@@ -74,7 +74,8 @@ impl Board {
         }
     }
 
-    /// A carrier tries again after a rest; `stalled`: in vain, unless somebody does something.
+    /// Notes that a carrier tries again after a rest; `stalled`: in vain, unless somebody does
+    /// something.
     pub(super) fn waits(&self, carrier: usize, why: String, rest: Duration, stalled: bool) {
         let mut told = None;
         self.note(carrier, Some(false), |note| {
@@ -98,7 +99,7 @@ impl Board {
         });
     }
 
-    /// Changes a note and what is told of all. Returns whether there was a connection before.
+    /// Changes a note and reports the change. Returns `true` if there was a connection before.
     fn note(
         &self,
         carrier: usize,

@@ -23,7 +23,8 @@ use tidemill_transport::link::until;
 /// Messages of the queue in one request at most.
 const QUEUE_BATCH_MAX: usize = 256;
 
-/// After so many that were refused alone, with none taken, a batch of the queue is not cut any more.
+/// Number of messages refused alone, with none taken, after which a batch of the queue is not cut
+/// any more.
 const REFUSED_ALONE_MAX: usize = 4;
 
 /// One loop.

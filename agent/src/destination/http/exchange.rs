@@ -25,7 +25,8 @@ use tidemill_transport::tls::{self, Watch};
 /// Most bytes read of an answer; a connection with a longer one is given up.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// In so many pieces: those of a byte each cost a hundred times as much as the byte.
+/// Most pieces in which an answer is read: those of a byte each cost a hundred times as much as the
+/// byte.
 const ANSWER_PIECES_MAX: usize = 256;
 
 /// Most bytes that the library keeps of an answer's head.
@@ -33,8 +34,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 
 const AGENT: &str = concat!("tidemill/", env!("CARGO_PKG_VERSION"));
 
-/// Bytes that the system takes over at once, or twice as many: those beyond have left, and what has not
-/// left is soon known.
+/// Bytes that the system takes over at once, or twice as many: those beyond have left, and a stop
+/// of the rest is soon known.
 const SEND_BUFFER_BYTES: u32 = 64 << 10;
 
 /// Sends requests, one after the other.
@@ -45,7 +46,7 @@ pub(super) struct Exchange {
     encrypted: bool,
 }
 
-/// A connection, and what passes on it.
+/// A connection, and the bytes that pass on it.
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     meter: Meter,
@@ -123,7 +124,7 @@ impl Exchange {
         }
     }
 
-    /// Posts over a connection that is there already: whatever comes of it, no other one is made.
+    /// Posts over a connection that is there already: whatever the outcome, no other one is made.
     pub(super) async fn post_over(
         &mut self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
@@ -296,7 +297,7 @@ fn request(
         .map_err(|error| Failure::Wrong(format!("no request can be made of it: {error}")))
 }
 
-/// Reads what an answer says, as far as it comes in time; says whether it came to its end, so that its
+/// Reads an answer as far as it comes in time; tells whether it came to its end, so that its
 /// connection can be used again.
 async fn read(mut body: Incoming, within: Duration) -> (Vec<u8>, bool) {
     let (mut bytes, mut pieces) = (Vec::new(), 0);

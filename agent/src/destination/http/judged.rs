@@ -17,8 +17,8 @@ const BODY: &[u8] = b"{}";
 /// A pipe does not dawdle.
 const TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Judges `answer` as what an endpoint sends to a batch, in pieces of at most `piece` bytes, before it
-/// hangs up.
+/// Judges `answer` as an endpoint's answer to a batch, in pieces of at most `piece` bytes, before
+/// it hangs up.
 ///
 /// # Panics
 /// When the system allows no event loop.

@@ -1,5 +1,5 @@
-//! The words by which a request says who sends it, and how they are kept out of what an endpoint answers: some repeat
-//! a request in their errors, and those stand in logs.
+//! Credentials of a request, and their removal from the answers of an endpoint: some repeat a
+//! request in their errors, and those stand in logs.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// answer that never ends must not hold a lane for ever.
 const EXCHANGE_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// Bytes that were taken over may wait in buffers on the way. They are granted so many times the time
-/// that the ones before them took.
+/// Factor for bytes that were taken over and may wait in buffers on the way: they are granted so
+/// many times the time that the ones before them took.
 const BUFFERED_TIMES: u32 = 4;
 
 /// Time limits of an exchange.
@@ -87,12 +87,12 @@ impl Passed {
         self.received = self.received.saturating_add(bytes);
     }
 
-    /// `true` if so much has come that a head would be there, and none is.
+    /// Returns `true` if so many bytes have come that a head would be there, and none is.
     fn has_no_end_of_head(&self) -> bool {
         !self.has_head && self.received >= HEAD_BYTES_MAX
     }
 
-    /// `true` if the whole body of so many bytes has left.
+    /// Returns `true` if the whole body has left.
     pub(super) fn has_sent(&self, body: u64) -> bool {
         self.head_end == 4 && self.body >= body
     }
@@ -140,7 +140,7 @@ impl Passed {
     }
 }
 
-/// Counts what passes; a connection's tasks share one.
+/// Counts passing bytes; a connection's tasks share one.
 #[derive(Debug, Clone)]
 pub(super) struct Meter(Rc<Cell<Passed>>);
 

@@ -1,5 +1,5 @@
-//! The rate at which a lane's requests are taken, and what follows: how large the next one is cut, and
-//! how fast a link is trusted to be. Pure.
+//! The rate at which a lane's requests are taken, and the size of the next one and the trusted
+//! speed of the link that follow from it. Pure.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ const SLOWEST_OF_ALL: u64 = 128;
 /// A link may become this many times slower than it was without being taken for a silent one.
 const SLOWER_TIMES: u64 = 4;
 
-/// A measured rate says something of bodies that are up to so many times as large as those that were
-/// measured: a link may carry a small one at once and a large one never.
+/// Factor up to which a measured rate says something of larger bodies: a link may carry a small one
+/// at once and a large one never.
 const LARGER_TIMES: u64 = 4;
 
-/// After so many silences, some six minutes, a link that was fast may have become slow: then every
-/// other attempt is waited for twice as long as the one before.
+/// Number of silences, some six minutes, after which a link that was fast may have become slow:
+/// then every other attempt is waited for twice as long as the one before.
 const SILENCES_MAX: u32 = 24;
 
 /// Measurements of the link.
@@ -54,7 +54,7 @@ impl Pace {
         }
     }
 
-    /// A request of so many bytes was answered.
+    /// Notes that a request of so many bytes was answered.
     pub fn answered(&mut self, bytes: usize, took: Duration) {
         self.silences = 0;
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -75,7 +75,7 @@ impl Pace {
         }
     }
 
-    /// A request of so many bytes, with several rows, was too large.
+    /// Notes that a request of so many bytes, with several rows, was too large.
     pub(super) fn too_large(&mut self, bytes: usize) {
         self.bytes_max = (bytes / 2).clamp(REQUEST_BYTES_MIN, self.bytes_max);
     }
@@ -95,7 +95,7 @@ impl Pace {
         bytes.clamp(REQUEST_BYTES_MIN, self.bytes_max)
     }
 
-    /// The size of requests, where it differs so much from what was told that it is to be told.
+    /// The size of requests, where it differs enough from the one last reported.
     pub fn take_news(&mut self) -> Option<usize> {
         let bytes = self.request_bytes();
         let differs = bytes.abs_diff(self.told) > self.told / 4;

@@ -11,8 +11,8 @@ pub(super) const REST_MAX: Duration = Duration::from_secs(300);
 /// soon after its endpoint is.
 const SILENCE_REST_MAX: Duration = Duration::from_secs(4);
 
-/// A batch that was sent in vain costs bytes. So the rest grows with the silence, of which it is this
-/// part: 4 s for the first five minutes, a minute and a half after two hours.
+/// Share of a silence's length that the rest is, since a batch that was sent in vain costs bytes: 4
+/// s for the first five minutes, a minute and a half after two hours.
 const SILENCE_PART: u32 = 75;
 
 /// Share of a stall's length that the rest is, where the owner has to do something: a short
@@ -27,7 +27,7 @@ pub enum Vain {
     NoConnection,
     /// Bytes were sent, and nothing came back.
     NoAnswer,
-    /// The endpoint asked for patience, perhaps for so long.
+    /// The endpoint asked for patience, perhaps for this time.
     Busy(Option<Duration>),
     /// The endpoint takes nothing until its owner, or ours, has done something.
     Stalled,
@@ -52,7 +52,7 @@ impl Default for Rests {
 }
 
 impl Rests {
-    /// The rest after one more attempt in vain, which began at `began` and ended now.
+    /// The rest after one more failed attempt, which began at `began` and ended now.
     pub(super) fn after(
         &mut self,
         vain: Vain,
@@ -101,7 +101,7 @@ impl Rests {
 mod tests {
     use super::*;
 
-    /// The longest rest after an attempt of 10 s, when nothing was taken for so long.
+    /// The longest rest after an attempt of 10 s, when nothing was taken for so many seconds.
     fn longest(vain: Vain, seconds: u64) -> Duration {
         let start = Instant::now();
         let mut rests = Rests::default();

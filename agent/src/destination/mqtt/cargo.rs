@@ -173,7 +173,7 @@ impl Cargo {
         self.unheard.as_ref()
     }
 
-    /// Takes over what was shipped.
+    /// Takes over the shipped batches.
     pub(super) fn unload(&mut self) {
         let inbox = self.seat.shared().take_inbox();
         let (high, normal) = (inbox.high.rows(), inbox.normal.rows());
@@ -201,7 +201,7 @@ impl Cargo {
         unanswered.is_some_and(|unanswered| !std::mem::replace(&mut unanswered.is_asked, true))
     }
 
-    /// When a lane that rests goes on.
+    /// Time at which a resting lane goes on.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
         let lanes = [&self.high, &self.normal];
         lanes.into_iter().filter_map(Lane::wakes_at).min()

@@ -1,6 +1,6 @@
-//! The speed at which a broker takes messages, as seen from their acknowledgements: how much is put on
-//! the way at once, and how long a broker may be silent that has so much to take. Pure: time is an
-//! argument.
+//! The speed at which a broker takes messages, as seen from their acknowledgements: it decides how
+//! much is put in flight at once, and how long a broker with that much to take may be silent. Pure:
+//! time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,7 @@ impl Pace {
         self.open == 0 || self.open < self.room
     }
 
-    /// A message of so many bytes is put on its way.
+    /// Puts a message of so many bytes in flight.
     pub(super) fn left(&mut self, bytes: usize, now: Instant) -> Leg {
         self.open += bytes;
         Leg {

@@ -17,20 +17,20 @@ use tidemill_transport::trouble::Trouble;
 /// Rest of a lane that the broker does not let us publish.
 const STALL_REST: Duration = Duration::from_secs(30);
 
-/// One whose row ends connections rests for so long, times the number of those, up to that.
+/// Rest of a lane whose row ends connections, times the number of those, and its limit.
 const BREAK_REST: Duration = Duration::from_secs(2);
 
 /// Connections ended without a reason until one of the messages is suspect.
 const BREAKS_MAX: u32 = 3;
 
-/// After so many over a message that was alone on its way it is given up, where it may be: a gap record,
-/// or what lives in memory only.
+/// Number of connections ended over a message that was alone in flight after which it is given up,
+/// where it may be: a gap record, or a message that lives in memory only.
 const BREAKS_ALONE_MAX: u32 = 3;
 
 /// Most times that the broker may put a gap record off without saying why.
 const UNSAID_MAX: u32 = 6;
 
-/// An acknowledgement may be missing for at most so long behind a packet that was answered.
+/// Longest time for which an acknowledgement may be missing behind a packet that was answered.
 const OWED_MAX: Duration = Duration::from_secs(300);
 
 impl Cargo {
@@ -138,8 +138,8 @@ impl Cargo {
         }
     }
 
-    /// Whatever the broker makes of it, this message is done with. What an owner cannot mend at a rule
-    /// must not hold up what is behind it: a gap record becomes a dead letter.
+    /// Gives a message up, whatever the broker makes of it. A fault that an owner cannot mend at a
+    /// rule must not hold up the rows behind: a gap record becomes a dead letter.
     fn give_up(&mut self, parcel: &Parcel, why: String) {
         match parcel.origin.row() {
             None => {
@@ -184,9 +184,9 @@ impl Cargo {
         }
     }
 
-    /// The connection ended, and the broker did not say that it was because of a message. If that goes
-    /// on it may be: then they go one by one until it is found. A row is never given up for that, but
-    /// its lane stands still.
+    /// Notes that the connection ended, and the broker did not say that it was because of a
+    /// message. If that goes on it may be: then messages go one by one until it is found. A row is
+    /// never given up for that, but its lane stands still.
     pub(crate) fn broke(&mut self, how: &str) {
         let is_tried = self.suspects > 0 && !self.unwritten.is_empty();
         if self.in_flight.is_empty() && !is_tried {
@@ -231,7 +231,8 @@ impl Cargo {
         }
     }
 
-    /// Stops a row that ended so many connections, with its lane, or gives up what is none.
+    /// Stops a row that ended so many connections, with its lane, or gives up a message that is no
+    /// row.
     fn hold(&mut self, parcel: &Parcel, times: u32, how: &str) {
         let topic = shown(parcel.message.topic.as_str());
         let bytes = parcel.message.payload.len();
@@ -254,8 +255,8 @@ impl Cargo {
         }
     }
 
-    /// The broker answered a packet that was sent at this moment: acknowledgements of what left before
-    /// it should be here.
+    /// Notes that the broker answered a packet that was sent at this moment: acknowledgements of
+    /// earlier messages should be here.
     pub(crate) fn answered(&mut self, sent: Instant, now: Instant) {
         if self.unanswered.is_some_and(|it| it.left <= sent) {
             self.unanswered = None;
@@ -271,8 +272,8 @@ impl Cargo {
         }
     }
 
-    /// When the connection is given up because an acknowledgement did not come that should have: what
-    /// was sent was lost on the way, or the broker forgot it.
+    /// Time at which the connection is given up because an acknowledgement did not come that should
+    /// have: the message was lost on the way, or the broker forgot it.
     pub(crate) fn owed_until(&self) -> Option<Instant> {
         let (id, since) = self.owed?;
         let oldest = self.in_flight.front();
@@ -280,22 +281,22 @@ impl Cargo {
         Some(since + self.owed_for)
     }
 
-    /// The connection is given up because the broker said nothing, or nothing of what was sent. The next
-    /// one does not make that good; an acknowledgement does.
+    /// Notes that the connection is given up because the broker said nothing, or nothing on the
+    /// messages sent. The next connection does not make that good; an acknowledgement does.
     pub(crate) fn gave_up(&mut self, trouble: &Trouble) {
         if !self.in_flight.is_empty() {
             self.unheard = Some(trouble.clone());
         }
     }
 
-    /// The connection is given up for a missing acknowledgement. A broker that takes so long is given
-    /// more time from now on.
+    /// Notes that the connection is given up for a missing acknowledgement. A broker that takes so
+    /// long is given more time from now on.
     pub(crate) fn gave_up_waiting(&mut self) {
         self.owed_for = (self.owed_for * 2).min(OWED_MAX);
     }
 
-    /// The connection is gone. The session is clean, so for the broker what goes again is new.
-    /// `silent`: it was given up because the broker gave no sign of life.
+    /// Notes that the connection is gone. The session is clean, so for the broker every message
+    /// that goes again is new. `silent`: it was given up because the broker gave no sign of life.
     pub(crate) fn lost(&mut self, silent: bool) {
         let again = self.in_flight.drain(..).map(|flight| flight.parcel);
         let again = again.chain(self.unwritten.drain(..).map(|(_, parcel)| parcel));
@@ -313,7 +314,7 @@ impl Cargo {
         self.tell();
     }
 
-    /// Tells what became of messages, and how lanes do.
+    /// Reports the outcomes of messages, and the state of the lanes.
     pub(crate) fn tell(&mut self) {
         let destination = self.seat.place;
         let count = std::mem::take(&mut self.acknowledged);
