@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use crate::config::limits::CONFIRM_EVERY;
 use tidemill_base::sabotage::{self, Sabotage};
 
-/// Acknowledgements that may be on their way unconfirmed: fewer than there are packet identifiers, so
-/// that what the broker sends again can only begin in one place. A broker that keeps to the window
-/// answers long before that.
+/// Most acknowledgements that may be unconfirmed: fewer than there are packet identifiers, so that
+/// messages that the broker sends again can only begin in one place. A broker that keeps to the
+/// window answers long before that.
 const SENT_MAX: usize = 3 * CONFIRM_EVERY as usize;
 
 /// A message whose acknowledgement waits for a commit.
@@ -33,7 +33,7 @@ pub(super) struct Acks {
 }
 
 impl Acks {
-    /// A connection began, or ended: what waited came on another one.
+    /// Begins anew with a connection, or its end: messages that waited came on another one.
     pub(super) fn reset(&mut self) {
         if sabotage::is(Sabotage::AckAcrossEpochs) {
             return;
@@ -41,8 +41,8 @@ impl Acks {
         *self = Self::default();
     }
 
-    /// A message is to be acknowledged once the commit `lsn` is durable. `receipt` is the event of its
-    /// receipt, where it has one.
+    /// Adds a message that is to be acknowledged once the commit `lsn` is durable. `receipt` is the
+    /// event of its receipt, where it has one.
     pub(super) fn push(&mut self, packet: u16, lsn: u64, receipt: Option<u64>) {
         // One that needs no commit waits for those before it.
         let before = self.waiting.back().map_or(0, |waiting| waiting.lsn);
@@ -73,9 +73,10 @@ impl Acks {
             .collect()
     }
 
-    /// The broker has read the first `count` acknowledgements of this connection: returns the event of
-    /// the last receipt among them. A message without one confirms none: others may have come before
-    /// it on an earlier connection, and be acknowledged after it on this one.
+    /// Confirms the first `count` acknowledgements of this connection, which the broker has read;
+    /// returns the event of the last receipt among them. A message without one confirms none:
+    /// others may have come before it on an earlier connection, and be acknowledged after it on
+    /// this one.
     pub(super) fn confirm(&mut self, count: u64) -> Option<u64> {
         let new = usize::try_from(count.saturating_sub(self.confirmed)).unwrap_or(usize::MAX);
         let new = new.min(self.sent.len());

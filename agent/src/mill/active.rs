@@ -1,4 +1,4 @@
-//! One rule at work: its function, its keys and its counts. Here an event is made ready for its call;
+//! An active rule: its function, its keys and its counts. Here an event is made ready for its call;
 //! making the call and closing windows are left to the modules below.
 
 mod births;
@@ -51,7 +51,7 @@ pub(super) struct Active {
     pub(super) function: Function,
     pub(super) keys: KeyTable,
     pub(super) ledger: Ledger,
-    /// Calls since it was deployed, to tell apart what they send.
+    /// Calls since the deployment, to tell apart the emissions of each.
     calls: i64,
     /// When it was deployed.
     started: Now,
@@ -96,7 +96,7 @@ pub(super) struct Active {
     pub(super) fingerprint: u128,
     /// Limits of its state that it ran into.
     reached: Reached,
-    /// Keys that the rule may have, what belongs to no key not counted.
+    /// Most keys of the rule, not counting the one for state that belongs to no key.
     keys_limit: usize,
     /// Losses already reported for this rule.
     pub(super) told: Told,
@@ -262,7 +262,7 @@ impl Active {
         }
     }
 
-    /// Works on the event in `frame`, and says what became of it.
+    /// Works on the event in `frame`, and returns its fate.
     pub(super) fn event(
         &mut self,
         stop: &Stop,
@@ -285,7 +285,7 @@ impl Active {
         fate
     }
 
-    /// Works on the event in `frame`; what goes wrong makes a dead letter of it.
+    /// Works on the event in `frame`; a fault makes a dead letter of it.
     fn work_or_bury(
         &mut self,
         stop: &Stop,

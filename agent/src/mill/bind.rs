@@ -1,5 +1,5 @@
-//! A rule and its function, bound together: what the rule says about ports, inputs and parameters
-//! is checked against what the function has.
+//! A rule and its function, bound together: the rule's ports, inputs and parameters are checked
+//! against those of the function.
 
 mod fits;
 mod naming;
@@ -95,7 +95,7 @@ impl BoundRule {
         })
     }
 
-    /// Makes what the rule's function is a part of what tells it from others.
+    /// Adds the rule's function to the fingerprint that tells the rule from others.
     pub fn set_function(&mut self, wasm_hash: u128) {
         let text = self.rule.source.text.as_bytes();
         self.fingerprint = hash_bytes(&[text, &wasm_hash.to_le_bytes()]);

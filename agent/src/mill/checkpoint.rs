@@ -48,7 +48,7 @@ impl Active {
         Some(delta)
     }
 
-    /// Adds to a checkpoint what its pond does not hold yet.
+    /// Adds to a checkpoint the changes that its database does not hold yet.
     fn put_into(&mut self, checkpoint: &mut Checkpoint) {
         let Checkpoint {
             pond,
@@ -99,7 +99,7 @@ impl Mill {
         self.with_rules(|rules| self.hash_with(rules))
     }
 
-    /// One hash over the state of all rules: what events have made of it.
+    /// One hash over the state of all rules.
     pub fn rules_hash(&self) -> [u8; 32] {
         self.with_rules(rules_hash)
     }

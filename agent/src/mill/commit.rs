@@ -1,5 +1,5 @@
-//! The end of a step in a mill that keeps a journal: commits what gathered when it is time, lets go
-//! of what waited for a commit, hands rows out, makes checkpoints.
+//! The end of a step in a mill that keeps a journal: commits the batch when it is time, releases
+//! acknowledgements and rows that waited for a commit, hands rows out, makes checkpoints.
 
 use crate::commit::record::{Commit, Dead, Receipt, entries};
 use crate::event::clock::Now;
@@ -11,8 +11,8 @@ use super::durable::{DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, Due};
 use super::output::{DeadLetter, Emitted, Output};
 
 impl Mill {
-    /// Makes rows of what durable rules asked to send since output number `first`, and dead letters
-    /// of what they could not digest.
+    /// Makes rows of the emissions of durable rules since output number `first`, and dead letters
+    /// of events that failed.
     pub(super) fn keep(&mut self, first: usize, now: Now, out: &mut Vec<Output>) {
         if self.durable.is_none() || out.len() == first {
             return;
@@ -142,8 +142,8 @@ impl Mill {
         }
     }
 
-    /// Commits the rows that were given up or written anew by letting go, some at a time: there may be
-    /// many. Returns whether there may be more.
+    /// Commits rows that were given up or written anew, some at a time: there may be many. Returns
+    /// `true` if there may be more.
     fn commit_what_moved(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
         let Some(durable) = &mut self.durable else {
             return false;
@@ -156,7 +156,7 @@ impl Mill {
         is_full
     }
 
-    /// Commits what gathered since the last commit, if anything did.
+    /// Commits the changes since the last commit, if there are any.
     pub(super) fn commit(&mut self, now: Now, out: &mut Vec<Output>) {
         let in_seq = self.in_seq;
         let Some(durable) = self.durable.as_deref_mut() else {
@@ -227,7 +227,7 @@ impl Mill {
         durable.append(&effects, out);
     }
 
-    /// Commits what a deployment changed, rule by rule: states that were migrated may be large.
+    /// Commits the changes of a deployment, rule by rule: states that were migrated may be large.
     pub(super) fn commit_deployment(&mut self, now: Now, out: &mut Vec<Output>) {
         if self.durable.is_none() {
             return;
@@ -280,7 +280,7 @@ impl Mill {
         }
     }
 
-    /// Lets go of what waited for the commits that are durable by now.
+    /// Releases everything that waited for the commits that are durable by now.
     fn let_go(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(durable) = &mut self.durable else {
             return;

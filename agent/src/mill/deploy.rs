@@ -73,7 +73,7 @@ pub enum DeployError {
 }
 
 impl Mill {
-    /// Replaces the active rules, whole or not at all. Tells what becomes of the state of those whose
+    /// Replaces the active rules, whole or not at all. Tells the fate of the state of rules whose
     /// function is another than before.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl Mill {
         Ok(edits)
     }
 
-    /// Keeps what is known of rules that are active no more, for the case that they come back.
+    /// Keeps the state of rules that are active no more, for the case that they come back.
     fn retire(&mut self, actives: &[Active]) {
         for old in self.rules.iter().filter(|old| !old.is_volatile()) {
             self.dormant.insert(old.rule.name.to_string(), old.save());
@@ -237,7 +237,8 @@ impl Active {
             .collect()
     }
 
-    /// Takes over what an earlier rule of this name left; `is_kept` tells whether commits hold it.
+    /// Takes over the state of an earlier rule of this name; `is_kept` tells whether commits hold
+    /// it.
     fn restore(&mut self, saved: SavedRule, is_kept: bool) -> Result<Edit, DeployError> {
         let SavedRule {
             record,
@@ -275,8 +276,8 @@ impl Active {
         Ok(edit)
     }
 
-    /// Moves what belongs to no key from where versions before kept it, beside what they kept of events
-    /// without a key.
+    /// Moves state that belongs to no key from its place in earlier versions, beside the state of
+    /// events without a key.
     fn move_own(&mut self) {
         let Some(mut old) = self.keys.remove(FORMER_RULE_KEY) else {
             return;
@@ -355,7 +356,7 @@ impl Active {
         window_code(self.window.as_ref(), self.time.is_some())
     }
 
-    /// Puts what is due of the rule into the queue, schedules aside.
+    /// Puts the rule's due times into the queue, schedules aside.
     pub(super) fn enqueue(&self, due: &mut DueQueue) {
         let by_the_clock = self.time.is_none();
         if self

@@ -21,7 +21,7 @@ pub(super) enum What {
     Timer(RuleIndex, Key, u32),
 }
 
-/// A moment of monotonic time; what lies before its start is due at once.
+/// A moment of monotonic time; one before its start is due at once.
 pub(super) fn at_least_0(at: i64) -> u64 {
     u64::try_from(at).unwrap_or(0)
 }

@@ -21,18 +21,19 @@ use super::output::{Output, Room};
 use super::ponds::Checkpoints;
 use super::stall::Stall;
 
-/// A batch is committed at the latest with this many bytes of receipts, names, rows and settled ranges.
+/// Bytes of receipts, names, rows and settled ranges with which a batch is committed at the latest.
 const BATCH_BYTES_MAX: usize = 64 << 10;
 
-/// A batch is committed at the latest when its calls have asked for so many bytes. Of state that is
-/// written again and again only the last stands in the commit, so this is more.
+/// Bytes of effects with which a batch is committed at the latest. Of state that is written again
+/// and again only the last value stands in the commit, so this is more.
 const BATCH_EFFECT_BYTES_MAX: usize = 1 << 20;
 
-/// Dead letters of one event, or of what falls due at once: of more the others are counted and logged, no
+/// Most dead letters of one event, or of one due time: further ones are counted and logged, no
 /// more. A batch with so many is committed.
 pub(super) const DEAD_LETTERS_MAX: usize = 256;
 
-/// Bytes of them: beyond it they are kept without their content. A batch with so many is committed.
+/// Most bytes of them: beyond it they are kept without their content. A batch with so many is
+/// committed.
 pub(super) const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
 
 /// Begins the line of the session's version. Builds that do not know it pass over it, as over any line
@@ -114,7 +115,7 @@ pub(super) struct Batch {
     /// Receipts that are void from now on.
     pub(super) voided: Vec<Voided>,
     pub(super) subscriptions: Option<String>,
-    /// Rules at work since the last commit.
+    /// Rules that were called since the last commit.
     pub(super) touched: Vec<RuleIndex>,
     pub(super) events: usize,
     /// Bytes of receipts and names.
@@ -150,7 +151,7 @@ impl Batch {
         self.lazy.is_some() || self.urgent
     }
 
-    /// An event, or what fell due, was worked on.
+    /// Ends the work on an event, or on a due time.
     pub(super) fn end_event(&mut self) {
         self.dead_letters_before = (self.dead_letters, self.dead_letter_bytes);
     }
@@ -293,8 +294,8 @@ impl Durable {
         }
     }
 
-    /// The journal has everything up to this record on stable storage. A commit of several is there with
-    /// its last one.
+    /// Notes that the journal has everything up to this record on stable storage. A commit of
+    /// several records is there with its last one.
     pub(super) fn durable(&mut self, lsn: u64) {
         while let Some((at, bytes)) = self.unsynced.front() {
             if *at > lsn {
@@ -315,7 +316,7 @@ impl Durable {
         self.durable_lsn = self.durable_lsn.max(whole);
     }
 
-    /// A rule is at work.
+    /// Notes that a rule is called.
     pub(super) fn touch(&mut self, rule: RuleIndex) {
         // Most events are those of one rule, or of the same few.
         if self.batch.touched.last() != Some(&rule) && !self.batch.touched.contains(&rule) {

@@ -89,7 +89,8 @@ pub fn absent_or_wrong(
     }
 }
 
-/// A field that is declared a float: texts are read, and what would lose something is refused.
+/// The value for a field that is declared a float: texts are read, and a conversion that would lose
+/// something is refused.
 fn declared(input: &Input, scalar: Scalar, decoded: &Decoded) -> Result<Value, InputError> {
     let found = match scalar {
         Scalar::Bool(value) => tidemill_values::Value::Bool(value),

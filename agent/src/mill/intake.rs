@@ -20,7 +20,7 @@ use super::{Mill, Worked};
 /// Bytes of a commit that a receipt takes.
 const RECEIPT_BYTES: usize = 30;
 
-/// The user property that says what an event's name is, and what it says of a number.
+/// The user property that tells the kind of an event's name, and its value for a number.
 const KIND: &str = "eid-kind";
 const NUMBER: &str = "number";
 
@@ -139,7 +139,7 @@ impl Mill {
         worked
     }
 
-    /// Makes a dead letter of what no rule can be given.
+    /// Makes a dead letter of a message that no rule can be given.
     fn set_aside(
         &mut self,
         now: Now,
@@ -176,7 +176,7 @@ impl Mill {
         }
     }
 
-    /// Hears what is no event.
+    /// Handles an input that is no event.
     pub(super) fn hear(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Redrive(seq) => return self.redrive(now, seq, out),
@@ -293,7 +293,7 @@ impl Durable {
         *column(counts) += 1;
     }
 
-    /// An event was worked on that has to count once, whatever happens.
+    /// Remembers an event that has to count once, whatever happens.
     fn remember_event(
         &mut self,
         now: Now,

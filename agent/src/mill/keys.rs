@@ -112,7 +112,7 @@ impl KeyTable {
             .unwrap_or_default()
     }
 
-    /// Puts a state back; `growth` is what the call changed of its bytes.
+    /// Puts a state back; `growth` is the change of its bytes by the call.
     pub(super) fn put_back(&mut self, place: usize, state: KeyState, growth: isize, changed: bool) {
         if let Some(held) = self.held.get_mut(place) {
             held.state = state;
@@ -130,7 +130,7 @@ impl KeyTable {
         }
     }
 
-    /// Takes in what the last commit holds already, as far as there is room.
+    /// Takes in keys that the last commit holds already, as far as there is room.
     pub(super) fn restore(&mut self, keys: impl IntoIterator<Item = (Key, KeyState)>) {
         for (key, state) in keys {
             self.insert(key.clone(), state);
@@ -175,7 +175,7 @@ impl KeyTable {
         self.held.len()
     }
 
-    /// Takes a new key in; returns what had to go for it.
+    /// Takes a new key in; returns the key that was dropped for it.
     pub(super) fn insert(&mut self, key: Key, state: KeyState) -> Option<Held> {
         self.bytes += state.bytes() + bytes_beyond(&key);
         let held = Held {
@@ -318,8 +318,8 @@ impl KeyTable {
             .map(|held| (&held.key, &held.state))
     }
 
-    /// A pond is about to hold what [`KeyTable::dirty`] told, each in so many pieces. Returns what it
-    /// has to forget.
+    /// Notes that a database is about to hold the keys of [`KeyTable::dirty`], each in so many
+    /// pieces. Returns the entries that it has to forget.
     pub(super) fn stored(&mut self, pond: usize, pieces: &BTreeMap<Key, u16>) -> Forgotten {
         let mut too_many = Vec::new();
         for (key, new) in pieces {
@@ -353,7 +353,7 @@ impl KeyTable {
         Forgotten { gone, too_many }
     }
 
-    /// Changes every state, where the rule no longer keeps what it kept.
+    /// Changes every state, where the rule no longer keeps all of its parts.
     pub(super) fn update_all(&mut self, mut change: impl FnMut(&Key, &mut KeyState)) {
         self.bytes = 0;
         for held in &mut self.held {

@@ -1,7 +1,7 @@
 //! The mill: a deterministic state machine that works on events. It takes time as an argument and
 //! opens no file and no socket, so that the same inputs give the same outputs, to the bit, on every
-//! machine. What comes in enters through [`Mill::step`]; what has to be done about it leaves in
-//! [`Output`]s, in the order in which it happened.
+//! machine. Inputs enter through [`Mill::step`]; requests leave as [`Output`]s, in the order in
+//! which they were made.
 
 mod acks;
 mod active;
@@ -147,7 +147,7 @@ impl Mill {
         self.time_floor_ms = floor_ms;
     }
 
-    /// Turns once: what is due by `now` happens before what `input` brings. Appends to `out`.
+    /// Turns once: everything due by `now` happens before `input`. Appends to `out`.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         self.notice_clock_step(now);
         if let Some(durable) = &mut self.durable
@@ -193,8 +193,8 @@ impl Mill {
             .is_some_and(|durable| durable.is_full())
     }
 
-    /// `true` if timers, windows and schedules wait like sensors do, because what they would make finds no
-    /// room: they are late then.
+    /// Returns `true` if timers, windows and schedules wait like sensors do, because their results
+    /// find no room: they are late then.
     fn is_held(&self) -> bool {
         self.durable
             .as_ref()
@@ -224,7 +224,7 @@ impl Mill {
         })
     }
 
-    /// Names of the rules with what became of their events.
+    /// Names of the rules with the ledgers of their events.
     pub fn ledgers(&self) -> impl Iterator<Item = (&Arc<str>, &Ledger)> {
         self.rules
             .iter()

@@ -22,7 +22,7 @@ pub(super) struct Reached {
     pub(super) keys: bool,
 }
 
-/// Counts of what had to go.
+/// Counts of the rows, windows and keys that were dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Gone {
     rows: u64,
@@ -48,7 +48,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Takes what an earlier run counted as told.
+    /// Takes the losses of an earlier run as told.
     pub(super) fn begin_with(&mut self, ledger: &Ledger) {
         self.gone = Gone::of(ledger);
     }

@@ -39,7 +39,7 @@ pub enum Input {
     },
     /// The connection ended.
     Disconnected,
-    /// The broker has read so many acknowledgements of this connection.
+    /// The broker has read acknowledgements of this connection.
     Confirmed {
         /// The connection.
         epoch: u64,
@@ -48,7 +48,7 @@ pub enum Input {
     },
     /// Subscriptions that the broker's session holds now.
     Subscribed(Vec<Subscription>),
-    /// A destination has to say something of rows.
+    /// A destination reports on rows.
     Lane(LaneReport),
     /// Rows that were asked for, with the commits that they stand in.
     RowsRead {
@@ -66,9 +66,9 @@ pub enum Input {
     },
     /// A checkpoint could not be written; it is tried again with the next.
     PondFailed,
-    /// Commit what there is.
+    /// Commit the batch.
     Commit,
-    /// Commit what there is, and write a checkpoint: an orderly stop.
+    /// Commit the batch, and write a checkpoint: an orderly stop.
     Flush,
     /// Rows that were asked for could not be read: they are asked for again.
     ReadFailed {
@@ -92,16 +92,16 @@ pub enum Input {
     Room(Room),
 }
 
-/// Room left on the disk. Where there is little, nothing is taken in, and what makes room is done
-/// first.
+/// Room left on the disk. Where there is little, nothing is taken in, and work that makes room is
+/// done first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Room {
     /// Enough for more.
     #[default]
     Plenty,
-    /// Only what was kept in reserve is left.
+    /// Only the reserve is left.
     Short,
-    /// Even that is going: only what settles rows is written.
+    /// Even the reserve is going: only records that settle rows are written.
     Last,
 }
 
@@ -145,9 +145,9 @@ pub enum Output {
         /// The first commit that is needed.
         below_lsn: u64,
     },
-    /// The broker has lost the session, and with it what was queued there.
+    /// The broker has lost the session, and with it the messages that were queued there.
     SessionLost,
-    /// The time of an event is bad; this is said once.
+    /// The time of an event is bad; reported once for each rule.
     BadTime {
         /// The rule.
         rule: Arc<str>,
@@ -258,7 +258,7 @@ pub struct PortBinding {
     pub topic: TopicTemplate,
     /// `true` if the key is made of nothing but topic and rule.
     pub key_of_topic: bool,
-    /// JSON pointers into what is sent that the topic is made of, each with its place in the plan.
+    /// JSON pointers into the payload that the topic is made of, each with its place in the plan.
     pub places: Box<[(Box<str>, u16)]>,
     /// Plan to read those pointers.
     pub plan: Plan,
@@ -273,8 +273,8 @@ pub struct PortBinding {
 }
 
 impl PortBinding {
-    /// The topic of what a call for `key` sends, for a group with a key of its own or not, which an event of
-    /// `topic` caused, if any did.
+    /// The topic of an emission for `key`, for a group with a key of its own or not, caused by an
+    /// event of `topic`, if any.
     ///
     /// # Errors
     /// When it would not be one to publish to.

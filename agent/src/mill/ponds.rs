@@ -1,5 +1,6 @@
-//! When checkpoints are due, and what may be recycled after them. Two ponds are written in turn, each
-//! with everything up to one commit; the journal is kept from the older one's commit on.
+//! Schedule of checkpoints, and the part of the journal that may be recycled after them. Two state
+//! databases are written in turn, each with everything up to one commit; the journal is kept from
+//! the older one's commit on.
 
 use crate::commit::image::Written;
 use crate::event::clock::Now;
@@ -44,9 +45,9 @@ pub(super) struct Checkpoints {
     /// Bytes of journal appended in all, and how many there were after some commits.
     total: u64,
     marks: Vec<(u64, u64)>,
-    /// Rows keep segments from being used anew that hold little else.
+    /// `true` if rows pin segments of the journal that hold little else.
     relocating: bool,
-    /// The disk has no room.
+    /// `true` if the disk has no room.
     short: bool,
     /// `true` for the second of two checkpoints, which follows at once while the disk has no room.
     is_second: bool,
@@ -115,7 +116,7 @@ impl Checkpoints {
         self.changed = true;
     }
 
-    /// Rules came and went: nobody knows any more what a pond holds of them.
+    /// Notes that rules came and went: nobody knows any more what a database holds of them.
     pub(super) fn deployed(&mut self) {
         self.whole = [true; 2];
     }
@@ -135,7 +136,7 @@ impl Checkpoints {
         }
     }
 
-    /// A checkpoint is wanted now.
+    /// Asks for a checkpoint now.
     pub(super) fn want(&mut self) {
         self.wanted = true;
     }
@@ -177,7 +178,8 @@ impl Checkpoints {
         }
     }
 
-    /// A pond is about to have so many receipts' and event ids' entries; returns how many it had.
+    /// Sets the numbers of entries of receipts and event ids that a database is about to have;
+    /// returns those that it had.
     pub(super) fn numbered(&mut self, pond: usize, counts: (u32, u32)) -> (u32, u32) {
         let numbered = self.numbered.get_mut(pond);
         numbered.map_or((0, 0), |numbered| std::mem::replace(numbered, counts))

@@ -1,5 +1,6 @@
-//! A boot that learns the time late: what was due when the power failed is nearer by the time that the
-//! power was off, once a clock that was right before and is right again says how long that was.
+//! A boot that learns the time late: timers that were pending when the power failed come nearer by
+//! the time that the power was off, once a clock that was right before and is right again says how
+//! long that was.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::active::Active;
 pub(super) struct PowerGap {
     /// Wall time last shown by a clock that was right.
     wall_ms: i64,
-    /// When what was due was placed into the present boot.
+    /// Monotonic time at which pending timers were placed into the present boot.
     mono_ms: u64,
     /// The timers of before: those armed since are right.
     timers: BTreeMap<(String, Key, u32), u64>,
@@ -60,7 +61,7 @@ impl PowerGap {
 }
 
 impl Mill {
-    /// Takes the time without power off what was due before, as soon as it is known.
+    /// Subtracts the time without power from pending timers, as soon as it is known.
     pub(super) fn close_power_gap(&mut self, now: Now) {
         if now.quality != Quality::Synced {
             return;

@@ -1,5 +1,5 @@
 //! The tests that travel in a module's manifest. Every install runs them, so that a function which
-//! does not do on this gateway what its author saw is not deployed.
+//! does not do on this gateway as its author saw is not deployed.
 
 use serde_json::Value as Json;
 

@@ -7,8 +7,8 @@ use tidemill_base::sabotage::{self, Sabotage};
 use super::durable::Durable;
 use super::output::Room;
 
-/// Work that can wait (rows that are given up, or written anew) waits while so many bytes of
-/// commits are under way.
+/// Bytes of commits under way from which on work that can wait (rows that are given up, or written
+/// anew) does wait.
 const PATIENT_BYTES_MAX: usize = 1 << 20;
 
 /// Most commits, and bytes of commits, that may be under way to stable storage; then nothing is
@@ -33,8 +33,9 @@ impl Durable {
         }
     }
 
-    /// `true` if more may be committed that can as well wait, so that however much of it there is, little
-    /// is in memory. Without room it goes one commit at a time, so that what is left is seen in between.
+    /// Returns `true` if more work that can as well wait may be committed, so that however much of
+    /// it there is, little is in memory. Without room it goes one commit at a time, so that the
+    /// room left is seen in between.
     pub(super) fn has_patience(&self) -> bool {
         match self.room {
             Room::Short if !sabotage::is(Sabotage::MovedLazily) => self.unsynced_bytes == 0,
@@ -53,8 +54,8 @@ impl Durable {
         }
     }
 
-    /// `true` if rows were written anew that keep the disk full where they stood. Nothing is taken in until
-    /// there is room, so nothing else would hurry their commit.
+    /// Returns `true` if rows were written anew that keep the disk full at their old place. Nothing
+    /// is taken in until there is room, so nothing else would hurry their commit.
     pub(super) fn hurries_what_moved(&self) -> bool {
         self.room == Room::Short && self.outbox.has_moved() && !sabotage::is(Sabotage::MovedLazily)
     }

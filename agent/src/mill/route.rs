@@ -66,7 +66,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Takes the value of a message of one row into the frame, with what the rule looks at in it.
+    /// Takes the value of a message of one row into the frame, with the places that the rule reads.
     pub(super) fn look_at(
         &self,
         value: Result<Value, PayloadError>,
@@ -95,7 +95,7 @@ pub(super) enum StopKey {
     Known(Key),
     /// The key stands in the payload, at this place of the plan.
     Payload(u16),
-    /// The same for a column that a statement groups by: what is missing is a key as well.
+    /// The same for a column that a statement groups by: a missing value is a key as well.
     Column(u16),
     /// The topic has too few levels for the rule's key.
     None,

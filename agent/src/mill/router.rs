@@ -1,6 +1,6 @@
-//! One topic to the rules it reaches. The filters of all rules stand in one tree, level by level,
-//! so that a topic is matched in the time of its levels, not of the rules; what came out is kept
-//! for the topics seen last.
+//! Routing of a topic to its rules. The filters of all rules stand in one tree, level by level, so
+//! that a topic is matched in the time of its levels, not of the rules; the results are kept for
+//! the topics seen last.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidemill_transport::topic::{FilterTree, TopicFilter};
 
 /// Topics whose routes are remembered, in each of two generations. Beyond that the topics not seen
-/// for longest are worked out anew: slower, never wrong.
+/// for longest are matched anew: slower, never wrong.
 pub const ROUTES_MAX: usize = 4_096;
 
 /// The same for the rules that the routes of a generation lead to, all together: a route takes memory
@@ -34,7 +34,7 @@ pub struct Hit {
     pub rank: u32,
 }
 
-/// Finds the rules of a topic, and remembers a `R` for each topic, made of what was found.
+/// Finds the rules of a topic, and remembers a `R` for each topic, made of the hits.
 #[derive(Debug)]
 pub struct Router<R> {
     tree: FilterTree<Hit>,
@@ -53,7 +53,7 @@ struct Known<R> {
 }
 
 impl<R> Router<R> {
-    /// A router over the filters of all rules, with what is found where they match.
+    /// A router over the filters of all rules, with the hit of each.
     pub fn new<'a>(filters: impl IntoIterator<Item = (Hit, &'a TopicFilter)>) -> Self {
         let filters = filters.into_iter().map(|(hit, filter)| (filter, hit));
         Self {

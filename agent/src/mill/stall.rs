@@ -8,7 +8,7 @@
 /// Fewer are no sign of anything.
 const COUNT_MIN: usize = 4;
 
-/// A broker that waited for acknowledgements goes on at once: within this time.
+/// Time within which a broker that waited for acknowledgements resumes.
 const RESUMES_WITHIN_MS: u64 = 20;
 
 /// After this time it has to show again: one that waits does so within a commit's interval.
@@ -19,9 +19,9 @@ const BELIEVED_MS: u64 = 60_000;
 pub(super) struct Stall {
     /// Window that the broker announced, or that we set.
     announced: Option<usize>,
-    /// At so many it was seen to stall; believed until then.
+    /// Count at which the broker was seen to stall, and the time until which it is believed.
     seen: Option<(usize, u64)>,
-    /// At so many it may have stalled the last time.
+    /// Count at which the broker may have stalled the last time.
     once: Option<usize>,
     last_event_mono_ms: u64,
     /// Open messages when the broker went quiet. Confirmed as its window if it resumes right after
@@ -40,7 +40,7 @@ impl Stall {
         };
     }
 
-    /// A message came, and so many are open with it.
+    /// Notes a message; `open` is the number of unacknowledged ones with it.
     pub(super) fn event(&mut self, now_mono_ms: u64, open: usize) {
         self.last_event_mono_ms = now_mono_ms;
         if let Some((count, Some(released))) = self.suspected.take()
@@ -56,7 +56,7 @@ impl Stall {
         }
     }
 
-    /// A batch with so many open messages is committed because its time is up.
+    /// Notes that a batch with so many open messages is committed because its time is up.
     pub(super) fn timed_out(&mut self, now_mono_ms: u64, open: usize, interval_ms: u64) {
         let silent_ms = now_mono_ms.saturating_sub(self.last_event_mono_ms);
         if open >= COUNT_MIN && silent_ms >= interval_ms / 2 {

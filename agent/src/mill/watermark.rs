@@ -60,7 +60,7 @@ pub struct Judged {
     pub event_ms: i64,
     /// Its timestamp was not credible, or missing.
     pub is_bad: bool,
-    /// The watermark has passed it.
+    /// `true` if the watermark has passed it.
     pub is_late: bool,
 }
 
@@ -98,7 +98,7 @@ impl Watermark {
         }
     }
 
-    /// Takes in what an earlier process knew: a source counts as heard of just now.
+    /// Restores the state of an earlier process: a source counts as heard of just now.
     pub fn restore(
         &mut self,
         name: &Arc<str>,
@@ -145,7 +145,7 @@ impl Watermark {
         self.sources.get(name)
     }
 
-    /// An event came: judges its timestamp. The watermark is that of before; [`Watermark::advance`]
+    /// Judges the timestamp of an event. The watermark is that of before; [`Watermark::advance`]
     /// moves it. Returns the sources that were forgotten for a new one.
     pub fn arrive(&mut self, arrival: Arrival<'_>, now: Now) -> (Judged, Vec<Arc<str>>) {
         let forgotten = self.make_room(arrival.source);
@@ -200,8 +200,8 @@ impl Watermark {
         (judged, forgotten)
     }
 
-    /// The highest timestamp that is credible: a little ahead of the clock, or where that is not kept
-    /// by a time server, of the median of what the sources claim and the time since.
+    /// The highest timestamp that is credible: a little ahead of the clock, or, if no time server
+    /// keeps the clock, of the median of the sources' claims and the time since.
     fn limit(&self, now: Now) -> i64 {
         if now.quality == Quality::Synced {
             return now.wall_ms.saturating_add(AHEAD_MS).min(END_MS);
@@ -275,7 +275,7 @@ impl Watermark {
         }
     }
 
-    /// Moves the watermark to a moment, because there is no room for what waits for it.
+    /// Moves the watermark to a moment, because there is no room for the events that wait for it.
     pub fn force(&mut self, to: i64) {
         if self.current.is_none_or(|current| current < to) {
             self.current = Some(to);

@@ -19,8 +19,8 @@ const KINDS: u8 = 0x3f;
 /// The kind of windows whose panes are the same for all keys.
 const ON_GRID: u8 = 1;
 
-/// A window, resolved from what function and rule say. Lengths are milliseconds, at least 1 where the
-/// kind has them.
+/// A window, resolved from function and rule. Lengths are milliseconds, at least 1 where the kind
+/// has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// When it begins and ends.

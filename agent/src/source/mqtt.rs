@@ -1,6 +1,6 @@
-//! Takes events in over MQTT: a thread of its own, named `mqtt-in`, that owns client and event loop,
-//! keeps the session's subscriptions as wanted, hands events on in batches and acknowledges them when
-//! told to. What becomes of an event, and when it may be acknowledged, is the mill's business.
+//! Intake of events over MQTT: a thread of its own, named `mqtt-in`, that owns client and event
+//! loop, keeps the session's subscriptions as wanted, hands events on in batches and acknowledges
+//! them when told to. The mill decides on the fate of an event, and on its acknowledgement.
 
 mod awaited;
 pub mod epochs;
@@ -37,11 +37,12 @@ pub use tidemill_transport::link::Version;
 pub use tidemill_transport::negotiation::Protocol;
 use waiting::Waiting;
 
-/// Well above what is on its way at once, so that no packet identifier is used twice.
+/// Number of packet identifiers: well above what is in flight at once, so that none is used twice.
 const PACKET_IDS: u16 = 2 * subscriptions::CHANGES_IN_FLIGHT_MAX;
 
-/// Messages that an MQTT 5 broker may send ahead of acknowledgements: enough for 20,000 a second on a
-/// card that takes 100 ms for a sync, and a bound for what a broken connection brings again.
+/// Messages that an MQTT 5 broker may send ahead of acknowledgements: enough for 20,000 a second on
+/// a card that takes 100 ms for a sync, and a bound for the messages that a broken connection
+/// brings again.
 const RECEIVE_MAXIMUM: u16 = 2_000;
 
 /// Settings of the source's broker and connection.
@@ -71,7 +72,7 @@ pub struct SourceSettings {
     pub keep_alive: Duration,
     /// Longest silence of a broker that owes an answer, with no byte moving.
     pub timeout: Duration,
-    /// A batch is handed on at the latest when it has this many events.
+    /// Number of events with which a batch is handed on at the latest.
     pub batch_events_max: usize,
     /// MQTT 5: how many unacknowledged messages the broker may send; its default when `None`.
     pub receive_maximum: Option<u16>,
@@ -193,7 +194,7 @@ pub enum SourceReport {
     FallsShort(Vec<String>),
     /// The connection failed or ended. What it brought and was not acknowledged comes again.
     Disconnected {
-        /// Why, and what can be done about it.
+        /// Reason, and a way out.
         reason: String,
         /// When the next attempt comes.
         retry_in: Duration,
@@ -229,7 +230,7 @@ pub enum SourceCommand {
     Stop,
 }
 
-/// The latest wishes; a newer one replaces an older one that was not seen yet.
+/// The latest commands; a newer one replaces an older one that was not seen yet.
 #[derive(Debug, Clone)]
 struct Wishes {
     wanted: Vec<Subscription>,
@@ -238,7 +239,7 @@ struct Wishes {
     stop: bool,
 }
 
-/// Tells the source what to do; nothing here ever waits.
+/// Commands the source; nothing here ever waits.
 #[derive(Debug, Clone)]
 pub struct SourceControl {
     wishes: watch::Sender<Wishes>,

@@ -1,5 +1,5 @@
-//! The data directory: state databases, and from them and the journal back to what stood after the last
-//! commit.
+//! The data directory: state databases, and recovery from them and the journal to the state of the
+//! last commit.
 
 pub mod data_dir;
 pub mod pond;

@@ -32,7 +32,7 @@ pub enum ReadbackError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A record is none.
+    /// The bytes are no record.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
@@ -45,7 +45,7 @@ pub struct Readback<D: Disk> {
 }
 
 impl<D: Disk> Readback<D> {
-    /// Reads so many bytes of the journal at once.
+    /// A reader that takes so many bytes of the journal at once.
     pub fn new(reader: Reader<D>, bytes_at_once: usize) -> Self {
         Self {
             reader,
@@ -74,8 +74,8 @@ impl<D: Disk> Readback<D> {
         }
     }
 
-    /// The rows after a failure to read their segment up to them: all, if what cannot be read stands
-    /// elsewhere in it, or those that are left after several failures.
+    /// The rows after a failure to read their segment up to them: all, if the unreadable part
+    /// stands elsewhere in it, or those that are left after several failures.
     fn rows_beside(
         &mut self,
         failed: ReadbackError,

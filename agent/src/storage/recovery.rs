@@ -1,5 +1,5 @@
-//! From what lies in the data directory to what stood after the last commit: the newest complete pond,
-//! and the journal from there on.
+//! Recovery of the last commit's state from the data directory: the newest complete database, and
+//! the journal from there on.
 
 mod reserve;
 
@@ -49,8 +49,9 @@ pub enum RecoveryError {
 }
 
 impl RecoveryError {
-    /// `true` if it ends by itself when somebody makes room. At a start nothing hangs on what was not
-    /// written, so even a place that asks for no room elsewhere may be tried again.
+    /// Returns `true` if the error ends by itself when somebody makes room. At a start nothing
+    /// hangs on data that was not written, so even a place that asks for no room elsewhere may be
+    /// tried again.
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::Pond(error) => error.is_stall(),
@@ -125,8 +126,8 @@ pub fn recover(dir: &Path, segment_bytes: u64) -> Result<Recovered, RecoveryErro
     })
 }
 
-/// Opens the ponds of an agent that starts. On a disk without room for that, what was kept for such a day
-/// is given up: without a start nothing makes room again.
+/// Opens the databases of an agent that starts. On a disk without room for that, the reserve is
+/// given up: without a start nothing makes room again.
 fn open_for_good(dir: &Path) -> Result<Ponds, RecoveryError> {
     let begins = tidemill_journal::begins(dir)?;
     let opened = Ponds::open(dir, begins);
@@ -271,8 +272,8 @@ pub struct Mended {
     pub ponds: Vec<PathBuf>,
 }
 
-/// Mends a damaged journal. Where no state can be read, what there is of it is put aside, and with it
-/// the journal, which does not reach back to the beginning.
+/// Mends a damaged journal. If no state can be read, the state databases are put aside, and with
+/// them the journal, which does not reach back to the beginning.
 ///
 /// # Errors
 /// When another agent uses the directory, or it cannot be mended.

@@ -34,8 +34,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 
 const AGENT: &str = concat!("tidemill/", env!("CARGO_PKG_VERSION"));
 
-/// Bytes that the system takes over at once, or twice as many: those beyond have left, and a stop
-/// of the rest is soon known.
+/// Bytes that the system takes over at once, or twice as many. Earlier bytes have left, so a link
+/// that stands still is soon noticed.
 const SEND_BUFFER_BYTES: u32 = 64 << 10;
 
 /// Sends requests, one after the other.

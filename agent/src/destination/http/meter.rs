@@ -66,7 +66,7 @@ impl Passed {
         }
     }
 
-    /// The connection has taken these bytes over.
+    /// Counts bytes that the connection has taken over.
     pub fn sent(&mut self, bytes: &[u8], now: Instant) {
         self.moved = now;
         let mut rest = bytes.iter();

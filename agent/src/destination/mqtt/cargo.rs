@@ -366,7 +366,7 @@ impl Cargo {
         (id, sending)
     }
 
-    /// The message is on its way, or in the stream up to this place.
+    /// Notes that the message is in flight, or in the stream up to this place.
     pub(super) fn sent(&mut self, id: u16, parcel: Parcel, end: u64, now: Instant) {
         let before = self.left;
         self.left += 1;

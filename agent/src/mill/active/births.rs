@@ -1,4 +1,4 @@
-//! Messages of Sparkplug B made complete, by what a rule heard at the births of nodes and devices. It is
+//! Completion of Sparkplug B messages from the births that a rule heard of nodes and devices. It is
 //! part of reading a message, not of the call that follows: a call that fails takes no birth back.
 
 use bytes::Bytes;
@@ -45,7 +45,8 @@ impl Active {
         })
     }
 
-    /// Keeps what a node or device tells of its metrics, and forgets what it told before.
+    /// Keeps the metrics that a node or device announces, and forgets those that it announced
+    /// before.
     fn hear_birth(
         &mut self,
         place: &Place,

@@ -1,4 +1,4 @@
-//! One call of a rule's function: made, judged, and what it asked for carried out whole, or dropped
+//! One call of a rule's function: made, judged, and its effects carried out whole, or dropped
 //! whole.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::{Active, Step};
 pub(super) const CALL_BYTES: usize = 64;
 
 impl Active {
-    /// Calls the function on what is in the frame, and carries out what it asks for, or nothing.
+    /// Calls the function on the content of the frame, and carries out all its effects, or none.
     pub(super) fn call(
         &mut self,
         handler: Handler,
@@ -81,7 +81,7 @@ impl Active {
         }
     }
 
-    /// Takes what a call asks for from what one event may cost.
+    /// Takes the cost of a call's effects from the budget of one event.
     fn afford(&self, frame: &Frame, step: &mut Step<'_>) -> Result<(), Fault> {
         if self.is_volatile() || frame.effects.is_empty() {
             return Ok(());
@@ -198,7 +198,7 @@ impl Active {
         Ok((step.out.len() - first) as u64)
     }
 
-    /// Carries out what a call asked for besides emissions.
+    /// Carries out the effects of a call besides emissions.
     fn carry_out(&mut self, key: &Key, frame: &mut Frame, now: Now, due: &mut DueQueue) {
         let Frame {
             effects,

@@ -29,8 +29,8 @@ use super::call::CALL_BYTES;
 use super::fault::Fault;
 use super::{Active, Step};
 
-/// Events of a rule that may wait: beyond it, and beyond half of what the rule may keep, the oldest does
-/// not wait any longer.
+/// Most events of a rule that wait: beyond it, and beyond half of the state that the rule may keep,
+/// the oldest does not wait any longer.
 const WAITING_MAX: usize = 16_384;
 
 /// Numbers of calls of one event.
@@ -177,7 +177,7 @@ impl Active {
         fate
     }
 
-    /// Takes what an event costs that is written down because it waits.
+    /// Takes the cost of writing down an event that waits from its budget.
     fn can_afford_waiting(&self, frame: &Frame, step: &mut Step<'_>) -> bool {
         if self.is_volatile() {
             return true;
@@ -250,7 +250,7 @@ impl Active {
         Fate::Dropped("late")
     }
 
-    /// Works on the next of what the watermark has passed.
+    /// Works on the next thing that the watermark has passed.
     pub(in crate::mill) fn release(&mut self, frame: &mut Box<Frame>, step: &mut Step<'_>) {
         let Some(mut time) = self.time.take() else {
             return;
@@ -366,8 +366,8 @@ impl Active {
         route
     }
 
-    /// Sees to it that what the watermark has passed is worked on, and that a source is looked at when
-    /// it may have become idle.
+    /// Enqueues the rule if the watermark has passed something, and its sources for the time at
+    /// which one may become idle.
     fn schedule(&self, time: &mut EventTime, step: &mut Step<'_>) {
         if self.next(time).is_some() {
             step.due.insert(step.now.mono_ms, What::Release(self.index));

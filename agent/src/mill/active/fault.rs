@@ -29,7 +29,7 @@ pub(super) enum Fault {
     Other(String),
     /// The event makes more than it may.
     TooCostly,
-    /// Rows of the window do not fit what is done with them: by number, and why.
+    /// Rows of the window do not fit the statement: by number, and why.
     Misfits(BTreeMap<usize, Box<str>>),
 }
 
@@ -55,8 +55,8 @@ impl Active {
         }
     }
 
-    /// Makes a dead letter of an event that met the rule in quarantine. After so many the next are only
-    /// counted: they tell nothing new, and would push the dead letters of others out.
+    /// Makes a dead letter of an event that met the rule in quarantine. Beyond a limit the next are
+    /// only counted: they tell nothing new, and would push the dead letters of others out.
     pub(super) fn refuse(&mut self, frame: &Frame, step: &mut Step<'_>) -> Fate {
         if self.refused >= QUARANTINE_DEAD_LETTERS {
             return Fate::Dropped("quarantined");
@@ -66,8 +66,8 @@ impl Active {
         Fate::Dead
     }
 
-    /// Puts what falls due in quarantine off to its end: a window or a timer is not lost, and a rule at rest is
-    /// not called. Says whether it did.
+    /// Puts a due window or timer off to the end of the quarantine: it is not lost, and a rule at
+    /// rest is not called. Returns `true` if it did.
     pub(in crate::mill) fn put_off(&mut self, what: &What, step: &mut Step<'_>) -> bool {
         let until = self.quarantined_until_mono_ms;
         let until = until.filter(|_| self.is_quarantined(step.now));
@@ -77,7 +77,7 @@ impl Active {
         until.is_some()
     }
 
-    /// Makes a dead letter of what could not be digested.
+    /// Makes a dead letter of an event or a call that failed.
     pub(super) fn bury(&mut self, fault: Fault, frame: &Frame, step: &mut Step<'_>) {
         self.bury_at("", fault, frame, step);
     }
@@ -107,7 +107,7 @@ impl Active {
         }
     }
 
-    /// Remembers what went wrong. What a rule that rests says of its events is no news.
+    /// Remembers an error. Errors of a rule in quarantine about its events are no news.
     fn note(&mut self, reason: &str, step: &Step<'_>) {
         if self.quarantined_until_mono_ms.is_none() {
             self.last_error = Some(Box::new(LastError {

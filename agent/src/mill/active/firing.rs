@@ -54,7 +54,7 @@ impl Active {
         }
     }
 
-    /// Lets go of what keys kept of a pane that cannot fire again.
+    /// Drops the keys' parts of a pane that cannot fire again.
     fn forget_pane(&mut self, open: &OpenPane, frame: &mut Box<Frame>, step: &mut Step<'_>) {
         let has_part = |state: &KeyState| state.panes.iter().any(|pane| is_part_of(pane, open));
         for key in self.keys.like(has_part) {
@@ -163,7 +163,7 @@ impl Active {
         }
     }
 
-    /// Fires a pane with rows for the key in the frame, and lets go of those that no pane needs.
+    /// Fires a pane with rows for the key in the frame, and drops rows that no pane needs.
     fn close_rows(
         &mut self,
         open: &OpenPane,
@@ -208,7 +208,7 @@ impl Active {
         self.take_back(key, Some(place), true, frame, step);
     }
 
-    /// Fires what is due of the key in the frame.
+    /// Fires the due windows of the key in the frame.
     pub(super) fn close_due(
         &mut self,
         window: Window,
@@ -238,8 +238,8 @@ impl Active {
         }
     }
 
-    /// A session is over, or as long as it may become: then the next one begins where it ended, if
-    /// rows go on to come.
+    /// Closes a session that is over, or as long as it may become: then the next one begins where
+    /// it ended, if rows go on to come.
     fn close_session(
         &mut self,
         window: Window,

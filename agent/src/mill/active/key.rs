@@ -1,5 +1,5 @@
-//! The key of an event: what its topic says, what stands in its payload, or the group that a statement
-//! makes of a column.
+//! The key of an event: from its topic, from its payload, or the group that a statement makes of a
+//! column.
 
 use tidemill_values::Value;
 
@@ -17,7 +17,7 @@ use super::fault::Fault;
 /// Why an event has no key that would have the one under which a rule keeps its own.
 const THE_RULES_OWN: &str = "key is the character U+0000 alone, which is no key";
 
-/// Longest key of a group: what is kept for it is not longer either, and no topic is.
+/// Longest key of a group, in bytes: no topic is longer.
 const TOPIC_BYTES_MAX: usize = 65_535;
 
 impl Active {
@@ -52,8 +52,8 @@ impl Active {
         }
     }
 
-    /// The key of a group: whatever stands in the column, what is missing included. Values that are the
-    /// same are one group, so that it is the same one that a statement makes which keeps rows.
+    /// The key of a group: whatever stands in the column, a missing value included. Equal values
+    /// are one group, the same one that a statement makes which keeps rows.
     fn key_of_column(&self, place: u16, frame: &Frame) -> Result<Key, Fault> {
         let scalar = frame.decoded.scalars.get(usize::from(place)).copied();
         let value = match scalar.unwrap_or(Scalar::Missing) {

@@ -16,8 +16,8 @@ use super::{Active, Step};
 const ROW_SHIFT: u32 = 16;
 
 impl Active {
-    /// Works on each row of the message in the frame, and says what became of the one of which most
-    /// came. The message stays in the frame, for other rules.
+    /// Works on each row of the message in the frame, and returns the most frequent fate of its
+    /// rows. The message stays in the frame, for other rules.
     pub(in crate::mill) fn each_row(
         &mut self,
         stop: &Stop,

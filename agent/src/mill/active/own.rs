@@ -8,7 +8,7 @@ use crate::rule::IDLE_MS;
 use super::Active;
 
 impl Active {
-    /// Takes up what an earlier process, or the rule before, left of the time of events.
+    /// Restores the state of event time that an earlier process, or the rule before, left.
     pub(in crate::mill) fn restore_time(&mut self) {
         let Some(mut time) = self.time.take() else {
             return;

@@ -1,5 +1,5 @@
-//! Windows whose rows are kept: each kind with what opens it, what joins it and what lets go of rows.
-//! Firing them is left to `firing`.
+//! Windows whose rows are kept: opening, joining and dropping of rows for each kind. Firing them is
+//! left to `firing`.
 
 use tidemill_abi::limit;
 
@@ -72,7 +72,7 @@ impl Active {
         }
     }
 
-    /// Lets go of all rows but the last so many; none is missing among them.
+    /// Drops all rows but the last `count`; none is missing among them.
     fn keep_last(&mut self, count: u64, key: &Key, frame: &mut Frame) {
         self.remove_first(key, frame, |_, frame| span(frame) > count);
     }
@@ -128,7 +128,7 @@ impl Active {
         frame.state.panes.push(pane);
     }
 
-    /// An event triggers a sliding window: now, or once what else belongs to it is there.
+    /// Triggers a sliding window: now, or once everything else that belongs to it is there.
     pub(super) fn trigger(
         &mut self,
         window: Window,
@@ -208,7 +208,8 @@ impl Active {
         }
     }
 
-    /// An event parts two windows: what there is fires without it, and the next one begins with its rows.
+    /// Parts two windows at an event: the present rows fire without it, and the next window begins
+    /// with its rows.
     pub(super) fn cut_state(
         &mut self,
         rows: &[Box<[u8]>],

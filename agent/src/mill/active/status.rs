@@ -1,4 +1,4 @@
-//! The condition of a rule, and what one takes over from the deployment before.
+//! The condition of a rule, and the part of it that passes on to a new deployment.
 
 use crate::config::limits::QUARANTINE_MS;
 use crate::event::clock::Now;
@@ -29,8 +29,8 @@ impl Active {
         }
     }
 
-    /// Takes over what is known of the rule before it, and the rest that it takes, if it is the same. Says
-    /// whether a rest ended with that rule.
+    /// Takes over the status of the rule before it, and its quarantine, if it is the same. Returns
+    /// `true` if a quarantine ended with that rule.
     pub(in crate::mill) fn succeed(&mut self, old: &Self, now: Now) -> bool {
         self.last_event_ms = old.last_event_ms;
         self.last_error.clone_from(&old.last_error);

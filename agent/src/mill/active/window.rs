@@ -146,7 +146,7 @@ impl Active {
         })
     }
 
-    /// Calls the handler once, and does with the rows that it puts what the kind of window asks for.
+    /// Calls the handler once, and treats the rows that it puts according to the kind of window.
     fn collect(
         &mut self,
         window: Window,

@@ -61,8 +61,8 @@ pub(super) fn check(
     ))
 }
 
-/// Refuses topics of a stock function that waits: no event causes what it sends when a wait is over. Functions of others
-/// may send through such a port from their handler of events alone.
+/// Refuses topics of a stock function that waits: no event causes its emissions when a wait is
+/// over. Functions of others may send through such a port from their handler of events alone.
 pub(super) fn check_timers(rule: &Rule, module: &Module, config: &[ConfigValue], errors: &Errors) {
     let is_stock = matches!(rule.function, FunctionSource::Stock(_));
     let entries = module.manifest.config.iter().zip(config);

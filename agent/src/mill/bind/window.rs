@@ -1,4 +1,4 @@
-//! A rule's window: what its function asks the host to keep, with the lengths that the rule says
+//! A rule's window: the one that its function asks for, with the lengths that the rule gives
 //! instead.
 
 use crate::function::Module;
@@ -149,8 +149,8 @@ fn check_zones(rule: &Rule, window: Option<&WindowSpec>) -> Result<(), FileError
     }
 }
 
-/// The longest allowed lateness of the rule's streams, in milliseconds: so long may a window fire
-/// again.
+/// The longest allowed lateness of the rule's streams, in milliseconds: a window may fire again for
+/// that long.
 fn allowed_late(rule: &Rule) -> i64 {
     let allowed = rule.streams.iter().map(|stream| stream.allowed_late_ms);
     allowed.max().unwrap_or(0)

@@ -1,5 +1,5 @@
-//! State of a rule under a new version of its function: what moves, what windows go on, and what belongs to
-//! no key.
+//! State of a rule under a new version of its function: the values that move, the windows that go
+//! on, and the state that belongs to no key.
 
 use crate::commit::record::EVENT_TIME;
 use crate::commit::record::{RuleRecord, Waiting};
@@ -14,8 +14,8 @@ use super::super::active::Active;
 use super::Edit;
 
 impl Active {
-    /// Carries the state of all keys over from what a record says of it. Windows go on where the new
-    /// version finds in them all that it asks for; else they are given up, and counted.
+    /// Carries the state of all keys over from the version that a record describes. Windows go on
+    /// if the new version finds in them all that it asks for; else they are given up, and counted.
     pub(super) fn carry(&mut self, record: &RuleRecord) -> Edit {
         let same_window = self.window_code() == record.window;
         let carry = Carry::new(&record.naming, &self.naming, same_window);
@@ -108,8 +108,8 @@ impl Active {
         self.keys.insert(RULE_KEY.into(), state);
     }
 
-    /// Lets go of what versions before kept of events without a key and never fired: panes of the rule
-    /// that are closed.
+    /// Drops state that earlier versions kept of events without a key and never fired: panes of the
+    /// rule that are closed.
     fn let_go_of_former(&mut self) {
         if !self.is_on_grid() {
             return;
@@ -134,8 +134,9 @@ impl Active {
         }
     }
 
-    /// Drops what belongs to no key and is of no use to the rule any more: the time of events, where `why`
-    /// tells that it has another one now, and births, where no stream of it is Sparkplug B.
+    /// Drops state that belongs to no key and is of no use to the rule any more: the time of
+    /// events, where `why` tells that it has another one now, and births, where no stream of it is
+    /// Sparkplug B.
     fn restore_own(&mut self, why: Option<&'static str>) {
         let has_other_time = why.is_some();
         let hears_births = self.hears_births();

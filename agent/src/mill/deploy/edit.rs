@@ -129,7 +129,7 @@ fn reason(lost: Lost) -> &'static str {
     }
 }
 
-/// Names of what is kept of each key, besides windows.
+/// Names of the parts of each key's state, besides windows.
 fn key_parts(naming: &Naming) -> Vec<String> {
     let Naming::Names(layout) = naming else {
         return Vec::new();

@@ -40,7 +40,7 @@ impl Awaited {
         self.since = self.since.map(|_| now);
     }
 
-    /// The connection is gone.
+    /// Forgets all requests: the connection is gone.
     pub(super) fn forget(&mut self) {
         self.since = None;
     }

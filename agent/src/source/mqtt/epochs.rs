@@ -51,8 +51,8 @@ impl Epochs {
         self.epoch
     }
 
-    /// The connection is gone, and with it what was received on it and not handed out yet: it comes
-    /// again, marked as a duplicate. Taken now, it would be acknowledged on the next connection,
+    /// Ends the connection, and drops messages received on it and not handed out yet: they come
+    /// again, marked as duplicates. Taken now, one would be acknowledged on the next connection,
     /// where its packet identifier may stand for another message.
     pub fn lost<T>(&mut self, held: &mut VecDeque<T>) {
         self.connected = false;

@@ -1,6 +1,6 @@
 //! The source's loop: connects and connects again, drains the socket, hands batches on, writes
-//! acknowledgements, follows the wishes of the agent. The order of things on one connection stands in
-//! [`Intake::round`].
+//! acknowledgements, follows the commands of the agent. The order of work on one connection stands
+//! in [`Intake::round`].
 
 mod between;
 mod filters;
@@ -41,7 +41,7 @@ const ACKNOWLEDGEMENTS_AT_ONCE: usize = 4_096;
 /// Most packets taken from the connection at once.
 const HEARD_AT_ONCE: usize = 16;
 
-/// After so long without a pause the loop lets the runtime look at its timers and at the socket.
+/// Time without a pause after which the loop lets the runtime look at its timers and at the socket.
 const YIELD_EVERY: Duration = Duration::from_millis(20);
 
 /// Most reads of the socket before the loop looks at everything else: they may bring no event at
@@ -75,7 +75,7 @@ pub(super) struct Intake<R> {
     watch: Watch,
     /// Set once the certificates changed: the connection is made anew, at the latest then.
     renew_by: Option<Instant>,
-    /// The good-bye is said: what the broker still sends, it will send again.
+    /// `true` once the good-bye is said: the broker will send again whatever it still sends.
     leaving: bool,
     /// When the runtime last looked at its timers, at the earliest.
     yielded: Instant,
@@ -318,7 +318,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         Some(Instant::now() + Duration::from_millis(wait_ms))
     }
 
-    /// Takes up the latest wishes.
+    /// Takes up the latest commands.
     fn obey(&mut self, abandoned: bool, connection: &mut Connection) -> Result<(), End> {
         let stop = abandoned || self.wishes.borrow_and_update().stop;
         if stop {

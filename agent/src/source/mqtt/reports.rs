@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Flow, SourceReport};
 use crate::event::Event;
 
-/// A batch is handed on at the latest with this many bytes of payload.
+/// Bytes of payload with which a batch is handed on at the latest.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// First and longest wait until a report that was not taken is offered again.
@@ -51,7 +51,7 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
         self.batch.push(event);
     }
 
-    /// A message was dropped that nobody has to acknowledge.
+    /// Counts a message that was dropped and that nobody has to acknowledge.
     pub(super) fn unusable(&mut self, reason: impl FnOnce() -> String) {
         match &mut self.unusable {
             Some((count, _)) => *count += 1,
@@ -69,7 +69,7 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
         self.batch.len() >= self.batch_events_max || self.bytes_untaken >= BATCH_BYTES_MAX
     }
 
-    /// Makes a report of what was gathered; returns how many events there were.
+    /// Makes a report of the batch; returns its number of events.
     pub(super) fn close_batch(&mut self) -> usize {
         if let Some((count, reason)) = self.unusable.take() {
             self.queue
@@ -84,7 +84,7 @@ impl<R: FnMut(SourceReport) -> Flow> Reports<R> {
         self.batch_events_last
     }
 
-    /// Offers what was said, in order, until something is not taken.
+    /// Offers the reports, in order, until one is not taken.
     pub(super) fn offer(&mut self) -> Offer {
         while let Some(report) = self.queue.pop_front() {
             match (self.report)(report) {

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 pub use crate::config::Coalesce;
 
-/// Events a second from which on the socket rests, and below which it does so no more: between the two
-/// it goes on as before, so that a rate near either does not make it change with every batch.
+/// Events a second from which on the socket rests, and below which it does so no more: between the
+/// two nothing changes, so that a rate near either does not make it change with every batch.
 const RESTS_ABOVE: f64 = 400.0;
 const RESTS_UNTIL: f64 = 250.0;
 
 /// Events a second from which on it rests for as long as it ever does.
 const FULL_REST_ABOVE: f64 = 800.0;
 
-/// More is not counted, so that a flood is forgotten as soon as it is over.
+/// Highest rate that is counted, so that a flood is forgotten as soon as it is over.
 const RATE_MAX: f64 = 1_200.0;
 
 /// The shortest and the longest rest.

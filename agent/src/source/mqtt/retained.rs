@@ -33,12 +33,12 @@ pub(super) struct Retained {
     /// Counts the aims.
     round: u32,
     filters: BTreeMap<TopicFilter, Wanted>,
-    /// The same by what they match.
+    /// The same filters, by the topics that they match.
     tree: FilterTree<TopicFilter>,
     /// In which round a topic's retained message came last: filters wanted by then have had it.
     had: HashMap<Topic, u32>,
-    /// Copies that the broker may send again, by packet identifier: what they would be for then does not
-    /// hang on the first time, because what came of that may be lost.
+    /// Copies that the broker may send again, by packet identifier: the filters that they would be
+    /// for then do not hang on the first time, because its results may be lost.
     copies: HashMap<u16, Copy>,
 }
 
@@ -97,7 +97,7 @@ impl Retained {
         }
     }
 
-    /// The broker kept no session: it sends everything to everyone anew.
+    /// Forgets all: the broker kept no session, and sends everything to everyone anew.
     pub(super) fn forget(&mut self) {
         self.filters.clear();
         self.tree = FilterTree::default();

@@ -1,5 +1,5 @@
-//! Tells what a broker does not give of what was asked of it, in words for a person: while there is
-//! anything, the promise that no event is lost is off. Pure.
+//! Shortfalls: requests that a broker does not fulfil, in words for a person. While there is any,
+//! the promise that no event is lost is off. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) struct Shortfalls {
 }
 
 impl Shortfalls {
-    /// A filter was not taken.
+    /// Notes that a filter was not taken.
     pub(super) fn refused(&mut self, filter: &TopicFilter, reason: &str) {
         self.downgraded.remove(filter);
         self.refused.insert(filter.clone(), reason.to_owned());
@@ -42,7 +42,7 @@ impl Shortfalls {
         self.kept.insert(filter.clone(), reason.to_owned());
     }
 
-    /// A filter was taken, at QoS 0 only if it `is_downgraded`.
+    /// Notes that a filter was taken, at QoS 0 only if it `is_downgraded`.
     pub(super) fn granted(&mut self, filter: TopicFilter, is_downgraded: bool) {
         self.refused.remove(&filter);
         if is_downgraded {
@@ -81,7 +81,7 @@ impl Shortfalls {
             .map(|given| (given, asked));
     }
 
-    /// The connection is gone, or never came to be.
+    /// Notes that the connection is gone, or never came to be.
     pub(super) fn disconnected(&mut self) {
         self.connecting = None;
         self.session = None;
@@ -92,7 +92,7 @@ impl Shortfalls {
         self.refused.len() + self.downgraded.len() + self.kept.len() <= NAMED_MAX
     }
 
-    /// All there is, where that is not what was said last.
+    /// All shortfalls, if they are others than those reported last.
     pub(super) fn news(&mut self) -> Option<Vec<String>> {
         let now: Vec<_> = [
             self.connecting_in_words(),

@@ -49,7 +49,7 @@ pub struct Refusal {
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     held: HashMap<TopicFilter, u32>,
-    /// The order in which filters are wanted: what is held is told in it.
+    /// The order in which filters are wanted, and in which held ones are reported.
     order: Vec<TopicFilter>,
     /// Filters that the broker took on this connection.
     taken: HashSet<TopicFilter>,
@@ -65,7 +65,7 @@ pub struct Subscriptions {
     /// Asked of the library, not yet on the wire: their packet identifiers are not known.
     asked: VecDeque<Change>,
     sent: Vec<(u16, Change)>,
-    /// A wish came while changes were on their way.
+    /// `true` if new subscriptions were asked for while changes were on their way.
     deferred: bool,
     /// Some filters of the session have identifiers, and others may have none yet: copies name a part of what
     /// they answer.
@@ -131,9 +131,9 @@ impl Subscriptions {
         !self.sent.is_empty()
     }
 
-    /// A connection ended: what was on its way counts for nothing. A filter whose fate is unknown
-    /// is not held, so that it will be subscribed once more rather than be missing; where nobody wants it
-    /// any more, it is dropped on the next connection.
+    /// Ends a connection: changes on their way count for nothing. A filter whose fate is unknown is
+    /// not held, so that it will be subscribed once more rather than be missing; where nobody wants
+    /// it any more, it is dropped on the next connection.
     pub fn interrupted(&mut self) {
         let asked = self
             .asked
@@ -161,9 +161,9 @@ impl Subscriptions {
         self.retained.forget();
     }
 
-    /// Prepares the way from what is held to what is wanted. Returns `true` if less is held now than
-    /// before, or without the identifiers that it had: that has to be known (and should be on disk) before
-    /// anything is sent.
+    /// Prepares the changes from the held filters to the wanted ones. Returns `true` if less is
+    /// held now than before, or without the identifiers that it had: that has to be known (and
+    /// should be on disk) before anything is sent.
     pub fn aim(&mut self, wanted: &[Subscription], identifiers: bool) -> bool {
         if !self.asked.is_empty() || !self.sent.is_empty() {
             self.deferred = true;

@@ -19,7 +19,7 @@ struct Batch {
 }
 
 impl Waiting {
-    /// Adds to what waits; never waits itself.
+    /// Adds acknowledgements; never waits.
     pub(super) fn put(&self, epoch: u64, packets: Vec<u16>) {
         if packets.is_empty() {
             return;

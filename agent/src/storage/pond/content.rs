@@ -6,9 +6,9 @@ use super::error::Which;
 /// Changes to write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PondCheckpoint {
-    /// The state is that of everything up to this LSN, which is durable.
+    /// LSN up to which the state holds everything; it is durable.
     pub lsn: u64,
-    /// `puts` is all there is; else it is what changed since the pond was written.
+    /// `true` if `puts` is all there is; else it is the changes since the database was written.
     pub full: bool,
     /// Keys, each once, with their values. No key begins with a zero byte.
     pub puts: Vec<Entry>,
@@ -21,7 +21,7 @@ pub struct PondCheckpoint {
 pub struct PondContent {
     /// The database.
     pub which: Which,
-    /// The state is that of everything up to this LSN.
+    /// LSN up to which the state holds everything.
     pub lsn: u64,
     /// Keys with their values, in order of the keys.
     pub entries: Vec<Entry>,

@@ -22,7 +22,7 @@ pub(super) const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 /// Writes in one batch: above about a thousand sled's memory grows without bound.
 pub(super) const BATCH_WRITES_MAX: usize = 1_000;
 
-/// Bytes in one batch, the last write aside; what waits in sled's memory stays below its cache.
+/// Bytes in one batch, the last write aside; sled's memory for it stays below its cache.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// The format before: values are not cut, and the mark says nothing about them. It is read only.
@@ -195,8 +195,8 @@ impl Database {
         })
     }
 
-    /// Writes and removes keys, and returns once that is durable, with what it holds then. While it does
-    /// so, and if it is interrupted, the pond is not complete.
+    /// Writes and removes keys, and returns the new mark once that is durable. Meanwhile, and if it
+    /// is interrupted, the database is not complete.
     pub(super) fn write(
         &self,
         before: Contents,
@@ -270,7 +270,7 @@ impl Database {
         Ok(())
     }
 
-    /// Closes it; what sled has to say about that is of no interest.
+    /// Closes the database; an error of sled at that is of no interest.
     pub(super) fn close(self) {
         let _ = guarded(|| {
             drop(self);
@@ -327,8 +327,8 @@ fn guarded<T>(act: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     })
 }
 
-/// Makes a folder durable with everything in it. Every file is asked for, because sled tells nobody
-/// what it has written where; of one that was not changed that costs nothing.
+/// Makes a folder durable with everything in it. Every file is synced, because sled does not tell
+/// what it has written where; for one that was not changed that costs nothing.
 fn sync_all_below(path: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;

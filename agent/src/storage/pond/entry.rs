@@ -6,5 +6,5 @@ pub type Entry = (Vec<u8>, Vec<u8>);
 /// The mark's key; no other one begins like this.
 pub(super) const MARK: &[u8] = &[0];
 
-/// Version of the mark, and of what it says about everything else.
+/// Version of the mark, and of the format that it stands for.
 pub(super) const FORMAT: u8 = 2;

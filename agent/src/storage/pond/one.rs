@@ -1,4 +1,4 @@
-//! One of the two ponds: what is known of it, and how it is written, read and given up.
+//! One of the two state databases: its state, and how it is written, read and given up.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,12 @@ use super::pieces::Contents;
 use tidemill_base::files::create_own;
 use tidemill_journal::sync_directory;
 
-/// Room that there has to be, besides what is written: sled writes in steps of half a MiB, and where one
-/// fails it may leave a pond that it does not open any more.
+/// Room needed besides the written bytes: sled writes in steps of half a MiB, and a failed one may
+/// leave a database that it does not open any more.
 const ROOM_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Room that a checkpoint of so many bytes asks for: a new database was seen to take 2.7 times as much.
+/// Room that a checkpoint of so many bytes needs: a new database was seen to take 2.7 times as
+/// much.
 pub fn checkpoint_room(checkpoint_bytes: u64) -> u64 {
     ROOM_BYTES.saturating_add(checkpoint_bytes.saturating_mul(3))
 }
@@ -25,7 +26,7 @@ pub fn checkpoint_room(checkpoint_bytes: u64) -> u64 {
 /// State of a database, as far as it is known.
 #[derive(Debug)]
 pub(super) enum State {
-    /// There is none, or what there is has to go.
+    /// There is no database, or it has to go.
     Empty,
     /// The content is unknown: a checkpoint was interrupted, in this life or in another one.
     Incomplete,
@@ -85,7 +86,7 @@ impl OnePond {
         self.path.exists() && self.writing().exists()
     }
 
-    /// Removes what an interrupted checkpoint has left.
+    /// Removes the rest of an interrupted checkpoint.
     pub(super) fn give_up_interrupted(&mut self, dir: &Path) -> Result<(), PondsError> {
         if let Err(trouble) = self.empty(dir) {
             return Err(self.failed(dir, trouble));
@@ -110,8 +111,9 @@ impl OnePond {
         Ok(self.database.insert(database))
     }
 
-    /// Finds out what there is, and makes it durable: what an agent that was killed has left in memory
-    /// may be gone after the next power cut, and so may be what sled does when it opens a database.
+    /// Finds out the state, and makes it durable: changes that a killed agent has left in memory
+    /// may be gone after the next power cut, and so may be those that sled makes when it opens a
+    /// database.
     pub(super) fn look(&mut self, dir: &Path) -> Result<(), PondsError> {
         remove(&self.removed()).map_err(|error| outside(dir, error))?;
         if !self.path.exists() {
@@ -255,9 +257,9 @@ impl OnePond {
         Ok(())
     }
 
-    /// A new database is quicker than one from which everything was removed, and free of what may be
-    /// wrong with it. The old one goes at once, by its name: one of which a power cut has taken a part
-    /// could pass for whole.
+    /// Makes a new database, which is quicker than one from which everything was removed, and free
+    /// of the faults of the old one. The old one goes at once, by its name: one of which a power
+    /// cut has taken a part could pass for whole.
     fn empty(&mut self, dir: &Path) -> Result<(), Trouble> {
         if let Some(database) = self.database.take() {
             database.close();

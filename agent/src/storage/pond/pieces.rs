@@ -49,7 +49,7 @@ pub(super) fn piece_key(key: &[u8], number: u16) -> Vec<u8> {
     [key, &number.to_be_bytes()].concat()
 }
 
-/// Cuts a value into pieces of so many bytes.
+/// Cuts a value into pieces of at most `bytes_max` bytes.
 pub(super) fn cut(key: &[u8], value: &[u8], bytes_max: usize) -> Result<Vec<Entry>, Trouble> {
     let count = value.len().div_ceil(bytes_max).max(1);
     let count = u16::try_from(count).map_err(|_| {

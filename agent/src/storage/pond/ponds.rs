@@ -38,9 +38,9 @@ impl Ponds {
         Ok(ponds)
     }
 
-    /// Removes the pond into which a checkpoint was interrupted, on a disk that has no room: it takes as much as
-    /// the other one and holds nothing that anybody can read. Says whether there was one. Where both were
-    /// interrupted, both stay for whoever looks into it.
+    /// Removes the database into which a checkpoint was interrupted, on a disk that has no room: it
+    /// takes as much as the other one and holds nothing that anybody can read. Returns `true` if
+    /// there was one. If both were interrupted, both stay for inspection.
     ///
     /// # Errors
     /// When another agent uses the directory, or it cannot be removed.

@@ -112,7 +112,7 @@ fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
     }
 }
 
-/// The end of what it said, on one line.
+/// The end of its output, on one line.
 fn last_words(words: &[u8]) -> String {
     let text = String::from_utf8_lossy(words);
     let line: Vec<&str> = text.split_whitespace().collect();

@@ -10,7 +10,7 @@ use tidemill_base::sabotage::{self, Sabotage};
 /// Rows that could not be read so often never can be.
 pub(super) const FAILURES_MAX: u32 = 3;
 
-/// Reads whose failures are counted at once; beyond it all counts begin anew.
+/// Most reads whose failures are counted at once; beyond it all counts begin anew.
 const FAILED_READS_MAX: usize = 256;
 
 /// Time until rows are read again that could not be, at first and at most.
@@ -22,14 +22,15 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub(super) struct Failures(BTreeMap<(LaneId, u64, u64), u32>);
 
 impl Failures {
-    /// `true` when these rows have failed so often that what is whole of them has to do.
+    /// Returns `true` when these rows have failed so often that those of them that are whole have
+    /// to do.
     pub(super) fn are_too_many(&self, lane: &LaneId, wanted: &Wanted) -> bool {
         let times = self.0.get(&key(lane, wanted));
         times.is_some_and(|times| *times >= FAILURES_MAX)
             && !sabotage::is(Sabotage::UnreadableForEver)
     }
 
-    /// Counts one more failure, and says after what time to try again.
+    /// Counts one more failure, and returns the time until the next attempt.
     pub(super) fn count(&mut self, lane: &LaneId, wanted: &Wanted) -> Duration {
         // Rows that a lane gave up meanwhile are never asked for again.
         if self.0.len() >= FAILED_READS_MAX {

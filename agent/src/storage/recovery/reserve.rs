@@ -1,5 +1,5 @@
-//! Room that is kept for checkpoints: a file that is given up when the disk is full, because only a
-//! checkpoint makes room again for what only we can give back.
+//! Reserve for checkpoints: a file that is given up when the disk is full, because only a
+//! checkpoint makes room again in the files that are ours.
 
 use std::fs::File;
 use std::io;
@@ -29,7 +29,7 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// Looks for what an earlier process kept.
+    /// Finds the reserve of an earlier process.
     pub(crate) fn find(dir: &Path) -> Self {
         let path = dir.join(NAME);
         let bytes = std::fs::metadata(&path).map_or(0, |found| found.len());
@@ -41,7 +41,7 @@ impl Reserve {
         self.bytes > 0
     }
 
-    /// Keeps room for a checkpoint of so many bytes, if not enough is kept.
+    /// Reserves room for a checkpoint of so many bytes, if not enough is kept.
     ///
     /// # Errors
     /// When there is no room.

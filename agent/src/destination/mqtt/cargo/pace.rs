@@ -98,7 +98,7 @@ impl Pace {
         }
     }
 
-    /// The connection is gone. `silent`: for want of any sign of life, so nothing that was measured
+    /// Notes that the connection is gone. `silent`: for want of any sign of life, so no measurement
     /// holds any more, or the time was too short.
     pub(super) fn lost(&mut self, silent: bool) {
         if silent && self.open > 0 {

@@ -34,7 +34,7 @@ const UNSAID_MAX: u32 = 6;
 const OWED_MAX: Duration = Duration::from_secs(300);
 
 impl Cargo {
-    /// The stream was written up to this place.
+    /// Notes that the stream was written up to this place.
     pub(crate) fn written(&mut self, place: u64) {
         while let Some((_, parcel)) = self.unwritten.pop_front_if(|(end, _)| *end <= place) {
             self.taken(&parcel);
@@ -169,8 +169,8 @@ impl Cargo {
         }
     }
 
-    /// The broker ended the connection because of a message. Where it can only have meant one, that was
-    /// it; else they go one by one until it is found.
+    /// Notes that the broker ended the connection because of a message. If it can only have meant
+    /// one, that was it; else messages go one by one until it is found.
     pub(crate) fn suspect(&mut self, refusal: Refusal) {
         if self.exposed() > 1 {
             self.suspects = self.in_flight.len() + self.unwritten.len();

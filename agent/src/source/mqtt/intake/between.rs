@@ -1,5 +1,5 @@
-//! The part of the loop that stands at the beginning of a connection, and between two: what is said,
-//! and how long to wait.
+//! The part of the loop that stands at the beginning of a connection, and between two: reports, and
+//! the wait for the next attempt.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use tidemill_transport::trouble::Trouble;
 const LONG_STEPS: u32 = 2;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
-    /// Connects, and says so when that takes long: it may take as long as bytes move.
+    /// Connects, and reports if that takes long: it may take as long as bytes move.
     pub(super) async fn open(&mut self, peer: &Peer) -> Result<(Connection, Accepted), End> {
         let mut opening = pin!(Connection::open(peer, self.reconnect.version()));
         let long = peer.timeout * LONG_STEPS;
@@ -105,7 +105,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         }
     }
 
-    /// While reports are stuck nobody looks at the wishes, so a stop begins to count here.
+    /// Begins the time of a stop: while reports are stuck nobody looks at the commands.
     pub(super) fn stop_is_due(&mut self) -> bool {
         if self.stop_by.is_none() && self.wishes.borrow().stop {
             self.stop_by = Some(Instant::now() + STOP_WITHIN);

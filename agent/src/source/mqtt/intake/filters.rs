@@ -1,5 +1,5 @@
-//! The part of the loop that brings the session's filters from what is held to what is wanted, and
-//! tells which of them a message is for. What to change stands in [`super::super::subscriptions`].
+//! The part of the loop that brings the session's filters to the wanted ones, and tells which of
+//! them a message is for. The changes stand in [`super::super::subscriptions`].
 
 use std::time::Instant;
 
@@ -36,7 +36,8 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         Ok(())
     }
 
-    /// When answers are to be asked after, or given up; never once the good-bye is said.
+    /// Time at which the broker is to be asked after answers, or they are given up; never once the
+    /// good-bye is said.
     pub(super) fn answers_due(&self, connection: &Connection) -> Option<(Instant, Step)> {
         let due = || self.awaited.due(connection.answered_ping());
         if self.leaving { None } else { due() }
@@ -144,7 +145,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         self.reports.say(SourceReport::Subscribed { held });
     }
 
-    /// Says what the broker falls short of, where that has changed.
+    /// Reports the requests that the broker does not fulfil, where that has changed.
     pub(super) fn say_shortfalls(&mut self) {
         if let Some(all) = self.shortfalls.news() {
             self.reports.say(SourceReport::FallsShort(all));

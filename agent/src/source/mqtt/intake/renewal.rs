@@ -1,5 +1,5 @@
-//! A connection whose certificates changed is made anew: we say good-bye, the broker keeps the session
-//! and sends again what was not acknowledged.
+//! Renewal of a connection whose certificates changed: we say good-bye, the broker keeps the
+//! session and sends again every message that was not acknowledged.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use super::{End, Intake, STOP_WITHIN};
 use tidemill_transport::connection::Connection;
 
 impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
-    /// Looks whether the certificates are others than those of this connection, and says good-bye
-    /// if so: what was not acknowledged comes again.
+    /// Says good-bye if the certificates are others than those of this connection: messages that
+    /// were not acknowledged come again.
     pub(super) fn renew(&mut self, connection: &mut Connection) -> Result<(), End> {
         if self.renew_by.is_some() {
             // The broker did not hang up in time.
