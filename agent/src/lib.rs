@@ -29,7 +29,8 @@ pub mod source;
 // Floor 7: the agent as a whole.
 pub mod agent;
 
-// Floor 8: the demo, and the command line.
+// Floor 8: the seed, the demo, and above them the command line.
 pub mod cli;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod seed;

@@ -172,6 +172,7 @@ impl Agent {
         self.note_backlog(now);
         let mut health = Health::of_threads(&self.heartbeats);
         health.broker(&self.broker);
+        health.seed(&self.config.source.path);
         self.tell_destinations(&mut health, now);
         self.tell_rules(&mut health, now);
         self.tell_clock(&mut health, now);

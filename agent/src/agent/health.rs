@@ -2,10 +2,12 @@
 //! faults, and sections by name. A gateway without faults is well.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::Link;
+use super::seeded::told_to_health;
 use tidemill_base::heartbeat::{Heartbeats, State};
 
 /// An answer that is being put together.
@@ -79,6 +81,21 @@ impl Health {
         }
         let told = json!({ "connected": link.connected, "trouble": link.trouble });
         self.says("broker", told);
+    }
+
+    /// Says what became of the last seed, where one was looked for.
+    pub(super) fn seed(&mut self, config: &Path) {
+        let Some((told, troubles)) = told_to_health(config) else {
+            return;
+        };
+        let part = Part("seed", "");
+        if troubles.is_empty() {
+            self.well(part, &told);
+        }
+        for trouble in &troubles {
+            self.ails_at(part, trouble.clone(), None);
+        }
+        self.says("seed", json!({ "state": told, "troubles": troubles }));
     }
 
     /// Adds a section, or a figure.

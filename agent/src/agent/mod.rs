@@ -6,6 +6,7 @@ mod answers;
 pub mod books;
 pub mod control;
 mod health;
+mod held;
 pub mod install;
 mod losses;
 mod outputs;
@@ -14,6 +15,7 @@ pub mod recorder;
 mod reload;
 mod remote;
 mod room;
+pub mod seeded;
 mod start;
 mod stop;
 mod storage;
@@ -31,7 +33,6 @@ use tracing::{error, info, warn};
 pub use remote::Remote;
 pub use start::{check_destinations, room_warning};
 
-use crate::agent::install::install_all;
 use crate::agent::recorder::Recorder;
 use crate::commit::outbox::Outbox;
 use crate::config::Config;
@@ -52,6 +53,7 @@ use health::Sinces;
 use losses::Losses;
 use outputs::Outputs;
 use remote::Wish;
+use room::Lobby;
 use storage::Storage;
 use unusable::Unusable;
 use wake::Waker;
@@ -134,8 +136,9 @@ impl From<JournalError> for AgentError {
 /// # Errors
 /// When it cannot start, or cannot keep state any more.
 pub fn run(config: Config, control: impl FnOnce(Remote)) -> Result<(), AgentError> {
-    let rules = install_all(&config).map_err(AgentError::Rules)?;
-    let Some(mut agent) = Agent::start(config, rules, control)? else {
+    let lobby = Lobby::new();
+    control(lobby.remote.clone());
+    let Some(mut agent) = held::start(lobby, config)? else {
         return Ok(());
     };
     let outcome = agent.work();

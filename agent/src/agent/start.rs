@@ -1,6 +1,7 @@
 //! The agent's start: the data directory becomes the mill, then the adapters are started.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -8,54 +9,53 @@ use tracing::{info, warn};
 
 use super::answers::Promises;
 use super::outputs::Outputs;
-use super::room::{Lobby, Opened};
+use super::room::Lobby;
 use super::storage::Storage;
 use super::wake::Waker;
-use super::{Agent, AgentError, INBOX_MAX, Link, REPORTS_WAITING_MAX, Remote, control};
+use super::{Agent, AgentError, Link, REPORTS_WAITING_MAX};
 use crate::agent::install::{destination_names, subscriptions};
 use crate::agent::recorder::Recorder;
 use crate::commit::image::Image;
 use crate::commit::outbox::{Destination, Outlet};
 use crate::config::{Config, Endpoint, OutboxLimits};
 use crate::event::clock::{Clock, EARLIEST_WALL_MS, boot_id};
-use crate::mill::{BoundRule, Deployment, Keeping, Mill};
+use crate::event::emission::LaneId;
+use crate::mill::{BoundRule, Deployment, Keeping, Mill, Output};
 use crate::source::mqtt as source;
+use crate::storage::pond::Ponds;
 use crate::storage::recovery::{self, Recovered};
-use tidemill_base::heartbeat::Heartbeats;
-use tidemill_journal::reserve_of;
+use tidemill_journal::{DirectoryDisk, Journal, reserve_of};
 use tidemill_transport::topic::{Subscription, TopicFilter};
 
 /// Journal between two checkpoints, in segments.
 const CHECKPOINT_SEGMENTS: u64 = 2;
 
-impl Agent {
-    pub(super) fn start(
-        config: Config,
+/// The state from disk with the rules deployed on it; nothing has left the process yet, and nothing was
+/// written.
+pub(super) struct Deployed {
+    mill: Mill,
+    journal: Journal<DirectoryDisk>,
+    ponds: Ponds,
+    /// Rows that waited and cannot be read any more.
+    lost: Vec<(LaneId, u64)>,
+    clock: Clock,
+    incarnation: String,
+    held: Vec<Subscription>,
+    wanted: Vec<Subscription>,
+    asked: Vec<Output>,
+    fingerprints: BTreeMap<Arc<str>, u128>,
+}
+
+impl Deployed {
+    /// Deploys the rules on what a data directory holds.
+    ///
+    /// # Errors
+    /// When rows wait for a destination that is not there, or a rule cannot take its state over.
+    pub(super) fn new(
+        config: &Config,
         rules: Vec<BoundRule>,
-        remote: impl FnOnce(Remote),
-    ) -> Result<Option<Self>, AgentError> {
-        let (sender, inbox) = sync_channel(INBOX_MAX);
-        let waker = Waker::new(sender);
-        let controls = Remote::new(waker.clone());
-        remote(controls.clone());
-        let heartbeats = Heartbeats::default();
-        let pulse = heartbeats.pulse("agent");
-        let mut interval_us = 0;
-        let watchdog = sd_notify::watchdog_enabled(false, &mut interval_us)
-            .then(|| Duration::from_micros(interval_us / 2));
-        let lobby = Lobby {
-            config: &config,
-            inbox: &inbox,
-            waker: &waker,
-            remote: &controls,
-            heartbeats: &heartbeats,
-            pulse: &pulse,
-            watchdog,
-        };
-        let (recovered, is_listening) = match lobby.open()? {
-            Opened::Open(recovered, is_listening) => (*recovered, is_listening),
-            Opened::Stopped => return Ok(None),
-        };
+        recovered: Recovered,
+    ) -> Result<Self, AgentError> {
         let Recovered {
             mut image,
             journal,
@@ -66,14 +66,14 @@ impl Agent {
         } = recovered;
         let incarnation = crate::agent::books::hex(&journal.identity().incarnation);
         info!(commit = image.lsn, incarnation, "recovered");
-        check_destinations(&mut image, &config)?;
-        if let Some(warning) = room_warning(&config) {
+        check_destinations(&mut image, config)?;
+        if let Some(warning) = room_warning(config) {
             warn!("{warning}");
         }
         let clock = Clock::new(image.agent.wall_ms.max(EARLIEST_WALL_MS));
         let now = clock.now();
         let keeping = Keeping {
-            session: session_name(&config),
+            session: session_name(config),
             commit_interval_ms: millis(config.intake.commit_interval),
             commit_events: config.intake.commit_events,
             event_id: config.intake.event_id.clone(),
@@ -87,7 +87,7 @@ impl Agent {
             record_bytes_max: journal.record_bytes_max(),
         };
         let mut mill = Mill::keeping(image, keeping, now);
-        let held = held_by(&mill, &config);
+        let held = held_by(&mill, config);
         let wanted = subscriptions(&rules, &held);
         info!(rules = rules.len(), gateway = config.gateway_id, "deployed");
         let fingerprints = super::reload::fingerprints(&rules);
@@ -98,8 +98,47 @@ impl Agent {
         let mut asked = Vec::new();
         let edits = mill.deploy(now, deployment, &mut asked)?;
         edits.iter().for_each(|edit| info!("{edit}"));
-        let storage = Storage::start(journal, ponds, &heartbeats, &config.data_dir, &waker)?;
-        let outputs = Outputs::start(&config, &incarnation, &heartbeats, &waker)?;
+        Ok(Self {
+            mill,
+            journal,
+            ponds,
+            lost,
+            clock,
+            incarnation,
+            held,
+            wanted,
+            asked,
+            fingerprints,
+        })
+    }
+}
+
+impl Agent {
+    /// Lets the adapters loose.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(super) fn start(
+        config: Config,
+        deployed: Deployed,
+        mut lobby: Lobby,
+    ) -> Result<Self, AgentError> {
+        let Deployed {
+            mill,
+            journal,
+            ponds,
+            lost,
+            clock,
+            incarnation,
+            held,
+            wanted,
+            asked,
+            fingerprints,
+        } = deployed;
+        let now = clock.now();
+        let (heartbeats, waker) = (&lobby.heartbeats, &lobby.waker);
+        let storage = Storage::start(journal, ponds, heartbeats, &config.data_dir, waker)?;
+        let outputs = Outputs::start(&config, &incarnation, heartbeats, waker)?;
         let (reports_sender, reports) = sync_channel(REPORTS_WAITING_MAX);
         let mut settings = source_settings(&config, &clock);
         settings.heartbeats = heartbeats.clone();
@@ -108,12 +147,19 @@ impl Agent {
             held.clone(),
             wanted.clone(),
             reports_sender,
-            &waker,
+            waker,
         )?;
-        if !is_listening {
-            control::listen(&config.data_dir, &heartbeats, &waker);
-        }
-        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+        lobby.listen(&config);
+        Lobby::is_ready();
+        let Lobby {
+            inbox,
+            waker,
+            remote,
+            heartbeats,
+            pulse,
+            watchdog,
+            ..
+        } = lobby;
         let mut agent = Self {
             recorder: Recorder::new(
                 config.recorder.bytes,
@@ -127,7 +173,7 @@ impl Agent {
             reports,
             taken: VecDeque::new(),
             waker,
-            remote: controls,
+            remote,
             source,
             outputs,
             storage,
@@ -160,7 +206,7 @@ impl Agent {
             agent.lose(&lane, count);
         }
         agent.carry_out(now);
-        Ok(Some(agent))
+        Ok(agent)
     }
 }
 

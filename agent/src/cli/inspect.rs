@@ -125,6 +125,8 @@ pub(super) fn look(
     match recovery::look(dir) {
         Ok(image) => Ok(of_image(&image)),
         Err(RecoveryError::Locked(_)) => running(dir, question),
+        // An agent whose first start is held has written nothing yet, and says why.
+        Err(_) if ask(dir, question).is_ok() => running(dir, question),
         Err(error) => Err(of_nothing(dir, error)),
     }
 }

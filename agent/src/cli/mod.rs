@@ -20,6 +20,7 @@ mod rule_next;
 mod rule_run;
 mod rule_test;
 mod run;
+mod seed;
 mod state;
 mod trial;
 
@@ -83,6 +84,9 @@ enum Command {
     /// Look at a state database, for a process that must not end over it
     #[command(hide = true, name = PROBE)]
     ProbePond(probe_pond::Options),
+    /// One file on the boot partition that says what a gateway is
+    #[command(subcommand)]
+    Seed(SeedCommand),
     /// Build and try rules on this machine
     #[command(subcommand)]
     Rule(RuleCommand),
@@ -94,6 +98,19 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum SeedCommand {
+    /// Write a commented seed to a boot partition
+    #[command(after_help = seed::NEW_HELP)]
+    New(seed::NewOptions),
+    /// Read a seed as a gateway would, and say what is wrong with it
+    #[command(after_help = seed::CHECK_HELP)]
+    Check(seed::CheckOptions),
+    /// Take the seed of this gateway over; what its service runs at each boot
+    #[command(after_help = seed::APPLY_HELP)]
+    Apply(seed::ApplyOptions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -188,6 +205,9 @@ pub fn main() -> ExitCode {
         Command::State(options) => state::run(&options),
         Command::Repair(options) => repair::run(&options),
         Command::ProbePond(options) => probe_pond::run(&options),
+        Command::Seed(SeedCommand::New(options)) => seed::new(&options),
+        Command::Seed(SeedCommand::Check(options)) => seed::check(&options),
+        Command::Seed(SeedCommand::Apply(options)) => seed::apply(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
         Command::Rule(RuleCommand::Run(options)) => rule_run::run(&options),

@@ -20,6 +20,7 @@ const GATEWAY: &[Key] = &[
     Key::required("id", Takes::Text, "\"gateway-1\""),
     Key::new("data_dir", Takes::Text, "\"/var/lib/tidemill\""),
     Key::new("rules_dir", Takes::Text, "\"/etc/tidemill/rules\""),
+    Key::new("start", Takes::OneOf(&["exit", "held"]), "\"held\""),
 ];
 
 const BROKER: &[Key] = &[

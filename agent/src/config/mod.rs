@@ -50,6 +50,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Directory of the rule manifests.
     pub rules_dir: PathBuf,
+    /// Consequence of a start that its rules or its destinations do not allow.
+    pub start: Start,
     /// The broker that sensors publish to.
     pub broker: Broker,
     /// Settings of event intake and commits.
@@ -74,6 +76,18 @@ pub struct Config {
     pub source: Arc<Source>,
     /// Places of the addresses of all destinations in it, [`LOCAL`] among them.
     pub urls: BTreeMap<String, Range<usize>>,
+}
+
+/// Consequence of a start whose rules cannot be installed or take over their state, or whose destinations lack
+/// one for which rows wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// The process ends with 2.
+    #[default]
+    Exit,
+    /// The process stays, takes nothing in, says why, and tries again when it is told to.
+    Held,
 }
 
 /// Limits of the latest events kept for trials.
@@ -109,6 +123,8 @@ struct GatewayTable {
     id: Spanned<String>,
     data_dir: Option<PathBuf>,
     rules_dir: Option<PathBuf>,
+    #[serde(default)]
+    start: Start,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -166,6 +182,25 @@ impl Config {
             Ok((source, overrides)) => Self::survey_text(&source, overrides),
             Err(error) => (None, Some(error.into())),
         }
+    }
+
+    /// Checks a configuration whose table `edit` makes of another one. What is wrong has its place in the text
+    /// of that one.
+    pub fn of_edited(
+        source: &Source,
+        edit: impl FnOnce(&mut shape::Read<'_>, &Errors),
+    ) -> (Option<Self>, Option<FileErrors>) {
+        let errors = Errors::default();
+        let mut read = shape::read(source, &errors);
+        edit(&mut read, &errors);
+        let is_whole = errors.is_empty();
+        let file = shape::shaped(source, read, keys::FILE, &errors);
+        let config = file.map(|file| {
+            let mut config = checked(source, file, &errors);
+            config.is_whole = is_whole;
+            config
+        });
+        (config, errors.into_list())
     }
 
     /// Checks the text of a configuration; `overrides` are pairs such as (`gateway__id`, `gw-2`).
@@ -250,6 +285,7 @@ fn checked(source: &Source, file: File, errors: &Errors) -> Config {
         gateway_id: id.clone(),
         data_dir: directory(&file.gateway.data_dir, "/var/lib/tidemill"),
         rules_dir: directory(&file.gateway.rules_dir, "/etc/tidemill/rules"),
+        start: file.gateway.start,
         broker: file.broker.broker(&broker),
         intake: file.broker.intake(&broker),
         local_outbox: outbox.checked(&broker, OutboxLimits::LOCAL),
