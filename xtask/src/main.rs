@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod examples;
 mod fuzz;
+mod image;
 mod nab;
 mod packages;
 mod setup;
@@ -51,6 +52,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
   size [TARGET]        what the release binary is made of, crate by crate; fails above the rows of
                        docs/performance.md
                          cargo xtask size --help
+  image                a card for a gateway, of Debian and the agent; and what QEMU shows of it
+                         cargo xtask image --help
   setup [TARGET…]      install what `test` needs (with --all: as above) and the standard library of
                          TARGETs; the other commands do this by themselves
   bench [WORKLOAD…]    measure the release build against a private mosquitto
@@ -110,6 +113,8 @@ fn dispatch() -> Result<()> {
         "packages" => return packages::packages(&Workspace::find()?, &rest),
         "size" if asks_help(&rest) => return print(size::USAGE),
         "size" => return size::size(&Workspace::find()?, &rest),
+        "image" if asks_help(&rest) => return print(image::USAGE),
+        "image" => return image::image(&Workspace::find()?, &rest),
         "fuzz" if asks_help(&rest) => return print(fuzz::USAGE),
         "fuzz" => return fuzz::fuzz(&Workspace::find()?, &rest),
         _ if asks_help(&rest) => return print(USAGE),

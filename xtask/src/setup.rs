@@ -103,6 +103,87 @@ const VENV: &[Package] = &[Package {
     why: "holds zig and cargo-zigbuild apart from the system",
 }];
 
+const IMAGE: &[Package] = &[
+    Package {
+        name: "mmdebstrap",
+        program: "mmdebstrap",
+        why: "installs Debian into a folder",
+    },
+    Package {
+        name: "arch-test",
+        program: "arch-test",
+        why: "tells mmdebstrap which programs run here",
+    },
+    Package {
+        name: "qemu-user-static",
+        program: "qemu-aarch64-static",
+        why: "runs programs of arm64",
+    },
+    Package {
+        name: "mtools",
+        program: "mcopy",
+        why: "fills boot partitions",
+    },
+    Package {
+        name: "dosfstools",
+        program: "mkfs.vfat",
+        why: "makes boot partitions",
+    },
+    Package {
+        name: "fdisk",
+        program: "sfdisk",
+        why: "makes partition tables",
+    },
+    Package {
+        name: "e2fsprogs",
+        program: "mke2fs",
+        why: "makes roots",
+    },
+    Package {
+        name: "xz-utils",
+        program: "xz",
+        why: "compresses images",
+    },
+];
+
+const QEMU: &[Package] = &[
+    Package {
+        name: "qemu-system-arm",
+        program: "qemu-system-aarch64",
+        why: "starts images",
+    },
+    Package {
+        name: "openssh-client",
+        program: "ssh",
+        why: "looks into what was started",
+    },
+];
+
+/// Installs the tools that build images.
+pub(crate) fn for_images() -> Result<()> {
+    apt::ensure(IMAGE)
+}
+
+/// Installs the tools that start images.
+pub(crate) fn for_boot_tests() -> Result<()> {
+    apt::ensure(IMAGE)?;
+    apt::ensure(QEMU)?;
+    apt::ensure(BROKER)
+}
+
+/// The address of the Debian mirror that this machine's packages come from.
+pub(crate) fn debian_mirror() -> Result<String> {
+    let format = "$(REPO_URI)";
+    let all = capture(Command::new("apt-get").args(["indextargets", "--format", format]))
+        .context("apt does not say where its packages come from")?;
+    let found = all.lines().map(|line| line.trim_end_matches('/'));
+    let mut found = found.filter(|line| line.ends_with("/debian"));
+    let mirror = found
+        .next()
+        .context("apt's sources have no mirror of Debian; run apt-get update")?;
+    Ok(mirror.to_owned())
+}
+
 /// Installs the tools for `cargo xtask test`; with `all` also the compilers of every example that
 /// Debian has.
 pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
