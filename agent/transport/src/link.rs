@@ -41,7 +41,7 @@ pub struct Peer {
     pub clean: bool,
     /// Time that the broker keeps an MQTT 5 session after the connection ends.
     pub session_expiry: Duration,
-    /// The message that the broker publishes where this connection ends without a word; MQTT 5 only.
+    /// The message that the broker publishes where this connection ends without a word.
     pub will: Option<Will>,
     /// Messages longer than this many bytes are skipped.
     pub incoming_bytes_max: u32,

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
-    Connect, Login, Packet, PubAck, Subscribe, SubscribeFilter, Unsubscribe,
+    Connect, LastWill, Login, Packet, PubAck, Subscribe, SubscribeFilter, Unsubscribe,
 };
 use rumqttc::mqttbytes::{self, QoS};
 
@@ -17,6 +17,15 @@ pub(super) fn connect(peer: &Peer, out: &mut BytesMut) -> Result<(), Trouble> {
     if let Some(username) = &peer.username {
         connect.login = Some(Login::new(username, peer.password()));
     }
+    connect.last_will = peer.will.as_ref().map(|will| LastWill {
+        topic: will.topic.clone(),
+        message: will.payload.clone(),
+        qos: match will.qos {
+            0 => QoS::AtMostOnce,
+            _ => QoS::AtLeastOnce,
+        },
+        retain: will.retain,
+    });
     write(&Packet::Connect(connect), out)
 }
 
