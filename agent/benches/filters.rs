@@ -14,9 +14,9 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use tidemill::agent::install::{Installer, subscriptions};
 use tidemill::config::limits::FunctionLimits;
 use tidemill::event::clock::{Clock, Now};
+use tidemill::install::{Installer, subscriptions};
 use tidemill::mill::{BoundRule, Deployment, Mill};
 use tidemill::rule::{Gateway, Rule};
 use tidemill::source::mqtt::subscriptions::{Change, Subscriptions};

@@ -9,12 +9,12 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use tidemill::agent::install::{Installer, subscriptions};
 use tidemill::config::limits::FunctionLimits;
 use tidemill::event::Event;
 use tidemill::event::clock::Now;
 use tidemill::event::decode::Plan;
 use tidemill::event::value::Decoded;
+use tidemill::install::{Installer, subscriptions};
 use tidemill::mill::router::{Hit, Router};
 use tidemill::mill::{Deployment, Input, Mill, Output};
 use tidemill::rule::{Gateway, Rule};

@@ -19,11 +19,13 @@ pub mod function;
 // Floor 4: the state machine.
 pub mod mill;
 
-// Floor 5: what lies on disk.
+// Floor 5: rules ready to run, and what lies on disk.
+pub mod install;
 pub mod storage;
 
-// Floor 6: adapters.
+// Floor 6: adapters, and rules that are pushed.
 pub mod destination;
+pub mod fleet;
 pub mod source;
 
 // Floor 7: the agent as a whole.

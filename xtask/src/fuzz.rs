@@ -23,6 +23,7 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
   payload            any payload as each format that a rule may name
   demux              any bytes as what a microcontroller sends, in pieces
   decode             any text as each form that a port of the bridge may name
+  bundle             any bytes as an envelope, a bundle, a root or a file of them
 
   --minutes N        how long (default 10)
 
@@ -32,7 +33,7 @@ firmware-bridge or agent: cargo fuzz run TARGET fuzz/artifacts/TARGET/crash-…
 ";
 
 /// The targets, and where cargo-fuzz is started for each: it looks for `fuzz` below.
-const TARGETS: [(&str, &str); 12] = [
+const TARGETS: [(&str, &str); 13] = [
     ("text", SQL),
     ("grammar", SQL),
     ("functions", SQL),
@@ -45,6 +46,7 @@ const TARGETS: [(&str, &str); 12] = [
     ("payload", "agent"),
     ("demux", BRIDGE),
     ("decode", BRIDGE),
+    ("bundle", "agent"),
 ];
 
 const SQL: &str = "rules/sql";

@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use tidemill::agent::install::{Installer, subscriptions};
 use tidemill::config::limits::FunctionLimits;
 use tidemill::event::Event;
 use tidemill::event::clock::{Now, Quality};
+use tidemill::install::{Installer, subscriptions};
 use tidemill::mill::{Deployment, Input, Mill};
 use tidemill::rule::{Gateway, Rule};
 use tidemill_base::text::Source;

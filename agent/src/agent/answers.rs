@@ -54,6 +54,10 @@ impl Agent {
     /// Answers a question between two turns. Where something was changed, the answer waits until that
     /// would outlive the process.
     pub(super) fn answer(&mut self, asked: Asked) {
+        let asked = match self.ask_fleet(asked) {
+            Some(asked) => asked,
+            None => return,
+        };
         let changes = asked.question.changes();
         let outbox = |mill: &Mill| mill.outbox().cloned().unwrap_or_default();
         let answer = match asked.question {
@@ -83,6 +87,9 @@ impl Agent {
             Question::Events { last } => self.recorder.last(last).map(Recorded::to_line).collect(),
             Question::Health => self.health(),
             Question::Rules => self.rules(),
+            Question::Fleet | Question::Apply { .. } => json!({
+                "error": "this agent takes no pushed rules: its agent.toml has no [fleet]",
+            }),
         };
         if changes {
             self.turn(mill::Input::Commit);

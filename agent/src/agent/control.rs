@@ -97,6 +97,16 @@ pub enum Question {
     Health,
     /// Tells the condition of each rule.
     Rules,
+    /// Tells of pushed rules: what runs, what is pending, what was refused.
+    Fleet,
+    /// Take signed roots and bundles, which follow behind the line.
+    Apply {
+        /// How many bytes follow.
+        bytes: usize,
+        /// The bytes.
+        #[serde(skip)]
+        body: Vec<u8>,
+    },
 }
 
 impl Question {
@@ -143,6 +153,9 @@ pub fn ask(data_dir: &Path, question: &Question) -> std::io::Result<Value> {
     let mut line = serde_json::to_string(question)?;
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(in_words)?;
+    if let Question::Apply { body, .. } = question {
+        stream.write_all(body).map_err(in_words)?;
+    }
     let answer = read_answer(&mut stream, by).map_err(in_words)?;
     Ok(serde_json::from_slice(&answer)?)
 }

@@ -7,8 +7,9 @@ use super::health::{Health, Part};
 use super::room::{Ended, Hindrance, Lobby};
 use super::start::Deployed;
 use super::{Agent, AgentError};
-use crate::agent::install::install_all;
 use crate::config::{Config, Start};
+use crate::fleet::{self, Boot, BootError};
+use crate::install::install_all;
 use crate::storage::pond::{self, PondsError};
 use crate::storage::recovery::RecoveryError;
 
@@ -35,10 +36,23 @@ pub(super) fn start(mut lobby: Lobby, mut config: Config) -> Result<Option<Agent
     }
 }
 
-fn deploy(lobby: &mut Lobby, config: &Config) -> Result<Option<Deployed>, AgentError> {
-    let rules = install_all(config).map_err(AgentError::Rules)?;
+fn deploy(
+    lobby: &mut Lobby,
+    config: &Config,
+) -> Result<Option<(Deployed, Option<Boot>)>, AgentError> {
+    let mut boot = match &config.fleet {
+        Some(fleet) => Some(fleet::boot(config, fleet)?),
+        None => None,
+    };
+    let rules = match &mut boot {
+        Some(boot) => std::mem::take(&mut boot.rules),
+        None => install_all(config).map_err(AgentError::Rules)?,
+    };
     match lobby.open(config)? {
-        Some(recovered) => Deployed::new(config, rules, recovered).map(Some),
+        Some(recovered) => {
+            let deployed = Deployed::new(config, rules, recovered)?;
+            Ok(Some((deployed, boot)))
+        }
         None => Ok(None),
     }
 }
@@ -82,12 +96,13 @@ impl Why {
     /// The error itself where a mended configuration would not end it.
     fn of(error: AgentError) -> Result<Self, AgentError> {
         match error {
-            AgentError::Rules(errors) => Ok(Self(
+            AgentError::Rules(errors) | AgentError::Fleet(BootError::Rules(errors)) => Ok(Self(
                 errors.iter().map(|error| format!("{error:#}")).collect(),
             )),
             AgentError::Deploy(error) => Ok(Self(vec![error.to_string()])),
             AgentError::Homeless { .. } => Ok(Self(vec![error.to_string()])),
-            AgentError::Recovery(_)
+            AgentError::Fleet(_)
+            | AgentError::Recovery(_)
             | AgentError::Journal(_)
             | AgentError::Thread(_)
             | AgentError::Ended(_) => Err(error),

@@ -7,10 +7,10 @@ pub mod books;
 pub mod control;
 mod health;
 mod held;
-pub mod install;
 mod losses;
 mod outputs;
 mod parts;
+mod pushed;
 pub mod recorder;
 mod reload;
 mod remote;
@@ -39,6 +39,7 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::event::clock::{Clock, Now, Quality};
 use crate::event::emission::LaneId;
+use crate::fleet::BootError;
 use crate::mill::{self, DeployError, Mill, Output};
 use crate::source::mqtt as source;
 use crate::storage::recovery::RecoveryError;
@@ -52,6 +53,7 @@ use control::Asked;
 use health::Sinces;
 use losses::Losses;
 use outputs::Outputs;
+use pushed::Pushed;
 use remote::Wish;
 use room::Lobby;
 use storage::Storage;
@@ -113,6 +115,9 @@ pub enum AgentError {
         /// Number of rows.
         rows: u64,
     },
+    /// Pushed rules cannot be kept, or none can run.
+    #[error("pushed rules cannot be used")]
+    Fleet(#[from] BootError),
     /// The journal cannot be written any more.
     #[error("the journal failed: {0}")]
     Journal(String),
@@ -191,6 +196,8 @@ struct Agent {
     fingerprints: BTreeMap<Arc<str>, u128>,
     /// Answers that wait for the disk; as many as questions may be asked at once.
     promised: Promises,
+    /// Rules that are pushed, where they are.
+    pushed: Pushed,
 }
 
 /// Status of the connection to the broker that sensors publish to.
@@ -212,6 +219,7 @@ impl Agent {
                 Some(Wish::Reload) => self.reload(),
                 None => {}
             }
+            self.obey_fleet();
             self.waker.rearm();
             if self.look_around()? {
                 self.look_into_inbox()?;
@@ -223,6 +231,7 @@ impl Agent {
             self.tell_ledgers(now);
             self.check_ledgers(now);
             self.say_when_stalled(now);
+            self.tell_fleet(now);
         }
     }
 
@@ -320,11 +329,17 @@ impl Agent {
         } else {
             Duration::from_secs(10)
         };
-        [due, self.watchdog, backed_up, Some(longest)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(longest)
+        [
+            due,
+            self.watchdog,
+            backed_up,
+            self.pushed.rest(),
+            Some(longest),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(longest)
     }
 
     /// Tells systemd that all threads turn, twice as often as it wants to hear it.
@@ -444,6 +459,8 @@ impl Agent {
         let now = self.clock.now();
         self.mill.step(now, input, &mut self.asked);
         self.carry_out(now);
+        // Before anything else comes in, so that one batch is all that a bad version costs.
+        self.go_back_if_due();
     }
 
     /// Rows that waited are gone for good; the lane's gap record and its ledger say so too.
@@ -475,7 +492,12 @@ impl Agent {
                     self.unbalanced += 1;
                     error!("a ledger does not balance, please report this: {what}");
                 }
-                other => self.outputs.carry_out(other, now),
+                other => {
+                    if let Output::Quarantined { rule, .. } = &other {
+                        self.pushed.is_quarantined(rule);
+                    }
+                    self.outputs.carry_out(other, now);
+                }
             }
         }
         self.asked = asked;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::wake::Waker;
-use crate::agent::install::destination_names;
 use crate::config::Config;
 use crate::destination::{
     self, DestinationReport, DestinationStatus, DestinationsHandle, Outgoing,
@@ -17,6 +16,7 @@ use crate::destination::{
 use crate::event::clock::Now;
 use crate::event::emission::LaneReport;
 use crate::function::effects::LogLine;
+use crate::install::destination_names;
 use crate::mill::{DeadLetter, Output};
 use tidemill_base::heartbeat::Heartbeats;
 use tidemill_base::text::{shown, shown_within};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::{Agent, AgentError};
-use crate::agent::install::{install_all, subscriptions};
-use crate::mill::{BoundRule, Deployment};
+use crate::install::{install_all, subscriptions};
+use crate::mill::{BoundRule, DeployError, Deployment};
 use crate::source::mqtt as source;
 use tidemill_base::text::{Source, changed_keys};
 
@@ -17,7 +17,7 @@ const NAMED_MAX: usize = 20;
 
 /// Differences between two sets of rules, by names.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Changes {
+pub(super) struct Changes {
     new: Vec<Arc<str>>,
     changed: Vec<Arc<str>>,
     gone: Vec<Arc<str>>,
@@ -62,7 +62,19 @@ fn listed<T: AsRef<str>>(names: &[T]) -> String {
 impl Agent {
     /// Reads the rules again. Wrong ones leave the old deployment running.
     pub(super) fn reload(&mut self) {
-        match self.try_reload() {
+        if self.pushed.reload() {
+            // Its thread reads them beside those that were pushed.
+            self.say_what_needs_a_restart();
+            return;
+        }
+        let rules = install_all(&self.config).map_err(AgentError::Rules);
+        self.reload_with(rules);
+        self.say_what_needs_a_restart();
+    }
+
+    /// Takes rules in that were read again.
+    pub(super) fn reload_with(&mut self, rules: Result<Vec<BoundRule>, AgentError>) {
+        match rules.and_then(|rules| Ok(self.deploy(rules)?)) {
             Ok(changes) => info!(
                 rules = self.fingerprints.len(),
                 new = listed(&changes.new),
@@ -77,11 +89,10 @@ impl Agent {
             }
             Err(error) => error!("rules are not changed: {:#}", anyhow::Error::from(error)),
         }
-        self.say_what_needs_a_restart();
     }
 
-    fn try_reload(&mut self) -> Result<Changes, AgentError> {
-        let rules = install_all(&self.config).map_err(AgentError::Rules)?;
+    /// Makes rules run in place of those before, whole or not at all.
+    pub(super) fn deploy(&mut self, rules: Vec<BoundRule>) -> Result<Changes, DeployError> {
         let fingerprints = fingerprints(&rules);
         let now = self.clock.now();
         // A filter on its way to the broker keeps its number too: copies that bear it may be

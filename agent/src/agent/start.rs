@@ -9,17 +9,19 @@ use tracing::{info, warn};
 
 use super::answers::Promises;
 use super::outputs::Outputs;
+use super::pushed::Pushed;
 use super::room::Lobby;
 use super::storage::Storage;
 use super::wake::Waker;
 use super::{Agent, AgentError, Link, REPORTS_WAITING_MAX};
-use crate::agent::install::{destination_names, subscriptions};
 use crate::agent::recorder::Recorder;
 use crate::commit::image::Image;
 use crate::commit::outbox::{Destination, Outlet};
 use crate::config::{Config, Endpoint, OutboxLimits};
 use crate::event::clock::{Clock, EARLIEST_WALL_MS, boot_id};
 use crate::event::emission::LaneId;
+use crate::fleet;
+use crate::install::{destination_names, subscriptions};
 use crate::mill::{BoundRule, Deployment, Keeping, Mill, Output};
 use crate::source::mqtt as source;
 use crate::storage::pond::Ponds;
@@ -120,7 +122,7 @@ impl Agent {
     /// When a thread cannot be started.
     pub(super) fn start(
         config: Config,
-        deployed: Deployed,
+        (deployed, boot): (Deployed, Option<fleet::Boot>),
         mut lobby: Lobby,
     ) -> Result<Self, AgentError> {
         let Deployed {
@@ -149,6 +151,7 @@ impl Agent {
             reports_sender,
             waker,
         )?;
+        let pushed = Pushed::start(boot, &config, &clock, heartbeats, waker)?;
         lobby.listen(&config);
         Lobby::is_ready();
         let Lobby {
@@ -200,6 +203,7 @@ impl Agent {
             held_back_since_mono_ms: None,
             fingerprints,
             promised: Promises::default(),
+            pushed,
         };
         agent.losses.look(&agent.mill, now);
         for (lane, count) in lost {

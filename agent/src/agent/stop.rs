@@ -13,6 +13,9 @@ use crate::source::mqtt as source;
 /// that are slow get the rest.
 const CHECKPOINT_RESERVE_MAX: Duration = Duration::from_secs(2);
 
+/// For the thread of pushed rules to write down that the end is an orderly one.
+const PUSHED_WITHIN: Duration = Duration::from_millis(500);
+
 /// The last of the grace, left for threads to notice that it is over: work that ends only then was
 /// not complete.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
@@ -27,6 +30,9 @@ impl Agent {
         let deadline = Instant::now() + grace;
         let send_by = deadline - CHECKPOINT_RESERVE_MAX.min(grace / 3);
         info!("stopping");
+        if outcome.is_ok() {
+            self.pushed.stop(PUSHED_WITHIN);
+        }
         if outcome.is_ok() {
             self.finish(send_by)?;
         }

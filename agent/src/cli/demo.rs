@@ -15,6 +15,7 @@ pub(super) const HELP: &str = "Environment:
 Examples:
   tidemill demo                       until Ctrl-C
   tidemill demo --for 20s --no-color
+  tidemill demo --fleet fleet.toml    and elsewhere: tidemill push warm.toml --to demo --wait
   tidemill demo --port 1884           and elsewhere: mosquitto_sub -p 1884 -t '#' -v
 
 Exit codes: 0 results came up and the ledger balances, 1 they did not, 2 wrong use or a port that is taken";
@@ -27,6 +28,9 @@ pub(super) struct Options {
     /// Port of the broker that sensors publish to [default: a free port]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    /// Take pushes as the gateway `demo` of this operator's fleet; its broker listens where the file says
+    #[arg(long, value_name = "fleet.toml", conflicts_with = "port")]
+    fleet: Option<std::path::PathBuf>,
     /// Write plain lines even to a terminal
     #[arg(long)]
     no_color: bool,

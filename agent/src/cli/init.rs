@@ -3,7 +3,12 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use tidemill_bundle::Scope;
+
 use super::Failure;
+use super::fleet::begin;
+use super::fleet::key_file::Passphrase;
+use crate::config::Broker;
 use tidemill_base::console;
 
 pub(super) const HELP: &str = "Writes agent.toml, a rule, events to try it on and a unit for systemd to look at. Nothing is installed or \
@@ -12,6 +17,7 @@ started, and files that are there are never written over.
 Examples:
   tidemill init                 in this folder
   tidemill init /etc/tidemill
+  tidemill init --fleet          and keys, a root of trust and fleet.toml, for `tidemill push`
 
 Exit codes: 0 everything was written, 2 something is there already or cannot be written";
 
@@ -46,6 +52,17 @@ pub(super) struct Options {
     /// The folder; it is made if it is not there
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+    /// Make a fleet too: keys, a root of trust, fleet.toml, and a gateway that takes pushes
+    #[arg(long)]
+    fleet: bool,
+    /// The gateway's id [default: the name of this machine]
+    #[arg(long, value_name = "ID")]
+    gateway: Option<String>,
+    /// The broker, for sensors and, with it, for pushes; makes a fleet
+    #[arg(long, value_name = "URL")]
+    broker: Option<String>,
+    #[command(flatten)]
+    passphrase: Passphrase,
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -53,14 +70,23 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let wrong = |path: &Path, error: &std::io::Error| {
         Failure::Wrong(vec![format!("{}: {error}", path.display())])
     };
+    let is_fleet = options.fleet || options.broker.is_some();
+    let broker = options.broker.as_deref().unwrap_or("mqtt://127.0.0.1:1883");
+    let id = options.gateway.clone().unwrap_or_else(gateway_id);
+    if let Err(error) = Scope::gateway(&id) {
+        return Err(Failure::Wrong(vec![format!("--gateway: {error}")]));
+    }
+    Broker::at(broker).map_err(|why| Failure::Wrong(vec![format!("--broker: {why}")]))?;
     let whole = std::path::absolute(dir).map_err(|error| wrong(dir, &error))?;
     let files = [
-        ("agent.toml", agent(&gateway_id())),
+        ("agent.toml", agent(&id, broker, is_fleet)),
         ("rules/overheat.toml", RULE.to_owned()),
         ("events.jsonl", EVENTS.to_owned()),
         ("tidemill.service", unit(&whole)),
     ];
-    let there = files.iter().map(|(name, _)| dir.join(name));
+    let fleet_files = begin::FILES.iter().filter(|_| is_fleet);
+    let names = files.iter().map(|(name, _)| name).chain(fleet_files);
+    let there = names.map(|name| dir.join(name));
     let there: Vec<String> = there
         .filter(|path| path.symlink_metadata().is_ok())
         .map(|path| format!("{} is there already", path.display()))
@@ -74,6 +100,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         write_new(&path, text).map_err(|error| wrong(&path, &error))?;
         writeln!(out, "wrote {}", path.display())?;
     }
+    if is_fleet {
+        for path in begin::begin(dir, broker, &options.passphrase)? {
+            writeln!(out, "wrote {}", path.display())?;
+        }
+    }
     let here = dir == Path::new(".");
     out.text("\nNext:\n")?;
     if !here {
@@ -84,6 +115,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
          tidemill rule test rules/overheat.toml --events events.jsonl\n  \
          tidemill run --config agent.toml\n",
     )?;
+    if is_fleet {
+        writeln!(out, "  tidemill push rules/overheat.toml --to {id} --wait")?;
+    }
     Ok(())
 }
 
@@ -105,7 +139,20 @@ fn gateway_id() -> String {
     }
 }
 
-fn agent(id: &str) -> String {
+fn agent(id: &str, broker: &str, is_fleet: bool) -> String {
+    let url = toml::Value::from(broker);
+    let fleet = if is_fleet {
+        format!(
+            r#"
+[fleet]                        # rules that are pushed: docs/fleet.md
+url = {url}
+root = "root.json"             # whose signature counts
+groups = []
+"#
+        )
+    } else {
+        String::new()
+    };
     format!(
         r#"# Every key: docs/configuration.md. `tidemill check` says what is wrong.
 
@@ -115,13 +162,13 @@ data_dir = "data"              # state and what waits to be sent; one agent at a
 rules_dir = "rules"
 
 [broker]                       # where sensors publish
-url = "mqtt://127.0.0.1:1883"
+url = {url}
 # username = "{id}"
 # password_file = "password"   # a file that holds the password and nothing else
 
 # [destinations.cloud]         # another broker or an HTTP endpoint, for ports with to = "cloud"
 # url = "mqtts://broker.example:8883"
-"#
+{fleet}"#
     )
 }
 

@@ -1,6 +1,7 @@
 //! `tidemill inspect`: looks into a gateway's data directory, through the agent that works there, or
 //! into the files where none does.
 
+mod fleet;
 mod health;
 
 use std::path::Path;
@@ -64,6 +65,8 @@ enum What {
     Health,
     /// Each rule: last event, last error, quarantine, state; only from a running agent
     Rules,
+    /// Pushed rules: what runs, what is on probation, what was refused and why; only from a running agent
+    Fleet,
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -84,6 +87,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         What::Rules => running(dir, &Question::Rules)?,
         What::Events => running(dir, &Question::Events { last: options.last })?,
         What::Health => running(dir, &Question::Health)?,
+        What::Fleet => running(dir, &Question::Fleet)?,
     };
     let mut out = console::stdout();
     match options.what {
@@ -99,6 +103,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         What::Pond => out.text(&table(&answer, &PONDS))?,
         What::StateHash => writeln!(out, "{}", text(part(&answer, "state_hash")))?,
         What::Rules => out.text(&health::rules(&answer))?,
+        What::Fleet => out.text(&fleet::text(&answer))?,
         What::Health => out.text(&health::text(&answer, now_ms()))?,
     }
     if part(&answer, "well") == false {

@@ -6,6 +6,7 @@ mod dead_letters;
 mod demo;
 mod event_ids;
 mod events;
+mod fleet;
 mod init;
 mod inspect;
 mod log;
@@ -87,6 +88,24 @@ enum Command {
     /// One file on the boot partition that says what a gateway is
     #[command(subcommand)]
     Seed(SeedCommand),
+    /// Signing keys of a fleet: make, list, show
+    #[command(after_help = fleet::keys::HELP)]
+    Keys(fleet::keys::Options),
+    /// The root of trust: whose signature counts for what
+    #[command(after_help = fleet::root::HELP)]
+    Root(fleet::root::Options),
+    /// Sign rules as a bundle for gateways, or look into one
+    #[command(after_help = fleet::bundle::HELP)]
+    Bundle(fleet::bundle::Options),
+    /// Hand a signed file to the agent on this machine, as a push is taken
+    #[command(after_help = fleet::apply::HELP)]
+    Apply(fleet::apply::Options),
+    /// Sign rules and publish them for gateways, over the fleet's broker
+    #[command(after_help = fleet::push::HELP)]
+    Push(Box<fleet::push::Options>),
+    /// The fleet at a glance: what runs where, what was refused, trouble first
+    #[command(after_help = fleet::status::HELP)]
+    Status(fleet::status::Options),
     /// Build and try rules on this machine
     #[command(subcommand)]
     Rule(RuleCommand),
@@ -140,6 +159,7 @@ enum RuleCommand {
 const PROBE: &str = "probe-pond";
 
 /// Why a command did not end well.
+#[derive(Debug)]
 enum Failure {
     /// The command ran and was refused or failed: exit code 1.
     Failed(anyhow::Error),
@@ -147,6 +167,8 @@ enum Failure {
     Wrong(Vec<String>),
     /// Files are wrong: exit code 2.
     Files(Vec<FileError>),
+    /// Time ran out before there was an answer: exit code 3.
+    TimedOut(anyhow::Error),
     /// Storage failed; a supervisor should start the agent again: exit code 74.
     Storage(anyhow::Error),
 }
@@ -208,6 +230,12 @@ pub fn main() -> ExitCode {
         Command::Seed(SeedCommand::New(options)) => seed::new(&options),
         Command::Seed(SeedCommand::Check(options)) => seed::check(&options),
         Command::Seed(SeedCommand::Apply(options)) => seed::apply(&options),
+        Command::Keys(options) => fleet::keys::run(&options),
+        Command::Root(options) => fleet::root::run(&options),
+        Command::Bundle(options) => fleet::bundle::run(&options),
+        Command::Apply(options) => fleet::apply::run(&options),
+        Command::Push(options) => fleet::push::run(&options),
+        Command::Status(options) => fleet::status::run(&options),
         Command::Rule(RuleCommand::Build(options)) => rule_build::run(&options),
         Command::Rule(RuleCommand::Test(options)) => rule_test::run(&options),
         Command::Rule(RuleCommand::Run(options)) => rule_run::run(&options),
@@ -249,7 +277,7 @@ fn report(failure: &Failure) -> ExitCode {
     match failure {
         // A reader that has seen enough, such as `head`, is no failure of ours.
         Failure::Failed(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
-        Failure::Failed(error) | Failure::Storage(error) => {
+        Failure::Failed(error) | Failure::Storage(error) | Failure::TimedOut(error) => {
             log::say_error(format_args!("{error:#}"))
         }
         Failure::Wrong(errors) => errors.iter().for_each(log::say_error),
@@ -258,6 +286,7 @@ fn report(failure: &Failure) -> ExitCode {
     ExitCode::from(match failure {
         Failure::Failed(_) => 1,
         Failure::Wrong(_) | Failure::Files(_) => 2,
+        Failure::TimedOut(_) => 3,
         Failure::Storage(_) => 74,
     })
 }

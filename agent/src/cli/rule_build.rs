@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::agent::install::{Installer, module_bytes};
 use crate::config::limits::FunctionLimits;
 use crate::event::payload::Payload;
 use crate::function::FuelBound;
+use crate::install::{Installer, module_bytes};
 use crate::mill::{BoundRule, Edit};
 use crate::rule::{Gateway, Rule, Stream};
 use tidemill_base::console;

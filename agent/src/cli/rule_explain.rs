@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::rule_build::{Options, fuel, install};
-use crate::agent::install::module_bytes;
+use crate::install::module_bytes;
 use crate::rule::FunctionSource;
 use tidemill_base::console;
 
@@ -27,7 +27,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
                 writeln!(out, "{name:<9} {value}")?;
             }
         }
-        FunctionSource::Wasm(_) | FunctionSource::Stock(_) => {}
+        FunctionSource::Wasm(_) | FunctionSource::Stock(_) | FunctionSource::Inline(_) => {}
     }
     out.text("\nfunction\n")?;
     for (name, value) in bound.describe() {

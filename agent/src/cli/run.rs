@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::{ConfigOption, Failure, LogFormat, log};
 use crate::agent::{self, AgentError, Remote};
 use crate::config::Config;
+use crate::fleet::BootError;
 use crate::storage::data_dir;
 use crate::storage::recovery::RecoveryError;
 use tidemill_base::secret::keep_out_of_dumps;
@@ -70,6 +71,9 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         match error {
             AgentError::Rules(errors) => errors.into(),
+            AgentError::Fleet(BootError::Rules(errors)) => errors.into(),
+            AgentError::Fleet(error @ BootError::Locked(_)) => Self::Failed(error.into()),
+            AgentError::Fleet(error @ BootError::Storage(_)) => Self::Storage(error.into()),
             AgentError::Deploy(error) => Self::Wrong(vec![error.to_string()]),
             AgentError::Homeless { .. } => Self::Wrong(vec![error.to_string()]),
             AgentError::Recovery(RecoveryError::Locked(_)) => Self::Failed(error.into()),

@@ -12,6 +12,7 @@ pub(super) const FILE: &[Key] = &[
     Key::new("outbox", Takes::Table(DISCARD), ""),
     Key::new("journal", Takes::Table(JOURNAL), ""),
     Key::new("recorder", Takes::Table(RECORDER), ""),
+    Key::new("fleet", Takes::Table(FLEET), ""),
     Key::new("http", Takes::Named(&Takes::Any), ""),
     Key::new("limits", Takes::Table(LIMITS), ""),
 ];
@@ -64,6 +65,42 @@ const DESTINATION: &[Key] = &[
     Key::new("answer_timeout", Takes::Duration, "\"10s\""),
     ALARM_AFTER,
     OUTBOX,
+];
+
+/// The operator's file of a fleet.
+pub(super) const OPERATOR: &[Key] = &[
+    Key::required("broker", Takes::Table(OPERATOR_BROKER), ""),
+    Key::required("keys", Takes::Table(OPERATOR_KEYS), ""),
+];
+
+const OPERATOR_BROKER: &[Key] = &[
+    Key::required("url", Takes::Text, "\"mqtts://fleet.example:8883\""),
+    PROTOCOL,
+    USERNAME,
+    PASSWORD_FILE,
+    CA_FILE,
+    CERT_FILE,
+    KEY_FILE,
+];
+
+const OPERATOR_KEYS: &[Key] = &[
+    Key::required("bundle", Takes::Text, "\"keys/ops.key\""),
+    Key::required("roots", Takes::Texts, "[\"root.json\"]"),
+];
+
+const FLEET: &[Key] = &[
+    Key::new("url", Takes::Text, "\"mqtts://fleet.example:8883\""),
+    Key::new("via", Takes::Text, "\"cloud\""),
+    PROTOCOL,
+    USERNAME,
+    PASSWORD_FILE,
+    CA_FILE,
+    CERT_FILE,
+    KEY_FILE,
+    Key::new("groups", Takes::Texts, "[\"plant-a\"]"),
+    Key::required("root", Takes::Text, "\"root.json\""),
+    Key::new("probation", Takes::Duration, "\"60s\""),
+    Key::new("pause", Takes::Duration, "\"60s\""),
 ];
 
 const PROTOCOL: Key = Key::new(

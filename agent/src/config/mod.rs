@@ -5,6 +5,7 @@ mod address;
 mod broker;
 mod check;
 mod destination;
+mod fleet;
 mod keys;
 pub mod limits;
 mod outbox;
@@ -27,10 +28,12 @@ use tidemill_base::text::{Errors, FileError, FileErrors, Size, Source, shape};
 use broker::BrokerTable;
 use check::{Table, beside};
 use destination::DestinationTable;
+use fleet::FleetTable;
 use overrides::Overrides;
 
 pub use broker::{Broker, Coalesce, EventIdSource, Intake};
 pub use destination::{Destination, Endpoint, HttpEndpoint, HttpLogin};
+pub use fleet::{Fleet, FleetFile};
 pub use keys::LIMITS as LIMIT_KEYS;
 pub use outbox::{OutboxLimits, WhenFull};
 pub use tidemill_transport::tls::{ClientFiles, TlsFiles};
@@ -66,6 +69,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Limits of the latest events kept for trials.
     pub recorder: Recorder,
+    /// Where rules are pushed from, if they are.
+    pub fleet: Option<Fleet>,
     /// Ceilings for every rule.
     pub limits: FunctionLimits,
     /// Keys that are understood and have no effect in this version.
@@ -112,6 +117,7 @@ struct File {
     journal: JournalTable,
     #[serde(default)]
     recorder: RecorderTable,
+    fleet: Option<FleetTable>,
     http: Option<Spanned<toml::Table>>,
     #[serde(default)]
     limits: LimitsTable,
@@ -280,6 +286,8 @@ fn checked(source: &Source, file: File, errors: &Errors) -> Config {
     let local = (LOCAL.to_owned(), file.broker.url.span());
     let urls = urls.chain(std::iter::once(local)).collect();
     let segment = file.journal.segment_bytes.as_ref();
+    let fleet = file.fleet.as_ref();
+    let fleet = fleet.and_then(|given| given.checked(&table("fleet"), &destinations));
     let outbox = &file.broker.outbox;
     Config {
         gateway_id: id.clone(),
@@ -293,6 +301,7 @@ fn checked(source: &Source, file: File, errors: &Errors) -> Config {
         destinations,
         segment_bytes: table("journal").size("segment_bytes", segment, 1 << 20..=64 << 20, 8 << 20),
         recorder: checked_recorder(&table("recorder"), &file.recorder),
+        fleet,
         limits: file.limits.checked(&table("limits")),
         warnings: http.chain(errors.take_warnings()).collect(),
         is_whole: true,

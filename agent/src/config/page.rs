@@ -71,12 +71,21 @@ fn example(path: &str, key: &Key) -> String {
     } else {
         "id = \"gw\"\n"
     };
+    let of_its = match (path, key.name) {
+        ("fleet", "root") => "url = \"mqtts://127.0.0.1\"\n",
+        ("fleet", "url" | "via") => "root = \"root.json\"\n",
+        ("fleet", _) => "root = \"root.json\"\nurl = \"mqtts://127.0.0.1\"\n",
+        _ => "",
+    };
     let mut text = String::new();
+    if key.name == "via" {
+        text.push_str("[destinations.cloud]\nurl = \"mqtts://127.0.0.1\"\n");
+    }
     for (name, own) in [
         ("gateway", id.to_owned()),
         ("broker", url("broker")),
         ("destinations.x", url("destinations.x")),
-        (path, String::new()),
+        (path, of_its.to_owned()),
     ] {
         let is_known = text.contains(&format!("[{name}]\n"));
         if !is_known && !name.is_empty() {
@@ -89,6 +98,27 @@ fn example(path: &str, key: &Key) -> String {
     text
 }
 
+/// A root of trust of one key.
+fn root() -> Vec<u8> {
+    use tidemill_bundle::{Envelope, Moment, PayloadType, Root, RootKey, SigningKey};
+    let key = SigningKey::from_seed(&[1; 32]);
+    let root = Root {
+        root: 1,
+        threshold: 1,
+        issued: Moment::parse("2026-12-01T00:00:00Z").unwrap(),
+        expires: None,
+        removed: Vec::new(),
+        root_keys: vec![RootKey {
+            id: key.public().id(),
+            key: key.public(),
+        }],
+        bundle_keys: Vec::new(),
+    };
+    let mut envelope = Envelope::new(PayloadType::Root, root.encode());
+    envelope.sign(&key);
+    envelope.encode()
+}
+
 /// A folder with the files that examples name. The certificate is good for both ends.
 fn files() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -96,6 +126,7 @@ fn files() -> tempfile::TempDir {
     let mut params = rcgen::CertificateParams::new(vec!["gw".to_owned()]).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let certificate = params.self_signed(&key).unwrap().pem();
+    std::fs::write(folder.path().join("root.json"), root()).unwrap();
     for (file, text) in [
         ("password", "secret"),
         ("token", "secret"),

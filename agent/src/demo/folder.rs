@@ -36,7 +36,18 @@ impl Folder {
     }
 
     /// The configuration of an agent between two brokers on this machine.
-    pub(super) fn config(&self, local: u16, upstream: u16) -> Result<Config, FileErrors> {
+    pub(super) fn config(
+        &self,
+        (local, upstream): (u16, u16),
+        root: Option<&Path>,
+    ) -> Result<Config, FileErrors> {
+        let fleet = root.map_or(String::new(), |root| {
+            let root = toml::Value::from(root.display().to_string());
+            format!(
+                "[fleet]\nurl = \"mqtt://127.0.0.1:{local}\"\nprotocol = \"3.1.1\"\nroot = {root}\n\
+                 probation = \"5s\"\npause = \"0s\"\n"
+            )
+        });
         let text = format!(
             r#"[gateway]
 id = "demo"
@@ -50,7 +61,7 @@ protocol = "3.1.1"
 [destinations.cloud]
 url = "mqtt://127.0.0.1:{upstream}"
 protocol = "3.1.1"
-"#
+{fleet}"#
         );
         let path = self.0.join("agent.toml");
         // The environment's overrides are meant for the gateway, not for this one.
@@ -84,12 +95,12 @@ fn new_directory() -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::install::install_all;
+    use crate::install::install_all;
 
     #[test]
     fn the_rules_install_and_the_folder_goes_with_its_owner() {
         let folder = Folder::make().unwrap();
-        let config = folder.config(1, 2).unwrap();
+        let config = folder.config((1, 2), None).unwrap();
         let names: Vec<_> = install_all(&config)
             .unwrap()
             .iter()

@@ -38,12 +38,14 @@ const GRACE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Options of the user.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Length of the run; until a signal comes when `None`.
     pub run_for: Option<Duration>,
     /// Port of the local broker; a free one when `None`.
     pub port: Option<u16>,
+    /// The root of trust of a fleet that pushes rules over the local broker.
+    pub root: Option<std::path::PathBuf>,
     /// `true` if standard output is a terminal that may be redrawn.
     pub live: bool,
 }
@@ -110,7 +112,7 @@ pub fn run(options: &Options) -> Result<(), DemoError> {
     })?;
     let upstream = broker::start(None).map_err(DemoError::Broker)?;
     let folder = Folder::make().map_err(DemoError::SetUp)?;
-    let mut demo = Demo::start(&folder, &local, &upstream)?;
+    let mut demo = Demo::start(&folder, (&local, &upstream), options.root.as_deref())?;
     let mut screen = Screen::new(options.live);
     // Whatever happens, the agent is stopped before its folder goes.
     let worked = demo.work(options.run_for, &mut screen);
@@ -141,8 +143,8 @@ struct Demo {
 impl Demo {
     fn start(
         folder: &Folder,
-        local: &EmbeddedBroker,
-        upstream: &EmbeddedBroker,
+        (local, upstream): (&EmbeddedBroker, &EmbeddedBroker),
+        root: Option<&std::path::Path>,
     ) -> Result<Self, DemoError> {
         let (sender, inbox) = sync_channel(16);
         let (epoch, clock) = (Instant::now(), Clock::new(0));
@@ -155,7 +157,7 @@ impl Demo {
         let cloud = Cloud::start(upstream.port(), clock.clone(), epoch, listening)
             .map_err(DemoError::SetUp)?;
         let plant = Plant::start(local.port(), clock, epoch).map_err(DemoError::SetUp)?;
-        let config = folder.config(local.port(), upstream.port())?;
+        let config = folder.config((local.port(), upstream.port()), root)?;
         threads::start_agent(config, sender).map_err(DemoError::SetUp)?;
         Ok(Self {
             inbox,

@@ -21,9 +21,9 @@ mod windows;
 use std::fmt::Write as _;
 
 use super::*;
-use crate::agent::install::{Installer, subscriptions};
 use crate::config::limits::FunctionLimits;
 use crate::event::SubscriptionIds;
+use crate::install::{Installer, subscriptions};
 use crate::rule::{Gateway, Rule};
 use tidemill_base::text::{FileErrors, Source};
 

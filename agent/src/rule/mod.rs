@@ -118,6 +118,8 @@ pub enum FunctionSource {
     Stock(String),
     /// A statement, compiled.
     Sql(Arc<Statement>),
+    /// A module that came along with the rule.
+    Inline(Arc<Vec<u8>>),
 }
 
 /// A compiled statement.

@@ -18,7 +18,7 @@ use tidemill_base::secret::keep_out_of_dumps;
 
 /// Prefixes of the names that we give to files of a data directory. Others are none of our
 /// business.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "lock",
     "incarnation",
     "journal",
@@ -26,6 +26,7 @@ const OURS: [&str; 7] = [
     "recorder-",
     "reserve",
     "control",
+    "fleet",
 ];
 
 /// Folders in folders that we make: a database in a folder that was put aside.

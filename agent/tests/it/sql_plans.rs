@@ -12,10 +12,10 @@ mod grammar;
 use std::sync::Arc;
 
 use grammar::{CLAUSES, Writer};
-use tidemill::agent::install::Installer;
 use tidemill::config::limits::FunctionLimits;
 use tidemill::event::Event;
 use tidemill::event::clock::Now;
+use tidemill::install::Installer;
 use tidemill::mill::{BoundRule, Deployment, Input, Mill, Output};
 use tidemill::rule::{FunctionSource, Gateway, Rule, Statement};
 use tidemill_base::text::Source;

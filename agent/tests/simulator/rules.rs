@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidemill::agent::install::subscriptions;
 use tidemill::commit::outbox::{Destination, Outlet};
 use tidemill::config::limits::FunctionLimits;
 use tidemill::config::{OutboxLimits, WhenFull};
 use tidemill::function::{Engine, Module};
+use tidemill::install::subscriptions;
 use tidemill::mill::{BoundRule, Deployment};
 use tidemill::rule::{Gateway, Rule};
 use tidemill_base::text::Source;

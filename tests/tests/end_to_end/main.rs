@@ -16,6 +16,7 @@ mod docs;
 mod durability;
 mod edits;
 mod endpoints;
+mod fleet;
 mod health;
 mod held;
 mod hostile;

@@ -17,6 +17,7 @@ use super::super::Input;
 use super::super::health::Health;
 use super::super::wake::Waker;
 use super::{Asked, EXCHANGE_WITHIN, PATIENCE, Question};
+use crate::fleet::APPLY_BYTES_MAX;
 use tidemill_base::heartbeat::Heartbeats;
 
 /// Most connections served at once.
@@ -40,6 +41,8 @@ pub(super) struct Desk {
     heartbeats: Heartbeats,
     waker: Waker,
     turns: Semaphore,
+    /// Bodies are long: one at a time is read.
+    bodies: Semaphore,
 }
 
 impl Desk {
@@ -48,14 +51,11 @@ impl Desk {
             heartbeats,
             waker,
             turns: Semaphore::new(ASKED_MAX),
+            bodies: Semaphore::new(1),
         }
     }
 
-    async fn answer(&self, line: &[u8]) -> Value {
-        let question = match Question::parse(line) {
-            Ok(question) => question,
-            Err(error) => return json!({ "error": error }),
-        };
+    async fn answer(&self, question: Question) -> Value {
         let of_threads = matches!(question, Question::Health);
         match timeout(PATIENCE, self.ask(question)).await {
             Ok(Some(answer)) => answer,
@@ -145,9 +145,16 @@ async fn attend(
 ) -> std::io::Result<()> {
     let by = Instant::now() + EXCHANGE_WITHIN;
     let answer = match timeout(QUESTION_WITHIN, read_line(&mut stream)).await {
-        Ok(line) => {
+        Ok(read) => {
+            let (line, rest) = read?;
             is_silent.set(false);
-            let answer = desk.answer(&line?).await;
+            let answer = match Question::parse(&line) {
+                Ok(Question::Apply { bytes, .. }) => {
+                    timeout_at(by, apply(&mut stream, rest, bytes, &desk)).await??
+                }
+                Ok(question) => desk.answer(question).await,
+                Err(error) => json!({ "error": error }),
+            };
             is_silent.set(true);
             answer
         }
@@ -161,12 +168,36 @@ async fn attend(
     timeout_at(by, stream.write_all(text.as_bytes())).await?
 }
 
-/// Reads a line, or as much of one as there is.
-async fn read_line(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
+/// Reads a line, or as much of one as there is, and the bytes that came with it.
+async fn read_line(stream: &mut UnixStream) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(QUESTION_BYTES_MAX));
     reader.read_until(b'\n', &mut line).await?;
-    Ok(line)
+    let rest = reader.buffer().to_vec();
+    Ok((line, rest))
+}
+
+/// Reads what is applied, and asks the loop to take it.
+async fn apply(
+    stream: &mut UnixStream,
+    mut body: Vec<u8>,
+    bytes: usize,
+    desk: &Desk,
+) -> std::io::Result<Value> {
+    if bytes > APPLY_BYTES_MAX {
+        let text = format!("{bytes} bytes are more than the {APPLY_BYTES_MAX} that are taken");
+        return Ok(json!({ "error": text }));
+    }
+    let Ok(_turn) = desk.bodies.acquire().await else {
+        return Ok(json!({ "error": "the agent does not answer" }));
+    };
+    let missing = bytes.saturating_sub(body.len()) as u64;
+    stream.take(missing).read_to_end(&mut body).await?;
+    if body.len() != bytes {
+        let text = format!("{} bytes came, {bytes} were announced", body.len());
+        return Ok(json!({ "error": text }));
+    }
+    Ok(desk.answer(Question::Apply { bytes, body }).await)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub(super) fn unused(dir: &Path, rules: &[BoundRule]) -> Vec<String> {
         .iter()
         .filter_map(|bound| match &bound.rule().function {
             FunctionSource::Wasm(path) => Some(whole(path)),
-            FunctionSource::Stock(_) | FunctionSource::Sql(_) => None,
+            FunctionSource::Stock(_) | FunctionSource::Sql(_) | FunctionSource::Inline(_) => None,
         });
     let modules: Vec<PathBuf> = modules.collect();
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();

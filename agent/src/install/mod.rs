@@ -28,6 +28,8 @@ pub struct Installer {
     engine: Engine,
     limits: FunctionLimits,
     modules: HashMap<Vec<u8>, Arc<Module>>,
+    /// Whether a test inside a module failed.
+    has_failed_test: bool,
 }
 
 impl Installer {
@@ -37,6 +39,7 @@ impl Installer {
             engine: Engine::new(limits),
             limits: *limits,
             modules: HashMap::new(),
+            has_failed_test: false,
         }
     }
 
@@ -56,7 +59,10 @@ impl Installer {
                     .engine
                     .load(&wasm)
                     .map_err(|error| refused(&rule, &error.to_string()))?;
-                prove(&self.engine, &module, &self.limits).map_err(|why| refused(&rule, &why))?;
+                if let Err(why) = prove(&self.engine, &module, &self.limits) {
+                    self.has_failed_test = true;
+                    return Err(refused(&rule, &why).into());
+                }
                 self.modules.insert(wasm, Arc::clone(&module));
                 module
             }
@@ -72,6 +78,7 @@ fn refused(rule: &Rule, why: &str) -> FileError {
         FunctionSource::Wasm(path) => path.display().to_string(),
         FunctionSource::Stock(name) => format!("stock function {name}"),
         FunctionSource::Sql(_) => "the compiled statement".to_owned(),
+        FunctionSource::Inline(_) => "the module of the bundle".to_owned(),
     };
     rule.source
         .error_at(&rule.function_span, format!("{place}: {why}"))
@@ -89,6 +96,7 @@ fn read_module(rule: &Rule, bytes_max: usize) -> Result<Vec<u8>, FileError> {
             })
         }
         FunctionSource::Sql(statement) => Ok(statement.wasm.clone()),
+        FunctionSource::Inline(wasm) => Ok(wasm.to_vec()),
         FunctionSource::Stock(name) => match stock::module(name) {
             Some(wasm) => Ok(wasm.to_vec()),
             None => {
@@ -115,6 +123,7 @@ pub fn module_bytes(function: &FunctionSource) -> Result<Vec<u8>, String> {
             read.map_err(|error| format!("{}: {error}", path.display()))
         }
         FunctionSource::Sql(statement) => Ok(statement.wasm.clone()),
+        FunctionSource::Inline(wasm) => Ok(wasm.to_vec()),
         FunctionSource::Stock(name) => match stock::module(name) {
             Some(wasm) => Ok(wasm.to_vec()),
             None => Err(format!("there is no stock function {name}")),
@@ -133,8 +142,30 @@ pub fn install_all(config: &Config) -> Result<Vec<BoundRule>, Vec<FileError>> {
     }
 }
 
+/// Rules as far as they are good, and what is wrong.
+#[derive(Default)]
+pub struct Survey {
+    /// The rules.
+    pub rules: Vec<BoundRule>,
+    /// Everything that is wrong.
+    pub errors: Vec<FileError>,
+    /// Names of pushed rules that local files hide.
+    pub shadowed: Vec<Arc<str>>,
+    /// Whether one of the errors is about a test inside a module.
+    pub has_failed_test: bool,
+    /// Whether one of the errors is about rules that feed each other.
+    pub has_cycle: bool,
+}
+
 /// Reads the manifests as [`install_all`] does: the rules that are good, and everything that is wrong.
 pub fn survey(config: &Config) -> (Vec<BoundRule>, Vec<FileError>) {
+    let survey = survey_with(config, Vec::new());
+    (survey.rules, survey.errors)
+}
+
+/// Reads the manifests of the rules directory, and binds these rules beside them: one that has the name
+/// of a local file gives way to it.
+pub fn survey_with(config: &Config, pushed: Vec<Rule>) -> Survey {
     let destinations = destination_names(config);
     let gateway = Gateway {
         id: &config.gateway_id,
@@ -143,24 +174,57 @@ pub fn survey(config: &Config) -> (Vec<BoundRule>, Vec<FileError>) {
         limits: &config.limits,
     };
     let mut installer = Installer::new(&config.limits);
-    let (mut bound, mut errors) = (Vec::new(), Vec::new());
-    let mut by_name: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
+    let mut survey = Survey::default();
+    let (mut local, errors) = local_rules(config, &gateway);
+    survey.errors = errors;
+    let names: BTreeSet<Arc<str>> = local.iter().map(|rule| rule.name.clone()).collect();
+    for rule in pushed {
+        if names.contains(&rule.name) {
+            survey.shadowed.push(rule.name);
+        } else {
+            local.push(rule);
+        }
+    }
+    if local.len() > RULES_MAX {
+        survey.errors.push(too_many(config, local.len()));
+        return survey;
+    }
+    for rule in local {
+        match installer.install(rule, &destinations) {
+            Ok(rule) => survey.rules.push(rule),
+            Err(wrong) => survey.errors.extend(wrong),
+        }
+    }
+    survey.has_failed_test = installer.has_failed_test;
+    let bound = &survey.rules;
+    let all = bound.iter().flat_map(|rule| &rule.rule().triggers.mqtt);
+    let all: BTreeSet<&TopicFilter> = all.collect();
+    let all: Vec<&TopicFilter> = all.into_iter().collect();
+    if let Some((shared, other)) = twice_sent(&all) {
+        let has = |rule: &&BoundRule| rule.rule().triggers.mqtt.contains(shared);
+        if let Some(rule) = bound.iter().find(has) {
+            let error = rule.rule().source.error(sent_twice(shared, other));
+            survey.errors.push(error);
+        }
+    }
+    let cycle = cycles::check(config, &survey.rules);
+    survey.has_cycle = cycle.is_some();
+    survey.errors.extend(cycle);
+    survey
+}
+
+fn local_rules(config: &Config, gateway: &Gateway<'_>) -> (Vec<Rule>, Vec<FileError>) {
+    let (mut rules, mut errors) = (Vec::new(), Vec::new());
     let paths = match manifests(&config.rules_dir) {
         Ok(paths) => paths,
-        Err(error) => return (bound, vec![error]),
+        Err(error) => return (rules, vec![error]),
     };
     if paths.len() > RULES_MAX {
-        let message = format!("holds {} rules, a gateway takes {RULES_MAX}", paths.len());
-        errors.push(FileError {
-            path: config.rules_dir.clone(),
-            place: None,
-            message,
-            excerpt: None,
-        });
-        return (bound, errors);
+        return (rules, vec![too_many(config, paths.len())]);
     }
+    let mut by_name: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
     for path in paths {
-        let rule = match Rule::read(&path, &gateway) {
+        let rule = match Rule::read(&path, gateway) {
             Ok(rule) => rule,
             Err(wrong) => {
                 errors.extend(wrong);
@@ -172,22 +236,18 @@ pub fn survey(config: &Config) -> (Vec<BoundRule>, Vec<FileError>) {
             errors.push(rule.source.error(message));
             continue;
         }
-        match installer.install(rule, &destinations) {
-            Ok(rule) => bound.push(rule),
-            Err(wrong) => errors.extend(wrong),
-        }
+        rules.push(rule);
     }
-    let all = bound.iter().flat_map(|rule| &rule.rule().triggers.mqtt);
-    let all: BTreeSet<&TopicFilter> = all.collect();
-    let all: Vec<&TopicFilter> = all.into_iter().collect();
-    if let Some((shared, other)) = twice_sent(&all) {
-        let has = |rule: &&BoundRule| rule.rule().triggers.mqtt.contains(shared);
-        if let Some(rule) = bound.iter().find(has) {
-            errors.push(rule.rule().source.error(sent_twice(shared, other)));
-        }
+    (rules, errors)
+}
+
+fn too_many(config: &Config, count: usize) -> FileError {
+    FileError {
+        path: config.rules_dir.clone(),
+        place: None,
+        message: format!("holds {count} rules, a gateway takes {RULES_MAX}"),
+        excerpt: None,
     }
-    errors.extend(cycles::check(config, &bound));
-    (bound, errors)
 }
 
 /// Names of the destinations in the order of their numbers: the local broker is number 0.
