@@ -577,6 +577,7 @@ fn a_push_reaches_its_gateway_acts_and_is_reported() {
             || in_force(&gateway) == Some(3),
             || gateway.log().join("\n"),
         );
+        gateway.until_logged("a deployment is confirmed");
         assert_eq!(gateway.count_logged("pushed rules run, on probation"), 1);
         gateway.stop();
     }
