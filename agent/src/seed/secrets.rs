@@ -30,14 +30,16 @@ impl Hidden {
             if trimmed.starts_with('[') {
                 is_users = trimmed.trim_end().trim_end_matches(']').ends_with(USERS);
             }
-            let has_users = is_users || line.contains(USERS);
+            // What stands before the table of users on its line is none of them.
+            let users = if is_users { Some(0) } else { line.find(USERS) };
             let mut at = 0;
             while let Some(found) = line.get(at..).and_then(|rest| rest.find('=')) {
                 let equals = at + found;
                 at = equals + 1;
                 let key = line.get(..equals).unwrap_or_default().trim_end();
                 let key = key.trim_end_matches(['"', '\'']);
-                if has_users || KEYS.iter().any(|name| key.ends_with(name)) {
+                let is_user = users.is_some_and(|users| users < equals);
+                if is_user || KEYS.iter().any(|name| key.ends_with(name)) {
                     all.extend(values(line.get(at..).unwrap_or_default()));
                 }
             }
@@ -141,6 +143,8 @@ mod tests {
             let shown = hidden.hide("it says hush hush there");
             assert_eq!(shown, "it says … there", "{text}");
         }
+        let hidden = Hidden::of_text("sensors = { port = 1883, users = { a = \"hush\" } }");
+        assert_eq!(hidden.hide("1883 hush"), "1883 …");
         let hidden = Hidden::of_text("url = \"mqtt://h\"\nusername = \"gw\"\n");
         assert_eq!(hidden.hide("mqtt://h gw"), "mqtt://h gw");
     }

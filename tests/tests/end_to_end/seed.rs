@@ -315,7 +315,7 @@ fn wrong_seeds() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             text(&format!(
                 "[broker]\nurl = \"mqtt://127.0.0.1:1883\"\n[system]\nsensors = {{ port = 1883, users = {{ a = \"{HUSH}\" }} }}\n"
             )),
-            "the broker asks everybody for a password; leave url out",
+            "tidemill.toml:2:7: broker.url: at port 1883 the broker asks everybody for a password; leave url out",
         ),
         (
             "a zone that is none",
