@@ -38,12 +38,11 @@ const SLOTS: &str = r#"(module
     (call $emit_f64 (i32.const 0) (f64.const 21.5))))"#;
 
 fn function(wat: &str) -> Function {
-    let wasm = match wat.starts_with("SELECT") {
-        true => {
-            let compiled = tidemill_sql::compile(wat, &tidemill_sql::Options::default());
-            compiled.expect("the statement is one").wasm
-        }
-        false => wat::parse_str(wat).expect("the module is well formed"),
+    let wasm = if wat.starts_with("SELECT") {
+        let compiled = tidemill_sql::compile(wat, &tidemill_sql::Options::default());
+        compiled.expect("the statement is one").wasm
+    } else {
+        wat::parse_str(wat).expect("the module is well formed")
     };
     let engine = Engine::new(&FunctionLimits::default());
     let module = engine.load(&wasm).expect("the module keeps the contract");
@@ -88,9 +87,10 @@ fn calls(c: &mut Criterion) {
             inputs: inputs.clone(),
             ..Frame::default()
         });
-        frame.event.payload = match wat.starts_with("SELECT") {
-            true => br#"{"device": "d-17", "t": 61.0, "hum": 40.5}"#[..].into(),
-            false => vec![7; 100].into(),
+        frame.event.payload = if wat.starts_with("SELECT") {
+            br#"{"device": "d-17", "t": 61.0, "hum": 40.5}"#[..].into()
+        } else {
+            vec![7; 100].into()
         };
         c.bench_function(name, |b| {
             b.iter(|| {

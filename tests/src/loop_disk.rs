@@ -178,13 +178,14 @@ fn tool(command: &mut Command) -> Result<(), String> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!(
             "{:?}: {}",
             command.get_program(),
             String::from_utf8_lossy(&output.stderr).trim()
-        )),
+        ))
     }
 }
 

@@ -68,12 +68,13 @@ impl Received {
         }
         if name.seq < next {
             self.repeated += 1;
-            return match had.get(name.seq as usize - 1) == Some(&hash) {
-                true => Ok(false),
-                false => Err(format!(
+            return if had.get(name.seq as usize - 1) == Some(&hash) {
+                Ok(false)
+            } else {
+                Err(format!(
                     "CHANGED: {name} came again as {topic} {}",
                     String::from_utf8_lossy(payload)
-                )),
+                ))
             };
         }
         had.push(hash);

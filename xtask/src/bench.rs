@@ -96,9 +96,10 @@ pub(crate) fn bench(workspace: &Workspace, words: &[String]) -> Result<()> {
         (true, true) => bench.all_floods(&args),
     };
     // Figures measured before something failed took their time: they are shown all the same.
-    let text = match args.flag("json") {
-        true => report::json(&bench.rows, bench.options.runs) + "\n",
-        false => report::table(&bench.rows),
+    let text = if args.flag("json") {
+        report::json(&bench.rows, bench.options.runs) + "\n"
+    } else {
+        report::table(&bench.rows)
     };
     std::io::stdout().write_all(text.as_bytes())?;
     measured

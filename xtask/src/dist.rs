@@ -128,12 +128,13 @@ fn one(
 /// The targets that were named, or all, each with its builds.
 fn chosen(args: &Args) -> Result<Vec<(&'static Target, Build)>> {
     let names: Vec<_> = args.words.iter().chain(args.all("target")).collect();
-    let targets: Vec<&'static Target> = match names.is_empty() {
-        true => TARGETS.iter().collect(),
-        false => names
+    let targets: Vec<&'static Target> = if names.is_empty() {
+        TARGETS.iter().collect()
+    } else {
+        names
             .iter()
             .map(|name| Target::named(name))
-            .collect::<Result<_, _>>()?,
+            .collect::<Result<_, _>>()?
     };
     let has_small =
         |target: &Target| args.flag("small") && (!names.is_empty() || target.is_static());

@@ -77,9 +77,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
-            match error.is::<Misuse>() {
-                true => ExitCode::from(2),
-                false => ExitCode::FAILURE,
+            if error.is::<Misuse>() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
             }
         }
     }

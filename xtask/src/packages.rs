@@ -121,12 +121,13 @@ fn chosen(args: &Args, dist: &Path) -> Result<Vec<&'static Arch>> {
             .iter()
             .filter(|arch| dist.join(arch.target).join("tidemill").is_file())
             .collect();
-        return match there.is_empty() {
-            true => Err(anyhow::anyhow!(
+        return if there.is_empty() {
+            Err(anyhow::anyhow!(
                 "{} has no binary yet; `cargo xtask dist` builds them",
                 dist.display()
-            )),
-            false => Ok(there),
+            ))
+        } else {
+            Ok(there)
         };
     }
     let known = |name: &String| {

@@ -26,9 +26,10 @@ pub(crate) fn soak(workspace: &Workspace, words: &[String]) -> Result<()> {
     let args = Args::parse(words.iter().cloned(), &["optimised"], &["for", "seed"])?;
     args.no_words()?;
     setup::for_benches()?;
-    let (profile, folder) = match args.flag("optimised") {
-        true => ("hostile", "hostile"),
-        false => ("dev", "debug"),
+    let (profile, folder) = if args.flag("optimised") {
+        ("hostile", "hostile")
+    } else {
+        ("dev", "debug")
     };
     let build = ["build", "--profile", profile, "--bins", "--package"];
     let packages = ["tidemill", "--package", "tidemill-tests"];

@@ -201,12 +201,13 @@ impl<D: Disk> Journal<D> {
         from_lsn: u64,
         mut replay: impl FnMut(u64, &[u8]) -> Result<R, Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<Self, JournalError> {
-        let settings = match sabotage::is(Sabotage::NothingInReserve) {
-            true => Settings {
+        let settings = if sabotage::is(Sabotage::NothingInReserve) {
+            Settings {
                 reserve: 0,
                 ..settings
-            },
-            false => settings,
+            }
+        } else {
+            settings
         };
         let terms = findings::Terms {
             identity: Some(settings.identity),
@@ -358,9 +359,10 @@ impl<D: Disk> Journal<D> {
     }
 
     fn refuse_after_failure(&self) -> Result<(), JournalError> {
-        match self.has_failed {
-            true => Err(JournalError::FailedBefore),
-            false => Ok(()),
+        if self.has_failed {
+            Err(JournalError::FailedBefore)
+        } else {
+            Ok(())
         }
     }
 }

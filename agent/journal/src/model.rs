@@ -408,9 +408,10 @@ impl DiskFile for ModelFile {
                 bytes.len()
             };
             segment.write(bytes.get(..done).unwrap_or_default(), offset);
-            match is_bad {
-                true => Err(io::Error::other("a bad write")),
-                false => Ok(()),
+            if is_bad {
+                Err(io::Error::other("a bad write"))
+            } else {
+                Ok(())
             }
         })
     }

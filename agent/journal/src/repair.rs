@@ -44,9 +44,10 @@ pub enum Repair {
 
 /// Refuses a start in the middle of a repair.
 pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), JournalError> {
-    match data_dir.join(FINISHED).exists() {
-        true => Err(JournalError::RepairUnfinished(data_dir.join(FOLDER))),
-        false => Ok(()),
+    if data_dir.join(FINISHED).exists() {
+        Err(JournalError::RepairUnfinished(data_dir.join(FOLDER)))
+    } else {
+        Ok(())
     }
 }
 

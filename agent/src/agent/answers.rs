@@ -119,9 +119,10 @@ impl Agent {
             return json!({ "done": false });
         }
         self.turn(input);
-        match is_there(&self.mill) {
-            false => json!({ "done": true }),
-            true => json!({ "done": false, "reason": self.why_dead(seq) }),
+        if !is_there(&self.mill) {
+            json!({ "done": true })
+        } else {
+            json!({ "done": false, "reason": self.why_dead(seq) })
         }
     }
 

@@ -73,9 +73,10 @@ impl Outcome {
         };
         section("Wrong, and to be mended in the seed:", &self.wrong);
         section("Troubles:", &self.troubles);
-        let last = match self.wrong.is_empty() {
-            true => "Taken over:",
-            false => "Taken over before, and in force:",
+        let last = if self.wrong.is_empty() {
+            "Taken over:"
+        } else {
+            "Taken over before, and in force:"
         };
         section(last, &self.parts);
         section("Should be otherwise:", &self.warnings);

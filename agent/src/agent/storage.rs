@@ -189,9 +189,10 @@ impl Storage {
         if self.state.is_stalled() || (self.state.lacks_spare() && left < reserve / 2) {
             return Room::Last;
         }
-        match self.lacks_room().is_some() {
-            true => Room::Short,
-            false => Room::Plenty,
+        if self.lacks_room().is_some() {
+            Room::Short
+        } else {
+            Room::Plenty
         }
     }
 

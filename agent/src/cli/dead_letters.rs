@@ -127,9 +127,10 @@ fn list(common: &Common) -> Result<(), Failure> {
         return Ok(());
     }
     let lines: Vec<Value> = all.iter().map(row).collect();
-    match lines.is_empty() {
-        true => writeln!(out, "no dead letters")?,
-        false => out.text(&table(&Value::Array(lines), &COLUMNS))?,
+    if lines.is_empty() {
+        writeln!(out, "no dead letters")?
+    } else {
+        out.text(&table(&Value::Array(lines), &COLUMNS))?
     }
     Ok(())
 }
@@ -242,14 +243,16 @@ fn each(
     }
     let mut out = console::stdout();
     if !worked_on.is_empty() || left.is_empty() {
-        match common.json {
-            true => out.json(json!({ done: worked_on }))?,
-            false => writeln!(out, "{} {done}", worked_on.len())?,
+        if common.json {
+            out.json(json!({ done: worked_on }))?
+        } else {
+            writeln!(out, "{} {done}", worked_on.len())?
         }
     }
-    match left.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::Failed(anyhow::anyhow!(left.join("\n")))),
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Failed(anyhow::anyhow!(left.join("\n"))))
     }
 }
 

@@ -106,9 +106,10 @@ pub(super) fn line(event: &Event, at: i64) -> serde_json::Result<String> {
         .ok()
         .filter(|json| json.get().len() == event.payload.len() && is_all_printable(json.get()));
     let is_text = as_it_is.is_some() || event.payload.is_empty();
-    let meta = match event.properties.is_empty() {
-        true => None,
-        false => Some(serde_json::from_slice(&event.properties)?),
+    let meta = if event.properties.is_empty() {
+        None
+    } else {
+        Some(serde_json::from_slice(&event.properties)?)
     };
     let mut line = serde_json::to_string(&EventLine {
         at,

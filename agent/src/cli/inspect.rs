@@ -237,9 +237,10 @@ fn ledger(answer: &Value) -> String {
     all.push_str(&table(part(answer, "rules"), &BESIDES));
     all.push_str("\nEmissions, by lane: made = acknowledged + waiting + dead + dropped\n");
     all.push_str(&table(part(answer, "lanes"), &LANES));
-    let verdict = match part(answer, "balanced") == true {
-        true => "Both balance.",
-        false => "They do not balance!",
+    let verdict = if part(answer, "balanced") == true {
+        "Both balance."
+    } else {
+        "They do not balance!"
     };
     all.push_str(&format!(
         "\n{verdict} As of commit {}.\n",
@@ -297,9 +298,10 @@ pub(super) fn table(rows: &Value, columns: &[&str]) -> String {
     for line in &lines {
         for (cell, width) in line.iter().zip(&widths) {
             let is_number = cell.bytes().all(|byte| byte.is_ascii_digit());
-            let padded = match is_number {
-                true => format!("  {cell:>width$}"),
-                false => format!("  {cell:<width$}"),
+            let padded = if is_number {
+                format!("  {cell:>width$}")
+            } else {
+                format!("  {cell:<width$}")
             };
             all.push_str(&padded);
         }

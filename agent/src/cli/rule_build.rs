@@ -74,15 +74,17 @@ pub(super) fn fuel(bound: &BoundRule) -> Result<String, Failure> {
     let rule = bound.rule();
     let wasm = module_bytes(&rule.function).map_err(|why| Failure::Wrong(vec![why]))?;
     let granted = rule.limits.fuel;
-    let calls = match bound.is_called_for_each_pane() {
-        true => "for each pane of an event",
-        false => "an event",
+    let calls = if bound.is_called_for_each_pane() {
+        "for each pane of an event"
+    } else {
+        "an event"
     };
     let reads_rows = |stream: &Stream| *stream.payload != Payload::default();
     let bound = FuelBound::of(&wasm, rule.limits.emission_bytes);
-    let bound = match rule.streams.iter().any(reads_rows) {
-        true => bound.map(FuelBound::with_row),
-        false => bound,
+    let bound = if rule.streams.iter().any(reads_rows) {
+        bound.map(FuelBound::with_row)
+    } else {
+        bound
     };
     Ok(match bound {
         Some(most) => format!("at most {most} {calls}; {granted} are granted"),

@@ -133,9 +133,12 @@ impl EventIds {
 
     /// Looks up the status of an event.
     pub fn standing(&self, id: &EventId) -> Standing {
-        let known = |hash: u128| match self.known.contains_key(&hash) {
-            true => Standing::Repeated,
-            false => Standing::New,
+        let known = |hash: u128| {
+            if self.known.contains_key(&hash) {
+                Standing::Repeated
+            } else {
+                Standing::New
+            }
         };
         let (name, n) = match id {
             EventId::Opaque(hash) => return known(*hash),

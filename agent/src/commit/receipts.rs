@@ -172,9 +172,10 @@ impl Receipts {
         };
         let mut met = Met::default();
         let known = if self.is_repeating {
-            match std::mem::take(&mut self.is_undecided) {
-                true => met.voided = self.pass_over(place),
-                false => self.seen.extend(self.unseen.pop(place)),
+            if std::mem::take(&mut self.is_undecided) {
+                met.voided = self.pass_over(place)
+            } else {
+                self.seen.extend(self.unseen.pop(place))
             }
             let known = self.unseen.pop(1).next();
             self.seen.extend(known);

@@ -79,18 +79,22 @@ impl Address {
 
 /// Takes the URL of a broker apart, or also that of an HTTP endpoint.
 pub(super) fn address(url: &str, may_be_http: bool) -> Result<Address, String> {
-    let wanted = match may_be_http {
-        true => "mqtt://host:1883, mqtts://host:8883 or https://host/path",
-        false => "mqtt://host:1883 or mqtts://host:8883",
+    let wanted = if may_be_http {
+        "mqtt://host:1883, mqtts://host:8883 or https://host/path"
+    } else {
+        "mqtt://host:1883 or mqtts://host:8883"
     };
     let shown = without_secrets(url);
     let (scheme, rest) = url
         .split_once("://")
         .and_then(|(name, rest)| Some((Scheme::named(name)?, rest)))
         .filter(|(scheme, _)| may_be_http || !scheme.is_http())
-        .ok_or_else(|| match may_be_http {
-            true => format!("{shown:?} is no address of a destination; write {wanted}"),
-            false => format!("{shown:?} is no address of a broker; write {wanted}"),
+        .ok_or_else(|| {
+            if may_be_http {
+                format!("{shown:?} is no address of a destination; write {wanted}")
+            } else {
+                format!("{shown:?} is no address of a broker; write {wanted}")
+            }
         })?;
     let (authority, path) = match rest.find(['/', '?', '#']) {
         Some(place) => rest.split_at(place),

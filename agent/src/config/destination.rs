@@ -102,9 +102,10 @@ impl fmt::Display for Endpoint {
                 http.shown_path(),
             ),
         };
-        match host.contains(':') {
-            true => write!(f, "{scheme}://[{host}]:{port}{path}"),
-            false => write!(f, "{scheme}://{host}:{port}{path}"),
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}{path}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}{path}")
         }
     }
 }

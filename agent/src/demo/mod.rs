@@ -254,11 +254,12 @@ impl Demo {
             return Ok(());
         };
         remote.stop(GRACE);
-        match self.wait(|demo| demo.ended)? {
-            true => Ok(()),
-            false => Err(DemoError::TooSlow {
+        if self.wait(|demo| demo.ended)? {
+            Ok(())
+        } else {
+            Err(DemoError::TooSlow {
                 what: "the agent does not stop",
-            }),
+            })
         }
     }
 

@@ -82,13 +82,15 @@ impl HttpSettings {
             None => 80,
             Some(_) => 443,
         };
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
         };
-        match self.port == standard {
-            true => host,
-            false => format!("{host}:{}", self.port),
+        if self.port == standard {
+            host
+        } else {
+            format!("{host}:{}", self.port)
         }
     }
 }

@@ -81,9 +81,10 @@ impl Zone {
             if self.at(next) != before {
                 while next - known > 1 {
                     let middle = known + (next - known) / 2;
-                    match self.at(middle) == before {
-                        true => known = middle,
-                        false => next = middle,
+                    if self.at(middle) == before {
+                        known = middle
+                    } else {
+                        next = middle
                     }
                 }
                 return Some(next);

@@ -82,9 +82,10 @@ impl Acks {
         let new = new.min(self.sent.len());
         self.confirmed += new as u64;
         let mut confirmed = self.sent.drain(..new).filter(|event| *event > 0);
-        match sabotage::is(Sabotage::ConfirmedByNumber) {
-            true => confirmed.max(),
-            false => confirmed.next_back(),
+        if sabotage::is(Sabotage::ConfirmedByNumber) {
+            confirmed.max()
+        } else {
+            confirmed.next_back()
         }
     }
 }

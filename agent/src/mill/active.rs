@@ -335,9 +335,10 @@ impl Active {
             frame.inputs.push(value);
         }
         let guess = stop.held_at.load(Ordering::Relaxed);
-        let place = match self.keys.is_at(&key, guess) {
-            true => Some(guess),
-            false => self.keys.find(&key),
+        let place = if self.keys.is_at(&key, guess) {
+            Some(guess)
+        } else {
+            self.keys.find(&key)
         };
         stop.held_at
             .store(place.unwrap_or(usize::MAX), Ordering::Relaxed);

@@ -168,9 +168,12 @@ impl BoundRule {
 
     /// The result of binding rule and function, as names and values for people.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
-        let list = |items: Vec<String>| match items.is_empty() {
-            true => "none".to_owned(),
-            false => items.join(", "),
+        let list = |items: Vec<String>| {
+            if items.is_empty() {
+                "none".to_owned()
+            } else {
+                items.join(", ")
+            }
         };
         let input =
             |input: &Input| format!("{} = {} ({})", input.name, input.pointer, input.kind.name());

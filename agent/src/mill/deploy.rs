@@ -259,12 +259,12 @@ impl Active {
             state.last_ms = last.map(|(_, slot_ms)| *slot_ms);
         }
         self.keys = KeyTable::new(self.keys.keys_max(), !self.is_volatile());
-        match is_kept {
-            true => self.keys.restore(keys),
-            // No commit holds them: they are news.
-            false => keys.into_iter().for_each(|(key, state)| {
+        if is_kept {
+            self.keys.restore(keys)
+        } else {
+            keys.into_iter().for_each(|(key, state)| {
                 self.keys.insert(key, state);
-            }),
+            })
         }
         self.move_own();
         let edit = self.carry(&record);

@@ -276,9 +276,10 @@ impl Durable {
     pub(super) fn append(&mut self, commit: &Commit, out: &mut Vec<Output>) {
         let first = self.next_lsn;
         let bytes = commit.encode();
-        let records = match sabotage::is(Sabotage::CommitNotCut) {
-            true => vec![bytes],
-            false => record::cut(bytes, self.keeping.record_bytes_max),
+        let records = if sabotage::is(Sabotage::CommitNotCut) {
+            vec![bytes]
+        } else {
+            record::cut(bytes, self.keeping.record_bytes_max)
         };
         for bytes in records {
             let lsn = self.next_lsn;

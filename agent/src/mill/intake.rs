@@ -83,9 +83,10 @@ impl Mill {
             if let Some(applied) = met.applied {
                 durable.count(|counts| &mut counts.repeated);
                 // Its commit is the last one or the next one.
-                let lsn = match applied > durable.record.in_seq {
-                    true => durable.next_lsn,
-                    false => durable.next_lsn - 1,
+                let lsn = if applied > durable.record.in_seq {
+                    durable.next_lsn
+                } else {
+                    durable.next_lsn - 1
                 };
                 durable.acks.push(delivery.packet, lsn, Some(applied));
                 return None;
@@ -100,9 +101,12 @@ impl Mill {
             Standing::Repeated => false,
             Standing::TooOld => true,
         };
-        durable.count(|counts| match is_too_old {
-            true => &mut counts.too_old,
-            false => &mut counts.repeated,
+        durable.count(|counts| {
+            if is_too_old {
+                &mut counts.too_old
+            } else {
+                &mut counts.repeated
+            }
         });
         let mark = durable.event_ids.refuse(known, is_too_old, now.mono_ms);
         if let (EventId::Numbered { producer, n }, Some(mark)) = (known, mark) {
@@ -131,9 +135,12 @@ impl Mill {
             self.unrouted += 1;
         }
         if let Some(durable) = &mut self.durable {
-            durable.count(|counts| match worked.wanted {
-                true => &mut counts.routed,
-                false => &mut counts.unrouted,
+            durable.count(|counts| {
+                if worked.wanted {
+                    &mut counts.routed
+                } else {
+                    &mut counts.unrouted
+                }
             });
         }
         worked
@@ -321,9 +328,10 @@ impl Durable {
             batch.event_ids.push(EventIdChange::Applied(id));
             batch.bytes += RECEIPT_BYTES;
         }
-        match delivery.is_some() || effects {
-            true => batch.open(now),
-            false => batch.open_lazily(now),
+        if delivery.is_some() || effects {
+            batch.open(now)
+        } else {
+            batch.open_lazily(now)
         }
     }
 

@@ -249,14 +249,14 @@ impl Checkpoints {
         };
         self.relocating = true;
         // Cursors of the checkpoint are durable; those of now may not be.
-        let below = match sabotage::is(Sabotage::RecyclingOnVolatileCursor) {
-            true => Written {
+        let below = if sabotage::is(Sabotage::RecyclingOnVolatileCursor) {
+            Written {
                 oldest_row_lsn,
                 ..running.written
             }
-            .needed_with(a.lsn.min(b.lsn), None),
-            // Those of the other pond as well: it has to do where this one turns out to be damaged.
-            false => a.needed_with(b.lsn, b.oldest_row_lsn),
+            .needed_with(a.lsn.min(b.lsn), None)
+        } else {
+            a.needed_with(b.lsn, b.oldest_row_lsn)
         };
         // Where rows that the older pond knows of do not wait any more, or it is far behind, the next
         // checkpoint makes room, also if nothing happens until then: without room nothing does.

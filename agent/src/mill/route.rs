@@ -149,9 +149,10 @@ impl Route {
                     KeySpec::Column(pointer) => StopKey::Column(plan.add_in_any_case(pointer)),
                 };
                 let stop_input = |input: &Input| StopInput {
-                    place: match input.any_case {
-                        true => plan.add_in_any_case(&input.pointer),
-                        false => plan.add(&input.pointer),
+                    place: if input.any_case {
+                        plan.add_in_any_case(&input.pointer)
+                    } else {
+                        plan.add(&input.pointer)
                     },
                     kind: input.kind,
                 };

@@ -140,9 +140,10 @@ impl Window {
             WindowKind::Count => format!("{} rows, after each {every}", self.count),
             WindowKind::State => "from event to event".to_owned(),
         };
-        let keeps = match self.rows {
-            true => "rows".to_owned(),
-            false => format!("{} slots", self.slots),
+        let keeps = if self.rows {
+            "rows".to_owned()
+        } else {
+            format!("{} slots", self.slots)
         };
         let time = if self.event_time {
             ", by event time"
@@ -255,9 +256,10 @@ impl Window {
         let after = first_ms.saturating_add(self.length_ms);
         let on_grid = floor(after, self.length_ms);
         // By event time it has to be longer than that; by the clock it is cut when the grid says so.
-        match on_grid < after || self.event_time {
-            true => on_grid.saturating_add(self.length_ms),
-            false => on_grid,
+        if on_grid < after || self.event_time {
+            on_grid.saturating_add(self.length_ms)
+        } else {
+            on_grid
         }
     }
 }
@@ -275,9 +277,10 @@ fn describe_calendar(calendar: Calendar) -> String {
     };
     let zone = calendar.zone.map_or("UTC", |zone| zone.name());
     let (length, hop) = (calendar.span.length, calendar.span.hop);
-    match length == hop {
-        true => format!("{} in {zone}", units(length)),
-        false => format!("{} each {} in {zone}", units(length), units(hop)),
+    if length == hop {
+        format!("{} in {zone}", units(length))
+    } else {
+        format!("{} each {} in {zone}", units(length), units(hop))
     }
 }
 

@@ -104,10 +104,10 @@ fn checked(source: &Source, file: &File, gateway: &Gateway<'_>, errors: &Errors)
         );
     }
     let inputs = errors.take(inputs(source, &file.inputs));
-    let params = match is_sql {
-        // They are part of the compiled statement.
-        true => Some(BTreeMap::new()),
-        false => errors.take(params(source, &file.params)),
+    let params = if is_sql {
+        Some(BTreeMap::new())
+    } else {
+        errors.take(params(source, &file.params))
     };
     let window = match &file.window {
         Some(table) => errors.take(window::check(source, table)),

@@ -376,9 +376,10 @@ fn name_of(source: &Source) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(64)
         .collect();
-    match name.is_empty() {
-        true => "statement".to_owned(),
-        false => name,
+    if name.is_empty() {
+        "statement".to_owned()
+    } else {
+        name
     }
 }
 
@@ -409,9 +410,10 @@ mod tests {
             destinations: None,
             limits: &FunctionLimits::default(),
         };
-        match path.ends_with(".sql") {
-            true => Ok(rule(source, &gateway)?),
-            false => Rule::parse(source, &gateway),
+        if path.ends_with(".sql") {
+            Ok(rule(source, &gateway)?)
+        } else {
+            Rule::parse(source, &gateway)
         }
     }
 

@@ -142,9 +142,10 @@ impl SourceSettings {
             ping_every: self.keep_alive.max(Duration::from_secs(1)),
             timeout: self.timeout,
             clean: !self.kept,
-            session_expiry: match self.kept {
-                true => self.session_expiry,
-                false => Duration::ZERO,
+            session_expiry: if self.kept {
+                self.session_expiry
+            } else {
+                Duration::ZERO
             },
             will: None,
             incoming_bytes_max: self.packet_bytes_max,

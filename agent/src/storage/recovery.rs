@@ -340,8 +340,9 @@ fn is_there(dir: &Path) -> Result<(), RecoveryError> {
     }
     let ponds = Which::BOTH.map(|which| which.to_string());
     let mut made = ponds.iter().map(String::as_str).chain([JOURNAL, "pond"]);
-    match made.any(|name| dir.join(name).exists()) {
-        true => Ok(()),
-        false => Err(RecoveryError::Empty(dir.to_owned())),
+    if made.any(|name| dir.join(name).exists()) {
+        Ok(())
+    } else {
+        Err(RecoveryError::Empty(dir.to_owned()))
     }
 }

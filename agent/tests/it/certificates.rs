@@ -164,13 +164,14 @@ impl Authority {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .unwrap();
-        let builder = match asks {
-            false => builder.with_no_client_auth(),
-            true => builder.with_client_cert_verifier(
+        let builder = if !asks {
+            builder.with_no_client_auth()
+        } else {
+            builder.with_client_cert_verifier(
                 WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
                     .build()
                     .unwrap(),
-            ),
+            )
         };
         builder.with_single_cert(chain, key).unwrap()
     }

@@ -307,9 +307,12 @@ fn a_batch_that_failed_goes_again_unchanged() {
     for failure in ["500 No", "503 No", "408 No", "599 No"] {
         let head: &'static str = format!("HTTP/1.1 {failure}\r\n").leak();
         let mut first = true;
-        let server = Server::start(move |_| match std::mem::take(&mut first) {
-            true => Reply(head, "out of order"),
-            false => OK,
+        let server = Server::start(move |_| {
+            if std::mem::take(&mut first) {
+                Reply(head, "out of order")
+            } else {
+                OK
+            }
         });
         let sending = Sending::to(server.port);
         sending.ship(1..=3);
@@ -326,9 +329,12 @@ fn a_batch_that_failed_goes_again_unchanged() {
 
 #[test]
 fn a_refused_batch_is_told_with_its_reason_and_comes_back_in_pieces() {
-    let server = Server::start(|asked| match asked.body.contains("\"n\":2}") {
-        true => Reply("HTTP/1.1 400 Bad\r\n", "row 2 is bad"),
-        false => OK,
+    let server = Server::start(|asked| {
+        if asked.body.contains("\"n\":2}") {
+            Reply("HTTP/1.1 400 Bad\r\n", "row 2 is bad")
+        } else {
+            OK
+        }
     });
     let sending = Sending::to(server.port);
     sending.ship(1..=3);
@@ -395,9 +401,12 @@ fn a_web_page_on_an_open_connection_takes_nothing() {
 #[test]
 fn rows_that_are_all_refused_are_sent_again_after_a_rest_and_told_as_a_stall() {
     let mut first = true;
-    let server = Server::start(move |_| match std::mem::take(&mut first) {
-        true => Reply("HTTP/1.1 422 No\r\n", "new version"),
-        false => OK,
+    let server = Server::start(move |_| {
+        if std::mem::take(&mut first) {
+            Reply("HTTP/1.1 422 No\r\n", "new version")
+        } else {
+            OK
+        }
     });
     let sending = Sending::to(server.port);
     sending.ship(1..=1);
@@ -585,9 +594,12 @@ fn a_flood_of_headers_is_no_answer() {
 #[test]
 fn retry_after_is_kept() {
     let mut first = true;
-    let server = Server::start(move |_| match std::mem::take(&mut first) {
-        true => Reply("HTTP/1.1 429 Slow\r\nretry-after: 1\r\n", ""),
-        false => OK,
+    let server = Server::start(move |_| {
+        if std::mem::take(&mut first) {
+            Reply("HTTP/1.1 429 Slow\r\nretry-after: 1\r\n", "")
+        } else {
+            OK
+        }
     });
     let sending = Sending::to(server.port);
     sending.ship(1..=1);
@@ -601,9 +613,12 @@ fn retry_after_is_kept() {
 #[test]
 fn silence_is_an_answer_that_did_not_come() {
     let mut first = true;
-    let server = Server::start(move |_| match std::mem::take(&mut first) {
-        true => Silence,
-        false => OK,
+    let server = Server::start(move |_| {
+        if std::mem::take(&mut first) {
+            Silence
+        } else {
+            OK
+        }
     });
     let mut impatient = settings(server.port);
     impatient.answer_timeout = Duration::from_millis(300);
@@ -663,9 +678,12 @@ fn what_is_no_http_is_told_so() {
 
 #[test]
 fn a_high_lane_overtakes_a_normal_one_that_gets_no_answer() {
-    let server = Server::start(|asked| match asked.key().contains("/normal-") {
-        true => Silence,
-        false => OK,
+    let server = Server::start(|asked| {
+        if asked.key().contains("/normal-") {
+            Silence
+        } else {
+            OK
+        }
     });
     let sending = Sending::to(server.port);
     sending.ship(1..=1);
@@ -688,9 +706,12 @@ fn secrets_are_read_before_each_request_and_shown_by_nothing() {
     let file = directory.path().join("token");
     std::fs::write(&file, "hush-1\n").unwrap();
     let mut first = true;
-    let server = Server::start(move |_| match std::mem::take(&mut first) {
-        true => Reply("HTTP/1.1 503 No\r\n", ""),
-        false => OK,
+    let server = Server::start(move |_| {
+        if std::mem::take(&mut first) {
+            Reply("HTTP/1.1 503 No\r\n", "")
+        } else {
+            OK
+        }
     });
     let mut secret = settings(server.port);
     secret.login = Some(HttpLogin::Bearer(SecretFile::new(file.clone())));
@@ -717,9 +738,12 @@ fn secrets_are_read_before_each_request_and_shown_by_nothing() {
 
 #[test]
 fn messages_that_are_no_rows_go_without_numbers_and_may_be_dropped() {
-    let server = Server::start(|asked| match asked.body.contains("bad") {
-        true => Reply("HTTP/1.1 422 No\r\n", "bad one"),
-        false => OK,
+    let server = Server::start(|asked| {
+        if asked.body.contains("bad") {
+            Reply("HTTP/1.1 422 No\r\n", "bad one")
+        } else {
+            OK
+        }
     });
     let sending = Sending::to(server.port);
     let message = |payload: &'static str| Outgoing {
@@ -756,9 +780,12 @@ fn messages_that_are_no_rows_go_without_numbers_and_may_be_dropped() {
 
 /// Messages of the queue with these numbers, each of which may be a bad one.
 fn messages(count: usize, is_bad: impl Fn(usize) -> bool) -> Vec<Outgoing> {
-    let payload = |number: usize| match is_bad(number) {
-        true => format!("\"bad {number}\""),
-        false => number.to_string(),
+    let payload = |number: usize| {
+        if is_bad(number) {
+            format!("\"bad {number}\"")
+        } else {
+            number.to_string()
+        }
     };
     let message = |number| Outgoing {
         destination: 0,

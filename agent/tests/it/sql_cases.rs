@@ -100,16 +100,15 @@ fn expression(case: &Value) -> Option<Result<(), String>> {
         }
         _ => String::new(),
     };
-    let (name, rule) = match nulls {
-        false => ("rule.sql", format!("{declared}{sql}")),
-        true => {
-            let topic = &input[0]["topic"];
-            let rule = format!(
-                "name = \"rule\"\n[on]\nmqtt = [{topic}]\n[function]\nsql = '''{sql}'''\n\
-                 [ports.out]\nto = \"local\"\ntopic = \"out\"\nnulls = true\n"
-            );
-            ("rule.toml", rule)
-        }
+    let (name, rule) = if !nulls {
+        ("rule.sql", format!("{declared}{sql}"))
+    } else {
+        let topic = &input[0]["topic"];
+        let rule = format!(
+            "name = \"rule\"\n[on]\nmqtt = [{topic}]\n[function]\nsql = '''{sql}'''\n\
+             [ports.out]\nto = \"local\"\ntopic = \"out\"\nnulls = true\n"
+        );
+        ("rule.toml", rule)
     };
     let mut options = Vec::new();
     if case["mode"] != "each" {
@@ -131,19 +130,21 @@ fn judge_rows(case: &Value, lines: Vec<Line>) -> Result<(), String> {
         .filter(|expected| !expected.is_null());
     let Some(expected) = expected.or(case.get("expected")).filter(|e| !e.is_null()) else {
         // There the whole window comes to nothing; here what does not fit does, and is a dead letter.
-        return match !dead.is_empty() {
-            true => Ok(()),
-            false => Err(format!("no error: {rows:?} {dead:?}")),
+        return if !dead.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("no error: {rows:?} {dead:?}"))
         };
     };
     let expected: Vec<Value> = plain(expected).as_array().unwrap().clone();
-    match same_rows(&rows, &expected, case) {
-        true => Ok(()),
-        false => Err(format!(
+    if same_rows(&rows, &expected, case) {
+        Ok(())
+    } else {
+        Err(format!(
             "got {}, dead {dead:?}\n  not {}",
             json!(rows),
             json!(expected)
-        )),
+        ))
     }
 }
 
@@ -213,9 +214,10 @@ fn judge_lines(case: &Value, lines: &[Line]) -> Result<(), String> {
         }
     };
     let all_fit = lines.len() == expected.len() && lines.iter().zip(&expected).all(fits);
-    match all_fit || (is_windowed(case) && fits_in_parts(case, lines, &expected)) {
-        true => Ok(()),
-        false => Err(format!("got {lines:?}\n  not {}", json!(expected))),
+    if all_fit || (is_windowed(case) && fits_in_parts(case, lines, &expected)) {
+        Ok(())
+    } else {
+        Err(format!("got {lines:?}\n  not {}", json!(expected)))
     }
 }
 

@@ -64,9 +64,10 @@ impl Thing {
     /// Nothing last, whichever way.
     fn order_by(&self, other: &Self, descending: bool) -> Ordering {
         let order = self.order(other);
-        match descending && *self != Self::Nothing && *other != Self::Nothing {
-            true => order.reverse(),
-            false => order,
+        if descending && *self != Self::Nothing && *other != Self::Nothing {
+            order.reverse()
+        } else {
+            order
         }
     }
 

@@ -48,9 +48,10 @@ fn events_come_and_rows_leave_encrypted() {
             let authority = Authority::new();
             authority.sign("broker", "127.0.0.1", Valid::Now);
             authority.sign("gateway", "gw", Valid::Now);
-            let (lines, tls) = match shows {
-                true => (MUST_SHOW, authority.showing("gateway")),
-                false => ("", authority.trusting()),
+            let (lines, tls) = if shows {
+                (MUST_SHOW, authority.showing("gateway"))
+            } else {
+                ("", authority.trusting())
             };
             let (broker, plain) = broker(&authority, "broker", lines);
             let source = source(broker.port(), protocol, tls.clone());
@@ -261,9 +262,10 @@ fn batches_leave_over_https_and_a_wrong_server_gets_none() {
     for shows in [false, true] {
         let server = Server::encrypted(&authority, "server", shows, |_| OK);
         let mut settings = http_settings(server.port);
-        settings.tls = Some(match shows {
-            true => authority.showing("gateway"),
-            false => authority.trusting(),
+        settings.tls = Some(if shows {
+            authority.showing("gateway")
+        } else {
+            authority.trusting()
         });
         let sending = Sending::with(settings);
         sending.ship(1..=2);

@@ -167,9 +167,10 @@ impl Connection {
             self.liveness.put_off(now);
             return Poll::Ready(Ok(Turn::PingDue));
         }
-        let read = match reads {
-            true => self.poll_read(context),
-            false => Poll::Pending,
+        let read = if reads {
+            self.poll_read(context)
+        } else {
+            Poll::Pending
         };
         match (read, written) {
             (Poll::Ready(Ok(())), _) => Poll::Ready(Ok(Turn::Read)),

@@ -73,9 +73,10 @@ impl Negotiation {
     /// The broker did not get as far as taking the connection. Returns whether the other version is
     /// to be tried now.
     pub fn failed(&mut self, trouble: &Trouble) -> bool {
-        self.wordless = match trouble.may_be_version() {
-            true => self.wordless.saturating_add(1),
-            false => 0,
+        self.wordless = if trouble.may_be_version() {
+            self.wordless.saturating_add(1)
+        } else {
+            0
         };
         let refused = !self.fixed && *trouble == Trouble::VersionRefused;
         let other = refused && self.version == self.preferred;

@@ -96,9 +96,10 @@ impl Reconnect {
                  put protocol = \"3.1.1\" if this is one",
             );
         }
-        let retry_in = match at_once {
-            true => Duration::ZERO,
-            false => self.backoff.after_failure(RandomState::new().hash_one(())),
+        let retry_in = if at_once {
+            Duration::ZERO
+        } else {
+            self.backoff.after_failure(RandomState::new().hash_one(()))
         };
         let told = self.reminder.due(&reason, Instant::now());
         Lost {

@@ -168,13 +168,14 @@ fn certificates(culprit: Culprit, file: &Path) -> Result<Vec<CertificateDer<'sta
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let all =
         all.map_err(|error| TlsError::new(culprit, file, format!("is no PEM file: {error}")))?;
-    match all.is_empty() {
-        true => Err(TlsError::new(
+    if all.is_empty() {
+        Err(TlsError::new(
             culprit,
             file,
             "has no certificate in it (-----BEGIN CERTIFICATE-----)",
-        )),
-        false => Ok(all),
+        ))
+    } else {
+        Ok(all)
     }
 }
 

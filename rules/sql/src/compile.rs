@@ -474,9 +474,10 @@ impl<'a> Compiler<'a> {
 
     /// `f` where there are inputs to hand over, else `on_event`.
     fn event_export(&self) -> &'static str {
-        match self.module.inputs.is_empty() {
-            true => export::ON_EVENT,
-            false => export::TYPED,
+        if self.module.inputs.is_empty() {
+            export::ON_EVENT
+        } else {
+            export::TYPED
         }
     }
 

@@ -96,9 +96,10 @@ impl Parser {
     }
 
     fn expect(&mut self, symbol: &str) -> Result<(), SqlError> {
-        match self.eat(symbol) {
-            true => Ok(()),
-            false => Err(self.unexpected(&format!("{symbol:?}"))),
+        if self.eat(symbol) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&format!("{symbol:?}")))
         }
     }
 
@@ -115,9 +116,10 @@ impl Parser {
     }
 
     fn expect_word(&mut self, word: &str) -> Result<(), SqlError> {
-        match self.eat_word(word) {
-            true => Ok(()),
-            false => Err(self.unexpected(&word.to_ascii_uppercase())),
+        if self.eat_word(word) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&word.to_ascii_uppercase()))
         }
     }
 

@@ -118,9 +118,10 @@ mod tests {
                     let mut extreme = Extreme::default();
                     extreme.take(Extreme::of(first).unwrap(), wanted);
                     extreme.take(Extreme::of(second).unwrap(), wanted);
-                    let expected = match order(second, first).unwrap() == wanted {
-                        true => second,
-                        false => first,
+                    let expected = if order(second, first).unwrap() == wanted {
+                        second
+                    } else {
+                        first
                     };
                     assert_eq!(extreme.value(), *expected, "{first:?} {second:?}");
                 }

@@ -84,9 +84,10 @@ pub fn fits(function: &str, value: &Value) -> Result<(), String> {
 /// # Errors
 /// Says what the value is, and what it would have to be.
 pub fn fits_arithmetic(function: &str, value: &Value) -> Result<(), String> {
-    match value.is_null() || value.as_number().is_some() {
-        true => Ok(()),
-        false => Err(format!("{function}: {} is no number", value.shown())),
+    if value.is_null() || value.as_number().is_some() {
+        Ok(())
+    } else {
+        Err(format!("{function}: {} is no number", value.shown()))
     }
 }
 

@@ -116,9 +116,10 @@ pub fn number_text(value: f64) -> String {
 }
 
 fn write_text(text: &str, end: usize, out: &mut String) {
-    let some = match text.len() > end {
-        true => text.get(..text.floor_char_boundary(end)).unwrap_or(text),
-        false => text,
+    let some = if text.len() > end {
+        text.get(..text.floor_char_boundary(end)).unwrap_or(text)
+    } else {
+        text
     };
     // A string always serializes.
     out.push_str(&serde_json::to_string(some).unwrap_or_default());

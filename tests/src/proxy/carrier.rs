@@ -233,9 +233,10 @@ impl Pair {
                 }
             }
         }
-        match self.up.is_over() && self.down.is_over() {
-            true => Fate::Over,
-            false => Fate::GoesOn,
+        if self.up.is_over() && self.down.is_over() {
+            Fate::Over
+        } else {
+            Fate::GoesOn
         }
     }
 

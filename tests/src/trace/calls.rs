@@ -100,9 +100,10 @@ fn call(line: &str, entered: usize, returned: usize) -> Option<Call> {
     let result: usize = result.split(' ').next()?.parse().ok()?;
     let (_, rest) = arguments.split_once('<')?;
     // A socket's description has an arrow in it.
-    let end = match rest.starts_with("TCP") {
-        true => rest.find("]>")? + 1,
-        false => rest.find('>')?,
+    let end = if rest.starts_with("TCP") {
+        rest.find("]>")? + 1
+    } else {
+        rest.find('>')?
     };
     let (file, rest) = rest.split_at(end);
     let mut bytes: Vec<u8> = rest

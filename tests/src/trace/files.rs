@@ -144,9 +144,10 @@ fn change(line: &str, positions: &mut Positions) -> Option<Change> {
         "unlink" | "rmdir" => Some(Change::Remove { path: text(0)? }),
         "unlinkat" => {
             let name = text(0)?;
-            let path = match name.starts_with('/') {
-                true => name,
-                false => format!("{}/{name}", named(arguments)?),
+            let path = if name.starts_with('/') {
+                name
+            } else {
+                format!("{}/{name}", named(arguments)?)
             };
             Some(Change::Remove { path })
         }

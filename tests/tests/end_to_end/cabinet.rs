@@ -154,9 +154,10 @@ fn as_other() -> Result<Vec<String>, String> {
         .arg("--version")
         .output()
         .map_err(|error| format!("setpriv: {error}"))?;
-    match ran.status.success() {
-        true => Ok(words),
-        false => Err(String::from_utf8_lossy(&ran.stderr).into_owned()),
+    if ran.status.success() {
+        Ok(words)
+    } else {
+        Err(String::from_utf8_lossy(&ran.stderr).into_owned())
     }
 }
 

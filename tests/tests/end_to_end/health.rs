@@ -109,9 +109,12 @@ fn a_destination_that_refuses_is_trouble() {
     let local = broker();
     let refuses = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&refuses);
-    let endpoint = Endpoint::start(move |_| match switch.load(Ordering::Acquire) {
-        true => 401,
-        false => 200,
+    let endpoint = Endpoint::start(move |_| {
+        if switch.load(Ordering::Acquire) {
+            401
+        } else {
+            200
+        }
     });
     let lines = format!("[destinations.web]\nurl = \"{}\"", endpoint.url());
     let mut gateway = Gateway::new(local.port(), &lines);

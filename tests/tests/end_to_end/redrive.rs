@@ -35,9 +35,10 @@ fn a_row_goes_where_it_was_made_for_and_holds_up_no_other() {
         Endpoint::start(move |request| {
             let rows = request.rows().unwrap();
             let is_bad = rows.iter().any(|(_, _, payload)| payload.contains("bad"));
-            match is_bad && !cured.load(Ordering::Acquire) {
-                true => 400,
-                false => 200,
+            if is_bad && !cured.load(Ordering::Acquire) {
+                400
+            } else {
+                200
             }
         })
     };

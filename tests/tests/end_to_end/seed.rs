@@ -60,9 +60,10 @@ impl Card {
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).into_iter().flatten() {
                 let path = entry.unwrap().path();
-                match path.is_dir() {
-                    true => folders.push(path),
-                    false => all.push((path.clone(), fs::read(&path).unwrap())),
+                if path.is_dir() {
+                    folders.push(path)
+                } else {
+                    all.push((path.clone(), fs::read(&path).unwrap()))
                 }
             }
         }

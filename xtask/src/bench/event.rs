@@ -30,9 +30,10 @@ pub(super) fn is_hot(seq: u64) -> bool {
 /// Hundredths of a degree: above 50 for a hot event, from 10 to 50 for any other.
 pub(super) fn centidegrees(seq: u64) -> u64 {
     let variety = scatter(seq) / 10;
-    match is_hot(seq) {
-        true => 5_001 + variety % 3_999,
-        false => 1_000 + variety % 4_000,
+    if is_hot(seq) {
+        5_001 + variety % 3_999
+    } else {
+        1_000 + variety % 4_000
     }
 }
 

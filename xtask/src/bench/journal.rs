@@ -169,9 +169,10 @@ pub(crate) fn journal(workspace: &Workspace, words: &[String]) -> Result<()> {
         measure(case, &setting, &options, &mut rows).with_context(|| case.name.to_owned())
     });
     // Figures measured before something failed took their time: they are shown all the same.
-    let text = match args.flag("json") {
-        true => report::json(&rows, 1) + "\n",
-        false => report::table(&rows),
+    let text = if args.flag("json") {
+        report::json(&rows, 1) + "\n"
+    } else {
+        report::table(&rows)
     };
     std::io::stdout().write_all(text.as_bytes())?;
     measured

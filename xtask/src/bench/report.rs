@@ -100,9 +100,12 @@ fn number(value: f64) -> String {
 /// The rows as one line of JSON; a figure that could not be taken is null.
 pub(super) fn json(rows: &[Row], runs: usize) -> String {
     let row = |row: &Row| {
-        let figure = |&(name, value): &(&str, f64)| match value.is_finite() {
-            true => format!(",\"{name}\":{}", (value * 1e4).round() / 1e4),
-            false => format!(",\"{name}\":null"),
+        let figure = |&(name, value): &(&str, f64)| {
+            if value.is_finite() {
+                format!(",\"{name}\":{}", (value * 1e4).round() / 1e4)
+            } else {
+                format!(",\"{name}\":null")
+            }
         };
         let figures: String = row.figures.iter().map(figure).collect();
         format!("{{\"case\":\"{}\"{figures}}}", row.name)

@@ -190,9 +190,10 @@ pub(crate) fn read(fat: &Fat, board: &Board, to: &Path) -> Result<Start> {
         .initramfs
         .as_deref()
         .context("config.txt names no initramfs, and the root cannot be found without")?;
-    let default_tree = match settings.is_upstream {
-        true => board.tree,
-        false => board.vendor_tree,
+    let default_tree = if settings.is_upstream {
+        board.tree
+    } else {
+        board.vendor_tree
     };
     let tree = settings.tree.as_deref().unwrap_or(default_tree);
     let tree = fat

@@ -142,9 +142,10 @@ pub(super) fn make(workspace: &Workspace, wanted: &Wanted, work: &Work) -> Resul
 
 /// A root of Debian's packages alone, as an archive in our cache.
 fn base(wanted: &Wanted) -> Result<PathBuf> {
-    let (suffix, kernel) = match wanted.is_pi5 {
-        true => ("-pi5", format!("linux-image-arm64/{SUITE}-backports")),
-        false => ("", "linux-image-arm64".to_owned()),
+    let (suffix, kernel) = if wanted.is_pi5 {
+        ("-pi5", format!("linux-image-arm64/{SUITE}-backports"))
+    } else {
+        ("", "linux-image-arm64".to_owned())
     };
     let folder = cache("image")?;
     let archive = folder.join(format!("debian-{SUITE}{suffix}.tar"));
@@ -282,9 +283,10 @@ pub(super) fn manifest(root: &Path, wanted: &Wanted) -> Result<String> {
         "${Package} ${Version} ${Architecture} ${source:Package} ${source:Version}\n",
     ]);
     let packages = capture(&mut query)?;
-    let note = match wanted.is_pi5 {
-        true => "for a Pi 5, UNTESTED on any board and in QEMU",
-        false => "for Pi 3, Zero 2 and 4; built and booted in QEMU, on no board",
+    let note = if wanted.is_pi5 {
+        "for a Pi 5, UNTESTED on any board and in QEMU"
+    } else {
+        "for Pi 3, Zero 2 and 4; built and booted in QEMU, on no board"
     };
     Ok(format!(
         "# Debian {SUITE} arm64 with Tidemill {}, {note}\n# package version architecture source source-version\n{packages}",

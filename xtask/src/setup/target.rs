@@ -83,9 +83,10 @@ pub(super) fn ensure(workspace: &Workspace, target: &str) -> Result<()> {
 /// Origin of the standard library of `target`, for a build's manifest.
 pub(super) fn origin(workspace: &Workspace, target: &str) -> Result<&'static str> {
     let rustlib = Toolchain::active(workspace)?.rustlib();
-    Ok(match rustlib.join(target).join(BUILT_HERE).exists() {
-        true => "built from the sources of the compiler's release",
-        false => "as the compiler's release has it",
+    Ok(if rustlib.join(target).join(BUILT_HERE).exists() {
+        "built from the sources of the compiler's release"
+    } else {
+        "as the compiler's release has it"
     })
 }
 

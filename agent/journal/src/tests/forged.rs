@@ -134,9 +134,10 @@ impl Written {
     fn tear(&self, torn: Torn) {
         let file = self.disk.open(&self.segment).unwrap();
         for sector in self.from..self.upto {
-            let image = match torn.keeps(sector - self.from) {
-                true => &self.after,
-                false => &self.before,
+            let image = if torn.keeps(sector - self.from) {
+                &self.after
+            } else {
+                &self.before
             };
             let at = sector * SECTOR;
             file.write_at(&image[at..at + SECTOR], at as u64).unwrap();

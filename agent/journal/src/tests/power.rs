@@ -40,14 +40,17 @@ impl Oracle {
         }
         let appended = self.appended.range(first_lsn..);
         match journal.read(first_lsn, usize::MAX) {
-            Ok(read) => match read
-                .iter()
-                .map(|(lsn, payload)| (lsn, payload))
-                .eq(appended)
-            {
-                true => Ok(()),
-                false => Err("reads something else than was appended".to_owned()),
-            },
+            Ok(read) => {
+                if read
+                    .iter()
+                    .map(|(lsn, payload)| (lsn, payload))
+                    .eq(appended)
+                {
+                    Ok(())
+                } else {
+                    Err("reads something else than was appended".to_owned())
+                }
+            }
             // It died meanwhile.
             Err(JournalError::Failed { .. }) => Ok(()),
             Err(error) => Err(error.to_string()),
@@ -148,9 +151,10 @@ impl Lives {
         match self.random.below(16) {
             0..9 => {
                 let lsn = journal.next_lsn();
-                let payload = match self.is_repetitive {
-                    true => payload(&mut Random::new(lsn), lsn),
-                    false => payload(&mut self.random, lsn),
+                let payload = if self.is_repetitive {
+                    payload(&mut Random::new(lsn), lsn)
+                } else {
+                    payload(&mut self.random, lsn)
                 };
                 self.oracle.appended.insert(lsn, payload.clone());
                 journal.append(lsn, &payload)?;

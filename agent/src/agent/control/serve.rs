@@ -70,9 +70,10 @@ impl Desk {
         let _turn = self.turns.acquire().await.ok()?;
         let (answer, answered) = oneshot::channel();
         let asked = Input::Asked(Asked { question, answer });
-        match self.waker.try_send(asked) {
-            true => answered.await.ok(),
-            false => None,
+        if self.waker.try_send(asked) {
+            answered.await.ok()
+        } else {
+            None
         }
     }
 }
@@ -108,9 +109,10 @@ pub(super) async fn serve(listener: UnixListener, desk: Desk) {
         let Ok((stream, _)) = listener.accept().await else {
             // There are no more descriptors. That of one who says nothing is free in a moment; else
             // some may be in a while.
-            match close_oldest_silent(&mut guests) {
-                true => tokio::task::yield_now().await,
-                false => sleep(PAUSE).await,
+            if close_oldest_silent(&mut guests) {
+                tokio::task::yield_now().await
+            } else {
+                sleep(PAUSE).await
             }
             continue;
         };

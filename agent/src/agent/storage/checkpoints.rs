@@ -72,11 +72,12 @@ impl<Tell: Fn(Input)> Keeper<Tell> {
         self.keep_room();
         loop {
             pulse.rests();
-            let next = match self.reserve.is_kept() {
-                true => checkpoints
+            let next = if self.reserve.is_kept() {
+                checkpoints
                     .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected),
-                false => checkpoints.recv_timeout(RETRY),
+                    .map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                checkpoints.recv_timeout(RETRY)
             };
             pulse.works(CHECKPOINT_WITHIN);
             match next {

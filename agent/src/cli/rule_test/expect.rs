@@ -180,9 +180,10 @@ fn steps<'a>(expected: &'a [Line], got: &'a [Line]) -> Vec<Step<'a>> {
     if !common.is_empty() {
         for (i, a) in expected.iter().enumerate().rev() {
             for (j, b) in got.iter().enumerate().rev() {
-                let best = match same(&a.value, &b.value) {
-                    true => at(&common, i + 1, j + 1) + 1,
-                    false => at(&common, i + 1, j).max(at(&common, i, j + 1)),
+                let best = if same(&a.value, &b.value) {
+                    at(&common, i + 1, j + 1) + 1
+                } else {
+                    at(&common, i + 1, j).max(at(&common, i, j + 1))
                 };
                 if let Some(cell) = common.get_mut(i * width + j) {
                     *cell = best;

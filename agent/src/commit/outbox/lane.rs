@@ -92,9 +92,10 @@ pub struct Wanted {
 
 impl Lane {
     pub(super) fn new(id: LaneId, record: &LaneRecord) -> Self {
-        let batch = match sabotage::is(Sabotage::BatchCutAnew) {
-            true => None,
-            false => record.batch,
+        let batch = if sabotage::is(Sabotage::BatchCutAnew) {
+            None
+        } else {
+            record.batch
         };
         Self {
             outlet: Outlet::Shelf,
@@ -124,9 +125,10 @@ impl Lane {
     pub(super) fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
         self.store
-            .set_bounds(match &*self.id.destination == super::DEAD_LETTERS {
-                true => bounds.holding_all(),
-                false => bounds,
+            .set_bounds(if &*self.id.destination == super::DEAD_LETTERS {
+                bounds.holding_all()
+            } else {
+                bounds
             });
     }
 

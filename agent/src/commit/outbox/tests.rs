@@ -382,9 +382,10 @@ mod refusals {
                     break;
                 }
                 let (first, last) = (rows[0], rows[rows.len() - 1]);
-                match rows.iter().all(|seq| good(*seq)) {
-                    true => self.acknowledge(first, last),
-                    false => self.refuse(first, last),
+                if rows.iter().all(|seq| good(*seq)) {
+                    self.acknowledge(first, last)
+                } else {
+                    self.refuse(first, last)
                 }
                 self.commit();
                 sent.push(rows);
@@ -434,9 +435,10 @@ mod refusals {
                 asked += 1;
                 // The cure is not between the question to the first row and that to the next.
                 let first_row = asked > cured_after && first == 1 || bench.lane().cursor() > 0;
-                match first_row {
-                    true => bench.acknowledge(first, last),
-                    false => bench.refuse(first, last),
+                if first_row {
+                    bench.acknowledge(first, last)
+                } else {
+                    bench.refuse(first, last)
                 }
                 bench.commit();
             }

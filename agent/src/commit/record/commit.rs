@@ -362,9 +362,10 @@ fn event_id(reader: &mut Reader<'_>, is_old: bool) -> Result<EventIdChange, Reco
         2 if !is_old => return Ok(EventIdChange::Forgotten(reader.short_text()?)),
         _ => return Err(RecordError::Damaged),
     };
-    Ok(match is_old {
-        true => EventIdChange::AppliedBefore(id),
-        false => EventIdChange::Applied(id),
+    Ok(if is_old {
+        EventIdChange::AppliedBefore(id)
+    } else {
+        EventIdChange::Applied(id)
     })
 }
 

@@ -20,9 +20,10 @@ pub(super) fn put_naming(out: &mut Vec<u8>, naming: &Naming, is_known: bool) {
         Naming::Schema => return out.push(SCHEMA),
         Naming::Names(layout) => layout,
     };
-    out.push(match layout.kept.is_empty() {
-        true => NAMES,
-        false => NAMES_AND_KEPT,
+    out.push(if layout.kept.is_empty() {
+        NAMES
+    } else {
+        NAMES_AND_KEPT
     });
     put_text(out, layout.key.as_bytes());
     put_text(out, layout.window.as_bytes());

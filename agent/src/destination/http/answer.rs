@@ -94,9 +94,10 @@ impl Reply<'_> {
         let shown: String = shown
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
-        match shown.is_empty() {
-            true => format!("HTTP {}", self.status),
-            false => format!("HTTP {}: {shown}", self.status),
+        if shown.is_empty() {
+            format!("HTTP {}", self.status)
+        } else {
+            format!("HTTP {}: {shown}", self.status)
         }
     }
 

@@ -257,15 +257,16 @@ impl<'a> Carrier<'a> {
                 .waits(self.number, why, rest, vain == Vain::Stalled);
             let again = tokio::time::sleep(rest);
             let stop_seen = self.stop_seen.clone();
-            match to_the_end {
-                true => tokio::select! {
+            if to_the_end {
+                tokio::select! {
                     () = again => {}
                     () = stopped(stop_seen) => return None,
-                },
-                false => tokio::select! {
+                }
+            } else {
+                tokio::select! {
                     () = again => {}
                     () = stopping(stop_seen) => return None,
-                },
+                }
             }
         }
     }

@@ -276,15 +276,17 @@ impl Cargo {
     }
 
     fn pack(&self, priority: Priority, ticket: Ticket, row: Row) -> Parcel {
-        let origin = match row.is_gap() {
-            true => Origin::Gap(priority, ticket),
-            false => Origin::Lane(priority, ticket),
+        let origin = if row.is_gap() {
+            Origin::Gap(priority, ticket)
+        } else {
+            Origin::Lane(priority, ticket)
         };
         let message = Outgoing {
             destination: self.seat.place,
-            payload: match self.envelope {
-                true => self.names.envelope(priority, &row),
-                false => row.payload,
+            payload: if self.envelope {
+                self.names.envelope(priority, &row)
+            } else {
+                row.payload
             },
             topic: row.topic,
             qos: row.qos,

@@ -322,10 +322,10 @@ impl Outlet {
             retry_in,
             told,
         } = self.reconnect.lost(trouble, false);
-        let retry_in = match was_connected {
-            true => retry_in,
-            // An attempt that nobody answered was a wait by itself.
-            false => retry_in.min(PAUSE_MIN.max(retry_in.saturating_sub(began.elapsed()))),
+        let retry_in = if was_connected {
+            retry_in
+        } else {
+            retry_in.min(PAUSE_MIN.max(retry_in.saturating_sub(began.elapsed())))
         };
         if let Some(lasts) = told {
             let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);

@@ -57,9 +57,10 @@ impl Split {
     }
 
     fn of(head: Bytes, rows: Vec<Row>) -> Rows {
-        match rows.is_empty() {
-            true => Rows::None,
-            false => Rows::Many(Self { head, rows }),
+        if rows.is_empty() {
+            Rows::None
+        } else {
+            Rows::Many(Self { head, rows })
         }
     }
 

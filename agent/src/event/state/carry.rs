@@ -110,9 +110,10 @@ impl Carry {
             && old.names.entries == new.names.entries
             && moves.keeps_rows_as_they_are()
             && moves.keeps_windows;
-        match same {
-            true => Self::Same,
-            false => Self::Moves(Box::new(moves)),
+        if same {
+            Self::Same
+        } else {
+            Self::Moves(Box::new(moves))
         }
     }
 

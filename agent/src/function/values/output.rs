@@ -335,9 +335,10 @@ fn number_rows(done: &mut [Done]) {
         let Some(number) = row.number.take() else {
             continue;
         };
-        last = match part.as_ref() == Some(&number.part) {
-            true => last + 1,
-            false => 1,
+        last = if part.as_ref() == Some(&number.part) {
+            last + 1
+        } else {
+            1
         };
         row.row.insert(number.name, Value::Int(last));
         part = Some(number.part);

@@ -87,12 +87,13 @@ impl Row {
         if let Some(declared) = declared {
             with_types(&mut columns, declared)?;
         }
-        let meta = match frame.event.properties.is_empty() {
-            true => Map::new(),
-            false => match from_json(&frame.event.properties) {
+        let meta = if frame.event.properties.is_empty() {
+            Map::new()
+        } else {
+            match from_json(&frame.event.properties) {
                 Ok(Value::Map(map)) => Arc::unwrap_or_clone(map),
                 _ => Map::new(),
-            },
+            }
         };
         Ok(Self {
             stream,
@@ -116,9 +117,10 @@ impl Row {
             Some(kept) => of_columns(&self.columns, kept),
             None => self.columns.clone(),
         };
-        let meta = match keeps.meta {
-            true => self.meta.clone(),
-            false => Map::new(),
+        let meta = if keeps.meta {
+            self.meta.clone()
+        } else {
+            Map::new()
         };
         self.write(&columns, &meta)
     }
@@ -323,9 +325,10 @@ impl Values {
     /// The first of the statement's streams that the event belongs to.
     pub(in crate::function) fn first_stream(&self, frame: &Frame) -> usize {
         let first = frame.streams.trailing_zeros() as usize;
-        match first < self.spec.streams.len() {
-            true => first,
-            false => 0,
+        if first < self.spec.streams.len() {
+            first
+        } else {
+            0
         }
     }
 

@@ -44,9 +44,10 @@ impl Values {
                 (Way::Rows(_), None) if in_group => continue,
                 (Way::Rows(_) | Way::Filter { .. } | Way::Join(_), _) => Spoil::Pair,
             };
-            return match std::mem::replace(&mut walk.spoiled, true) {
-                true => Spoil::Again,
-                false => spoil,
+            return if std::mem::replace(&mut walk.spoiled, true) {
+                Spoil::Again
+            } else {
+                spoil
             };
         }
         Spoil::Call

@@ -251,9 +251,10 @@ impl Join {
     fn pair(&mut self, at: usize) -> Option<Tuple> {
         let from_right = self.kind == walk::RIGHT;
         let keeps = matches!(self.kind, walk::LEFT | walk::RIGHT | walk::FULL);
-        let partners = match from_right {
-            true => self.left.len(),
-            false => self.right.len(),
+        let partners = if from_right {
+            self.left.len()
+        } else {
+            self.right.len()
         };
         if partners == 0 {
             if keeps {
@@ -269,9 +270,10 @@ impl Join {
                 .extend(before.and_then(|place| self.alone(place)));
             self.met = false;
         }
-        let (left, right) = match from_right {
-            true => (inner, outer),
-            false => (outer, inner),
+        let (left, right) = if from_right {
+            (inner, outer)
+        } else {
+            (outer, inner)
         };
         match (self.left.get(left), self.right.get(right)) {
             (Some(left), Some(right)) if from_right => Some(left.behind(*right)),

@@ -111,9 +111,10 @@ impl Active {
 }
 
 fn unknown_alias(alias: u64, place: &Place, is_born: bool) -> String {
-    let (birth, command) = match place.is_device() {
-        true => ("DBIRTH", "Device Control/Rebirth or Node Control/Rebirth"),
-        false => ("NBIRTH", "Node Control/Rebirth"),
+    let (birth, command) = if place.is_device() {
+        ("DBIRTH", "Device Control/Rebirth or Node Control/Rebirth")
+    } else {
+        ("NBIRTH", "Node Control/Rebirth")
     };
     let place = place.as_str();
     let why = if is_born {

@@ -128,9 +128,10 @@ impl Active {
         step: &mut Step<'_>,
     ) -> Result<u64, Fault> {
         let first = step.out.len();
-        let mut free = match self.is_volatile() {
-            true => usize::MAX,
-            false => step.effect_bytes_free,
+        let mut free = if self.is_volatile() {
+            usize::MAX
+        } else {
+            step.effect_bytes_free
         };
         let mut last: Option<(u8, Option<Key>, Topic)> = None;
         let mut spoiled = Vec::new();

@@ -81,9 +81,10 @@ impl Active {
         step: &mut Step<'_>,
     ) {
         let labels = (open.start_ms, open.end_ms);
-        match self.window.is_some_and(|window| window.rows) {
-            true => self.close_rows(open, labels, key, frame, step),
-            false => self.close_slots(open, labels, key, frame, step),
+        if self.window.is_some_and(|window| window.rows) {
+            self.close_rows(open, labels, key, frame, step)
+        } else {
+            self.close_slots(open, labels, key, frame, step)
         }
     }
 
@@ -107,13 +108,17 @@ impl Active {
         let Some(window) = self.window else {
             return;
         };
-        let labels = match window.event_time {
-            true => (open.start_ms, open.end_ms),
-            false => relabelled(open.start_ms, open.end_ms, open.due, step.now),
+        let labels = if window.event_time {
+            (open.start_ms, open.end_ms)
+        } else {
+            relabelled(open.start_ms, open.end_ms, open.due, step.now)
         };
-        let has_part = |state: &KeyState| match window.rows {
-            true => state.rows().any(|(_, at)| open.holds(at)),
-            false => state.panes.iter().any(|pane| is_part_of(pane, &open)),
+        let has_part = |state: &KeyState| {
+            if window.rows {
+                state.rows().any(|(_, at)| open.holds(at))
+            } else {
+                state.panes.iter().any(|pane| is_part_of(pane, &open))
+            }
         };
         let keys = self.keys.like(has_part);
         let count = keys.len();
@@ -123,9 +128,10 @@ impl Active {
                 continue;
             };
             self.lend(&key, Some(place), frame);
-            match window.rows {
-                true => self.close_rows(&open, labels, &key, frame, step),
-                false => self.close_slots(&open, labels, &key, frame, step),
+            if window.rows {
+                self.close_rows(&open, labels, &key, frame, step)
+            } else {
+                self.close_slots(&open, labels, &key, frame, step)
             }
             self.take_back(&key, Some(place), true, frame, step);
         }

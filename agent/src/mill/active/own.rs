@@ -34,9 +34,10 @@ impl Active {
         }
         let late_ms = self.window.map_or(0, |window| window.allowed_late_ms);
         for pane in &self.panes {
-            let due = match pane.fired {
-                true => pane.due.saturating_add(late_ms),
-                false => pane.due,
+            let due = if pane.fired {
+                pane.due.saturating_add(late_ms)
+            } else {
+                pane.due
             };
             time.look_at(due, None);
         }

@@ -114,9 +114,10 @@ impl Active {
         self.put_rows(rows, moment, key, frame);
         pane.folded += rows.len() as u64;
         let quiet = moment.at.saturating_add(window.gap_ms);
-        let due = match window.event_time {
-            true => quiet,
-            false => quiet.min(cut_at(pane.from)),
+        let due = if window.event_time {
+            quiet
+        } else {
+            quiet.min(cut_at(pane.from))
         };
         pane.end_ms = moment.wall_at(due);
         if pane.due != Some(due) {

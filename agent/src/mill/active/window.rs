@@ -196,8 +196,9 @@ impl Active {
 
 /// The moment of an event in the time of its window.
 fn moment(window: Window, frame: &Frame, now: Now) -> Moment {
-    match window.event_time {
-        true => Moment::of_event(frame.event_ms),
-        false => Moment::now(now),
+    if window.event_time {
+        Moment::of_event(frame.event_ms)
+    } else {
+        Moment::now(now)
     }
 }

@@ -140,9 +140,12 @@ impl Active {
     fn restore_own(&mut self, why: Option<&'static str>) {
         let has_other_time = why.is_some();
         let hears_births = self.hears_births();
-        let is_kept = |name: &[u8]| match births::is_birth(name) {
-            true => hears_births,
-            false => !has_other_time,
+        let is_kept = |name: &[u8]| {
+            if births::is_birth(name) {
+                hears_births
+            } else {
+                !has_other_time
+            }
         };
         let own = self.keys.find(RULE_KEY);
         let own = own.and_then(|place| self.keys.state_at(place));

@@ -50,9 +50,10 @@ impl Awaited {
     /// passed them over.
     pub(super) fn due(&self, answered_ping: Option<Instant>) -> Option<(Instant, Step)> {
         let since = self.since?;
-        Some(match answered_ping? > since {
-            true => (since + self.limit, Step::GiveUp),
-            false => (since + self.limit / 2, Step::Ping),
+        Some(if answered_ping? > since {
+            (since + self.limit, Step::GiveUp)
+        } else {
+            (since + self.limit / 2, Step::Ping)
         })
     }
 }

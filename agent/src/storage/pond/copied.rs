@@ -71,9 +71,10 @@ fn refuse_without_room(dir: &Path, to: &Path) -> io::Result<()> {
     let ponds = Which::BOTH.map(|which| bytes_below(&dir.join(which.to_string())));
     let needed = ponds.into_iter().fold(0, u64::saturating_add);
     let found = rustix::fs::statvfs(to)?;
-    match needed > found.f_bavail.saturating_mul(found.f_frsize) {
-        true => Err(io::ErrorKind::StorageFull.into()),
-        false => Ok(()),
+    if needed > found.f_bavail.saturating_mul(found.f_frsize) {
+        Err(io::ErrorKind::StorageFull.into())
+    } else {
+        Ok(())
     }
 }
 

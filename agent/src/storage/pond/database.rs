@@ -211,9 +211,10 @@ impl Database {
             for (key, value) in puts {
                 debug_assert!(!key.starts_with(MARK), "the mark's key");
                 let was = self.pieces_of(key)?;
-                let pieces = match sabotage::is(Sabotage::PondNotDurable) {
-                    true => cut(key, value, 64 * 1024)?,
-                    false => cut(key, value, PIECE_BYTES_MAX)?,
+                let pieces = if sabotage::is(Sabotage::PondNotDurable) {
+                    cut(key, value, 64 * 1024)?
+                } else {
+                    cut(key, value, PIECE_BYTES_MAX)?
                 };
                 let is = pieces.len().try_into().unwrap_or(u16::MAX);
                 for (key, piece) in pieces {
@@ -332,9 +333,10 @@ fn guarded<T>(act: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
 fn sync_all_below(path: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
-        let synced = match entry.file_type()?.is_dir() {
-            true => sync_all_below(&entry.path()),
-            false => File::open(entry.path()).and_then(|file| file.sync_all()),
+        let synced = if entry.file_type()?.is_dir() {
+            sync_all_below(&entry.path())
+        } else {
+            File::open(entry.path()).and_then(|file| file.sync_all())
         };
         match synced {
             // sled's threads remove files that were replaced.

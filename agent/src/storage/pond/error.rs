@@ -90,9 +90,10 @@ impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         let is_refused = matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem);
-        match is_refused || is_full(&error) {
-            true => Self::Outside(error),
-            false => Self::Damaged(error.to_string()),
+        if is_refused || is_full(&error) {
+            Self::Outside(error)
+        } else {
+            Self::Damaged(error.to_string())
         }
     }
 }
@@ -131,8 +132,9 @@ impl fmt::Display for Which {
 
 /// Maps an error that the files are not to blame for.
 pub(super) fn outside(dir: &Path, error: io::Error) -> PondsError {
-    match is_full(&error) {
-        true => PondsError::Full(dir.to_owned()),
-        false => PondsError::Directory(dir.to_owned(), error),
+    if is_full(&error) {
+        PondsError::Full(dir.to_owned())
+    } else {
+        PondsError::Directory(dir.to_owned(), error)
     }
 }

@@ -225,10 +225,7 @@ impl OnePond {
     ) -> Result<(), PondsError> {
         let puts = checkpoint.puts.iter();
         let bytes: usize = puts.map(|(key, value)| key.len() + value.len()).sum();
-        let given_back = match checkpoint.full {
-            true => size(&self.path),
-            false => 0,
-        };
+        let given_back = if checkpoint.full { size(&self.path) } else { 0 };
         refuse_without(
             dir,
             checkpoint_room(bytes as u64).saturating_sub(given_back),
@@ -317,9 +314,10 @@ fn next_aside(dir: &Path, which: Which) -> io::Result<PathBuf> {
 /// Refuses where there is less room, for those who are not root.
 fn refuse_without(dir: &Path, bytes: u64) -> Result<(), PondsError> {
     let found = rustix::fs::statvfs(dir).map_err(|error| outside(dir, error.into()))?;
-    match found.f_bavail.saturating_mul(found.f_frsize) < bytes {
-        true => Err(PondsError::Full(dir.to_owned())),
-        false => Ok(()),
+    if found.f_bavail.saturating_mul(found.f_frsize) < bytes {
+        Err(PondsError::Full(dir.to_owned()))
+    } else {
+        Ok(())
     }
 }
 

@@ -113,9 +113,12 @@ impl Joined {
     pub(super) fn finish(self) -> Result<Vec<Entry>, Trouble> {
         let values = self.values.into_iter();
         values
-            .map(|(key, value)| match value.next == value.count {
-                true => Ok((key, value.bytes)),
-                false => Err(not_whole()),
+            .map(|(key, value)| {
+                if value.next == value.count {
+                    Ok((key, value.bytes))
+                } else {
+                    Err(not_whole())
+                }
             })
             .collect()
     }

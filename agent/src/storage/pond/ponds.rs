@@ -120,9 +120,10 @@ impl Ponds {
 
     /// The pond to be written next: the one that is not complete, or is the older one.
     pub fn next(&self) -> Which {
-        match self.lsn(Which::A) > self.lsn(Which::B) {
-            true => Which::B,
-            false => Which::A,
+        if self.lsn(Which::A) > self.lsn(Which::B) {
+            Which::B
+        } else {
+            Which::A
         }
     }
 

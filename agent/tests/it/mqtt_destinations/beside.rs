@@ -90,9 +90,10 @@ fn a_row_that_is_refused_is_found_beside_messages_at_qos_0() {
         if rows == 2 {
             destinations.handle.send(vec![at_qos_0(10)]);
         }
-        match is_row(&mut line) {
-            true => rows += 1,
-            false => others += 1,
+        if is_row(&mut line) {
+            rows += 1
+        } else {
+            others += 1
         }
     }
     disconnect(&mut line, 0x95);

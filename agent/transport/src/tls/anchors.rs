@@ -167,17 +167,18 @@ impl Anchors {
         let all = all
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("has a certificate that cannot be used: {error}"))?;
-        match all.iter().all(|anchor| anchor.usage == Use::Nothing) {
-            true => Err(
-                "has no certificate of an authority for servers (CA:TRUE, keyCertSign), and none of a server \
-                 that signed itself: name that of the authority that signed the server's"
-                    .to_owned(),
-            ),
-            false => Ok(Self {
+        if all.iter().all(|anchor| anchor.usage == Use::Nothing) {
+            Err(
+            "has no certificate of an authority for servers (CA:TRUE, keyCertSign), and none of a server \
+             that signed itself: name that of the authority that signed the server's"
+                .to_owned(),
+        )
+        } else {
+            Ok(Self {
                 all,
                 file: Some(file.to_owned()),
                 provider,
-            }),
+            })
         }
     }
 
@@ -312,12 +313,13 @@ impl ServerCertVerifier for Anchors {
         let authorities = self.all.iter();
         let authorities = authorities.filter(|anchor| anchor.is_authority_at(seconds));
         let judged = self.judge(authorities, &server);
-        match judged.as_ref().is_err_and(is_unknown) {
-            true => match self.culprit(&server) {
+        if judged.as_ref().is_err_and(is_unknown) {
+            match self.culprit(&server) {
                 Some(why) => Err(CertificateError::Other(OtherError(Arc::new(why))).into()),
                 None => judged,
-            },
-            false => judged,
+            }
+        } else {
+            judged
         }
     }
 

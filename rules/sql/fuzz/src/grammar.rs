@@ -230,9 +230,10 @@ impl<'a> Writer<'a> {
         self.list(5, Self::item);
         self.word("FROM");
         let joined = self.one_in(4);
-        match joined {
-            true => self.word("demo"),
-            false => self.pick(&STREAMS),
+        if joined {
+            self.word("demo")
+        } else {
+            self.pick(&STREAMS)
         }
         self.pick(&["", "", "AS d"]);
         if joined {
@@ -346,9 +347,10 @@ impl<'a> Writer<'a> {
 
     /// An expression, of which `depth` levels lie above it.
     fn expr(&mut self, depth: u8) {
-        let kind = match depth < DEPTH && self.out.len() < LONG {
-            true => self.below(19),
-            false => self.below(6),
+        let kind = if depth < DEPTH && self.out.len() < LONG {
+            self.below(19)
+        } else {
+            self.below(6)
         };
         let deeper = depth + 1;
         match kind {
@@ -444,9 +446,10 @@ impl<'a> Writer<'a> {
         self.word(function.name);
         self.word("(");
         let most = function.arity.max.unwrap_or(function.arity.min + 2);
-        let count = match self.one_in(24) {
-            true => most + 1,
-            false => function.arity.min + self.below(most - function.arity.min + 1),
+        let count = if self.one_in(24) {
+            most + 1
+        } else {
+            function.arity.min + self.below(most - function.arity.min + 1)
         };
         for place in 0..count {
             if place > 0 {

@@ -103,9 +103,10 @@ impl<'a> Compiler<'a> {
                 scope.body.i32(number);
             }
             self.expression(scope, arg)?;
-            match fits {
-                true => self.module.call(&mut scope.body, import::V_FITS),
-                false => scope.body.push(Instruction::Drop),
+            if fits {
+                self.module.call(&mut scope.body, import::V_FITS)
+            } else {
+                scope.body.push(Instruction::Drop)
             }
         }
         if call.filter.is_some() {

@@ -337,18 +337,20 @@ fn stream_names<'s>(sources: impl Iterator<Item = &'s str>) -> Vec<String> {
 
 /// In brackets where it would not be one word: by its text alone, so that an alias makes no difference.
 fn bracketed(text: String) -> String {
-    match text.contains(' ') || text.starts_with('-') {
-        true => format!("({text})"),
-        false => text,
+    if text.contains(' ') || text.starts_with('-') {
+        format!("({text})")
+    } else {
+        text
     }
 }
 
 /// A name in backticks where it is no plain word.
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-    match !name.is_empty() && name.chars().all(plain) {
-        true => name.to_owned(),
-        false => format!("`{}`", name.escape_debug()),
+    if !name.is_empty() && name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("`{}`", name.escape_debug())
     }
 }
 

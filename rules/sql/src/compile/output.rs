@@ -72,10 +72,10 @@ impl<'a> Compiler<'a> {
             scope.body.i32(i32::from(*descending));
             self.module.call(&mut scope.body, import::V_ORDER);
         }
-        match alone {
-            // Without a window each row is sent for itself.
-            true => self.send_row(&mut scope.body, sent),
-            false => self.module.call(&mut scope.body, import::V_EMIT),
+        if alone {
+            self.send_row(&mut scope.body, sent)
+        } else {
+            self.module.call(&mut scope.body, import::V_EMIT)
         }
         if unnested.is_some() {
             again(&mut scope.body);
@@ -248,9 +248,10 @@ impl<'a> Compiler<'a> {
             .chain(replaced)
             .map(|name| Value::text(name.as_str()))
             .collect();
-        let except = match left_out.is_empty() {
-            true => value::NULL,
-            false => self.module.constant(Value::list(left_out)),
+        let except = if left_out.is_empty() {
+            value::NULL
+        } else {
+            self.module.constant(Value::list(left_out))
         };
         scope.body.i32(stream);
         scope.body.i32(except);

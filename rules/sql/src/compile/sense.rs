@@ -198,12 +198,11 @@ fn refuse_arguments(expr: &Expr) -> Result<(), SqlError> {
         (_, Node::Literal(Literal::Float(share))) => (0.0..=1.0).contains(share),
         _ => false,
     };
-    match fits {
-        true => Ok(()),
-        false => {
-            let message = format!("{name} takes {wanted} here");
-            Err(SqlError::new(&second.span, message))
-        }
+    if fits {
+        Ok(())
+    } else {
+        let message = format!("{name} takes {wanted} here");
+        Err(SqlError::new(&second.span, message))
     }
 }
 

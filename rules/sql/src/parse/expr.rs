@@ -99,9 +99,10 @@ impl Parser {
             (Node::Like(left, pattern), negated)
         };
         let test = self.node(node, start)?;
-        match negated {
-            true => self.node(Node::Not(Box::new(test)), start).map(Some),
-            false => Ok(Some(test)),
+        if negated {
+            self.node(Node::Not(Box::new(test)), start).map(Some)
+        } else {
+            Ok(Some(test))
         }
     }
 
@@ -185,14 +186,16 @@ impl Parser {
             // All of it, as eKuiper has it.
             return Ok(Node::Slice(value, None, None));
         }
-        let low = match self.is(":") {
-            true => None,
-            false => Some(Box::new(self.bound()?)),
+        let low = if self.is(":") {
+            None
+        } else {
+            Some(Box::new(self.bound()?))
         };
         if self.eat(":") {
-            let high = match self.is("]") {
-                true => None,
-                false => Some(Box::new(self.bound()?)),
+            let high = if self.is("]") {
+                None
+            } else {
+                Some(Box::new(self.bound()?))
             };
             self.expect("]")?;
             return Ok(Node::Slice(value, low, high));
@@ -301,9 +304,10 @@ impl Parser {
 
     fn case(&mut self) -> Result<Node, SqlError> {
         self.expect_word("case")?;
-        let operand = match self.is_word("when") {
-            true => None,
-            false => Some(Box::new(self.expr()?)),
+        let operand = if self.is_word("when") {
+            None
+        } else {
+            Some(Box::new(self.expr()?))
         };
         let mut arms = Vec::new();
         while self.eat_word("when") {
@@ -314,9 +318,10 @@ impl Parser {
         if arms.is_empty() {
             return Err(self.unexpected("WHEN"));
         }
-        let otherwise = match self.eat_word("else") {
-            true => Some(Box::new(self.expr()?)),
-            false => None,
+        let otherwise = if self.eat_word("else") {
+            Some(Box::new(self.expr()?))
+        } else {
+            None
         };
         self.expect_word("end")?;
         Ok(Node::Case {
@@ -342,13 +347,15 @@ impl Parser {
             args = self.list(Self::expr)?;
         }
         self.expect(")")?;
-        let filter = match self.is_word("filter") {
-            true => Some(self.filter()?),
-            false => None,
+        let filter = if self.is_word("filter") {
+            Some(self.filter()?)
+        } else {
+            None
         };
-        let over = match self.is_word("over") {
-            true => Some(self.over()?),
-            false => None,
+        let over = if self.is_word("over") {
+            Some(self.over()?)
+        } else {
+            None
         };
         Ok(Call {
             name,

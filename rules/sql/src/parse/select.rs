@@ -22,15 +22,17 @@ impl Parser {
                 let message = format!("a query reads at most {STREAMS_MAX} streams");
                 return Err(SqlError::new(&source.span, message));
             }
-            let on = match self.eat_word("on") {
-                true => Some(self.expr()?),
-                false => None,
+            let on = if self.eat_word("on") {
+                Some(self.expr()?)
+            } else {
+                None
             };
             joins.push(Join { kind, source, on });
         }
-        let filter = match self.eat_word("where") {
-            true => Some(self.expr()?),
-            false => None,
+        let filter = if self.eat_word("where") {
+            Some(self.expr()?)
+        } else {
+            None
         };
         let (mut group, mut window) = (Vec::new(), None);
         if self.eat_word("group") {
@@ -48,9 +50,10 @@ impl Parser {
                 }
             }
         }
-        let having = match self.eat_word("having") {
-            true => Some(self.expr()?),
-            false => None,
+        let having = if self.eat_word("having") {
+            Some(self.expr()?)
+        } else {
+            None
         };
         let mut order = Vec::new();
         if self.eat_word("order") {

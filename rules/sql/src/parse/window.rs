@@ -59,9 +59,10 @@ impl Parser {
             "countwindow" => {
                 let span = self.span();
                 let count = self.whole("how many events")?;
-                let every = match self.eat(",") {
-                    true => self.whole("after how many events it fires")?,
-                    false => count,
+                let every = if self.eat(",") {
+                    self.whole("after how many events it fires")?
+                } else {
+                    count
                 };
                 if count == 0 || every == 0 || every > count {
                     let message = "a count window has at least one event, and fires every 1 up to \
@@ -72,9 +73,10 @@ impl Parser {
             }
             "statewindow" => {
                 let begin = Box::new(self.expr()?);
-                let emit = match self.eat(",") {
-                    true => Some(Box::new(self.expr()?)),
-                    false => None,
+                let emit = if self.eat(",") {
+                    Some(Box::new(self.expr()?))
+                } else {
+                    None
                 };
                 Ok(WindowKind::State { begin, emit })
             }
@@ -94,9 +96,10 @@ impl Parser {
         // A sliding window of length 0 holds what comes from its trigger to the end of its delay.
         let can_be_0 = name == "slidingwindow" && matches!(self.peek_after(1), Kind::Symbol(","));
         let place = self.span();
-        let length = match can_be_0 && matches!(self.peek(), Kind::Int(0)) {
-            true => self.time(unit.ms, 0)?,
-            false => self.time(unit.ms, LENGTH_MS_MIN)?,
+        let length = if can_be_0 && matches!(self.peek(), Kind::Int(0)) {
+            self.time(unit.ms, 0)?
+        } else {
+            self.time(unit.ms, LENGTH_MS_MIN)?
         };
         let has_second = self.eat(",");
         if !has_second && matches!(name, "hoppingwindow" | "sessionwindow") {
@@ -117,9 +120,10 @@ impl Parser {
             },
             "slidingwindow" => WindowKind::Sliding {
                 length,
-                delay: match has_second {
-                    true => self.time(unit.ms, 0)?,
-                    false => 0,
+                delay: if has_second {
+                    self.time(unit.ms, 0)?
+                } else {
+                    0
                 },
             }
             .checked(&place)?,

@@ -67,9 +67,10 @@ impl<'a> Block<'a> {
             "toml" => {
                 let configures = ["[gateway]", "[broker]", "[destinations."];
                 let mut lines = self.text.lines();
-                match lines.any(|line| configures.iter().any(|table| line.starts_with(table))) {
-                    true => Kind::Config,
-                    false => Kind::Rule,
+                if lines.any(|line| configures.iter().any(|table| line.starts_with(table))) {
+                    Kind::Config
+                } else {
+                    Kind::Rule
                 }
             }
             "sql" => Kind::Statement,

@@ -28,9 +28,12 @@ fn an_endpoint_that_refuses_everything_costs_no_row() {
         let local = broker();
         let refuses = Arc::new(AtomicBool::new(true));
         let switch = Arc::clone(&refuses);
-        let endpoint = Endpoint::start(move |_| match switch.load(Ordering::Acquire) {
-            true => status,
-            false => 200,
+        let endpoint = Endpoint::start(move |_| {
+            if switch.load(Ordering::Acquire) {
+                status
+            } else {
+                200
+            }
         });
         let mut gateway = gateway(&local, &endpoint);
         pass(&gateway, "web");

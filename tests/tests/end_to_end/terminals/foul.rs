@@ -196,9 +196,10 @@ impl FoulEndpoint {
     pub(super) fn start() -> Self {
         let is_first = AtomicBool::new(true);
         let port = listen(move |stream| {
-            let phrase = match is_first.swap(false, Ordering::Relaxed) {
-                true => "phrase says \x1b[2J\x07",
-                false => "phrase says \u{9b}2J\u{202e}\u{2028}",
+            let phrase = if is_first.swap(false, Ordering::Relaxed) {
+                "phrase says \x1b[2J\x07"
+            } else {
+                "phrase says \u{9b}2J\u{202e}\u{2028}"
             };
             let _ = answer(stream, phrase);
         });

@@ -89,9 +89,10 @@ impl Cargo {
                     _ => 1,
                 };
                 self.unsaid = Some((priority, ticket.seq, times));
-                match times < UNSAID_MAX {
-                    true => self.put_off(priority, ticket, now, &unsaid),
-                    false => self.give_up(parcel, why),
+                if times < UNSAID_MAX {
+                    self.put_off(priority, ticket, now, &unsaid)
+                } else {
+                    self.give_up(parcel, why)
                 }
             }
             (Origin::Lane(priority, ticket), Refusal::NotAuthorized(why)) => {

@@ -136,9 +136,10 @@ impl Compiler<'_> {
         body.begin_if(None);
         body.param(input);
         self.slot_get(body, extreme.value);
-        body.push(match less {
-            true => Instruction::F64Lt,
-            false => Instruction::F64Gt,
+        body.push(if less {
+            Instruction::F64Lt
+        } else {
+            Instruction::F64Gt
         });
         self.slot_get(body, mark);
         body.push(Instruction::F64Const(NO_VALUE));

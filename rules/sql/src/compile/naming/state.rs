@@ -124,20 +124,19 @@ impl<'a> Compiler<'a> {
             all.any(|expr| expr.any(&found)) || conditions.flatten().any(|expr| expr.any(&found))
         };
         let (of_rows, of_groups) = (asked("last_hit_"), asked("last_agg_hit_"));
-        let rows = match of_rows {
-            false => None,
-            true => {
-                let mut text = "hits".to_owned();
-                if let Some(filter) = &select.filter {
-                    let filter = self.name_of(&At::new(Level::Row, true), filter)?;
-                    text = format!("{text} of WHERE {filter}");
-                }
-                if let Some(window) = &select.window {
-                    let window_name = self.window_name(window)?;
-                    text = format!("{text} in ({window_name})");
-                }
-                Some(self.naming.cut(text, &(0..0))?)
+        let rows = if !of_rows {
+            None
+        } else {
+            let mut text = "hits".to_owned();
+            if let Some(filter) = &select.filter {
+                let filter = self.name_of(&At::new(Level::Row, true), filter)?;
+                text = format!("{text} of WHERE {filter}");
             }
+            if let Some(window) = &select.window {
+                let window_name = self.window_name(window)?;
+                text = format!("{text} in ({window_name})");
+            }
+            Some(self.naming.cut(text, &(0..0))?)
         };
         let groups = match (of_groups, &select.having) {
             (false, _) => None,
