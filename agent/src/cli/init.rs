@@ -78,9 +78,15 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     }
     Broker::at(broker).map_err(|why| Failure::Wrong(vec![format!("--broker: {why}")]))?;
     let whole = std::path::absolute(dir).map_err(|error| wrong(dir, &error))?;
+    // A gateway's own file hides a pushed rule of its name.
+    let rule = if is_fleet {
+        "pushed/overheat.toml"
+    } else {
+        "rules/overheat.toml"
+    };
     let files = [
         ("agent.toml", agent(&id, broker, is_fleet)),
-        ("rules/overheat.toml", RULE.to_owned()),
+        (rule, RULE.to_owned()),
         ("events.jsonl", EVENTS.to_owned()),
         ("tidemill.service", unit(&whole)),
     ];
@@ -101,6 +107,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         writeln!(out, "wrote {}", path.display())?;
     }
     if is_fleet {
+        let rules = dir.join("rules");
+        std::fs::create_dir_all(&rules).map_err(|error| wrong(&rules, &error))?;
         for path in begin::begin(dir, broker, &options.passphrase)? {
             writeln!(out, "wrote {}", path.display())?;
         }
@@ -110,13 +118,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     if !here {
         writeln!(out, "  cd {}", super::rule_new::quoted(dir))?;
     }
-    out.text(
-        "  tidemill check --config agent.toml\n  \
-         tidemill rule test rules/overheat.toml --events events.jsonl\n  \
-         tidemill run --config agent.toml\n",
-    )?;
+    out.text("  tidemill check --config agent.toml\n")?;
+    writeln!(out, "  tidemill rule test {rule} --events events.jsonl")?;
+    out.text("  tidemill run --config agent.toml\n")?;
     if is_fleet {
-        writeln!(out, "  tidemill push rules/overheat.toml --to {id} --wait")?;
+        writeln!(out, "  tidemill push {rule} --to {id} --wait")?;
     }
     Ok(())
 }

@@ -36,10 +36,9 @@ pub(super) fn text(answer: &Value) -> String {
     }
     let shadowed = part(answer, "shadowed");
     if !is_empty(shadowed) {
-        lines += &format!(
-            "\nhidden by local files of the same name: {}\n",
-            shown(shadowed)
-        );
+        let names = shadowed.as_array().into_iter().flatten().map(shown);
+        let names = names.collect::<Vec<_>>().join(", ");
+        lines += &format!("\nhidden by local files of the same name: {names}\n");
     }
     lines
 }
