@@ -8,6 +8,7 @@ use super::error::JournalError;
 use super::format::{HEADER_BYTES, Head, Header, RecordHead};
 
 /// Criteria of a survey, and its strictness.
+#[derive(Clone, Copy)]
 pub(super) struct Terms {
     /// Identity the journal must have; `None` accepts any.
     pub(super) identity: Option<Identity>,
@@ -17,6 +18,8 @@ pub(super) struct Terms {
     pub(super) state_lsn: u64,
     /// Takes sectors that the disk cannot read for zeros.
     pub(super) lenient: bool,
+    /// First record of the segment behind the one that is walked; the highest number if there is none.
+    pub(super) in_next: u64,
 }
 
 /// A segment as it was found.

@@ -169,6 +169,7 @@ pub fn replay_leniently<D: Disk>(
         from_lsn,
         state_lsn,
         lenient: true,
+        in_next: u64::MAX,
     };
     let mut ending = Ending {
         incarnation: identity.map(|identity| identity.to_string()),

@@ -214,6 +214,7 @@ impl<D: Disk> Journal<D> {
             from_lsn,
             state_lsn: settings.state_lsn,
             lenient: false,
+            in_next: u64::MAX,
         };
         let mut begun = cut::Begun::default();
         let mut survey = survey::survey(&disk, &terms, |found| {

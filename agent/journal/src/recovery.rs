@@ -12,6 +12,7 @@ use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
 use super::findings::{Piece, Segment, Survey};
 use super::format::{HEAD_BYTES, Head, encode_spare};
+use super::search;
 use super::spares::is_readable;
 use super::{OpenSegment, Settings};
 use tidemill_base::sabotage::{self, Sabotage};
@@ -52,7 +53,7 @@ pub(super) fn mend<D: Disk>(
             disk.remove(&segment.name).map_err(failed)?;
             continue;
         }
-        match spare(disk, segment, settings) {
+        match spare(disk, segment, settings, survey.end.next_lsn) {
             Ok(made) => spares.push(made),
             // A sector of it is gone for good.
             Err(_) => disk
@@ -98,11 +99,16 @@ fn prove<D: Disk>(
 }
 
 /// Makes a spare of a segment that belongs to no chain. One that looks like a spare already may be
-/// something else on the medium. Its content may stay: the next use of the segment has another salt.
+/// something else on the medium, and may hold records: the power can fail between its records and its header.
+///
+/// Records of earlier numbers may stay: the next use of the segment has another salt, and higher numbers. Those
+/// that the power cut off have numbers that will be given again: behind a place of the next use that cannot be
+/// read, one of them would pass for a record of that use, so they are wiped.
 fn spare<D: Disk>(
     disk: &D,
     segment: &Segment,
     settings: &Settings,
+    next_lsn: u64,
 ) -> Result<OpenSegment<D::File>, JournalError> {
     let failed = || JournalError::failed("recycling", &segment.name);
     let file = disk.open(&segment.name).map_err(failed())?;
@@ -110,6 +116,9 @@ fn spare<D: Disk>(
     let is_spare = matches!(segment.head, Head::Spare(_));
     if !is_spare && !is_readable(&file, segment.bytes) {
         return Err(failed()(io::Error::other("not all of it can be read")));
+    }
+    for offset in search::cut_off(disk, &segment.name, settings.identity.mark, next_lsn)? {
+        file.write_at(&[0; HEAD_BYTES], offset).map_err(failed())?;
     }
     file.write_at(&encode_spare(settings.identity), 0)
         .and_then(|()| file.sync())

@@ -87,6 +87,7 @@ fn startable(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Option<Vec<(
         from_lsn,
         state_lsn,
         lenient: false,
+        in_next: u64::MAX,
     };
     let survey = survey::survey(&disk(data_dir), &terms, |_| Ok(())).ok()?;
     survey.damage.is_none().then_some(survey.lost)
@@ -116,6 +117,7 @@ fn plan(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Result<Option<Kep
         from_lsn,
         state_lsn,
         lenient: true,
+        in_next: u64::MAX,
     };
     let survey = match survey::survey(&disk, &terms, |_| Ok(())) {
         Ok(survey) => survey,
@@ -170,8 +172,11 @@ fn copy(data_dir: &Path, segment_bytes: u64, kept: &Kept) -> Result<(), JournalE
     let largest = kept.pieces.iter().map(|piece| piece.bytes).max();
     let settings = Settings::usual(segment_bytes.max(largest.unwrap_or(0)), identity)?;
     let mut journal = Journal::begin(made, settings, kept.first_lsn)?;
-    for piece in &kept.pieces {
-        walk_over(&disk(data_dir), piece, kept.state_lsn, |found| {
+    for (number, piece) in kept.pieces.iter().enumerate() {
+        let next = kept.pieces.get(number + 1);
+        let in_next = next.map_or(u64::MAX, |next| next.header.first_lsn);
+        let upto = (kept.state_lsn, in_next);
+        walk_over(&disk(data_dir), piece, upto, |found| {
             let lsn = found.head.lsn;
             if lsn >= kept.end_lsn {
                 return Ok(());

@@ -132,6 +132,25 @@ pub(super) fn behind_end<D: Disk>(
     search.behind_end(survey).map(drop)
 }
 
+/// Places in a segment outside the chain where records from `next_lsn` on begin.
+pub(super) fn cut_off<D: Disk>(
+    disk: &D,
+    name: &str,
+    mark: u32,
+    next_lsn: u64,
+) -> Result<Vec<u64>, JournalError> {
+    // What cannot be read is no record for anybody.
+    let mut search = Search {
+        disk,
+        mark,
+        lenient: true,
+        state_lsn: 0,
+        unreadable: 0,
+    };
+    let found = search.candidates(name, (HEADER_BYTES as u64, u64::MAX), next_lsn)?;
+    Ok(found.iter().map(|candidate| candidate.offset).collect())
+}
+
 struct Search<'d, D> {
     disk: &'d D,
     mark: u32,

@@ -99,7 +99,9 @@ pub(super) fn survey<D: Disk>(
         while let Some(piece) = waiting.next_if(|piece| survey.continues_with(piece, terms)) {
             end_before = survey.end;
             survey.note_lost(piece.header.first_lsn);
-            let unclear = survey.walk(disk, piece, terms, &mut visit)?;
+            let in_next = waiting.peek().map_or(u64::MAX, |it| it.header.first_lsn);
+            let terms = Terms { in_next, ..*terms };
+            let unclear = survey.walk(disk, piece, &terms, &mut visit)?;
             // A segment that was taken into use behind that place shows that no record stands in it.
             let goes_on = |next: &Piece| survey.end.continues_in(&next.header);
             if let Some(error) = unclear

@@ -42,8 +42,21 @@ fn open<D: Disk>(
     salt: u64,
     from_lsn: u64,
 ) -> Result<(Journal<D>, Records), JournalError> {
+    open_for(disk, salt, (from_lsn, 0))
+}
+
+/// Like [`open`], where records up to `state_lsn` hold nothing but pending rows.
+fn open_for<D: Disk>(
+    disk: &D,
+    salt: u64,
+    (from_lsn, state_lsn): (u64, u64),
+) -> Result<(Journal<D>, Records), JournalError> {
     let mut replayed = BTreeMap::new();
-    let journal = Journal::open(disk.clone(), settings(salt), from_lsn, |lsn, payload| {
+    let settings = Settings {
+        state_lsn,
+        ..settings(salt)
+    };
+    let journal = Journal::open(disk.clone(), settings, from_lsn, |lsn, payload| {
         assert_eq!(lsn, from_lsn + 1 + replayed.len() as u64);
         replayed.insert(lsn, payload.to_vec());
         Ok(())

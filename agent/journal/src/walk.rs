@@ -51,16 +51,18 @@ pub(super) fn walk<D: Disk>(
         from_lsn: 0,
         state_lsn: 0,
         lenient,
+        in_next: u64::MAX,
     };
     let walked = walk_past(disk, piece, &terms, &mut Vec::new(), visit)?;
     walked.unclear.map_or(Ok(walked.end), Err)
 }
 
-/// Like [`walk`], leniently, and past unreadable records up to `state_lsn`.
+/// Like [`walk`], leniently, and past unreadable records up to `state_lsn`, where the next segment begins with
+/// record `in_next`.
 pub(super) fn walk_over<D: Disk>(
     disk: &D,
     piece: &Piece,
-    state_lsn: u64,
+    (state_lsn, in_next): (u64, u64),
     visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
 ) -> Result<(), JournalError> {
     let terms = Terms {
@@ -68,12 +70,14 @@ pub(super) fn walk_over<D: Disk>(
         from_lsn: 0,
         state_lsn,
         lenient: true,
+        in_next,
     };
     walk_past(disk, piece, &terms, &mut Vec::new(), visit).map(drop)
 }
 
 /// Like [`walk`], and past unreadable records that hold nothing but pending rows: those go to
-/// `lost`.
+/// `lost`. Records from `Terms::in_next` on stand in the next segment: whatever bears such a number here is
+/// a leftover.
 pub(super) fn walk_past<D: Disk>(
     disk: &D,
     piece: &Piece,
@@ -109,10 +113,11 @@ pub(super) fn walk_past<D: Disk>(
             end = end.behind(&head);
             continue;
         }
-        if is_needed {
+        if is_needed || end.next_lsn >= terms.in_next {
             break;
         }
-        let bounds = (end.next_lsn + 1, terms.state_lsn + 1);
+        let most = terms.state_lsn.saturating_add(1).min(terms.in_next - 1);
+        let bounds = (end.next_lsn + 1, most);
         let behind = next_whole(&mut window, end.offset + ALIGN, mark, bounds);
         let Some((offset, head)) = behind.map_err(failed())? else {
             break;
