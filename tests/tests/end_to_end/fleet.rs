@@ -8,12 +8,12 @@ use tidemill_tests::{Gateway, Ran, run, wait_until};
 use crate::support::{broker, listener, sensor, threshold};
 
 /// Keys, a root and rules of an operator, in a folder beside the gateway.
-struct Operator {
+pub(super) struct Operator {
     dir: tempfile::TempDir,
 }
 
 impl Operator {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let operator = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -58,10 +58,15 @@ impl Operator {
         self.dir.path().join(file).display().to_string()
     }
 
+    /// Puts the root of trust beside a gateway's configuration.
+    pub(super) fn trusted_by(&self, gateway: &Gateway) {
+        std::fs::copy(self.dir.path().join("root.json"), gateway.path("root.json")).unwrap();
+    }
+
     /// A gateway that trusts this operator, with a local rule and a short probation.
     fn gateway(&self, port: u16) -> Gateway {
         let gateway = Gateway::new(port, "");
-        std::fs::copy(self.dir.path().join("root.json"), gateway.path("root.json")).unwrap();
+        self.trusted_by(&gateway);
         gateway.configure("[fleet]\nroot = \"root.json\"\nprobation = \"1s\"\npause = \"0s\"");
         gateway.rule("local", &threshold("sensors/+/env", "out/local"));
         gateway

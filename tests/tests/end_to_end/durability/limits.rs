@@ -23,12 +23,13 @@ const WEB: &str = "[destinations.web]";
 const WEB_OUTBOX: &str = "[destinations.web.outbox]";
 const RECORDER: &str = "[recorder]";
 const LIMITS: &str = "[limits]";
+const FLEET: &str = "[fleet]";
 
 const HOUR: u64 = 3_600;
 const AGE_MAX: u64 = 3_660 * 24 * HOUR;
 
 /// As `docs/configuration.md` has them.
-const KEYS: [Key; 37] = [
+const KEYS: [Key; 39] = [
     (BROKER, "qos", 0, 1, ""),
     (BROKER, "packet_bytes_max", 1_024, 8 << 20, ""),
     (BROKER, "coalesce", 0, 1_000, "ms"),
@@ -59,6 +60,8 @@ const KEYS: [Key; 37] = [
     ("[journal]", "segment_bytes", 1 << 20, 64 << 20, ""),
     (RECORDER, "bytes", 0, 256 << 20, ""),
     (RECORDER, "disk", 1 << 20, 64 << 30, ""),
+    (FLEET, "probation", 1, HOUR, "s"),
+    (FLEET, "pause", 0, HOUR, "s"),
     (LIMITS, "module_bytes", 1_024, 16 << 20, ""),
     (LIMITS, "memory_pages", 1, 1_024, ""),
     (LIMITS, "fuel", 1, 100_000_000, ""),
@@ -106,6 +109,7 @@ impl Values {
                 match table {
                     CLOUD => lines.push_str(&format!("url = \"mqtt://127.0.0.1:{cloud}\"\n")),
                     WEB => lines.push_str(&format!("url = \"{web}\"\n")),
+                    FLEET => lines.push_str("root = \"root.json\"\n"),
                     _ => {}
                 }
             }

@@ -9,6 +9,8 @@ use serde_json::Value;
 use tidemill_tests::{Broker, Endpoint, Gateway, Link, Peer5, Proxy, wait_until};
 
 use super::super::{broker, count, topic};
+use crate::fleet::Operator;
+
 use super::{BROKER, CLOUD, CLOUD_OUTBOX, LIMITS, LOCAL_OUTBOX, Values, WEB_OUTBOX};
 use crate::support::{PASS, rule, sensor};
 
@@ -333,6 +335,7 @@ pub(super) fn run(values: &Values, time: Duration) -> Vec<&'static str> {
         passed: Vec::new(),
         bytes: 0,
     };
+    Operator::new().trusted_by(&flood.gateway);
     flood.rules();
     flood.try_long_module();
     outlet.set(Link::Refusing);
