@@ -4,6 +4,7 @@
 mod broker;
 mod file;
 mod finder;
+mod frames;
 mod line;
 mod port;
 mod shape;
@@ -15,6 +16,7 @@ use toml::Spanned;
 
 pub use broker::{Broker, TlsKeys};
 pub use finder::{Finder, UsbId};
+pub use frames::Frames;
 pub use line::{DataBits, Flow, LineSettings, Parity, Rs485, StopBits};
 pub use port::{PlainIs, Port};
 

@@ -1,12 +1,15 @@
 //! Payloads made of a device's text. JSON passes byte for byte; of other forms a JSON object is made, with each
-//! value as the device wrote it.
+//! value as the device wrote it. Packets of frames may also be CBOR, or any bytes as base64.
 
+mod cbor;
 mod csv;
 mod kv;
 mod nmea;
 mod object;
 
 use crate::demux::Sentence;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use regex_lite::Regex;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -42,6 +45,32 @@ impl Decode {
             Self::Nmea => nmea::object(&Sentence::read(text)?).map(owned),
             Self::Regex(regex) => groups(regex, text).map(owned),
             Self::Text => Some(as_it_is()),
+        }
+    }
+}
+
+/// Forms of packets that come in frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Packed {
+    /// Any bytes; the event is their base64.
+    #[default]
+    Base64,
+    /// Any JSON value.
+    Json,
+    /// One CBOR item; the event is JSON.
+    Cbor,
+}
+
+impl Packed {
+    /// Returns the payload for a packet; `None` where it is not of this form.
+    pub fn payload(self, packet: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Self::Base64 => Some(owned(STANDARD.encode(packet))),
+            Self::Json => {
+                let text = std::str::from_utf8(packet).ok()?;
+                is_json(text).then_some(Cow::Borrowed(packet))
+            }
+            Self::Cbor => cbor::json(packet).map(owned),
         }
     }
 }
@@ -116,6 +145,25 @@ mod tests {
         check(&decode, "T-3.5 RH40 ok", Some(r#"{"t":-3.5,"rh":40}"#));
         check(&decode, "T21 ok", Some(r#"{"t":21,"rh":null}"#));
         check(&decode, "T21", None);
+    }
+
+    #[test]
+    fn packets_are_base64_json_as_it_is_or_cbor() {
+        let check = |packed: Packed, packet: &[u8], expected: Option<&str>| {
+            let payload = packed.payload(packet);
+            assert_eq!(
+                payload.as_deref(),
+                expected.map(str::as_bytes),
+                "{packet:?}"
+            );
+        };
+        check(Packed::Base64, b"\x00\xFF\x10", Some("AP8Q"));
+        check(Packed::Base64, b"", Some(""));
+        check(Packed::Json, b"{\"t\": 21.50}", Some("{\"t\": 21.50}"));
+        check(Packed::Json, b"\"\xFF\"", None);
+        check(Packed::Json, b"{\"t\":1}\0", None);
+        check(Packed::Cbor, b"\xA1at\x15", Some("{\"t\":21}"));
+        check(Packed::Cbor, b"\xA1at\x15\x00", None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod config;
 pub mod decode;
 pub mod demux;
 pub mod devices;
+pub mod frames;
 pub mod layer1;
 pub mod message;
 pub mod port;

@@ -11,7 +11,7 @@ pub struct PortIndex(pub usize);
 pub enum Lane {
     /// Acknowledged lines.
     Layer1,
-    /// Plain lines.
+    /// Plain lines and frames.
     Plain,
 }
 

@@ -3,6 +3,7 @@
 
 mod commands;
 mod counts;
+mod frames;
 mod log;
 mod plain;
 mod status;
@@ -10,6 +11,7 @@ mod take;
 
 use crate::config;
 use crate::demux::Splitter;
+use crate::frames::Deframer;
 use crate::layer1::{self, Layer1, Limits};
 use crate::message::{Lane, Output, PortIndex, Publish, PublishId, Qos};
 use crate::queue::Ticket;
@@ -81,6 +83,9 @@ pub struct Port {
     names: Names,
     line: Line,
     splitter: Splitter,
+    deframer: Option<Deframer>,
+    /// `true` if a turn ended before all that had come was taken.
+    is_behind: bool,
     backlog: VecDeque<u8>,
     smp: Packets,
     layer1: Layer1<FreshBoot>,
@@ -112,6 +117,8 @@ impl Port {
         Self {
             line: Line::default(),
             splitter: Splitter::new(config.end, config.line_bytes),
+            deframer: frames::deframer(&config),
+            is_behind: false,
             backlog: VecDeque::new(),
             smp: Packets::default(),
             layer1: Layer1::new(limits, Box::new(fresh_boot.clone())),
@@ -138,7 +145,7 @@ impl Port {
     pub fn step(&mut self, now: Now, input: Input<'_>) -> Vec<Output> {
         match input {
             Input::Time => {}
-            Input::Line(line) => self.set_line(line),
+            Input::Line(line) => self.set_line(now, line),
             Input::Bytes(bytes) => self.push_bytes(now, bytes),
             Input::Overruns(total) => self.counts.overruns = total,
             Input::Broker(is_there) => {
@@ -166,10 +173,13 @@ impl Port {
 
     /// The next time at which [`Input::Time`] does something.
     pub fn due(&self, now: Mono) -> Option<Mono> {
-        let backlog = (!self.backlog.is_empty()).then_some(now);
+        let is_behind = self.is_behind || !self.backlog.is_empty();
+        let backlog = is_behind.then_some(now);
+        let silence = self.deframer.as_ref().and_then(Deframer::due);
         let status = self.status.due().filter(|_| self.broker);
         [
             backlog,
+            silence,
             self.layer1.due(),
             self.plain.queue.retry_at(),
             status,
@@ -184,8 +194,9 @@ impl Port {
         self.plain.queue.len() == 0 && self.layer1.held_bytes() == 0
     }
 
-    fn set_line(&mut self, line: Line) {
+    fn set_line(&mut self, now: Now, line: Line) {
         if self.line.is_open() && !line.is_open() {
+            self.end_frames(now);
             // Half a line at unplugging is noise.
             let rest: Vec<u8> = self.backlog.drain(..).collect();
             self.counts.noise += u64::from(!rest.is_empty() || self.splitter.cut());

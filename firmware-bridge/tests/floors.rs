@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Floors from the ground up.
 const FLOORS: &[&[&str]] = &[
     &["time", "demux", "smp"],
-    &["queue", "topics", "decode"],
+    &["queue", "topics", "decode", "frames"],
     &["layer1", "message"],
     &["config"],
     &["devices", "port"],
@@ -23,7 +23,8 @@ const FLOORS: &[&[&str]] = &[
 
 /// Modules that are functions of bytes and time.
 const PURE: &[&str] = &[
-    "time", "demux", "smp", "queue", "topics", "decode", "layer1", "message", "port", "bridge",
+    "time", "demux", "smp", "frames", "queue", "topics", "decode", "layer1", "message", "port",
+    "bridge",
 ];
 
 /// Ways out of them.
@@ -47,7 +48,9 @@ const BEHIND: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("tracing_subscriber", &["cli"]),
     ("toml", &["config"]),
-    ("base64", &["smp"]),
+    ("base64", &["smp", "decode"]),
+    ("ciborium", &["decode"]),
+    ("cobs", &["frames"]),
 ];
 
 struct File {

@@ -22,18 +22,19 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
   mill               a rule in SQL with rows, events and times, through the mill
   payload            any payload as each format that a rule may name
   demux              any bytes as what a microcontroller sends, in pieces
+  frames             any bytes as frames of each kind, whole and in pieces, and as CBOR
   decode             any text as each form that a port of the bridge may name
   bundle             any bytes as an envelope, a bundle, a root or a file of them
 
   --minutes N        how long (default 10)
 
-Corpus and findings are kept in rules/sql/fuzz for the first three, in firmware-bridge/fuzz for the last two
+Corpus and findings are kept in rules/sql/fuzz for the first three, in firmware-bridge/fuzz for demux, frames and decode
 and in agent/fuzz for the others, in corpus/TARGET and artifacts/TARGET. A finding is seen again, in rules/sql,
 firmware-bridge or agent: cargo fuzz run TARGET fuzz/artifacts/TARGET/crash-…
 ";
 
 /// The targets, and where cargo-fuzz is started for each: it looks for `fuzz` below.
-const TARGETS: [(&str, &str); 13] = [
+const TARGETS: [(&str, &str); 14] = [
     ("text", SQL),
     ("grammar", SQL),
     ("functions", SQL),
@@ -45,6 +46,7 @@ const TARGETS: [(&str, &str); 13] = [
     ("mill", "agent"),
     ("payload", "agent"),
     ("demux", BRIDGE),
+    ("frames", BRIDGE),
     ("decode", BRIDGE),
     ("bundle", "agent"),
 ];

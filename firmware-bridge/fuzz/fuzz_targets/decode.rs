@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 use tidemill_bridge::decode::Decode;
 use tidemill_bridge::topics::Pattern;
 
-static PATTERN: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?P<a>[^ ]*) ?(?P<b>.*)").expect("it is one"));
+static PATTERN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?P<a>[^ ]*) ?(?P<b>.*)").expect("it is one"));
 
 fuzz_target!(|text: &str| {
     if text.contains(|c: char| c.is_control() && c != '\t') {

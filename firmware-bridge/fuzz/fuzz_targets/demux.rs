@@ -28,7 +28,11 @@ fuzz_target!(|data: &[u8]| {
     let Some((first, stream)) = data.split_first() else {
         return;
     };
-    let end = if first & 1 == 0 { LineEnd::Lf } else { LineEnd::Cr };
+    let end = if first & 1 == 0 {
+        LineEnd::Lf
+    } else {
+        LineEnd::Cr
+    };
     let size = usize::from(first >> 1) + 1;
     let whole = lines(&mut std::iter::once(stream), end);
     assert_eq!(lines(&mut stream.chunks(size), end), whole);

@@ -57,6 +57,20 @@ pub(super) struct PortTable {
     pub(super) pattern: Option<Spanned<String>>,
     pub(super) log: Option<Spanned<String>>,
     pub(super) plain: Option<Spanned<String>>,
-    pub(super) write: Option<bool>,
+    pub(super) write: Option<Spanned<bool>>,
     pub(super) line_bytes: Option<Spanned<u32>>,
+    pub(super) frames: Option<Spanned<String>>,
+    pub(super) silence: Option<Spanned<String>>,
+    pub(super) length: Option<Spanned<LengthTable>>,
+}
+
+/// `length = { … }` of a port.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LengthTable {
+    pub(super) start: Spanned<String>,
+    pub(super) at: Option<Spanned<u16>>,
+    pub(super) bytes: Option<Spanned<u16>>,
+    pub(super) add: Option<Spanned<u16>>,
+    pub(super) sum: Option<Spanned<String>>,
 }

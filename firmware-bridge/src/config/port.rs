@@ -3,6 +3,7 @@
 use super::Check;
 use super::file::PortTable;
 use super::finder::{Finder, finder};
+use super::frames::{self, Frames};
 use super::line::{LineSettings, line};
 use super::words::{number, one_of};
 use crate::decode::Decode;
@@ -39,7 +40,9 @@ pub struct Port {
     pub line: LineSettings,
     /// Ends of lines.
     pub end: LineEnd,
-    /// Longest line that is taken.
+    /// Packets instead of lines.
+    pub frames: Option<Frames>,
+    /// Longest line or frame that is taken.
     pub line_bytes: usize,
     /// Topics of events.
     pub topic: Pattern,
@@ -62,6 +65,14 @@ impl Port {
         let name = table.name.get_ref().clone();
         let finder = finder(table, check)?;
         let topic = topic(table, bridge, &name, check)?;
+        let frames = match &table.frames {
+            Some(given) => Some(frames::frames(given, table, check)?),
+            None => {
+                frames::refuse_keys_of_frames(table, check);
+                None
+            }
+        };
+        let write = table.write.as_ref().is_some_and(|write| *write.get_ref());
         Some(Self {
             finder,
             line: line(table, check),
@@ -75,12 +86,16 @@ impl Port {
                 check,
             ) as usize,
             topic,
-            decode: decode(table, check)?,
+            decode: match frames {
+                Some(_) => Decode::Auto,
+                None => decode(table, check)?,
+            },
+            frames,
             log: match &table.log {
                 Some(log) => Some(regex("log", log, check)?),
                 None => None,
             },
-            write: table.write.unwrap_or(false),
+            write,
             name,
             name_span: table.name.span(),
         })
@@ -120,7 +135,16 @@ fn decode(table: &PortTable, check: &mut Check<'_>) -> Option<Decode> {
         .decode
         .as_ref()
         .map_or("auto", |decode| decode.get_ref());
-    one_of(table.decode.as_ref(), "decode", &DECODES, check);
+    if let Some(decode) = &table.decode {
+        if frames::PACKED_ONLY.contains(&word) {
+            let why = format!(
+                "decode: only a port with frames has {word:?}; write frames = \"cobs\", \"slip\", \"length\" or \"gap\""
+            );
+            check.error(decode.span(), why);
+            return None;
+        }
+        one_of(Some(decode), "decode", &DECODES, check);
+    }
     if let Some(columns) = table.columns.as_ref().filter(|_| word != "csv") {
         check.error(columns.span(), "columns: only decode = \"csv\" has them");
     }

@@ -1,6 +1,8 @@
 //! Files that are right and wrong, as owners write them.
 
 use super::*;
+use crate::decode::Packed;
+use crate::frames::{Framing, Length, Sum};
 
 const SMALL: &str = "[bridge]\nid = \"gw-17\"\n[broker]\nurl = \"mqtt://127.0.0.1:1883\"\n\
                      [[port]]\nname = \"boiler\"\npath = \"/dev/ttyAMA0\"\n";
@@ -191,6 +193,145 @@ fn forms_have_what_they_need_and_nothing_else() {
     }
 }
 
+fn frames(lines: &str) -> Frames {
+    let config = read(&format!("{SMALL}{lines}")).unwrap();
+    config.ports[0].frames.clone().unwrap()
+}
+
+#[test]
+fn frames_are_read_with_what_they_need() {
+    let of = |framing, decode| Frames { framing, decode };
+    assert_eq!(
+        frames("frames = \"cobs\"\n"),
+        of(Framing::Cobs, Packed::Base64)
+    );
+    assert_eq!(
+        frames("frames = \"slip\"\ndecode = \"json\"\nwrite = false\n"),
+        of(Framing::Slip, Packed::Json)
+    );
+    assert_eq!(
+        frames("frames = \"gap\"\nsilence = \"5ms\"\ndecode = \"base64\"\n"),
+        of(Framing::Gap(5), Packed::Base64)
+    );
+    let length = |start: &[u8], at, bytes, add, sum| {
+        Framing::Length(Length {
+            start: start.to_vec(),
+            at,
+            bytes,
+            add,
+            sum,
+        })
+    };
+    let all = "length = { start = \"aA55\", at = 3, bytes = 2, add = 4, sum = \"crc16-modbus\" }";
+    assert_eq!(
+        frames(&format!("frames = \"length\"\n{all}\ndecode = \"cbor\"\n")),
+        of(
+            length(&[0xAA, 0x55], 3, 2, 4, Sum::Crc16Modbus),
+            Packed::Cbor
+        )
+    );
+    assert_eq!(
+        frames("frames = \"length\"\nlength = { start = \"7e\" }\n"),
+        of(length(&[0x7E], 1, 1, 0, Sum::None), Packed::Base64)
+    );
+}
+
+#[test]
+fn frames_that_are_wrong_are_told_with_line_and_key() {
+    for (lines, expected) in [
+        (
+            "frames = \"cbos\"\n",
+            "8:10: frames: \"cbos\" is none of \"cobs\", \"slip\", \"length\", \"gap\"; did you mean \"cobs\"?",
+        ),
+        (
+            "frames = \"gap\"\n",
+            "8:10: frames: gap needs silence = \"5ms\"",
+        ),
+        (
+            "frames = \"gap\"\nsilence = \"5\"\n",
+            "9:11: silence: \"5\" is no duration",
+        ),
+        (
+            "frames = \"gap\"\nsilence = \"1h\"\n",
+            "9:11: silence lies between 1ms and 10s",
+        ),
+        (
+            "frames = \"length\"\n",
+            "8:10: frames: length needs length = {",
+        ),
+        (
+            "frames = \"length\"\nlength = { at = 2 }\n",
+            "9:10: missing key `start`",
+        ),
+        (
+            "frames = \"length\"\nlength = { start = \"aa5\" }\n",
+            "9:20: start: \"aa5\" is no start; write the 1 to 8 bytes",
+        ),
+        (
+            "frames = \"length\"\nlength = { start = \"\" }\n",
+            "9:20: start: \"\" is no start",
+        ),
+        (
+            "frames = \"length\"\nlength = { start = \"aa55\", at = 1 }\n",
+            "9:33: at lies between 2 and 32",
+        ),
+        (
+            "frames = \"length\"\nlength = { start = \"aa\", bytes = 4 }\n",
+            "9:34: bytes lies between 1 and 2",
+        ),
+        (
+            "frames = \"length\"\nlength = { start = \"aa\", add = 9999 }\n",
+            "9:32: add lies between 0 and 1024",
+        ),
+        (
+            "frames = \"length\"\nlength = { start = \"aa\", sum = \"crc32\" }\n",
+            "9:32: sum: \"crc32\" is none of",
+        ),
+        (
+            "frames = \"length\"\nlength = { start = \"aa\", size = 1 }\n",
+            "9:26: unknown key `size`; here stand start, at, bytes, add, sum",
+        ),
+        (
+            "frames = \"cobs\"\ndecode = \"kv\"\n",
+            "9:10: decode: \"kv\" is none of \"json\", \"cbor\", \"base64\"",
+        ),
+        (
+            "frames = \"cobs\"\nsilence = \"5ms\"\n",
+            "9:11: silence: only frames = \"gap\" has it",
+        ),
+        (
+            "frames = \"cobs\"\nlength = { start = \"aa\" }\n",
+            "9:10: length: only frames = \"length\" has it",
+        ),
+        (
+            "frames = \"cobs\"\nwrite = true\n",
+            "9:9: write: frames go one way",
+        ),
+        (
+            "frames = \"cobs\"\nlog = 'a'\n",
+            "9:7: log: a port with frames has no lines",
+        ),
+        (
+            "frames = \"cobs\"\nbits = 7\n",
+            "9:8: bits: frames are made of 8",
+        ),
+        (
+            "silence = \"5ms\"\n",
+            "8:11: silence: only a port with frames = \"gap\" has it",
+        ),
+        (
+            "length = { start = \"aa\" }\n",
+            "8:10: length: only a port with frames = \"length\" has it",
+        ),
+        (
+            "decode = \"cbor\"\n",
+            "8:10: decode: only a port with frames has \"cbor\"",
+        ),
+    ] {
+        refused(&format!("{SMALL}{lines}"), &[expected]);
+    }
+}
+
 #[test]
 fn a_path_with_a_number_is_warned_about() {
     let config = read(&SMALL.replace("ttyAMA0", "ttyUSB0")).unwrap();
@@ -213,6 +354,10 @@ fn the_files_that_are_shown_are_good() {
         .unwrap();
     let config = read(shown).unwrap();
     assert_eq!((config.ports.len(), config.warnings.len()), (1, 0));
+    let frames = page.split("```toml\n").nth(2).unwrap();
+    let frames = frames.split("```").next().unwrap();
+    let (head, _) = SMALL.split_once("[[port]]").unwrap();
+    assert_eq!(read(&format!("{head}{frames}")).unwrap().ports.len(), 2);
     let example = include_str!("../../../examples/bridge/bridge.toml");
     assert_eq!(read(example).unwrap().id, "gw-17");
 }

@@ -43,6 +43,9 @@ pub enum CommandFailure {
     /// It was never sent.
     #[error("busy")]
     Busy,
+    /// It was never sent.
+    #[error("the port has frames, which go one way")]
+    OneWay,
 }
 
 const WAITING_MAX: usize = 64;

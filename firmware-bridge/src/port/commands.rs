@@ -112,6 +112,13 @@ impl Port {
             None => CommandId(crc32((self.fresh)().digits())),
         };
         let token = self.commands.open(message);
+        if self.deframer.is_some() {
+            let topic = self.topic(Below::Answer);
+            let reply = Err(CommandFailure::OneWay);
+            let answer = self.commands.answered(token, reply, 0, topic);
+            self.out.extend(answer.into_iter().flatten());
+            return;
+        }
         let input = layer1::Input::Command {
             token,
             command,

@@ -3,14 +3,23 @@
 use serde::Serialize;
 
 /// Counts since the start. Each line that came counts once in `plain`, `undecoded`, `log`, `log_dropped`, `noise`,
-/// `too_long`, `smp_lines` or in the counts of acknowledged lines.
+/// `too_long`, `smp_lines` or in the counts of acknowledged lines; of a port with frames, each packet in `frames`,
+/// `undecoded`, `frames_damaged` or `too_long`, and each byte in `frame_bytes`, `stray_bytes` or what is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Bytes read.
     pub bytes: u64,
     /// Plain lines and sentences that became events.
     pub plain: u64,
-    /// Lines that are not of the port's form.
+    /// Frames that became events.
+    pub frames: u64,
+    /// Bytes that are no packet: damaged, or without an end.
+    pub frames_damaged: u64,
+    /// Bytes of whole packets, ends and checksums included.
+    pub frame_bytes: u64,
+    /// Bytes that lie in no whole packet.
+    pub stray_bytes: u64,
+    /// Lines and whole packets that are not of the port's form.
     pub undecoded: u64,
     /// Log lines published.
     pub log: u64,
@@ -18,7 +27,7 @@ pub struct Counts {
     pub log_dropped: u64,
     /// Lines that are no text, and halves at an unplugging.
     pub noise: u64,
-    /// Lines longer than `line_bytes`.
+    /// Lines and packets longer than `line_bytes`.
     pub too_long: u64,
     /// Lines of SMP packets.
     pub smp_lines: u64,
@@ -26,9 +35,9 @@ pub struct Counts {
     pub smp_packets: u64,
     /// SMP packets given up.
     pub smp_damaged: u64,
-    /// Plain events that the broker has taken.
+    /// Events of plain lines and frames that the broker has taken.
     pub published: u64,
-    /// Plain events given up for want of room.
+    /// Events of plain lines and frames given up for want of room.
     pub dropped: u64,
     /// Publishes that the broker refused; they are repeated.
     pub refused: u64,

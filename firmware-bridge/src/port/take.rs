@@ -13,6 +13,9 @@ use crate::topics::Below;
 impl Port {
     /// Takes at most so many lines of what has come.
     pub(super) fn take_lines(&mut self, now: Now, lines_max: usize) {
+        if self.deframer.is_some() {
+            return self.take_frames(now, lines_max);
+        }
         if self.backlog.is_empty() {
             return;
         }
@@ -111,10 +114,15 @@ impl Port {
             Err(_) if matches!(self.config.decode, Decode::Auto | Decode::Text) => text.to_vec(),
             Err(_) => return None,
         };
+        Some(self.addressed(payload))
+    }
+
+    /// Makes an event of a payload, whose topic may lie in its fields.
+    pub(super) fn addressed(&mut self, payload: Vec<u8>) -> Event {
         let device = &self.layer1.device().name;
         let topic = self.config.topic.topic(device, &payload);
         self.counts.default_topic += u64::from(topic.is_none());
         let topic = topic.unwrap_or_else(|| self.topic(Below::Data));
-        Some(Event { topic, payload })
+        Event { topic, payload }
     }
 }

@@ -303,6 +303,166 @@ fn a_flood_of_log_lines_is_cut_at_a_hundred_a_second() {
     assert_eq!(bench.counts().log, 101);
 }
 
+const SCALE: &str = "frames = \"length\"\nlength = { start = \"aa55\", add = 5, sum = \"crc16-modbus\" }\n\
+                     decode = \"cbor\"\ntopic = \"s/{port}/{field.id}\"\nline_bytes = 64\n";
+
+fn scale_packet(content: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0xAA, 0x55, content.len() as u8];
+    packet.extend(content);
+    packet.extend(crate::frames::Sum::Crc16Modbus.of(&packet));
+    packet
+}
+
+/// Bytes and packets that came are all in some count.
+fn frames_add_up(bench: &Bench) {
+    let counts = bench.counts();
+    let deframer = bench.port.deframer.as_ref().unwrap();
+    let found = counts.frame_bytes + counts.stray_bytes;
+    let held = deframer.pending_bytes() + bench.port.backlog.len() as u64;
+    assert_eq!(found + held, counts.bytes, "{counts:?}");
+    assert_eq!((counts.plain, counts.noise, counts.log), (0, 0, 0));
+}
+
+#[test]
+fn frames_become_events_and_all_else_is_counted() {
+    let mut damaged = scale_packet(b"\xA1bid\x05");
+    damaged[4] ^= 1;
+    let stream = [
+        &b"\xFFboot\n"[..],
+        &scale_packet(b"\xA2bidasaw\x19\x04\xD2"),
+        &damaged,
+        &scale_packet(b"\xA2bid"),
+        &scale_packet(b"\xA1bid\x07"),
+    ]
+    .concat();
+    let topic = |id: &str| format!("s/p/{id}");
+    let expected = [
+        (topic("s"), "{\"id\":\"s\",\"w\":1234}".to_owned()),
+        (topic("7"), "{\"id\":7}".to_owned()),
+    ];
+    for size in [1, 5, 4_096] {
+        let mut bench = Bench::connected(SCALE);
+        let found: Vec<_> = stream
+            .chunks(size)
+            .flat_map(|piece| bench.events(piece))
+            .collect();
+        assert_eq!(found, expected, "{size}");
+        let counts = bench.counts();
+        assert_eq!(
+            (counts.frames, counts.undecoded, counts.frames_damaged),
+            (2, 1, 2)
+        );
+        assert_eq!((counts.published, counts.default_topic), (2, 0));
+        frames_add_up(&bench);
+    }
+}
+
+#[test]
+fn a_flood_of_frames_gives_other_ports_their_turns() {
+    let mut bench = Bench::connected("frames = \"cobs\"\n");
+    let flood = b"\x02x\0".repeat(1_000);
+    let outputs = bench.step(Input::Bytes(&flood));
+    assert_eq!(
+        publishes(&outputs)
+            .iter()
+            .filter(|publish| publish.id.is_some())
+            .count(),
+        64
+    );
+    assert_eq!(bench.counts().frames, 64);
+    frames_add_up(&bench);
+    while bench.port.due(Mono(0)) == Some(Mono(0)) {
+        bench.step(Input::Time);
+    }
+    assert_eq!(bench.counts().frames, 1_000);
+    frames_add_up(&bench);
+}
+
+#[test]
+fn a_pause_ends_a_frame_without_another_byte() {
+    let mut bench = Bench::connected("frames = \"gap\"\nsilence = \"5ms\"\ndecode = \"json\"\n");
+    bench.now = 100_000;
+    assert!(bench.payloads(b"{\"t\":").is_empty());
+    bench.now += 4;
+    assert!(bench.payloads(b"1}").is_empty());
+    assert_eq!(bench.port.due(Mono(bench.now)), Some(Mono(bench.now + 5)));
+    bench.now += 5;
+    assert_eq!(bench.payloads(b""), ["{\"t\":1}"]);
+    assert!(bench.payloads(&[b'1'; 5_000]).is_empty());
+    bench.now += 5;
+    assert!(bench.payloads(b"").is_empty());
+    assert_eq!(bench.counts().too_long, 1);
+    frames_add_up(&bench);
+}
+
+#[test]
+fn half_a_frame_at_an_unplugging_is_damaged_and_never_joined_to_another() {
+    for (lines, half, after) in [
+        ("frames = \"cobs\"\n", &b"\x05ab"[..], &b"\x02x\0"[..]),
+        ("frames = \"slip\"\n", b"ab", b"x\xC0"),
+        (SCALE, &scale_packet(b"\x01")[..4], &scale_packet(b"\x01")),
+    ] {
+        let mut bench = Bench::connected(lines);
+        assert!(bench.payloads(half).is_empty());
+        bench.step(Input::Line(Line::default()));
+        assert_eq!(bench.counts().frames_damaged, 1, "{lines}");
+        assert_eq!(bench.counts().stray_bytes, half.len() as u64);
+        bench.step(Input::Line(open()));
+        assert_eq!(bench.payloads(after).len(), 1, "{lines}");
+        frames_add_up(&bench);
+    }
+}
+
+#[test]
+fn frames_without_a_broker_are_dropped_oldest_first_and_counted() {
+    let mut bench = Bench::with_room("frames = \"slip\"\ndecode = \"json\"\n", 10_000);
+    for n in 0..1_000 {
+        bench.step(Input::Bytes(n.to_string().as_bytes()));
+        bench.step(Input::Bytes(b"\xC0"));
+        assert!(bench.port.plain.queue.bytes() <= 10_000);
+    }
+    let counts = bench.counts();
+    let held = bench.port.plain.queue.len() as u64;
+    assert_eq!((counts.frames, counts.dropped + held), (1_000, 1_000));
+    let outputs = bench.step(Input::Broker(true));
+    let first = publishes(&outputs)
+        .into_iter()
+        .find(|publish| publish.id.is_some());
+    assert_eq!(
+        first.unwrap().payload,
+        counts.dropped.to_string().into_bytes()
+    );
+}
+
+#[test]
+fn commands_for_a_port_with_frames_are_answered_at_once() {
+    let mut bench = Bench::connected("frames = \"slip\"\n");
+    let command = message("set 1", false, &[]);
+    let outputs = bench.step(Input::Message(Below::Command, command));
+    let answer: Value = serde_json::from_slice(&publishes(&outputs)[0].payload).unwrap();
+    assert_eq!((&answer["ok"], outputs.len()), (&false.into(), 2));
+    assert_eq!(answer["answer"], "the port has frames, which go one way");
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_comes_in_frames_adds_up(
+        stream in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+        size in 1_usize..300,
+        lines in proptest::sample::select(&["frames = \"cobs\"\n", "frames = \"slip\"\n", SCALE][..]),
+    ) {
+        let mut bench = Bench::connected(lines);
+        let mut whole = 0;
+        for piece in stream.chunks(size) {
+            whole += bench.events(piece).len() as u64;
+            frames_add_up(&bench);
+        }
+        bench.step(Input::Line(Line::default()));
+        frames_add_up(&bench);
+        proptest::prop_assert_eq!(bench.counts().frames, whole);
+    }
+}
+
 /// Says hello as a device would, until the bridge has its boot.
 fn link(bench: &mut Bench) -> Boot {
     let hello = |boot: &str| sealed(None, &format!("@th-1 boot={boot} first=1 lost=0"));
