@@ -111,6 +111,11 @@ fn story(workspace: &Workspace, folder: &Path, length: Duration) -> Result<()> {
         .arg(folder.join("agent.toml"))
         .stderr(log("agent.log")?);
     let _agent = Running::start(&mut agent)?;
+    // What a broker takes for nobody is taken: a line before that would never get any further.
+    wait_for("the agent's subscription", || {
+        let log = fs::read_to_string(folder.join("agent.log"));
+        log.is_ok_and(|log| log.contains("subscribed"))
+    })?;
     let mut bridge = Command::new(release("tidemill-bridge"));
     bridge
         .args(["run", "--config"])
@@ -119,7 +124,8 @@ fn story(workspace: &Workspace, folder: &Path, length: Duration) -> Result<()> {
     let mut arrived = Arrived::default();
     let end = Instant::now() + length;
     let cable = Running::start(&mut cable(folder))?;
-    wait_for(&folder.join("board"))?;
+    let pty = folder.join("board");
+    wait_for("socat's terminal", || pty.exists())?;
     let mut board = Command::new(release("examples/board"));
     board
         .arg(folder.join("board"))
@@ -160,11 +166,11 @@ fn cable(folder: &Path) -> Command {
     socat
 }
 
-fn wait_for(path: &Path) -> Result<()> {
+fn wait_for(what: &str, is_there: impl Fn() -> bool) -> Result<()> {
     let give_up = Instant::now() + Duration::from_secs(10);
-    while !path.exists() {
+    while !is_there() {
         if Instant::now() > give_up {
-            bail!("{} does not appear", path.display());
+            bail!("{what} does not appear");
         }
         sleep(Duration::from_millis(10));
     }
