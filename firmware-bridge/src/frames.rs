@@ -57,6 +57,8 @@ pub struct Deframer {
     skips: bool,
     /// Bytes in a row that no packet of a length begins with.
     stray_bytes: u64,
+    /// Bytes that were summed up for nothing since then.
+    summed_bytes: usize,
 }
 
 impl Deframer {
@@ -71,6 +73,7 @@ impl Deframer {
             heard: Mono(0),
             skips: false,
             stray_bytes: 0,
+            summed_bytes: 0,
         }
     }
 

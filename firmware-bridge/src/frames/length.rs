@@ -7,6 +7,9 @@ use crc::{CRC_16_MODBUS, CRC_16_XMODEM, Crc};
 const MODBUS: Crc<u16> = Crc::<u16>::new(&CRC_16_MODBUS);
 const XMODEM: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
+/// Bytes summed up at most for one piece of noise.
+const SUMMED_BYTES_MAX: usize = 64 << 10;
+
 /// Checksums at the end of a packet, over all bytes before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sum {
@@ -44,6 +47,8 @@ enum Front {
     More(usize),
     /// A packet of so many bytes.
     Packet(usize),
+    /// No packet begins here, as the checksum of so many bytes says.
+    WrongSum(usize),
     /// No packet begins here.
     No,
 }
@@ -102,7 +107,7 @@ impl Length {
         if self.sum.of(summed) == sum {
             Front::Packet(length)
         } else {
-            Front::No
+            Front::WrongSum(length)
         }
     }
 
@@ -130,10 +135,12 @@ impl Deframer {
                     self.make_room();
                     self.held.extend_from_slice(piece);
                 }
-                Front::No => {
+                verdict @ (Front::No | Front::WrongSum(_)) => {
+                    if let Front::WrongSum(length) = verdict {
+                        self.summed_bytes += length;
+                    }
                     self.stray();
-                    // A line of noise alone must show in the counts while it lasts.
-                    if self.stray_bytes >= self.bytes_max as u64 {
+                    if self.is_much() {
                         return self.end_stray();
                     }
                 }
@@ -152,6 +159,13 @@ impl Deframer {
         }
     }
 
+    /// `true` if noise is to be told before it ends: it must show in the counts while it lasts, and where each byte
+    /// could begin a long packet, other ports must have their turns.
+    fn is_much(&self) -> bool {
+        let summed_max = SUMMED_BYTES_MAX.min(16 * self.bytes_max);
+        self.stray_bytes >= self.bytes_max as u64 || self.summed_bytes >= summed_max
+    }
+
     /// Passes over the first byte held.
     pub(super) fn stray(&mut self) {
         self.done += 1;
@@ -159,6 +173,7 @@ impl Deframer {
     }
 
     pub(super) fn end_stray(&mut self) -> Option<Frame> {
+        self.summed_bytes = 0;
         let wire_bytes = std::mem::take(&mut self.stray_bytes);
         self.wire_bytes -= wire_bytes;
         (wire_bytes > 0).then_some(Frame {

@@ -206,6 +206,25 @@ fn a_line_of_noise_alone_shows_while_it_lasts_and_takes_no_memory() {
     assert!(deframer.held.capacity() <= 4 * MAX);
 }
 
+#[test]
+fn noise_in_which_each_byte_could_begin_a_packet_is_told_in_pieces() {
+    let framing = Framing::Length(Length {
+        start: vec![0xAA],
+        at: 1,
+        bytes: 2,
+        add: 0,
+        sum: Sum::Crc16Modbus,
+    });
+    let mut deframer = Deframer::new(framing, 65_536);
+    let stream = [0xAA; 60_000];
+    let mut rest = &stream[..];
+    let first = deframer.next(Mono(0), &mut rest).unwrap();
+    // Each checksum is one of 0xAAAA bytes: two of them are the most that one piece may cost.
+    assert_eq!(first.packet, Err(Broken::Damaged));
+    assert_eq!(first.wire_bytes, 2);
+    assert!(rest.len() > 10_000, "{}", rest.len());
+}
+
 fn any_framing() -> impl Strategy<Value = Framing> {
     const SUMS: [Sum; 5] = [
         Sum::None,
