@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidemill_transport::packets::{Inbox, Incoming};
 use tidemill_fuzz::{Choices, check_incoming, drain, framed};
+use tidemill_transport::packets::{Inbox, Incoming};
 
 /// CONNACK, SUBACK, UNSUBACK, PUBACK, PUBREL, DISCONNECT, AUTH.
 const KINDS: [u8; 7] = [0x20, 0x90, 0xb0, 0x40, 0x62, 0xe0, 0xf0];

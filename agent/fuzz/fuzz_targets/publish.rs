@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidemill_transport::packets::{Inbox, Incoming};
 use tidemill_fuzz::{Choices, Message, drain};
+use tidemill_transport::packets::{Inbox, Incoming};
 
 fuzz_target!(|data: &[u8]| {
     let mut choices = Choices::new(data);

@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tidemill_transport::packets::Inbox;
 use tidemill_fuzz::{Choices, check_incoming, drain};
+use tidemill_transport::packets::Inbox;
 
 fuzz_target!(|data: &[u8]| {
     let mut choices = Choices::new(data);
