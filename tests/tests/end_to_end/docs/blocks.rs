@@ -67,7 +67,8 @@ impl<'a> Block<'a> {
             "toml" => {
                 let configures = ["[gateway]", "[broker]", "[destinations."];
                 let mut lines = self.text.lines();
-                if self.text.contains("\n[bridge]\n") {
+                let is_of_bridge = |line| ["[bridge]", "[[port]]"].contains(&line);
+                if self.text.lines().any(is_of_bridge) {
                     // The file of another program, whose own tests read it.
                     Kind::Other
                 } else if lines.any(|line| configures.iter().any(|table| line.starts_with(table))) {
