@@ -103,22 +103,7 @@ const VENV: &[Package] = &[Package {
     why: "holds zig and cargo-zigbuild apart from the system",
 }];
 
-const IMAGE: &[Package] = &[
-    Package {
-        name: "mmdebstrap",
-        program: "mmdebstrap",
-        why: "installs Debian into a folder",
-    },
-    Package {
-        name: "arch-test",
-        program: "arch-test",
-        why: "tells mmdebstrap which programs run here",
-    },
-    Package {
-        name: "qemu-user-static",
-        program: "qemu-aarch64-static",
-        why: "runs programs of arm64",
-    },
+const CARD: &[Package] = &[
     Package {
         name: "mtools",
         program: "mcopy",
@@ -138,6 +123,24 @@ const IMAGE: &[Package] = &[
         name: "e2fsprogs",
         program: "mke2fs",
         why: "makes roots",
+    },
+];
+
+const IMAGE: &[Package] = &[
+    Package {
+        name: "mmdebstrap",
+        program: "mmdebstrap",
+        why: "installs Debian into a folder",
+    },
+    Package {
+        name: "arch-test",
+        program: "arch-test",
+        why: "tells mmdebstrap which programs run here",
+    },
+    Package {
+        name: "qemu-user-static",
+        program: "qemu-aarch64-static",
+        why: "runs programs of arm64",
     },
     Package {
         name: "xz-utils",
@@ -161,12 +164,13 @@ const QEMU: &[Package] = &[
 
 /// Installs the tools that build images.
 pub(crate) fn for_images() -> Result<()> {
+    apt::ensure(CARD)?;
     apt::ensure(IMAGE)
 }
 
 /// Installs the tools that start images.
 pub(crate) fn for_boot_tests() -> Result<()> {
-    apt::ensure(IMAGE)?;
+    for_images()?;
     apt::ensure(QEMU)?;
     apt::ensure(BROKER)
 }
@@ -191,6 +195,7 @@ pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
     apt::ensure(BROKER)?;
     apt::ensure(SERIAL)?;
     apt::ensure(WITNESSES)?;
+    apt::ensure(CARD)?;
     if all {
         apt::ensure(C_COMPILER)?;
     }
