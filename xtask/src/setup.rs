@@ -27,7 +27,7 @@ const BROKER: &[Package] = &[
     },
 ];
 
-/// What tests of the bridge need: they fail without.
+/// Tools of the tests of the bridge, which fail without them.
 const SERIAL: &[Package] = &[Package {
     name: "socat",
     program: "socat",

@@ -36,7 +36,7 @@ pub struct Bundle {
     /// From when on it is not accepted any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Moment>,
-    /// What it has to pass before it is confirmed.
+    /// Conditions for its confirmation.
     #[serde(default)]
     pub health: Health,
     /// The rules; `None` lets the next scope in precedence count again.
@@ -44,21 +44,21 @@ pub struct Bundle {
     pub rules: Option<Vec<BundleRule>>,
 }
 
-/// What a deployment has to pass in probation.
+/// Conditions that a deployment has to meet in probation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Health {
     /// Events that each changed rule has to see.
     pub events: u64,
-    /// How long they are waited for, such as `10m`.
+    /// The longest time that they are waited for, such as `10m`.
     pub within: String,
     /// Share of dead letters above that of the version before.
     pub dead_share: f64,
-    /// What becomes of state when it goes back.
+    /// Fate of the state if it goes back.
     pub state: StateChoice,
 }
 
-/// What becomes of state when a deployment goes back.
+/// Fate of the state if a deployment goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateChoice {
@@ -101,7 +101,7 @@ pub struct BundleRule {
 pub struct InlineModule {
     /// SHA-256 of its bytes.
     pub sha256: Sha256Hex,
-    /// How many there are.
+    /// Their number.
     pub bytes: u64,
     /// The bytes.
     #[serde(with = "base64_bytes")]
@@ -112,11 +112,11 @@ pub struct InlineModule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleStream {
-    /// What the statement calls it.
+    /// Its name in the statement.
     pub name: String,
     /// Its filters; none where it has all events of the rule.
     pub mqtt: Vec<String>,
-    /// Where an event tells its time.
+    /// The place of the time in an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
 }

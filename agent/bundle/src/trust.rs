@@ -15,7 +15,7 @@ use crate::refusal::{Reason, Refusal, malformed};
 use crate::root::Root;
 use crate::topics::DesiredTopic;
 
-/// What a gateway knows of itself when it judges an envelope.
+/// Facts about the gateway that judges an envelope.
 #[derive(Debug, Clone)]
 pub struct Gateway<'a> {
     /// Its id.

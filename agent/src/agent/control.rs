@@ -101,7 +101,7 @@ pub enum Question {
     Fleet,
     /// Take signed roots and bundles, which follow behind the line.
     Apply {
-        /// How many bytes follow.
+        /// Length in bytes of the content that follows.
         bytes: usize,
         /// The bytes.
         #[serde(skip)]

@@ -17,7 +17,7 @@ use crate::fleet::{Boot, FleetHandle, Note, Order};
 use crate::mill::BoundRule;
 use tidemill_base::heartbeat::Heartbeats;
 
-/// How often the thread is told how the gateway does, and how often while something is in probation.
+/// Time between two words to the thread about the condition of the gateway, and between two in probation.
 const LOOK_EVERY_MS: (u64, u64) = (10_000, 200);
 
 /// The thread, and what is in probation.

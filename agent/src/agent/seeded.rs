@@ -13,7 +13,7 @@ use tidemill_base::text::printable;
 /// Name of the file beside the configuration.
 pub(crate) const OUTCOME_FILE: &str = "seed.json";
 
-/// What a boot made of the seed.
+/// The outcome of the seed at this boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {

@@ -27,7 +27,7 @@ const MINUTE: u64 = 60_000;
 
 const HOUR: u64 = 60 * MINUTE;
 
-/// Where rules are pushed from, and whose word counts.
+/// The broker that rules are pushed from, and the root of trust.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     /// The broker; without one, rules come by `tidemill apply` only.

@@ -69,7 +69,7 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Limits of the latest events kept for trials.
     pub recorder: Recorder,
-    /// Where rules are pushed from, if they are.
+    /// The table `[fleet]`, if there is one.
     pub fleet: Option<Fleet>,
     /// Ceilings for every rule.
     pub limits: FunctionLimits,

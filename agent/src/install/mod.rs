@@ -28,7 +28,7 @@ pub struct Installer {
     engine: Engine,
     limits: FunctionLimits,
     modules: HashMap<Vec<u8>, Arc<Module>>,
-    /// Whether a test inside a module failed.
+    /// `true` if a test inside a module failed.
     has_failed_test: bool,
 }
 
@@ -151,9 +151,9 @@ pub struct Survey {
     pub errors: Vec<FileError>,
     /// Names of pushed rules that local files hide.
     pub shadowed: Vec<Arc<str>>,
-    /// Whether one of the errors is about a test inside a module.
+    /// `true` if one of the errors is about a test inside a module.
     pub has_failed_test: bool,
-    /// Whether one of the errors is about rules that feed each other.
+    /// `true` if one of the errors is about rules that feed each other.
     pub has_cycle: bool,
 }
 

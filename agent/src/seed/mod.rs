@@ -47,7 +47,7 @@ const TAKEN_OVER: &str = "(taken over)";
 /// Bytes of a seed.
 const SEED_BYTES_MAX: u64 = 64 << 10;
 
-/// Where a seed lies and where it leads.
+/// The place of a seed, and the files that it leads to.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The boot partition.

@@ -142,7 +142,7 @@ pub(super) struct Wifi {
 /// The broker for devices on the network.
 #[derive(Debug, Clone)]
 pub(super) struct Sensors {
-    /// Where it listens.
+    /// The port that it listens on.
     pub(super) port: u16,
     /// Passwords by users.
     pub(super) users: BTreeMap<String, Secret>,
@@ -186,7 +186,7 @@ impl System {
         self.sensors.as_ref().map(|sensors| sensors.port)
     }
 
-    /// What is set, a line each.
+    /// The settings, a line each.
     pub(super) fn parts(&self) -> Vec<String> {
         let wired = self.network.as_ref();
         let all = [

@@ -39,7 +39,7 @@ pub(super) struct Kept {
     pub(super) is_image: bool,
     /// Its name, where the seed says none.
     pub(super) id: String,
-    /// Where its data lies, if its owner chose another place.
+    /// The data directory, if its owner chose another one.
     pub(super) data_dir: Option<String>,
 }
 
@@ -58,9 +58,9 @@ impl Kept {
 /// A seed that is good, and its files in the tree.
 #[derive(Debug)]
 pub(super) struct Taken {
-    /// What it consists of, a line each.
+    /// Its parts, a line each.
     pub(super) parts: Vec<String>,
-    /// What works and should be otherwise.
+    /// Warnings: settings that work and should be others.
     pub(super) warnings: Vec<FileError>,
     /// Files of the tree that go to the gateway, the configuration last.
     pub(super) names: Vec<String>,

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 const MIB: u64 = 1 << 20;
 
-/// Where a partition lies, in MiB.
+/// Begin and length of a partition, in MiB.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) start: u64,

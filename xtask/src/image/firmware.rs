@@ -99,7 +99,7 @@ impl Fat {
         fs::read_to_string(&path).with_context(|| format!("{name} is no text"))
     }
 
-    /// Whether it has a file.
+    /// `true` if it has a file.
     fn has(&self, name: &str) -> bool {
         let mut command = Command::new("mdir");
         command.args(["-b", "-i", &self.image, &format!("::/{name}")]);

@@ -27,7 +27,7 @@ printf 'ro\n' >"$1/etc/default/raspi-extra-cmdline"
 printf 'update_initramfs=no\n' >"$1/etc/initramfs-tools/update-initramfs.conf"
 printf 'LABEL=RASPIROOT / ext4 ro,noatime 0 1\nLABEL=RASPIFIRM /boot/firmware vfat ro 0 2\n' >"$1/etc/fstab""#;
 
-/// What an image is to have.
+/// Choices for an image.
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// The agent, or its Debian package.

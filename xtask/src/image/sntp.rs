@@ -40,7 +40,7 @@ impl TimeServer {
         Ok(Self { answered })
     }
 
-    /// How often it was asked.
+    /// Number of questions so far.
     pub(super) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }

@@ -51,7 +51,7 @@ pub struct GapRow {
     pub from: u64,
     /// The last.
     pub to: u64,
-    /// How many between them are.
+    /// Number of missing rows between them.
     pub count: u64,
 }
 

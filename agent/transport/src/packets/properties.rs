@@ -14,7 +14,7 @@ pub(super) struct Given {
     pub(super) subscriptions: SubscriptionIds,
     /// User properties, in their order.
     pub(super) properties: Vec<(String, String)>,
-    /// Where an answer is to go, and the data that it has to bear.
+    /// The topic for an answer, and the data that it has to bear.
     pub(super) response_topic: Option<String>,
     pub(super) correlation: Option<Bytes>,
     /// Bytes at the end that were not looked at: none.

@@ -129,7 +129,7 @@ impl Upstream {
         })
     }
 
-    /// How many results have come.
+    /// Number of results that have come.
     pub(super) fn results(&self) -> usize {
         let text = fs::read_to_string(&self.results).unwrap_or_default();
         text.lines().count()
