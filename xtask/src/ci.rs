@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: everything that has to hold before a change lands, one named and timed step
 //! after the other; the first that fails ends it.
 
+use crate::lint;
 use crate::nab;
 use crate::setup::{self, WASM};
 use crate::shell::{Workspace, capture, program, run, say};
@@ -11,9 +12,10 @@ use std::time::Instant;
 
 type Step = fn(&Workspace) -> Result<()>;
 
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 9] = [
     ("set-up", setup::for_ci),
     ("formatting", formatting),
+    ("sizes and bare integers", lint::lint),
     ("lints", lints),
     ("tests", |workspace| test::test(workspace, false, true)),
     ("anomalies in examples/nab", |workspace| {

@@ -10,6 +10,7 @@ mod dist;
 mod examples;
 mod fuzz;
 mod image;
+mod lint;
 mod nab;
 mod packages;
 mod setup;
@@ -39,6 +40,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
          --target T      unit tests and simulator of the agent in the code of a board, by qemu-user; with
                          --quick only those of functions, journal and records
   ci                   what has to pass before a change lands: formatting, lints, tests, docs, licences
+  lint                 what the compiler does not look at: bare integers side by side, long functions and
+                       files, long trains of parameters; xtask/src/lint/list.txt says what may stay
   stock [--check]      build the functions that ship with the agent into rules/stock/wasm;
                          with --check compare instead, byte for byte
   examples [--check]   build the examples whose compilers are installed, and the receiver;
@@ -135,6 +138,10 @@ fn dispatch() -> Result<()> {
                 Some(target) => test::of_target(&workspace, target, args.flag("quick")),
                 None => test::test(&workspace, args.flag("quick"), args.flag("all")),
             }
+        }
+        "lint" => {
+            flags(&[])?.no_words()?;
+            lint::lint(&Workspace::find()?)
         }
         "stock" => {
             let args = flags(&["check"])?;
