@@ -181,6 +181,7 @@ impl Agent {
         let mut health = Health::of_threads(&self.heartbeats);
         health.broker(&self.broker);
         health.seed(&self.config.source.path);
+        self.refused.tell(&mut health);
         self.tell_destinations(&mut health, now);
         self.tell_rules(&mut health, now);
         self.tell_clock(&mut health, now);

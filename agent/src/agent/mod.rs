@@ -12,6 +12,7 @@ mod outputs;
 mod parts;
 mod pushed;
 pub mod recorder;
+mod refused;
 mod reload;
 mod remote;
 mod room;
@@ -54,6 +55,7 @@ use health::Sinces;
 use losses::Losses;
 use outputs::Outputs;
 use pushed::Pushed;
+use refused::Refused;
 use remote::Wish;
 use room::Lobby;
 use storage::Storage;
@@ -190,6 +192,8 @@ struct Agent {
     /// Rows that found no room, and when.
     losses: Losses,
     sinces: Sinces,
+    /// The last reload, where it was refused.
+    refused: Refused,
     /// The moment from which on nothing could be taken in, in monotonic time.
     held_back_since_mono_ms: Option<u64>,
     /// Fingerprints of the rules that are deployed.

@@ -127,7 +127,10 @@ impl Agent {
                 } => self.switch(number, rules, (back, changed)),
                 Order::Resume { back, changed } => self.begin_probation(back, changed),
                 Order::Replace(Ok(rules)) => self.reload_with(Ok(rules)),
-                Order::Replace(Err(refusal)) => error!("rules are not changed: {refusal}"),
+                Order::Replace(Err(refusal)) => {
+                    error!("rules are not changed: {refusal}");
+                    self.note_refusal(Some(refusal.to_string()));
+                }
                 Order::GoBack(refusal) => self.go_back(refusal),
                 Order::Confirm => {
                     if self.pushed.probation.take().is_some() {

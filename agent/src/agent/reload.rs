@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::{Agent, AgentError};
+use super::{Agent, AgentError, refused};
+use crate::config::Config;
 use crate::install::{install_all, subscriptions};
 use crate::mill::{BoundRule, DeployError, Deployment};
 use crate::source::mqtt as source;
@@ -74,7 +75,9 @@ impl Agent {
 
     /// Takes rules in that were read again.
     pub(super) fn reload_with(&mut self, rules: Result<Vec<BoundRule>, AgentError>) {
-        match rules.and_then(|rules| Ok(self.deploy(rules)?)) {
+        let outcome = rules.and_then(|rules| Ok(self.deploy(rules)?));
+        self.note_refusal(outcome.as_ref().err().map(refused::in_words));
+        match outcome {
             Ok(changes) => info!(
                 rules = self.fingerprints.len(),
                 new = listed(&changes.new),
@@ -89,6 +92,12 @@ impl Agent {
             }
             Err(error) => error!("rules are not changed: {:#}", anyhow::Error::from(error)),
         }
+    }
+
+    /// Has health tell why the rules that were read again do not run, until others do.
+    pub(super) fn note_refusal(&mut self, why: Option<String>) {
+        let wall_ms = self.clock.now().wall_ms;
+        self.refused.rules(why, wall_ms);
     }
 
     /// Makes rules run in place of those before, whole or not at all.
@@ -115,20 +124,24 @@ impl Agent {
         Ok(changes)
     }
 
-    /// Says which keys of the configuration differ from those of the start.
-    fn say_what_needs_a_restart(&self) {
+    /// Says which keys of the configuration differ from those of the start, and whatever the next start
+    /// would refuse.
+    fn say_what_needs_a_restart(&mut self) {
         let path = &self.config.source.path;
-        let read = Source::read(path).map_err(|error| error.to_string());
-        let changed = read.and_then(|now| changed_keys(&self.config.source, &now));
-        match changed {
-            Ok(keys) if keys.is_empty() => {}
-            Ok(keys) => warn!(
+        let why = Config::read(path).err();
+        let why = why.map(|errors| refused::of_files(&errors.into_iter().collect::<Vec<_>>()));
+        let wall_ms = self.clock.now().wall_ms;
+        self.refused.configuration(why.clone(), wall_ms);
+        if let Some(why) = why {
+            warn!("the configuration cannot be read, which the next start needs: {why}");
+        }
+        let read = Source::read(&self.config.source.path).ok();
+        let changed = read.and_then(|now| changed_keys(&self.config.source, &now).ok());
+        if let Some(keys) = changed.filter(|keys| !keys.is_empty()) {
+            warn!(
                 keys = listed(&keys),
                 "the configuration was changed: these keys are read at the next start only"
-            ),
-            Err(why) => {
-                warn!("the configuration cannot be read, which the next start needs: {why}")
-            }
+            );
         }
     }
 }

@@ -200,6 +200,7 @@ impl Agent {
             unusable: super::unusable::Unusable::default(),
             losses: super::losses::Losses::default(),
             sinces: super::health::Sinces::default(),
+            refused: super::refused::Refused::default(),
             held_back_since_mono_ms: None,
             fingerprints,
             promised: Promises::default(),

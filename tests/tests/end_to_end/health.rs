@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use tidemill_tests::{Broker, Endpoint, Gateway, LoopDisk, Ran, free_port, skipped, wait_until};
+use tidemill_tests::{
+    Broker, Endpoint, Gateway, LoopDisk, Ran, free_port, run, skipped, wait_until,
+};
 
 use crate::support::{PASS, broker, rule, sensor, threshold};
 
@@ -290,6 +292,49 @@ fn a_reload_says_which_keys_need_a_restart() {
     gateway.configure("[limits]\nfuel = 7");
     gateway.reload();
     gateway.until_logged("the configuration cannot be read, which the next start needs: ");
+    gateway.stop();
+}
+
+#[test]
+fn a_refused_reload_is_trouble_until_one_succeeds() {
+    let local = broker();
+    let mut gateway = Gateway::new(local.port(), "");
+    pass(&gateway, "local");
+    gateway.start();
+    until_well(&gateway);
+    gateway.rule(
+        "wrong",
+        "[on]\nmqtt = [\"a\"]\n[function]\nstock = \"nothing\"",
+    );
+    gateway.reload();
+    until_ill(
+        &gateway,
+        "reload",
+        "wrong.toml:4:1: stock function nothing: there is none",
+    );
+    let answer = inspect(&gateway, "health");
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    std::fs::remove_file(gateway.path("rules/wrong.toml")).unwrap();
+    // Commands read the file as well, and so does whoever asks here read the one before.
+    std::fs::copy(gateway.path("agent.toml"), gateway.path("before.toml")).unwrap();
+    gateway.configure("[limits]\nfuel = \"much\"");
+    gateway.reload();
+    gateway.until_logged("the configuration cannot be read, which the next start needs: ");
+    let words = ["inspect", "health", "--config", "before.toml"];
+    let answer = run(&gateway.path("."), &words);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    let why = "! reload             the configuration cannot be read, which the next start needs: ";
+    assert!(
+        answer.out.contains(why) && !answer.out.contains("wrong.toml"),
+        "{answer:?}"
+    );
+    assert!(
+        answer.out.contains("agent.toml:9:8: limits.fuel"),
+        "{answer:?}"
+    );
+    gateway.reconfigure("\"much\"", "100");
+    gateway.reload();
+    until_well(&gateway);
     gateway.stop();
 }
 
