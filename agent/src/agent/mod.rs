@@ -81,8 +81,8 @@ const BACKED_UP_REST: (Duration, Duration) = (Duration::from_millis(1), Duration
 const TAKEN_MAX: usize = 256;
 const TAKEN_BYTES: usize = 256 * 1024;
 
-/// Interval at which ledgers are told to those who watch, in milliseconds.
-const LEDGERS_EVERY_MS: u64 = 100;
+/// Interval at which ledgers are told to those who watch.
+const LEDGERS_EVERY: Duration = Duration::from_millis(100);
 
 /// A message to the loop; things that are polled instead stand in [`Agent::look_around`].
 #[derive(Debug)]
@@ -333,10 +333,12 @@ impl Agent {
         } else {
             Duration::from_secs(10)
         };
+        let watched = self.remote.is_watched().then_some(LEDGERS_EVERY);
         [
             due,
             self.watchdog,
             backed_up,
+            watched,
             self.pushed.rest(),
             Some(longest),
         ]
@@ -360,7 +362,8 @@ impl Agent {
 
     /// Lets those who watch see the ledgers, a few times a second.
     fn tell_ledgers(&mut self, now: Now) {
-        if !self.remote.is_watched() || now.mono_ms < self.told_ledgers_mono_ms + LEDGERS_EVERY_MS {
+        let since_ms = u128::from(now.mono_ms.saturating_sub(self.told_ledgers_mono_ms));
+        if !self.remote.is_watched() || since_ms < LEDGERS_EVERY.as_millis() {
             return;
         }
         self.told_ledgers_mono_ms = now.mono_ms;

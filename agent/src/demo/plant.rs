@@ -18,8 +18,7 @@ use tidemill_transport::topic::Topic;
 /// The sensors take turns.
 const TURN: Duration = Duration::from_micros(EVERY_MS * 1_000 / SENSORS);
 
-/// Interval of status messages: longer than that at which the agent tells its ledgers, so that each
-/// is counted in between.
+/// Interval of status messages.
 const STATUS_EVERY: Duration = Duration::from_millis(120);
 
 /// A thread that was held up for longer does not make up for it: that would be a flood.
@@ -46,6 +45,8 @@ pub(super) enum Phase {
     Status,
     /// The sensors measure.
     Readings,
+    /// Nothing is published, so that everything published can be counted.
+    Quiet,
     /// The plant is done.
     End,
 }
@@ -117,7 +118,11 @@ impl Publisher {
         let mut due = Instant::now();
         let mut turn = 0;
         loop {
-            match phases.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            let next = match phase {
+                Phase::Quiet => phases.recv().map_err(RecvTimeoutError::from),
+                _ => phases.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match next {
                 Ok(Phase::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(next) => {
                     phase = next;
