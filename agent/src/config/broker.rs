@@ -19,6 +19,10 @@ use tidemill_transport::tls::TlsFiles;
 /// Default size limit of a packet, in bytes.
 const PACKET_BYTES_MAX: u32 = 1 << 20;
 
+/// Default size limit of a topic taken in, in bytes: what devices publish to has a few dozen.
+pub const TOPIC_BYTES_MAX: usize = 1_024;
+const TOPIC_BYTES: RangeInclusive<u64> = 64..=65_535;
+
 /// Default number of messages that may be unacknowledged.
 const IN_FLIGHT: u16 = 100;
 
@@ -55,6 +59,8 @@ pub struct Broker {
     pub password: Option<Secret>,
     /// Largest packet taken in or sent, in bytes.
     pub packet_bytes_max: u32,
+    /// Longest topic taken in, in bytes.
+    pub topic_bytes_max: usize,
     /// Messages we send that may be unacknowledged at once.
     pub in_flight: u16,
     /// `true` if rows are sent in a JSON envelope that carries their names.
@@ -120,6 +126,7 @@ pub(super) struct BrokerTable {
     key_file: Option<Spanned<PathBuf>>,
     qos: Option<Spanned<u64>>,
     packet_bytes_max: Option<Spanned<Size>>,
+    topic_bytes_max: Option<Spanned<Size>>,
     in_flight: Option<Spanned<u64>>,
     envelope: Option<bool>,
     coalesce: Option<Spanned<String>>,
@@ -157,6 +164,7 @@ impl Broker {
             username: None,
             password: None,
             packet_bytes_max: PACKET_BYTES_MAX,
+            topic_bytes_max: TOPIC_BYTES_MAX,
             in_flight: IN_FLIGHT,
             envelope: false,
             keep_alive: Duration::from_millis(KEEP_ALIVE_LOCAL),
@@ -204,7 +212,11 @@ impl BrokerTable {
             keep_alive_default: KEEP_ALIVE_LOCAL,
             timeout: self.timeout.as_ref(),
         };
-        keys.checked(table, address)
+        let topic = self.topic_bytes_max.as_ref();
+        Broker {
+            topic_bytes_max: table.size("topic_bytes_max", topic, TOPIC_BYTES, TOPIC_BYTES_MAX),
+            ..keys.checked(table, address)
+        }
     }
 
     /// Reads the settings of event intake.
@@ -291,6 +303,7 @@ impl Keys<'_> {
                 1_024..=8 << 20,
                 PACKET_BYTES_MAX,
             ),
+            topic_bytes_max: TOPIC_BYTES_MAX,
             in_flight: table.number("in_flight", self.in_flight, 1..=4_096, IN_FLIGHT),
             envelope: self.envelope.unwrap_or(false),
             keep_alive: table.duration(

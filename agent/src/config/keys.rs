@@ -34,6 +34,7 @@ const BROKER: &[Key] = &[
     KEY_FILE,
     Key::new("qos", Takes::Number, "1"),
     PACKET_BYTES_MAX,
+    Key::new("topic_bytes_max", Takes::Size, "\"1KiB\""),
     IN_FLIGHT,
     ENVELOPE,
     Key::new("coalesce", Takes::Duration, "\"auto\""),

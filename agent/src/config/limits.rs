@@ -52,7 +52,8 @@ pub const QUARANTINE_DEAD_LETTERS: u32 = 100;
 /// beyond it the event is a dead letter of each further rule.
 pub const EFFECT_BYTES_MAX: usize = 4 << 20;
 
-/// Longest key of an event, in bytes; a longer one is a dead letter.
+/// Longest key of an event, in bytes, whether its topic or its payload tells it; a longer one is a dead
+/// letter.
 pub const KEY_BYTES_MAX: usize = 256;
 
 /// Rules of one gateway. Each costs a few KB; the start is refused beyond.

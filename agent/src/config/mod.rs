@@ -31,7 +31,7 @@ use destination::DestinationTable;
 use fleet::FleetTable;
 use overrides::Overrides;
 
-pub use broker::{Broker, Coalesce, EventIdSource, Intake};
+pub use broker::{Broker, Coalesce, EventIdSource, Intake, TOPIC_BYTES_MAX};
 pub use destination::{Destination, Endpoint, HttpEndpoint, HttpLogin};
 pub use fleet::{Fleet, FleetFile};
 pub use keys::LIMITS as LIMIT_KEYS;

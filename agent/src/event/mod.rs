@@ -38,7 +38,7 @@ pub struct Event {
     /// The reason why the event is not processed, although it was received and has to be
     /// acknowledged.
     pub fault: Option<EventFault>,
-    /// The text of an invalid topic, printable; `topic` is then empty.
+    /// The text of an invalid or too long topic, printable; `topic` is then empty.
     pub bad_topic: Option<Box<str>>,
 }
 
@@ -65,6 +65,11 @@ pub enum EventFault {
     },
     /// Invalid topic: invalid UTF-8, a NUL, a wildcard.
     InvalidTopic,
+    /// Topic longer than allowed; only its beginning was kept.
+    TopicTooLong {
+        /// Length in bytes.
+        bytes: usize,
+    },
     /// A violation of MQTT.
     Malformed(Malformed),
     /// A copy of a retained message that all its filters have had.
@@ -80,15 +85,20 @@ impl EventFault {
                 "{bytes} bytes are more than broker.packet_bytes_max"
             )),
             Self::InvalidTopic => Some("its topic is not valid".to_owned()),
+            Self::TopicTooLong { bytes } => Some(format!(
+                "its topic of {bytes} bytes is longer than broker.topic_bytes_max"
+            )),
             Self::Malformed(why) => Some(format!("malformed: {why}")),
         }
     }
 
-    /// The reason with the text of an invalid topic.
+    /// The reason with the text of an invalid or too long topic.
     pub fn reason_with(&self, bad_topic: Option<&str>) -> Option<String> {
         let reason = self.reason()?;
         Some(match (self, bad_topic) {
-            (Self::InvalidTopic, Some(bad)) => format!("{reason}: \"{bad}\""),
+            (Self::InvalidTopic | Self::TopicTooLong { .. }, Some(bad)) => {
+                format!("{reason}: \"{bad}\"")
+            }
             // One without a topic has nothing to show, and says why.
             (Self::Malformed(_), Some(bad)) if !bad.is_empty() => {
                 format!("{reason}; its topic is not valid: \"{bad}\"")

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::config::Broker;
+use crate::config::{Broker, TOPIC_BYTES_MAX};
 use crate::event::Event;
 use crate::event::clock::Clock;
 use tidemill_base::heartbeat::{Heartbeats, WORK_WITHIN, join_by};
@@ -66,6 +66,8 @@ pub struct SourceSettings {
     pub qos: u8,
     /// Longest packet of which the payload is kept, in bytes; longer messages may have any length.
     pub packet_bytes_max: u32,
+    /// Longest topic of which a message is given to rules, in bytes.
+    pub topic_bytes_max: usize,
     /// Rest of the socket after a batch, so that many events share a wake-up.
     pub coalesce: Coalesce,
     /// A ping goes out this often; at least a second.
@@ -102,6 +104,7 @@ impl SourceSettings {
             protocol: Protocol::Auto,
             qos: 1,
             packet_bytes_max: 1 << 20,
+            topic_bytes_max: TOPIC_BYTES_MAX,
             coalesce: Coalesce::Auto,
             keep_alive: Duration::from_secs(5),
             timeout: TIMEOUT,
@@ -123,6 +126,7 @@ impl SourceSettings {
             tls: broker.tls.clone(),
             protocol: broker.protocol,
             packet_bytes_max: broker.packet_bytes_max,
+            topic_bytes_max: broker.topic_bytes_max,
             keep_alive: broker.keep_alive,
             timeout: broker.timeout,
             ..Self::new(&broker.host, broker.port, client_id, clock)

@@ -222,6 +222,10 @@ const LINES: &[(&str, &[&str])] = &[
         &["broker.packet_bytes_max lies between 1KiB and 8MiB"],
     ),
     (
+        "topic_bytes_max = 32",
+        &["broker.topic_bytes_max lies between 64 and 65535"],
+    ),
+    (
         "ca_file = \"agent.toml\"",
         &["broker.ca_file: the connection is not encrypted"],
     ),

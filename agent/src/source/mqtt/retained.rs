@@ -18,6 +18,9 @@ const TOPIC_BYTES_MAX: usize = 256;
 /// that is sent again counts as the first of its topic that comes in this process.
 const COPIES_MAX: usize = 4_096;
 
+/// Most bytes of their topics; beyond it all are forgotten as well.
+const COPIES_BYTES_MAX: usize = 1 << 20;
+
 /// Delivery of a copy at QoS 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
@@ -40,6 +43,8 @@ pub(super) struct Retained {
     /// Copies that the broker may send again, by packet identifier: the filters that they would be
     /// for then do not hang on the first time, because its results may be lost.
     copies: HashMap<u16, Copy>,
+    /// Bytes of their topics.
+    copies_bytes: usize,
 }
 
 /// A copy, as it was when it came for the first time.
@@ -102,7 +107,12 @@ impl Retained {
         self.filters.clear();
         self.tree = FilterTree::default();
         self.had.clear();
+        self.forget_copies();
+    }
+
+    fn forget_copies(&mut self) {
         self.copies.clear();
+        self.copies_bytes = 0;
     }
 
     /// A retained copy came: which filters have not had it, `None` when all have. One that is sent again
@@ -151,10 +161,14 @@ impl Retained {
             is_left: had.is_none() && (is_again || !is_asked()),
         };
         if let Some(Sent { packet, .. }) = sent {
-            if self.copies.len() >= COPIES_MAX {
-                self.copies.clear();
+            let bytes = topic.as_str().len();
+            if self.copies.len() >= COPIES_MAX || self.copies_bytes + bytes > COPIES_BYTES_MAX {
+                self.forget_copies();
             }
-            self.copies.insert(packet, copy.clone());
+            let before = self.copies.insert(packet, copy.clone());
+            let before = before.map_or(0, |copy| copy.topic.as_str().len());
+            self.copies_bytes += bytes;
+            self.copies_bytes -= before;
         }
         copy
     }
@@ -337,6 +351,16 @@ mod tests {
         for packet in 1..=u16::MAX {
             take_sent(&mut retained, &format!("t/{packet}"), packet, false);
             assert!(retained.copies.len() <= COPIES_MAX);
+        }
+        for number in 0..200_u16 {
+            let topic = format!("t/{}{number}", "x".repeat(60_000));
+            take_sent(&mut retained, &topic, number % 50, false);
+            let bytes = retained
+                .copies
+                .values()
+                .map(|copy| copy.topic.as_str().len());
+            assert_eq!(bytes.sum::<usize>(), retained.copies_bytes);
+            assert!(retained.copies_bytes <= COPIES_BYTES_MAX);
         }
     }
 

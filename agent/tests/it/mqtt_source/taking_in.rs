@@ -207,3 +207,35 @@ fn bytes_that_are_no_packet_are_shown() {
         source.stop();
     }
 }
+
+#[test]
+fn a_topic_above_the_limit_is_reported_with_its_beginning_alone() {
+    for protocol in BOTH {
+        let broker = Broker::start("");
+        let source = Source::start(broker.port(), protocol, &[], &[(1, "#")]);
+        source.until_held(1);
+        let mut peer = Peer::connect(broker.port(), "peer");
+        let longest = "t".repeat(1_024);
+        for topic in [longest.clone(), format!("{longest}u"), "u".repeat(60_000)] {
+            peer.publish(&topic, b"x", 1, false);
+        }
+        let events = source.events(3);
+        let seen = events
+            .iter()
+            .map(|event| (event.fault, event.topic.as_str()));
+        let too_long = |bytes| Some(EventFault::TopicTooLong { bytes });
+        let expected = [
+            (None, &*longest),
+            (too_long(1_025), ""),
+            (too_long(60_000), ""),
+        ];
+        assert_eq!(seen.collect::<Vec<_>>(), expected, "{protocol:?}");
+        let reason = |event: &Event| event.fault?.reason_with(event.bad_topic.as_deref());
+        let said = events.last().and_then(reason).unwrap();
+        let begins = "its topic of 60000 bytes is longer than broker.topic_bytes_max: \"uuu";
+        assert!(said.starts_with(begins) && said.len() < 400, "{said}");
+        assert!(events.iter().all(|event| event.payload == "x"));
+        source.acknowledge(&events);
+        source.stop();
+    }
+}

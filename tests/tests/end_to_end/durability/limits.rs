@@ -29,9 +29,10 @@ const HOUR: u64 = 3_600;
 const AGE_MAX: u64 = 3_660 * 24 * HOUR;
 
 /// As `docs/configuration.md` has them.
-const KEYS: [Key; 39] = [
+const KEYS: [Key; 40] = [
     (BROKER, "qos", 0, 1, ""),
     (BROKER, "packet_bytes_max", 1_024, 8 << 20, ""),
+    (BROKER, "topic_bytes_max", 64, 65_535, ""),
     (BROKER, "coalesce", 0, 1_000, "ms"),
     (BROKER, "commit_interval", 0, 10_000, "ms"),
     (BROKER, "commit_events", 1, 4_096, ""),

@@ -32,9 +32,15 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
         };
         let bytes = length(&received);
         let is_too_large = received.skipped.is_some() || self.is_too_large(bytes);
-        let known = self.topics.get(name);
+        let is_too_long = name.len() > self.settings.topic_bytes_max;
+        let known = if is_too_long {
+            None
+        } else {
+            self.topics.get(name)
+        };
         let fault = match (received.malformed, &known) {
             (Some(why), _) => Some(EventFault::Malformed(why)),
+            (None, None) if is_too_long => Some(EventFault::TopicTooLong { bytes: name.len() }),
             (None, None) => Some(EventFault::InvalidTopic),
             (None, Some(_)) => is_too_large.then_some(EventFault::TooLarge { bytes }),
         };
