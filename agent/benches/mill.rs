@@ -144,18 +144,15 @@ fn route(c: &mut Criterion) {
                 (hit, filter)
             }))
         };
+        let copy = |hits: &[Hit]| (hits.to_vec(), std::mem::size_of_val(hits));
         let mut router = new();
         group.bench_function(format!("known topic, {rules} rules"), |b| {
-            b.iter(|| router.route(black_box("sensors/d000/env"), <[_]>::to_vec));
+            b.iter(|| router.route(black_box("sensors/d000/env"), copy));
         });
         group.bench_function(format!("new topic, {rules} rules"), |b| {
             b.iter_batched(
                 new,
-                |mut router| {
-                    router
-                        .route(black_box("sensors/d000/env"), <[_]>::to_vec)
-                        .len()
-                },
+                |mut router| router.route(black_box("sensors/d000/env"), copy).len(),
                 BatchSize::LargeInput,
             );
         });

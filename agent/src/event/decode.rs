@@ -63,6 +63,13 @@ impl Plan {
         place
     }
 
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let others = self.any_case.iter();
+        let others = others.map(|other| size_of::<AnyCase>() + size_of_val(&*other.missing));
+        self.root.bytes() + others.sum::<usize>()
+    }
+
     /// Registers a place for [`SELF`], which gets the payload if that is no object.
     fn add_bare(&mut self, pointer: &str, place: u16) {
         let name = pointer.strip_prefix('/');
@@ -208,6 +215,12 @@ fn first_byte(payload: &[u8]) -> Option<u8> {
 }
 
 impl Node {
+    /// Bytes of the nodes below.
+    fn bytes(&self) -> usize {
+        let each = |child: &Child| size_of::<Child>() + child.name.len() + child.node.bytes();
+        self.children.iter().map(each).sum()
+    }
+
     /// Marks places inside of the value at hand as missing.
     fn forget_inside(&self, decoded: &mut Decoded) {
         for child in &self.children {

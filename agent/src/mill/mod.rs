@@ -285,7 +285,9 @@ impl Mill {
     ) -> Worked {
         let Self { router, rules, .. } = self;
         let route = router.route(event.topic.as_str(), |hits| {
-            Route::new(hits, facts_of(rules), &event.topic)
+            let route = Route::new(hits, facts_of(rules), &event.topic);
+            let bytes = route.bytes();
+            (route, bytes)
         });
         if is_named && route.is_kept {
             // The copies for other subscriptions bear the same name, and will be told by it. Where all

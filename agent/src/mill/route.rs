@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use tidemill_values::Value;
 
+use crate::config::limits::KEY_BYTES_MAX;
 use crate::event::decode::Plan;
 use crate::event::payload::{Payload, PayloadError};
 use crate::event::state::Key;
@@ -99,6 +100,19 @@ pub(super) enum StopKey {
     Column(u16),
     /// The topic has too few levels for the rule's key.
     None,
+    /// The key that the topic tells has this many bytes, more than a key may have.
+    TooLong(usize),
+}
+
+impl StopKey {
+    /// A key that a topic tells: no longer than one from a payload.
+    fn of_topic(key: Key) -> Self {
+        if key.len() > KEY_BYTES_MAX {
+            Self::TooLong(key.len())
+        } else {
+            Self::Known(key)
+        }
+    }
 }
 
 /// The facts of a rule that decide about its part of a route.
@@ -140,10 +154,10 @@ impl Route {
                 let mut own_plan = payload.map(|_| Plan::default());
                 let plan = own_plan.as_mut().unwrap_or(&mut plan);
                 let key = match facts.key {
-                    KeySpec::Topic => StopKey::Known(Arc::clone(&source)),
+                    KeySpec::Topic => StopKey::of_topic(Arc::clone(&source)),
                     KeySpec::Constant(key) => StopKey::Known(key.clone()),
                     KeySpec::Levels(pieces) => {
-                        key_of_topic(pieces, topic).map_or(StopKey::None, StopKey::Known)
+                        key_of_topic(pieces, topic).map_or(StopKey::None, StopKey::of_topic)
                     }
                     KeySpec::Pointer(pointer) => StopKey::Payload(plan.add(pointer)),
                     KeySpec::Column(pointer) => StopKey::Column(plan.add_in_any_case(pointer)),
@@ -192,5 +206,25 @@ impl Route {
             stops,
             is_kept,
         }
+    }
+
+    /// Bytes that it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let stops: usize = self.stops.iter().map(Stop::bytes).sum();
+        // All stops share the name of the topic.
+        let source = self.stops.first().map_or(0, |stop| stop.source.len());
+        size_of::<Self>() + self.plan.bytes() + source + stops
+    }
+}
+
+impl Stop {
+    fn bytes(&self) -> usize {
+        let key = match &self.key {
+            StopKey::Known(key) if !Key::ptr_eq(key, &self.source) => key.len(),
+            _ => 0,
+        };
+        let reading = self.reading.as_ref();
+        let reading = reading.map_or(0, |reading| size_of::<Reading>() + reading.plan.bytes());
+        size_of::<Self>() + key + reading + size_of_val(&*self.inputs)
     }
 }

@@ -11,9 +11,12 @@ use tidemill_transport::topic::{FilterTree, TopicFilter};
 /// for longest are matched anew: slower, never wrong.
 pub const ROUTES_MAX: usize = 4_096;
 
-/// The same for the rules that the routes of a generation lead to, all together: a route takes memory
-/// for each.
-const HITS_MAX: usize = 32_768;
+/// Bytes of the routes of a generation: a route takes memory for each rule that it leads to, and for
+/// each place that those read. A single route may have more.
+const ROUTE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes that the table of routes takes for each.
+const PLACE_BYTES: usize = 64;
 
 /// Routes of longer topics are not remembered, which bounds the memory: a publisher is free to choose
 /// topics of 64 KB, each another one.
@@ -39,8 +42,8 @@ pub struct Hit {
 pub struct Router<R> {
     tree: FilterTree<Hit>,
     recent: HashMap<Box<str>, Known<R>>,
-    /// Rules that the routes of `recent` lead to.
-    recent_hits: usize,
+    /// Bytes of the routes of `recent`.
+    recent_bytes: usize,
     older: HashMap<Box<str>, Known<R>>,
 }
 
@@ -48,8 +51,8 @@ pub struct Router<R> {
 #[derive(Debug)]
 struct Known<R> {
     route: Arc<R>,
-    /// Rules that it leads to.
-    hits: usize,
+    /// Bytes that it takes, with its topic.
+    bytes: usize,
 }
 
 impl<R> Router<R> {
@@ -59,32 +62,32 @@ impl<R> Router<R> {
         Self {
             tree: FilterTree::new(filters),
             recent: HashMap::new(),
-            recent_hits: 0,
+            recent_bytes: 0,
             older: HashMap::new(),
         }
     }
 
     /// The entry for `topic`. If it is not remembered, `make` makes it of the rules that the topic
-    /// reaches, in the order of their names, each once.
-    pub fn route(&mut self, topic: &str, make: impl FnOnce(&[Hit]) -> R) -> Arc<R> {
+    /// reaches, in the order of their names, each once, and says how many bytes it takes.
+    pub fn route(&mut self, topic: &str, make: impl FnOnce(&[Hit]) -> (R, usize)) -> Arc<R> {
         if topic.len() > TOPIC_BYTES_MAX {
-            return Arc::new(make(&self.hits(topic)));
+            return Arc::new(make(&self.hits(topic)).0);
         }
         if let Some(known) = self.recent.get(topic) {
             return Arc::clone(&known.route);
         }
         let known = self.older.remove(topic).unwrap_or_else(|| {
-            let hits = self.hits(topic);
+            let (route, bytes) = make(&self.hits(topic));
             Known {
-                route: Arc::new(make(&hits)),
-                hits: hits.len(),
+                route: Arc::new(route),
+                bytes: bytes + topic.len() + PLACE_BYTES,
             }
         });
-        if self.recent.len() >= ROUTES_MAX || self.recent_hits >= HITS_MAX {
+        if self.recent.len() >= ROUTES_MAX || self.recent_bytes >= ROUTE_BYTES_MAX {
             self.older = std::mem::take(&mut self.recent);
-            self.recent_hits = 0;
+            self.recent_bytes = 0;
         }
-        self.recent_hits += known.hits;
+        self.recent_bytes += known.bytes;
         let route = Arc::clone(&known.route);
         self.recent.insert(topic.into(), known);
         route
@@ -118,9 +121,14 @@ mod tests {
         }))
     }
 
+    /// The numbers of the rules, each of which takes 200 bytes.
+    fn rules(hits: &[Hit]) -> (Vec<u32>, usize) {
+        (hits.iter().map(|h| h.rule).collect(), 200 * hits.len())
+    }
+
     #[track_caller]
     fn check(filters: &[&str], topic: &str, expected: &[u32]) {
-        let route = router(filters).route(topic, |hits| hits.iter().map(|h| h.rule).collect());
+        let route = router(filters).route(topic, rules);
         assert_eq!(*route, expected, "{topic}");
     }
 
@@ -152,7 +160,7 @@ mod tests {
             rank,
         };
         let mut router = Router::new([(hit(3, 1), first), (hit(7, 0), second)]);
-        let route = router.route("a/b/c", |hits| hits.to_vec());
+        let route = router.route("a/b/c", |hits| (hits.to_vec(), 0));
         assert_eq!(*route, [hit(7, 0)]);
     }
 
@@ -160,9 +168,7 @@ mod tests {
     fn more_topics_than_are_remembered_still_find_their_rules() {
         let mut router = router(&["s/+"]);
         for n in 0..3 * ROUTES_MAX {
-            let route = router.route(&format!("s/{n}"), |hits| {
-                hits.iter().map(|h| h.rule).collect()
-            });
+            let route = router.route(&format!("s/{n}"), rules);
             assert_eq!(*route, [0]);
         }
         assert!(router.recent.len() <= ROUTES_MAX && router.older.len() <= ROUTES_MAX);
@@ -173,7 +179,7 @@ mod tests {
         let mut router = router(&["s/+"]);
         let mut route = |bytes: usize| {
             let topic = format!("s/{}", "t".repeat(bytes - 2));
-            let route = router.route(&topic, |hits| hits.iter().map(|h| h.rule).collect());
+            let route = router.route(&topic, rules);
             assert_eq!(*route, [0]);
             router.recent.len()
         };
@@ -181,7 +187,7 @@ mod tests {
         assert_eq!(route(60_000), 0);
         assert_eq!(route(TOPIC_BYTES_MAX), 1);
         // Topics that no rule wants take no memory either.
-        router.route(&"u".repeat(60_000), |_| Vec::new());
+        router.route(&"u".repeat(60_000), rules);
         assert_eq!(router.recent.len(), 1);
     }
 
@@ -189,13 +195,11 @@ mod tests {
     fn routes_to_many_rules_are_fewer() {
         let mut router = router(&["#"; 1_000]);
         for n in 0..200 {
-            let route = router.route(&format!("s/{n}"), |hits| {
-                hits.iter().map(|h| h.rule).collect()
-            });
+            let route = router.route(&format!("s/{n}"), rules);
             assert_eq!(route.len(), 1_000);
-            assert!(router.recent_hits < HITS_MAX + 1_000);
+            assert!(router.recent_bytes < ROUTE_BYTES_MAX + 201_000);
         }
-        let per_generation = HITS_MAX / 1_000 + 1;
+        let per_generation = ROUTE_BYTES_MAX / 200_000 + 1;
         assert_eq!(router.older.len(), per_generation);
         assert!(router.recent.len() <= per_generation);
     }

@@ -16,6 +16,7 @@ mod redrive;
 mod room;
 mod sizes;
 mod statements;
+mod topics;
 mod windows;
 
 use std::fmt::Write as _;

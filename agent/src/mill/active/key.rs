@@ -3,6 +3,7 @@
 
 use tidemill_values::Value;
 
+use crate::config::limits::KEY_BYTES_MAX;
 use crate::event::payload::{self, SELF};
 use crate::event::state::Key;
 use crate::event::state::time::RULE_KEY;
@@ -27,6 +28,10 @@ impl Active {
             StopKey::None => Err(Fault::Other(
                 "topic has too few levels for the rule's key".to_owned(),
             )),
+            StopKey::TooLong(bytes) => Err(Fault::Other(format!(
+                "topic makes a key of {bytes} bytes, and a key has at most {KEY_BYTES_MAX}; take levels of it, \
+                 as key = \"{{topic.1}}\" does"
+            ))),
             StopKey::Column(place) => self.key_of_column(*place, frame),
             StopKey::Payload(place) => match frame.decoded.scalars.get(usize::from(*place)) {
                 Some(Scalar::Text(span)) => {
@@ -35,8 +40,10 @@ impl Active {
                     match text.len() {
                         0 => Err(Fault::Other("key is empty".to_owned())),
                         _ if text == RULE_KEY => Err(Fault::Other(THE_RULES_OWN.to_owned())),
-                        1..=crate::config::limits::KEY_BYTES_MAX => Ok(text.into()),
-                        len => Err(Fault::Other(format!("key of {len} bytes is too long"))),
+                        1..=KEY_BYTES_MAX => Ok(text.into()),
+                        len => Err(Fault::Other(format!(
+                            "key of {len} bytes is longer than {KEY_BYTES_MAX}"
+                        ))),
                     }
                 }
                 Some(Scalar::Int(number)) => Ok(number.to_string().into()),
