@@ -104,6 +104,7 @@ impl Image {
                     state.count = count;
                     state.pieces.insert(0, piece);
                 }
+                Saved::Section(..) | Saved::Skipped => {}
                 Saved::Piece(rule, key, number, piece) => {
                     states
                         .entry((rule, key))

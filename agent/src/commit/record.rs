@@ -11,6 +11,7 @@ mod lane;
 mod naming;
 mod parts;
 mod receipt;
+mod section;
 mod state;
 mod waiting;
 
@@ -24,5 +25,6 @@ pub use dead::Dead;
 pub use lane::{GapRow, LaneCounts, LaneRecord};
 pub use parts::{Parts, RECORD_BYTES_MIN, cut, part_of, summary};
 pub use receipt::{Receipt, decode_receipts, encode_receipts};
+pub use section::{Section, SectionKind};
 pub use state::{EVENT_TIME, RuleRecord, decode_state, encode_state};
 pub use waiting::Waiting;

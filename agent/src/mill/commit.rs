@@ -196,6 +196,7 @@ impl Mill {
             rules: deltas,
             lanes: durable.outbox.take_deltas(),
             subscriptions: batch.subscriptions,
+            sections: Vec::new(),
         };
         durable.remember(&commit);
         if sabotage::is(Sabotage::HalfBatch) && !commit.receipts.is_empty() {

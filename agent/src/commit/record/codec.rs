@@ -12,12 +12,21 @@ pub(super) const FORMAT: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Written by another version of Tidemill.
-    #[error("record has format {found}, this version reads format {known}")]
+    #[error(
+        "written by {} version of Tidemill: a record has format {found}, this one reads up to {known}",
+        if found > known { "a newer" } else { "another" }
+    )]
     Format {
         /// The version found.
         found: u8,
-        /// The version that this build reads.
+        /// The highest version that this build reads.
         known: u8,
+    },
+    /// Holds a section that nobody may skip.
+    #[error("written by a newer version of Tidemill: section {kind} is not known to this one")]
+    Section {
+        /// The number of its kind.
+        kind: u16,
     },
     /// Ends too early, or goes on too long.
     #[error("record is damaged")]
@@ -124,16 +133,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Like [`Reader::of_format`], but accepts the format before too; returns the format found.
-    pub(super) fn of_formats(
+    /// Like [`Reader::of_format`], but accepts several formats, the newest last; returns the format
+    /// found.
+    pub(super) fn of_formats<const N: usize>(
         bytes: &'a [u8],
-        [before, known]: [u8; 2],
+        formats: [u8; N],
     ) -> Result<(Self, u8), RecordError> {
         let mut reader = Self(bytes);
-        match reader.u8()? {
-            found if found == known || found == before => Ok((reader, found)),
-            found => Err(RecordError::Format { found, known }),
+        let found = reader.u8()?;
+        if formats.contains(&found) {
+            return Ok((reader, found));
         }
+        let known = formats.last().copied().unwrap_or_default();
+        Err(RecordError::Format { found, known })
     }
 
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], RecordError> {

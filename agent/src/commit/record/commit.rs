@@ -10,6 +10,7 @@ use super::codec::{
     Reader, RecordError, put_age, put_len, put_offs, put_quality, put_signed, put_text, put_var,
 };
 use super::receipt::Receipt;
+use super::section::{self, Section};
 use super::state::{RuleRecord, decode_state, encode_state};
 use crate::event::clock::{Age, Now, Off};
 use crate::event::emission::{LaneId, Row};
@@ -17,8 +18,11 @@ use crate::event::ledger::Ledger;
 use crate::event::state::{Key, KeyState};
 use tidemill_transport::topic::Topic;
 
-/// Version of the format below.
+/// Version of the format below, of a commit without sections.
 pub const COMMIT_FORMAT: u8 = 4;
+
+/// Version of the same with sections behind it.
+pub(super) const SECTIONS_FORMAT: u8 = 5;
 
 /// The format of the build before, which is read too.
 const FORMAT_BEFORE: u8 = 2;
@@ -53,6 +57,8 @@ pub struct Commit {
     /// Contents of the broker's session if they changed: `host:port client-id`, then `id filter` a
     /// line.
     pub subscriptions: Option<String>,
+    /// Parts that only some commits need.
+    pub sections: Vec<Section>,
 }
 
 /// A boot of the machine.
@@ -172,7 +178,12 @@ pub struct Settled {
 impl Commit {
     /// Writes the record.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![COMMIT_FORMAT];
+        let has_sections = !self.sections.is_empty();
+        let mut out = vec![if has_sections {
+            SECTIONS_FORMAT
+        } else {
+            COMMIT_FORMAT
+        }];
         put_var(&mut out, self.in_seq);
         put_var(&mut out, self.now.mono_ms);
         put_signed(&mut out, self.now.wall_ms);
@@ -206,6 +217,9 @@ impl Commit {
         }
         self.put_lanes(&mut out);
         put_option(&mut out, self.subscriptions.as_deref());
+        if has_sections {
+            section::put(&mut out, &self.sections);
+        }
         out
     }
 
@@ -245,7 +259,8 @@ impl Commit {
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let (mut reader, format) = Reader::of_formats(bytes, [FORMAT_BEFORE, COMMIT_FORMAT])?;
+        let formats = [FORMAT_BEFORE, COMMIT_FORMAT, SECTIONS_FORMAT];
+        let (mut reader, format) = Reader::of_formats(bytes, formats)?;
         let is_old = format == FORMAT_BEFORE;
         let r = &mut reader;
         let in_seq = r.var()?;
@@ -294,6 +309,9 @@ impl Commit {
             commit.lanes.push(lane(r, &mut rows)?);
         }
         commit.subscriptions = option(r)?;
+        if format == SECTIONS_FORMAT {
+            commit.sections = section::read_known(r)?;
+        }
         reader.end()?;
         Ok(commit)
     }

@@ -7,6 +7,7 @@ use super::codec::{FORMAT, Reader, RecordError, put_text};
 use super::commit::{ledger, put_ledger};
 use super::lane::LaneRecord;
 use super::receipt::{Receipt, decode_receipts, encode_receipts};
+use super::section::{self, SectionKind};
 use super::state::{RuleRecord, decode_state, encode_state};
 use crate::event::emission::LaneId;
 use crate::event::ledger::Ledger;
@@ -21,6 +22,7 @@ const RECEIPTS: u8 = b'c';
 const EVENT_IDS: u8 = b'e';
 const LANE: u8 = b'l';
 const RULE: u8 = b'r';
+const SECTION: u8 = b'x';
 const STATE: u8 = b's';
 const STATE_PIECE: u8 = b't';
 
@@ -51,6 +53,10 @@ pub enum Saved {
     State(String, Key, u16, Vec<u8>),
     /// A further piece: rule, key, number.
     Piece(String, Key, u16, Vec<u8>),
+    /// An entry of a section that this version knows: kind, the rest of its key, value.
+    Section(SectionKind, Vec<u8>, Vec<u8>),
+    /// An entry of a section of a newer version, which may be skipped.
+    Skipped,
 }
 
 /// The agent's own record.
@@ -189,6 +195,10 @@ pub fn read(key: &[u8], value: &[u8]) -> Result<Saved, RecordError> {
             let (rule, key) = rule_and_key(place)?;
             Saved::Piece(rule, key, u16::from_be_bytes(*number), value.to_vec())
         }
+        SECTION => match section::of_entry(rest)? {
+            Some((kind, rest)) => Saved::Section(kind, rest.to_vec(), value.to_vec()),
+            None => Saved::Skipped,
+        },
         _ => return Err(RecordError::Damaged),
     })
 }

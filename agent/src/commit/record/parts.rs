@@ -3,7 +3,7 @@
 //! only once they are complete; so no commit is too long to be written.
 
 use super::codec::{Reader, RecordError};
-use super::commit::{COMMIT_FORMAT, Commit};
+use super::commit::{COMMIT_FORMAT, Commit, SECTIONS_FORMAT};
 
 /// Version of the format of a part.
 const PART_FORMAT: u8 = 3;
@@ -112,7 +112,7 @@ pub fn summary(record: &[u8]) -> Result<String, RecordError> {
     ))
 }
 
-const _: () = assert!(PART_FORMAT != COMMIT_FORMAT);
+const _: () = assert!(PART_FORMAT != COMMIT_FORMAT && PART_FORMAT != SECTIONS_FORMAT);
 
 #[cfg(test)]
 mod tests {

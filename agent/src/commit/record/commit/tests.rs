@@ -1,3 +1,4 @@
+use super::super::section::SectionKind;
 use super::*;
 use crate::event::Version;
 use crate::event::clock::{Off, Quality, Synced};
@@ -114,7 +115,30 @@ fn commit() -> Commit {
             dropped_new: 4,
         }],
         subscriptions: Some("s".into()),
+        sections: Vec::new(),
     }
+}
+
+#[test]
+fn sections_stand_behind_a_commit_that_has_some() {
+    let mut with = commit();
+    let section = |kind| Section {
+        kind: SectionKind::new(kind),
+        bytes: b"xy"[..].into(),
+    };
+    with.sections = vec![section(1_000)];
+    let mut expected = commit().encode();
+    expected[0] = 5;
+    // One section, its kind, its two bytes.
+    expected.extend([1, 0xe8, 0x07, 2, b'x', b'y']);
+    assert_eq!(with.encode(), expected);
+    // Nobody knows it, but it may be skipped.
+    assert_eq!(Commit::decode(&expected), Ok(commit()));
+    with.sections = vec![section(1_001)];
+    assert_eq!(
+        Commit::decode(&with.encode()),
+        Err(RecordError::Section { kind: 1_001 })
+    );
 }
 
 #[test]
@@ -229,7 +253,10 @@ fn what_was_cut_is_refused_and_another_format_is_named() {
     let mut newer = bytes.clone();
     newer[0] = 9;
     let error = Commit::decode(&newer).unwrap_err().to_string();
-    assert_eq!(error, "record has format 9, this version reads format 4");
+    assert_eq!(
+        error,
+        "written by a newer version of Tidemill: a record has format 9, this one reads up to 5"
+    );
     let longer = [&bytes[..], &[0]].concat();
     assert_eq!(Commit::decode(&longer), Err(RecordError::Damaged));
 }
