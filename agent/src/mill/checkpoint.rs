@@ -137,10 +137,10 @@ impl Mill {
                 rules,
             });
         };
-        let receipts: Vec<Receipt> = durable.receipts.iter().copied().collect();
+        let receipts: Vec<Receipt> = durable.session.receipts.iter().copied().collect();
         hash(Parts {
             agent: &durable.record,
-            subscriptions: &durable.subscriptions,
+            subscriptions: &durable.session.subscriptions,
             receipts: &receipts,
             event_ids: &durable.event_ids,
             outbox: &durable.outbox,

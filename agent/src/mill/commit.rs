@@ -129,7 +129,7 @@ impl Mill {
             Some(Due::TimeIsUp) => {
                 let interval = durable.keeping.commit_interval_ms;
                 let open = durable.batch.receipts.len();
-                durable.stall.timed_out(now.mono_ms, open, interval);
+                durable.session.stall.timed_out(now.mono_ms, open, interval);
                 self.commit(now, out);
             }
             Some(Due::Full) => self.commit(now, out),
@@ -188,7 +188,7 @@ impl Mill {
             age: durable.age.age(),
             offs: durable.age.take_offs(),
             boot,
-            generation: durable.receipts.generation(),
+            generation: durable.session.receipts.generation(),
             counts: batch.counts,
             receipts: batch.receipts,
             voided: batch.voided,
@@ -287,23 +287,7 @@ impl Mill {
             return;
         };
         let durable_lsn = durable.durable_lsn;
-        if let Some(epoch) = durable.epoch {
-            if durable
-                .proceed_at
-                .take_if(|lsn| *lsn <= durable_lsn)
-                .is_some()
-            {
-                out.push(Output::Proceed { epoch });
-            }
-            let packets = durable.acks.release(durable_lsn);
-            if !packets.is_empty() {
-                durable.stall.released(now.mono_ms);
-                packets
-                    .iter()
-                    .for_each(|packet| durable.receipts.acknowledged(*packet));
-                out.push(Output::Acknowledge { epoch, packets });
-            }
-        }
+        durable.session.release(now, durable_lsn, out);
         let lsn = durable.lsn();
         let has_patience = durable.has_patience();
         for shipment in durable.outbox.hand_out(durable_lsn, lsn, has_patience) {
@@ -377,7 +361,7 @@ impl super::durable::Durable {
         record.generation = commit.generation;
         record.counts.add(&commit.counts);
         if let Some(text) = &commit.subscriptions {
-            self.subscriptions.clone_from(text);
+            self.session.subscriptions.clone_from(text);
         }
     }
 
@@ -386,8 +370,8 @@ impl super::durable::Durable {
         let pond = checkpoint.pond;
         let puts = &mut checkpoint.puts;
         puts.push(entries::agent(&self.record));
-        puts.push(entries::subscriptions(&self.subscriptions));
-        let receipts: Vec<Receipt> = self.receipts.iter().copied().collect();
+        puts.push(entries::subscriptions(&self.session.subscriptions));
+        let receipts: Vec<Receipt> = self.session.receipts.iter().copied().collect();
         let receipts = entries::receipts(&receipts);
         let ids = entries::event_ids(&self.event_ids.records(entries::EVENT_IDS_EACH));
         let count =

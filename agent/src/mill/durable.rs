@@ -7,19 +7,17 @@ use std::sync::Arc;
 use crate::commit::event_ids::EventIds;
 use crate::commit::image::{Image, Written};
 use crate::commit::outbox::Outbox;
-use crate::commit::receipts::{Receipt, Receipts, Voided};
+use crate::commit::receipts::{Receipt, Voided};
 use crate::commit::record::{self, AgentRecord, Boot, Commit, EventIdChange, IntakeCounts};
 use crate::config::EventIdSource;
-use crate::event::Version;
 use crate::event::clock::{AgeClock, Now};
 use crate::event::decode::Plan;
 use crate::mill::router::RuleIndex;
 use tidemill_base::sabotage::{self, Sabotage};
 
-use super::acks::Acks;
 use super::output::{Output, Room};
 use super::ponds::Checkpoints;
-use super::stall::Stall;
+use super::session::Session;
 
 /// Bytes of receipts, names, rows and settled ranges with which a batch is committed at the latest.
 const BATCH_BYTES_MAX: usize = 64 << 10;
@@ -35,10 +33,6 @@ pub(super) const DEAD_LETTERS_MAX: usize = 256;
 /// Most bytes of them: beyond it they are kept without their content. A batch with so many is
 /// committed.
 pub(super) const DEAD_LETTER_BYTES_MAX: usize = 1 << 20;
-
-/// Begins the line of the session's version. Builds that do not know it pass over it, as over any line
-/// that begins with no number.
-pub(super) const PROTOCOL: &str = "protocol ";
 
 /// Settings of the mill's journal, and its state at the start.
 #[derive(Debug, Clone)]
@@ -74,10 +68,10 @@ pub(super) struct Durable {
     pub(super) keeping: Keeping,
     /// The agent's record as of the last commit.
     pub(super) record: AgentRecord,
-    pub(super) receipts: Receipts,
+    /// The session with the broker that sensors publish to.
+    pub(super) session: Session,
     pub(super) event_ids: EventIds,
     pub(super) outbox: Outbox,
-    pub(super) subscriptions: String,
     /// The present boot; told with the next commit when the last one was of another.
     pub(super) boot: Option<Boot>,
     pub(super) next_lsn: u64,
@@ -86,14 +80,6 @@ pub(super) struct Durable {
     /// Commits of several records that are not whole on stable storage: their first and last.
     in_parts: VecDeque<(u64, u64)>,
     pub(super) unsynced_bytes: usize,
-    /// The connection to the broker that sensors publish to.
-    pub(super) epoch: Option<u64>,
-    /// The version that the latest connection speaks.
-    pub(super) spoken: Option<Version>,
-    /// The source may subscribe once this commit is durable.
-    pub(super) proceed_at: Option<u64>,
-    pub(super) acks: Acks,
-    pub(super) stall: Stall,
     pub(super) batch: Batch,
     pub(super) checkpoints: Checkpoints,
     /// Plan to read the event's own name from the payload.
@@ -190,21 +176,15 @@ impl Durable {
         Self {
             checkpoints,
             record: image.agent,
-            receipts: image.receipts,
+            session: Session::resume(image.receipts, image.subscriptions),
             event_ids: image.event_ids,
             outbox: image.outbox,
-            subscriptions: image.subscriptions,
             boot,
             next_lsn: last_lsn + 1,
             durable_lsn: last_lsn,
             unsynced: VecDeque::new(),
             in_parts: VecDeque::new(),
             unsynced_bytes: 0,
-            epoch: None,
-            spoken: None,
-            proceed_at: None,
-            acks: Acks::default(),
-            stall: Stall::default(),
             batch,
             event_id_plan,
             age,
@@ -236,7 +216,7 @@ impl Durable {
             || batch.dead_letters >= DEAD_LETTERS_MAX
             || batch.dead_letter_bytes >= DEAD_LETTER_BYTES_MAX
             || self.hurries_what_moved()
-            || self.stall.is_near(batch.receipts.len()) && !batch.receipts.is_empty();
+            || self.session.stall.is_near(batch.receipts.len()) && !batch.receipts.is_empty();
         if full {
             return Some(Due::Full);
         }
@@ -323,28 +303,6 @@ impl Durable {
         if self.batch.touched.last() != Some(&rule) && !self.batch.touched.contains(&rule) {
             self.batch.touched.push(rule);
         }
-    }
-
-    /// The session's subscriptions in the form in which they are written down.
-    pub(super) fn subscriptions_of<'a>(
-        &'a self,
-        session: &str,
-    ) -> impl Iterator<Item = (u32, &'a str)> {
-        let mut lines = self.subscriptions.lines();
-        let known = lines.next() == Some(session);
-        lines.filter(move |_| known).filter_map(|line| {
-            let (id, filter) = line.split_once(' ')?;
-            Some((id.parse().ok()?, filter))
-        })
-    }
-
-    /// The version of MQTT in which the session was spoken last, as it is written down.
-    pub(super) fn version_of(&self, session: &str) -> Option<Version> {
-        let mut lines = self.subscriptions.lines();
-        if lines.next() != Some(session) {
-            return None;
-        }
-        Version::of_number(lines.next()?.strip_prefix(PROTOCOL)?)
     }
 
     /// The next number of a commit.

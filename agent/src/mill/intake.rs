@@ -11,10 +11,10 @@ use crate::event::clock::Now;
 use crate::event::value::{Decoded, Scalar};
 use crate::event::{Delivery, Event, EventFault};
 use tidemill_base::sabotage::{self, Sabotage};
-use tidemill_transport::topic::Subscription;
 
-use super::durable::{Durable, PROTOCOL, nobody};
+use super::durable::{Durable, nobody};
 use super::output::{DeadLetter, Input, Output, Room};
+use super::session::Connected;
 use super::{Mill, Worked};
 
 /// Bytes of a commit that a receipt takes.
@@ -49,10 +49,11 @@ impl Mill {
             durable.remember_event(now, in_seq, delivery, id, worked.effects);
         } else if let Some(Delivery { packet, .. }) = delivery {
             // Nothing of it has to last: its turn comes after those before it.
-            durable.acks.push(packet, 0, None);
+            durable.session.acks.push(packet, 0, None);
         }
         if delivery.is_some() {
             durable
+                .session
                 .stall
                 .event(now.mono_ms, durable.batch.receipts.len());
         }
@@ -69,12 +70,12 @@ impl Mill {
         let in_seq = self.in_seq;
         let durable = self.durable.as_deref_mut()?;
         if let Some(delivery) = &event.delivery {
-            let stale = durable.epoch != Some(delivery.epoch);
+            let stale = durable.session.epoch != Some(delivery.epoch);
             if stale && !sabotage::is(Sabotage::StaleEventsKept) {
                 // The broker sends it again on this connection.
                 return None;
             }
-            let met = durable.receipts.meets(delivery);
+            let met = durable.session.receipts.meets(delivery);
             durable.voids(now, met.voided);
             if let Some(moved) = met.moved {
                 durable.batch.receipts.push(moved);
@@ -88,7 +89,10 @@ impl Mill {
                 } else {
                     durable.next_lsn - 1
                 };
-                durable.acks.push(delivery.packet, lsn, Some(applied));
+                durable
+                    .session
+                    .acks
+                    .push(delivery.packet, lsn, Some(applied));
                 return None;
             }
         }
@@ -210,28 +214,20 @@ impl Mill {
                 protocol,
                 session_present,
                 window,
-            } => {
-                durable.epoch = Some(epoch);
-                durable.spoken = Some(protocol);
-                durable.receipts.reconnected(protocol);
-                durable.connected(now, session_present, window);
-            }
-            Input::Disconnected => {
-                durable.epoch = None;
-                durable.proceed_at = None;
-                durable.acks.reset();
-            }
+            } => durable.connected(
+                now,
+                Connected {
+                    epoch,
+                    protocol,
+                    session_present,
+                    window,
+                },
+            ),
+            Input::Disconnected => durable.session.disconnected(),
             Input::Confirmed {
                 epoch,
                 acknowledged,
-            } => {
-                if durable.epoch == Some(epoch)
-                    && let Some(in_seq) = durable.acks.confirm(acknowledged)
-                {
-                    let voided = durable.receipts.confirm(in_seq);
-                    durable.voids(now, voided);
-                }
-            }
+            } => durable.confirmed(now, epoch, acknowledged),
             Input::Subscribed(held) => durable.subscribed(now, &held),
             Input::Lane(report) => {
                 durable.batch.open_lazily(now);
@@ -318,10 +314,10 @@ impl Durable {
             ..
         }) = delivery
         {
-            let receipt = self.receipts.insert(packet, fingerprint, in_seq);
+            let receipt = self.session.receipts.insert(packet, fingerprint, in_seq);
             batch.receipts.push(receipt);
             batch.bytes += RECEIPT_BYTES;
-            self.acks.push(packet, lsn, Some(in_seq));
+            self.session.acks.push(packet, lsn, Some(in_seq));
         }
         if let Some(id) = id {
             self.event_ids.insert(&id);
@@ -373,43 +369,6 @@ impl Durable {
         let is_number =
             event_ids::may_be_number(text) && (self.keeping.event_id_numbers || is_number());
         self.event_ids.read(text, is_number)
-    }
-
-    /// Returns `true` if the broker held something for this gateway.
-    fn had_session(&self) -> bool {
-        self.record.generation > 0 && !self.subscriptions.is_empty()
-    }
-
-    fn connected(&mut self, now: Now, session_present: bool, window: Option<u16>) {
-        self.acks.reset();
-        self.stall.connected(window);
-        self.proceed_at = None;
-        if !session_present {
-            let generation = self.receipts.generation() + 1;
-            self.receipts.renew(generation);
-            // Events of the batch that came in the old session are applied all the same.
-            self.batch.receipts.clear();
-            self.batch.voided.clear();
-            self.batch.open(now);
-            self.batch.urgent = true;
-            self.proceed_at = Some(self.lsn());
-        }
-    }
-
-    fn subscribed(&mut self, now: Now, held: &[Subscription]) {
-        let session = self.keeping.session.as_str();
-        let lines = held.iter().map(|s| format!("{} {}\n", s.id, s.filter));
-        let spoken = self.spoken.iter();
-        let spoken = spoken.map(|version| format!("{PROTOCOL}{}\n", version.number()));
-        let text: String = std::iter::once(format!("{session}\n"))
-            .chain(spoken)
-            .chain(lines)
-            .collect();
-        if text != self.subscriptions {
-            self.batch.subscriptions = Some(text);
-            self.batch.open(now);
-            self.batch.urgent = true;
-        }
     }
 }
 

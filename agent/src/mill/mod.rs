@@ -25,6 +25,7 @@ mod room;
 mod route;
 pub mod router;
 mod schedules;
+mod session;
 mod stall;
 mod status;
 pub mod watermark;
@@ -265,14 +266,14 @@ impl Mill {
     pub fn subscriptions_of(&self, session: &str) -> Vec<(u32, String)> {
         let durable = self.durable.iter();
         durable
-            .flat_map(|durable| durable.subscriptions_of(session))
+            .flat_map(|durable| durable.session.subscriptions_of(session))
             .map(|(id, filter)| (id, filter.to_owned()))
             .collect()
     }
 
     /// The version of MQTT in which the session of this name was spoken last.
     pub fn version_of(&self, session: &str) -> Option<Version> {
-        self.durable.as_ref()?.version_of(session)
+        self.durable.as_ref()?.session.version_of(session)
     }
 
     /// Runs an event through the rules of its topic; returns its fate over all of them.
