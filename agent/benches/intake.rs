@@ -86,7 +86,7 @@ fn take(source: &SourceHandle, reports: &Receiver<SourceReport>, events: u64, ba
     while count < events {
         match reports.recv().unwrap() {
             SourceReport::Events(events) => {
-                for delivery in events.iter().filter_map(|event| event.delivery) {
+                for delivery in events.iter().filter_map(|event| event.delivery()) {
                     count += 1;
                     packets.push(delivery.packet);
                     if packets.len() >= batch {

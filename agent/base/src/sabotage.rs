@@ -11,6 +11,8 @@ pub enum Sabotage {
     IdentifiersMiscounted,
     /// Messages are acknowledged before their batch is durable.
     AckBeforeSync,
+    /// Requests are answered before the commit of their effects is durable.
+    AnswerBeforeSync,
     /// Emissions leave before their batch is durable.
     SendBeforeSync,
     /// An acknowledgement goes out on another connection than its message came on.

@@ -116,7 +116,10 @@ impl Cloud {
 
 /// Acknowledges events, which need not be sent again.
 fn acknowledge(control: Option<&SourceControl>, events: &[Event]) {
-    let mut deliveries = events.iter().filter_map(|event| event.delivery).peekable();
+    let mut deliveries = events
+        .iter()
+        .filter_map(|event| event.delivery())
+        .peekable();
     if let (Some(control), Some(first)) = (control, deliveries.peek().copied()) {
         let packets = deliveries.map(|delivery| delivery.packet).collect();
         control.acknowledge(first.epoch, packets);

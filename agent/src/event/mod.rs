@@ -33,13 +33,43 @@ pub struct Event {
     pub subscriptions: SubscriptionIds,
     /// MQTT 5 user properties as one JSON object, empty when there are none.
     pub properties: Bytes,
-    /// Delivery details for the acknowledgement: MQTT QoS 1 only.
-    pub delivery: Option<Delivery>,
+    /// Origin of the event, and with it who is told of its outcome.
+    pub origin: Origin,
     /// The reason why the event is not processed, although it was received and has to be
     /// acknowledged.
     pub fault: Option<EventFault>,
     /// The text of an invalid or too long topic, printable; `topic` is then empty.
     pub bad_topic: Option<Box<str>>,
+}
+
+/// Origin of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A message of the broker's session; with its delivery where it has to be acknowledged, which is
+    /// at QoS 1 only.
+    Mqtt(Option<Delivery>),
+    /// A request of a local source, which waits for its answer.
+    Local(Ticket),
+    /// The gateway itself: a timer, the close of a window, a schedule.
+    Gateway,
+}
+
+/// Number of a request of a local source. The source that hands the request in gives it, and no other
+/// one of the process has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    /// The ticket of this number.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl std::fmt::Display for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "request {}", self.0)
+    }
 }
 
 /// Delivery details of a message that its broker wants acknowledged.
@@ -118,7 +148,7 @@ impl Event {
             retained: false,
             subscriptions: SubscriptionIds::default(),
             properties: Bytes::new(),
-            delivery: None,
+            origin: Origin::Mqtt(None),
             fault: None,
             bad_topic: None,
         }
@@ -126,7 +156,18 @@ impl Event {
 
     /// The event seen by a handler that no event caused: a timer, or the close of a window.
     pub fn none() -> Self {
-        Self::new(Topic::none(), Bytes::new(), 0)
+        Self {
+            origin: Origin::Gateway,
+            ..Self::new(Topic::none(), Bytes::new(), 0)
+        }
+    }
+
+    /// The message's delivery, where it has to be acknowledged.
+    pub fn delivery(&self) -> Option<Delivery> {
+        match self.origin {
+            Origin::Mqtt(delivery) => delivery,
+            Origin::Local(_) | Origin::Gateway => None,
+        }
     }
 }
 

@@ -125,6 +125,7 @@ impl Mill {
             durable.batch.urgent = true;
         }
         durable.open_for_rows(now);
+        durable.open_for_answers(now);
         match durable.is_due(now) {
             Some(Due::TimeIsUp) => {
                 let interval = durable.keeping.commit_interval_ms;
@@ -288,6 +289,7 @@ impl Mill {
         };
         let durable_lsn = durable.durable_lsn;
         durable.session.release(now, durable_lsn, out);
+        durable.answers.release(durable_lsn, out);
         let lsn = durable.lsn();
         let has_patience = durable.has_patience();
         for shipment in durable.outbox.hand_out(durable_lsn, lsn, has_patience) {

@@ -15,6 +15,7 @@ use crate::event::decode::Plan;
 use crate::mill::router::RuleIndex;
 use tidemill_base::sabotage::{self, Sabotage};
 
+use super::answers::Answers;
 use super::output::{Output, Room};
 use super::ponds::Checkpoints;
 use super::session::Session;
@@ -70,6 +71,7 @@ pub(super) struct Durable {
     pub(super) record: AgentRecord,
     /// The session with the broker that sensors publish to.
     pub(super) session: Session,
+    pub(super) answers: Answers,
     pub(super) event_ids: EventIds,
     pub(super) outbox: Outbox,
     /// The present boot; told with the next commit when the last one was of another.
@@ -177,6 +179,7 @@ impl Durable {
             checkpoints,
             record: image.agent,
             session: Session::resume(image.receipts, image.subscriptions),
+            answers: Answers::default(),
             event_ids: image.event_ids,
             outbox: image.outbox,
             boot,

@@ -9,7 +9,7 @@ use crate::commit::outbox;
 use crate::config::EventIdSource;
 use crate::event::clock::Now;
 use crate::event::value::{Decoded, Scalar};
-use crate::event::{Delivery, Event, EventFault};
+use crate::event::{Delivery, Event, EventFault, Origin};
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::durable::{Durable, nobody};
@@ -25,16 +25,24 @@ const KIND: &str = "eid-kind";
 const NUMBER: &str = "number";
 
 impl Mill {
-    /// Takes an event in.
+    /// Takes an event in. A request is answered also where its event was applied before.
     pub(super) fn take_in(&mut self, now: Now, event: Event, out: &mut Vec<Output>) {
+        let origin = event.origin;
+        let wanted = self.apply(now, event, out);
+        if let Origin::Local(ticket) = origin {
+            self.answer(ticket, wanted, out);
+        }
+    }
+
+    /// Applies an event, unless it was applied before; returns `true` if some rule wanted it.
+    fn apply(&mut self, now: Now, event: Event, out: &mut Vec<Output>) -> bool {
         if self.durable.is_none() {
             self.in_seq += 1;
-            self.work_on(now, event, false, out);
-            return;
+            return self.work_on(now, event, false, out).wanted;
         }
-        let delivery = event.delivery;
+        let delivery = event.delivery();
         let Some(id) = self.first_time(now, &event, out) else {
-            return;
+            return true;
         };
         self.in_seq += 1;
         let worked = match event.fault {
@@ -43,7 +51,7 @@ impl Mill {
         };
         let in_seq = self.in_seq;
         let Some(durable) = &mut self.durable else {
-            return;
+            return worked.wanted;
         };
         if worked.kept {
             durable.remember_event(now, in_seq, delivery, id, worked.effects);
@@ -57,6 +65,7 @@ impl Mill {
                 .stall
                 .event(now.mono_ms, durable.batch.receipts.len());
         }
+        worked.wanted
     }
 
     /// Counts an event that comes for the first time and returns its own name, where it has one;
@@ -69,7 +78,7 @@ impl Mill {
     ) -> Option<Option<EventId>> {
         let in_seq = self.in_seq;
         let durable = self.durable.as_deref_mut()?;
-        if let Some(delivery) = &event.delivery {
+        if let Some(delivery) = &event.delivery() {
             let stale = durable.session.epoch != Some(delivery.epoch);
             if stale && !sabotage::is(Sabotage::StaleEventsKept) {
                 // The broker sends it again on this connection.
@@ -120,7 +129,7 @@ impl Mill {
                 mark,
             });
         }
-        if let Some(delivery) = event.delivery {
+        if let Some(delivery) = event.delivery() {
             self.in_seq = in_seq + 1;
             durable.remember_event(now, in_seq + 1, Some(delivery), None, false);
         }

@@ -5,6 +5,7 @@
 
 mod acks;
 mod active;
+mod answers;
 mod bind;
 mod checkpoint;
 mod commit;
@@ -51,7 +52,7 @@ use crate::commit::record::IntakeCounts;
 use crate::config::limits::EFFECT_BYTES_MAX;
 use crate::event::clock::{Now, signed};
 use crate::event::ledger::{Fate, Ledger};
-use crate::event::{Event, SubscriptionIds, Version};
+use crate::event::{Event, Origin, SubscriptionIds, Version};
 use crate::function::frame::Frame;
 use crate::mill::router::Router;
 use crate::mill::window::Moment;
@@ -380,7 +381,8 @@ impl Mill {
                 self.run_schedule(rule as usize, number, now, out);
                 continue;
             }
-            let event = Event::new(self.nowhere.clone(), Bytes::new(), now.wall_ms);
+            let mut event = Event::new(self.nowhere.clone(), Bytes::new(), now.wall_ms);
+            event.origin = Origin::Gateway;
             self.frame.set_event(event);
             let first = out.len();
             let Self {

@@ -9,7 +9,7 @@ use crate::event::decode::Plan;
 use crate::event::emission::{LaneId, LaneReport, Row};
 use crate::event::state::Key;
 use crate::event::value::{Decoded, Scalar};
-use crate::event::{Event, Version};
+use crate::event::{Event, Ticket, Version};
 use crate::function::effects::LogLine;
 use crate::rule::{Priority, Sent, TopicTemplate};
 use tidemill_transport::topic::{Subscription, Topic};
@@ -121,6 +121,13 @@ pub enum Output {
         epoch: u64,
         /// Their packet identifiers.
         packets: Vec<u16>,
+    },
+    /// Answer a request of a local source.
+    Answer {
+        /// The request.
+        ticket: Ticket,
+        /// `true` if some rule wanted its event.
+        wanted: bool,
     },
     /// The source may subscribe.
     Proceed {

@@ -2,9 +2,9 @@
 //! destination.
 
 use crate::commit::record::Dead;
-use crate::event::Event;
 use crate::event::clock::Now;
 use crate::event::emission::Row;
+use crate::event::{Event, Origin};
 use crate::mill::router::Hit;
 
 use super::Mill;
@@ -72,6 +72,7 @@ impl Mill {
         let route = Route::new(&[hit], super::active::facts_of(&self.rules), &row.topic);
         let mut event = Event::new(row.topic.clone(), dead.payload, row.at_ms);
         event.properties = dead.properties;
+        event.origin = Origin::Gateway;
         self.in_seq += 1;
         self.frame.event_ms = row.at_ms;
         self.frame.set_event(event);

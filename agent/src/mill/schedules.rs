@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Mill;
 use super::due::What;
 use super::output::Output;
-use crate::event::Event;
 use crate::event::clock::{Now, STEP_MS};
+use crate::event::{Event, Origin};
 
 /// A schedule that was missed for longer than this is not made up for.
 const CATCH_UP_MS: i64 = 3 * 3_600_000;
@@ -39,7 +39,8 @@ impl Mill {
         self.place_schedule(rule, number, now);
         self.in_seq += 1;
         self.frame.event_ms = slot_ms;
-        let event = Event::new(self.nowhere.clone(), payload, now.wall_ms);
+        let mut event = Event::new(self.nowhere.clone(), payload, now.wall_ms);
+        event.origin = Origin::Gateway;
         self.frame.set_event(event);
         let worked = self.work(&route, now, out);
         if let (true, Some(durable)) = (worked.kept, &mut self.durable) {

@@ -1,6 +1,7 @@
 //! The mill as timelines: what comes in when, what goes out when.
 
 mod ages;
+mod answers;
 mod births;
 mod copies;
 mod durable;

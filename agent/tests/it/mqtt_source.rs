@@ -100,7 +100,7 @@ impl Source {
     /// All in their order.
     pub(crate) fn acknowledge(&self, events: &[Event]) {
         for event in events {
-            if let Some(delivery) = event.delivery {
+            if let Some(delivery) = event.delivery() {
                 self.handle
                     .acknowledge(delivery.epoch, vec![delivery.packet]);
             }

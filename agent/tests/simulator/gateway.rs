@@ -78,7 +78,7 @@ impl Process {
 
     /// A message is taken in whose acknowledgement has to come in its turn.
     fn note_waiting(&mut self, event: &Event) {
-        let Some(delivery) = event.delivery else {
+        let Some(delivery) = event.delivery() else {
             return;
         };
         let is_base = |held: &&Subscription| ["s/+", "a/+"].contains(&held.filter.as_str());

@@ -2,7 +2,7 @@
 
 use super::durable::Gateway;
 use super::*;
-use crate::event::{Delivery, Fingerprint, SubscriptionIds, hash_bytes};
+use crate::event::{Delivery, Fingerprint, Origin, SubscriptionIds, hash_bytes};
 
 const NAMED: &str = r#"{"id":"sensor:7"}"#;
 
@@ -16,7 +16,7 @@ fn copies(payload: &'static str, ids: &[u32]) -> Vec<Event> {
     let copy = |(packet, id): (u16, &u32)| {
         let mut event = Event::new(Topic::new("s/a").unwrap(), payload, 0);
         event.subscriptions = SubscriptionIds::One(*id);
-        event.delivery = Some(Delivery {
+        event.origin = Origin::Mqtt(Some(Delivery {
             epoch: 1,
             packet,
             dup: false,
@@ -24,7 +24,7 @@ fn copies(payload: &'static str, ids: &[u32]) -> Vec<Event> {
                 hash: hash_bytes(&[payload.as_bytes(), &id.to_le_bytes()]),
                 content: 0,
             },
-        });
+        }));
         event
     };
     (1..).zip(ids).map(copy).collect()

@@ -9,7 +9,7 @@ use crate::commit::record::Parts;
 use crate::config::{EventIdSource, OutboxLimits};
 use crate::event::clock::Quality;
 use crate::event::emission::{LaneId, LaneReport, Priority, Row};
-use crate::event::{Delivery, EventFault, Fingerprint, Malformed, Version, hash_bytes};
+use crate::event::{Delivery, EventFault, Fingerprint, Malformed, Origin, Version, hash_bytes};
 
 type Pond = (u64, BTreeMap<Vec<u8>, Vec<u8>>);
 
@@ -223,6 +223,7 @@ impl Gateway {
                 }
                 Output::DeadLetter(dead) => format!("dead {}", dead.reason),
                 Output::Proceed { .. } => "proceed".to_owned(),
+                Output::Answer { ticket, wanted } => format!("answer {ticket} {wanted}"),
                 Output::Refused { lane, count, .. } => format!("refused {lane} {count}"),
                 other => format!("{other:?}"),
             };
@@ -343,12 +344,12 @@ impl Gateway {
             payload.to_owned(),
             self.now.wall_ms,
         );
-        event.delivery = Some(Delivery {
+        event.origin = Origin::Mqtt(Some(Delivery {
             epoch: 1,
             packet,
             dup,
             fingerprint: fingerprint(topic, payload, ""),
-        });
+        }));
         self.step(Input::Events(vec![event]))
     }
 
@@ -381,7 +382,7 @@ fn fingerprint(topic: &str, payload: &str, properties: &str) -> Fingerprint {
     }
 }
 
-fn counter() -> (String, &'static str) {
+pub(super) fn counter() -> (String, &'static str) {
     (rule("count", "mqtt = [\"s/+\"]"), COUNTER)
 }
 
@@ -516,12 +517,12 @@ fn receipts_hold_across_a_change_of_version_and_tell_properties_apart_within_one
     gateway.sync();
     let message = |packet, dup, properties: &str| {
         let mut event = Event::new(Topic::new("s/a").unwrap(), "x", 0);
-        event.delivery = Some(Delivery {
+        event.origin = Origin::Mqtt(Some(Delivery {
             epoch: 1,
             packet,
             dup,
             fingerprint: fingerprint("s/a", "x", properties),
-        });
+        }));
         Input::Events(vec![event])
     };
     gateway.step(message(1, false, "eid 1")).after(50).sync();
@@ -790,12 +791,12 @@ fn a_message_of_no_use_is_a_dead_letter_once_and_acknowledged() {
     let message = |dup| {
         let mut event = Event::new(Topic::new("s/a").unwrap(), "x", 0);
         event.fault = Some(EventFault::Malformed(Malformed::TopicAlias));
-        event.delivery = Some(Delivery {
+        event.origin = Origin::Mqtt(Some(Delivery {
             epoch: 1,
             packet: 7,
             dup,
             fingerprint: Fingerprint::default(),
-        });
+        }));
         Input::Events(vec![event])
     };
     gateway
@@ -817,12 +818,12 @@ fn the_reason_of_a_dead_letter_shows_what_stood_in_place_of_its_topic() {
         let mut event = Event::new(Topic::none(), "x", 0);
         event.fault = Some(fault);
         event.bad_topic = Some(bad_topic.into());
-        event.delivery = Some(Delivery {
+        event.origin = Origin::Mqtt(Some(Delivery {
             epoch: 1,
             packet: 7,
             dup: false,
             fingerprint: Fingerprint::default(),
-        });
+        }));
         gateway.step(Input::Events(vec![event]));
         gateway.expect(&[&format!("dead {reason}")]);
         gateway.after(50).sync().crash();
@@ -985,12 +986,12 @@ fn one_copy_of_an_event_with_a_name_is_for_all_rules() {
     for (packet, id) in [(1, 1), (2, 2)] {
         let mut event = Event::new(Topic::new("s/a").unwrap(), r#"{"id":"d:1"}"#, 0);
         event.subscriptions = SubscriptionIds::One(id);
-        event.delivery = Some(Delivery {
+        event.origin = Origin::Mqtt(Some(Delivery {
             epoch: 1,
             packet,
             dup: false,
             fingerprint: fingerprint("s/a", "x", ""),
-        });
+        }));
         gateway.step(Input::Events(vec![event]));
     }
     gateway.after(50).sync();
@@ -1004,12 +1005,12 @@ fn a_copy_for_nobody_gets_a_receipt_and_is_nothing_new_after_a_deployment() {
     let copy = |dup| {
         let mut event = Event::new(Topic::new("s/a").unwrap(), "x", 0);
         event.subscriptions = SubscriptionIds::One(99);
-        event.delivery = Some(Delivery {
+        event.origin = Origin::Mqtt(Some(Delivery {
             epoch: 1,
             packet: 5,
             dup,
             fingerprint: fingerprint("s/a", "x", ""),
-        });
+        }));
         event
     };
     gateway.step(Input::Events(vec![copy(false)]));

@@ -5,9 +5,9 @@ use super::durable::Gateway;
 use super::*;
 use crate::commit::outbox::Lane;
 use crate::commit::record::{Dead, part_of};
-use crate::event::Delivery;
 use crate::event::clock::Quality;
 use crate::event::emission::{LaneReport, Priority, Row};
+use crate::event::{Delivery, Origin};
 
 /// Passes everything on.
 const PASS: &str = r#"(module (func (export "f") (result i32) (i32.const 1))
@@ -32,7 +32,7 @@ fn pass() -> (String, &'static str) {
 
 fn message(packet: u16, bytes: usize) -> Event {
     let mut event = Event::new(Topic::new("s/a").unwrap(), vec![b'x'; bytes], 0);
-    event.delivery = Some(Delivery {
+    event.origin = Origin::Mqtt(Some(Delivery {
         epoch: 1,
         packet,
         dup: false,
@@ -40,7 +40,7 @@ fn message(packet: u16, bytes: usize) -> Event {
             hash: packet.into(),
             content: packet.into(),
         },
-    });
+    }));
     event
 }
 

@@ -46,7 +46,7 @@ impl Source {
 }
 
 fn deliveries(events: &[Event]) -> Vec<Delivery> {
-    events.iter().filter_map(|event| event.delivery).collect()
+    events.iter().filter_map(|event| event.delivery()).collect()
 }
 
 /// The parts that stay the same when a message comes again.
@@ -113,7 +113,7 @@ fn acknowledgements_of_an_earlier_connection_are_never_sent() {
         let mut line = script.accept(true);
         line.publish(1, false, "another message under the same number");
         line.publish(2, false, "the next");
-        assert_eq!(source.events(2)[0].delivery.unwrap().epoch, 2);
+        assert_eq!(source.events(2)[0].delivery().unwrap().epoch, 2);
         source.handle.acknowledge(1, vec![1]);
         source.handle.acknowledge(2, vec![2]);
         assert_eq!(line.acknowledged(1), [2], "{protocol:?}");
@@ -140,7 +140,7 @@ fn what_came_with_an_error_is_left_to_come_again() {
         let mut line = script.accept(true);
         line.publish(7, true, "seven");
         let again = source.events(1);
-        let delivery = again[0].delivery.unwrap();
+        let delivery = again[0].delivery().unwrap();
         assert_eq!((delivery.epoch, delivery.packet), (2, 7));
         assert!(delivery.dup);
         source.acknowledge(&again);
@@ -224,7 +224,7 @@ fn acknowledgements_and_pings_leave_while_nobody_takes_reports() {
             SourceReport::Events(events) => events.into_iter().next(),
             _ => None,
         });
-        let delivery = event.delivery.unwrap();
+        let delivery = event.delivery().unwrap();
         assert_eq!(line.acknowledged(1), [1], "the test's source answers");
         line.publish(2, false, "x");
         for _ in 0..1_000 {
@@ -287,7 +287,7 @@ mod broken {
             let mut line = script.accept(true);
             line.publish(8, false, "eight");
             let events = source.events(2);
-            let delivery = events[0].delivery.unwrap();
+            let delivery = events[0].delivery().unwrap();
             assert_eq!((delivery.epoch, delivery.packet), (2, 7), "{protocol:?}");
             source.stop();
         }

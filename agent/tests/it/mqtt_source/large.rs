@@ -93,10 +93,10 @@ fn one_that_is_not_acknowledged_comes_again_under_the_same_hash() {
         source.until_epoch();
         source.until_held(1);
         Peer::connect(broker.port(), "peer").publish("a", &vec![b'x'; 9 << 20], 1, false);
-        let first = source.events(1).remove(0).delivery.unwrap();
+        let first = source.events(1).remove(0).delivery().unwrap();
         broker.stop();
         broker.run();
-        let again = source.events(1).remove(0).delivery.unwrap();
+        let again = source.events(1).remove(0).delivery().unwrap();
         assert_eq!(
             (again.packet, again.fingerprint),
             (first.packet, first.fingerprint)

@@ -54,7 +54,7 @@ fn a_surplus_copy_of_a_retained_message_is_reported_as_such() {
     let events = source.events(2);
     let faults: Vec<_> = events.iter().map(|event| event.fault).collect();
     assert_eq!(faults, [None, Some(EventFault::Surplus)]);
-    assert!(events.iter().all(|event| event.delivery.is_some()));
+    assert!(events.iter().all(|event| event.delivery().is_some()));
     source.stop();
 }
 
@@ -69,7 +69,11 @@ fn the_same_message_has_the_same_hash_and_another_has_not() {
         line.publish(3, false, "y");
         line.publish(0, false, "x");
         let events = source.events(4);
-        let hash = |place: usize| events[place].delivery.map(|delivery| delivery.fingerprint);
+        let hash = |place: usize| {
+            events[place]
+                .delivery()
+                .map(|delivery| delivery.fingerprint)
+        };
         assert_eq!(hash(0), hash(1), "{protocol:?}");
         assert_ne!(hash(0), hash(2), "{protocol:?}");
         assert_eq!(hash(3), None, "QoS 0 is not acknowledged");

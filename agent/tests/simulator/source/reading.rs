@@ -2,7 +2,7 @@
 //! same parser.
 
 use bytes::Bytes;
-use tidemill::event::{Delivery, Event, EventFault, Fingerprint, Version, hash_bytes};
+use tidemill::event::{Delivery, Event, EventFault, Fingerprint, Origin, Version, hash_bytes};
 use tidemill::source::mqtt::subscriptions::Sent;
 use tidemill_transport::fingerprint::of_copy;
 use tidemill_transport::packets::{Inbox, Incoming, Received};
@@ -53,7 +53,7 @@ impl Source {
         let mut event = Event {
             topic: topic.unwrap_or_else(Topic::none),
             retained: received.retained,
-            delivery,
+            origin: Origin::Mqtt(delivery),
             fault,
             ..Event::none()
         };

@@ -2,7 +2,7 @@
 //! fault where it is of no use, because it has to be acknowledged.
 
 use super::Intake;
-use crate::event::{Delivery, Event, EventFault, Malformed};
+use crate::event::{Delivery, Event, EventFault, Malformed, Origin};
 use crate::source::mqtt::subscriptions::Sent;
 use crate::source::mqtt::{Flow, SourceReport};
 use tidemill_base::text::shown;
@@ -56,7 +56,7 @@ impl<R: FnMut(SourceReport) -> Flow> Intake<R> {
             topic,
             arrival_ms: self.arrival_ms,
             retained: received.retained,
-            delivery,
+            origin: Origin::Mqtt(delivery),
             fault,
             bad_topic,
             ..Event::none()

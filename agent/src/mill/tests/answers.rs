@@ -1,0 +1,73 @@
+//! Requests of local sources: answered once the commit of what they saw and did is durable.
+
+use super::durable::{Gateway, counter};
+use super::*;
+use crate::event::{Origin, Ticket};
+
+fn request(ticket: u64, topic: &str, payload: &'static str) -> Event {
+    let mut event = Event::new(Topic::new(topic).unwrap(), payload, 0);
+    event.origin = Origin::Local(Ticket::new(ticket));
+    event
+}
+
+#[test]
+fn a_request_is_answered_once_its_commit_is_durable() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.sync().expect(&["proceed"]);
+    let requests = vec![request(1, "s/a", "x"), request(2, "s/b", "y")];
+    // One commit for both, at the end of the step.
+    gateway.step(Input::Events(requests)).expect(&["commit 3"]);
+    gateway.sync().expect(&[
+        "answer request 1 true",
+        "answer request 2 true",
+        "ship 0 Normal 1=1 2=1",
+    ]);
+}
+
+#[test]
+fn a_request_that_changes_nothing_waits_for_what_it_may_have_seen() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.sync().expect(&["proceed"]);
+    gateway
+        .step(Input::Events(vec![request(1, "elsewhere", "")]))
+        .expect(&["answer request 1 false"]);
+    gateway.event(1, false, "s/a", "x").expect(&[]);
+    gateway
+        .step(Input::Events(vec![request(2, "elsewhere", "")]))
+        .expect(&["commit 3"]);
+    gateway
+        .step(Input::Events(vec![request(3, "elsewhere", "")]))
+        .expect(&[]);
+    gateway.sync().expect(&[
+        "ack [1]",
+        "answer request 2 false",
+        "answer request 3 false",
+        "ship 0 Normal 1=1",
+    ]);
+}
+
+#[test]
+fn a_request_that_a_crash_took_back_was_not_answered() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.sync().expect(&["proceed"]);
+    gateway
+        .step(Input::Events(vec![request(1, "s/a", "x")]))
+        .expect(&["commit 3"]);
+    gateway.crash();
+    gateway
+        .step(Input::Events(vec![request(2, "s/a", "x")]))
+        .sync();
+    gateway.expect(&["commit 3", "answer request 2 true", "ship 0 Normal 1=1"]);
+}
+
+#[test]
+fn without_a_journal_a_request_is_answered_at_the_end_of_its_step() {
+    let mut mill = Mill::new();
+    let mut out = Vec::new();
+    let events = Input::Events(vec![request(7, "s/a", "x")]);
+    mill.step(Now::default(), events, &mut out);
+    assert!(
+        matches!(out[..], [Output::Answer { ticket, wanted: false }] if ticket == Ticket::new(7)),
+        "{out:?}"
+    );
+}
