@@ -49,10 +49,11 @@ pub(crate) enum Sight {
     Twins,
     SlowSensors,
     CutWhenConfirmed,
+    Answered,
 }
 
 #[rustfmt::skip]
-const SIGHTS: [(Sight, &str); 27] = [
+const SIGHTS: [(Sight, &str); 28] = [
     (Sight::Quick, "QoS 1 for a rule without durability"),
     (Sight::VersionChanged, "another version of MQTT, the same session"),
     (Sight::RepeatedAcrossVersions, "sent again over another version"),
@@ -80,6 +81,7 @@ const SIGHTS: [(Sight, &str); 27] = [
     (Sight::Twins, "the same again on a quiet line"),
     (Sight::SlowSensors, "a slow way from the sensors"),
     (Sight::CutWhenConfirmed, "a line that breaks right behind an answer"),
+    (Sight::Answered, "a request of a local source, answered"),
 ];
 
 /// Counts of C1 to C13, and of what was seen.

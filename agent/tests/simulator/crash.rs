@@ -11,6 +11,7 @@ use tidemill_transport::topic::{Subscription, TopicFilter};
 
 use crate::coverage::Sight;
 use crate::gateway::Process;
+use crate::local::Local;
 use crate::plan::{Moment, Names};
 use crate::rules::{DESTINATIONS, HUB, destinations};
 use crate::run::{Happening, Sim};
@@ -99,6 +100,7 @@ impl Sim<'_> {
             return;
         };
         self.say(format_args!("CRASH, power {power}"));
+        self.local.iter_mut().for_each(Local::forget);
         self.forget_confirmations();
         let conn = process.source.conn;
         self.read_from_cache = !power && {

@@ -195,6 +195,7 @@ impl Sim<'_> {
             Output::Append { lsn, bytes } => self.append(lsn, bytes),
             Output::Acknowledge { epoch, packets } => self.acknowledge(epoch, packets),
             Output::Proceed { epoch } => self.proceed(epoch),
+            Output::Answer { ticket, wanted } => self.answered(ticket, wanted),
             Output::Ship(shipment) => {
                 self.check_shipment(&shipment);
                 self.ship(shipment);

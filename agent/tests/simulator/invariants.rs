@@ -9,6 +9,8 @@ use tidemill::commit::outbox::{Bounds, Lane, Outbox};
 use tidemill::commit::record::{Commit, LaneRecord, Parts};
 use tidemill::event::emission::{LaneId, Row};
 
+use crate::local;
+
 /// A second gateway, made of nothing but the commits of the first.
 pub(crate) struct Shadow {
     image: Image,
@@ -17,6 +19,8 @@ pub(crate) struct Shadow {
     parts: Parts,
     /// First commit of each row, by lane.
     rows: HashMap<LaneId, BTreeMap<u64, u64>>,
+    /// Commits of the rows that requests of the local source made, by key.
+    requests: BTreeMap<u64, Vec<u64>>,
     /// First commit of each message's receipt.
     receipts: HashMap<u128, u64>,
     /// Hashes that the mill had right after a commit.
@@ -47,6 +51,7 @@ impl Shadow {
             commits: BTreeMap::new(),
             parts: Parts::default(),
             rows: HashMap::new(),
+            requests: BTreeMap::new(),
             receipts: HashMap::new(),
             hashes: VecDeque::new(),
             needed: 0,
@@ -78,6 +83,9 @@ impl Shadow {
             let rows = self.rows.entry(lane.clone()).or_default();
             for row in &delta.rows {
                 rows.entry(row.seq).or_insert(lsn);
+                if let Some(key) = local::key_of(row) {
+                    self.requests.entry(key).or_default().push(lsn);
+                }
             }
         }
         let commit = Some((first, commit));
@@ -162,6 +170,28 @@ impl Shadow {
         }
     }
 
+    /// Number of rows that requests to a key made.
+    pub(crate) fn requests_to(&self, key: u64) -> usize {
+        self.requests.get(&key).map_or(0, Vec::len)
+    }
+
+    /// A request is answered whose call made a row of this key, behind so many others.
+    pub(crate) fn answered(&mut self, key: u64, before: usize) -> Result<(), String> {
+        let commits = self.requests.get(&key);
+        match commits.and_then(|commits| commits.get(before)) {
+            None => Err(format!(
+                "the request to k{key} is answered and stands in no commit"
+            )),
+            Some(lsn) if *lsn > self.durable => Err(format!(
+                "the request to k{key} is answered before its commit {lsn} is durable"
+            )),
+            Some(lsn) => {
+                self.needed = self.needed.max(*lsn);
+                Ok(())
+            }
+        }
+    }
+
     /// A gateway started with everything up to the image's commit.
     pub(crate) fn recovered(&mut self, image: &Image) -> Result<(), String> {
         let lsn = image.lsn;
@@ -179,6 +209,9 @@ impl Shadow {
         self.parts = Parts::default();
         self.hashes.retain(|(at, ..)| *at <= lsn);
         self.receipts.retain(|_, at| *at <= lsn);
+        for commits in self.requests.values_mut() {
+            commits.retain(|at| *at <= lsn);
+        }
         for rows in self.rows.values_mut() {
             rows.retain(|_, at| *at <= lsn);
         }

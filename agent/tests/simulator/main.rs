@@ -22,6 +22,7 @@ mod gateway;
 mod invariants;
 mod journal;
 mod link;
+mod local;
 mod plan;
 mod pond;
 mod receiver;
@@ -50,7 +51,7 @@ const SABOTAGE_SEEDS: u64 = 1_000;
 
 /// Faults, and a seed that is known to notice each, which is tried first.
 #[rustfmt::skip]
-const SABOTAGES: [(Sabotage, u64); 28] = [
+const SABOTAGES: [(Sabotage, u64); 29] = [
     (Sabotage::AckBeforeSync, 0), (Sabotage::SendBeforeSync, 0), (Sabotage::AckAcrossEpochs, 0),
     (Sabotage::StaleEventsKept, 0), (Sabotage::NoReceipt, 0), (Sabotage::ReceiptWithoutHash, 0),
     (Sabotage::ReceiptDroppedById, 0), (Sabotage::CursorAhead, 0), (Sabotage::RecyclingOnVolatileCursor, 0),
@@ -61,7 +62,7 @@ const SABOTAGES: [(Sabotage, u64); 28] = [
     (Sabotage::AgeByWallClock, 0), (Sabotage::OneHash, 28), (Sabotage::AnyNumberMoves, 0),
     (Sabotage::ConfirmedByNumber, 0), (Sabotage::UnreadableForEver, 7), (Sabotage::RefusalIsVerdict, 6),
     (Sabotage::AskOnlyInFloods, 2), (Sabotage::NothingInReserve, 441), (Sabotage::ExchangeInOneGo, 7),
-    (Sabotage::MovedLazily, 83),
+    (Sabotage::MovedLazily, 83), (Sabotage::AnswerBeforeSync, 4),
 ];
 
 /// Faults of which no seed is known that notices them; other tests do.

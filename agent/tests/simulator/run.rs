@@ -17,6 +17,7 @@ use crate::ending::Standing;
 use crate::gateway::Process;
 use crate::invariants::Shadow;
 use crate::link::Link;
+use crate::local::Local;
 use crate::plan::{Act, Keeper, Learned, Moment, Plan, Setup};
 use crate::pond::Ponds;
 use crate::receiver::{Answer, Receiver};
@@ -63,6 +64,7 @@ pub(crate) enum Happening {
     ClockSynced(u64),
     Probes,
     Looks,
+    Asks,
     LastStart,
 }
 
@@ -102,6 +104,7 @@ pub(crate) struct Sim<'a> {
     pub(crate) boot: u64,
     pub(crate) clock: Clock,
     pub(crate) sensors: Sensors,
+    pub(crate) local: Option<Local>,
     pub(crate) armed: Vec<(Moment, bool, u64)>,
     /// So many times.
     pub(crate) cut_when_confirmed: u32,
@@ -193,6 +196,7 @@ impl<'a> Sim<'a> {
             boot: 1,
             clock: Clock::new(setup.learned.keeper),
             sensors: Sensors::default(),
+            local: Local::of(seed),
             armed: Vec::new(),
             cut_when_confirmed: 0,
             dying: None,
@@ -237,6 +241,9 @@ impl<'a> Sim<'a> {
         }
         if sim.setup.learned.keeper == Keeper::Nobody {
             sim.coverage.see(Sight::NeverSynced);
+        }
+        if let Some(local) = &mut sim.local {
+            sim.agenda.after(local.rest_us(), Happening::Asks);
         }
         let setup = format!("{:?}", sim.setup);
         sim.say(format_args!("{setup}"));
@@ -315,6 +322,7 @@ impl<'a> Sim<'a> {
             Happening::ClockSynced(boot) => self.clock_synced(boot),
             Happening::Probes => self.probe(),
             Happening::Looks => self.look(),
+            Happening::Asks => self.asks(),
             Happening::LastStart => self.last_start(),
         }
     }
