@@ -74,6 +74,12 @@ pub enum Sabotage {
     MovedLazily,
     /// Item 13: rows age by the wall clock.
     AgeByWallClock,
+    /// The cursor of a pane that closes stands at the last key from the first one on.
+    PaneCursorAhead,
+    /// The cursor of a pane that closes stands in no commit.
+    PaneCursorNotJournalled,
+    /// A pane that was closing begins anew after a start.
+    PaneFiredTwice,
 }
 
 #[cfg(feature = "sabotage")]

@@ -255,6 +255,11 @@ impl Agent {
         if self.is_full() {
             return Ok(busy);
         }
+        if self.mill.has_arrived() {
+            // Of the events that it was given some are left.
+            self.turn(mill::Input::Tick);
+            return Ok(true);
+        }
         if self.take_in_some() {
             return Ok(true);
         }
@@ -281,6 +286,8 @@ impl Agent {
         self.storage.lacks_room().or_else(|| {
             if blocks() {
                 Some("an outbox with when_full = \"block\" is full")
+            } else if self.mill.is_overloaded() {
+                Some("events come faster than rules work on them")
             } else if self.outputs.are_backed_up() {
                 Some("a destination takes less of volatile messages than is sent")
             } else {

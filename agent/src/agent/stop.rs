@@ -30,6 +30,7 @@ impl Agent {
         let deadline = Instant::now() + grace;
         let send_by = deadline - CHECKPOINT_RESERVE_MAX.min(grace / 3);
         info!("stopping");
+        self.mill.begin_stop();
         if outcome.is_ok() {
             self.pushed.stop(PUSHED_WITHIN);
         }
@@ -64,6 +65,10 @@ impl Agent {
     /// Works on the events that the source had handed over already, and commits them.
     fn finish(&mut self, deadline: Instant) -> Result<(), AgentError> {
         while !self.is_full() && Instant::now() < deadline {
+            if self.mill.has_arrived() {
+                self.turn(mill::Input::Tick);
+                continue;
+            }
             if self.take_in_some() {
                 continue;
             }

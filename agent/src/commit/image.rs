@@ -16,6 +16,7 @@ use crate::commit::record::{
 };
 use crate::event::clock::{Now, OFF_MAX_MS, Quality, signed};
 use crate::event::ledger::Ledger;
+use crate::event::state::time::{self, RULE_KEY};
 use crate::event::state::{Key, KeyState, shift_rows};
 
 /// Saved state of one rule.
@@ -292,8 +293,19 @@ impl Image {
                 pane.from = pane.from.saturating_add(by);
                 pane.due = pane.due.saturating_add(by);
             }
+            if let Some(closing) = &mut rule.record.closing {
+                closing.pane.from = closing.pane.from.saturating_add(by);
+                closing.pane.due = closing.pane.due.saturating_add(by);
+            }
             for state in rule.keys.values_mut() {
                 shift_panes(state, by);
+            }
+            if let Some(own) = rule
+                .keys
+                .get_mut(RULE_KEY)
+                .filter(|_| rule.record.is_behind)
+            {
+                time::shift_behind(&mut own.entries, by);
             }
         }
     }

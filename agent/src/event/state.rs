@@ -74,6 +74,19 @@ pub struct OpenPane {
     pub fired: bool,
 }
 
+/// A pane that closes, key by key in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// The pane.
+    pub pane: OpenPane,
+    /// First moment that belongs to it, as its keys are told.
+    pub start_ms: i64,
+    /// First moment that no longer belongs to it, as its keys are told.
+    pub end_ms: i64,
+    /// The last key for which it has fired; the cursor.
+    pub after: Option<Key>,
+}
+
 impl OpenPane {
     /// `true` if a moment on the time scale of its window belongs to the pane.
     pub fn holds(&self, at: i64) -> bool {

@@ -1,8 +1,10 @@
 //! An active rule: its function, its keys and its counts. Here an event is made ready for its call;
 //! making the call and closing windows are left to the modules below.
 
+mod behind;
 mod births;
 mod call;
+mod closing;
 mod event_time;
 mod fault;
 mod firing;
@@ -42,8 +44,10 @@ use super::output::{Output, PortBinding};
 use super::route::{Facts, Route, Stop, StopKey};
 use super::status::LastError;
 
+use behind::Backlog;
+pub(super) use closing::InClosing;
 pub(super) use event_time::{EventTime, flags};
-use fault::{Fault, Lost};
+use fault::Fault;
 
 /// A rule that is deployed. What every event touches stands first and together: with a thousand
 /// rules each piece of memory that a call needs comes from far away.
@@ -85,8 +89,11 @@ pub(super) struct Active {
     /// Bytes of the state that belongs to no key, while that is lent.
     own_bytes: usize,
     pub(super) schedules: Vec<ScheduleState>,
-    /// Keys whose share of the pane that closes costs too much.
-    lost: Lost,
+    /// The pane that closes.
+    pub(super) closing: Option<Box<InClosing>>,
+    /// Events that wait because the rule is behind, and since when.
+    backlog: Option<Box<Backlog>>,
+    pub(super) behind_since_mono_ms: Option<u64>,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
     pub(super) faults_mono_ms: VecDeque<u64>,
@@ -148,6 +155,14 @@ pub(super) struct Step<'a> {
     pub(super) cold: bool,
     /// Bytes that all rules together may still ask for because of one event.
     pub(super) effect_bytes_free: usize,
+    /// Fuel spent in this event, or on this thing that fell due.
+    pub(super) fuel: u64,
+    /// Fuel from which on the event waits for the rules that are left.
+    pub(super) fuel_max: u64,
+    /// `true` for what comes in its rule's turn; other events wait where the rule is behind.
+    pub(super) in_turn: bool,
+    /// `true` if nothing more falls due in this turn of the mill.
+    pub(super) due_is_over: bool,
 }
 
 impl Active {
@@ -170,11 +185,8 @@ impl Active {
             Box::new(EventTime::new(streams, late, floor_ms, now))
         });
         let is_kept = rule.durability == Durability::ExactlyOnce;
-        // State that belongs to no key has a place beside them.
-        let has_own = time.is_some() || hears_births(&rule.streams);
         let keys_limit = rule.limits.keys;
-        let keys_max = rule.limits.keys.saturating_add(usize::from(has_own));
-        let keys = KeyTable::new(keys_max, is_kept);
+        let keys = KeyTable::new(keys_limit, is_kept);
         let state_bytes_max = rule.limits.state_bytes;
         let reads_rows = matches!(rule.function, FunctionSource::Sql(_));
         let names_self = module
@@ -199,7 +211,9 @@ impl Active {
             lent_bytes: 0,
             time,
             own_bytes: 0,
-            lost: Lost::default(),
+            closing: None,
+            backlog: None,
+            behind_since_mono_ms: None,
             schedules,
             alone: Arc::default(),
             keys,
@@ -280,6 +294,10 @@ impl Active {
             return self.arrive(stop, decoded, frame, step);
         }
         frame.streams = stop.streams;
+        if self.is_behind(step) {
+            // It is counted once it is worked on.
+            return self.put_behind(frame, step);
+        }
         let fate = self.work_or_bury(stop, decoded, frame, step);
         self.ledger.enter(fate);
         fate

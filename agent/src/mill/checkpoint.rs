@@ -22,6 +22,8 @@ impl Active {
             panes: self.panes.clone(),
             slots: self.schedule_slots(),
             naming: self.naming.clone(),
+            closing: self.cursor(),
+            is_behind: self.behind() > 0,
         }
     }
 

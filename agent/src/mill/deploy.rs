@@ -112,7 +112,7 @@ impl Mill {
                 },
             };
             let old = before.get(name).copied();
-            let edit = active.restore(saved, is_kept)?;
+            let edit = active.restore(saved, is_kept, now)?;
             if old.is_some_and(|old| active.succeed(old, now)) {
                 freed.push(Arc::clone(&active.rule.name));
             }
@@ -239,7 +239,7 @@ impl Active {
 
     /// Takes over the state of an earlier rule of this name; `is_kept` tells whether commits hold
     /// it.
-    fn restore(&mut self, saved: SavedRule, is_kept: bool) -> Result<Edit, DeployError> {
+    fn restore(&mut self, saved: SavedRule, is_kept: bool, now: Now) -> Result<Edit, DeployError> {
         let SavedRule {
             record,
             counts,
@@ -269,6 +269,7 @@ impl Active {
         self.move_own();
         let edit = self.carry(&record);
         self.restore_time();
+        self.restore_behind(now);
         let to = self.module.manifest.state.schema;
         if to != record.schema {
             self.migrate(record.schema, to)?;
@@ -358,6 +359,15 @@ impl Active {
 
     /// Puts the rule's due times into the queue, schedules aside.
     pub(super) fn enqueue(&self, due: &mut DueQueue) {
+        if self.closing.is_some() {
+            due.insert(0, What::Closing(self.index));
+        }
+        if let Some(at) = self.first_behind() {
+            due.insert(at_least_0(at), What::Event(self.index));
+        }
+        if let Some(until) = self.quarantined_until_mono_ms {
+            due.rest(self.index, until);
+        }
         let by_the_clock = self.time.is_none();
         if self
             .time

@@ -189,7 +189,7 @@ impl KeyTable {
         if self.is_kept {
             self.changed.insert(key.clone(), None);
         }
-        if self.held.len() < self.keys_max {
+        if self.has_room(&key) {
             self.places.insert(key, self.held.len());
             self.held.push(held);
             return None;
@@ -198,6 +198,13 @@ impl KeyTable {
         let old = std::mem::replace(self.held.get_mut(place)?, held);
         self.places.insert(key, place);
         Some(self.forgotten(old))
+    }
+
+    /// Returns `true` if a new key needs no other to go. State that belongs to no key has a place beside
+    /// them.
+    fn has_room(&self, key: &str) -> bool {
+        let own = usize::from(self.places.contains_key(RULE_KEY));
+        key == RULE_KEY || self.held.len() - own < self.keys_max
     }
 
     /// Drops a key that was not seen for long, other than the one at `keep`, while the state of

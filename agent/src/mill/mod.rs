@@ -18,6 +18,7 @@ mod intake;
 mod keys;
 mod no_room;
 mod output;
+mod pace;
 mod ponds;
 mod power;
 mod prove;
@@ -29,13 +30,12 @@ mod schedules;
 mod session;
 mod stall;
 mod status;
+mod turn;
 pub mod watermark;
 pub mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 pub use bind::BoundRule;
 pub use deploy::{DeployError, Deployment, Edit, saved_windows};
@@ -49,18 +49,17 @@ use crate::commit::event_ids::EventIds;
 use crate::commit::image::{Image, SavedRule};
 use crate::commit::outbox::Outbox;
 use crate::commit::record::IntakeCounts;
-use crate::config::limits::EFFECT_BYTES_MAX;
-use crate::event::clock::{Now, signed};
-use crate::event::ledger::{Fate, Ledger};
-use crate::event::{Event, Origin, SubscriptionIds, Version};
+use crate::event::clock::Now;
+use crate::event::ledger::Ledger;
+use crate::event::{Event, SubscriptionIds, Version};
 use crate::function::frame::Frame;
-use crate::mill::router::Router;
-use crate::mill::window::Moment;
+use crate::mill::router::{Router, RuleIndex};
 use tidemill_transport::topic::Topic;
 
-use active::{Active, Step, facts_of, flags};
-use due::{DueQueue, What};
+use active::{Active, facts_of};
+use due::DueQueue;
 use durable::Durable;
+use pace::Meter;
 use power::PowerGap;
 use route::Route;
 
@@ -72,6 +71,16 @@ pub struct Mill {
     router: Router<Route>,
     frame: Box<Frame>,
     due: DueQueue,
+    /// The rule that had the last turn at what is due.
+    last_turn: RuleIndex,
+    /// Work done in this step.
+    meter: Meter,
+    /// The time of this step, or of the last one.
+    now_mono_ms: u64,
+    /// Events handed over that no step had a share for yet.
+    arrived: VecDeque<Event>,
+    /// `true` from the beginning of an orderly stop on: what falls due waits for the next start.
+    is_stopping: bool,
     nowhere: Topic,
     /// Events taken in since the data directory was made.
     in_seq: u64,
@@ -106,6 +115,11 @@ impl Mill {
             router: Router::new([]),
             frame: Box::default(),
             due: DueQueue::default(),
+            last_turn: 0,
+            meter: Meter::default(),
+            now_mono_ms: 0,
+            arrived: VecDeque::new(),
+            is_stopping: false,
             nowhere: Topic::none(),
             in_seq: 0,
             unrouted: 0,
@@ -149,8 +163,21 @@ impl Mill {
         self.time_floor_ms = floor_ms;
     }
 
-    /// Turns once: everything due by `now` happens before `input`. Appends to `out`.
+    /// Sets the fuel after which a step begins nothing more that is due, and takes no further event.
+    pub fn set_share(&mut self, fuel: u64) {
+        self.meter = Meter::with(fuel);
+    }
+
+    /// Lets nothing fall due any more, because the process is about to end: it waits for the next start.
+    pub fn begin_stop(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// Turns once: what is due by `now` happens before `input`. Both get a share of the step; what is over
+    /// that has its turn in the next step, for which [`Mill::is_busy`] asks. Appends to `out`.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        self.meter.begin();
+        self.now_mono_ms = now.mono_ms;
         self.notice_clock_step(now);
         if let Some(durable) = &mut self.durable
             && durable.age.advance(now)
@@ -162,24 +189,43 @@ impl Mill {
             self.fall_due(now, out);
         }
         match input {
-            Input::Events(events) => {
-                for event in events {
-                    self.take_in(now, event, out);
-                    self.commit_if_full(now, out);
-                    // The events' times may have made something due.
-                    self.fall_due(now, out);
-                }
-            }
+            Input::Events(events) => self.arrived.extend(events),
             Input::Tick => {}
             other => self.hear(now, other, out),
         }
+        while self.meter.has_events()
+            && let Some(event) = self.arrived.pop_front()
+        {
+            self.take_in(now, event, out);
+            self.commit_if_full(now, out);
+            // The events' times may have made something due.
+            self.fall_due(now, out);
+        }
         self.end_step(now, out);
+    }
+
+    /// Returns `true` if the last step had no share for all events that it was given.
+    pub fn has_arrived(&self) -> bool {
+        !self.arrived.is_empty()
+    }
+
+    /// Returns `true` if there is work that the last step had no share for.
+    pub fn is_busy(&self) -> bool {
+        let next = self.due.next_mono_ms().filter(|_| !self.is_held());
+        self.has_arrived() || next.is_some_and(|next| next <= self.now_mono_ms)
     }
 
     /// When the mill has to turn again even if nothing comes in, in monotonic time.
     pub fn next_due_mono_ms(&self) -> Option<u64> {
         let durable = self.durable.as_ref().and_then(|d| d.next_due_mono_ms());
         let due = self.due.next_mono_ms().filter(|_| !self.is_held());
+        let due = if self.arrived.is_empty() {
+            due
+        } else {
+            Some(0)
+        };
+        // What is overdue is due now.
+        let due = due.map(|due| due.max(self.now_mono_ms));
         [due, durable].into_iter().flatten().min()
     }
 
@@ -188,19 +234,28 @@ impl Mill {
         self.has_schedules
     }
 
-    /// Returns `true` if no more events should be taken in for now: the journal or a lane is full.
+    /// Returns `true` if no more events should be taken in for now: the journal or a lane is full, or
+    /// rules are behind.
     pub fn is_full(&self) -> bool {
-        self.durable
-            .as_ref()
-            .is_some_and(|durable| durable.is_full())
+        let durable = self.durable.as_ref();
+        durable.is_some_and(|durable| durable.is_full()) || self.is_overloaded()
+    }
+
+    /// Returns `true` if many events wait for a rule that is within its fuel: the processor is slower than
+    /// events come. One that has used its fuel up holds nobody back.
+    pub fn is_overloaded(&self) -> bool {
+        let mut ready = self.due.all_ready(self.now_mono_ms);
+        ready.any(|rule| self.rules.get(rule as usize).is_some_and(Active::is_loaded))
     }
 
     /// Returns `true` if timers, windows and schedules wait like sensors do, because their results
     /// find no room: they are late then.
     fn is_held(&self) -> bool {
-        self.durable
-            .as_ref()
-            .is_some_and(|durable| durable.is_held())
+        self.is_stopping
+            || self
+                .durable
+                .as_ref()
+                .is_some_and(|durable| durable.is_held())
     }
 
     /// Returns `true` if everything that was asked for by [`Input::Flush`] is on stable storage.
@@ -298,137 +353,7 @@ impl Mill {
         }
         self.frame.event_ms = event.arrival_ms;
         self.frame.set_event(event);
-        self.work(&route, now, out)
-    }
-
-    /// Runs the rules of a route on the event in the frame.
-    fn work(&mut self, route: &Route, now: Now, out: &mut Vec<Output>) -> Worked {
-        let Self {
-            rules,
-            frame,
-            due,
-            in_seq,
-            cold,
-            durable,
-            ..
-        } = self;
-        frame.now = now;
-        frame.in_seq = *in_seq;
-        // A rule with a time of its own changes both, for itself only.
-        let (event_ms, flags) = (frame.event_ms, flags(now, false, false));
-        let decoded = if route.plan.is_empty() {
-            Ok(())
-        } else {
-            let Frame { event, decoded, .. } = &mut **frame;
-            route.plan.decode(&event.payload, decoded)
-        };
-        let first = out.len();
-        let mut step = Step {
-            now,
-            due,
-            out,
-            cold: *cold,
-            effect_bytes_free: EFFECT_BYTES_MAX,
-        };
-        let mut worked = Worked {
-            // A copy that is for other rules than those needs its receipt too: sent again after a
-            // deployment it might be for them.
-            kept: route.is_kept,
-            ..Worked::default()
-        };
-        for (call, stop) in (0..).zip(&route.stops) {
-            let Some(active) = rules.get_mut(stop.rule as usize) else {
-                continue;
-            };
-            let event = &frame.event;
-            if !event.subscriptions.answers(stop.subscription)
-                || (event.retained && !active.rule.triggers.retained)
-            {
-                continue;
-            }
-            frame.call = call;
-            (frame.event_ms, frame.flags) = (event_ms, flags);
-            worked.wanted = true;
-            active.last_event_ms = Some(now.wall_ms);
-            let fate = match &stop.reading {
-                None => active.event(stop, decoded.as_ref().copied(), frame, &mut step),
-                Some(reading) => active.each_row(stop, reading, frame, &mut step),
-            };
-            if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {
-                durable.touch(active.index);
-                worked.effects |= fate != Fate::Filtered;
-            }
-        }
-        // It holds the bytes of the message.
-        frame.read = None;
-        let asked = EFFECT_BYTES_MAX - step.effect_bytes_free;
-        if let Some(durable) = durable {
-            durable.batch.effect_bytes += asked;
-        }
-        self.keep(first, now, out);
-        worked
-    }
-
-    fn fall_due(&mut self, now: Now, out: &mut Vec<Output>) {
-        while let Some(what) = self.due.pop(now.mono_ms) {
-            self.frame.now = now;
-            self.frame.event_ms = now.wall_ms;
-            self.frame.in_seq = self.in_seq;
-            self.frame.call = 0;
-            self.frame.flags = flags(now, false, false);
-            self.frame.streams = 0;
-            if let What::Schedule(rule, number) = what {
-                self.run_schedule(rule as usize, number, now, out);
-                continue;
-            }
-            let mut event = Event::new(self.nowhere.clone(), Bytes::new(), now.wall_ms);
-            event.origin = Origin::Gateway;
-            self.frame.set_event(event);
-            let first = out.len();
-            let Self {
-                rules,
-                frame,
-                due,
-                cold,
-                durable,
-                ..
-            } = self;
-            let mut step = Step {
-                now,
-                due,
-                out,
-                cold: *cold,
-                effect_bytes_free: EFFECT_BYTES_MAX,
-            };
-            let (What::Pane(rule)
-            | What::KeyPane(rule, _)
-            | What::Release(rule)
-            | What::Timer(rule, ..)
-            | What::Schedule(rule, _)) = &what;
-            let Some(active) = rules.get_mut(*rule as usize) else {
-                continue;
-            };
-            if active.put_off(&what, &mut step) {
-                continue;
-            }
-            match &what {
-                What::Pane(_) => active.close_panes(signed(now.mono_ms), frame, &mut step),
-                What::KeyPane(_, key) => {
-                    active.close_panes_of(key, Moment::now(now), frame, &mut step);
-                }
-                What::Release(_) => active.release(frame, &mut step),
-                What::Timer(_, key, id) => active.fire_timer(key, *id, frame, &mut step),
-                What::Schedule(..) => {}
-            }
-            let asked = EFFECT_BYTES_MAX - step.effect_bytes_free;
-            if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {
-                durable.touch(active.index);
-                durable.batch.open(now);
-                durable.batch.effect_bytes += asked;
-            }
-            self.keep(first, now, out);
-            self.commit_if_full(now, out);
-        }
+        self.work(&route, (now, false), out)
     }
 }
 

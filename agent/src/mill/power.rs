@@ -92,7 +92,12 @@ impl Active {
         let before = signed(gap.mono_ms);
         let by_the_clock = self.time.is_none();
         if by_the_clock {
-            let old = self.panes.iter_mut().filter(|pane| pane.from < before);
+            let closing = self
+                .closing
+                .as_mut()
+                .map(|closing| &mut closing.cursor.pane);
+            let all = self.panes.iter_mut().chain(closing);
+            let old = all.filter(|pane| pane.from < before);
             old.for_each(|pane: &mut OpenPane| {
                 pane.from = pane.from.saturating_sub(off_ms);
                 pane.due = pane.due.saturating_sub(off_ms);

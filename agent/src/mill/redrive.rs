@@ -77,7 +77,7 @@ impl Mill {
         self.frame.event_ms = row.at_ms;
         self.frame.set_event(event);
         self.frame.again = true;
-        let worked = self.work(&route, now, out);
+        let worked = self.work(&route, (now, false), out);
         self.frame.again = false;
         self.frame.set_event(Event::none());
         if let (true, Some(durable)) = (worked.kept, &mut self.durable) {

@@ -42,7 +42,7 @@ impl Mill {
         let mut event = Event::new(self.nowhere.clone(), payload, now.wall_ms);
         event.origin = Origin::Gateway;
         self.frame.set_event(event);
-        let worked = self.work(&route, now, out);
+        let worked = self.work(&route, (now, true), out);
         if let (true, Some(durable)) = (worked.kept, &mut self.durable) {
             durable.batch.open(now);
         }

@@ -25,6 +25,10 @@ pub struct RuleStatus<'a> {
     pub version: u64,
     /// Begin and end of its rest after too many faults, in wall time.
     pub quarantine_ms: Option<(i64, i64)>,
+    /// Events that wait because the rule is behind, and since when, in wall time.
+    pub behind: Option<(usize, i64)>,
+    /// `true` while a pane of it closes.
+    pub is_closing: bool,
     /// The time of the last event since the process began, by the wall clock.
     pub last_event_ms: Option<i64>,
     /// The latest error since the process began.

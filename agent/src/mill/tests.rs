@@ -18,6 +18,7 @@ mod room;
 mod sizes;
 mod statements;
 mod topics;
+mod turns;
 mod windows;
 
 use std::fmt::Write as _;
@@ -175,9 +176,13 @@ impl Bench {
         };
     }
 
+    /// Turns the mill, again while a step has no share for all of it.
     fn step(&mut self, input: Input) {
         let mut out = Vec::new();
         self.mill.step(self.now, input, &mut out);
+        while self.mill.is_busy() {
+            self.mill.step(self.now, Input::Tick, &mut out);
+        }
         let ms = self.now.mono_ms - 10_000;
         for output in out {
             match output {
@@ -357,7 +362,7 @@ fn timers_and_windows_wait_for_the_end_of_a_quarantine() {
     bench.at(299_999).expect(&[]);
     bench
         .at(300_000)
-        .expect(&["300000 out/fragile/a 1", "300000 out/fragile/a 5"]);
+        .expect(&["300000 out/fragile/a 5", "300000 out/fragile/a 1"]);
 }
 
 #[test]

@@ -76,6 +76,14 @@ impl Moment {
         }
     }
 
+    /// The same or an earlier moment.
+    pub fn earlier(self, at: i64) -> Self {
+        Self {
+            at: self.at.min(at),
+            wall_ms: self.wall_ms.min(self.wall_at(at)),
+        }
+    }
+
     /// The wall time of another moment.
     pub fn wall_at(self, at: i64) -> i64 {
         self.wall_ms.saturating_add(at.saturating_sub(self.at))

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "received, not in a commit",
     "appended, not synced",
     "synced, not acknowledged",
@@ -17,6 +17,7 @@ const NAMES: [&str; 13] = [
     "disk full or failing, then a start",
     "killed, read from page cache, power cut",
     "redeployment, overlaps, retained",
+    "crash while a pane closes, cursor durable",
 ];
 
 /// A situation that gateways meet in the field, and that a seed met.
@@ -50,10 +51,12 @@ pub(crate) enum Sight {
     SlowSensors,
     CutWhenConfirmed,
     Answered,
+    Behind,
+    BehindAtCrash,
 }
 
 #[rustfmt::skip]
-const SIGHTS: [(Sight, &str); 28] = [
+const SIGHTS: [(Sight, &str); 30] = [
     (Sight::Quick, "QoS 1 for a rule without durability"),
     (Sight::VersionChanged, "another version of MQTT, the same session"),
     (Sight::RepeatedAcrossVersions, "sent again over another version"),
@@ -82,12 +85,14 @@ const SIGHTS: [(Sight, &str); 28] = [
     (Sight::SlowSensors, "a slow way from the sensors"),
     (Sight::CutWhenConfirmed, "a line that breaks right behind an answer"),
     (Sight::Answered, "a request of a local source, answered"),
+    (Sight::Behind, "an event waits for a rule that is behind"),
+    (Sight::BehindAtCrash, "a crash while events wait for a rule"),
 ];
 
-/// Counts of C1 to C13, and of what was seen.
+/// Counts of C1 to C14, and of what was seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Coverage {
-    counts: [u64; 13],
+    counts: [u64; 14],
     sights: [u64; SIGHTS.len()],
 }
 

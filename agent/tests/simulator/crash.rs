@@ -20,6 +20,9 @@ use crate::source::Source;
 /// A start may fail so often in a row: the longest fault of the disk is over then.
 const FAILED_STARTS_MAX: u32 = 2_000;
 
+/// Fuel of each share of a step on a gateway that is slow: one event, or one thing that is due.
+const SLOW_SHARE: u64 = 1;
+
 /// Name of the gateway's session with the broker.
 const SESSION: &str = "broker:1883 gw";
 
@@ -50,6 +53,17 @@ impl Sim<'_> {
         }
     }
 
+    /// A crash that waits for it strikes while a pane closes whose cursor is durable.
+    pub(crate) fn note_closing(&mut self) {
+        let now = self.now();
+        let Some(process) = &self.process else {
+            return;
+        };
+        if process.mill.rule_statuses(now).any(|rule| rule.is_closing) {
+            self.moment(Moment::Closing);
+        }
+    }
+
     /// Notes the crash points that the end of the process meets.
     fn note_crash(&mut self, power: bool) {
         let Some(process) = &self.process else {
@@ -71,6 +85,17 @@ impl Sim<'_> {
         }
         if process.pond_job.is_some() || process.writer.is_recycling() {
             met.push(7);
+        }
+        let (mut closing, mut behind) = (false, false);
+        for rule in process.mill.rule_statuses(self.now()) {
+            closing |= rule.is_closing;
+            behind |= rule.behind.is_some();
+        }
+        if closing {
+            met.push(14);
+        }
+        if behind {
+            self.coverage.see(Sight::BehindAtCrash);
         }
         if self.connack_lost_session {
             met.push(9);
@@ -263,6 +288,9 @@ impl Sim<'_> {
         let now = self.now();
         let rebased = image.agent.boot_id != keeping.boot_id;
         let mut mill = Mill::keeping(image, keeping, now);
+        if self.is_slow {
+            mill.set_share(SLOW_SHARE);
+        }
         let held = held(&mill);
         let names = self.setup.variant(self.variant);
         let deployment = self.workshop.deployment(&names, &held);

@@ -23,6 +23,9 @@ use crate::source::Source;
 /// The mill's own hash is compared after one in so many commits.
 const HASH_EVERY: u64 = 8;
 
+/// The time that a step takes which leaves work for the next one, in microseconds.
+const BUSY_US: u64 = 8_000;
+
 /// Bytes of journal that are read at once.
 const READ_BYTES: usize = 16 << 10;
 
@@ -119,7 +122,8 @@ impl Sim<'_> {
             return;
         }
         let may_take_in = process.journal.room() >= process.journal.reserve_bytes();
-        if process.mill.is_full() || !may_take_in {
+        let has_room = !process.mill.is_full() && !process.mill.has_arrived();
+        if !has_room || !may_take_in {
             process.source.turn_due = true;
             let again = Happening::MillTurns(process.id);
             let us = if may_take_in { 2_000 } else { 20_000 };
@@ -164,10 +168,18 @@ impl Sim<'_> {
 
     /// Carries out what the mill asked for, and checks what has to hold after every step.
     pub(crate) fn after_step(&mut self, out: &mut Vec<Output>) {
+        let now = self.now();
         let Some(process) = &mut self.process else {
             return;
         };
         process.mill.check_ledgers(out);
+        if process
+            .mill
+            .rule_statuses(now)
+            .any(|rule| rule.behind.is_some())
+        {
+            self.coverage.see(Sight::Behind);
+        }
         let (lsn, _) = process.mill.lsns();
         let appended = out.iter().any(|o| matches!(o, Output::Append { .. }));
         if appended {
@@ -288,7 +300,11 @@ impl Sim<'_> {
         };
         let due = process.mill.next_due_mono_ms().unwrap_or(u64::MAX);
         // The agent's loop rests so long at most.
-        let wait_us = due.saturating_sub(now.mono_ms).min(10_000) * 1_000;
+        let mut wait_us = due.saturating_sub(now.mono_ms).min(10_000) * 1_000;
+        if process.mill.is_busy() {
+            // The step that had no share for it took its time.
+            wait_us = BUSY_US;
+        }
         let at_us = self.agenda.now_us + wait_us;
         if process.tick_us.is_none_or(|at| at > at_us) {
             process.tick_us = Some(at_us);

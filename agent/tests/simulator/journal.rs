@@ -145,6 +145,7 @@ impl Sim<'_> {
                 let us = self.random.pick(&[0, 100, 3_000]);
                 self.agenda.after(us, Happening::MillHearsDurable(id, lsn));
                 self.moment(Moment::Synced);
+                self.note_closing();
             }
         }
         self.look_after_segments();

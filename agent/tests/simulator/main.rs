@@ -51,7 +51,7 @@ const SABOTAGE_SEEDS: u64 = 1_000;
 
 /// Faults, and a seed that is known to notice each, which is tried first.
 #[rustfmt::skip]
-const SABOTAGES: [(Sabotage, u64); 29] = [
+const SABOTAGES: [(Sabotage, u64); 32] = [
     (Sabotage::AckBeforeSync, 0), (Sabotage::SendBeforeSync, 0), (Sabotage::AckAcrossEpochs, 0),
     (Sabotage::StaleEventsKept, 0), (Sabotage::NoReceipt, 0), (Sabotage::ReceiptWithoutHash, 0),
     (Sabotage::ReceiptDroppedById, 0), (Sabotage::CursorAhead, 0), (Sabotage::RecyclingOnVolatileCursor, 0),
@@ -63,6 +63,7 @@ const SABOTAGES: [(Sabotage, u64); 29] = [
     (Sabotage::ConfirmedByNumber, 0), (Sabotage::UnreadableForEver, 7), (Sabotage::RefusalIsVerdict, 6),
     (Sabotage::AskOnlyInFloods, 2), (Sabotage::NothingInReserve, 441), (Sabotage::ExchangeInOneGo, 7),
     (Sabotage::MovedLazily, 83), (Sabotage::AnswerBeforeSync, 4),
+    (Sabotage::PaneCursorAhead, 84), (Sabotage::PaneCursorNotJournalled, 34), (Sabotage::PaneFiredTwice, 84),
 ];
 
 /// Faults of which no seed is known that notices them; other tests do.

@@ -87,6 +87,8 @@ pub(crate) enum Moment {
     SessionLost,
     /// The gateway started again after the process was killed.
     Restarted,
+    /// A sync returned while a pane closes.
+    Closing,
 }
 
 /// An act of the plan, at a time of its own.

@@ -3,10 +3,13 @@
 use super::codec::{FORMAT, Reader, RecordError, put_bytes, put_slots, put_u32};
 use super::naming;
 use crate::event::state::layout::Naming;
-use crate::event::state::{Due, KeyState, OpenPane, Pane};
+use crate::event::state::{Closing, Due, KeyState, OpenPane, Pane};
 
 /// Version of the record of a rule.
 const RULE_FORMAT: u8 = 3;
+/// The same for a rule of which a pane closes, or that is behind: builds before read no other. It is
+/// written only while that is so.
+const BEHIND_FORMAT: u8 = 4;
 /// The one before, which knew no names.
 const RULE_FORMAT_BEFORE: u8 = 2;
 
@@ -95,7 +98,16 @@ pub struct RuleRecord {
     pub slots: Vec<(String, i64)>,
     /// The names by which its state is matched to a new version of the rule.
     pub naming: Naming,
+    /// The pane that closes.
+    pub closing: Option<Closing>,
+    /// `true` if events wait among its state because it is behind.
+    pub is_behind: bool,
 }
+
+/// Bits of the byte that says what is written of a rule that is behind.
+const CLOSING: u8 = 1;
+const CLOSING_AFTER: u8 = 2;
+const EVENTS_WAIT: u8 = 4;
 
 impl RuleRecord {
     /// Writes the record.
@@ -105,7 +117,12 @@ impl RuleRecord {
 
     /// Like [`RuleRecord::encode`]; without the names if the record before has the same.
     pub fn encode_change(&self, same_naming: bool) -> Vec<u8> {
-        let mut out = vec![RULE_FORMAT];
+        let is_behind = self.is_behind || self.closing.is_some();
+        let mut out = vec![if is_behind {
+            BEHIND_FORMAT
+        } else {
+            RULE_FORMAT
+        }];
         out.extend(self.schema.to_le_bytes());
         out.push(self.window);
         put_u32(&mut out, self.panes.len());
@@ -120,8 +137,64 @@ impl RuleRecord {
             put_bytes(&mut out, schedule.as_bytes());
             out.extend(slot.to_le_bytes());
         }
+        if is_behind {
+            self.put_behind(&mut out);
+        }
         naming::put_naming(&mut out, &self.naming, same_naming);
         out
+    }
+
+    fn put_behind(&self, out: &mut Vec<u8>) {
+        let bit = |is: bool, bit: u8| if is { bit } else { 0 };
+        let closing = self.closing.as_ref();
+        let after = closing.and_then(|closing| closing.after.as_ref());
+        out.push(
+            bit(closing.is_some(), CLOSING)
+                | bit(after.is_some(), CLOSING_AFTER)
+                | bit(self.is_behind, EVENTS_WAIT),
+        );
+        if let Some(closing) = closing {
+            let pane = &closing.pane;
+            for time in [pane.start_ms, pane.end_ms, pane.from, pane.due] {
+                out.extend(time.to_le_bytes());
+            }
+            out.extend(closing.start_ms.to_le_bytes());
+            out.extend(closing.end_ms.to_le_bytes());
+        }
+        if let Some(key) = after {
+            put_bytes(out, key.as_bytes());
+        }
+    }
+
+    fn read_behind(&mut self, reader: &mut Reader<'_>) -> Result<(), RecordError> {
+        let bits = reader.u8()?;
+        if bits & !(CLOSING | CLOSING_AFTER | EVENTS_WAIT) != 0 {
+            return Err(RecordError::Damaged);
+        }
+        self.is_behind = bits & EVENTS_WAIT != 0;
+        if bits & CLOSING == 0 {
+            return Ok(());
+        }
+        let pane = OpenPane {
+            start_ms: reader.i64()?,
+            end_ms: reader.i64()?,
+            from: reader.i64()?,
+            due: reader.i64()?,
+            fired: false,
+        };
+        let (start_ms, end_ms) = (reader.i64()?, reader.i64()?);
+        let after = if bits & CLOSING_AFTER == 0 {
+            None
+        } else {
+            Some(reader.text()?.into())
+        };
+        self.closing = Some(Closing {
+            pane,
+            start_ms,
+            end_ms,
+            after,
+        });
+        Ok(())
     }
 
     /// Reads what [`RuleRecord::encode`] wrote.
@@ -141,7 +214,8 @@ impl RuleRecord {
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode_change(bytes: &[u8]) -> Result<(Self, bool), RecordError> {
-        let (mut reader, format) = Reader::of_formats(bytes, [RULE_FORMAT_BEFORE, RULE_FORMAT])?;
+        let known = [RULE_FORMAT_BEFORE, RULE_FORMAT, BEHIND_FORMAT];
+        let (mut reader, format) = Reader::of_formats(bytes, known)?;
         let mut record = Self {
             schema: reader.i32()?,
             window: reader.u8()?,
@@ -159,6 +233,9 @@ impl RuleRecord {
         for _ in 0..reader.u32()? {
             let schedule = reader.text()?;
             record.slots.push((schedule, reader.i64()?));
+        }
+        if format == BEHIND_FORMAT {
+            record.read_behind(&mut reader)?;
         }
         let naming = match format {
             RULE_FORMAT_BEFORE => Some(Naming::Unknown),
@@ -274,6 +351,7 @@ mod tests {
             }],
             slots: vec![("@daily".into(), 5)],
             naming: Naming::Schema,
+            ..RuleRecord::default()
         };
         #[rustfmt::skip]
         let expected: &[u8] = &[
@@ -301,6 +379,63 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_is_behind_says_so_and_one_that_is_not_is_written_as_before() {
+        let pane = OpenPane {
+            start_ms: 1,
+            end_ms: 2,
+            from: 3,
+            due: 4,
+            fired: false,
+        };
+        let mut rule = RuleRecord {
+            schema: 2,
+            window: 1,
+            naming: Naming::Schema,
+            closing: Some(Closing {
+                pane,
+                start_ms: 5,
+                end_ms: 6,
+                after: Some("k".into()),
+            }),
+            is_behind: true,
+            ..RuleRecord::default()
+        };
+        #[rustfmt::skip]
+        let expected: &[u8] = &[
+            4,                      // format: builds before read 3 at most
+            2, 0, 0, 0,             // schema
+            1,                      // kind of window
+            0, 0, 0, 0,             // no open pane
+            0, 0, 0, 0,             // no schedule
+            7,                      // a pane closes, it has fired for a key, events wait
+            1, 0, 0, 0, 0, 0, 0, 0, // the pane's start
+            2, 0, 0, 0, 0, 0, 0, 0, // its end
+            3, 0, 0, 0, 0, 0, 0, 0, // from when on it collected
+            4, 0, 0, 0, 0, 0, 0, 0, // when it fired
+            5, 0, 0, 0, 0, 0, 0, 0, // its start as its keys are told
+            6, 0, 0, 0, 0, 0, 0, 0, // its end as its keys are told
+            1, 0, 0, 0, b'k',       // the last key for which it has fired
+            0,                      // no names
+        ];
+        assert_eq!(rule.encode(), expected);
+        assert_eq!(RuleRecord::decode(expected), Ok(rule.clone()));
+        for len in 1..expected.len() {
+            let cut = RuleRecord::decode(&expected[..len]);
+            assert_eq!(cut, Err(RecordError::Damaged), "{len}");
+        }
+        if let Some(closing) = &mut rule.closing {
+            closing.after = None;
+        }
+        assert_eq!(RuleRecord::decode(&rule.encode()), Ok(rule.clone()));
+        rule.closing = None;
+        assert_eq!(rule.encode()[14..], [4, 0]);
+        assert_eq!(RuleRecord::decode(&rule.encode()), Ok(rule.clone()));
+        rule.is_behind = false;
+        assert_eq!(rule.encode()[0], 3);
+        assert_eq!(rule.encode().len(), 15);
+    }
+
+    #[test]
     fn what_was_written_is_read_and_what_was_cut_is_refused() {
         let bytes = encode_state(&state());
         assert_eq!(decode_state(&bytes), Ok(state()));
@@ -321,6 +456,7 @@ mod tests {
             panes: vec![],
             slots: vec![("x".into(), 1)],
             naming: Naming::Names(layout().into()),
+            ..RuleRecord::default()
         };
         assert_eq!(RuleRecord::decode(&rule.encode()), Ok(rule.clone()));
         // In a commit that changes no names they are left out.
@@ -333,7 +469,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
-            for format in [FORMAT, RULE_FORMAT] {
+            for format in [FORMAT, RULE_FORMAT, BEHIND_FORMAT] {
                 let with_format = [&[format], &bytes[..]].concat();
                 let _ = (decode_state(&with_format), RuleRecord::decode(&with_format));
                 // Schema, window, no pane and no schedule, then names.

@@ -18,12 +18,14 @@ pub const FORMER_RULE_KEY: &str = "";
 
 const WAITING: [u8; 2] = [HOST_PREFIX, b'e'];
 const AFTER_WAITING: [u8; 2] = [HOST_PREFIX, b'e' + 1];
+const BEHIND: [u8; 2] = [HOST_PREFIX, b'q'];
+const AFTER_BEHIND: [u8; 2] = [HOST_PREFIX, b'q' + 1];
 const SOURCE: [u8; 2] = [HOST_PREFIX, b's'];
 const WATERMARK: [u8; 2] = [HOST_PREFIX, b'w'];
 
 /// `true` if an entry belongs to the rule itself, not to one of its keys.
 pub fn is_the_rules(name: &[u8]) -> bool {
-    [&WAITING[..], &SOURCE, &WATERMARK, &BORN, &METRIC]
+    [&WAITING[..], &BEHIND, &SOURCE, &WATERMARK, &BORN, &METRIC]
         .iter()
         .any(|prefix| name.starts_with(prefix))
 }
@@ -38,18 +40,52 @@ pub fn waiting_name(event_ms: i64, number: u64) -> Box<[u8]> {
 
 /// The events that wait, those that happened first first: time, number, record.
 pub fn waiting(entries: &Entries) -> impl DoubleEndedIterator<Item = (i64, u64, &[u8])> {
-    let bounds = (
-        Bound::Included(&WAITING[..]),
-        Bound::Excluded(&AFTER_WAITING[..]),
-    );
+    numbered(entries, &WAITING, &AFTER_WAITING)
+}
+
+/// Entries whose names are a prefix, a time and a number.
+fn numbered<'a>(
+    entries: &'a Entries,
+    prefix: &'static [u8],
+    after: &'static [u8],
+) -> impl DoubleEndedIterator<Item = (i64, u64, &'a [u8])> {
+    let bounds = (Bound::Included(prefix), Bound::Excluded(after));
     entries
         .range::<[u8], _>(bounds)
         .filter_map(|(name, value)| {
-            let (time, number) = name.strip_prefix(&WAITING[..])?.split_first_chunk()?;
+            let (time, number) = name.strip_prefix(prefix)?.split_first_chunk()?;
             let number = u64::from_be_bytes(number.try_into().ok()?);
             let time = (u64::from_be_bytes(*time) ^ 1 << 63).cast_signed();
             Some((time, number, &**value))
         })
+}
+
+/// The name of an event that waits because its rule is behind: names sort by monotonic time, then by
+/// arrival.
+pub fn behind_name(mono_ms: i64, number: u64) -> Box<[u8]> {
+    let time = mono_ms.cast_unsigned() ^ 1 << 63;
+    [&BEHIND[..], &time.to_be_bytes(), &number.to_be_bytes()]
+        .concat()
+        .into()
+}
+
+/// The events that wait because their rule is behind, in the order of their arrival: monotonic time,
+/// number, record.
+pub fn behind(entries: &Entries) -> impl Iterator<Item = (i64, u64, &[u8])> {
+    numbered(entries, &BEHIND, &AFTER_BEHIND)
+}
+
+/// Moves the times of the events that wait because their rule is behind by so many milliseconds.
+pub fn shift_behind(entries: &mut Entries, by: i64) {
+    let all: Vec<_> = behind(entries)
+        .map(|(at, number, record)| (at, number, record.to_vec()))
+        .collect();
+    for (at, number, _) in &all {
+        entries.remove(&behind_name(*at, *number));
+    }
+    for (at, number, record) in all {
+        entries.insert(behind_name(at.saturating_add(by), number), record.into());
+    }
 }
 
 /// No mark, that of a timestamp, and that of an arrival.
@@ -113,6 +149,31 @@ pub fn watermark(entries: &Entries) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_of_a_rule_that_is_behind_keep_their_order_in_another_boot() {
+        let mut entries = Entries::default();
+        for (at, number) in [(70, 2), (5, 1), (5, 0)] {
+            entries.insert(
+                behind_name(at, number),
+                number.to_string().into_bytes().into(),
+            );
+        }
+        entries.insert(waiting_name(1, 9), (*b"x").into());
+        assert_eq!(
+            &*behind_name(5, 1),
+            b"\xffq\x80\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01"
+        );
+        shift_behind(&mut entries, -60);
+        let found: Vec<_> = behind(&entries)
+            .map(|(at, number, _)| (at, number))
+            .collect();
+        assert_eq!(found, [(-55, 0), (-55, 1), (10, 2)]);
+        assert!(
+            behind(&entries).all(|(_, number, record)| record == number.to_string().as_bytes())
+        );
+        assert!(entries.keys().all(|name| is_the_rules(name)));
+    }
 
     #[test]
     fn what_is_written_is_found_again_in_order() {

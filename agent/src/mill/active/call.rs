@@ -40,7 +40,9 @@ impl Active {
             self.function.chill();
         }
         let result = self.function.call(handler, frame);
-        self.ledger.fuel += self.function.fuel_used();
+        let fuel = self.function.fuel_used();
+        self.ledger.fuel += fuel;
+        step.fuel += fuel;
         self.pass_on_logs(frame, step);
         let judged = matches!(&result, Ok(_) | Err(CallFault::Data { .. }));
         if judged && handler == Handler::Window && !frame.effects.misfits.is_empty() {

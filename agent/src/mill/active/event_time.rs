@@ -19,19 +19,16 @@ use crate::function::frame::Frame;
 use crate::mill::due::What;
 use crate::mill::output::{Emitted, Output, PortBinding};
 use crate::mill::route::{Route, Stop};
-use crate::mill::router::{Hit, TOPIC_BYTES_MAX};
+use crate::mill::router::TOPIC_BYTES_MAX;
 use crate::mill::watermark::{Arrival, Watermark};
 use crate::mill::window::{Moment, Window};
 use crate::rule::manifest::WindowKind;
 use tidemill_transport::topic::Topic;
 
+use super::behind::{BEHIND, WAITING_MAX};
 use super::call::CALL_BYTES;
 use super::fault::Fault;
 use super::{Active, Step};
-
-/// Most events of a rule that wait: beyond it, and beyond half of the state that the rule may keep,
-/// the oldest does not wait any longer.
-const WAITING_MAX: usize = 16_384;
 
 /// Numbers of calls of one event.
 const CALLS: u64 = 1 << 31;
@@ -152,9 +149,10 @@ impl Active {
             let entry = time::source_entry(&stop.source, known, source.by_arrival);
             self.put_own(&mut state, entry);
         }
-        let can_wait = !judged.is_late && self.can_afford_waiting(frame, step);
+        let is_late = judged.is_late && !self.is_held_up(step);
+        let can_wait = !is_late && self.can_afford_waiting(frame, step);
         if can_wait {
-            self.wait(&mut time, &mut state, frame);
+            self.wait(&mut time, &mut state, frame, step);
         }
         time.watermark.advance(step.now);
         self.tell_watermark(&time, &mut state, before);
@@ -162,7 +160,7 @@ impl Active {
         self.time = Some(time);
         // An event that waits is counted once it is worked on.
         let mut fate = Fate::Absorbed;
-        if judged.is_late {
+        if is_late {
             fate = self.too_late(stop, decoded, frame, step);
             self.ledger.enter(fate);
         } else if !can_wait {
@@ -178,7 +176,7 @@ impl Active {
     }
 
     /// Takes the cost of writing down an event that waits from its budget.
-    fn can_afford_waiting(&self, frame: &Frame, step: &mut Step<'_>) -> bool {
+    pub(super) fn can_afford_waiting(&self, frame: &Frame, step: &mut Step<'_>) -> bool {
         if self.is_volatile() {
             return true;
         }
@@ -190,7 +188,7 @@ impl Active {
     }
 
     /// Keeps an event until the watermark passes it.
-    fn wait(&mut self, time: &mut EventTime, state: &mut KeyState, frame: &Frame) {
+    fn wait(&mut self, time: &mut EventTime, state: &mut KeyState, frame: &Frame, step: &Step<'_>) {
         let waiting = Waiting {
             event: frame.event.clone(),
             event_ms: frame.event_ms,
@@ -207,7 +205,16 @@ impl Active {
         let too_many = time.waiting > WAITING_MAX;
         if too_many || time.waiting_bytes > self.state_bytes_max / 2 {
             let oldest = time::waiting(&state.entries).next();
-            if let Some((event_ms, _, _)) = oldest {
+            let oldest = oldest.map(|(event_ms, number, record)| (event_ms, number, record.len()));
+            let Some((event_ms, number, bytes)) = oldest else {
+                return;
+            };
+            if self.is_held_up(step) {
+                self.remove_own(state, &time::waiting_name(event_ms, number));
+                time.waiting -= 1;
+                time.waiting_bytes = time.waiting_bytes.saturating_sub(bytes);
+                self.ledger.enter(Fate::Dropped(BEHIND));
+            } else {
                 time.watermark.force(event_ms);
             }
         }
@@ -268,7 +275,7 @@ impl Active {
         self.time = Some(time);
         match next {
             None => {}
-            Some(Next::Due(due, None)) => self.close_panes(due, frame, step),
+            Some(Next::Due(due, None)) => self.close_panes(due, step),
             Some(Next::Due(due, Some(key))) => {
                 self.close_panes_of(&key, Moment::of_event(due), frame, step);
             }
@@ -316,11 +323,22 @@ impl Active {
         let Ok(waiting) = Waiting::decode(&record) else {
             return;
         };
+        let route = self.route_of(&waiting.event.topic);
+        self.work_on_waiting((waiting, number), &route, frame, step);
+    }
+
+    /// Works on an event that has waited: for the watermark, or because the rule was behind.
+    pub(super) fn work_on_waiting(
+        &mut self,
+        (waiting, number): (Waiting, u64),
+        route: &Route,
+        frame: &mut Box<Frame>,
+        step: &mut Step<'_>,
+    ) {
         frame.event_ms = waiting.event_ms;
         (frame.flags, frame.streams) = (waiting.flags, waiting.streams);
         frame.in_seq = waiting.in_seq;
         frame.set_event(waiting.event);
-        let route = self.route_of(&frame.event.topic);
         let Some(stop) = route.stops.first() else {
             return;
         };
@@ -341,7 +359,13 @@ impl Active {
                 route.plan.decode(&event.payload, decoded)
             }
         };
-        let fate = self.work_or_bury(stop, decoded.as_ref().copied(), frame, step);
+        let decoded = decoded.as_ref().copied();
+        let fate = if self.time.is_some() && frame.is_late() {
+            // It came late while the rule was behind.
+            self.too_late(stop, decoded, frame, step)
+        } else {
+            self.work_or_bury(stop, decoded, frame, step)
+        };
         (frame.payload, frame.value) = (None, None);
         self.ledger.enter(fate);
     }
@@ -352,12 +376,7 @@ impl Active {
         if let Some((_, route)) = known.filter(|(known, _)| known.as_str() == topic.as_str()) {
             return Arc::clone(route);
         }
-        let hit = Hit {
-            rule: 0,
-            subscription: 0,
-            rank: 0,
-        };
-        let route = Arc::new(Route::new(&[hit], |_| Some(self.facts()), topic));
+        let route = Arc::new(self.route_of_its_own(topic));
         // A long topic would stay in memory until another one comes, once for each rule.
         let is_short = topic.as_str().len() <= TOPIC_BYTES_MAX;
         if let Some(time) = self.time.as_mut().filter(|_| is_short) {

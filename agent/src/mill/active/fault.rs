@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use tidemill_abi::limit;
 
-use crate::config::limits::{EFFECT_BYTES_MAX, QUARANTINE_DEAD_LETTERS, QUARANTINE_MS};
+use crate::config::limits::{QUARANTINE_DEAD_LETTERS, QUARANTINE_MS};
 use crate::event::clock::Now;
 use crate::event::ledger::Fate;
-use crate::event::state::Key;
 use crate::function::frame::Frame;
 use crate::function::{CallFault, kept_event};
-use crate::mill::due::What;
 use crate::mill::output::{DeadLetter, Output};
 use crate::mill::status::LastError;
 use tidemill_base::text::shown;
@@ -33,17 +31,8 @@ pub(super) enum Fault {
     Misfits(BTreeMap<usize, Box<str>>),
 }
 
-/// Keys of a pane that closes which came to nothing because all keys together cost too much.
-#[derive(Debug, Default)]
-pub(super) struct Lost {
-    /// `true` while a pane closes for all keys.
-    pub(super) counts: bool,
-    pub(super) keys: u64,
-    first: Option<Key>,
-}
-
 impl Active {
-    pub(super) fn is_quarantined(&mut self, now: Now) -> bool {
+    pub(in crate::mill) fn is_quarantined(&mut self, now: Now) -> bool {
         match self.quarantined_until_mono_ms {
             Some(until) if now.mono_ms < until => true,
             Some(_) => {
@@ -64,17 +53,6 @@ impl Active {
         self.refused += 1;
         self.bury(Fault::Other("rule is quarantined".to_owned()), frame, step);
         Fate::Dead
-    }
-
-    /// Puts a due window or timer off to the end of the quarantine: it is not lost, and a rule at
-    /// rest is not called. Returns `true` if it did.
-    pub(in crate::mill) fn put_off(&mut self, what: &What, step: &mut Step<'_>) -> bool {
-        let until = self.quarantined_until_mono_ms;
-        let until = until.filter(|_| self.is_quarantined(step.now));
-        if let Some(until) = until {
-            step.due.insert(until, what.clone());
-        }
-        until.is_some()
     }
 
     /// Makes a dead letter of an event or a call that failed.
@@ -150,38 +128,6 @@ impl Active {
         }));
     }
 
-    /// Counts a key of the pane that closes as lost, if its window came to nothing because of the costs.
-    pub(super) fn count_lost(&mut self, fault: &Fault, key: &Key) -> bool {
-        let counts = self.lost.counts && matches!(fault, Fault::TooCostly);
-        if counts {
-            self.lost.keys += 1;
-            self.lost.first.get_or_insert_with(|| key.clone());
-        }
-        counts
-    }
-
-    /// Tells, once for a pane, of which keys nothing went out because all of them together cost too much.
-    pub(super) fn bury_lost(
-        &mut self,
-        (start_ms, end_ms): (i64, i64),
-        keys: usize,
-        frame: &mut Frame,
-        step: &mut Step<'_>,
-    ) {
-        let lost = std::mem::take(&mut self.lost);
-        let Some(first) = lost.first else {
-            return;
-        };
-        let reason = format!(
-            "event too costly: the window from {start_ms} to {end_ms} closed for {keys} keys, and what \
-             they send is more than {} MiB; nothing went out for {} of them, the first is {}",
-            EFFECT_BYTES_MAX >> 20,
-            lost.keys,
-            shown(&*first),
-        );
-        self.bury_without_event(Fault::Other(reason), "", frame, step);
-    }
-
     fn count_fault(&mut self, step: &mut Step<'_>) {
         let now = step.now.mono_ms;
         let span = limit::QUARANTINE_SPAN_MS.unsigned_abs();
@@ -191,7 +137,10 @@ impl Active {
         if self.faults_mono_ms.len() >= limit::QUARANTINE_FAULTS as usize {
             self.faults_mono_ms.clear();
             self.refused = 0;
-            self.quarantined_until_mono_ms = Some(now.saturating_add(QUARANTINE_MS));
+            let until = now.saturating_add(QUARANTINE_MS);
+            self.quarantined_until_mono_ms = Some(until);
+            // What is due is not lost: it waits for the end.
+            step.due.rest(self.index, until);
             let rule = self.rule.name.clone();
             step.out.push(Output::Quarantined {
                 rule,

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::state::{Key, KeyState, OpenPane, Pane, RowName};
+use crate::event::state::{Key, OpenPane, Pane, RowName};
 use crate::function::Handler;
 use crate::function::frame::Frame;
 use crate::mill::window::{Moment, Window, is_part_of, pane_of, relabelled};
 use crate::rule::manifest::WindowKind;
+use tidemill_base::sabotage::{self, Sabotage};
 use tidemill_base::text::shown;
 
 use super::fault::Fault;
@@ -20,55 +21,20 @@ const FIRING: u32 = 1 << 31;
 const ATTEMPTS_MAX: u32 = 16;
 
 impl Active {
-    /// Closes the panes of all keys that are due, and forgets those that cannot fire again.
-    pub(in crate::mill) fn close_panes(
-        &mut self,
-        until: i64,
-        frame: &mut Box<Frame>,
-        step: &mut Step<'_>,
-    ) {
-        let late_ms = self.window.map_or(0, |window| window.allowed_late_ms);
-        while let Some(at) = self.panes.iter().position(|p| !p.fired && p.due <= until) {
-            let open = self.panes.remove(at);
-            if late_ms > 0 {
-                self.panes.insert(
-                    at,
-                    OpenPane {
-                        fired: true,
-                        ..open
-                    },
-                );
-                if let Some(time) = &mut self.time {
-                    time.look_at(open.due.saturating_add(late_ms), None);
-                }
-            }
-            self.close_pane(open, frame, step);
-        }
-        while let Some(at) = self
-            .panes
-            .iter()
-            .position(|p| p.fired && p.due.saturating_add(late_ms) <= until)
-        {
-            let open = self.panes.remove(at);
-            self.forget_pane(&open, frame, step);
-        }
-    }
-
-    /// Drops the keys' parts of a pane that cannot fire again.
-    fn forget_pane(&mut self, open: &OpenPane, frame: &mut Box<Frame>, step: &mut Step<'_>) {
-        let has_part = |state: &KeyState| state.panes.iter().any(|pane| is_part_of(pane, open));
-        for key in self.keys.like(has_part) {
-            let place = self.keys.find(&key);
-            self.lend(&key, place, frame);
-            frame.state.panes.retain(|pane| !is_part_of(pane, open));
-            self.let_go_of_rows(&key, frame);
-            self.take_back(&key, place, true, frame, step);
-        }
-    }
-
     /// Lets go of the rows that no pane needs.
-    fn let_go_of_rows(&mut self, key: &Key, frame: &mut Frame) {
-        let needed = self.panes.iter().map(|pane| pane.from).min();
+    pub(super) fn let_go_of_rows(&mut self, key: &Key, frame: &mut Frame) {
+        self.let_go_of_rows_but_for(None, key, frame);
+    }
+
+    /// Lets go of the rows that no other pane needs than the one that goes.
+    pub(super) fn let_go_of_rows_but_for(
+        &mut self,
+        going: Option<&OpenPane>,
+        key: &Key,
+        frame: &mut Frame,
+    ) {
+        let others = self.panes.iter().filter(|pane| Some(*pane) != going);
+        let needed = others.map(|pane| pane.from).min();
         self.remove_rows(key, frame, |at| needed.is_none_or(|from| at < from));
     }
 
@@ -104,42 +70,8 @@ impl Active {
         }
     }
 
-    fn close_pane(&mut self, open: OpenPane, frame: &mut Box<Frame>, step: &mut Step<'_>) {
-        let Some(window) = self.window else {
-            return;
-        };
-        let labels = if window.event_time {
-            (open.start_ms, open.end_ms)
-        } else {
-            relabelled(open.start_ms, open.end_ms, open.due, step.now)
-        };
-        let has_part = |state: &KeyState| {
-            if window.rows {
-                state.rows().any(|(_, at)| open.holds(at))
-            } else {
-                state.panes.iter().any(|pane| is_part_of(pane, &open))
-            }
-        };
-        let keys = self.keys.like(has_part);
-        let count = keys.len();
-        self.lost.counts = true;
-        for key in keys {
-            let Some(place) = self.keys.find(&key) else {
-                continue;
-            };
-            self.lend(&key, Some(place), frame);
-            if window.rows {
-                self.close_rows(&open, labels, &key, frame, step)
-            } else {
-                self.close_slots(&open, labels, &key, frame, step)
-            }
-            self.take_back(&key, Some(place), true, frame, step);
-        }
-        self.bury_lost(labels, count, frame, step);
-    }
-
     /// Fires a pane with slots for the key in the frame.
-    fn close_slots(
+    pub(super) fn close_slots(
         &mut self,
         open: &OpenPane,
         (start_ms, end_ms): (i64, i64),
@@ -162,7 +94,7 @@ impl Active {
             ..pane
         };
         let mut pane = self.fire(labelled, |_| false, key, frame, step);
-        if self.can_fire_again() {
+        if self.can_fire_again() || sabotage::is(Sabotage::PaneFiredTwice) {
             (pane.start_ms, pane.end_ms) = own;
             pane.fired += 1;
             frame.state.panes.insert(at, pane);
@@ -170,7 +102,7 @@ impl Active {
     }
 
     /// Fires a pane with rows for the key in the frame, and drops rows that no pane needs.
-    fn close_rows(
+    pub(super) fn close_rows(
         &mut self,
         open: &OpenPane,
         (start_ms, end_ms): (i64, i64),
@@ -336,10 +268,8 @@ impl Active {
                 }
                 Err(fault) => {
                     self.ledger.faults_without_event += 1;
-                    if !self.count_lost(&fault, key) {
-                        let place = place(key, frame);
-                        self.bury_without_event(fault, &place, frame, step);
-                    }
+                    let place = place(key, frame);
+                    self.bury_without_event(fault, &place, frame, step);
                     return;
                 }
             }

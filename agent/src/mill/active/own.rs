@@ -59,10 +59,17 @@ impl Active {
 
     pub(super) fn take_own_back(&mut self, state: KeyState) {
         match self.keys.find(RULE_KEY) {
+            // Nothing of the rule's own is left.
+            Some(place) if state == KeyState::default() => {
+                self.keys
+                    .put_back(place, state, -self.own_bytes.cast_signed(), false);
+                drop(self.keys.remove(RULE_KEY));
+            }
             Some(place) => {
                 let growth = state.bytes().cast_signed() - self.own_bytes.cast_signed();
                 self.keys.put_back(place, state, growth, true);
             }
+            None if state == KeyState::default() => {}
             // It has a place of its own, so that none has to go for it.
             None => drop(self.keys.insert(RULE_KEY.into(), state)),
         }

@@ -18,6 +18,10 @@ impl Active {
             name: &self.rule.name,
             version: self.rule.version,
             quarantine_ms,
+            behind: self
+                .behind_since_mono_ms
+                .map(|since| (self.behind(), now.wall_at(since))),
+            is_closing: self.closing.is_some(),
             last_event_ms: self.last_event_ms,
             last_error: self.last_error.as_deref(),
             state_bytes: self.keys.bytes(),

@@ -10,7 +10,7 @@ use crate::event::state::{Key, KeyState, births};
 use crate::function::moved_row;
 use crate::mill::window::{is_part_of, open_windows};
 
-use super::super::active::Active;
+use super::super::active::{Active, InClosing};
 use super::Edit;
 
 impl Active {
@@ -43,6 +43,8 @@ impl Active {
         self.move_parts(&carry, goes_on);
         if goes_on {
             self.panes.clone_from(&record.panes);
+            let cursor = record.closing.clone();
+            self.closing = cursor.map(|cursor| Box::new(InClosing::resumed(cursor)));
             self.let_go_of_former();
         } else {
             self.ledger.windows_given_up += windows;
@@ -88,13 +90,13 @@ impl Active {
         let Some(mut state) = self.keys.remove(RULE_KEY) else {
             return;
         };
-        let waiting: Vec<(Box<[u8]>, Waiting)> = time::waiting(&state.entries)
-            .filter_map(|(at, number, record)| {
-                Some((
-                    time::waiting_name(at, number),
-                    Waiting::decode(record).ok()?,
-                ))
-            })
+        let waiting = time::waiting(&state.entries)
+            .map(|(at, number, record)| (time::waiting_name(at, number), record));
+        let behind = time::behind(&state.entries)
+            .map(|(at, number, record)| (time::behind_name(at, number), record));
+        let waiting: Vec<(Box<[u8]>, Waiting)> = waiting
+            .chain(behind)
+            .filter_map(|(name, record)| Some((name, Waiting::decode(record).ok()?)))
             .collect();
         for (name, mut event) in waiting {
             event.streams = bits(event.streams);
@@ -156,7 +158,9 @@ impl Active {
             return;
         };
         if let Some(why) = why {
-            time::waiting(&state.entries).for_each(|_| self.ledger.enter(Fate::Dropped(why)));
+            let waiting = time::waiting(&state.entries).count();
+            let waiting = waiting + time::behind(&state.entries).count();
+            (0..waiting).for_each(|_| self.ledger.enter(Fate::Dropped(why)));
         }
         let entries = std::mem::take(&mut state.entries).into_iter();
         state.entries = entries.filter(|(name, _)| is_kept(name)).collect();

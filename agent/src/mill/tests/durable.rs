@@ -40,6 +40,8 @@ pub(super) struct Gateway {
     reads: VecDeque<(LaneId, Wanted, bool)>,
     /// The most bytes that were on their way to stable storage at once.
     pub(super) most_unsynced: usize,
+    /// `true` while a step is one step, however much is left.
+    is_once: bool,
 }
 
 impl Gateway {
@@ -72,6 +74,7 @@ impl Gateway {
             discard: Vec::new(),
             reads: VecDeque::new(),
             most_unsynced: 0,
+            is_once: false,
         };
         gateway.start();
         gateway
@@ -159,11 +162,20 @@ impl Gateway {
         self.carry_out(out);
     }
 
+    /// Turns the mill, again while a step has no share for all of it.
     pub(super) fn step(&mut self, input: Input) -> &mut Self {
+        self.step_once(input);
+        while self.mill.is_busy() && !self.is_once {
+            self.step_once(Input::Tick);
+        }
+        self
+    }
+
+    /// Turns the mill once.
+    pub(super) fn step_once(&mut self, input: Input) {
         let mut out = Vec::new();
         self.mill.step(self.now, input, &mut out);
         self.carry_out(out);
-        self
     }
 
     fn carry_out(&mut self, out: Vec<Output>) {
@@ -238,6 +250,13 @@ impl Gateway {
         self.step(Input::Durable(lsn))
     }
 
+    /// The same without working on what no step had a share for.
+    pub(super) fn sync_once(&mut self) {
+        self.journal.append(&mut self.unsynced);
+        let lsn = self.journal.last().map_or(0, |(lsn, _)| *lsn);
+        self.step_once(Input::Durable(lsn));
+    }
+
     /// The sync returns for the first so many records.
     pub(super) fn sync_some(&mut self, count: usize) -> &mut Self {
         self.journal.extend(self.unsynced.drain(..count));
@@ -273,7 +292,7 @@ impl Gateway {
         }
     }
 
-    fn rows_of(&self, lane: &LaneId, wanted: &Wanted) -> Vec<(u64, Row)> {
+    pub(super) fn rows_of(&self, lane: &LaneId, wanted: &Wanted) -> Vec<(u64, Row)> {
         let (mut rows, mut parts) = (BTreeMap::new(), Parts::default());
         for (lsn, bytes) in self
             .journal
@@ -300,6 +319,13 @@ impl Gateway {
         self.reads.clear();
         self.start();
         self
+    }
+
+    /// The same without working on what no step had a share for.
+    pub(super) fn crash_once(&mut self) {
+        self.is_once = true;
+        self.crash();
+        self.is_once = false;
     }
 
     pub(super) fn after(&mut self, ms: u64) -> &mut Self {
@@ -351,6 +377,20 @@ impl Gateway {
             fingerprint: fingerprint(topic, payload, ""),
         }));
         self.step(Input::Events(vec![event]))
+    }
+
+    /// One event and one step.
+    pub(super) fn event_once(&mut self, packet: u16, topic: &str, payload: &str) {
+        self.is_once = true;
+        self.event(packet, false, topic, payload);
+        self.is_once = false;
+    }
+
+    #[track_caller]
+    pub(super) fn expect_balanced(&self) {
+        let mut out = Vec::new();
+        self.mill.check_ledgers(&mut out);
+        assert!(out.is_empty(), "{out:?}");
     }
 
     pub(super) fn acknowledge(&mut self, destination: usize, first: u64, last: u64) -> &mut Self {

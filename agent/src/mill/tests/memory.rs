@@ -2,6 +2,8 @@
 //! read into, of which a small payload is a small part.
 
 use super::durable::Gateway;
+use bytes::Bytes;
+
 use super::*;
 
 #[test]
