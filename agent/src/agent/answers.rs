@@ -58,6 +58,9 @@ impl Agent {
             Some(asked) => asked,
             None => return,
         };
+        let Some(asked) = self.invoke(asked) else {
+            return;
+        };
         let changes = asked.question.changes();
         let outbox = |mill: &Mill| mill.outbox().cloned().unwrap_or_default();
         let answer = match asked.question {
@@ -87,6 +90,8 @@ impl Agent {
             Question::Events { last } => self.recorder.last(last).map(Recorded::to_line).collect(),
             Question::Health => self.health(),
             Question::Rules => self.rules(),
+            // Taken before.
+            Question::Invoke { .. } => Value::Null,
             Question::Fleet | Question::Apply { .. } => json!({
                 "error": "this agent takes no pushed rules: its agent.toml has no [fleet]",
             }),
@@ -187,22 +192,7 @@ impl Agent {
         self.tell_clock(&mut health, now);
         let held_back_by = self.held_back_by();
         self.tell_backlog(&mut health, held_back_by, now);
-        let disk_full = self.storage.lacks_room();
-        if let Some(why) = disk_full {
-            health.ails("the disk is full");
-            health.ill(DISK, why.to_owned(), None);
-        }
-        let checkpoint = self.storage.checkpoint_trouble();
-        if let Some(why) = &checkpoint {
-            health.ails(&format!("a checkpoint cannot be written: {why}"));
-            health.ill(DISK, format!("a checkpoint cannot be written: {why}"), None);
-        }
-        if disk_full.is_none() && checkpoint.is_none() {
-            match self.lacks_two_segments() {
-                Some(why) => health.ails_at(DISK, why, None),
-                None => health.well(DISK, "has room"),
-            }
-        }
+        self.tell_disk(&mut health);
         let ledgers = Part("ledgers", "");
         if self.unbalanced > 0 {
             health.ails("a ledger does not balance");
@@ -215,10 +205,8 @@ impl Agent {
             health.well(ledgers, "balance");
         }
         health.says("destinations", self.destinations());
-        health.says("disk_full", disk_full.is_some());
         health.says("taking_in", held_back_by.is_none());
         health.says("held_back_by", held_back_by);
-        health.says("checkpoint_trouble", checkpoint);
         health.says("unbalanced", self.unbalanced);
         if self.lost_rows > 0 {
             let why = "rows that waited cannot be read any more";
@@ -244,6 +232,28 @@ impl Agent {
         health.says("journal_bytes", self.storage.journal_bytes());
         health.date(&mut self.sinces, now.wall_ms);
         health.into_value()
+    }
+
+    /// The room on the disk, and whether checkpoints can be written.
+    fn tell_disk(&self, health: &mut Health) {
+        let disk_full = self.storage.lacks_room();
+        if let Some(why) = disk_full {
+            health.ails("the disk is full");
+            health.ill(DISK, why.to_owned(), None);
+        }
+        let checkpoint = self.storage.checkpoint_trouble();
+        if let Some(why) = &checkpoint {
+            health.ails(&format!("a checkpoint cannot be written: {why}"));
+            health.ill(DISK, format!("a checkpoint cannot be written: {why}"), None);
+        }
+        if disk_full.is_none() && checkpoint.is_none() {
+            match self.lacks_two_segments() {
+                Some(why) => health.ails_at(DISK, why, None),
+                None => health.well(DISK, "has room"),
+            }
+        }
+        health.says("disk_full", disk_full.is_some());
+        health.says("checkpoint_trouble", checkpoint);
     }
 
     /// The status of each destination.

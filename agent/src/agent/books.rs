@@ -131,6 +131,7 @@ pub fn dead_letters(outbox: &Outbox, only: Option<u64>) -> Value {
 
 fn dead_letter(row: &Row) -> Value {
     let mut all = Map::new();
+    let mut payload = None;
     let mut put = |name: &str, value: Value| drop(all.insert(name.to_owned(), value));
     put("seq", json!(row.seq));
     put("at", json!(row.at_ms));
@@ -150,17 +151,23 @@ fn dead_letter(row: &Row) -> Value {
             if dead.missing > 0 {
                 put("missing_bytes", json!(dead.missing));
             }
-            match std::str::from_utf8(&dead.payload) {
-                Ok(text) => put("payload", json!(text)),
-                Err(_) => put(
-                    "payload_base64",
-                    json!(BASE64_STANDARD.encode(&dead.payload)),
-                ),
-            }
+            payload = Some(dead.payload);
         }
         Err(error) => put("reason", json!(error.to_string())),
     }
+    if let Some(payload) = payload {
+        put_payload(&mut all, &payload);
+    }
     Value::Object(all)
+}
+
+/// Adds a payload to an object: as text, or in base64 where it is none.
+pub(super) fn put_payload(all: &mut serde_json::Map<String, Value>, payload: &[u8]) {
+    let (name, value) = match std::str::from_utf8(payload) {
+        Ok(text) => ("payload", text.to_owned()),
+        Err(_) => ("payload_base64", BASE64_STANDARD.encode(payload)),
+    };
+    all.insert(name.to_owned(), json!(value));
 }
 
 /// Producers that number their events, by name, and how many opaque names are remembered.

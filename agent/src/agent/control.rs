@@ -20,6 +20,7 @@ use tokio::task::LocalSet;
 use tracing::warn;
 
 use super::wake::Waker;
+use crate::fleet::APPLY_BYTES_MAX;
 use tidemill_base::heartbeat::{Heartbeats, WORK_WITHIN};
 
 /// Name of the socket in the data directory.
@@ -36,6 +37,9 @@ const EXCHANGE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 128;
+
+/// Longest payload of an invocation.
+pub const INVOKE_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes of an answer that are read at once.
 const STEP: usize = 64 * 1024;
@@ -99,6 +103,20 @@ pub enum Question {
     Rules,
     /// Tells of pushed rules: what runs, what is pending, what was refused.
     Fleet,
+    /// Run a rule for an event, whose payload follows behind the line.
+    Invoke {
+        /// The rule.
+        rule: String,
+        /// Topic of the event.
+        topic: String,
+        /// Key, in place of the one that the rule would find.
+        key: Option<String>,
+        /// Length in bytes of the payload that follows.
+        bytes: usize,
+        /// The payload.
+        #[serde(skip)]
+        body: Vec<u8>,
+    },
     /// Take signed roots and bundles, which follow behind the line.
     Apply {
         /// Length in bytes of the content that follows.
@@ -119,6 +137,15 @@ impl Question {
                 | Self::ForgetProducer { .. }
                 | Self::ForgetState { .. }
         )
+    }
+
+    /// Length, greatest length and place of the body that follows the line, where one does.
+    fn body(&mut self) -> Option<(usize, usize, &mut Vec<u8>)> {
+        match self {
+            Self::Apply { bytes, body } => Some((*bytes, APPLY_BYTES_MAX, body)),
+            Self::Invoke { bytes, body, .. } => Some((*bytes, INVOKE_BYTES_MAX, body)),
+            _ => None,
+        }
     }
 
     /// Reads a question.
@@ -153,7 +180,7 @@ pub fn ask(data_dir: &Path, question: &Question) -> std::io::Result<Value> {
     let mut line = serde_json::to_string(question)?;
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(in_words)?;
-    if let Question::Apply { body, .. } = question {
+    if let Question::Apply { body, .. } | Question::Invoke { body, .. } = question {
         stream.write_all(body).map_err(in_words)?;
     }
     let answer = read_answer(&mut stream, by).map_err(in_words)?;

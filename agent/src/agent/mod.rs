@@ -7,6 +7,7 @@ pub mod books;
 pub mod control;
 mod health;
 mod held;
+mod invoke;
 mod losses;
 mod outputs;
 mod parts;
@@ -52,6 +53,7 @@ use tidemill_transport::topic::Subscription;
 use answers::Promises;
 use control::Asked;
 use health::Sinces;
+use invoke::Invocations;
 use losses::Losses;
 use outputs::Outputs;
 use pushed::Pushed;
@@ -200,6 +202,7 @@ struct Agent {
     fingerprints: BTreeMap<Arc<str>, u128>,
     /// Answers that wait for the disk; as many as questions may be asked at once.
     promised: Promises,
+    invocations: Invocations,
     /// Rules that are pushed, where they are.
     pushed: Pushed,
 }
@@ -502,6 +505,12 @@ impl Agent {
                     "the broker has lost this gateway's session: what it queued while we were away is gone"
                 ),
                 Output::Lost { lane, count } => self.lose(&lane, count),
+                Output::Invoked { ticket, invoked } => self.invocations.invoked(ticket, &invoked),
+                Output::Answer {
+                    ticket,
+                    wanted,
+                    lsn,
+                } => self.invocations.answer(ticket, wanted, lsn),
                 Output::Unbalanced { what } => {
                     self.unbalanced += 1;
                     error!("a ledger does not balance, please report this: {what}");

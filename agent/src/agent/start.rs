@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::answers::Promises;
+use super::invoke::Invocations;
 use super::outputs::Outputs;
 use super::pushed::Pushed;
 use super::room::Lobby;
@@ -140,6 +141,7 @@ impl Agent {
         let now = clock.now();
         let (heartbeats, waker) = (&lobby.heartbeats, &lobby.waker);
         let storage = Storage::start(journal, ponds, heartbeats, &config.data_dir, waker)?;
+        let invocations = Invocations::new(&config, &incarnation);
         let outputs = Outputs::start(&config, &incarnation, heartbeats, waker)?;
         let (reports_sender, reports) = sync_channel(REPORTS_WAITING_MAX);
         let mut settings = source_settings(&config, &clock);
@@ -204,6 +206,7 @@ impl Agent {
             held_back_since_mono_ms: None,
             fingerprints,
             promised: Promises::default(),
+            invocations,
             pushed,
         };
         agent.losses.look(&agent.mill, now);

@@ -9,6 +9,7 @@ mod events;
 mod fleet;
 mod init;
 mod inspect;
+mod invoke;
 mod log;
 mod probe_pond;
 mod repair;
@@ -76,6 +77,9 @@ enum Command {
     /// Producers that number their events: list them, let one begin anew
     #[command(after_help = event_ids::HELP)]
     EventIds(event_ids::Options),
+    /// Run one rule of the running agent for an event, for real, and tell what became of it
+    #[command(after_help = invoke::HELP)]
+    Invoke(invoke::Options),
     /// The state that rules keep: list it by key, show it by name, take it away
     #[command(after_help = state::HELP)]
     State(state::Options),
@@ -223,6 +227,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Invoke(options) => invoke::run(&options),
         Command::EventIds(options) => event_ids::run(&options),
         Command::State(options) => state::run(&options),
         Command::Repair(options) => repair::run(&options),

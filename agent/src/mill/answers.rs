@@ -4,11 +4,9 @@
 use std::collections::VecDeque;
 
 use crate::event::Ticket;
-use crate::event::clock::Now;
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::Mill;
-use super::durable::Durable;
 use super::output::Output;
 
 /// A request that was worked on.
@@ -27,7 +25,7 @@ pub(super) struct Answers(VecDeque<Waiting>);
 
 impl Answers {
     /// Returns `true` if an answer waits for a commit that is not written yet.
-    fn wait_for(&self, next_lsn: u64) -> bool {
+    pub(super) fn wait_for(&self, next_lsn: u64) -> bool {
         self.0.back().is_some_and(|waiting| waiting.lsn >= next_lsn)
     }
 
@@ -36,8 +34,12 @@ impl Answers {
         let may = |waiting: &mut Waiting| {
             waiting.lsn <= durable_lsn || sabotage::is(Sabotage::AnswerBeforeSync)
         };
-        while let Some(Waiting { ticket, wanted, .. }) = self.0.pop_front_if(may) {
-            out.push(Output::Answer { ticket, wanted });
+        while let Some(waiting) = self.0.pop_front_if(may) {
+            out.push(Output::Answer {
+                ticket: waiting.ticket,
+                wanted: waiting.wanted,
+                lsn: waiting.lsn,
+            });
         }
     }
 }
@@ -46,7 +48,12 @@ impl Mill {
     /// Notes that a request was worked on, now or before. Without a journal it is answered at once.
     pub(super) fn answer(&mut self, ticket: Ticket, wanted: bool, out: &mut Vec<Output>) {
         let Some(durable) = self.durable.as_deref_mut() else {
-            out.push(Output::Answer { ticket, wanted });
+            let lsn = 0;
+            out.push(Output::Answer {
+                ticket,
+                wanted,
+                lsn,
+            });
             return;
         };
         // Also of a call without effects: what it saw may be changes of this batch.
@@ -60,16 +67,5 @@ impl Mill {
             wanted,
             lsn,
         });
-    }
-}
-
-impl Durable {
-    /// Asks for a commit where an answer waits for it. Once for all requests of a step: each with a
-    /// commit of its own would be a record each.
-    pub(super) fn open_for_answers(&mut self, now: Now) {
-        if self.answers.wait_for(self.lsn()) {
-            self.batch.open(now);
-            self.batch.urgent = true;
-        }
     }
 }

@@ -14,6 +14,9 @@ impl Mill {
     /// Makes rows of the emissions of durable rules since output number `first`, and dead letters
     /// of events that failed.
     pub(super) fn keep(&mut self, first: usize, now: Now, out: &mut Vec<Output>) {
+        if let Some(made) = out.get(first..) {
+            self.watch(made);
+        }
         if self.durable.is_none() || out.len() == first {
             return;
         }
@@ -125,7 +128,11 @@ impl Mill {
             durable.batch.urgent = true;
         }
         durable.open_for_rows(now);
-        durable.open_for_answers(now);
+        if durable.answers.wait_for(lsn) {
+            // Once for all requests of a step: each with a commit of its own would be a record each.
+            durable.batch.open(now);
+            durable.batch.urgent = true;
+        }
         match durable.is_due(now) {
             Some(Due::TimeIsUp) => {
                 let interval = durable.keeping.commit_interval_ms;

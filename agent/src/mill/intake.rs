@@ -12,9 +12,9 @@ use crate::event::value::{Decoded, Scalar};
 use crate::event::{Delivery, Event, EventFault, Origin};
 use tidemill_base::sabotage::{self, Sabotage};
 
+use super::connections::Connected;
 use super::durable::{Durable, nobody};
 use super::output::{DeadLetter, Input, Output, Room};
-use super::session::Connected;
 use super::{Mill, Worked};
 
 /// Bytes of a commit that a receipt takes.
@@ -200,6 +200,9 @@ impl Mill {
     pub(super) fn hear(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Redrive(seq) => return self.redrive(now, seq, out),
+            Input::Invoke { rule, key, event } => {
+                return self.invoke(now, &rule, key, *event, out);
+            }
             Input::ForgetState { rule, key } => {
                 return self.forget_state(now, &rule, key.as_deref());
             }
@@ -216,7 +219,11 @@ impl Mill {
         };
         let lsn = durable.lsn();
         match input {
-            Input::Events(_) | Input::Tick | Input::Redrive(_) | Input::ForgetState { .. } => {}
+            Input::Events(_)
+            | Input::Tick
+            | Input::Redrive(_)
+            | Input::Invoke { .. }
+            | Input::ForgetState { .. } => {}
             Input::Durable(lsn) => durable.durable(lsn),
             Input::Connected {
                 epoch,

@@ -9,12 +9,14 @@ mod answers;
 mod bind;
 mod checkpoint;
 mod commit;
+mod connections;
 mod deploy;
 mod due;
 mod durable;
 mod forget;
 pub mod input;
 mod intake;
+mod invoke;
 mod keys;
 mod no_room;
 mod output;
@@ -41,7 +43,7 @@ pub use bind::BoundRule;
 pub use deploy::{DeployError, Deployment, Edit, saved_windows};
 pub use durable::Keeping;
 pub use no_room::NoRoom;
-pub use output::{Checkpoint, DeadLetter, Emitted, Input, Output, PortBinding, Room};
+pub use output::{Checkpoint, DeadLetter, Emitted, Input, Invoked, Output, PortBinding, Room};
 pub use prove::prove;
 pub use status::{LastError, RuleStatus};
 
@@ -96,6 +98,8 @@ pub struct Mill {
     time_floor_ms: i64,
     /// A time without power whose length is not known yet.
     power_gap: Option<Box<PowerGap>>,
+    /// Outputs of a call that somebody asked for, gathered while it is made.
+    watched: Option<Vec<Output>>,
     /// Durability of effects; without it they are told at once, as `rule test` wants it.
     durable: Option<Box<Durable>>,
 }
@@ -128,6 +132,7 @@ impl Mill {
             cold: false,
             time_floor_ms: watermark::FLOOR_MS,
             power_gap: None,
+            watched: None,
             durable: None,
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::commit::outbox::{Shipment, Wanted};
 use crate::event::decode::Plan;
 use crate::event::emission::{LaneId, LaneReport, Row};
+use crate::event::ledger::Ledger;
 use crate::event::state::Key;
 use crate::event::value::{Decoded, Scalar};
 use crate::event::{Event, Ticket, Version};
@@ -88,6 +89,15 @@ pub enum Input {
         /// The key.
         key: Option<Key>,
     },
+    /// Run one rule on an event that has a ticket.
+    Invoke {
+        /// The rule.
+        rule: Arc<str>,
+        /// The key, in place of the one that the rule would find.
+        key: Option<Key>,
+        /// The event, whose origin is a ticket.
+        event: Box<Event>,
+    },
     /// Room left on the disk.
     Room(Room),
 }
@@ -103,6 +113,18 @@ pub enum Room {
     Short,
     /// Even the reserve is going: only records that settle rows are written.
     Last,
+}
+
+/// What became of an invocation. It is told at once; the request's own answer follows when the commit
+/// with its effects is durable.
+#[derive(Debug, Clone)]
+pub struct Invoked {
+    /// Number of the event, counted since the data directory was made.
+    pub event_seq: u64,
+    /// Counts that the rule's ledger has gained: none where the event waits for the rule's watermark.
+    pub counts: Ledger,
+    /// Emissions, the dead letter and log lines of the call, in order.
+    pub outputs: Vec<Output>,
 }
 
 /// One thing that the mill asks for, or tells.
@@ -128,6 +150,15 @@ pub enum Output {
         ticket: Ticket,
         /// `true` if some rule wanted its event.
         wanted: bool,
+        /// The commit that holds what the call did and saw; 0 without a journal.
+        lsn: u64,
+    },
+    /// Result of an invocation, which the answer of the same ticket follows.
+    Invoked {
+        /// The request.
+        ticket: Ticket,
+        /// What became of it.
+        invoked: Box<Invoked>,
     },
     /// The source may subscribe.
     Proceed {

@@ -77,7 +77,7 @@ fn checked(source: &Source, file: &File, gateway: &Gateway<'_>, errors: &Errors)
     let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
     let streams = function_and_streams.as_ref().map(|(_, streams)| &**streams);
     // Streams that are not known may have had the filters.
-    let has_own = !on.mqtt.is_empty() || !on.schedule.is_empty();
+    let has_own = !on.mqtt.is_empty() || !on.schedule.is_empty() || on.invoke;
     let triggers = (streams.is_some() || has_own)
         .then(|| errors.take(triggers(source, on, &on_span, streams.unwrap_or_default())))
         .flatten();
@@ -194,8 +194,9 @@ fn triggers(
         let message = "on.retained: a broker sends no retained messages to shared subscriptions; leave it out";
         return Err(source.error_at(span, message));
     }
-    if mqtt.is_empty() && table.schedule.is_empty() {
-        let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]";
+    if mqtt.is_empty() && table.schedule.is_empty() && !table.invoke {
+        let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]; \
+                       invoke = true for a rule that only `tidemill invoke` runs";
         return Err(source.error_at(span, message));
     }
     if let Some(zone) = table.zone.as_ref().filter(|_| table.schedule.is_empty()) {

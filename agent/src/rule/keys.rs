@@ -27,6 +27,7 @@ const ON: &[Key] = &[
     Key::new("zone", Takes::Text, "\"Europe/Berlin\""),
     Key::new("key", Takes::Text, "\"{topic.1}\""),
     Key::new("retained", Takes::Flag, "false"),
+    Key::new("invoke", Takes::Flag, "false"),
 ];
 
 const FUNCTION: &[Key] = &[

@@ -46,6 +46,9 @@ pub(super) struct On {
     pub(super) key: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) retained: bool,
+    /// The rule may have no other trigger than `tidemill invoke`, which runs any rule.
+    #[serde(default)]
+    pub(super) invoke: bool,
 }
 
 /// The table `[function]`.

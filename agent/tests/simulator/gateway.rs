@@ -207,7 +207,7 @@ impl Sim<'_> {
             Output::Append { lsn, bytes } => self.append(lsn, bytes),
             Output::Acknowledge { epoch, packets } => self.acknowledge(epoch, packets),
             Output::Proceed { epoch } => self.proceed(epoch),
-            Output::Answer { ticket, wanted } => self.answered(ticket, wanted),
+            Output::Answer { ticket, wanted, .. } => self.answered(ticket, wanted),
             Output::Ship(shipment) => {
                 self.check_shipment(&shipment);
                 self.ship(shipment);
@@ -252,7 +252,7 @@ impl Sim<'_> {
                 self.say(format_args!("{rule} is in quarantine no more"));
             }
             Output::NoRoom { rule, .. } => self.say(format_args!("{rule} found no room")),
-            Output::Emission(_) | Output::Logs { .. } => {}
+            Output::Emission(_) | Output::Logs { .. } | Output::Invoked { .. } => {}
         }
     }
 

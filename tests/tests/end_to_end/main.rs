@@ -22,6 +22,7 @@ mod held;
 mod hostile;
 mod hostile_state;
 mod init;
+mod invoke;
 mod messages;
 mod once;
 mod outside;

@@ -17,7 +17,6 @@ use super::super::Input;
 use super::super::health::Health;
 use super::super::wake::Waker;
 use super::{Asked, EXCHANGE_WITHIN, PATIENCE, Question};
-use crate::fleet::APPLY_BYTES_MAX;
 use tidemill_base::heartbeat::Heartbeats;
 
 /// Most connections served at once.
@@ -151,10 +150,19 @@ async fn attend(
             let (line, rest) = read?;
             is_silent.set(false);
             let answer = match Question::parse(&line) {
-                Ok(Question::Apply { bytes, .. }) => {
-                    timeout_at(by, apply(&mut stream, rest, bytes, &desk)).await??
-                }
-                Ok(question) => desk.answer(question).await,
+                Ok(mut question) => match question.body() {
+                    Some((bytes, max, body)) => {
+                        let read = read_body(&mut stream, rest, (bytes, max), &desk);
+                        match timeout_at(by, read).await?? {
+                            Ok(read) => {
+                                *body = read;
+                                desk.answer(question).await
+                            }
+                            Err(error) => json!({ "error": error }),
+                        }
+                    }
+                    None => desk.answer(question).await,
+                },
                 Err(error) => json!({ "error": error }),
             };
             is_silent.set(true);
@@ -179,27 +187,27 @@ async fn read_line(stream: &mut UnixStream) -> std::io::Result<(Vec<u8>, Vec<u8>
     Ok((line, rest))
 }
 
-/// Reads what is applied, and asks the loop to take it.
-async fn apply(
+/// Reads the body of a question, of which some came with its line; an error that is told is in words.
+async fn read_body(
     stream: &mut UnixStream,
     mut body: Vec<u8>,
-    bytes: usize,
+    (bytes, bytes_max): (usize, usize),
     desk: &Desk,
-) -> std::io::Result<Value> {
-    if bytes > APPLY_BYTES_MAX {
-        let text = format!("{bytes} bytes are more than the {APPLY_BYTES_MAX} that are taken");
-        return Ok(json!({ "error": text }));
+) -> std::io::Result<Result<Vec<u8>, String>> {
+    if bytes > bytes_max {
+        let text = format!("{bytes} bytes are more than the {bytes_max} that are taken");
+        return Ok(Err(text));
     }
     let Ok(_turn) = desk.bodies.acquire().await else {
-        return Ok(json!({ "error": "the agent does not answer" }));
+        return Ok(Err("the agent does not answer".to_owned()));
     };
     let missing = bytes.saturating_sub(body.len()) as u64;
     stream.take(missing).read_to_end(&mut body).await?;
     if body.len() != bytes {
         let text = format!("{} bytes came, {bytes} were announced", body.len());
-        return Ok(json!({ "error": text }));
+        return Ok(Err(text));
     }
-    Ok(desk.answer(Question::Apply { bytes, body }).await)
+    Ok(Ok(body))
 }
 
 #[cfg(test)]

@@ -67,7 +67,34 @@ fn without_a_journal_a_request_is_answered_at_the_end_of_its_step() {
     let events = Input::Events(vec![request(7, "s/a", "x")]);
     mill.step(Now::default(), events, &mut out);
     assert!(
-        matches!(out[..], [Output::Answer { ticket, wanted: false }] if ticket == Ticket::new(7)),
+        matches!(out[..], [Output::Answer { ticket, wanted: false, lsn: 0 }] if ticket == Ticket::new(7)),
         "{out:?}"
     );
+}
+
+fn invoke(gateway: &mut Gateway, ticket: u64, rule: &str, key: Option<&str>) {
+    let event = Box::new(request(ticket, "by/hand", "x"));
+    let (rule, key) = (rule.into(), key.map(Arc::from));
+    gateway.step(Input::Invoke { rule, key, event });
+}
+
+#[test]
+fn an_invocation_runs_one_rule_under_any_topic_and_tells_what_it_made() {
+    let mut gateway = Gateway::new(&[counter()]);
+    gateway.sync().expect(&["proceed"]);
+    invoke(&mut gateway, 1, "count", Some("s7"));
+    gateway.expect(&["invoked request 1: emitting 1, made 1", "commit 3"]);
+    gateway
+        .sync()
+        .expect(&["answer request 1 true", "ship 0 Normal 1=1"]);
+    // The key of the topic counts apart.
+    invoke(&mut gateway, 2, "count", None);
+    gateway.sync().expect(&[
+        "invoked request 2: emitting 1, made 1",
+        "commit 4",
+        "answer request 2 true",
+        "ship 0 Normal 2=1",
+    ]);
+    invoke(&mut gateway, 3, "none", None);
+    gateway.expect(&["answer request 3 false"]);
 }

@@ -235,7 +235,12 @@ impl Gateway {
                 }
                 Output::DeadLetter(dead) => format!("dead {}", dead.reason),
                 Output::Proceed { .. } => "proceed".to_owned(),
-                Output::Answer { ticket, wanted } => format!("answer {ticket} {wanted}"),
+                Output::Invoked { ticket, invoked } => format!(
+                    "invoked {ticket}: emitting {}, made {}",
+                    invoked.counts.emitting,
+                    invoked.outputs.len()
+                ),
+                Output::Answer { ticket, wanted, .. } => format!("answer {ticket} {wanted}"),
                 Output::Refused { lane, count, .. } => format!("refused {lane} {count}"),
                 other => format!("{other:?}"),
             };
