@@ -12,9 +12,8 @@ use crate::event::value::{Decoded, Scalar};
 use crate::event::{Delivery, Event, EventFault, Origin};
 use tidemill_base::sabotage::{self, Sabotage};
 
-use super::connections::Connected;
 use super::durable::{Durable, nobody};
-use super::output::{DeadLetter, Input, Output, Room};
+use super::output::{DeadLetter, Output};
 use super::{Mill, Worked};
 
 /// Bytes of a commit that a receipt takes.
@@ -193,113 +192,6 @@ impl Mill {
             wanted: false,
             kept: true,
             effects: true,
-        }
-    }
-
-    /// Handles an input that is no event.
-    pub(super) fn hear(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
-        match input {
-            Input::Redrive(seq) => return self.redrive(now, seq, out),
-            Input::Invoke { rule, key, event } => {
-                return self.invoke(now, &rule, key, *event, out);
-            }
-            Input::ForgetState { rule, key } => {
-                return self.forget_state(now, &rule, key.as_deref());
-            }
-            Input::Connected {
-                session_present: false,
-                ..
-            } if self.durable.as_ref().is_some_and(|d| d.had_session()) => {
-                out.push(Output::SessionLost);
-            }
-            _ => {}
-        }
-        let Some(durable) = &mut self.durable else {
-            return;
-        };
-        let lsn = durable.lsn();
-        match input {
-            Input::Events(_)
-            | Input::Tick
-            | Input::Redrive(_)
-            | Input::Invoke { .. }
-            | Input::ForgetState { .. } => {}
-            Input::Durable(lsn) => durable.durable(lsn),
-            Input::Connected {
-                epoch,
-                protocol,
-                session_present,
-                window,
-            } => durable.connected(
-                now,
-                Connected {
-                    epoch,
-                    protocol,
-                    session_present,
-                    window,
-                },
-            ),
-            Input::Disconnected => durable.session.disconnected(),
-            Input::Confirmed {
-                epoch,
-                acknowledged,
-            } => durable.confirmed(now, epoch, acknowledged),
-            Input::Subscribed(held) => durable.subscribed(now, &held),
-            Input::Lane(report) => {
-                durable.batch.open_lazily(now);
-                if let Some((lane, count, reason)) = durable.outbox.hear(report, lsn) {
-                    out.push(Output::Refused {
-                        lane,
-                        count,
-                        reason,
-                    });
-                }
-            }
-            Input::RowsRead {
-                lane,
-                rows,
-                relocate,
-            } => {
-                let missing = durable
-                    .outbox
-                    .rows_read(&lane, rows, relocate.then_some(lsn));
-                if missing > 0 {
-                    out.push(Output::Lost {
-                        lane,
-                        count: missing,
-                    });
-                }
-            }
-            Input::PondWritten { pond } => {
-                let oldest = durable.outbox.oldest_lsn();
-                if let Some(below_lsn) = durable.checkpoints.complete(pond, oldest) {
-                    out.push(Output::Recycle { below_lsn });
-                }
-            }
-            Input::PondFailed => durable.checkpoints.failed(now),
-            Input::Room(_) if sabotage::is(Sabotage::NothingInReserve) => {}
-            Input::Room(room) => {
-                durable.room = room;
-                durable.checkpoints.set_short(room != Room::Plenty);
-            }
-            Input::Commit => durable.batch.urgent = durable.batch.is_open(),
-            Input::Flush => {
-                durable.batch.open(now);
-                durable.batch.urgent = true;
-                durable.checkpoints.want();
-            }
-            Input::ReadFailed { lane } => durable.outbox.read_failed(&lane),
-            Input::ForgetProducer(producer) => {
-                if durable.event_ids.forget(&producer) {
-                    let change = EventIdChange::Forgotten(producer);
-                    durable.batch.event_ids.push(change);
-                    durable.batch.open(now);
-                }
-            }
-            Input::DropDeadLetter(seq) => {
-                durable.outbox.take_dead_letter(seq);
-                durable.batch.open(now);
-            }
         }
     }
 }

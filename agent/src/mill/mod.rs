@@ -14,6 +14,7 @@ mod deploy;
 mod due;
 mod durable;
 mod forget;
+mod handle;
 pub mod input;
 mod intake;
 mod invoke;
@@ -196,7 +197,7 @@ impl Mill {
         match input {
             Input::Events(events) => self.arrived.extend(events),
             Input::Tick => {}
-            other => self.hear(now, other, out),
+            other => self.handle(now, other, out),
         }
         while self.meter.has_events()
             && let Some(event) = self.arrived.pop_front()
