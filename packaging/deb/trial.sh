@@ -18,11 +18,13 @@ dpkg -i /tmp/own.deb >/dev/null
 id tidemill >/dev/null || fail "there is no user tidemill"
 [ "$(stat -c '%a %U:%G' /etc/tidemill)" = "750 root:tidemill" ] || fail "mode of /etc/tidemill"
 [ ! -e /etc/tidemill/agent.toml ] || fail "agent.toml was written where nothing runs: all copies would have one id"
-[ -L /etc/systemd/system/multi-user.target.wants/tidemill.service ] || fail "the service is not enabled"
+for unit in tidemill.service tidemill-seed.service; do
+    [ -L "/etc/systemd/system/multi-user.target.wants/$unit" ] || fail "$unit is not enabled"
+done
 [ "$(find /etc/tidemill -type f | wc -l)" = 0 ] || fail "files in /etc/tidemill"
 dpkg-query -W -f='${Conffiles}' "$package" | grep -q . && fail "conffiles, about which dpkg would ask"
 # The root has no man, which the unit's Documentation= is looked up with.
-systemd-analyze verify /usr/lib/systemd/system/tidemill.service 2>&1 | grep -v "Command 'man" >/tmp/verify || true
+systemd-analyze verify /usr/lib/systemd/system/tidemill.service /usr/lib/systemd/system/tidemill-seed.service 2>&1 | grep -v "Command 'man" >/tmp/verify || true
 [ ! -s /tmp/verify ] || fail "the unit: $(cat /tmp/verify)"
 $agent --version
 
