@@ -10,7 +10,7 @@ mod ports;
 use crate::config::Config;
 use crate::devices::Roots;
 use crate::run::{self, RunError};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -133,6 +133,11 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Failed(error.to_string())
     }
+}
+
+/// The commands with their options, of which manual pages and completions are made.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command that the process was called with.

@@ -10,7 +10,7 @@ fail() { echo "trial: FAILED: $*" >&2; exit 1; }
 # As the service's user. Debian's programs are of ARMv7: only the agent itself runs on an ARMv6 processor, where the
 # package is for one.
 agent="setpriv --reuid=tidemill --regid=tidemill --clear-groups"
-[ -z "${TRIAL_AGENT_CPU:-}" ] || agent="$agent env QEMU_CPU=$TRIAL_AGENT_CPU"
+[ -z "${TRIAL_CPU:-}" ] || agent="$agent env QEMU_CPU=$TRIAL_CPU"
 agent="$agent /usr/bin/tidemill"
 
 step "install"

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: the agent for every board, each as a binary and as an archive, with checksums and
+//! `cargo xtask dist`: the agent and the serial bridge for every board, each as a binary and as an archive, with checksums and
 //! what they were made from. Nothing is left in `dist/` of a build that failed.
 
 mod binary;
@@ -30,12 +30,14 @@ Usage: cargo xtask dist [OPTIONS] [TARGET…]
 
   TARGET        which of the targets of docs/development.md to build (default all); or --target TARGET
   --small       the small build as well, which has no SQL; without TARGETs that of the static ones
+  --only B      full, small or bridge alone
   --twice       two clones, each with a registry of its own, whose results must have the same bytes
   --out DIR     where to (default dist)
 
 Builds the agent without its demo: DIR/TARGET with the binary, manual pages, completions, the service,
 licence texts, bill of materials, and build.txt, which says what it was made from; the same as an archive,
-DIR/tidemill-VERSION-TARGET.tar.gz; DIR/SHA256SUMS. Small builds have -small behind TARGET. Installs zig and
+DIR/tidemill-VERSION-TARGET.tar.gz; DIR/SHA256SUMS. Small builds have -small behind TARGET, those of the serial
+bridge -bridge. Installs zig and
 cargo-zigbuild (PyPI), cargo-about, cargo-cyclonedx and cargo-deny (crates.io) in a cache folder, and the
 targets' standard libraries. Fails when deny.toml does not allow a licence or source, and when a binary is
 larger than its row in docs/performance.md; lowers the row when it is smaller.
@@ -48,7 +50,7 @@ pub(crate) fn dist(workspace: &Workspace, words: &[String]) -> Result<()> {
     let args = Args::parse(
         words.iter().cloned(),
         &["small", "twice"],
-        &["out", "target"],
+        &["out", "target", "only"],
     )?;
     let wanted = chosen(&args)?;
     if args.flag("twice") {
@@ -138,12 +140,15 @@ fn chosen(args: &Args) -> Result<Vec<(&'static Target, Build)>> {
     };
     let has_small =
         |target: &Target| args.flag("small") && (!names.is_empty() || target.is_static());
+    let only = args.text("only").map(Build::named).transpose()?;
     let mut wanted = Vec::new();
     for target in targets {
-        wanted.push((target, Build::Full));
-        if has_small(target) {
-            wanted.push((target, Build::Small));
-        }
+        let builds = match only {
+            Some(build) => vec![build],
+            None if has_small(target) => vec![Build::Full, Build::Small, Build::Bridge],
+            None => vec![Build::Full, Build::Bridge],
+        };
+        wanted.extend(builds.into_iter().map(|build| (target, build)));
     }
     Ok(wanted)
 }

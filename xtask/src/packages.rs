@@ -5,6 +5,7 @@ mod roots;
 mod trial;
 
 use crate::args::{Args, Misuse};
+use crate::dist::build::Build;
 use crate::shell::{Workspace, say};
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -14,11 +15,13 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask packages [OPTIONS]
 
   --arch A     amd64, arm64, armhf or armv6; may be given several times (default: all that dist/ has)
+  --only P     tidemill or tidemill-bridge alone
   --test       then try them in roots of Debian: installs, runs, upgrades, downgrades, removes, purges. As root
   --suite S    bookworm or trixie; may be given several times (default: both)
   --dist DIR   where `cargo xtask dist` has put its results, and the packages go (default dist)
 
-Makes DIR/tidemill_VERSION_ARCH.deb; armv6 is tidemill-armv6_VERSION_armhf.deb, which is static. Installs
+Makes DIR/tidemill_VERSION_ARCH.deb and DIR/tidemill-bridge_VERSION_ARCH.deb; armv6 is
+tidemill-armv6_VERSION_armhf.deb and tidemill-bridge-armv6_VERSION_armhf.deb, which are static. Installs
 cargo-deb (crates.io, in a cache folder); for --test mmdebstrap and qemu-user-static. Roots are made once, some
 minutes each, and kept in the cache folder.
 
@@ -34,20 +37,29 @@ pub(crate) struct Arch {
     debian: &'static str,
     /// The name that rustc uses for the target.
     target: &'static str,
-    /// The package's name.
-    package: &'static str,
-    /// The variant in agent/Cargo.toml, unless it is the plain one.
+    /// What stands behind the program's name in the package's.
+    suffix: &'static str,
+    /// The variant in the crate's Cargo.toml, unless it is the plain one.
     variant: Option<&'static str>,
     /// The emulator's name in `binfmt_misc`, of architectures that are not this machine's.
     emulator: Option<&'static str>,
 }
+
+impl Arch {
+    fn package(&self, program: Build) -> String {
+        format!("{}{}", program.program(), self.suffix)
+    }
+}
+
+/// Programs that have packages.
+const PROGRAMS: [Build; 2] = [Build::Full, Build::Bridge];
 
 const ARCHES: [Arch; 4] = [
     Arch {
         name: "amd64",
         debian: "amd64",
         target: "x86_64-unknown-linux-gnu",
-        package: "tidemill",
+        suffix: "",
         variant: None,
         emulator: None,
     },
@@ -55,7 +67,7 @@ const ARCHES: [Arch; 4] = [
         name: "arm64",
         debian: "arm64",
         target: "aarch64-unknown-linux-gnu",
-        package: "tidemill",
+        suffix: "",
         variant: None,
         emulator: Some("qemu-aarch64"),
     },
@@ -63,7 +75,7 @@ const ARCHES: [Arch; 4] = [
         name: "armhf",
         debian: "armhf",
         target: "armv7-unknown-linux-gnueabihf",
-        package: "tidemill",
+        suffix: "",
         variant: Some("armhf"),
         emulator: Some("qemu-arm"),
     },
@@ -71,7 +83,7 @@ const ARCHES: [Arch; 4] = [
         name: "armv6",
         debian: "armhf",
         target: "arm-unknown-linux-musleabihf",
-        package: "tidemill-armv6",
+        suffix: "-armv6",
         variant: Some("armv6"),
         emulator: Some("qemu-arm"),
     },
@@ -82,7 +94,11 @@ const SUITES: [&str; 2] = ["bookworm", "trixie"];
 
 /// Makes the packages that were asked for, and tries them.
 pub(crate) fn packages(workspace: &Workspace, words: &[String]) -> Result<()> {
-    let args = Args::parse(words.iter().cloned(), &["test"], &["arch", "suite", "dist"])?;
+    let args = Args::parse(
+        words.iter().cloned(),
+        &["test"],
+        &["arch", "suite", "dist", "only"],
+    )?;
     args.no_words()?;
     let dist = workspace.root.join(args.text("dist").unwrap_or("dist"));
     let wanted = chosen(&args, &dist)?;
@@ -93,25 +109,43 @@ pub(crate) fn packages(workspace: &Workspace, words: &[String]) -> Result<()> {
             roots::possible(arch)?;
         }
     }
-    for arch in &wanted {
-        let package = deb::make(workspace, &dist, arch, deb::Version::Own)?;
+    let programs = programs(&args)?;
+    let packages = wanted
+        .iter()
+        .flat_map(|arch| programs.iter().map(|program| (*arch, *program)));
+    for (arch, program) in packages.clone() {
+        let package = deb::make(workspace, &dist, (arch, program), deb::Version::Own)?;
         say(format!("made {}", package.display()));
     }
     if !args.flag("test") {
         return Ok(());
     }
-    for arch in &wanted {
+    for (arch, program) in packages {
         if arch.name == "armhf" {
-            trial::refuses_armv6(workspace).context("preinst of armhf")?;
+            trial::refuses_armv6(workspace, program).context("preinst of armhf")?;
         }
         for suite in &suites {
-            let name = format!("{} on {suite}", arch.name);
+            let name = format!("{} for {} on {suite}", program.program(), arch.name);
             say(format!("── trial of {name}"));
-            trial::whole_life(workspace, &dist, arch, suite).with_context(|| name.clone())?;
+            let package = (arch, program);
+            trial::whole_life(workspace, &dist, package, suite).with_context(|| name.clone())?;
             say(format!("── trial of {name}: passed"));
         }
     }
     Ok(())
+}
+
+/// The program that was named, or all.
+fn programs(args: &Args) -> Result<Vec<Build>> {
+    let Some(only) = args.text("only") else {
+        return Ok(PROGRAMS.to_vec());
+    };
+    let found = PROGRAMS.iter().find(|program| program.program() == only);
+    let found = found.ok_or_else(|| {
+        let known = PROGRAMS.map(Build::program).join(" or ");
+        Misuse(format!("--only: {only:?} has no package; write {known}"))
+    })?;
+    Ok(vec![*found])
 }
 
 /// The packages that were named, or those of which the binary is there.

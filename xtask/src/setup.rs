@@ -3,6 +3,7 @@
 
 mod apt;
 pub(crate) mod cargo_tools;
+pub(crate) mod python;
 mod rust_src;
 mod target;
 
@@ -95,12 +96,6 @@ const ARCH_TEST: &[Package] = &[Package {
     name: "arch-test",
     program: "arch-test",
     why: "tells which boards' programs run here",
-}];
-
-const VENV: &[Package] = &[Package {
-    name: "python3-venv",
-    program: "python3",
-    why: "holds zig and cargo-zigbuild apart from the system",
 }];
 
 const CARD: &[Package] = &[
@@ -237,13 +232,9 @@ pub(crate) fn mirror() -> Result<String> {
     rust_src::mirror()
 }
 
-/// Packages that zig and cargo-zigbuild are installed with, and the one that looks at binaries.
+/// The package that looks at binaries for other boards.
 pub(crate) fn for_cross_tools() -> Result<()> {
-    apt::ensure(READELF)?;
-    // Debian's python3 has the module only with this package.
-    apt::ensure_unless(VENV, |package| {
-        capture(Command::new(package.program).args(["-c", "import ensurepip"])).is_ok()
-    })
+    apt::ensure(READELF)
 }
 
 /// Installs the tools for `cargo xtask bench`.

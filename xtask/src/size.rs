@@ -18,8 +18,8 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask size [OPTIONS] [TARGET]
 
   TARGET      as of `dist` (default x86_64-unknown-linux-gnu)
-  --build B   default (with the demo), full (without) or small (without SQL, too); may be given several
-              times (default: default and full)
+  --build B   default (with the demo), full (without), small (without SQL, too) or bridge (the serial bridge);
+              may be given several times (default: default and full)
   --rows N    how many crates are listed (default 40)
   --file F    only the table of F, a binary with its symbols
 

@@ -1,4 +1,4 @@
-//! A release build of the agent for a target: its features, the flags that make its bytes the same in every
+//! A release build of the agent or the bridge for a target: its features, the flags that make its bytes the same in every
 //! folder, and its symbols, which are taken off into a file of their own.
 
 use super::git;
@@ -21,10 +21,12 @@ pub(crate) enum Build {
     Full,
     /// Without the compiler of statements, too.
     Small,
+    /// The serial bridge, which is a program of its own.
+    Bridge,
 }
 
 impl Build {
-    pub(crate) const ALL: [Self; 3] = [Self::Default, Self::Full, Self::Small];
+    pub(crate) const ALL: [Self; 4] = [Self::Default, Self::Full, Self::Small, Self::Bridge];
 
     /// The name in rows of sizes and in options.
     pub(crate) fn name(self) -> &'static str {
@@ -32,6 +34,23 @@ impl Build {
             Self::Default => "default",
             Self::Full => "full",
             Self::Small => "small",
+            Self::Bridge => "bridge",
+        }
+    }
+
+    /// The program, which has the name of its crate.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Default | Self::Full | Self::Small => "tidemill",
+            Self::Bridge => "tidemill-bridge",
+        }
+    }
+
+    /// The folder of its crate.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Default | Self::Full | Self::Small => "agent",
+            Self::Bridge => "firmware-bridge",
         }
     }
 
@@ -50,13 +69,14 @@ impl Build {
             Self::Default => "-default",
             Self::Full => "",
             Self::Small => "-small",
+            Self::Bridge => "-bridge",
         }
     }
 
-    /// Arguments of cargo that choose the features of `agent`.
+    /// Arguments of cargo that choose the features of its crate.
     pub(crate) fn features(self) -> &'static [&'static str] {
         match self {
-            Self::Default => &[],
+            Self::Default | Self::Bridge => &[],
             Self::Full => &["--no-default-features", "--features=sql"],
             Self::Small => &["--no-default-features"],
         }
@@ -70,7 +90,7 @@ pub(crate) struct Binary {
     pub(crate) with_symbols: PathBuf,
 }
 
-/// Builds the agent; both binaries lie in the target directory until the next build of the same target.
+/// Builds the program; both binaries lie in the target directory until the next build of the same target.
 pub(crate) fn build(
     workspace: &Workspace,
     tools: &Tools,
@@ -81,7 +101,7 @@ pub(crate) fn build(
     let mut zigbuild = tools.zigbuild("build", target);
     zigbuild
         .current_dir(&workspace.root)
-        .args(["--locked", "--release", "--package=tidemill"])
+        .args(["--locked", "--release", "--package", build.program()])
         .args(build.features())
         .args(["--config", "profile.release.strip=\"none\""])
         .arg("--target-dir")
@@ -91,7 +111,7 @@ pub(crate) fn build(
         .env("CFLAGS", c_flags(workspace));
     run(&mut zigbuild)?;
     let release = folder.join(target.name).join("release");
-    let with_symbols = release.join("tidemill");
+    let with_symbols = release.join(build.program());
     let stripped = release.join(format!("tidemill{}.stripped", build.suffix()));
     strip(workspace, &with_symbols, &stripped)?;
     Ok(Binary {

@@ -13,7 +13,9 @@ use std::process::Command;
 pub(crate) const LICENCES: &str = "LICENSES-LINKED.txt";
 
 /// The bill of materials, as CycloneDX JSON.
-pub(crate) const MATERIALS: &str = "tidemill.cdx.json";
+pub(crate) fn materials_of(build: Build) -> String {
+    format!("{}.cdx.json", build.program())
+}
 
 /// Folders that only have what is built, or is none of ours.
 const NO_SOURCES: [&str; 4] = ["target", "dist", "node_modules", ".git"];
@@ -27,12 +29,12 @@ pub(super) fn write(
 ) -> Result<()> {
     pages(workspace, build, folder)?;
     licences(workspace, target, build, &folder.join(LICENCES))?;
-    materials(workspace, target, build, &folder.join(MATERIALS))
+    materials(workspace, target, build, &folder.join(materials_of(build)))
 }
 
 /// `man/*.1` and `completions/*`, written by a program of this machine with the commands of the build.
 fn pages(workspace: &Workspace, build: Build, folder: &Path) -> Result<()> {
-    let example = ["run", "--quiet", "--locked", "--package=tidemill"];
+    let example = ["run", "--quiet", "--locked", "--package", build.program()];
     // Without its demo the agent still has the command, which says how to get it: a desk's build is there already.
     let build = match build {
         Build::Full => Build::Default,
@@ -50,12 +52,8 @@ fn licences(workspace: &Workspace, target: &Target, build: Build, file: &Path) -
     about
         .current_dir(&workspace.root)
         .args(["generate", "--fail", "--locked", "--target", target.name])
-        .args([
-            "--manifest-path",
-            "agent/Cargo.toml",
-            "--config",
-            "about.toml",
-        ])
+        .args(["--manifest-path", &manifest(build)])
+        .args(["--config", "about.toml"])
         .args(build.features())
         .arg("--output-file")
         .arg(file)
@@ -68,7 +66,7 @@ fn licences(workspace: &Workspace, target: &Target, build: Build, file: &Path) -
     Ok(())
 }
 
-/// Lets cargo-cyclonedx write; it puts a file beside the manifest of each member of the workspace, of which the agent's is kept.
+/// Lets cargo-cyclonedx write; it puts a file beside the manifest of each member of the workspace, of which the program's is kept.
 fn materials(workspace: &Workspace, target: &Target, build: Build, file: &Path) -> Result<()> {
     let name = format!("xtask-{}", std::process::id());
     let mut cyclonedx = Command::new(CYCLONEDX.ensure()?);
@@ -80,21 +78,26 @@ fn materials(workspace: &Workspace, target: &Target, build: Build, file: &Path) 
             "--format=json",
             "--spec-version=1.5",
         ])
-        .args(["--manifest-path", "agent/Cargo.toml", "--no-build-deps"])
+        .args(["--manifest-path", &manifest(build), "--no-build-deps"])
         .args(["--target", target.name, "--override-filename", &name])
         .args(build.features())
         .env("SOURCE_DATE_EPOCH", commit_time(workspace)?);
     let written = run(&mut cyclonedx);
     let name = format!("{name}.json");
-    let text = fs::read_to_string(workspace.root.join("agent").join(&name));
+    let text = fs::read_to_string(workspace.root.join(build.folder()).join(&name));
     for left in found(&workspace.root, &name) {
         fs::remove_file(&left).with_context(|| format!("cannot remove {}", left.display()))?;
     }
     written?;
-    let text = text.context("cargo-cyclonedx wrote nothing for the agent")?;
+    let text =
+        text.with_context(|| format!("cargo-cyclonedx wrote nothing for {}", build.program()))?;
     // The same in every folder.
     let text = text.replace(&workspace.root.display().to_string(), "/tidemill");
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn manifest(build: Build) -> String {
+    format!("{}/Cargo.toml", build.folder())
 }
 
 /// The files of this name below `folder`.

@@ -11,14 +11,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Files of the sources that go along.
-const FILES: [&str; 5] = [
-    "README.md",
-    "CHANGELOG.md",
-    "LICENSE-APACHE",
-    "LICENSE-MIT",
-    "packaging/deb/tidemill.service",
-];
+/// Files of the sources that go along, beside the service.
+const FILES: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
 /// A binary that was built, and from what.
 #[derive(Debug, Clone, Copy)]
@@ -48,9 +42,11 @@ pub(super) fn pack(
     remove(&fresh)?;
     let inside = fresh.join(&name);
     fs::create_dir_all(&inside).with_context(|| format!("cannot make {}", inside.display()))?;
-    fs::copy(made.binary, inside.join("tidemill"))?;
+    let program = made.build.program();
+    fs::copy(made.binary, inside.join(program))?;
     extras::write(workspace, made.target, made.build, &inside)?;
-    for file in FILES {
+    let service = format!("packaging/deb/{program}.service");
+    for file in FILES.into_iter().chain([&*service]) {
         let path = workspace.root.join(file);
         let own = path.file_name().unwrap_or_default();
         fs::copy(&path, inside.join(own)).with_context(|| format!("cannot copy {file}"))?;

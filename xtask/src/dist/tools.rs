@@ -3,14 +3,18 @@
 
 use super::targets::Target;
 use crate::setup;
-use crate::shell::{cache, capture, run, say, turn};
-use anyhow::{Context, Result};
+use crate::setup::python::Packages;
+use crate::shell::capture;
+use anyhow::Result;
 use std::env;
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-const PACKAGES: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.1"];
+const PACKAGES: Packages = Packages {
+    folder: "cross-tools",
+    names: &["ziglang==0.17.1", "cargo-zigbuild==0.24.1"],
+    what: "zig and cargo-zigbuild (about 100 MB)",
+};
 
 /// The installed tools.
 pub(crate) struct Tools {
@@ -20,26 +24,8 @@ pub(crate) struct Tools {
 impl Tools {
     /// Installs what is missing.
     pub(crate) fn ensure() -> Result<Self> {
-        let cache = cache("cross-tools")?;
-        let _turn = turn(&cache)?;
-        let venv = cache.join("venv");
-        let bin = venv.join("bin");
-        // Written last: a set-up that was interrupted begins anew.
-        let mark = cache.join("installed");
-        let wanted = PACKAGES.join("\n");
-        if fs::read_to_string(&mark).is_ok_and(|have| have == wanted) {
-            return Ok(Self { bin });
-        }
         setup::for_cross_tools()?;
-        say("installing zig and cargo-zigbuild from PyPI (about 100 MB)");
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv))?;
-        run(Command::new(bin.join("pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check"])
-            .args(PACKAGES))
-        .context("zig and cargo-zigbuild could not be installed")?;
-        fs::write(mark, wanted)?;
+        let bin = PACKAGES.ensure()?;
         Ok(Self { bin })
     }
 
@@ -71,7 +57,7 @@ impl Tools {
     /// Versions of both, as a build's manifest has them.
     pub(crate) fn versions(&self) -> Result<String> {
         let list = capture(Command::new(self.bin.join("pip")).args(["list", "--format=freeze"]))?;
-        let ours = |line: &&str| PACKAGES.iter().any(|package| package == line);
+        let ours = |line: &&str| PACKAGES.names.iter().any(|package| package == line);
         Ok(list.lines().filter(ours).collect::<Vec<_>>().join("\n"))
     }
 }

@@ -63,9 +63,15 @@ fn clone_and_build(
         .env("CARGO_HOME", clone.with_extension("cargo"))
         .env_remove("CARGO_MANIFEST_DIR")
         .env_remove("CARGO_TARGET_DIR");
+    let only = wanted.first().map(|(_, build)| *build);
+    let only = only.filter(|only| wanted.iter().all(|(_, build)| build == only));
+    if let Some(build) = only {
+        dist.args(["--only", build.name()]);
+    }
     for (target, build) in wanted {
         match build {
-            Build::Small => dist.arg("--small"),
+            Build::Small if only.is_none() => dist.arg("--small"),
+            Build::Bridge if only.is_none() => &mut dist, // It goes along with each target.
             _ => dist.args(["--target", target.name]),
         };
     }

@@ -1,6 +1,8 @@
-//! One package: what `dist` built is laid where cargo-deb looks for it, and agent/Cargo.toml says where each file goes.
+//! One package: what `dist` built is laid where cargo-deb looks for it, and the crate's Cargo.toml says where each file goes.
 
 use super::Arch;
+use crate::dist::build::Build;
+use crate::dist::extras::{LICENCES, materials_of};
 use crate::setup::cargo_tools::DEB;
 use crate::shell::{Workspace, capture, run};
 use anyhow::{Context, Result, bail};
@@ -18,29 +20,30 @@ pub(super) enum Version {
 }
 
 /// Files and folders of `dist/TARGET` that go into a package.
-const PARTS: [&str; 7] = [
-    "tidemill",
-    "build.txt",
-    "tidemill.service",
-    "LICENSES-LINKED.txt",
-    "tidemill.cdx.json",
-    "man",
-    "completions",
-];
+fn parts(program: Build) -> [String; 7] {
+    let name = program.program();
+    [
+        name.to_owned(),
+        "build.txt".to_owned(),
+        format!("{name}.service"),
+        LICENCES.to_owned(),
+        materials_of(program),
+        "man".to_owned(),
+        "completions".to_owned(),
+    ]
+}
 
 /// Makes the package and returns its path: in `dist`, or of a higher version in the target directory.
 pub(super) fn make(
     workspace: &Workspace,
     dist: &Path,
-    arch: &Arch,
+    (arch, program): (&Arch, Build),
     version: Version,
 ) -> Result<PathBuf> {
     let stage = workspace.target.join("packages");
-    lay(
-        &dist.join(arch.target),
-        &stage.join(arch.target).join("release"),
-    )
-    .with_context(|| {
+    let built = format!("{}{}", arch.target, program.suffix());
+    let laid = stage.join(arch.target).join("release");
+    lay(&dist.join(built), &laid, program).with_context(|| {
         let target = arch.target;
         format!("`cargo xtask dist {target}` builds what goes into the package")
     })?;
@@ -50,13 +53,17 @@ pub(super) fn make(
     };
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let number = number(workspace, version)?;
-    let file = out.join(format!("{}_{number}_{}.deb", arch.package, arch.debian));
+    let file = out.join(format!(
+        "{}_{number}_{}.deb",
+        arch.package(program),
+        arch.debian
+    ));
     // Written aside: a run that is interrupted leaves nothing that looks whole.
-    let fresh = out.join(format!(".{}.new", arch.name));
+    let fresh = out.join(format!(".{}{}.new", arch.name, program.suffix()));
     let mut deb = Command::new(DEB.ensure()?);
     deb.current_dir(&workspace.root)
         .args(["--no-build", "--no-strip", "--quiet", "--locked"])
-        .args(["--package", "tidemill", "--target", arch.target])
+        .args(["--package", program.program(), "--target", arch.target])
         .args(["--deb-version", &number])
         .arg("--output")
         .arg(&fresh)
@@ -80,12 +87,12 @@ pub(super) fn make(
 }
 
 /// Copies what `dist` built to where cargo-deb looks for it.
-fn lay(from: &Path, to: &Path) -> Result<()> {
+fn lay(from: &Path, to: &Path, program: Build) -> Result<()> {
     if to.exists() {
         fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
     }
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    for part in PARTS {
+    for part in parts(program) {
         let part = from.join(part);
         if !part.exists() {
             bail!("{} is missing", part.display());

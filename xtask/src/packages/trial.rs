@@ -2,6 +2,7 @@
 
 use super::deb::{self, Version};
 use super::{Arch, roots};
+use crate::dist::build::Build;
 use crate::dist::tools::Tools;
 use crate::setup;
 use crate::shell::{Workspace, run, say};
@@ -13,7 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The steps inside the root.
-const SCRIPT: &str = "packaging/deb/trial.sh";
+fn script(program: Build) -> &'static str {
+    match program {
+        Build::Bridge => "packaging/deb/trial-bridge.sh",
+        _ => "packaging/deb/trial.sh",
+    }
+}
 
 /// Paths that are not the package's: the kernel's, dpkg's own records, logs and caches, and copies
 /// of the lists of users, which are made when one is added.
@@ -38,23 +44,26 @@ const NOT_COMPARED: [&str; 14] = [
 pub(super) fn whole_life(
     workspace: &Workspace,
     dist: &Path,
-    arch: &Arch,
+    (arch, program): (&Arch, Build),
     suite: &str,
 ) -> Result<()> {
-    let own = deb::make(workspace, dist, arch, Version::Own)?;
-    let higher = deb::make(workspace, dist, arch, Version::Higher)?;
+    let own = deb::make(workspace, dist, (arch, program), Version::Own)?;
+    let higher = deb::make(workspace, dist, (arch, program), Version::Higher)?;
     let root = roots::fresh(workspace, arch, suite)?;
     let before = names_below(&root, &root)?;
     let inside = root.join("tmp");
     fs::copy(&own, inside.join("own.deb"))?;
     fs::copy(&higher, inside.join("higher.deb"))?;
-    fs::copy(workspace.root.join(SCRIPT), inside.join("trial.sh"))?;
+    fs::copy(
+        workspace.root.join(script(program)),
+        inside.join("trial.sh"),
+    )?;
     let mut unshare = Command::new("unshare");
     unshare
         .args(["--mount", "--pid", "--fork", "--net", "--ipc", "--uts"])
         .args(["--kill-child", "--mount-proc"])
         .arg(format!("--root={}", root.display()))
-        .args(["/bin/sh", "/tmp/trial.sh", arch.package]);
+        .args(["/bin/sh", "/tmp/trial.sh", &arch.package(program)]);
     // Nobody is there to answer, so a question fails.
     unshare
         .stdin(std::process::Stdio::null())
@@ -62,8 +71,8 @@ pub(super) fn whole_life(
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C.UTF-8");
     if arch.name == "armv6" {
-        say("Debian's own programs are of ARMv7: only the agent is run as on ARMv6");
-        unshare.env("TRIAL_AGENT_CPU", "arm1176");
+        say("Debian's own programs are of ARMv7: only our program is run as on ARMv6");
+        unshare.env("TRIAL_CPU", "arm1176");
     }
     run(&mut unshare)?;
     let after = names_below(&root, &root)?;
@@ -84,13 +93,13 @@ pub(super) fn whole_life(
 
 /// Shows that the armhf package refuses a board with ARMv6: Debian's own armhf programs do not run there, so its preinst
 /// runs by this machine's shell, with a `uname` of ARMv6 code that an emulated ARM1176 runs.
-pub(super) fn refuses_armv6(workspace: &Workspace) -> Result<()> {
+pub(super) fn refuses_armv6(workspace: &Workspace, program: Build) -> Result<()> {
     setup::for_emulation()?;
     let tools = Tools::ensure()?;
     let folder = workspace.target.join("packages/armv6");
     fs::create_dir_all(&folder)?;
     let source = folder.join("uname.c");
-    let program = folder.join("uname.arm");
+    let uname = folder.join("uname.arm");
     fs::write(
         &source,
         "#include <stdio.h>\n#include <sys/utsname.h>\n\
@@ -105,29 +114,37 @@ pub(super) fn refuses_armv6(workspace: &Workspace) -> Result<()> {
             "-mcpu=arm1176jzf_s",
         ])
         .args(["-static", "-o"])
-        .arg(&program)
+        .arg(&uname)
         .arg(&source))?;
     let script = folder.join("uname");
     let text = format!(
         "#!/bin/sh\nexec qemu-arm-static -cpu arm1176 '{}'\n",
-        program.display()
+        uname.display()
     );
     fs::write(&script, text)?;
     run(Command::new("chmod").arg("755").arg(&script))?;
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(folder.clone()).chain(env::split_paths(&path));
     let outcome = Command::new("sh")
-        .arg(workspace.root.join("packaging/deb/armhf/preinst"))
+        .arg(workspace.root.join(preinst(program)))
         .arg("install")
         .env("PATH", env::join_paths(folders)?)
         .output()
         .context("cannot start sh")?;
     let said = String::from_utf8_lossy(&outcome.stderr);
-    if outcome.status.success() || !said.contains("tidemill-armv6") {
-        bail!("it should refuse ARMv6 and name tidemill-armv6; it said {said:?}");
+    let other = format!("{}-armv6", program.program());
+    if outcome.status.success() || !said.contains(&other) {
+        bail!("it should refuse ARMv6 and name {other}; it said {said:?}");
     }
     say(format!("on ARMv6: {}", said.trim()));
     Ok(())
+}
+
+fn preinst(program: Build) -> &'static str {
+    match program {
+        Build::Bridge => "packaging/deb/bridge/armhf/preinst",
+        _ => "packaging/deb/armhf/preinst",
+    }
 }
 
 /// Paths of all that is below `folder`, but for what is not compared.
