@@ -21,6 +21,8 @@ use tracing::warn;
 
 const RUN_HELP: &str = "Signals:
   SIGTERM, SIGINT   stop: bring to the broker what is held, for 2 s at most, and let the ports go
+  SIGHUP            read the configuration again. If it has changed and is good, begin anew with it, all ports
+                    included; if it is wrong, say so and go on
 
 Environment:
   TIDEMILL_LOG      what to log: error, warn, info (default), debug
@@ -166,7 +168,7 @@ fn run(file: &ConfigOption, format: log::LogFormat) -> Result<(), Failure> {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    Ok(run::run(config, Roots::default())?)
+    Ok(run::run(config, &file.config, Roots::default())?)
 }
 
 fn report(failure: Failure) -> ExitCode {

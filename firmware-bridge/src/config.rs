@@ -40,6 +40,8 @@ pub struct Config {
     pub broker: Broker,
     /// The ports, at least one.
     pub ports: Vec<Port>,
+    /// The text that it was read from.
+    pub text: String,
     /// Things that work, and should be otherwise.
     pub warnings: Vec<FileError>,
 }
@@ -94,6 +96,7 @@ impl Config {
                     .unwrap_or_else(|| CONTROL.into()),
                 broker,
                 ports,
+                text: source.text.clone(),
                 warnings: check.warnings,
             }),
             _ => Err(check.errors),

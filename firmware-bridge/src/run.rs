@@ -5,6 +5,7 @@ mod control;
 mod inputs;
 mod notify;
 mod ports;
+mod reload;
 mod single;
 mod watch;
 
@@ -18,6 +19,7 @@ use control::Control;
 use inputs::Clock;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemill_lines::Boot;
@@ -64,20 +66,39 @@ impl RunError {
     }
 }
 
-/// Runs a bridge until a signal ends it.
+/// Runs a bridge until a signal ends it. Whenever one says that the file at `path` has changed, it begins anew with what
+/// stands there, unless that is wrong.
 ///
 /// # Errors
 /// When it cannot begin.
-pub fn run(config: Config, roots: Roots) -> Result<(), RunError> {
-    let _single = single::claim(&config.id)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(RunError::of("the runtime"))?;
-    let outcome = runtime.block_on(main_loop(config, roots));
-    // A lookup of a name may hang, and nobody waits for it.
-    runtime.shutdown_background();
-    outcome
+pub fn run(config: Config, path: &Path, roots: Roots) -> Result<(), RunError> {
+    let mut _claim = single::claim(&config.id)?;
+    let mut config = config;
+    let roots = Arc::new(roots);
+    loop {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(RunError::of("the runtime"))?;
+        let outcome = runtime.block_on(main_loop(&config, path, &roots));
+        // The tasks end with it, and let their ports go. A lookup of a name may hang, and nobody waits for it.
+        runtime.shutdown_background();
+        match outcome? {
+            Ended::Stopped => return Ok(()),
+            Ended::Reload(reload) => {
+                config = reload.config;
+                _claim = reload.claim.unwrap_or(_claim);
+            }
+        }
+    }
+}
+
+/// Ends of the main loop.
+enum Ended {
+    /// A signal has asked for it.
+    Stopped,
+    /// There is another configuration.
+    Reload(Box<reload::Reload>),
 }
 
 /// A boot that nobody ever had: 64 bits of the system's randomness.
@@ -87,23 +108,23 @@ fn fresh_boot() -> Boot {
     Boot::from_bits(RandomState::new().hash_one((std::process::id(), moment)))
 }
 
-async fn main_loop(config: Config, roots: Roots) -> Result<(), RunError> {
+async fn main_loop(config: &Config, path: &Path, roots: &Arc<Roots>) -> Result<Ended, RunError> {
     let signals = |kind| signal(kind).map_err(RunError::of("signals"));
-    let (mut terminate, mut interrupt) = (
+    let (mut terminate, mut interrupt, mut hang_up) = (
         signals(SignalKind::terminate())?,
         signals(SignalKind::interrupt())?,
+        signals(SignalKind::hangup())?,
     );
-    let mut bridge = Bridge::new(&config, fresh_boot);
+    let mut bridge = Bridge::new(config, fresh_boot);
     let (inputs, mut incoming) = mpsc::channel(INPUTS_MAX);
-    let control = Control::listen(&config, inputs.clone());
-    let plugged = watch::watch(&roots, &config);
-    let roots = Arc::new(roots);
+    let control = Control::listen(config, inputs.clone());
+    let plugged = watch::watch(roots, config);
     let writers = config.ports.iter().enumerate().map(|(index, port)| {
         let (writer, writes) = mpsc::channel(WRITES_MAX);
         let task = ports::PortTask {
             index: PortIndex(index),
             config: Arc::new(port.clone()),
-            roots: Arc::clone(&roots),
+            roots: Arc::clone(roots),
             inputs: inputs.clone(),
             plugged: plugged.clone(),
         };
@@ -112,7 +133,7 @@ async fn main_loop(config: Config, roots: Roots) -> Result<(), RunError> {
     });
     let writers: Vec<_> = writers.collect();
     let (to_broker, requests) = mpsc::channel(TO_BROKER_MAX);
-    let link = broker::Link::new(&config, bridge.will(), inputs);
+    let link = broker::Link::new(config, bridge.will(), inputs);
     let link = tokio::spawn(link.run(requests));
     let mut out = Out {
         writers,
@@ -121,24 +142,37 @@ async fn main_loop(config: Config, roots: Roots) -> Result<(), RunError> {
         connection: 0,
     };
     let clock = Clock::new();
-    notify::ready(&config);
-    loop {
+    notify::ready(config);
+    let ended = loop {
         let due = bridge.due(clock.now().mono);
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break Ended::Stopped,
+            _ = interrupt.recv() => break Ended::Stopped,
+            _ = hang_up.recv() => if let Some(reload) = reload::reload(path, config) {
+                break Ended::Reload(Box::new(reload));
+            },
             input = incoming.recv() => match input {
                 Some(input) => out.turn(&mut bridge, clock.now(), input),
-                None => break,
+                None => break Ended::Stopped,
             },
             () = clock.until(due) => out.turn(&mut bridge, clock.now(), inputs::Input::of(Input::Time)),
+        }
+    };
+    match ended {
+        Ended::Stopped => {
+            info!("stopping");
+            notify::stopping();
+        }
+        Ended::Reload(_) => {
+            info!("the configuration has changed: beginning anew with it");
+            notify::reloading();
         }
     }
     stop(&mut bridge, &mut incoming, &mut out, &clock).await;
     drop(out);
     incoming.close();
     let _ = tokio::time::timeout(DRAIN, link).await;
-    Ok(())
+    Ok(ended)
 }
 
 /// Brings to the broker what is held, says good-bye, and lets the ports go.
@@ -148,8 +182,6 @@ async fn stop(
     out: &mut Out,
     clock: &Clock,
 ) {
-    notify::stopping();
-    info!("stopping");
     let end = tokio::time::Instant::now() + DRAIN;
     while !bridge.is_drained() {
         let due = bridge.due(clock.now().mono);

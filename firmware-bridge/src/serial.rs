@@ -5,7 +5,7 @@ use crate::devices::{self, Roots};
 use crate::port::{Line, State};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
-use rustix::termios::{ioctl_tiocexcl, isatty};
+use rustix::termios::{ioctl_tiocexcl, ioctl_tiocnxcl, isatty};
 use serial2_tokio::rs4xx::Rs485Config;
 use serial2_tokio::{CharSize, FlowControl, KeepSettings, SerialPort, Settings};
 use std::fs::{self, File, OpenOptions};
@@ -82,6 +82,13 @@ impl Serial {
     pub fn overruns(&self) -> Option<u64> {
         let counters = tidemill_tty::counters(&self.guard).ok()?;
         Some(counters.overrun + counters.buffer_overrun)
+    }
+}
+
+impl Drop for Serial {
+    fn drop(&mut self) {
+        // The kernel does so at the last close, but not of a pseudo-terminal whose other end is open.
+        let _ = ioctl_tiocnxcl(&self.guard);
     }
 }
 

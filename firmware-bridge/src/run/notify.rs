@@ -22,6 +22,11 @@ pub(super) fn ready(config: &Config) {
     }
 }
 
+/// The bridge begins anew, and will say when it is ready.
+pub(super) fn reloading() {
+    let _ = sd_notify::notify(false, &[NotifyState::Reloading]);
+}
+
 /// The bridge ends.
 pub(super) fn stopping() {
     let _ = sd_notify::notify(false, &[NotifyState::Stopping]);

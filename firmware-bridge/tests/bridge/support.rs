@@ -1,8 +1,8 @@
 //! A pair of pseudo-terminals by socat, and the bridge as a program.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,6 +80,23 @@ pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tidemill-bridge"))
 }
 
+/// The program as an ordinary user runs it, from a folder that is opened to all: root passes locks that others do not.
+pub(crate) fn ordinary(folder: &TempDir) -> Command {
+    const NOBODY: &str = "65534";
+    let copy = folder.path().join("tidemill-bridge");
+    if !copy.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_tidemill-bridge"), &copy).unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    }
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return Command::new(copy);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+    command.arg(copy);
+    command
+}
+
 /// Writes a configuration; `lines` are those of its ports.
 pub(crate) fn configure(folder: &TempDir, id: &str, broker: u16, ports: &str) -> PathBuf {
     let path = folder.path().join(format!("{id}.toml"));
@@ -97,7 +114,12 @@ pub(crate) fn port(name: &str, host: &Path, lines: &str) -> String {
 
 impl Bridge {
     pub(crate) fn start(config: &Path) -> Self {
-        let mut child = program()
+        Self::start_as(program(), config)
+    }
+
+    /// Starts it by a command of the caller's.
+    pub(crate) fn start_as(mut program: Command, config: &Path) -> Self {
+        let mut child = program
             .args(["run", "--config"])
             .arg(config)
             .env("TIDEMILL_LOG", "debug")
@@ -147,6 +169,13 @@ impl Bridge {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         (self.child.wait().unwrap(), began.elapsed())
+    }
+
+    /// Says that its configuration has changed.
+    pub(crate) fn hang_up(&self) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", "HUP", &pid]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Open files of the process.
