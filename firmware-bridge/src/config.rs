@@ -6,6 +6,7 @@ mod file;
 mod finder;
 mod frames;
 mod line;
+mod modbus;
 mod port;
 mod shape;
 mod words;
@@ -114,6 +115,18 @@ struct Check<'a> {
 impl Check<'_> {
     fn error(&mut self, span: std::ops::Range<usize>, message: impl Into<String>) {
         self.errors.push(self.source.error_at(&span, message));
+    }
+
+    /// An error that one place may give rise to several times.
+    fn error_once(&mut self, span: std::ops::Range<usize>, message: impl Into<String>) {
+        let error = self.source.error_at(&span, message);
+        if self
+            .errors
+            .iter()
+            .all(|known| known.to_string() != error.to_string())
+        {
+            self.errors.push(error);
+        }
     }
 
     fn warn(&mut self, span: std::ops::Range<usize>, message: impl Into<String>) {

@@ -14,6 +14,7 @@ pub mod devices;
 pub mod frames;
 pub mod layer1;
 pub mod message;
+pub mod modbus;
 pub mod port;
 mod queue;
 pub mod run;

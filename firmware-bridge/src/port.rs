@@ -5,6 +5,7 @@ mod commands;
 mod counts;
 mod frames;
 mod log;
+mod modbus;
 mod plain;
 mod status;
 mod take;
@@ -20,6 +21,7 @@ use crate::time::{Mono, Now};
 use crate::topics::{self, Below};
 use commands::Commands;
 use log::LogGate;
+use modbus::Units;
 use plain::PlainLines;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -84,6 +86,7 @@ pub struct Port {
     line: Line,
     splitter: Splitter,
     deframer: Option<Deframer>,
+    units: Option<Units>,
     /// `true` if a turn ended before all that had come was taken.
     is_behind: bool,
     backlog: VecDeque<u8>,
@@ -118,6 +121,7 @@ impl Port {
             line: Line::default(),
             splitter: Splitter::new(config.end, config.line_bytes),
             deframer: frames::deframer(&config),
+            units: Units::of(&config),
             is_behind: false,
             backlog: VecDeque::new(),
             smp: Packets::default(),
@@ -153,6 +157,9 @@ impl Port {
                 self.plain.queue.broker(is_there);
                 self.layer1(now, layer1::Input::Broker(is_there));
                 self.status.publish_soon(is_there);
+                if let Some(units) = &mut self.units {
+                    units.publish_soon(is_there);
+                }
             }
             Input::Acknowledged {
                 lane,
@@ -163,11 +170,15 @@ impl Port {
             Input::Looked(is_looked_at) => self.is_looked_at = is_looked_at,
         }
         self.take_lines(now, LINES_A_TURN);
+        self.units(now, crate::modbus::Input::Time);
         if self.layer1.due().is_some_and(|at| at <= now.mono) {
             self.layer1(now, layer1::Input::Time);
         }
         self.publish_plain(now.mono);
         self.report(now.mono);
+        if self.broker {
+            self.report_units(now.mono);
+        }
         std::mem::take(&mut self.out)
     }
 
@@ -177,12 +188,14 @@ impl Port {
         let backlog = is_behind.then_some(now);
         let silence = self.deframer.as_ref().and_then(Deframer::due);
         let status = self.status.due().filter(|_| self.broker);
+        let units = self.units.as_ref();
         [
             backlog,
             silence,
             self.layer1.due(),
             self.plain.queue.retry_at(),
             status,
+            units.and_then(|units| units.due(self.broker)),
         ]
         .into_iter()
         .flatten()
@@ -195,6 +208,9 @@ impl Port {
     }
 
     fn set_line(&mut self, now: Now, line: Line) {
+        if self.line.is_open() != line.is_open() {
+            self.units(now, crate::modbus::Input::Open(line.is_open()));
+        }
         if self.line.is_open() && !line.is_open() {
             self.end_frames(now);
             // Half a line at unplugging is noise.
@@ -208,6 +224,9 @@ impl Port {
 
     fn push_bytes(&mut self, now: Now, bytes: &[u8]) {
         self.counts.bytes += bytes.len() as u64;
+        if self.units.is_some() {
+            return self.units(now, crate::modbus::Input::Bytes(bytes));
+        }
         self.backlog.extend(bytes);
         while self.backlog.len() > BACKLOG_BYTES_MAX {
             self.take_lines(now, LINES_A_TURN);

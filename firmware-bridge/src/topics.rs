@@ -12,7 +12,7 @@ const VALUE_BYTES_MAX: usize = 64;
 const PATTERN_BYTES_MAX: usize = 1_024;
 
 /// Names that a pattern may have in braces.
-const NAMES: [&str; 4] = ["bridge", "port", "device", "field.NAME"];
+const NAMES: [&str; 5] = ["bridge", "port", "device", "unit", "field.NAME"];
 
 /// Topics of one port below `serial/BRIDGE/PORT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,11 @@ pub fn bridge_status(bridge: &str) -> String {
 /// A topic of a port.
 pub fn of_port(bridge: &str, port: &str, below: Below) -> String {
     format!("serial/{bridge}/{port}/{below}")
+}
+
+/// The topic of a unit's state.
+pub fn of_unit(bridge: &str, port: &str, unit: &str) -> String {
+    format!("serial/{bridge}/{port}/unit/{unit}")
 }
 
 /// Filters of what the bridge takes from the broker.
@@ -98,6 +103,14 @@ pub enum PatternError {
         /// The name that it may be.
         near: Option<&'static str>,
     },
+    /// The name of a unit on a port that has none.
+    #[error(
+        "only a port with mode = \"modbus\" has {{unit}}; write {{port}}, {{device}} or {{field.NAME}}"
+    )]
+    Unit,
+    /// The name of a device on a port that has units.
+    #[error("a port with mode = \"modbus\" has no {{device}}; write {{unit}}")]
+    Device,
     /// A character that no topic may have.
     #[error("a topic that is published to has no {0:?}")]
     Character(char),
@@ -119,6 +132,18 @@ impl Pattern {
     /// # Errors
     /// When no event could be published by it.
     pub fn read(text: &str, bridge: &str, port: &str) -> Result<Self, PatternError> {
+        Self::of(text, bridge, port, None)
+    }
+
+    /// Reads the pattern of a unit's events, in which `{unit}` stands for its name.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn of_unit(text: &str, bridge: &str, port: &str, unit: &str) -> Result<Self, PatternError> {
+        Self::of(text, bridge, port, Some(unit))
+    }
+
+    fn of(text: &str, bridge: &str, port: &str, unit: Option<&str>) -> Result<Self, PatternError> {
         if !(1..=PATTERN_BYTES_MAX).contains(&text.len()) {
             return Err(PatternError::Length);
         }
@@ -135,7 +160,9 @@ impl Pattern {
             match name {
                 "bridge" => push_text(&mut parts, bridge)?,
                 "port" => push_text(&mut parts, port)?,
+                "device" if unit.is_some() => return Err(PatternError::Device),
                 "device" => parts.push(Part::Device),
+                "unit" => push_text(&mut parts, unit.ok_or(PatternError::Unit)?)?,
                 name => match name
                     .strip_prefix("field.")
                     .filter(|field| !field.is_empty())
@@ -247,6 +274,17 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_has_its_name_in_the_topic_and_a_device_has_none() {
+        let of_unit = |text: &str| Pattern::of_unit(text, "gw", "p", "meter-a");
+        let topic = of_unit("m/{unit}/{field.id}")
+            .unwrap()
+            .topic("", b"{\"id\":7}");
+        assert_eq!(topic.as_deref(), Some("m/meter-a/7"));
+        assert_eq!(of_unit("m/{device}"), Err(PatternError::Device));
+        assert_eq!(pattern("m/{unit}"), Err(PatternError::Unit));
+    }
+
+    #[test]
     fn what_no_broker_takes_is_refused_with_a_way_out() {
         for (text, expected) in [
             ("a/{prot}", "there is no {prot}, did you mean {port}?"),
@@ -266,6 +304,7 @@ mod tests {
     #[test]
     fn topics_of_the_bridge_are_read_back() {
         assert_eq!(of_port("gw", "p", Below::Data), "serial/gw/p/data");
+        assert_eq!(of_unit("gw", "p", "m"), "serial/gw/p/unit/m");
         assert_eq!(read("gw", "serial/gw/p/write"), Some(("p", Below::Write)));
         assert_eq!(
             read("gw", "serial/gw/p/command"),

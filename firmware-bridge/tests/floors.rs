@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["time", "demux", "smp"],
     &["queue", "topics", "decode", "frames"],
-    &["layer1", "message"],
+    &["layer1", "message", "modbus"],
     &["config"],
     &["devices", "port"],
     &["serial", "bridge"],
@@ -23,8 +23,8 @@ const FLOORS: &[&[&str]] = &[
 
 /// Modules that are functions of bytes and time.
 const PURE: &[&str] = &[
-    "time", "demux", "smp", "frames", "queue", "topics", "decode", "layer1", "message", "port",
-    "bridge",
+    "time", "demux", "smp", "frames", "queue", "topics", "decode", "layer1", "message", "modbus",
+    "port", "bridge",
 ];
 
 /// Ways out of them.
@@ -34,7 +34,16 @@ const IMPURE: &[&str] = &[
     "std::process",
     "Instant",
     "SystemTime",
-    "tokio",
+    "tokio::fs",
+    "tokio::net",
+    "tokio::process",
+    "tokio::runtime",
+    "tokio::select",
+    "tokio::signal",
+    "tokio::spawn",
+    "tokio::sync",
+    "tokio::task",
+    "tokio::time",
     "rustix",
 ];
 
@@ -51,6 +60,7 @@ const BEHIND: &[(&str, &[&str])] = &[
     ("base64", &["smp", "decode"]),
     ("ciborium", &["decode"]),
     ("cobs", &["frames"]),
+    ("tokio_modbus", &["modbus"]),
 ];
 
 struct File {

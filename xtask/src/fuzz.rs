@@ -23,18 +23,19 @@ Usage: cargo xtask fuzz TARGET [OPTIONS]
   payload            any payload as each format that a rule may name
   demux              any bytes as what a microcontroller sends, in pieces
   frames             any bytes as frames of each kind, whole and in pieces, and as CBOR
+  modbus             any bytes as what a line with Modbus units brings
   decode             any text as each form that a port of the bridge may name
   bundle             any bytes as an envelope, a bundle, a root or a file of them
 
   --minutes N        how long (default 10)
 
-Corpus and findings are kept in rules/sql/fuzz for the first three, in firmware-bridge/fuzz for demux, frames and decode
+Corpus and findings are kept in rules/sql/fuzz for the first three, in firmware-bridge/fuzz for demux, frames, modbus and decode
 and in agent/fuzz for the others, in corpus/TARGET and artifacts/TARGET. A finding is seen again, in rules/sql,
 firmware-bridge or agent: cargo fuzz run TARGET fuzz/artifacts/TARGET/crash-…
 ";
 
 /// The targets, and where cargo-fuzz is started for each: it looks for `fuzz` below.
-const TARGETS: [(&str, &str); 14] = [
+const TARGETS: [(&str, &str); 15] = [
     ("text", SQL),
     ("grammar", SQL),
     ("functions", SQL),
@@ -47,6 +48,7 @@ const TARGETS: [(&str, &str); 14] = [
     ("payload", "agent"),
     ("demux", BRIDGE),
     ("frames", BRIDGE),
+    ("modbus", BRIDGE),
     ("decode", BRIDGE),
     ("bundle", "agent"),
 ];

@@ -37,6 +37,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
          --quick         only the workspace's own tests, nothing compiled for wasm32
          --all           install the C compiler as well, so that fewer examples are skipped, and
                          build and test examples/receiver
+         --bridge        only the serial bridge's, at full length
          --target T      unit tests and simulator of the agent in the code of a board, by qemu-user; with
                          --quick only those of functions, journal and records
   ci                   what has to pass before a change lands: formatting, lints, tests, docs, licences
@@ -131,11 +132,12 @@ fn dispatch() -> Result<()> {
             setup::everything(&Workspace::find()?, args.flag("all"), &args.words)
         }
         "test" => {
-            let args = Args::parse(rest.clone(), &["quick", "all"], &["target"])?;
+            let args = Args::parse(rest.clone(), &["quick", "all", "bridge"], &["target"])?;
             args.no_words()?;
             let workspace = Workspace::find()?;
             match args.text("target") {
                 Some(target) => test::of_target(&workspace, target, args.flag("quick")),
+                None if args.flag("bridge") => test::bridge(&workspace),
                 None => test::test(&workspace, args.flag("quick"), args.flag("all")),
             }
         }

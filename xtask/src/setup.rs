@@ -188,7 +188,7 @@ pub(crate) fn debian_mirror() -> Result<String> {
 pub(crate) fn for_tests(workspace: &Workspace, all: bool) -> Result<()> {
     target::ensure(workspace, WASM)?;
     apt::ensure(BROKER)?;
-    apt::ensure(SERIAL)?;
+    for_bridge_tests()?;
     apt::ensure(WITNESSES)?;
     apt::ensure(CARD)?;
     if all {
@@ -235,6 +235,14 @@ pub(crate) fn mirror() -> Result<String> {
 /// The package that looks at binaries for other boards.
 pub(crate) fn for_cross_tools() -> Result<()> {
     apt::ensure(READELF)
+}
+
+/// Installs the tools of the bridge's tests, and the peers that it is tried against.
+pub(crate) fn for_bridge_tests() -> Result<()> {
+    apt::ensure(BROKER)?;
+    apt::ensure(SERIAL)?;
+    python::peers();
+    Ok(())
 }
 
 /// Installs the tools for `cargo xtask bench`.

@@ -43,6 +43,20 @@ pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> 
     run(&mut optimised(workspace, &["--test", "simulator"]))
 }
 
+/// Polls, and returns of a device, in the long tests of the bridge; an ordinary run has a tenth of them.
+const LONG: [(&str, &str); 2] = [
+    ("TIDEMILL_BRIDGE_POLLS", "10000"),
+    ("TIDEMILL_BRIDGE_RETURNS", "100"),
+];
+
+/// Runs the tests of the bridge at their full length.
+pub(crate) fn bridge(workspace: &Workspace) -> Result<()> {
+    setup::for_bridge_tests()?;
+    say("tests of the bridge, at full length");
+    let tests = ["test", "--package", "tidemill-bridge"];
+    run(workspace.cargo(&tests).envs(LONG))
+}
+
 /// Runs the agent's unit tests and the simulator in the code of another `target`; with `quick` only those of functions,
 /// journal and records.
 pub(crate) fn of_target(workspace: &Workspace, target: &str, quick: bool) -> Result<()> {

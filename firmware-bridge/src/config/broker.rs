@@ -2,10 +2,10 @@
 
 use super::Check;
 use super::file::BrokerTable;
+use super::words::duration;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
-use tidemill_base::text::duration_ms;
 use toml::Spanned;
 
 /// Milliseconds between pings, and until a broker that owes an answer counts as gone.
@@ -126,21 +126,7 @@ fn span(
     default: u64,
     check: &mut Check<'_>,
 ) -> Duration {
-    let Some(given) = given else {
-        return Duration::from_millis(default);
-    };
-    let ms = match duration_ms(given.get_ref()) {
-        Ok(ms) if SPAN_MS.contains(&ms) => ms,
-        Ok(_) => {
-            check.error(given.span(), format!("{key} lies between 1s and 1h"));
-            default
-        }
-        Err(why) => {
-            check.error(given.span(), format!("{key}: {why}"));
-            default
-        }
-    };
-    Duration::from_millis(ms)
+    Duration::from_millis(duration(given, key, default, SPAN_MS, check))
 }
 
 struct Address {

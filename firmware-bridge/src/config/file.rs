@@ -62,6 +62,38 @@ pub(super) struct PortTable {
     pub(super) frames: Option<Spanned<String>>,
     pub(super) silence: Option<Spanned<String>>,
     pub(super) length: Option<Spanned<LengthTable>>,
+    pub(super) mode: Option<Spanned<String>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) gap: Option<Spanned<String>>,
+    pub(super) late: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) unit: Vec<Spanned<UnitTable>>,
+}
+
+/// `[[port.unit]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UnitTable {
+    pub(super) id: Spanned<u8>,
+    pub(super) name: Spanned<String>,
+    pub(super) every: Option<Spanned<String>>,
+    pub(super) read: Spanned<Vec<Spanned<ReadTable>>>,
+}
+
+/// `{ … }` in `read` of a unit.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadTable {
+    pub(super) reg: Spanned<String>,
+    #[serde(rename = "as")]
+    pub(super) name: Spanned<String>,
+    #[serde(rename = "type")]
+    pub(super) kind: Option<Spanned<String>>,
+    pub(super) order: Option<Spanned<String>>,
+    pub(super) scale: Option<Spanned<f64>>,
+    pub(super) offset: Option<Spanned<f64>>,
+    pub(super) bit: Option<Spanned<u8>>,
+    pub(super) length: Option<Spanned<u8>>,
 }
 
 /// `length = { … }` of a port.

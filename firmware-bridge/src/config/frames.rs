@@ -2,11 +2,10 @@
 
 use super::Check;
 use super::file::{LengthTable, PortTable};
-use super::words::{number, one_of};
+use super::words::{duration, number, one_of};
 use crate::decode::Packed;
 use crate::frames::{Framing, Length, Sum};
 use std::ops::{Range, RangeInclusive};
-use tidemill_base::text::duration_ms;
 use toml::Spanned;
 
 /// Forms that only packets have.
@@ -95,7 +94,7 @@ pub(super) fn frames(
             }
         },
         Word::Gap => match &table.silence {
-            Some(silence) => Framing::Gap(self::silence(silence, check)?),
+            Some(given) => Framing::Gap(duration(Some(given), "silence", 1, SILENCE_MS, check)),
             None => {
                 check.error(given.span(), "frames: gap needs silence = \"5ms\"");
                 return None;
@@ -136,16 +135,6 @@ fn refuse_keys_of_lines(table: &PortTable, check: &mut Check<'_>) {
     if let Some(bits) = table.bits.as_ref().filter(|bits| *bits.get_ref() != 8) {
         check.error(bits.span(), "bits: frames are made of 8");
     }
-}
-
-fn silence(given: &Spanned<String>, check: &mut Check<'_>) -> Option<u64> {
-    let why = match duration_ms(given.get_ref()) {
-        Ok(ms) if SILENCE_MS.contains(&ms) => return Some(ms),
-        Ok(_) => "silence lies between 1ms and 10s".to_owned(),
-        Err(why) => format!("silence: {why}"),
-    };
-    check.error(given.span(), why);
-    None
 }
 
 fn length(table: &LengthTable, check: &mut Check<'_>) -> Option<Length> {

@@ -5,12 +5,15 @@ use super::file::PortTable;
 use super::finder::{Finder, finder};
 use super::frames::{self, Frames};
 use super::line::{LineSettings, line};
+use super::modbus;
 use super::words::{number, one_of};
 use crate::decode::Decode;
 use crate::demux::LineEnd;
+use crate::modbus::Bus;
 use crate::topics::{self, Below, Pattern};
 use regex_lite::Regex;
 use std::ops::Range;
+use std::sync::Arc;
 use toml::Spanned;
 
 /// Longest line where nothing is said, and where something is.
@@ -42,6 +45,8 @@ pub struct Port {
     pub end: LineEnd,
     /// Packets instead of lines.
     pub frames: Option<Frames>,
+    /// Units that are asked, instead of lines.
+    pub modbus: Option<Arc<Bus>>,
     /// Longest line or frame that is taken.
     pub line_bytes: usize,
     /// Topics of events.
@@ -64,6 +69,12 @@ impl Port {
         check.name("name", &table.name);
         let name = table.name.get_ref().clone();
         let finder = finder(table, check)?;
+        let line = line(table, check);
+        if one_of(table.mode.as_ref(), "mode", &MODES, check) == Mode::Modbus {
+            let bus = modbus::bus(table, &line, bridge, check)?;
+            return Self::of_bus(table, finder, (line, bus), bridge);
+        }
+        modbus::refuse_keys_of_units(table, check);
         let topic = topic(table, bridge, &name, check)?;
         let frames = match &table.frames {
             Some(given) => Some(frames::frames(given, table, check)?),
@@ -75,7 +86,8 @@ impl Port {
         let write = table.write.as_ref().is_some_and(|write| *write.get_ref());
         Some(Self {
             finder,
-            line: line(table, check),
+            line,
+            modbus: None,
             end: one_of(table.end.as_ref(), "end", &ENDS, check),
             plain: one_of(table.plain.as_ref(), "plain", &PLAIN, check),
             line_bytes: number(
@@ -100,7 +112,42 @@ impl Port {
             name_span: table.name.span(),
         })
     }
+
+    fn of_bus(
+        table: &PortTable,
+        finder: Finder,
+        (line, bus): (LineSettings, Bus),
+        bridge: &str,
+    ) -> Option<Self> {
+        let name = table.name.get_ref().clone();
+        let topic = topics::of_port(bridge, &name, Below::Data);
+        Some(Self {
+            finder,
+            line,
+            end: LineEnd::default(),
+            frames: None,
+            modbus: Some(Arc::new(bus)),
+            line_bytes: LINE_BYTES as usize,
+            topic: Pattern::read(&topic, bridge, &name).ok()?,
+            decode: Decode::Auto,
+            log: None,
+            plain: PlainIs::Auto,
+            write: false,
+            name,
+            name_span: table.name.span(),
+        })
+    }
 }
+
+/// Ways to speak with what hangs on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Mode {
+    #[default]
+    Lines,
+    Modbus,
+}
+
+const MODES: [(&str, Mode); 2] = [("lines", Mode::Lines), ("modbus", Mode::Modbus)];
 
 const ENDS: [(&str, LineEnd); 2] = [("lf", LineEnd::Lf), ("cr", LineEnd::Cr)];
 const PLAIN: [(&str, PlainIs); 3] = [

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use tidemill_base::text::{FileError, Source, nearest};
 
 /// Names that other programs have for a key.
-const ALIASES: [(&str, &str); 16] = [
+const ALIASES: [(&str, &str); 30] = [
     ("speed", "baud"),
     ("baudrate", "baud"),
     ("baud_rate", "baud"),
@@ -21,6 +21,20 @@ const ALIASES: [(&str, &str); 16] = [
     ("password", "password_file"),
     ("format", "decode"),
     ("data_format", "decode"),
+    ("slave", "id"),
+    ("slave_id", "id"),
+    ("unit_id", "id"),
+    ("interval", "every"),
+    ("poll_interval", "every"),
+    ("registers", "read"),
+    ("address", "reg"),
+    ("register", "reg"),
+    ("name", "as"),
+    ("field", "as"),
+    ("data_type", "type"),
+    ("byte_order", "order"),
+    ("word_order", "order"),
+    ("factor", "scale"),
 ];
 
 /// Reads the text as a table of this form.

@@ -4,10 +4,10 @@ use super::*;
 use crate::decode::Packed;
 use crate::frames::{Framing, Length, Sum};
 
-const SMALL: &str = "[bridge]\nid = \"gw-17\"\n[broker]\nurl = \"mqtt://127.0.0.1:1883\"\n\
+pub(super) const SMALL: &str = "[bridge]\nid = \"gw-17\"\n[broker]\nurl = \"mqtt://127.0.0.1:1883\"\n\
                      [[port]]\nname = \"boiler\"\npath = \"/dev/ttyAMA0\"\n";
 
-fn read(text: &str) -> Result<Config, Vec<FileError>> {
+pub(super) fn read(text: &str) -> Result<Config, Vec<FileError>> {
     Config::of(&Source {
         path: "bridge.toml".into(),
         text: text.to_owned(),
@@ -15,7 +15,7 @@ fn read(text: &str) -> Result<Config, Vec<FileError>> {
 }
 
 #[track_caller]
-fn refused(text: &str, expected: &[&str]) {
+pub(super) fn refused(text: &str, expected: &[&str]) {
     let errors = read(text).unwrap_err();
     let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(shown.len(), expected.len(), "{shown:#?}");
@@ -358,6 +358,10 @@ fn the_files_that_are_shown_are_good() {
     let frames = frames.split("```").next().unwrap();
     let (head, _) = SMALL.split_once("[[port]]").unwrap();
     assert_eq!(read(&format!("{head}{frames}")).unwrap().ports.len(), 2);
+    let units = page.split("```toml\n").nth(3).unwrap();
+    let units = units.split("```").next().unwrap();
+    let config = read(&format!("{head}{units}")).unwrap();
+    assert_eq!((config.ports.len(), config.warnings.len()), (1, 0));
     let example = include_str!("../../../examples/bridge/bridge.toml");
     assert_eq!(read(example).unwrap().id, "gw-17");
 }
@@ -365,9 +369,12 @@ fn the_files_that_are_shown_are_good() {
 #[test]
 fn every_key_stands_in_the_documentation() {
     let page = include_str!("../../../docs/bridge.md");
-    for table in ["bridge", "broker", "port"] {
+    for table in ["bridge", "broker", "port", "unit", "read"] {
+        let unit = "mode = \"modbus\"\n[[port.unit]]\nid = 1\nname = \"m\"\n";
         let text = match table {
             "port" => format!("{SMALL}nobodys = 1\n"),
+            "unit" => format!("{SMALL}{unit}nobodys = 1\n"),
+            "read" => format!("{SMALL}{unit}read = [{{ nobodys = 1 }}]\n"),
             table => SMALL.replace(
                 &format!("[{table}]\n"),
                 &format!("[{table}]\nnobodys = 1\n"),

@@ -2,7 +2,7 @@
 
 use super::Check;
 use std::fmt;
-use tidemill_base::text::nearest;
+use tidemill_base::text::{duration_ms, nearest};
 use toml::Spanned;
 
 /// The value of a word; the default where nothing, or nothing known, is said.
@@ -41,4 +41,38 @@ pub(super) fn number<T: Copy + PartialOrd + fmt::Display>(
         check.error(given.span(), format!("{key} lies between {low} and {high}"));
     }
     *given.get_ref()
+}
+
+/// Milliseconds of a duration within bounds.
+pub(super) fn duration(
+    given: Option<&Spanned<String>>,
+    key: &str,
+    default: u64,
+    range: std::ops::RangeInclusive<u64>,
+    check: &mut Check<'_>,
+) -> u64 {
+    let Some(given) = given else { return default };
+    let why = match duration_ms(given.get_ref()) {
+        Ok(ms) if range.contains(&ms) => return ms,
+        Ok(_) => format!(
+            "{key} lies between {} and {}",
+            in_words(*range.start()),
+            in_words(*range.end())
+        ),
+        Err(why) => format!("{key}: {why}"),
+    };
+    check.error(given.span(), why);
+    default
+}
+
+/// Milliseconds in the largest unit that they are whole in.
+fn in_words(ms: u64) -> String {
+    let units = [("h", 3_600_000), ("s", 1_000)];
+    let whole = units
+        .iter()
+        .find(|(_, long)| ms > 0 && ms.is_multiple_of(*long));
+    whole.map_or_else(
+        || format!("{ms}ms"),
+        |(name, long)| format!("{}{name}", ms / long),
+    )
 }

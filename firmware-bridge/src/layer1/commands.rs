@@ -46,6 +46,9 @@ pub enum CommandFailure {
     /// It was never sent.
     #[error("the port has frames, which go one way")]
     OneWay,
+    /// It was never sent.
+    #[error("the port has Modbus units, which are only read")]
+    OnlyRead,
 }
 
 const WAITING_MAX: usize = 64;

@@ -112,9 +112,14 @@ impl Port {
             None => CommandId(crc32((self.fresh)().digits())),
         };
         let token = self.commands.open(message);
-        if self.deframer.is_some() {
+        let refusal = match (&self.deframer, &self.units) {
+            (Some(_), _) => Some(CommandFailure::OneWay),
+            (_, Some(_)) => Some(CommandFailure::OnlyRead),
+            (None, None) => None,
+        };
+        if let Some(why) = refusal {
             let topic = self.topic(Below::Answer);
-            let reply = Err(CommandFailure::OneWay);
+            let reply = Err(why);
             let answer = self.commands.answered(token, reply, 0, topic);
             self.out.extend(answer.into_iter().flatten());
             return;

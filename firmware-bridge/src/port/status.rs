@@ -1,8 +1,10 @@
 //! The retained status of a port: state, device and all counts, on change and each minute.
 
+use super::modbus::Units;
 use super::{Counts, Port};
 use crate::layer1;
 use crate::message::{Output, Publish};
+use crate::modbus::Totals;
 use crate::time::Mono;
 use crate::topics::Below;
 use serde::Serialize;
@@ -72,7 +74,7 @@ impl Reporter {
         Some(last.after(wait))
     }
 
-    fn published(&mut self, now: Mono) {
+    pub(super) fn published(&mut self, now: Mono) {
         self.last = Some(now);
         self.has_changed = false;
     }
@@ -97,6 +99,8 @@ struct Status<'a> {
     counts: &'a Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
     lines: Option<Lines>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modbus: Option<Totals>,
 }
 
 /// Counts of acknowledged lines.
@@ -172,6 +176,7 @@ impl Port {
             boot: boot.as_ref().map(|boot| boot.as_str()),
             held: self.plain.queue.bytes() + self.layer1.held_bytes(),
             counts: &self.counts,
+            modbus: self.units.as_ref().map(Units::totals),
             lines: (counts != layer1::Counts::default()).then(|| counts.into()),
         };
         // Numbers and texts always can be written.

@@ -8,7 +8,8 @@ use crate::demux::{Kind, Raw, classify};
 use crate::message::{Direction, Output, Publish, Qos};
 use crate::smp;
 use crate::time::Now;
-use crate::topics::Below;
+use crate::topics::{Below, Pattern};
+use std::sync::Arc;
 
 impl Port {
     /// Takes at most so many lines of what has come.
@@ -119,8 +120,14 @@ impl Port {
 
     /// Makes an event of a payload, whose topic may lie in its fields.
     pub(super) fn addressed(&mut self, payload: Vec<u8>) -> Event {
+        let config = Arc::clone(&self.config);
+        self.at_topic(&config.topic, payload)
+    }
+
+    /// Makes an event of a payload, by a pattern of its own.
+    pub(super) fn at_topic(&mut self, pattern: &Pattern, payload: Vec<u8>) -> Event {
         let device = &self.layer1.device().name;
-        let topic = self.config.topic.topic(device, &payload);
+        let topic = pattern.topic(device, &payload);
         self.counts.default_topic += u64::from(topic.is_none());
         let topic = topic.unwrap_or_else(|| self.topic(Below::Data));
         Event { topic, payload }

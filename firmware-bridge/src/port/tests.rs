@@ -617,3 +617,5 @@ fn one_who_looks_sees_both_directions() {
             .any(|output| matches!(output, Output::Show(_)))
     );
 }
+
+mod units;

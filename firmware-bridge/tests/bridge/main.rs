@@ -8,6 +8,7 @@
 
 mod frames;
 mod lines;
+mod modbus;
 mod plain;
 mod support;
 mod trouble;

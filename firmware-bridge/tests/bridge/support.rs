@@ -45,6 +45,10 @@ impl Cable {
         &self.host
     }
 
+    pub(crate) fn device_path(&self) -> &Path {
+        &self.device
+    }
+
     /// The device's end, for reading and writing.
     pub(crate) fn device(&self) -> File {
         const NO_CONTROLLING_TERMINAL: i32 = 0o400;
@@ -229,6 +233,10 @@ impl Lines {
             }
         });
         Self(lines)
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
     }
 
     pub(crate) fn until(&self, is_there: impl Fn(&str) -> bool) -> String {

@@ -23,6 +23,13 @@ pub(crate) struct Packages {
     pub(crate) what: &'static str,
 }
 
+/// Peers that the bridge is tried against.
+pub(super) const PEERS: Packages = Packages {
+    folder: "peers",
+    names: &["pymodbus[serial]==3.16.1"],
+    what: "pymodbus, whose units the bridge is tried against",
+};
+
 impl Packages {
     /// Installs what is missing; returns the folder of its programs.
     pub(crate) fn ensure(&self) -> Result<PathBuf> {
@@ -50,5 +57,14 @@ impl Packages {
         .with_context(|| format!("{} could not be installed", self.what))?;
         fs::write(mark, wanted)?;
         Ok(bin)
+    }
+}
+
+/// Installs the peers of the bridge. Its tests say which one they lack, and are passed over.
+pub(super) fn peers() {
+    if let Err(error) = PEERS.ensure() {
+        say(format!(
+            "some tests of the bridge will be SKIPPED: {error:#}"
+        ));
     }
 }
