@@ -55,6 +55,14 @@ impl Agent {
                     format!("in quarantine for another {seconds} s, after too many faults: {last}");
                 health.ails_at(part, why, Some(since_ms));
             }
+            if let Some((waiting, since_ms)) = behind(&rule, now) {
+                is_well = false;
+                let why = format!(
+                    "behind: {waiting} events wait for it; it does more than limits.fuel_per_second grants, or \
+                     than this processor can: let it see fewer events or do less, or grant it more"
+                );
+                health.ails_at(part, why, Some(since_ms));
+            }
             if let Some(lost) = self.losses.of_rule(rule.name) {
                 is_well = false;
                 let why = format!(
@@ -133,10 +141,12 @@ impl Agent {
         self.losses.look(&self.mill, now);
         let told = |rule: RuleStatus<'_>| {
             let lost = self.losses.of_rule(rule.name);
-            let state = match (rule.quarantine_ms, lost) {
-                (Some(_), _) => "quarantined",
-                (None, Some(_)) => "drops",
-                (None, None) => "works",
+            let behind = behind(&rule, now);
+            let state = match (rule.quarantine_ms, behind, lost) {
+                (Some(_), ..) => "quarantined",
+                (None, Some(_), _) => "behind",
+                (None, None, Some(_)) => "drops",
+                (None, None, None) => "works",
             };
             json!({
                 "rule": &**rule.name,
@@ -147,6 +157,7 @@ impl Agent {
                 "last_error_at": rule.last_error.map(|error| error.at_ms),
                 "quarantined_until": rule.quarantine_ms.map(|(_, until_ms)| until_ms),
                 "quarantine_ms": QUARANTINE_MS,
+                "waiting": rule.behind.map_or(0, |(waiting, _)| waiting),
                 "state_bytes": rule.state_bytes,
                 "state_bytes_max": rule.state_bytes_max,
                 "keys": rule.keys,
@@ -156,6 +167,14 @@ impl Agent {
         };
         self.mill.rule_statuses(now).map(told).collect()
     }
+}
+
+/// Number of events that wait for a rule, and since when, where it has been behind for long.
+fn behind(rule: &RuleStatus<'_>, now: Now) -> Option<(usize, i64)> {
+    let is_long = |(_, since_ms): &(usize, i64)| {
+        now.wall_ms.saturating_sub(*since_ms) >= i64::try_from(BEHIND_MS).unwrap_or(i64::MAX)
+    };
+    rule.behind.filter(is_long)
 }
 
 /// The state of a destination that is well, in words.

@@ -85,6 +85,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .unwrap_or(from);
     let mut mill = Mill::new();
     mill.set_cold(options.cold);
+    mill.set_unpaced();
     mill.set_time_floor(watermark::FLOOR_MS.min(from.saturating_sub(RECORDED_BEFORE_MS)));
     let mut silent = Silent::new(&bound);
     let results = match expected {

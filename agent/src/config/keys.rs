@@ -147,6 +147,7 @@ pub const LIMITS: &[Key] = &[
     Key::new("module_bytes", Takes::Size, "\"256KiB\""),
     Key::new("memory_pages", Takes::Number, "16"),
     Key::new("fuel", Takes::Number, "1000000"),
+    Key::new("fuel_per_second", Takes::Number, "200_000_000"),
     Key::new("emissions", Takes::Number, "16"),
     Key::new("emission_bytes", Takes::Size, "\"64KiB\""),
     Key::new("state_bytes", Takes::Size, "\"1MiB\""),

@@ -12,6 +12,8 @@ pub struct FunctionLimits {
     pub table_elements: u32,
     /// Fuel for one call; beyond it the call is trapped and the event is a dead letter.
     pub fuel: u64,
+    /// Fuel of one rule per second; one that uses it up is behind: its events wait.
+    pub fuel_per_second: u64,
     /// Fuel for `_initialize` or `init`; beyond it the module is refused.
     pub fuel_start: u64,
     /// Messages that one event may emit; `emit` answers -5 beyond.
@@ -31,6 +33,7 @@ impl Default for FunctionLimits {
             memory_pages: 16,
             table_elements: 1_000,
             fuel: 1_000_000,
+            fuel_per_second: 200_000_000,
             fuel_start: 10_000_000,
             emissions: 16,
             emission_bytes: 64 * 1024,

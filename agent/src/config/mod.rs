@@ -159,6 +159,7 @@ struct LimitsTable {
     module_bytes: Option<Spanned<Size>>,
     memory_pages: Option<Spanned<u64>>,
     fuel: Option<Spanned<u64>>,
+    fuel_per_second: Option<Spanned<u64>>,
     emissions: Option<Spanned<u64>>,
     emission_bytes: Option<Spanned<Size>>,
     state_bytes: Option<Spanned<Size>>,
@@ -391,6 +392,12 @@ impl LimitsTable {
             ),
             memory_pages: table.number("memory_pages", pages, 1..=1_024, limits.memory_pages),
             fuel: table.number("fuel", fuel, 1..=100_000_000, limits.fuel),
+            fuel_per_second: table.number(
+                "fuel_per_second",
+                self.fuel_per_second.as_ref(),
+                1..=100_000_000_000,
+                limits.fuel_per_second,
+            ),
             emissions: table.number("emissions", emissions, 1..=4_096, limits.emissions),
             emission_bytes: size(
                 "emission_bytes",
@@ -578,6 +585,10 @@ mod tests {
             (
                 "[limits]\nemission_bytes = 4194305",
                 "agent.toml:6:18: limits.emission_bytes lies between 1 and 4MiB",
+            ),
+            (
+                "[limits]\nfuel_per_second = 0",
+                "agent.toml:6:19: limits.fuel_per_second lies between 1 and 100000000000",
             ),
             (
                 "[limits]\nkeys = 0",

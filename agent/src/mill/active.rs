@@ -41,6 +41,7 @@ use super::due::{DueQueue, What};
 use super::keys::{Held, KeyTable};
 use super::no_room::{Limits, NoRoom, Reached, Told};
 use super::output::{Output, PortBinding};
+use super::pace::Bucket;
 use super::route::{Facts, Route, Stop, StopKey};
 use super::status::LastError;
 
@@ -94,6 +95,10 @@ pub(super) struct Active {
     /// Events that wait because the rule is behind, and since when.
     backlog: Option<Box<Backlog>>,
     pub(super) behind_since_mono_ms: Option<u64>,
+    /// The fuel that it may use; `None` where as much as it likes.
+    bucket: Option<Bucket>,
+    /// Fuel from which on a call that fails is the rule's fault, whatever its reason.
+    costly_fuel: u64,
     /// The way of events that a schedule makes.
     pub(super) alone: Arc<Route>,
     pub(super) faults_mono_ms: VecDeque<u64>,
@@ -159,6 +164,8 @@ pub(super) struct Step<'a> {
     pub(super) fuel: u64,
     /// Fuel from which on the event waits for the rules that are left.
     pub(super) fuel_max: u64,
+    /// The present moment; [`Step::now`] is earlier for an event that has waited.
+    pub(super) clock_mono_ms: u64,
     /// `true` for what comes in its rule's turn; other events wait where the rule is behind.
     pub(super) in_turn: bool,
     /// `true` if nothing more falls due in this turn of the mill.
@@ -187,6 +194,7 @@ impl Active {
         let is_kept = rule.durability == Durability::ExactlyOnce;
         let keys_limit = rule.limits.keys;
         let keys = KeyTable::new(keys_limit, is_kept);
+        let costly_fuel = rule.limits.fuel / 2;
         let state_bytes_max = rule.limits.state_bytes;
         let reads_rows = matches!(rule.function, FunctionSource::Sql(_));
         let names_self = module
@@ -214,6 +222,8 @@ impl Active {
             closing: None,
             backlog: None,
             behind_since_mono_ms: None,
+            bucket: None,
+            costly_fuel,
             schedules,
             alone: Arc::default(),
             keys,

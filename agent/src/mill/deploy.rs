@@ -91,7 +91,14 @@ impl Mill {
         rules.sort_by_key(|bound| Arc::clone(&bound.rule.name));
         let mut actives: Vec<Active> = (0..)
             .zip(rules)
-            .map(|(index, bound)| Active::new(index, bound, self.time_floor_ms, now))
+            .map(|(index, bound)| {
+                let fuel_per_second = bound.rule.limits.fuel_per_second;
+                let mut active = Active::new(index, bound, self.time_floor_ms, now);
+                if self.is_paced {
+                    active.pace(fuel_per_second, now);
+                }
+                active
+            })
             .collect();
         let before: HashMap<&str, &Active> = self
             .rules
@@ -179,8 +186,8 @@ impl Mill {
             .collect();
         self.router = Router::new(filters);
         self.due = DueQueue::default();
-        for active in &rules {
-            active.enqueue(&mut self.due);
+        for active in &mut rules {
+            active.enqueue(now, &mut self.due);
         }
         self.has_schedules = rules.iter().any(|active| !active.schedules.is_empty());
         self.rules = rules;
@@ -358,15 +365,13 @@ impl Active {
     }
 
     /// Puts the rule's due times into the queue, schedules aside.
-    pub(super) fn enqueue(&self, due: &mut DueQueue) {
+    pub(super) fn enqueue(&mut self, now: Now, due: &mut DueQueue) {
+        self.enqueue_rest(now, due);
         if self.closing.is_some() {
             due.insert(0, What::Closing(self.index));
         }
         if let Some(at) = self.first_behind() {
             due.insert(at_least_0(at), What::Event(self.index));
-        }
-        if let Some(until) = self.quarantined_until_mono_ms {
-            due.rest(self.index, until);
         }
         let by_the_clock = self.time.is_none();
         if self

@@ -95,6 +95,8 @@ pub struct Mill {
     has_schedules: bool,
     /// `true` if every call starts on a fresh instance.
     cold: bool,
+    /// `false` if rules may use as much fuel per second as they like.
+    is_paced: bool,
     /// Earliest credible time of an event, in milliseconds since 1970.
     time_floor_ms: i64,
     /// A time without power whose length is not known yet.
@@ -131,6 +133,7 @@ impl Mill {
             wall_offset_ms: None,
             has_schedules: false,
             cold: false,
+            is_paced: true,
             time_floor_ms: watermark::FLOOR_MS,
             power_gap: None,
             watched: None,
@@ -167,6 +170,12 @@ impl Mill {
     /// deployments to come.
     pub fn set_time_floor(&mut self, floor_ms: i64) {
         self.time_floor_ms = floor_ms;
+    }
+
+    /// Lets rules of deployments to come use as much fuel per second as they like: a recording is worked
+    /// through as quickly as it can be.
+    pub fn set_unpaced(&mut self) {
+        self.is_paced = false;
     }
 
     /// Sets the fuel after which a step begins nothing more that is due, and takes no further event.

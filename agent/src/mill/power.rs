@@ -81,8 +81,8 @@ impl Mill {
             }
         }
         self.due.keep_schedules();
-        for active in &self.rules {
-            active.enqueue(&mut self.due);
+        for active in &mut self.rules {
+            active.enqueue(now, &mut self.due);
         }
     }
 }

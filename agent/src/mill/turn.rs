@@ -55,6 +55,7 @@ impl Mill {
             effect_bytes_free: EFFECT_BYTES_MAX,
             fuel: 0,
             fuel_max: EVENT_FUEL,
+            clock_mono_ms: now.mono_ms,
             in_turn,
             due_is_over: !meter.has_due(),
         };
@@ -158,6 +159,7 @@ impl Mill {
                 _ => DUE_COST,
             },
             fuel_max: u64::MAX,
+            clock_mono_ms: now.mono_ms,
             in_turn: true,
             due_is_over: false,
         };

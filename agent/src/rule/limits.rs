@@ -14,6 +14,7 @@ pub(super) struct Limits {
     module_bytes: Option<Spanned<Size>>,
     memory_pages: Option<Spanned<u64>>,
     fuel: Option<Spanned<u64>>,
+    fuel_per_second: Option<Spanned<u64>>,
     emissions: Option<Spanned<u64>>,
     emission_bytes: Option<Spanned<Size>>,
     state_bytes: Option<Spanned<Size>>,
@@ -53,6 +54,15 @@ pub(super) fn check(
     let count = |name, wanted: &Option<Spanned<u64>>, ceiling: usize| {
         usize::try_from(number(name, wanted, ceiling as u64)).unwrap_or(ceiling)
     };
+    if let Some(none) = wanted
+        .fuel_per_second
+        .as_ref()
+        .filter(|it| *it.get_ref() == 0)
+    {
+        let message = "limits.fuel_per_second: without fuel the rule never runs; write 1 or more, or remove \
+                       the rule";
+        errors.push(source.error_at(&none.span(), message));
+    }
     let pages = number(
         "memory_pages",
         &wanted.memory_pages,
@@ -62,6 +72,11 @@ pub(super) fn check(
         module_bytes: size("module_bytes", &wanted.module_bytes, ceilings.module_bytes),
         memory_pages: u32::try_from(pages).unwrap_or(ceilings.memory_pages),
         fuel: number("fuel", &wanted.fuel, ceilings.fuel),
+        fuel_per_second: number(
+            "fuel_per_second",
+            &wanted.fuel_per_second,
+            ceilings.fuel_per_second,
+        ),
         emissions: count("emissions", &wanted.emissions, ceilings.emissions),
         emission_bytes: size(
             "emission_bytes",

@@ -12,7 +12,7 @@ use crate::event::ledger::Fate;
 use crate::event::state::KeyState;
 use crate::event::state::time;
 use crate::function::frame::Frame;
-use crate::mill::due::{What, at_least_0};
+use crate::mill::due::{DueQueue, What, at_least_0};
 use crate::mill::route::Route;
 use crate::mill::router::{Hit, TOPIC_BYTES_MAX};
 use tidemill_transport::topic::Topic;
@@ -151,6 +151,18 @@ impl Active {
                 self.backlog = None;
                 self.behind_since_mono_ms = None;
             }
+        }
+    }
+
+    /// Lets the rule rest for as long as it has to: in quarantine, or without fuel.
+    pub(in crate::mill) fn enqueue_rest(&mut self, now: Now, due: &mut DueQueue) {
+        let without_fuel = self.bucket.as_mut().and_then(|it| it.spend(0, now.mono_ms));
+        for until in self
+            .quarantined_until_mono_ms
+            .into_iter()
+            .chain(without_fuel)
+        {
+            due.rest(self.index, until);
         }
     }
 

@@ -43,6 +43,13 @@ impl Active {
         let fuel = self.function.fuel_used();
         self.ledger.fuel += fuel;
         step.fuel += fuel;
+        let rest = self
+            .bucket
+            .as_mut()
+            .and_then(|it| it.spend(fuel, step.clock_mono_ms));
+        if let Some(until) = rest {
+            step.due.rest(self.index, until);
+        }
         self.pass_on_logs(frame, step);
         let judged = matches!(&result, Ok(_) | Err(CallFault::Data { .. }));
         if judged && handler == Handler::Window && !frame.effects.misfits.is_empty() {
@@ -78,7 +85,11 @@ impl Active {
             }
             Err(fault) => {
                 frame.effects.clear();
-                Err(fault)
+                Err(if fuel >= self.costly_fuel {
+                    fault.at_cost()
+                } else {
+                    fault
+                })
             }
         }
     }

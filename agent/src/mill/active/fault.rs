@@ -27,8 +27,22 @@ pub(super) enum Fault {
     Other(String),
     /// The event makes more than it may.
     TooCostly,
+    /// One that would not count towards quarantine, of a call that used much of its fuel.
+    AtCost(String),
     /// Rows of the window do not fit the statement: by number, and why.
     Misfits(BTreeMap<usize, Box<str>>),
+}
+
+impl Fault {
+    /// The same for a call that used much of its fuel: whatever made it fail, it is the rule that was
+    /// dear.
+    pub(super) fn at_cost(self) -> Self {
+        match self {
+            Self::Other(reason) => Self::AtCost(reason),
+            Self::TooCostly => Self::AtCost(TOO_COSTLY.to_owned()),
+            fault => fault,
+        }
+    }
 }
 
 impl Active {
@@ -63,6 +77,7 @@ impl Active {
     fn bury_at(&mut self, place: &str, fault: Fault, frame: &Frame, step: &mut Step<'_>) {
         let (reason, fuel) = match &fault {
             Fault::Call(fault) => (with_causes(fault), self.function.fuel_used()),
+            Fault::AtCost(reason) => (reason.clone(), self.function.fuel_used()),
             Fault::Other(reason) => (reason.clone(), 0),
             Fault::TooCostly => (TOO_COSTLY.to_owned(), 0),
             Fault::Misfits(rows) => (rows.values().next().map_or("", |why| why).to_owned(), 0),
@@ -80,7 +95,7 @@ impl Active {
             fuel,
             at_ms: step.now.wall_ms,
         }));
-        if matches!(fault, Fault::Call(_)) {
+        if matches!(fault, Fault::Call(_) | Fault::AtCost(_)) {
             self.count_fault(step);
         }
     }

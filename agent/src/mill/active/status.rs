@@ -2,11 +2,17 @@
 
 use crate::config::limits::QUARANTINE_MS;
 use crate::event::clock::Now;
+use crate::mill::pace::Bucket;
 use crate::mill::status::RuleStatus;
 
 use super::Active;
 
 impl Active {
+    /// Grants the rule fuel per second, from a full bucket on.
+    pub(in crate::mill) fn pace(&mut self, fuel_per_second: u64, now: Now) {
+        self.bucket = Some(Bucket::new(fuel_per_second, now.mono_ms));
+    }
+
     pub(in crate::mill) fn status(&self, now: Now) -> RuleStatus<'_> {
         let until = self.quarantined_until_mono_ms;
         let quarantine_ms = until.filter(|until| now.mono_ms < *until).map(|until| {
@@ -37,6 +43,10 @@ impl Active {
     /// `true` if a quarantine ended with that rule.
     pub(in crate::mill) fn succeed(&mut self, old: &Self, now: Now) -> bool {
         self.last_event_ms = old.last_event_ms;
+        self.behind_since_mono_ms = self.behind_since_mono_ms.and(old.behind_since_mono_ms);
+        if let (Some(bucket), Some(old)) = (&mut self.bucket, old.bucket) {
+            bucket.succeed(old);
+        }
         self.last_error.clone_from(&old.last_error);
         let rests = old.quarantined_until_mono_ms;
         let rests = rests.filter(|until| now.mono_ms < *until);

@@ -287,3 +287,107 @@ fn the_oldest_events_go_where_too_many_wait_and_are_counted() {
     assert_eq!(ledger.dropped.get("behind"), Some(&2));
     assert!(ledger.received == 25 && ledger.balances() && !bench.mill.is_full());
 }
+
+#[test]
+fn a_rule_without_fuel_is_behind_and_its_neighbour_is_not() {
+    let limits = FunctionLimits {
+        fuel_per_second: 2_000_000,
+        ..FunctionLimits::default()
+    };
+    let mut bench = Bench::within(
+        limits,
+        &[
+            (rule("hard", "mqtt = [\"s/+\"]"), HARD_EVENT),
+            (rule("count", "mqtt = [\"s/+\"]"), COUNTER),
+        ],
+    );
+    for n in 0..20 {
+        bench.event(&format!("s/{n:02}"), "");
+    }
+    let counts = |bench: &Bench| {
+        let of = |name| bench.ledger(name).emitting;
+        (of("count"), of("hard"))
+    };
+    let (all, some) = counts(&bench);
+    assert_eq!(all, 20, "the neighbour has them all");
+    assert!(
+        (2..5).contains(&some),
+        "{some}: what a second brings, and one call"
+    );
+    assert!(!bench.mill.is_full(), "intake goes on");
+    let status = |bench: &Bench| {
+        let status = bench.mill.rule_statuses(bench.now).nth(1);
+        status.unwrap().behind
+    };
+    assert_eq!(
+        status(&bench),
+        Some((20 - some as usize, 1_700_000_000_000))
+    );
+    // Each second brings two million.
+    bench.at(1_000);
+    let (_, after) = counts(&bench);
+    assert!((some + 2..=some + 4).contains(&after), "{after}");
+    // It rests meanwhile: nothing is due before it has fuel again.
+    assert!(!bench.mill.is_busy() && bench.mill.next_due_mono_ms() > Some(11_000));
+    bench.at(20_000);
+    assert_eq!((counts(&bench), status(&bench)), ((20, 20), None));
+    let topics: Vec<&str> = bench
+        .said
+        .lines()
+        .filter(|line| line.contains("hard"))
+        .collect();
+    let expected: Vec<String> = (0..20).map(|n| format!("out/hard/{n:02}")).collect();
+    assert!(
+        topics
+            .iter()
+            .zip(&expected)
+            .all(|(line, topic)| line.contains(topic)),
+        "{topics:?}"
+    );
+}
+
+#[test]
+fn a_rule_that_is_deployed_again_has_no_more_fuel_than_before() {
+    let limits = FunctionLimits {
+        fuel_per_second: 1_000_000,
+        ..FunctionLimits::default()
+    };
+    let rules = [(rule("hard", "mqtt = [\"s/+\"]"), HARD_EVENT)];
+    let mut bench = Bench::within(limits, &rules);
+    for _ in 0..10 {
+        bench.event("s/a", "");
+    }
+    let before = bench.ledger("hard").emitting;
+    bench.deploy(&rules);
+    bench.step(Input::Tick);
+    assert_eq!(bench.ledger("hard").emitting, before);
+    bench.at(30_000);
+    assert_eq!(bench.ledger("hard").emitting, 10);
+    assert!(bench.said.ends_with("out/hard/a 10\n"), "{}", bench.said);
+}
+
+#[test]
+fn a_call_that_fails_at_a_cost_is_the_rules_fault_whatever_its_code() {
+    // It says that the payload is too big (-3), which is the event's fault, after it did much or little.
+    let too_big = |spins: u32| {
+        format!(
+            r#"(module (func (export "on_event") (result i32) (local $n i32)
+                (local.set $n (i32.const {spins}))
+                (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+                (i32.const -3)))"#
+        )
+    };
+    for (spins, is_quarantined) in [(1, false), (150_000, true)] {
+        let rules = [(rule("big", "mqtt = [\"s/+\"]"), &*too_big(spins).leak())];
+        let mut bench = Bench::new(&rules);
+        for _ in 0..6 {
+            bench.event("s/a", "");
+        }
+        assert_eq!(
+            bench.said.contains("big quarantined"),
+            is_quarantined,
+            "{}",
+            bench.said
+        );
+    }
+}
