@@ -7,6 +7,7 @@ pub mod books;
 pub mod control;
 mod health;
 mod held;
+mod installing;
 mod invoke;
 mod losses;
 mod outputs;
@@ -53,6 +54,7 @@ use tidemill_transport::topic::Subscription;
 use answers::Promises;
 use control::Asked;
 use health::Sinces;
+use installing::Installing;
 use invoke::Invocations;
 use losses::Losses;
 use outputs::Outputs;
@@ -205,6 +207,8 @@ struct Agent {
     invocations: Invocations,
     /// Rules that are pushed, where they are.
     pushed: Pushed,
+    /// Rules that are read again.
+    installing: Installing,
 }
 
 /// Status of the connection to the broker that sensors publish to.
@@ -228,6 +232,7 @@ impl Agent {
             }
             self.obey_fleet();
             self.waker.rearm();
+            self.take_installed();
             if self.look_around()? {
                 self.look_into_inbox()?;
             } else {

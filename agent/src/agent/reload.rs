@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use super::installing::Progress;
 use super::{Agent, AgentError, refused};
 use crate::config::Config;
-use crate::install::{install_all, subscriptions};
+use crate::install::subscriptions;
 use crate::mill::{BoundRule, DeployError, Deployment};
 use crate::source::mqtt as source;
 use tidemill_base::text::{Source, changed_keys};
@@ -68,9 +69,27 @@ impl Agent {
             self.say_what_needs_a_restart();
             return;
         }
-        let rules = install_all(&self.config).map_err(AgentError::Rules);
-        self.reload_with(rules);
+        let waker = &self.waker;
+        match self.installing.begin(&self.config, &self.heartbeats, waker) {
+            Ok(true) => {}
+            Ok(false) => info!(
+                "rules are being read and compiled already: they are read again once that is done"
+            ),
+            Err(error) => error!("rules are not changed: a thread cannot be started: {error}"),
+        }
         self.say_what_needs_a_restart();
+    }
+
+    /// Switches to the rules that were read, once they are there.
+    pub(super) fn take_installed(&mut self) {
+        match self.installing.look() {
+            Progress::Nothing => {}
+            Progress::Done(rules) => self.reload_with(rules.map_err(AgentError::Rules)),
+            Progress::Again => self.reload(),
+            Progress::Failed => error!(
+                "rules are not changed: the thread that reads them has failed, please report this"
+            ),
+        }
     }
 
     /// Takes rules in that were read again.

@@ -208,6 +208,7 @@ impl Agent {
             promised: Promises::default(),
             invocations,
             pushed,
+            installing: super::installing::Installing::default(),
         };
         agent.losses.look(&agent.mill, now);
         for (lane, count) in lost {

@@ -42,7 +42,8 @@ impl Mill {
         self.frame.event_ms = event.arrival_ms;
         self.frame.set_event(event);
         self.watched = Some(Vec::new());
-        let worked = self.work(&route, (now, false), out);
+        // A person waits for what it does: it is in its turn, also where the rule is behind.
+        let worked = self.work(&route, (now, true), out);
         let outputs = self.watched.take().unwrap_or_default();
         if let (true, Some(durable)) = (worked.kept, &mut self.durable) {
             durable.batch.open(now);

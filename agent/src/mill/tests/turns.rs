@@ -391,3 +391,55 @@ fn a_call_that_fails_at_a_cost_is_the_rules_fault_whatever_its_code() {
         );
     }
 }
+
+#[test]
+fn a_deployment_whose_migrations_take_too_long_is_refused_whole() {
+    let version = |schema: u32, spins: u32| {
+        format!(
+            r#"(module
+            (import "tidemill1" "reg_get" (func $get (param i32) (result f64)))
+            (import "tidemill1" "reg_set" (func $set (param i32 f64)))
+            (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
+            (func (export "on_event") (result i32)
+                (call $set (i32.const 0) (f64.add (call $get (i32.const 0)) (f64.const 1)))
+                (drop (call $emit (i32.const 0) (call $get (i32.const 0)))) (i32.const 0))
+            (func (export "migrate") (param i32) (result i32) (local $n i32)
+                (local.set $n (i32.const {spins}))
+                (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+                (i32.const 0))
+            (@custom "tidemill.manifest" "{{\"abi\":1,\"state\":{{\"schema\":{schema}}}}}"))"#
+        )
+    };
+    let of = |schema, spins| {
+        [(
+            rule("old", "mqtt = [\"s/+\"]"),
+            &*version(schema, spins).leak(),
+        )]
+    };
+    let mut bench = Bench::new(&of(1, 1));
+    let keys = 300;
+    for n in 0..keys {
+        bench.event(&format!("s/{n:03}"), "");
+    }
+    bench.said.clear();
+    let deploy = |bench: &mut Bench, rules: &[(String, &str)]| {
+        let rules = bind(rules);
+        let subscriptions = subscriptions(&rules, &[]);
+        let deployment = Deployment {
+            rules,
+            subscriptions,
+        };
+        bench.mill.deploy(bench.now, deployment, &mut Vec::new())
+    };
+    let refused = deploy(&mut bench, &of(2, 150_000)).unwrap_err();
+    assert!(
+        refused.to_string().starts_with(
+            "rule old: to migrate the state of all rules takes more than 200000000 units of fuel"
+        ),
+        "{refused}"
+    );
+    // The rule before runs on with its state.
+    bench.event("s/007", "").expect(&["0 out/old/007 2"]);
+    deploy(&mut bench, &of(2, 10)).unwrap();
+    bench.event("s/007", "").expect(&["0 out/old/007 3"]);
+}
