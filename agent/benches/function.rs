@@ -53,6 +53,7 @@ fn function(wat: &str) -> Function {
         memory_pages: 16,
         emissions: 16,
         emission_bytes: 64 * 1024,
+        value_bytes: 4 << 20,
         bound_ports: 1,
         window_slots: 0,
         windowed: false,

@@ -145,6 +145,7 @@ const RECORDER: &[Key] = &[
 /// Ceilings of functions, in the configuration and in a rule.
 pub const LIMITS: &[Key] = &[
     Key::new("module_bytes", Takes::Size, "\"256KiB\""),
+    Key::new("value_bytes", Takes::Size, "\"4MiB\""),
     Key::new("memory_pages", Takes::Number, "16"),
     Key::new("fuel", Takes::Number, "1000000"),
     Key::new("fuel_per_second", Takes::Number, "200_000_000"),

@@ -1,6 +1,8 @@
 //! Every limit of the agent by name, with its reason and what happens at it. The contract's own
 //! limits are in `tidemill-abi`; a gateway may raise them, a rule may only lower them.
 
+use tidemill_abi::limit;
+
 /// A rule's or a gateway's ceilings for one function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunctionLimits {
@@ -20,6 +22,8 @@ pub struct FunctionLimits {
     pub emissions: usize,
     /// Bytes that one event may emit, what is passed on not counted; `emit` answers -5 beyond.
     pub emission_bytes: usize,
+    /// Memory that the values of one call may take; a call that would hold more is a fault.
+    pub value_bytes: usize,
     /// State of one rule over all its keys; `st_put` answers -5 beyond, a new key displaces the oldest.
     pub state_bytes: usize,
     /// Keys that one rule remembers; beyond it the one not seen for longest goes, counted.
@@ -37,6 +41,7 @@ impl Default for FunctionLimits {
             fuel_start: 10_000_000,
             emissions: 16,
             emission_bytes: 64 * 1024,
+            value_bytes: limit::VALUE_BYTES_MAX,
             state_bytes: 1024 * 1024,
             keys: 10_000,
         }

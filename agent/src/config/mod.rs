@@ -157,6 +157,7 @@ struct RecorderTable {
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
     module_bytes: Option<Spanned<Size>>,
+    value_bytes: Option<Spanned<Size>>,
     memory_pages: Option<Spanned<u64>>,
     fuel: Option<Spanned<u64>>,
     fuel_per_second: Option<Spanned<u64>>,
@@ -404,6 +405,12 @@ impl LimitsTable {
                 emission,
                 1..=emission_max,
                 limits.emission_bytes,
+            ),
+            value_bytes: size(
+                "value_bytes",
+                &self.value_bytes,
+                64 << 10..=256 << 20,
+                limits.value_bytes,
             ),
             state_bytes: size("state_bytes", state, 1_024..=64 << 20, limits.state_bytes),
             keys: table.number("keys", keys, 1..=1_000_000, limits.keys),

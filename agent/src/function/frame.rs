@@ -67,6 +67,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Bytes of the rows of the window that fires.
+    pub fn row_bytes(&self) -> usize {
+        let rows = self.rows.iter().filter_map(|name| self.state.row(*name));
+        rows.map(<[u8]>::len).sum()
+    }
+
     /// The next event.
     pub fn set_event(&mut self, event: Event) {
         self.event = event;

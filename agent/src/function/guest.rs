@@ -1,6 +1,8 @@
 //! Claims and faults of a guest: ranges of its memory, checked here and nowhere else. The use of
 //! the ranges is left to the imports.
 
+use tidemill_values::FnError;
+
 /// A range that the guest claims is its own; holding one proves nothing until it is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GuestSlice {
@@ -70,6 +72,20 @@ pub enum GuestFault {
 
 impl wasmi::errors::HostError for GuestFault {}
 
+impl From<FnError> for GuestFault {
+    fn from(error: FnError) -> Self {
+        match error {
+            FnError::OutOfFuel => Self::OutOfFuel,
+            FnError::NoRoom => Self::TooMuch {
+                reason: error.to_string().into(),
+            },
+            other => Self::Data {
+                reason: other.to_string().into(),
+            },
+        }
+    }
+}
+
 impl GuestSlice {
     /// A claim; `None` for a length below 0.
     pub(super) fn new(offset: i32, len: i32) -> Option<Self> {
@@ -88,17 +104,18 @@ impl GuestSlice {
     }
 
     /// Copies as much of `bytes` as the range takes, and answers the full length.
-    pub(super) fn fill(self, memory: &mut [u8], bytes: &[u8]) -> Result<Filled, GuestFault> {
+    pub(super) fn fill(self, memory: &mut [u8], bytes: &[u8]) -> Result<i32, GuestFault> {
         let fault = self.fault(memory);
+        let full = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
         let Some(range) = self.range() else {
-            return Ok(Filled::of(bytes, 0));
+            return Ok(full);
         };
         let target = memory.get_mut(range).ok_or(fault)?;
         let copied = target.len().min(bytes.len());
         if let (Some(to), Some(from)) = (target.get_mut(..copied), bytes.get(..copied)) {
             to.copy_from_slice(from);
         }
-        Ok(Filled::of(bytes, copied))
+        Ok(full)
     }
 
     fn range(self) -> Option<std::ops::Range<usize>> {
@@ -113,24 +130,6 @@ impl GuestSlice {
             offset: self.offset,
             len: self.len,
             memory: memory.len(),
-        }
-    }
-}
-
-/// Result of copying bytes to a guest.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Filled {
-    /// The full length, as reported to the guest.
-    pub(super) full: i32,
-    /// Number of bytes written.
-    pub(super) copied: usize,
-}
-
-impl Filled {
-    fn of(bytes: &[u8], copied: usize) -> Self {
-        Self {
-            full: i32::try_from(bytes.len()).unwrap_or(i32::MAX),
-            copied,
         }
     }
 }
@@ -186,7 +185,7 @@ mod tests {
         ] {
             let mut memory = [1, 2, 3];
             let filled = GuestSlice::new(0, len).unwrap().fill(&mut memory, bytes);
-            assert_eq!(filled.unwrap().full, full);
+            assert_eq!(filled.unwrap(), full);
             assert_eq!(memory, after);
         }
     }

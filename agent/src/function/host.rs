@@ -5,9 +5,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use tidemill_abi::{Code, limit};
+use tidemill_values::Budget;
 use wasmi::{Caller, Error, Memory, StoreLimits, StoreLimitsBuilder};
 
-use super::guest::{Filled, GuestFault, GuestSlice};
+use super::guest::{GuestFault, GuestSlice};
+use super::price::COPY_BYTES_PER_FUEL;
 use super::values::Values;
 use super::{Handler, Settings};
 use crate::config::limits::FunctionLimits;
@@ -33,6 +35,12 @@ pub(super) struct Host {
     pub(super) draws: u64,
     /// The values of a call.
     pub(super) values: Values,
+    /// Pairs of rows that joins have looked at in this call.
+    pub(super) pairs: u64,
+    /// Fuel that the call was granted on its way: for reading what it is about, and for the pairs of joins.
+    pub(super) more: u64,
+    /// Fuel of small things that the call has not paid yet: see [`charge`].
+    pub(super) owed: u64,
     /// By how many bytes the entries grow if this call ends well; below 0 if they shrink.
     pub(super) growth: i64,
 }
@@ -78,14 +86,6 @@ impl Deref for Terms {
     }
 }
 
-/// Result and cost of an import that uses memory.
-pub(super) struct Answer {
-    /// Result for the guest.
-    pub(super) result: i32,
-    /// Bytes moved, which are paid for like those of `memory.copy`.
-    pub(super) moved: usize,
-}
-
 impl Host {
     pub(super) fn new(terms: &Arc<Terms>, ports: usize, limits: &FunctionLimits) -> Self {
         let pages = terms.memory_pages.min(limits.memory_pages);
@@ -102,6 +102,9 @@ impl Host {
             ports,
             draws: 0,
             values: Values::default(),
+            pairs: 0,
+            more: 0,
+            owed: 0,
             growth: 0,
         }
     }
@@ -115,7 +118,25 @@ impl Host {
         self.handler = Some(handler);
         self.draws = 0;
         self.growth = 0;
-        self.values.clear();
+        self.owed = 0;
+        self.pairs = 0;
+        self.more = 0;
+        let rows = match handler {
+            Handler::Window => {
+                self.frame.rows.len() * limit::VALUE_BYTES_PER_ROW + self.frame.row_bytes() * 4
+            }
+            Handler::Event | Handler::Timer(_) | Handler::Migrate(_) => 0,
+        };
+        self.values.begin(terms.value_bytes.saturating_add(rows));
+    }
+
+    /// Pays for bytes before they are copied, of the fuel that is left.
+    pub(super) fn pay_copy(&mut self, bytes: usize, fuel: u64) -> Result<(), GuestFault> {
+        self.owed += bytes as u64 / COPY_BYTES_PER_FUEL;
+        if self.owed > fuel {
+            return Err(GuestFault::OutOfFuel);
+        }
+        Ok(())
     }
 
     /// `true` if an event caused the call, so that there are inputs and a payload.
@@ -251,64 +272,89 @@ impl Host {
     }
 }
 
-impl Answer {
-    /// A result without any bytes moved.
-    pub(super) fn of(result: i32) -> Self {
-        Self { result, moved: 0 }
-    }
-
-    /// A refusal.
-    pub(super) fn code(code: Code) -> Self {
-        Self::of(code.value())
-    }
-}
-
-impl From<Filled> for Answer {
-    fn from(filled: Filled) -> Self {
-        Self {
-            result: filled.full,
-            moved: filled.copied,
-        }
-    }
-}
-
-/// Opens the guest's memory beside the host, lets `work` use both, and charges for it.
+/// Opens the guest's memory beside the host and lets `work` use both. It is told the fuel that is left, which pays what it copies:
+/// see [`Host::pay_copy`].
 #[inline]
 pub(super) fn with_memory(
     caller: &mut Caller<'_, Host>,
     cost: u64,
-    work: impl FnOnce(&mut [u8], &mut Host) -> Result<Answer, GuestFault>,
+    work: impl FnOnce(&mut [u8], &mut Host, u64) -> Result<i32, GuestFault>,
 ) -> Result<i32, Error> {
+    charge(caller, cost)?;
+    let fuel = caller.get_fuel()?;
     let memory = caller.data().memory;
     let (memory, host) = match &memory {
         Some(memory) => memory.data_and_store_mut(&mut *caller),
         // While wasmi makes the instance: nothing of the guest can run then.
         None => (&mut [][..], caller.data_mut()),
     };
-    let answer = work(memory, host).map_err(Error::host)?;
-    charge(caller, cost + answer.moved as u64 / COPY_BYTES_PER_FUEL)?;
-    Ok(answer.result)
+    work(memory, host, fuel).map_err(Error::host)
 }
 
-/// Bytes that one unit of fuel moves; wasmi's own price for `memory.copy`. Without it a guest could
-/// have a large payload copied a hundred thousand times within its fuel.
-pub(super) const COPY_BYTES_PER_FUEL: u64 = 64;
+/// The tab that is paid at once.
+const TAB_MAX: u64 = 1_000;
 
-/// Takes fuel for work of the host that a bare call does not cover.
+/// Takes fuel for work of the host. What is small is put on a tab, which is paid once it has grown, so that a bare look at a slot costs no more
+/// than an addition.
 #[inline]
 pub(super) fn charge(caller: &mut Caller<'_, Host>, cost: u64) -> Result<(), Error> {
-    if cost == 0 {
+    let host = caller.data_mut();
+    host.owed = host.owed.saturating_add(cost);
+    if host.owed < TAB_MAX {
         return Ok(());
     }
-    match caller.get_fuel()?.checked_sub(cost) {
+    let owed = std::mem::take(&mut host.owed);
+    match caller.get_fuel()?.checked_sub(owed) {
         Some(left) => caller.set_fuel(left),
-        None => Err(Error::host(GuestFault::OutOfFuel)),
+        None => {
+            caller.set_fuel(0)?;
+            Err(Error::host(GuestFault::OutOfFuel))
+        }
     }
+}
+
+/// Grants a call more fuel.
+pub(super) fn grant(caller: &mut Caller<'_, Host>, fuel: u64) -> Result<(), Error> {
+    let host = caller.data_mut();
+    host.more = host.more.saturating_add(fuel);
+    let fuel = caller.get_fuel()?.saturating_add(fuel);
+    caller.set_fuel(fuel)
+}
+
+/// Takes back what was granted and not needed.
+pub(super) fn take_back(caller: &mut Caller<'_, Host>, fuel: u64) -> Result<(), Error> {
+    let host = caller.data_mut();
+    host.more = host.more.saturating_sub(fuel);
+    let fuel = caller.get_fuel()?.saturating_sub(fuel);
+    caller.set_fuel(fuel)
+}
+
+/// Does some work on the host that pays as it goes along.
+pub(super) fn paying<T>(
+    caller: &mut Caller<'_, Host>,
+    work: impl FnOnce(&mut Host, &mut Budget) -> Result<T, GuestFault>,
+) -> Result<Result<T, GuestFault>, Error> {
+    let fuel = caller.get_fuel()?;
+    let host = caller.data_mut();
+    let owed = std::mem::take(&mut host.owed);
+    let Some(left) = fuel.checked_sub(owed) else {
+        caller.set_fuel(0)?;
+        return Err(Error::host(GuestFault::OutOfFuel));
+    };
+    let mut budget = Budget {
+        fuel: left,
+        bytes: host.values.room(),
+    };
+    let done = work(host, &mut budget);
+    if budget.fuel < left || owed > 0 {
+        caller.set_fuel(budget.fuel)?;
+    }
+    Ok(done)
 }
 
 /// A claim, or the code for a length below 0.
-pub(super) fn claim(offset: i32, len: i32) -> Result<GuestSlice, Answer> {
-    GuestSlice::new(offset, len).ok_or_else(|| Answer::code(Code::BadArgument))
+pub(super) fn claim(offset: i32, len: i32) -> Result<GuestSlice, i32> {
+    GuestSlice::new(offset, len).ok_or(Code::BadArgument.value())
 }
 
 /// FNV-1a: short, well known, and the same everywhere.

@@ -6,7 +6,6 @@ mod values;
 mod window;
 
 pub use values::kept_value;
-pub(super) use values::{BYTES_PER_FUEL, VALUE_FUEL};
 
 use bytes::Bytes;
 use tidemill_abi::{Code, EvBytes, EvI64, import, limit};
@@ -14,18 +13,14 @@ use wasmi::{Caller, Engine, Error, Linker};
 
 use super::grow;
 use super::guest::{GuestFault, assembly_script_text};
-use super::host::{Answer, Host, charge, claim, mix, with_memory};
+use super::host::{Host, Terms, charge, claim, mix, with_memory};
 use super::number::{NumberText, canonical};
+use super::price::{BARE_FUEL, COPY_FUEL, EMIT_FUEL, FORMAT_FUEL, GROW_FUEL, LOG_FUEL, PAGE_FUEL};
 use crate::event::state::Key;
 use crate::event::value::Value;
 use crate::function::effects::{Emission, LogLine};
 use crate::function::frame::Frame;
 use crate::rule::manifest::ConfigValue;
-
-/// Fuel of writing a number as text.
-pub(super) const FORMAT_FUEL: u64 = 50;
-/// Fuel of growing memory by a page, which must be filled with zeros.
-const PAGE_FUEL: u64 = 1_024;
 
 type Call<'a> = Caller<'a, Host>;
 
@@ -94,7 +89,13 @@ fn input(host: &Host, index: i32) -> Result<Value, GuestFault> {
     value.copied().ok_or(GuestFault::NoSuch { what, index })
 }
 
-fn in_f64(caller: Call<'_>, index: i32) -> Result<f64, Error> {
+/// The bytes that are copied to a guest which claims room for `cap`.
+fn copied(bytes: &[u8], cap: i32) -> usize {
+    bytes.len().min(usize::try_from(cap).unwrap_or(0))
+}
+
+fn in_f64(mut caller: Call<'_>, index: i32) -> Result<f64, Error> {
+    charge(&mut caller, BARE_FUEL)?;
     let host = caller.data();
     if !host.has_event() {
         return Ok(f64::NAN);
@@ -107,7 +108,8 @@ fn in_f64(caller: Call<'_>, index: i32) -> Result<f64, Error> {
     }
 }
 
-fn in_i64(caller: Call<'_>, index: i32) -> Result<i64, Error> {
+fn in_i64(mut caller: Call<'_>, index: i32) -> Result<i64, Error> {
+    charge(&mut caller, BARE_FUEL)?;
     let host = caller.data();
     if !host.has_event() {
         return wrong_context(import::IN_I64);
@@ -120,9 +122,9 @@ fn in_i64(caller: Call<'_>, index: i32) -> Result<i64, Error> {
 }
 
 fn in_bytes(mut caller: Call<'_>, index: i32, ptr: i32, cap: i32) -> Result<i32, Error> {
-    with_memory(&mut caller, 0, |memory, host| {
+    with_memory(&mut caller, COPY_FUEL, |memory, host, fuel| {
         if !host.has_event() {
-            return Ok(Answer::code(Code::WrongContext));
+            return Ok(Code::WrongContext.value());
         }
         let Value::Bytes(span) = input(host, index)? else {
             let (what, kind) = ("input", "string");
@@ -130,39 +132,48 @@ fn in_bytes(mut caller: Call<'_>, index: i32, ptr: i32, cap: i32) -> Result<i32,
         };
         let (target, span) = match (claim(ptr, cap), span) {
             (Err(refusal), _) => return Ok(refusal),
-            (Ok(_), None) => return Ok(Answer::code(Code::NotFound)),
+            (Ok(_), None) => return Ok(Code::NotFound.value()),
             (Ok(target), Some(span)) => (target, span),
         };
-        Ok(target.fill(memory, host.frame.decoded.bytes(span))?.into())
+        let len = copied(host.frame.decoded.bytes(span), cap);
+        host.pay_copy(len, fuel)?;
+        target.fill(memory, host.frame.decoded.bytes(span))
     })
 }
 
 fn ev_bytes(mut caller: Call<'_>, what: i32, from: i32, ptr: i32, cap: i32) -> Result<i32, Error> {
-    with_memory(&mut caller, 0, |memory, host| {
+    with_memory(&mut caller, COPY_FUEL, |memory, host, fuel| {
         let target = match claim(ptr, cap) {
             Ok(target) => target,
             Err(refusal) => return Ok(refusal),
         };
         let (Some(what), Ok(from)) = (EvBytes::from_value(what), usize::try_from(from)) else {
-            return Ok(Answer::code(Code::BadArgument));
+            return Ok(Code::BadArgument.value());
         };
         // A key is what every handler has; the rest belongs to an event.
         if host.handler.is_none() || (what != EvBytes::Key && !host.has_event()) {
-            return Ok(Answer::code(Code::WrongContext));
+            return Ok(Code::WrongContext.value());
         }
-        let event = &host.frame.event;
-        let bytes = match what {
-            EvBytes::Payload => &event.payload[..],
-            EvBytes::Topic => event.topic.as_str().as_bytes(),
-            EvBytes::Key => host.frame.key.as_bytes(),
-            EvBytes::Properties => &event.properties[..],
-        };
-        let rest = bytes.get(from..).unwrap_or_default();
-        Ok(target.fill(memory, rest)?.into())
+        let len = copied(event_bytes(host, what).get(from..).unwrap_or_default(), cap);
+        host.pay_copy(len, fuel)?;
+        let rest = event_bytes(host, what).get(from..).unwrap_or_default();
+        target.fill(memory, rest)
     })
 }
 
-fn ev_i64(caller: Call<'_>, what: i32) -> Result<i64, Error> {
+/// Bytes of the event.
+fn event_bytes(host: &Host, what: EvBytes) -> &[u8] {
+    let event = &host.frame.event;
+    match what {
+        EvBytes::Payload => &event.payload[..],
+        EvBytes::Topic => event.topic.as_str().as_bytes(),
+        EvBytes::Key => host.frame.key.as_bytes(),
+        EvBytes::Properties => &event.properties[..],
+    }
+}
+
+fn ev_i64(mut caller: Call<'_>, what: i32) -> Result<i64, Error> {
+    charge(&mut caller, BARE_FUEL)?;
     let frame = &caller.data().frame;
     let pane = frame.pane.as_ref();
     let Some(selector) = EvI64::from_value(what) else {
@@ -183,26 +194,24 @@ fn ev_i64(caller: Call<'_>, what: i32) -> Result<i64, Error> {
 }
 
 fn emit(mut caller: Call<'_>, port: i32, ptr: i32, len: i32) -> Result<i32, Error> {
-    with_memory(&mut caller, 0, |memory, host| {
+    with_memory(&mut caller, EMIT_FUEL, |memory, host, fuel| {
         let payload = match claim(ptr, len) {
             Ok(claim) => claim.read(memory)?,
             Err(refusal) => return Ok(refusal),
         };
         Ok(match host.check_port(port, payload.len()) {
-            Err(code) => Answer::code(code),
+            Err(code) => code.value(),
             Ok(port) => {
+                host.pay_copy(payload.len(), fuel)?;
                 push_emission(host, port, payload);
-                Answer {
-                    result: 0,
-                    moved: payload.len(),
-                }
+                0
             }
         })
     })
 }
 
 fn emit_f64(mut caller: Call<'_>, port: i32, value: f64) -> Result<i32, Error> {
-    charge(&mut caller, FORMAT_FUEL)?;
+    charge(&mut caller, EMIT_FUEL + FORMAT_FUEL)?;
     if !value.is_finite() {
         // JSON has no such number.
         return Ok(Code::BadArgument.value());
@@ -237,79 +246,80 @@ pub(super) fn push_keyed(host: &mut Host, port: u8, payload: &[u8], key: Option<
 }
 
 fn fmt_f64(mut caller: Call<'_>, value: f64, ptr: i32, cap: i32) -> Result<i32, Error> {
-    with_memory(&mut caller, FORMAT_FUEL, |memory, _| {
+    with_memory(&mut caller, FORMAT_FUEL, |memory, _, _| {
         match claim(ptr, cap) {
             Err(refusal) => Ok(refusal),
-            Ok(target) => Ok(target
-                .fill(memory, NumberText::new(value).as_bytes())?
-                .into()),
+            Ok(target) => target.fill(memory, NumberText::new(value).as_bytes()),
         }
     })
 }
 
-fn cfg_f64(caller: Call<'_>, index: i32) -> Result<f64, Error> {
+fn cfg_f64(mut caller: Call<'_>, index: i32) -> Result<f64, Error> {
+    charge(&mut caller, BARE_FUEL)?;
     if let Some(number) = caller.data().terms.number(index) {
         return Ok(canonical(number));
     }
-    match config(caller.data(), index).map_err(Error::host)? {
+    match config(&caller.data().terms, index).map_err(Error::host)? {
         ConfigValue::F64(value) => Ok(canonical(*value)),
         ConfigValue::Bytes(_) => wrong_type("configuration entry", index, "number"),
     }
 }
 
 fn cfg_bytes(mut caller: Call<'_>, index: i32, ptr: i32, cap: i32) -> Result<i32, Error> {
-    with_memory(&mut caller, 0, |memory, host| {
-        let ConfigValue::Bytes(bytes) = config(host, index)? else {
+    with_memory(&mut caller, COPY_FUEL, |memory, host, fuel| {
+        let terms = std::sync::Arc::clone(&host.terms);
+        let ConfigValue::Bytes(bytes) = config(&terms, index)? else {
             let (what, kind) = ("configuration entry", "string");
             return Err(GuestFault::WrongType { what, index, kind });
         };
         match claim(ptr, cap) {
             Err(refusal) => Ok(refusal),
-            Ok(target) => Ok(target.fill(memory, bytes)?.into()),
+            Ok(target) => {
+                host.pay_copy(copied(bytes, cap), fuel)?;
+                target.fill(memory, bytes)
+            }
         }
     })
 }
 
-fn config(host: &Host, index: i32) -> Result<&ConfigValue, GuestFault> {
+fn config(terms: &Terms, index: i32) -> Result<&ConfigValue, GuestFault> {
     let place = usize::try_from(index).ok();
     let what = "configuration entry";
     place
-        .and_then(|place| host.terms.config.get(place))
+        .and_then(|place| terms.config.get(place))
         .ok_or(GuestFault::NoSuch { what, index })
 }
 
 fn log(mut caller: Call<'_>, level: i32, ptr: i32, len: i32) -> Result<(), Error> {
-    with_memory(&mut caller, 0, |memory, host| {
+    with_memory(&mut caller, LOG_FUEL, |memory, host, _| {
         let Ok(claim) = claim(ptr, len) else {
-            return Ok(Answer::of(0));
+            return Ok(0);
         };
         let line = claim.read(memory)?;
         let effects = &mut host.frame.effects;
         if effects.logs.len() >= host.frame.log_lines_free as usize {
             effects.logs_dropped = effects.logs_dropped.saturating_add(1);
-            return Ok(Answer::of(0));
+            return Ok(0);
         }
         let line = line.get(..limit::LOG_LINE_BYTES_MAX).unwrap_or(line);
         let mut text = String::from_utf8_lossy(line).into_owned();
         // The replacement of a broken character is longer than the character was.
         text.truncate(text.floor_char_boundary(limit::LOG_LINE_BYTES_MAX));
         effects.logs.push(LogLine { level, text });
-        Ok(Answer {
-            result: 0,
-            moved: line.len(),
-        })
+        Ok(0)
     })?;
     Ok(())
 }
 
-fn rand(mut caller: Call<'_>) -> i64 {
+fn rand(mut caller: Call<'_>) -> Result<i64, Error> {
+    charge(&mut caller, BARE_FUEL)?;
     let Host {
         frame,
         draws,
         terms,
         ..
     } = caller.data_mut();
-    next_random(frame, draws, terms.seed)
+    Ok(next_random(frame, draws, terms.seed))
 }
 
 /// The next of a call's random numbers.
@@ -324,11 +334,11 @@ fn next_random(frame: &Frame, draws: &mut u64, seed: u64) -> i64 {
 
 fn abort(mut caller: Call<'_>, text: i32, file: i32, line: i32, column: i32) -> Result<(), Error> {
     let mut message = Box::default();
-    with_memory(&mut caller, 0, |memory, _| {
+    with_memory(&mut caller, 0, |memory, _, _| {
         let text = assembly_script_text(memory, text).unwrap_or_else(|| "no message".to_owned());
         let file = assembly_script_text(memory, file).unwrap_or_else(|| "unknown".to_owned());
         message = format!("{text} at {file}:{line}:{column}").into();
-        Ok(Answer::of(0))
+        Ok(0)
     })?;
     Err(Error::host(GuestFault::Abort { message }))
 }
@@ -338,14 +348,18 @@ fn memory_grow(mut caller: Call<'_>, pages: i32) -> Result<i32, Error> {
     let Some(memory) = caller.data().memory else {
         return Ok(-1);
     };
-    let pages = pages.cast_unsigned();
-    match memory.grow(&mut caller, pages.into()) {
+    let pages = u64::from(pages.cast_unsigned());
+    charge(&mut caller, GROW_FUEL)?;
+    let after = memory.size(&caller).saturating_add(pages);
+    // What is refused costs no more than the question.
+    let limit = caller.data().terms.memory_pages;
+    if pages > 0 && after <= limit.into() {
+        charge(&mut caller, after * PAGE_FUEL)?;
+    }
+    match memory.grow(&mut caller, pages) {
         Err(_) => Ok(-1),
-        Ok(before) => {
-            charge(&mut caller, u64::from(pages) * PAGE_FUEL)?;
-            // A memory of 32 bits has at most 65,536 pages.
-            Ok(i32::try_from(before).unwrap_or(-1))
-        }
+        // A memory of 32 bits has at most 65,536 pages.
+        Ok(before) => Ok(i32::try_from(before).unwrap_or(-1)),
     }
 }
 

@@ -9,8 +9,9 @@ use wasmi::{F64, Func, Store, TrapCode, TypedFunc, Val};
 use super::error::{CallFault, LoadError};
 use super::guest::GuestFault;
 use super::host::{Host, Terms};
-use super::imports::{BYTES_PER_FUEL, push_emission};
+use super::imports::push_emission;
 use super::number::{NumberText, canonical};
+use super::price::DECODED_FUEL;
 use super::values::Values;
 use super::{Handler, Module, Shared, Verdict};
 use crate::event::value::Value;
@@ -25,6 +26,8 @@ pub(super) struct Instance {
     migrate: Option<TypedFunc<i32, i32>>,
     /// Fuel that the last call was granted.
     granted: u64,
+    /// Fuel that the start used.
+    start: u64,
 }
 
 /// The handler of events. The common small signatures are called without a list of values, which
@@ -76,6 +79,7 @@ impl Instance {
             }
         }
         store.data_mut().frame.effects.clear();
+        store.data_mut().values.end();
         let event = if module.typed {
             EventHandler::typed(&instance, &store)
         } else {
@@ -88,6 +92,7 @@ impl Instance {
             window: instance.get_typed_func(&store, export::ON_WINDOW).ok(),
             migrate: instance.get_typed_func(&store, export::MIGRATE).ok(),
             granted: 0,
+            start: fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
             store,
         })
     }
@@ -109,9 +114,37 @@ impl Instance {
         std::mem::swap(&mut host.frame, frame);
         host.begin(handler, terms);
         let outcome = self.run(handler, fuel);
+        let settled = self.settle(fuel);
+        let outcome = outcome.and_then(|answer| settled.map(|()| answer));
         let outcome = outcome.and_then(|answer| judge(handler, answer, self.store.data_mut()));
-        std::mem::swap(&mut self.store.data_mut().frame, frame);
+        let host = self.store.data_mut();
+        std::mem::swap(&mut host.frame, frame);
+        host.values.end();
         outcome
+    }
+
+    /// Fuel that the start used.
+    pub(super) fn fuel_start(&self) -> u64 {
+        self.start
+    }
+
+    /// Pays what the call still owes.
+    fn settle(&mut self, limit: u64) -> Result<(), CallFault> {
+        let host = self.store.data_mut();
+        if host.owed == 0 && host.more == 0 {
+            return Ok(());
+        }
+        let owed = std::mem::take(&mut host.owed);
+        self.granted = self.granted.saturating_add(host.more);
+        let left = self.store.get_fuel().unwrap_or(0).checked_sub(owed);
+        let paid = self.store.set_fuel(left.unwrap_or(0));
+        paid.map_err(|error| fault(error, limit))?;
+        left.map(drop).ok_or(CallFault::OutOfFuel { limit })
+    }
+
+    /// Fuel that the last call was granted, also on its way.
+    pub(super) fn granted(&self) -> u64 {
+        self.granted
     }
 
     /// Fuel used by the last call.
@@ -206,23 +239,28 @@ impl AnyHandler {
     }
 }
 
-/// The fuel of a call: a firing has some more for each row, or a full window would run out of what is
-/// plenty for an event.
+/// The fuel of a call: an event has some more for each byte of its payload, a firing for each row and its bytes, or a long
+/// message and a full window would run out of what is plenty otherwise.
 #[inline]
 fn granted(handler: Handler, frame: &Frame, terms: &Terms) -> u64 {
-    let rows = match handler {
-        Handler::Window => frame.rows.len() as u64,
-        Handler::Event | Handler::Timer(_) | Handler::Migrate(_) => 0,
+    let (rows, bytes) = match handler {
+        Handler::Event => (0, frame.event.payload.len() + frame.event.properties.len()),
+        Handler::Window => (frame.rows.len(), frame.row_bytes()),
+        Handler::Timer(_) | Handler::Migrate(_) => (0, 0),
     };
-    terms.fuel.saturating_add(rows * limit::FUEL_PER_ROW)
+    let more = rows as u64 * limit::FUEL_PER_ROW + bytes as u64 * limit::FUEL_PER_BYTE;
+    terms
+        .fuel
+        .saturating_add(more)
+        .saturating_add(spent(handler, frame))
 }
 
-/// Fuel spent before the call: a payload that is no plain JSON is read as a row whatever the
+/// Fuel spent before the call, and granted for that: a payload that is no plain JSON is read as a row whatever the
 /// function reads.
 #[inline]
 fn spent(handler: Handler, frame: &Frame) -> u64 {
     if handler == Handler::Event && frame.value.is_some() {
-        frame.event.payload.len() as u64 / BYTES_PER_FUEL
+        frame.event.payload.len() as u64 * DECODED_FUEL
     } else {
         0
     }

@@ -12,6 +12,7 @@ mod host;
 mod imports;
 mod instance;
 mod number;
+mod price;
 mod scan;
 mod signature;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub struct Module {
     pub manifest: ModuleManifest,
     /// The handlers it exports.
     pub handlers: Handlers,
+    bytes: usize,
     pages: u64,
     typed: bool,
     code: wasmi::Module,
@@ -93,6 +95,8 @@ pub struct Settings {
     pub emissions: usize,
     /// Bytes of all messages of one call.
     pub emission_bytes: usize,
+    /// Memory that the values of one call may take.
+    pub value_bytes: usize,
     /// A bit for each port that the rule binds, port 0 the lowest.
     pub bound_ports: u64,
     /// Slots below this number belong to the pane.
@@ -182,6 +186,7 @@ impl Engine {
         let handlers = check_handlers(&outline, &manifest)?;
         Ok(Arc::new(Module {
             code: self.compile(wasm, &outline)?,
+            bytes: wasm.len(),
             pages: outline.pages,
             stateless: (!outline.remembers).then(Mutex::default),
             typed: outline.exports.contains_key(export::TYPED),
@@ -276,6 +281,11 @@ fn check_typed(
 }
 
 impl Module {
+    /// Bytes of it, as it came.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Pages of linear memory that it starts with.
     pub fn pages(&self) -> u64 {
         self.pages
@@ -314,6 +324,7 @@ impl Function {
             fuel_used: 0,
         };
         let started = Box::new(Instance::start(&function.shared, module, &function.terms)?);
+        function.fuel_used = started.fuel_start();
         match &module.stateless {
             Some(home) => *home.lock().unwrap_or_else(PoisonError::into_inner) = Some(started),
             None => function.instance = Some(started),
@@ -336,19 +347,24 @@ impl Function {
             .as_ref()
             .map(|home| home.lock().unwrap_or_else(PoisonError::into_inner));
         let place = home.as_deref_mut().unwrap_or(instance);
+        let mut start = 0;
         let instance = match place.as_mut() {
             Some(instance) => instance,
-            None => place.insert(Box::new(
-                Instance::start(shared, module, terms)
-                    .map_err(|error| CallFault::Restart(Box::new(error)))?,
-            )),
+            None => {
+                let fresh = Instance::start(shared, module, terms)
+                    .map_err(|error| CallFault::Restart(Box::new(error)))?;
+                start = fresh.fuel_start();
+                place.insert(Box::new(fresh))
+            }
         };
         let outcome = instance.call(handler, frame, terms);
         *fuel_used = match outcome {
             // The fuel left did not cover the next step.
-            Err(CallFault::OutOfFuel { limit }) => limit,
+            Err(CallFault::OutOfFuel { .. }) => instance.granted(),
             _ => instance.fuel_used(),
         };
+        // A module that starts anew for each event costs what its start does.
+        *fuel_used += start;
         if let Err(fault) = &outcome
             && fault.spoils_instance(module.stateless.is_none())
         {
@@ -357,14 +373,17 @@ impl Function {
         outcome
     }
 
-    /// The fuel that the last call used.
+    /// The fuel that the last call used, with that of a start before it; before the first call that of the start.
     pub fn fuel_used(&self) -> u64 {
         self.fuel_used
     }
 
-    /// Makes the next call start a fresh instance.
+    /// Makes the next call start a fresh instance, also of a module whose instance is shared among rules.
     pub fn chill(&mut self) {
         self.instance = None;
+        if let Some(home) = &self.module.stateless {
+            *home.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 }
 

@@ -6,7 +6,9 @@ mod calls;
 mod fuel;
 mod hostile;
 mod limits;
+mod prices;
 mod refusals;
+mod shared;
 mod values;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ fn settings() -> Settings {
         memory_pages: 16,
         emissions: 16,
         emission_bytes: 64 * 1024,
+        value_bytes: 4 << 20,
         bound_ports: u64::MAX,
         window_slots: 0,
         windowed: false,

@@ -1,24 +1,30 @@
 //! The values of one call: an arena that handles point into, the rows that a statement works on, and
 //! the row that goes out. What the guest may ask for is checked here; the imports only pass it on.
 
+mod join;
 mod output;
 mod row;
 mod spoil;
+mod tuple;
 mod walk;
 
 use std::sync::Arc;
 
 use tidemill_abi::value::{ABSENT, FALSE, FIRST_CONSTANT, NULL, TRUE};
-use tidemill_values::{Cache, ENCODED_BYTES_MAX, Map, NESTING_MAX, Value};
+use tidemill_values::{
+    Budget, Cache, ENCODED_BYTES_MAX, Map, NESTING_MAX, Names, SLOT_BYTES, Value,
+};
 
 use super::guest::GuestFault;
+use super::price::NAME_FUEL;
 use crate::rule::manifest::SqlSpec;
 
 use output::Output;
 pub(super) use output::Sent;
-pub(super) use row::{Row, Tuple};
+pub(super) use row::{Row, read_price};
 pub use row::{kept_event, moved_row};
 pub(super) use spoil::Spoil;
+use tuple::Tuple;
 use walk::Walk;
 
 /// Values that a call may make: beyond that it is no event's work.
@@ -50,7 +56,7 @@ pub(super) struct Values {
     /// The rows, or joined rows, that the statement iterates over.
     set: Arc<Vec<Tuple>>,
     /// The groups by their texts, in iteration order.
-    groups: std::collections::BTreeMap<GroupKey, Arc<Vec<Tuple>>>,
+    groups: std::collections::BTreeMap<GroupKey, Vec<Tuple>>,
     /// The groups by number, once iteration has begun.
     listed: Vec<(GroupKey, Arc<Vec<Tuple>>)>,
     /// The row, or the joined rows, that columns are read from.
@@ -59,16 +65,28 @@ pub(super) struct Values {
     walks: Vec<Walk>,
     /// The lists of the walk that ended last.
     gathered: Vec<Vec<Value>>,
-    /// Tuples that the gathered values belong to, in the same order.
-    gathered_of: Vec<Tuple>,
+    /// Rows that the gathered values belong to, in the same order.
+    gathered_of: Vec<u32>,
     out: Output,
-    /// Patterns that were read before: for the rule, not for the call.
+    /// Patterns that were read before: they change no result and no price.
     pub(super) cache: Cache,
+    /// Names of columns that the rows of a window have in common.
+    names: Names,
     /// Number of times rows were sent in this call.
     flushes: u32,
     /// `true` if `rows` holds the event.
     event_read: bool,
+    /// `true` if `rows` holds the window.
+    loaded: bool,
+    /// Bytes of memory that the call holds, and may hold.
+    held: usize,
+    limit: usize,
+    /// `true` if anything of this was looked at since the last call.
+    touched: bool,
 }
+
+/// Values and arguments that keep their place from one call to the next.
+const PLACES_KEPT: usize = 256;
 
 impl Values {
     pub(super) fn new(spec: Arc<SqlSpec>) -> Self {
@@ -78,32 +96,74 @@ impl Values {
         }
     }
 
-    /// Makes ready for a call.
+    /// Makes ready for a call that may hold so many bytes.
     #[inline]
-    pub(super) fn clear(&mut self) {
-        if self.made.is_empty() && self.rows.is_empty() && !self.out.is_used() && self.flushes == 0
-        {
-            return;
+    pub(super) fn begin(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Forgets everything that belongs to the call which has ended: whoever calls next may be another rule.
+    #[inline]
+    pub(super) fn end(&mut self) {
+        if self.touched {
+            self.forget();
         }
-        self.made.clear();
-        self.args.clear();
-        self.rows.clear();
-        self.set = Arc::default();
-        self.groups.clear();
-        self.listed.clear();
-        self.current = Tuple::default();
-        self.group = None;
-        self.walks.clear();
-        self.gathered.clear();
-        self.gathered_of.clear();
-        self.out = Output::default();
-        self.event_read = false;
-        self.flushes = 0;
+    }
+
+    /// For the one import that is about to look at values.
+    #[inline]
+    pub(super) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    fn forget(&mut self) {
+        let mut cache = std::mem::take(&mut self.cache);
+        cache.begin();
+        let (mut made, mut args) = (
+            std::mem::take(&mut self.made),
+            std::mem::take(&mut self.args),
+        );
+        made.clear();
+        args.clear();
+        made.shrink_to(PLACES_KEPT);
+        args.shrink_to(PLACES_KEPT);
+        let spec = std::mem::take(&mut self.spec);
+        // What is not named here begins anew, whatever is added some day.
+        *self = Self {
+            spec,
+            made,
+            args,
+            cache,
+            limit: self.limit,
+            ..Self::default()
+        };
+    }
+
+    /// Bytes that the call may still hold.
+    pub(super) fn room(&self) -> usize {
+        self.limit.saturating_sub(self.held)
+    }
+
+    /// Takes room for bytes.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), GuestFault> {
+        self.held = self.held.saturating_add(bytes);
+        if self.held > self.limit {
+            let limit = self.limit;
+            return Err(too_much(format!(
+                "more than {limit} bytes of values in one call"
+            )));
+        }
+        Ok(())
     }
 
     /// Number of times rows were sent in this call.
     pub(super) fn flushes(&self) -> u32 {
         self.flushes
+    }
+
+    /// Gives room back.
+    fn release(&mut self, bytes: usize) {
+        self.held = self.held.saturating_sub(bytes);
     }
 
     /// The value of a handle.
@@ -176,6 +236,7 @@ impl Values {
                 "more than {VALUES_MAX} values in one call"
             )));
         }
+        self.hold(SLOT_BYTES + value.fresh())?;
         self.made.push(value);
         let place = self.spec.constants.len() + self.made.len() - 1;
         Ok(FIRST_CONSTANT + i32::try_from(place).unwrap_or(i32::MAX - FIRST_CONSTANT))
@@ -189,6 +250,7 @@ impl Values {
             )));
         }
         let value = self.get(handle)?.clone();
+        self.hold(SLOT_BYTES)?;
         self.args.push(value);
         Ok(())
     }
@@ -199,15 +261,24 @@ impl Values {
         let start = usize::try_from(count).ok();
         let start = start.and_then(|count| self.args.len().checked_sub(count));
         match start {
-            Some(start) => Ok(self.args.split_off(start)),
+            Some(start) => {
+                let args = self.args.split_off(start);
+                self.release(args.len() * SLOT_BYTES);
+                Ok(args)
+            }
             None => Err(GuestFault::NoSuch { what, index: count }),
         }
     }
 
     /// An object of the last arguments, name and value by turns. An object under no name lends its own
     /// names.
-    pub(super) fn object(&mut self, count: i32) -> Result<Value, GuestFault> {
+    pub(super) fn object(&mut self, count: i32, budget: &mut Budget) -> Result<Value, GuestFault> {
         let args = self.take_args(count)?;
+        for pair in args.chunks(2) {
+            let names = pair.iter().map(Value::elements).max().unwrap_or(1);
+            budget.spend(names as u64 * NAME_FUEL)?;
+            budget.hold(names * 2 * SLOT_BYTES)?;
+        }
         let mut map = Map::new();
         for pair in args.chunks(2) {
             match pair {
@@ -251,25 +322,50 @@ mod tests {
         assert!(matches!(fault, GuestFault::TooMuch { .. }), "{fault:?}");
     }
 
+    fn roomy() -> Values {
+        Values {
+            limit: usize::MAX,
+            touched: true,
+            ..Values::default()
+        }
+    }
+
     #[test]
     fn a_call_makes_so_many_values_and_no_more() {
-        let mut values = Values::default();
+        let mut values = roomy();
         at_the_limit(100_000, || values.make(Value::Int(7)).map(drop));
         // Values with a fixed handle take no room.
         assert!(values.make(Value::Bool(true)).is_ok());
-        values.clear();
+        values.end();
         assert!(values.make(Value::Int(7)).is_ok());
     }
 
     #[test]
     fn a_call_puts_so_many_arguments_and_no_more() {
-        let mut values = Values::default();
+        let mut values = roomy();
         at_the_limit(100_000, || values.push_arg(TRUE));
     }
 
     #[test]
     fn so_many_rows_go_out_and_no_more() {
-        let mut values = Values::default();
+        let mut values = roomy();
         at_the_limit(100_000, || values.emit());
+    }
+
+    #[test]
+    fn a_call_holds_so_many_bytes_and_no_more() {
+        let mut values = roomy();
+        values.begin(100_000);
+        // What is shared is counted once, however many handles it has.
+        let long = values.make(Value::from("x".repeat(60_000))).unwrap();
+        for _ in 0..100 {
+            let again = values.get(long).unwrap().clone();
+            assert!(values.make(again).is_ok());
+        }
+        let fault = values.make(Value::from("x".repeat(60_000))).unwrap_err();
+        assert!(matches!(fault, GuestFault::TooMuch { .. }), "{fault:?}");
+        values.end();
+        assert_eq!(values.room(), 100_000);
+        assert!(values.make(Value::from("x".repeat(60_000))).is_ok());
     }
 }

@@ -69,6 +69,7 @@ impl BoundRule {
             memory_pages: rule.limits.memory_pages,
             emissions: rule.limits.emissions,
             emission_bytes: rule.limits.emission_bytes,
+            value_bytes: rule.limits.value_bytes,
             bound_ports: ports
                 .iter()
                 .enumerate()

@@ -2,6 +2,7 @@
 //! does not do on this gateway as its author saw is not deployed.
 
 use serde_json::Value as Json;
+use tidemill_abi::limit;
 
 use crate::config::limits::FunctionLimits;
 use crate::event::decode::Plan;
@@ -20,8 +21,10 @@ pub fn prove(
     module: &std::sync::Arc<Module>,
     limits: &FunctionLimits,
 ) -> Result<(), String> {
+    let compiled = module.bytes() as u64 * limit::FUEL_COMPILED_BYTE;
+    let mut left = limit::FUEL_INSTALL.saturating_sub(compiled);
     for (number, test) in module.manifest.tests.iter().enumerate() {
-        run(engine, module, limits, test)
+        run(engine, module, limits, test, &mut left)
             .map_err(|why| format!("test {number} of the function's manifest failed: {why}"))?;
     }
     Ok(())
@@ -32,6 +35,7 @@ fn run(
     module: &std::sync::Arc<Module>,
     limits: &FunctionLimits,
     test: &EmbeddedTest,
+    left: &mut u64,
 ) -> Result<(), String> {
     let manifest = &module.manifest;
     let config = manifest
@@ -46,18 +50,32 @@ fn run(
         memory_pages: limits.memory_pages,
         emissions: limits.emissions,
         emission_bytes: limits.emission_bytes,
+        value_bytes: limits.value_bytes,
         bound_ports: u64::MAX,
         window_slots: manifest.window.map_or(0, |window| window.slots),
         windowed: manifest.window.is_some(),
         rows: manifest.window.is_some_and(|window| window.rows),
     };
     let mut function = Function::new(engine, module, settings).map_err(|e| e.to_string())?;
+    spend(left, function.fuel_used())?;
     let mut frame = frame(manifest, &test.input)?;
     frame.state_bytes_free = limits.state_bytes;
     let verdict = function
         .call(Handler::Event, &mut frame)
         .map_err(|fault| fault.to_string())?;
+    spend(left, function.fuel_used())?;
     compare(manifest, test, &frame, verdict)
+}
+
+/// Takes fuel of what all tests of a module have together.
+fn spend(left: &mut u64, fuel: u64) -> Result<(), String> {
+    *left = left.checked_sub(fuel).ok_or_else(|| {
+        let most = limit::FUEL_INSTALL;
+        format!(
+            "compiling the module, its starts and its tests may take {most} units of fuel in all"
+        )
+    })?;
+    Ok(())
 }
 
 fn config_value(entry: &ConfigEntry, given: Option<&Json>) -> Result<ConfigValue, String> {

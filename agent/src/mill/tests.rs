@@ -263,7 +263,7 @@ fn a_fault_leaves_no_trace_and_the_next_event_is_worked_on() {
         .event("s/a", r#"{"t":1}"#);
     bench.expect(&[
         "0 fragile dead: trapped: wasm `unreachable` instruction executed",
-        "0 fragile dead: out of fuel after 1000000 units",
+        "0 fragile dead: out of fuel after 1000144 units",
         "0 fragile dead: input t (/t) is a string, not a number",
         "0 fragile dead: payload is not valid JSON: EOF while parsing an object at line 1 column 1",
         "0 out/fragile/a {\"t\":1}",

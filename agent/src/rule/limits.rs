@@ -17,6 +17,7 @@ pub(super) struct Limits {
     fuel_per_second: Option<Spanned<u64>>,
     emissions: Option<Spanned<u64>>,
     emission_bytes: Option<Spanned<Size>>,
+    value_bytes: Option<Spanned<Size>>,
     state_bytes: Option<Spanned<Size>>,
     keys: Option<Spanned<u64>>,
 }
@@ -83,6 +84,7 @@ pub(super) fn check(
             &wanted.emission_bytes,
             ceilings.emission_bytes,
         ),
+        value_bytes: size("value_bytes", &wanted.value_bytes, ceilings.value_bytes),
         state_bytes: size("state_bytes", &wanted.state_bytes, ceilings.state_bytes),
         keys: count("keys", &wanted.keys, ceilings.keys),
         ..*ceilings

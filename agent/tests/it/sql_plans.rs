@@ -460,6 +460,7 @@ fn five_thousand_groups_give_the_same_whichever_plan_is_taken() {
     let limits = FunctionLimits {
         fuel: 10_000_000_000,
         emission_bytes: 4 << 20,
+        value_bytes: 64 << 20,
         state_bytes: 256 << 20,
         keys: 20_000,
         ..FunctionLimits::default()

@@ -23,6 +23,12 @@ pub const CALL_DEPTH_MAX: u32 = 256;
 pub const FUEL_EVENT: u64 = 1_000_000;
 /// Fuel of `_initialize` and `init` together, which run once.
 pub const FUEL_START: u64 = 10_000_000;
+/// Fuel of installing a module, fixed: compiling it, its start and its tests, all together. A third of a second on a desktop.
+pub const FUEL_INSTALL: u64 = 1_000_000_000;
+/// Fuel of compiling a byte of a module.
+pub const FUEL_COMPILED_BYTE: u64 = 50;
+/// Fuel of working out what is constant in a statement, fixed: a tenth of a second on a small board.
+pub const FUEL_STATEMENT: u64 = 30_000_000;
 /// Parameters of a typed handler, fixed.
 pub const TYPED_PARAMS_MAX: usize = 16;
 /// Inputs of a manifest, fixed: what a typed handler cannot take, `in_*` can.
@@ -45,8 +51,19 @@ pub const STATE_KEY_BYTES_MAX: usize = 256;
 pub const STATE_VALUE_BYTES_MAX: usize = 64 * 1024 - 1024;
 /// Rows that a window may hold for one key; the oldest goes beyond.
 pub const ROWS_MAX: u64 = 16_384;
+/// Bytes of memory that all values of one call may take: what a message of 100 KB makes at worst, so that a few calls fit into the
+/// smallest gateway.
+pub const VALUE_BYTES_MAX: usize = 4 << 20;
+/// Bytes that a firing may hold for each row of its window, beside those of an event.
+pub const VALUE_BYTES_PER_ROW: usize = 256;
 /// Fuel that a firing has for each row of its window, beside that of an event.
-pub const FUEL_PER_ROW: u64 = 1_000;
+pub const FUEL_PER_ROW: u64 = 4_000;
+/// Fuel that a call has for each byte of its event's payload or of the rows of its window, beside the rest and beside what reading them costs.
+pub const FUEL_PER_BYTE: u64 = 16;
+/// Pairs of rows that the joins of a call may look at or make.
+pub const PAIRS_MAX: u64 = 100_000;
+/// Fuel that a firing has for each pair of rows that a join looks at.
+pub const FUEL_PER_PAIR: u64 = 1_200;
 /// Sliding windows of a key that wait for what still belongs to them; the oldest goes beyond.
 pub const WINDOWS_MAX: usize = 256;
 /// Rows that one call may put.

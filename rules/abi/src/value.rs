@@ -105,6 +105,9 @@ pub mod walk {
     pub const RIGHT: i32 = 6;
     /// Like `INNER`; all rows without a partner stay.
     pub const FULL: i32 = 7;
+    /// Beside the kind of a join: only pairs that are equal in a column of each side are gone through. Their names are the last two arguments of
+    /// `v_arg`, that of the left side first; from bit 8 on the stream is followed by that of the left column.
+    pub const BY_COLUMN: i32 = 16;
 }
 
 /// Kinds of values, as an input of type `kind` reports them.

@@ -23,8 +23,8 @@ mod window;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Map;
-use tidemill_abi::{export, import};
-use tidemill_values::{FieldType, Value};
+use tidemill_abi::{export, import, limit::FUEL_STATEMENT};
+use tidemill_values::{Budget, FieldType, VALUE_BYTES_MAX, Value};
 use wasm_encoder::{Instruction, ValType};
 
 use crate::ast::{Expr, Select, Span};
@@ -172,6 +172,8 @@ struct Compiler<'a> {
     /// Number of expressions written out, and of those around the one at hand.
     written: usize,
     depth: usize,
+    /// What may still be spent on working out what no event can change.
+    folding_budget: Budget,
 }
 
 /// Over what an expression is worked out.
@@ -243,6 +245,10 @@ impl<'a> Compiler<'a> {
             apart: false,
             written: 0,
             depth: 0,
+            folding_budget: Budget {
+                fuel: FUEL_STATEMENT,
+                bytes: 4 * VALUE_BYTES_MAX,
+            },
         }
     }
 

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::{Map, Value};
+use crate::map::{MAP_BYTES, entry_weight};
+use crate::value::{LIST_BYTES, SHARED_BYTES, SLOT_BYTES};
+use crate::{Budget, Map, Value};
 
 /// The first byte of every encoded value.
 const VERSION: u8 = 1;
@@ -63,6 +65,12 @@ pub enum DecodeError {
     /// The value is too long.
     #[error("more than {ENCODED_BYTES_MAX} bytes")]
     TooLong,
+    /// The fuel does not cover reading it.
+    #[error("out of fuel")]
+    OutOfFuel,
+    /// It takes more memory than there is for it.
+    #[error("more bytes of values than a call may hold")]
+    NoRoom,
 }
 
 /// A value as bytes.
@@ -98,6 +106,19 @@ pub fn encode_into(value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> 
 ///
 /// If they are anything else.
 pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
+    decode_within(bytes, &mut { Budget::PLENTY }, &mut Names::default())
+}
+
+/// The same, paid as far as it goes. Names that were read before are not made anew.
+///
+/// # Errors
+///
+/// If they are anything else, or cost more than there is.
+pub fn decode_within(
+    bytes: &[u8],
+    budget: &mut Budget,
+    names: &mut Names,
+) -> Result<Value, DecodeError> {
     if bytes.len() > ENCODED_BYTES_MAX {
         return Err(DecodeError::TooLong);
     }
@@ -106,7 +127,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
         VERSION => {}
         other => return Err(DecodeError::Version(other)),
     }
-    let value = read(&mut rest, 0)?;
+    let value = read(&mut rest, 0, &mut Paid { budget, names })?;
     if rest.is_empty() {
         Ok(value)
     } else {
@@ -192,10 +213,62 @@ fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
-fn read(rest: &mut &[u8], depth: usize) -> Result<Value, DecodeError> {
+/// Names that were read before, which most rows have in common.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// By length and last byte; one that is not found is made anew, and takes the place.
+    known: Vec<Option<Arc<str>>>,
+}
+
+impl Names {
+    /// Places for names.
+    const PLACES: usize = 256;
+
+    /// A name, the same one as before where it is known.
+    pub fn shared(&mut self, name: &str) -> Arc<str> {
+        if self.known.is_empty() {
+            self.known.resize(Self::PLACES, None);
+        }
+        let bytes = name.as_bytes();
+        let mark = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte));
+        let place = bytes.len() * 31 + mark(bytes.first()) * 7 + mark(bytes.last());
+        let Some(known) = self.known.get_mut(place % Self::PLACES) else {
+            return name.into();
+        };
+        match known {
+            Some(same) if **same == *name => same.clone(),
+            _ => known.insert(name.into()).clone(),
+        }
+    }
+}
+
+/// Fuel of a value that is read.
+const READ_FUEL: u64 = 16;
+/// Fuel of one that is long, beside it.
+const LONG_FUEL: u64 = 100;
+/// Fuel of a name that is read with it.
+const NAME_FUEL: u64 = 200;
+
+/// What reading is paid with.
+struct Paid<'a> {
+    budget: &'a mut Budget,
+    names: &'a mut Names,
+}
+
+impl Paid<'_> {
+    fn pay(&mut self, fuel: u64, bytes: usize) -> Result<(), DecodeError> {
+        self.budget
+            .spend(fuel)
+            .map_err(|_| DecodeError::OutOfFuel)?;
+        self.budget.hold(bytes).map_err(|_| DecodeError::NoRoom)
+    }
+}
+
+fn read(rest: &mut &[u8], depth: usize, paid: &mut Paid<'_>) -> Result<Value, DecodeError> {
     if depth > NESTING_MAX {
         return Err(DecodeError::TooDeep);
     }
+    paid.pay(READ_FUEL, 0)?;
     Ok(match byte(rest)? {
         NULL => Value::Null,
         FALSE => Value::Bool(false),
@@ -216,22 +289,37 @@ fn read(rest: &mut &[u8], depth: usize) -> Result<Value, DecodeError> {
             wide => wide,
         },
         DATETIME => Value::Datetime(unzigzag(read_number(rest)?)),
-        TEXT => Value::Text(read_text(rest)?),
-        BYTES => Value::Bytes(read_run(rest)?.into()),
+        TEXT => {
+            let text = read_text(rest)?;
+            paid.pay(LONG_FUEL + text.len() as u64 / 8, SHARED_BYTES + text.len())?;
+            Value::Text(text.into())
+        }
+        BYTES => {
+            let run = read_run(rest)?;
+            paid.pay(LONG_FUEL + run.len() as u64 / 8, SHARED_BYTES + run.len())?;
+            Value::Bytes(run.into())
+        }
         LIST => {
             let count = read_count(rest, 1)?;
+            paid.pay(LONG_FUEL, LIST_BYTES + count * SLOT_BYTES)?;
             let mut values = Vec::with_capacity(count);
             for _ in 0..count {
-                values.push(read(rest, depth + 1)?);
+                values.push(read(rest, depth + 1, paid)?);
             }
             Value::list(values)
         }
         MAP => {
             let count = read_count(rest, 2)?;
+            paid.pay(LONG_FUEL, MAP_BYTES)?;
             let mut map = Map::new();
             for _ in 0..count {
                 let name = read_text(rest)?;
-                map.insert(name, read(rest, depth + 1)?);
+                paid.pay(NAME_FUEL + name.len() as u64 / 2, 16)?;
+                let name = paid.names.shared(name);
+                if Arc::strong_count(&name) <= 2 {
+                    paid.pay(0, entry_weight(&name) - 16)?;
+                }
+                map.insert(name, read(rest, depth + 1, paid)?);
             }
             if map.len() != count {
                 return Err(DecodeError::Malformed);
@@ -248,9 +336,8 @@ fn byte(rest: &mut &[u8]) -> Result<u8, DecodeError> {
     Ok(*first)
 }
 
-fn read_text(rest: &mut &[u8]) -> Result<Arc<str>, DecodeError> {
-    let text = std::str::from_utf8(read_run(rest)?).map_err(|_| DecodeError::Malformed)?;
-    Ok(text.into())
+fn read_text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, DecodeError> {
+    std::str::from_utf8(read_run(rest)?).map_err(|_| DecodeError::Malformed)
 }
 
 fn read_run<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {

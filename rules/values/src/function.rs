@@ -1,5 +1,6 @@
 //! Functions: name and number, arguments and result, and the way they are called.
 
+mod budget;
 mod cache;
 
 use std::fmt;
@@ -7,6 +8,7 @@ use std::fmt;
 use crate::ops::OpError;
 use crate::{CastError, Map, Value};
 
+pub use budget::{Budget, Price};
 pub use cache::Cache;
 
 /// Size limit of the result of one call, in bytes: `repeat` and `lpad` would fill the memory.
@@ -34,6 +36,8 @@ pub struct Function {
     pub nulls: Nulls,
     /// Dependence of the result on anything but the arguments.
     pub purity: Purity,
+    /// Price of a call, before what the function spends on its way.
+    pub price: Price,
     pub(crate) run: Run,
 }
 
@@ -184,6 +188,8 @@ pub struct Context<'a> {
     pub random: &'a mut dyn FnMut() -> u64,
     /// Patterns and paths that were read before. Changes no result, only how long it takes.
     pub cache: &'a mut Cache,
+    /// Fuel and bytes that the call may still take.
+    pub budget: &'a mut Budget,
 }
 
 /// Why a call gives no value.
@@ -219,6 +225,12 @@ pub enum FnError {
     /// [`crate::NESTING_MAX`].
     #[error("the result would be too large or nested too deep")]
     TooLarge,
+    /// The fuel does not cover what the call would do.
+    #[error("out of fuel")]
+    OutOfFuel,
+    /// The call would hold more bytes than it may.
+    #[error("more bytes of values than a call may hold")]
+    NoRoom,
     /// State that another version or another function wrote.
     #[error("the state {0} is not of this function")]
     State(String),

@@ -20,20 +20,27 @@ mod settings;
 mod functions;
 
 pub use binary::{
-    DecodeError, ENCODED_BYTES_MAX, EncodeError, NESTING_MAX, decode, encode, encode_into,
+    DecodeError, ENCODED_BYTES_MAX, EncodeError, NESTING_MAX, Names, decode, decode_within, encode,
+    encode_into,
 };
 pub use cast::{CastError, FieldType, cast, convert};
 pub use function::{
-    Arity, Cache, Context, FnError, Function, Group, Kind, Nulls, Purity, VALUE_BYTES_MAX,
+    Arity, Budget, Cache, Context, FnError, Function, Group, Kind, Nulls, Price, Purity,
+    VALUE_BYTES_MAX,
 };
 pub use functions::{TIMES_MS, float16, meta};
 pub use group::{Total, fits, fits_arithmetic, judges};
-pub use json::{JsonError, from_json, number_text, to_json, write_json, write_json_within};
+pub use json::{
+    JsonError, from_json, json_fuel, json_weight, number_text, to_json, write_json,
+    write_json_within,
+};
 pub use map::Map;
 pub use ops::{
     BinaryOp, OpError, between, binary, case_equal, contains, field, index, like, negate, not,
-    order, slice, total_order,
+    order, price_of_binary, price_of_field, price_of_in, price_of_like, price_of_slice, slice,
+    total_order,
 };
 pub use registry::{by_number, call, functions, lookup, nearest, step};
 pub use settings::{NeverRight, check_known};
-pub use value::{List, Value};
+pub(crate) use value::Identity;
+pub use value::{List, SLOT_BYTES, Value};

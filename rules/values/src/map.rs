@@ -6,9 +6,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::Value;
+use crate::value::{SHARED_BYTES, SLOT_BYTES};
 
 /// From this many names on there is an index: below it, comparing is faster than hashing.
 const INDEX_FROM: usize = 16;
+
+/// Bytes of an object without its names.
+pub(crate) const MAP_BYTES: usize = SHARED_BYTES + 112;
+/// Bytes of a name's place in the index.
+const INDEX_BYTES: usize = 48;
+
+/// Bytes of a name and its value beside what the value takes itself.
+pub(crate) fn entry_weight(name: &str) -> usize {
+    SHARED_BYTES + 16 + name.len()
+}
 
 /// Named values. Two are equal if the same names have equal values, in whatever order.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +28,7 @@ pub struct Map {
     /// Places in `entries`; empty while there are few. Its own order reaches nobody.
     index: HashMap<Arc<str>, usize>,
     size: usize,
+    weight: usize,
     /// Depth of the deepest value that was ever in the map.
     inner_depth: usize,
 }
@@ -62,16 +74,19 @@ impl Map {
     /// Sets a name's value; returns its place.
     pub(crate) fn set(&mut self, name: Arc<str>, value: Value) -> usize {
         self.size = self.size.saturating_add(value.size());
+        self.weight = self.weight.saturating_add(value.weight());
         self.inner_depth = self.inner_depth.max(value.depth());
         let known = self.place(&name);
         let place = known.unwrap_or(self.entries.len());
         match self.entries.get_mut(place) {
             Some((_, old)) => {
                 self.size = self.size.saturating_sub(old.size());
+                self.weight = self.weight.saturating_sub(old.weight());
                 *old = value;
             }
             None => {
                 self.size = self.size.saturating_add(name.len() + 2);
+                self.weight = self.weight.saturating_add(entry_weight(&name));
                 if !self.index.is_empty() {
                     self.index.insert(name.clone(), place);
                 }
@@ -82,6 +97,20 @@ impl Map {
             }
         }
         place
+    }
+
+    /// Changes a name's value where it is.
+    pub fn change(&mut self, name: &str, change: impl FnOnce(&mut Value)) {
+        let place = self.place(name);
+        let Some((_, value)) = place.and_then(|place| self.entries.get_mut(place)) else {
+            return;
+        };
+        let (size, weight) = (value.size(), value.weight());
+        change(value);
+        self.inner_depth = self.inner_depth.max(value.depth());
+        self.size = self.size.saturating_sub(size).saturating_add(value.size());
+        self.weight = self.weight.saturating_sub(weight);
+        self.weight = self.weight.saturating_add(value.weight());
     }
 
     /// Puts the names in the order of the ranks of their places.
@@ -117,6 +146,26 @@ impl Map {
         self.size + 2
     }
 
+    /// Bytes of memory that it would take if it shared no part with another: see [`Value::weight`].
+    pub fn weight(&self) -> usize {
+        self.weight
+            .saturating_add(MAP_BYTES + self.index.len() * INDEX_BYTES)
+    }
+
+    /// Bytes of memory that nothing else holds: see [`Value::fresh`].
+    pub fn fresh(&self) -> usize {
+        let mut bytes = MAP_BYTES + self.index.capacity() * INDEX_BYTES;
+        // A name that is in the index as well is held twice by this object alone.
+        let own = 1 + usize::from(!self.index.is_empty());
+        for (name, value) in &self.entries {
+            if Arc::strong_count(name) <= own {
+                bytes += SHARED_BYTES + name.len();
+            }
+            bytes += value.fresh();
+        }
+        bytes + self.entries.capacity() * (16 + SLOT_BYTES)
+    }
+
     /// Nesting depth, this object included.
     pub fn depth(&self) -> usize {
         self.inner_depth + 1
@@ -135,6 +184,10 @@ impl Map {
         self.size = self
             .iter()
             .map(|(name, value)| name.len() + 2 + value.size())
+            .fold(0, usize::saturating_add);
+        self.weight = self
+            .iter()
+            .map(|(name, value)| entry_weight(name) + value.weight())
             .fold(0, usize::saturating_add);
         self.index.clear();
         if self.entries.len() >= INDEX_FROM {
@@ -210,6 +263,7 @@ mod tests {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         assert_eq!((map.size(), map.depth()), (anew.size(), 3));
+        assert_eq!(map.weight(), anew.weight());
         map.insert("list", Value::from("x"));
         map.remove("3");
         let anew: Map = map
@@ -217,6 +271,13 @@ mod tests {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         assert_eq!(map.size(), anew.size());
+        assert_eq!(map.weight(), anew.weight());
+        map.change("4", |value| *value = Value::from("longer"));
+        let anew: Map = map
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        assert_eq!((map.size(), map.weight()), (anew.size(), anew.weight()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod access;
 mod compare;
 mod like;
 mod membership;
+mod price;
 
 use crate::Value;
 
@@ -14,6 +15,8 @@ pub use access::{field, index, slice};
 pub use compare::{case_equal, order, total_order};
 pub use like::like;
 pub use membership::{between, contains};
+pub(crate) use price::rest_steps;
+pub use price::{price_of_binary, price_of_field, price_of_in, price_of_like, price_of_slice};
 
 use compare::compare;
 
@@ -44,9 +47,6 @@ pub enum OpError {
     /// An index or a bound of a slice that is no number.
     #[error("{0} is no index")]
     NotAnIndex(String),
-    /// A `LIKE` of a text and a pattern that would take long.
-    #[error("text and pattern are too long for LIKE")]
-    TooLong,
     /// Something that has no elements.
     #[error("{0} has no elements")]
     NotAList(String),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::function::Run;
 use crate::functions::ALL;
-use crate::{Context, FnError, Function, Kind, NESTING_MAX, Nulls, VALUE_BYTES_MAX, Value};
+use crate::{Budget, Context, FnError, Function, Kind, NESTING_MAX, Nulls, VALUE_BYTES_MAX, Value};
 
 /// Similar names suggested for an unknown one.
 const NEAREST_MAX: usize = 3;
@@ -105,7 +105,18 @@ pub fn call(
             Nulls::Seen(_) => {}
         }
     }
+    pay(function, context.budget, args)?;
     within_limits(run(context, args)?)
+}
+
+/// Pays for a call before it begins.
+fn pay(function: &Function, budget: &mut Budget, args: &[Value]) -> Result<(), FnError> {
+    budget.spend(function.price.fuel(args))?;
+    let bytes = function.price.bytes(args);
+    if bytes > budget.bytes {
+        return Err(FnError::NoRoom);
+    }
+    Ok(())
 }
 
 /// Lets an analytic function see one more row. `counts` says whether the row is one of those that
@@ -120,6 +131,7 @@ pub fn step(
     state: &Value,
     args: &[Value],
     counts: bool,
+    budget: &mut Budget,
 ) -> Result<(Value, Value), FnError> {
     let Run::Step(run) = function.run else {
         return Err(FnError::NotCallable(function.name));
@@ -128,6 +140,8 @@ pub fn step(
     if args.len() < function.arity.min {
         check_arity(function, args)?;
     }
+    pay(function, budget, args)?;
+    pay(function, budget, std::slice::from_ref(state))?;
     let (state, value) = run(state, args, counts)?;
     Ok((within_limits(state)?, within_limits(value)?))
 }

@@ -3,7 +3,7 @@
 //! any event comes.
 
 use crate::function::Cache;
-use crate::{Context, FnError, Function, Kind, Map, Purity, Value, call, lookup, step};
+use crate::{Budget, Context, FnError, Function, Kind, Map, Purity, Value, call, lookup, step};
 
 /// Why a call can never give a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,13 +28,17 @@ struct Settings {
 ///
 /// # Errors
 /// When no event can make the call give a value.
-pub fn check_known(function: &Function, known: &[Option<Value>]) -> Result<(), NeverRight> {
+pub fn check_known(
+    function: &Function,
+    known: &[Option<Value>],
+    budget: &mut Budget,
+) -> Result<(), NeverRight> {
     if !function.arity.takes(known.len()) || known.iter().all(Option::is_none) {
         return Ok(());
     }
     let all: Option<Vec<Value>> = known.iter().cloned().collect();
     if let (Some(args), Kind::Scalar, Purity::Pure) = (all, function.kind, function.purity) {
-        return run(function, &args).map_err(|error| NeverRight {
+        return run(function, &args, budget).map_err(|error| NeverRight {
             place: place_of(&error),
             error,
         });
@@ -56,7 +60,7 @@ pub fn check_known(function: &Function, known: &[Option<Value>]) -> Result<(), N
             *slot = value.clone();
         }
     }
-    let Err(error) = run(function, &args) else {
+    let Err(error) = run(function, &args, budget) else {
         return Ok(());
     };
     let is_setting = |place: usize| {
@@ -83,9 +87,9 @@ fn place_of(error: &FnError) -> Option<usize> {
     }
 }
 
-fn run(function: &Function, args: &[Value]) -> Result<(), FnError> {
+fn run(function: &Function, args: &[Value], budget: &mut Budget) -> Result<(), FnError> {
     if function.kind == Kind::Analytic {
-        return step(function, &Value::Null, args, true).map(drop);
+        return step(function, &Value::Null, args, true, budget).map(drop);
     }
     let mut context = Context {
         now_ms: 0,
@@ -95,6 +99,7 @@ fn run(function: &Function, args: &[Value]) -> Result<(), FnError> {
         meta: &Map::new(),
         random: &mut || 0,
         cache: &mut Cache::default(),
+        budget,
     };
     call(function, &mut context, args).map(drop)
 }
@@ -165,7 +170,7 @@ mod tests {
 
     /// The verdict on a call whose arguments in `known` are known.
     fn checked(name: &str, known: &[Option<Value>]) -> Result<(), (Option<usize>, String)> {
-        let checked = check_known(lookup(name).unwrap(), known);
+        let checked = check_known(lookup(name).unwrap(), known, &mut { Budget::PLENTY });
         checked.map_err(|never| (never.place, never.error.to_string()))
     }
 
@@ -181,13 +186,23 @@ mod tests {
             for count in (1..=most).filter(|count| function.arity.takes(*count)) {
                 let works = settings.works.get(..count).unwrap();
                 if function.name != "decompress" {
-                    assert_eq!(run(function, works), Ok(()), "{}", function.name);
+                    assert_eq!(
+                        run(function, works, &mut { Budget::PLENTY }),
+                        Ok(()),
+                        "{}",
+                        function.name
+                    );
                 }
                 let setting = |(place, value): (usize, &Value)| {
                     settings.places.contains(&place).then(|| value.clone())
                 };
                 let known: Vec<_> = works.iter().enumerate().map(setting).collect();
-                assert_eq!(check_known(function, &known), Ok(()), "{}", function.name);
+                assert_eq!(
+                    check_known(function, &known, &mut { Budget::PLENTY }),
+                    Ok(()),
+                    "{}",
+                    function.name
+                );
             }
         }
         assert!(checked > 25, "{checked}");

@@ -194,6 +194,44 @@ impl Value {
         }
     }
 
+    /// Bytes of memory that the value would take if it shared no part with another, its own slot
+    /// included: a measure of the work of a walk through it. The same on every machine, and known
+    /// without a walk.
+    pub fn weight(&self) -> usize {
+        SLOT_BYTES
+            + match self {
+                Self::Text(text) => SHARED_BYTES + text.len(),
+                Self::Bytes(bytes) => SHARED_BYTES + bytes.len(),
+                Self::List(list) => list.weight,
+                Self::Map(map) => map.weight(),
+                _ => 0,
+            }
+    }
+
+    /// Bytes of memory beside its own slot that nothing else holds: what a call that has just made the
+    /// value has added. What it shares with others was counted when that was made.
+    pub fn fresh(&self) -> usize {
+        match self {
+            Self::Text(text) if Arc::strong_count(text) == 1 => SHARED_BYTES + text.len(),
+            Self::Bytes(bytes) if Arc::strong_count(bytes) == 1 => SHARED_BYTES + bytes.len(),
+            Self::List(list) if Arc::strong_count(list) == 1 => {
+                let inner: usize = list.iter().map(Self::fresh).sum();
+                LIST_BYTES + list.values.capacity() * SLOT_BYTES + inner
+            }
+            Self::Map(map) if Arc::strong_count(map) == 1 => map.fresh(),
+            _ => 0,
+        }
+    }
+
+    /// Number of elements or names; 1 for what has none.
+    pub fn elements(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Map(map) => map.len(),
+            _ => 1,
+        }
+    }
+
     /// Nesting depth of lists and objects; 0 for anything else. Known without a walk through the
     /// value.
     pub fn depth(&self) -> usize {
@@ -238,6 +276,13 @@ impl Value {
         }
     }
 
+    /// Bytes that are the same exactly if the values are [`Value::same`].
+    pub fn identity_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.identity(&mut bytes);
+        bytes
+    }
+
     /// Appends bytes that are the same exactly if the values are [`Value::same`].
     pub fn identity(&self, out: &mut Vec<u8>) {
         let tagged = |tag: u8, bytes: &[u8], out: &mut Vec<u8>| {
@@ -276,6 +321,32 @@ impl Value {
     }
 }
 
+/// What values have in common that are [`Value::same`]; of numbers it takes no memory beside its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Identity {
+    /// A whole number.
+    Whole(i128),
+    /// Bytes of anything else.
+    Bytes(Box<[u8]>),
+}
+
+impl Identity {
+    pub(crate) fn of(value: &Value) -> Self {
+        match value {
+            Value::Int(number) => Self::Whole((*number).into()),
+            Value::Wide(number) => Self::Whole((*number).into()),
+            Value::Float(number) if whole_of(*number).is_some() => {
+                Self::Whole(whole_of(*number).unwrap_or_default())
+            }
+            other => {
+                let mut bytes = Vec::new();
+                other.identity(&mut bytes);
+                Self::Bytes(bytes.into())
+            }
+        }
+    }
+}
+
 /// The whole number that a float is, as far as whole numbers go.
 fn whole_of(number: f64) -> Option<i128> {
     // 2^64: from there on there is no whole number that it could be the same as.
@@ -283,20 +354,36 @@ fn whole_of(number: f64) -> Option<i128> {
     is_whole.then_some(number as i128)
 }
 
+/// Bytes of a value's own place in a list, an object or the values of a call.
+pub const SLOT_BYTES: usize = 24;
+/// Bytes in front of what is shared: the counts, and what an allocator keeps.
+pub(crate) const SHARED_BYTES: usize = 24;
+/// Bytes of a list without its elements.
+pub(crate) const LIST_BYTES: usize = SHARED_BYTES + 48;
+
 /// Values in order, with what is known of all of them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct List {
     values: Vec<Value>,
     size: usize,
+    weight: usize,
     depth: usize,
+}
+
+impl PartialEq for List {
+    fn eq(&self, other: &Self) -> bool {
+        self.values == other.values
+    }
 }
 
 impl From<Vec<Value>> for List {
     fn from(values: Vec<Value>) -> Self {
         let sizes = values.iter().map(Value::size);
+        let weights = values.iter().map(Value::weight);
         let depth = values.iter().map(Value::depth).max();
         Self {
             size: sizes.fold(2, usize::saturating_add),
+            weight: weights.fold(LIST_BYTES, usize::saturating_add),
             depth: depth.unwrap_or(0) + 1,
             values,
         }

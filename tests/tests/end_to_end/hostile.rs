@@ -66,12 +66,12 @@ fn a_rule_that_traps_is_quarantined_and_its_neighbour_goes_on() {
 
 #[test]
 fn an_endless_loop_costs_its_own_events_only() {
-    check_contained(ENDLESS_LOOP, "out of fuel after 1000000 units");
+    check_contained(ENDLESS_LOOP, "out of fuel after 10000");
 }
 
 #[test]
 fn a_loop_of_memory_grow_costs_its_own_events_only() {
-    check_contained(GROW_LOOP, "out of fuel after 1000000 units");
+    check_contained(GROW_LOOP, "out of fuel after 10000");
 }
 
 #[test]

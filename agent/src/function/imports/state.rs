@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use tidemill_abi::{Code, import, limit};
 use wasmi::Error;
 
-use super::{Call, no_such};
+use super::{Call, copied, no_such};
 use crate::event::state::{Due, HOST_PREFIX};
-use crate::function::host::{Answer, claim, with_memory};
+use crate::function::host::{charge, claim, with_memory};
 use crate::function::number::canonical;
+use crate::function::price::{BARE_FUEL, ENTRY_FUEL, TIMER_FUEL};
 
-/// Fuel of a look into the state entries: a walk down a tree of byte strings.
-const ENTRY_FUEL: u64 = 50;
-
-pub(super) fn reg_get(caller: Call<'_>, slot: i32) -> Result<f64, Error> {
+pub(super) fn reg_get(mut caller: Call<'_>, slot: i32) -> Result<f64, Error> {
+    charge(&mut caller, BARE_FUEL)?;
     let host = caller.data();
     host.with_key(import::REG_GET).map_err(Error::host)?;
     let Ok(slot) = u8::try_from(slot) else {
@@ -23,6 +22,7 @@ pub(super) fn reg_get(caller: Call<'_>, slot: i32) -> Result<f64, Error> {
 }
 
 pub(super) fn reg_set(mut caller: Call<'_>, slot: i32, value: f64) -> Result<(), Error> {
+    charge(&mut caller, BARE_FUEL)?;
     let host = caller.data_mut();
     host.with_key(import::REG_SET).map_err(Error::host)?;
     let Ok(slot) = u8::try_from(slot) else {
@@ -39,22 +39,25 @@ pub(super) fn st_get(
     vp: i32,
     vc: i32,
 ) -> Result<i32, Error> {
-    with_memory(&mut caller, ENTRY_FUEL, |memory, host| {
+    with_memory(&mut caller, ENTRY_FUEL, |memory, host, fuel| {
         let (key, target) = match (claim(kp, kl), claim(vp, vc)) {
             (Ok(key), Ok(target)) => (key, target),
             (Err(refusal), _) | (_, Err(refusal)) => return Ok(refusal),
         };
         if host.handler.is_none() {
-            return Ok(Answer::code(Code::WrongContext));
+            return Ok(Code::WrongContext.value());
         }
         let key = key.read(memory)?;
         if is_host(key) {
-            return Ok(Answer::code(Code::BadArgument));
+            return Ok(Code::BadArgument.value());
         }
-        match host.entry(key) {
-            None => Ok(Answer::code(Code::NotFound)),
-            Some(value) => Ok(target.fill(memory, value)?.into()),
-        }
+        let Some(len) = host.entry(key).map(|value| copied(value, vc)) else {
+            return Ok(Code::NotFound.value());
+        };
+        // The key may lie where the value goes.
+        let key = key.to_vec();
+        host.pay_copy(len, fuel)?;
+        target.fill(memory, host.entry(&key).unwrap_or_default())
     })
 }
 
@@ -65,43 +68,44 @@ pub(super) fn st_put(
     vp: i32,
     vl: i32,
 ) -> Result<i32, Error> {
-    with_memory(&mut caller, ENTRY_FUEL, |memory, host| {
+    with_memory(&mut caller, ENTRY_FUEL, |memory, host, fuel| {
         let (key, value) = match (claim(kp, kl), claim(vp, vl)) {
             (Ok(key), Ok(value)) => (key.read(memory)?, value.read(memory)?),
             (Err(refusal), _) | (_, Err(refusal)) => return Ok(refusal),
         };
         if host.handler.is_none() {
-            return Ok(Answer::code(Code::WrongContext));
+            return Ok(Code::WrongContext.value());
         }
         if is_host(key) {
-            return Ok(Answer::code(Code::BadArgument));
+            return Ok(Code::BadArgument.value());
         }
+        host.pay_copy(
+            key.len() + value.len().min(limit::STATE_VALUE_BYTES_MAX),
+            fuel,
+        )?;
         if let Err(code) = host.write_entry(key, value) {
-            return Ok(Answer::code(code));
+            return Ok(code.value());
         }
-        Ok(Answer {
-            result: 0,
-            moved: key.len() + value.len(),
-        })
+        Ok(0)
     })
 }
 
 pub(super) fn st_del(mut caller: Call<'_>, kp: i32, kl: i32) -> Result<i32, Error> {
-    with_memory(&mut caller, ENTRY_FUEL, |memory, host| {
+    with_memory(&mut caller, ENTRY_FUEL, |memory, host, _| {
         let key = match claim(kp, kl) {
             Ok(key) => key.read(memory)?,
             Err(refusal) => return Ok(refusal),
         };
         if host.handler.is_none() {
-            return Ok(Answer::code(Code::WrongContext));
+            return Ok(Code::WrongContext.value());
         }
         if is_host(key) {
-            return Ok(Answer::code(Code::BadArgument));
+            return Ok(Code::BadArgument.value());
         }
         Ok(if host.remove_entry(key) {
-            Answer::of(0)
+            0
         } else {
-            Answer::code(Code::NotFound)
+            Code::NotFound.value()
         })
     })
 }
@@ -112,6 +116,7 @@ fn is_host(name: &[u8]) -> bool {
 }
 
 pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32, Error> {
+    charge(&mut caller, TIMER_FUEL)?;
     let host = caller.data_mut();
     if host.handler.is_none() {
         return Ok(Code::WrongContext.value());
@@ -130,19 +135,32 @@ pub(super) fn timer(mut caller: Call<'_>, id: i32, delay_ms: i64) -> Result<i32,
     if delay.is_some() && !runs && running(armed, asked) >= limit::TIMERS_MAX as usize {
         return Ok(Code::Quota.value());
     }
-    match place.and_then(|place| asked.get_mut(place)) {
-        Some(known) => known.1 = delay,
+    match place {
         // Cancelling what does not run leaves no mark, so that a guest cannot fill the host with marks.
+        Some(place) if delay.is_none() && !armed.contains_key(&id) => {
+            asked.remove(place);
+        }
+        Some(place) => {
+            if let Some(known) = asked.get_mut(place) {
+                known.1 = delay;
+            }
+        }
         None if delay.is_none() && !runs => {}
         None => asked.push((id, delay)),
     }
     Ok(0)
 }
 
-/// Number of timers of the key that would run if the call ended here.
+/// Number of timers of the key that would run if the call ended here. No more is asked for than may run,
+/// and cancelled than run.
 fn running(armed: &BTreeMap<u32, Due>, asked: &[(u32, Option<u64>)]) -> usize {
-    let untouched = armed
-        .keys()
-        .filter(|id| !asked.iter().any(|(known, _)| known == *id));
-    untouched.count() + asked.iter().filter(|(_, delay)| delay.is_some()).count()
+    let mut count = armed.len();
+    for (id, delay) in asked {
+        match (armed.contains_key(id), delay) {
+            (true, None) => count = count.saturating_sub(1),
+            (false, Some(_)) => count += 1,
+            _ => {}
+        }
+    }
+    count
 }

@@ -6,10 +6,12 @@ mod memory;
 use std::cmp::Ordering;
 
 use tidemill_abi::value::{kind, op};
-use tidemill_abi::{Code, import};
+use tidemill_abi::{Code, import, limit};
 use tidemill_values::{
-    BinaryOp, Context, Total, Value, between, binary, by_number, call, case_equal, contains,
-    extreme::Extreme, field, fits, fits_arithmetic, from_json, index, like, negate, not, slice,
+    BinaryOp, Budget, Context, FnError, Map, Total, Value, between, binary, by_number, call,
+    case_equal, contains, extreme::Extreme, field, fits, fits_arithmetic, from_json, index, like,
+    negate, not, price_of_binary, price_of_field, price_of_in, price_of_like, price_of_slice,
+    slice,
 };
 use wasmi::Error;
 
@@ -17,21 +19,18 @@ use super::{Call, next_random, push_keyed};
 use crate::function::Handler;
 use crate::function::effects::Spoiled;
 use crate::function::guest::GuestFault;
-use crate::function::host::{Host, charge};
+use crate::function::host::{Host, charge, grant, paying, take_back};
 use crate::function::number::canonical;
-use crate::function::values::{STREAMS_MAX, Sent, Spoil, Values, data};
+use crate::function::price::{CALL_FUEL, NAME_FUEL, REASON_FUEL, STEP_FUEL, VALUE_FUEL};
+use crate::function::values::{STREAMS_MAX, Sent, Spoil, data, read_price, too_much};
 
 use memory::hits;
 pub use memory::kept_value;
 pub(super) use memory::{v_hits, v_step};
 
-/// Fuel of a look at values.
-pub(in crate::function) const VALUE_FUEL: u64 = 20;
 /// The registry's numbers of `min` and `max`, whose values have to be comparable with each other.
 const MIN: i32 = 904;
 const MAX: i32 = 905;
-/// Bytes of values that one unit of fuel makes or reads.
-pub(in crate::function) const BYTES_PER_FUEL: u64 = 16;
 
 /// Does some work on the host, for its price.
 fn work<T: Default>(
@@ -39,7 +38,22 @@ fn work<T: Default>(
     work: impl FnOnce(&mut Host) -> Result<T, GuestFault>,
 ) -> Result<T, Error> {
     charge(caller, VALUE_FUEL)?;
-    let done = work(caller.data_mut());
+    let host = caller.data_mut();
+    host.values.touch();
+    let done = work(host);
+    or_spoil(caller, done)
+}
+
+/// Does some work that costs more than a bare import, and pays as it goes along.
+fn paid_work<T: Default>(
+    caller: &mut Call<'_>,
+    work: impl FnOnce(&mut Host, &mut Budget) -> Result<T, GuestFault>,
+) -> Result<T, Error> {
+    charge(caller, VALUE_FUEL)?;
+    let done = paying(caller, |host, budget| {
+        host.values.touch();
+        work(host, budget)
+    })?;
     or_spoil(caller, done)
 }
 
@@ -57,6 +71,10 @@ pub(super) fn or_spoil<T: Default>(
         }
         Err(fault) => return Err(Error::host(fault)),
     };
+    charge(caller, REASON_FUEL)?;
+    let host = caller.data_mut();
+    let bytes = reason.len() + REASON_BYTES;
+    host.values.hold(bytes).map_err(Error::host)?;
     let effects = &mut host.frame.effects;
     match host.values.spoil() {
         Spoil::Row(row) => {
@@ -73,46 +91,61 @@ pub(super) fn or_spoil<T: Default>(
     Ok(T::default())
 }
 
+/// Bytes of a fault that a firing goes on after, beside its reason.
+const REASON_BYTES: usize = 128;
+
 /// Makes sure that the event can be read as a row.
 fn with_row(caller: &mut Call<'_>) -> Result<(), Error> {
     let host = caller.data();
     if !host.has_event() || host.values.event_row().is_some() {
         return Ok(());
     }
-    // A payload read before the call is paid for already.
-    if host.frame.value.is_none() {
-        let bytes = host.frame.event.payload.len() as u64;
-        charge(caller, bytes / BYTES_PER_FUEL)?;
-    }
-    let host = caller.data_mut();
-    let Host { values, frame, .. } = host;
-    let stream = values.first_stream(frame);
-    values.read_event(frame, stream).map_err(Error::host)
+    // Reading the event is what the call is there for.
+    let price = read_price(&host.frame);
+    grant(caller, price)?;
+    let read = paying(caller, |host, budget| {
+        let Host { values, frame, .. } = host;
+        values.touch();
+        let stream = values.first_stream(frame);
+        values.read_event(frame, stream, budget)
+    })?;
+    read.map_err(Error::host)
 }
 
 pub(super) fn v_col(mut caller: Call<'_>, stream: i32, name: i32) -> Result<i32, Error> {
     with_row(&mut caller)?;
-    work(&mut caller, |host| {
-        let name = host.values.text(name)?;
-        let value = host.values.column(stream, &name);
-        host.values.make(value)
+    paid_work(&mut caller, |host, budget| {
+        let values = &mut host.values;
+        let name = values.text(name)?;
+        budget.spend(name.len() as u64 / 8)?;
+        let value = match values.column_spelt(stream, &name) {
+            Some(value) => value,
+            None => {
+                budget.spend(values.look_price(stream, &name))?;
+                values.column_in_any_case(stream, &name)
+            }
+        };
+        values.make(value)
     })
 }
 
 pub(super) fn v_row(mut caller: Call<'_>, stream: i32) -> Result<i32, Error> {
     with_row(&mut caller)?;
-    work(&mut caller, |host| {
-        let row = host.values.whole(stream);
-        host.values.make(Value::map(row))
+    paid_work(&mut caller, |host, budget| {
+        let row = host.values.whole(stream, budget)?;
+        host.values.make(Value::Map(row))
     })
 }
 
 pub(super) fn v_meta(mut caller: Call<'_>, stream: i32, name: i32) -> Result<i32, Error> {
     with_row(&mut caller)?;
-    work(&mut caller, |host| {
-        let name = host.values.text(name)?;
-        let value = host.values.meta(stream, &name);
-        host.values.make(value)
+    paid_work(&mut caller, |host, budget| {
+        let values = &mut host.values;
+        let name = values.text(name)?;
+        let properties = values.properties(stream) as u64;
+        budget.spend(name.len() as u64 / 8 + properties * NAME_FUEL)?;
+        let value = values.meta(stream, &name);
+        values.make(value)
     })
 }
 
@@ -149,25 +182,29 @@ pub(super) fn v_op(
     if matches!(number, op::EVENT_TIME | op::NOTE) {
         with_row(&mut caller)?;
     }
-    let read = bytes_read(&caller.data().values, number, a, b).map_err(Error::host)?;
-    charge(&mut caller, read / BYTES_PER_FUEL)?;
-    let made = work(&mut caller, |host| {
+    paid_work(&mut caller, |host, budget| {
         let value = match number {
-            op::LIST => Value::list(host.values.take_args(a)?),
-            op::OBJECT => host.values.object(a)?,
+            op::LIST => {
+                budget.spend(u64::try_from(a).unwrap_or(0) * ELEMENT_FUEL)?;
+                Value::list(host.values.take_args(a)?)
+            }
+            op::OBJECT => host.values.object(a, budget)?,
             op::WINDOW_START | op::WINDOW_END | op::WINDOW_TRIGGER | op::EVENT_TIME => {
                 moment(host, number)
             }
             op::ROW_NUMBER => Value::Int(host.values.row_number()),
             op::ELEMENT => host.values.element(),
-            op::KEY => key(&host.frame.key, a),
+            op::KEY => {
+                budget.spend(host.frame.key.len() as u64 * KEY_FUEL)?;
+                key(&host.frame.key, a)
+            }
             op::NOTE => {
                 let value = host.values.get(a)?.clone();
                 host.values.note(b, value)?;
                 Value::Null
             }
             op::NUMBER_ROWS => {
-                host.values.number(a, b, c)?;
+                host.values.number(a, b, c, budget)?;
                 Value::Null
             }
             op::NOTED => host.values.noted(b, a),
@@ -188,8 +225,13 @@ pub(super) fn v_op(
                 let (value, mark) = (host.slot(value), host.slot(mark));
                 Extreme { value, mark }.value()
             }
-            op::FAIL => return Err(data(host.values.text(a)?.to_string())),
+            op::FAIL => {
+                let text = host.values.text(a)?;
+                budget.spend(text.len() as u64 / 8)?;
+                return Err(data(text.to_string()));
+            }
             op::HIT_COUNT | op::HIT_TIME => {
+                budget.spend(HITS_FUEL)?;
                 let (count, time_ms) = hits(host, b);
                 Value::Int(if number == op::HIT_COUNT {
                     count
@@ -200,18 +242,51 @@ pub(super) fn v_op(
             _ => {
                 let values = &host.values;
                 let (a, b) = (values.get_or_absent(a)?, values.get_or_absent(b)?);
-                apply(number, a, b, values.get_or_absent(c)?)?
+                let c = values.get_or_absent(c)?;
+                pay_operator(number, (a, b, c), budget)?;
+                apply(number, a, b, c)?
             }
         };
         host.values.make(value)
-    })?;
-    // A slice is a copy, however short the way to it is.
-    if number == op::SLICE {
-        let values = &caller.data().values;
-        let made = values.get(made).map_err(Error::host)?.size() as u64;
-        charge(&mut caller, made / BYTES_PER_FUEL)?;
-    }
-    Ok(made)
+    })
+}
+
+/// Fuel of an element of a list that is made of arguments.
+const ELEMENT_FUEL: u64 = 8;
+/// Fuel of a byte of the key that is read as a value.
+const KEY_FUEL: u64 = 8;
+/// Fuel of how often and when a condition was met.
+pub(super) const HITS_FUEL: u64 = 400;
+
+/// Pays for an operator by its operands.
+fn pay_operator(
+    number: i32,
+    (a, b, c): (Option<&Value>, Option<&Value>, Option<&Value>),
+    budget: &mut Budget,
+) -> Result<(), GuestFault> {
+    let nothing = Value::Null;
+    let (first, second) = (a.unwrap_or(&nothing), b.unwrap_or(&nothing));
+    let fuel = match number {
+        op::LIKE | op::NOT_LIKE => price_of_like(first, second),
+        op::IN | op::NOT_IN => price_of_in(first, second),
+        op::FIELD => price_of_field(first, second.as_text().unwrap_or_default()),
+        op::CASE_EQUAL => price_of_binary(BinaryOp::Eq, first, second),
+        op::BETWEEN | op::NOT_BETWEEN => {
+            let third = c.unwrap_or(&nothing);
+            price_of_binary(BinaryOp::Ge, first, second)
+                + price_of_binary(BinaryOp::Le, first, third)
+        }
+        op::SLICE => {
+            let (fuel, bytes) = price_of_slice(first, b, c);
+            budget.hold(bytes)?;
+            fuel
+        }
+        _ => match u8::try_from(number).ok().and_then(BinaryOp::numbered) {
+            Some(op) => price_of_binary(op, first, second),
+            None => 0,
+        },
+    };
+    Ok(budget.spend(fuel)?)
 }
 
 /// Stops the event unless the aggregate of that number can use the value; with a number below 0, unless
@@ -286,21 +361,6 @@ pub(super) fn v_total(
     })
 }
 
-/// Bytes of its operands that an operator reads.
-fn bytes_read(values: &Values, number: i32, a: i32, b: i32) -> Result<u64, GuestFault> {
-    let compares = number == op::CASE_EQUAL || (0..BinaryOp::ALL.len() as i32).contains(&number);
-    if !compares && !matches!(number, op::LIKE | op::NOT_LIKE | op::IN | op::NOT_IN) {
-        return Ok(0);
-    }
-    let size = |handle| {
-        let value = values.get_or_absent(handle)?;
-        Ok(value.map_or(0, |value| value.size() as u64))
-    };
-    let (a, b) = (size(a)?, size(b)?);
-    // A comparison ends where the shorter side does.
-    Ok(if compares { a.min(b) } else { a.max(b) })
-}
-
 /// An operator on up to three values.
 fn apply(
     number: i32,
@@ -371,78 +431,93 @@ fn moment(host: &Host, number: i32) -> Value {
 }
 
 pub(super) fn v_call(mut caller: Call<'_>, number: i32, count: i32) -> Result<i32, Error> {
+    charge(&mut caller, CALL_FUEL)?;
     let args = work(&mut caller, |host| host.values.take_args(count))?;
     function(&mut caller, number, &args)
 }
 
 pub(super) fn v_fold(mut caller: Call<'_>, number: i32, count: i32) -> Result<i32, Error> {
+    charge(&mut caller, CALL_FUEL)?;
     if matches!(number, MIN | MAX) {
-        let name = by_number(number.unsigned_abs() as u16).map_or("", |function| function.name);
-        let host = caller.data_mut();
-        for (row, value) in host.values.take_misfits() {
-            let reason = format!("{name}: {} stands among others", value.shown());
-            host.frame
-                .effects
-                .misfits
-                .entry(row)
-                .or_insert(reason.into());
-        }
+        misfits(&mut caller, number)?;
     }
-    let args = work(&mut caller, |host| Ok(host.values.gathered(count)))?;
-    let rows = args
-        .iter()
-        .filter_map(Value::as_list)
-        .map(<[Value]>::len)
-        .sum::<usize>();
-    charge(&mut caller, rows as u64)?;
+    let args = paid_work(&mut caller, |host, budget| {
+        host.values.gathered(count, budget)
+    })?;
     function(&mut caller, number, &args)
+}
+
+/// Takes out what is not comparable with the others: each is a fault of its row.
+fn misfits(caller: &mut Call<'_>, number: i32) -> Result<(), Error> {
+    let name = by_number(number.unsigned_abs() as u16).map_or("", |function| function.name);
+    paid_work(caller, |host, budget| {
+        host.values.touch();
+        for (row, value) in host.values.take_misfits(budget)? {
+            let reason = format!("{name}: {} stands among others", value.shown());
+            host.values.hold(reason.len() + REASON_BYTES)?;
+            let misfits = &mut host.frame.effects.misfits;
+            misfits.entry(row).or_insert(reason.into());
+        }
+        Ok(())
+    })
 }
 
 fn function(caller: &mut Call<'_>, number: i32, args: &[Value]) -> Result<i32, Error> {
     let Some(function) = u16::try_from(number).ok().and_then(by_number) else {
         return super::no_such("function", number);
     };
-    let bytes: usize = args.iter().map(Value::size).sum();
-    charge(caller, bytes as u64 / BYTES_PER_FUEL)?;
-    let host = caller.data_mut();
-    let topic = host.values.topic();
-    let meta = host.values.meta_map();
-    let rule = std::sync::Arc::clone(&host.terms.rule);
-    let Host {
-        values,
-        frame,
-        draws,
-        terms,
-        ..
-    } = host;
-    let mut random = || next_random(frame, draws, terms.seed).cast_unsigned();
-    let mut context = Context {
-        now_ms: frame.event_ms,
-        rule: &rule,
-        rule_start_ms: frame.rule_start_ms,
-        topic: topic.as_deref().unwrap_or_default(),
-        meta: &meta,
-        random: &mut random,
-        cache: &mut values.cache,
-    };
-    let value = call(function, &mut context, args)
-        .map_err(|error| data(format!("{}: {error}", function.name)));
+    let value = paying(caller, |host, budget| {
+        let topic = host.values.topic();
+        let meta = host.values.meta_map();
+        let no_meta = Map::new();
+        let Host {
+            values,
+            frame,
+            draws,
+            terms,
+            ..
+        } = host;
+        let mut random = || next_random(frame, draws, terms.seed).cast_unsigned();
+        let mut context = Context {
+            now_ms: frame.event_ms,
+            rule: &terms.rule,
+            rule_start_ms: frame.rule_start_ms,
+            topic: topic.as_deref().unwrap_or_default(),
+            meta: meta.as_deref().unwrap_or(&no_meta),
+            random: &mut random,
+            cache: &mut values.cache,
+            budget,
+        };
+        call(function, &mut context, args).map_err(|error| named(function.name, error))
+    })?;
     let value = or_spoil(caller, value)?;
-    charge(caller, value.size() as u64 / BYTES_PER_FUEL)?;
     caller.data_mut().values.make(value).map_err(Error::host)
 }
 
+/// The fault that an error of a function is.
+fn named(function: &str, error: FnError) -> GuestFault {
+    match error.into() {
+        GuestFault::Data { reason } => data(format!("{function}: {reason}")),
+        other => other,
+    }
+}
+
 pub(super) fn v_set(mut caller: Call<'_>, name: i32, handle: i32) -> Result<(), Error> {
+    charge(&mut caller, NAME_FUEL)?;
     work(&mut caller, |host| host.values.set(name, handle))
 }
 
 pub(super) fn v_star(mut caller: Call<'_>, stream: i32, except: i32) -> Result<(), Error> {
     with_row(&mut caller)?;
-    work(&mut caller, |host| host.values.star(stream, except))
+    paid_work(&mut caller, |host, budget| {
+        host.values.star(stream, except, budget)
+    })
 }
 
 pub(super) fn v_merge(mut caller: Call<'_>, handle: i32, name: i32) -> Result<(), Error> {
-    work(&mut caller, |host| host.values.merge(handle, name))
+    paid_work(&mut caller, |host, budget| {
+        host.values.merge(handle, name, budget)
+    })
 }
 
 pub(super) fn v_order(mut caller: Call<'_>, handle: i32, descending: i32) -> Result<(), Error> {
@@ -455,9 +530,9 @@ pub(super) fn v_emit(mut caller: Call<'_>) -> Result<(), Error> {
 
 pub(super) fn v_flush(mut caller: Call<'_>, port: i32, limit: i32) -> Result<(), Error> {
     let most = caller.data().terms.emission_bytes;
-    let rows: Vec<Sent> = work(&mut caller, |host| host.values.finish(limit, most))?;
-    let bytes: usize = rows.iter().map(|row| row.json.len()).sum();
-    charge(&mut caller, bytes as u64 / BYTES_PER_FUEL)?;
+    let rows: Vec<Sent> = paid_work(&mut caller, |host, budget| {
+        host.values.finish(limit, most, budget)
+    })?;
     let host = caller.data_mut();
     for row in rows {
         match host.check_row_port(port, row.json.len()) {
@@ -477,9 +552,12 @@ pub(super) fn v_flush(mut caller: Call<'_>, port: i32, limit: i32) -> Result<(),
 }
 
 pub(super) fn v_keep(mut caller: Call<'_>, stream: i32) -> Result<(), Error> {
-    let bytes = caller.data().frame.event.payload.len() as u64;
-    charge(&mut caller, bytes / BYTES_PER_FUEL)?;
-    work(&mut caller, |host| {
+    let host = caller.data();
+    if host.has_event() && host.values.event_row().is_none() {
+        let price = read_price(&host.frame);
+        grant(&mut caller, price)?;
+    }
+    paid_work(&mut caller, |host, budget| {
         if !host.has_event() {
             return Err(GuestFault::WrongContext {
                 import: import::V_KEEP,
@@ -490,9 +568,9 @@ pub(super) fn v_keep(mut caller: Call<'_>, stream: i32) -> Result<(), Error> {
         let (what, index) = ("stream", stream);
         let number = number.ok_or(GuestFault::NoSuch { what, index })?;
         let Host { values, frame, .. } = host;
-        values.read_event(frame, number)?;
+        values.read_event(frame, number, budget)?;
         let keeps = &values.spec.keeps;
-        let row = values.event_row().map(|row| row.encode(keeps));
+        let row = values.event_row().map(|row| row.encode(keeps, budget));
         let row = row.transpose()?;
         host.put_row(&row.unwrap_or_default()).map_err(|code| {
             data(match code {
@@ -503,8 +581,20 @@ pub(super) fn v_keep(mut caller: Call<'_>, stream: i32) -> Result<(), Error> {
     })
 }
 
+/// Fuel that loading a row may take at most, beside its bytes.
+const LOADED_ROW_FUEL: u64 = 2_000;
+/// Fuel that a byte of a row may take at most: the shortest name with a value has four.
+const LOADED_BYTE_FUEL: u64 = 120;
+
 pub(super) fn v_load(mut caller: Call<'_>) -> Result<i32, Error> {
-    let rows = work(&mut caller, |host| {
+    // So is reading the rows of the window.
+    let host = caller.data();
+    let most = host.frame.rows.len() as u64 * LOADED_ROW_FUEL
+        + host.frame.row_bytes() as u64 * LOADED_BYTE_FUEL;
+    let most = if host.values.is_loaded() { 0 } else { most };
+    grant(&mut caller, most)?;
+    let before = caller.get_fuel()?.saturating_sub(caller.data().owed);
+    let rows = paid_work(&mut caller, |host, budget| {
         if host.handler != Some(Handler::Window) {
             return Err(GuestFault::WrongContext {
                 import: import::V_LOAD,
@@ -512,19 +602,46 @@ pub(super) fn v_load(mut caller: Call<'_>) -> Result<i32, Error> {
         }
         let Host { values, frame, .. } = host;
         let rows = frame.rows.iter();
-        values.load(rows.filter_map(|name| frame.state.row(*name)))
+        values.load(rows.filter_map(|name| frame.state.row(*name)), budget)
     })?;
-    charge(&mut caller, rows as u64)?;
+    let after = caller.get_fuel()?.saturating_sub(caller.data().owed);
+    take_back(
+        &mut caller,
+        most.saturating_sub(before.saturating_sub(after)),
+    )?;
     Ok(i32::try_from(rows).unwrap_or(i32::MAX))
 }
 
 pub(super) fn v_open(mut caller: Call<'_>, what: i32, arg: i32) -> Result<(), Error> {
     with_row(&mut caller)?;
-    work(&mut caller, |host| host.values.open(what, arg))
+    paid_work(&mut caller, |host, budget| {
+        host.values.open(what, arg, budget)
+    })
 }
 
 pub(super) fn v_next(mut caller: Call<'_>) -> Result<i32, Error> {
-    work(&mut caller, |host| host.values.next().map(i32::from))
+    charge(&mut caller, STEP_FUEL)?;
+    let joins = caller.data().values.is_joining();
+    let goes_on = work(&mut caller, |host| host.values.next().map(i32::from))?;
+    if joins && goes_on != 0 {
+        grant_pair(&mut caller)?;
+    }
+    Ok(goes_on)
+}
+
+/// A firing has fuel for each pair that its joins look at, as far as there may be pairs.
+fn grant_pair(caller: &mut Call<'_>) -> Result<(), Error> {
+    let host = caller.data_mut();
+    host.pairs += 1;
+    if host.pairs > limit::PAIRS_MAX {
+        let pairs = limit::PAIRS_MAX;
+        let reason = format!("a join looks at more than {pairs} pairs of rows");
+        return Err(Error::host(too_much(reason)));
+    }
+    if host.handler == Some(Handler::Window) {
+        grant(caller, limit::FUEL_PER_PAIR)?;
+    }
+    Ok(())
 }
 
 pub(super) fn v_hit(mut caller: Call<'_>) -> Result<(), Error> {
@@ -532,7 +649,7 @@ pub(super) fn v_hit(mut caller: Call<'_>) -> Result<(), Error> {
 }
 
 pub(super) fn v_group(mut caller: Call<'_>, count: i32) -> Result<(), Error> {
-    work(&mut caller, |host| host.values.group(count))
+    paid_work(&mut caller, |host, budget| host.values.group(count, budget))
 }
 
 pub(super) fn v_gather(mut caller: Call<'_>, count: i32) -> Result<(), Error> {

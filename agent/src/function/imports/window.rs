@@ -5,12 +5,10 @@
 use tidemill_abi::{Code, Win, limit};
 use wasmi::Error;
 
-use super::Call;
+use super::{Call, copied};
 use crate::function::Handler;
-use crate::function::host::{Answer, Host, claim, with_memory};
-
-/// Fuel of a row put or read: a walk down a tree of byte strings.
-const ROW_FUEL: u64 = 50;
+use crate::function::host::{Host, charge, claim, with_memory};
+use crate::function::price::{BARE_FUEL, ROW_FUEL};
 
 impl Host {
     /// Puts a row into the window of the key.
@@ -63,46 +61,48 @@ impl Host {
 }
 
 pub(super) fn row_put(mut caller: Call<'_>, ptr: i32, len: i32) -> Result<i32, Error> {
-    with_memory(&mut caller, ROW_FUEL, |memory, host| {
+    with_memory(&mut caller, ROW_FUEL, |memory, host, fuel| {
         let row = match claim(ptr, len) {
             Ok(claim) => claim.read(memory)?,
             Err(refusal) => return Ok(refusal),
         };
+        host.pay_copy(row.len().min(limit::STATE_VALUE_BYTES_MAX), fuel)?;
         Ok(match host.put_row(row) {
-            Err(code) => Answer::code(code),
-            Ok(()) => Answer {
-                result: 0,
-                moved: row.len(),
-            },
+            Err(code) => code.value(),
+            Ok(()) => 0,
         })
     })
 }
 
-pub(super) fn rows(caller: Call<'_>) -> i32 {
-    match caller.data().row_count() {
+pub(super) fn rows(mut caller: Call<'_>) -> Result<i32, Error> {
+    charge(&mut caller, BARE_FUEL)?;
+    Ok(match caller.data().row_count() {
         Ok(count) => i32::try_from(count).unwrap_or(i32::MAX),
         Err(code) => code.value(),
-    }
-}
-
-pub(super) fn row_get(mut caller: Call<'_>, index: i32, ptr: i32, cap: i32) -> Result<i32, Error> {
-    with_memory(&mut caller, ROW_FUEL, |memory, host| {
-        let (Ok(target), Ok(index)) = (claim(ptr, cap), usize::try_from(index)) else {
-            return Ok(Answer::code(Code::BadArgument));
-        };
-        match host.row(index) {
-            Err(code) => Ok(Answer::code(code)),
-            Ok(row) => Ok(target.fill(memory, row)?.into()),
-        }
     })
 }
 
-pub(super) fn win(mut caller: Call<'_>, what: i32) -> i32 {
+pub(super) fn row_get(mut caller: Call<'_>, index: i32, ptr: i32, cap: i32) -> Result<i32, Error> {
+    with_memory(&mut caller, ROW_FUEL, |memory, host, fuel| {
+        let (Ok(target), Ok(index)) = (claim(ptr, cap), usize::try_from(index)) else {
+            return Ok(Code::BadArgument.value());
+        };
+        let len = match host.row(index) {
+            Err(code) => return Ok(code.value()),
+            Ok(row) => copied(row, cap),
+        };
+        host.pay_copy(len, fuel)?;
+        target.fill(memory, host.row(index).unwrap_or_default())
+    })
+}
+
+pub(super) fn win(mut caller: Call<'_>, what: i32) -> Result<i32, Error> {
+    charge(&mut caller, BARE_FUEL)?;
     let Some(what) = Win::from_value(what) else {
-        return Code::BadArgument.value();
+        return Ok(Code::BadArgument.value());
     };
-    match caller.data_mut().mark_window(what) {
+    Ok(match caller.data_mut().mark_window(what) {
         Ok(()) => 0,
         Err(code) => code.value(),
-    }
+    })
 }

@@ -89,7 +89,7 @@ fn floods_leave_no_more_than_the_limits_allow() {
         ),
         (10, 16, 32)
     );
-    assert!(effects.logs_dropped > 1_000);
+    assert!(effects.logs_dropped > 50);
 }
 
 #[test]

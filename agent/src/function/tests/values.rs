@@ -1,6 +1,8 @@
 //! Values by handles: what is wrong with data ends the event, what is wrong with the function traps, and
 //! neither takes the host along.
 
+use crate::function::GuestFault;
+
 use super::{CallFault, Frame, Handler, emitted, frame, function};
 use crate::event::Event;
 use tidemill_transport::topic::Topic;
@@ -125,7 +127,7 @@ fn no_value_and_no_row_is_longer_than_what_may_be_kept_or_sent() {
 
 #[test]
 fn values_that_are_read_again_and_again_take_fuel() {
-    // A kilobyte costs 64 units, and not the 20 of a bare call.
+    // What is long costs more than a bare call.
     let text = "x".repeat(60_000);
     let payload = format!(r#"{{"a":"{text}"}}"#);
     let ways = [
@@ -196,7 +198,12 @@ fn an_endless_maker_of_values_is_stopped() {
     ] {
         let body = format!("(loop $l {work} (br $l)) (i32.const 0)");
         let fault = outcome("1", &body, "{}").unwrap_err();
-        let stopped = matches!(fault, CallFault::OutOfFuel { .. } | CallFault::Data { .. });
+        let stopped = matches!(
+            fault,
+            CallFault::OutOfFuel { .. }
+                | CallFault::Data { .. }
+                | CallFault::Abi(GuestFault::TooMuch { .. })
+        );
         assert!(stopped, "{work}: {fault:?}");
     }
 }

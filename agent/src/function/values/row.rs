@@ -1,19 +1,33 @@
 //! Messages as rows: columns of the payload with the types that are declared, and what is known beside
 //! them; and how a row is written down while a window keeps it.
 
+mod types;
+
 use std::sync::Arc;
 
 use tidemill_abi::limit::NOTES_MAX;
 use tidemill_abi::value::ANY_STREAM;
-use tidemill_values::{FieldType, Map, Value, convert, decode, encode, from_json, to_json};
+use tidemill_values::{
+    Budget, DecodeError, FnError, Map, Names, Value, decode_within, encode, from_json, json_fuel,
+    json_weight, to_json,
+};
 
 use crate::event::payload::{self, SELF};
 
+use super::tuple::{TUPLE_BYTES, Tuple};
 use super::{ROWS_MAX, STREAMS_MAX, Values, data, too_much};
 use crate::event::decode::not_an_object;
 use crate::function::frame::Frame;
 use crate::function::guest::GuestFault;
-use crate::rule::manifest::{Keeps, Kept, SqlStream};
+use crate::function::price::{LOAD_FUEL, LONG_BYTES, NAME_FUEL, READ_FUEL};
+use crate::rule::manifest::{Keeps, SqlSpec};
+
+use types::{look_price, of_columns, with_types};
+
+/// Bytes of a row beside what is in it.
+const ROW_BYTES: usize = 160;
+/// Bytes of a column in a copy of an object.
+const COLUMN_BYTES: usize = 96;
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -21,43 +35,57 @@ pub(in crate::function) struct Row {
     pub(in crate::function) stream: usize,
     pub(in crate::function) time_ms: i64,
     pub(in crate::function) topic: Arc<str>,
-    pub(in crate::function) meta: Map,
-    pub(in crate::function) columns: Map,
+    pub(in crate::function) meta: Option<Arc<Map>>,
+    pub(in crate::function) columns: Arc<Map>,
     /// Values computed when the event arrived, read when its window fires, by number.
     notes: Vec<Value>,
 }
 
-/// Rows that belong together. If several have a column, the first one's counts.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(in crate::function) struct Tuple(Vec<u32>);
+/// Fuel of reading the event as a row, with its user properties.
+pub(in crate::function) fn read_price(frame: &Frame) -> u64 {
+    let payload = match frame.value {
+        // It was read before the call, and is paid.
+        Some(_) => 0,
+        None => json_price(&frame.event.payload),
+    };
+    payload + json_price(&frame.event.properties)
+}
 
-impl Tuple {
-    /// A single row.
-    pub(super) fn single(row: u32) -> Self {
-        Self(vec![row])
+/// Fuel of reading JSON: of a long text by what is in it, which a look through it tells.
+fn json_price(payload: &[u8]) -> u64 {
+    let bytes = payload.len() as u64;
+    if payload.len() <= LONG_BYTES {
+        return bytes * READ_FUEL;
     }
+    json_fuel(payload)
+}
 
-    /// The same and one row more, behind the others.
-    pub(super) fn and(&self, row: u32) -> Self {
-        Self(self.0.iter().copied().chain([row]).collect())
+/// Checks that there is room for what JSON makes, before it is made.
+fn has_room(json: &[u8], budget: &Budget) -> Result<(), GuestFault> {
+    /// No byte of JSON takes more memory.
+    const WEIGHT_OF_BYTE_MAX: usize = 120;
+    let room = budget.bytes;
+    if json.len().saturating_mul(WEIGHT_OF_BYTE_MAX) > room && json_weight(json) > room {
+        return Err(data(format!(
+            "its {} bytes take more than {room} bytes of memory as values; limits.value_bytes raises that",
+            json.len()
+        )));
     }
+    Ok(())
+}
 
-    /// The same and one row more, in front of the others.
-    pub(super) fn behind(&self, row: u32) -> Self {
-        Self([row].into_iter().chain(self.0.iter().copied()).collect())
+fn user_properties(frame: &Frame, budget: &mut Budget) -> Result<Option<Arc<Map>>, GuestFault> {
+    let json = &frame.event.properties;
+    if json.is_empty() {
+        return Ok(None);
     }
-
-    /// The number of the row, if it is one alone.
-    pub(super) fn only(&self) -> Option<usize> {
-        match &*self.0 {
-            [row] => usize::try_from(*row).ok(),
-            _ => None,
-        }
-    }
-
-    fn rows(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().copied()
-    }
+    budget.spend(json_price(json))?;
+    has_room(json, budget)?;
+    let Ok(Value::Map(map)) = from_json(json) else {
+        return Ok(None);
+    };
+    budget.hold(map.weight())?;
+    Ok(Some(map).filter(|map| !map.is_empty()))
 }
 
 impl Row {
@@ -65,41 +93,41 @@ impl Row {
     fn of_event(
         frame: &Frame,
         stream: usize,
-        declared: Option<&SqlStream>,
-        names_self: bool,
+        spec: &SqlSpec,
+        budget: &mut Budget,
     ) -> Result<Self, GuestFault> {
         let payload = &frame.event.payload;
         let value = match (&frame.value, &frame.payload) {
             (Some(value), _) => Ok(value.clone()),
-            (None, Some(reading)) => reading.value(payload),
-            (None, None) => payload::read_json(payload),
+            (None, Some(reading)) => {
+                budget.spend(json_price(payload))?;
+                reading.value(payload)
+            }
+            (None, None) => {
+                budget.spend(json_price(payload))?;
+                has_room(payload, budget)?;
+                payload::read_json(payload)
+            }
         };
-        let takes_bare = names_self || frame.payload.as_ref().is_some_and(|p| p.has_self());
+        let takes_bare = spec.names_self || frame.payload.as_ref().is_some_and(|p| p.has_self());
         let mut columns = match value.map_err(|error| data(error.to_string()))? {
-            Value::Map(columns) => Arc::unwrap_or_clone(columns),
+            Value::Map(columns) => columns,
             bare if takes_bare => {
                 let mut columns = Map::new();
                 columns.insert(SELF, bare);
-                columns
+                Arc::new(columns)
             }
             _ => return Err(data(not_an_object(payload))),
         };
-        if let Some(declared) = declared {
-            with_types(&mut columns, declared)?;
+        budget.hold(columns.weight() + ROW_BYTES)?;
+        if let Some(declared) = spec.streams.get(stream) {
+            with_types(&mut columns, declared, budget)?;
         }
-        let meta = if frame.event.properties.is_empty() {
-            Map::new()
-        } else {
-            match from_json(&frame.event.properties) {
-                Ok(Value::Map(map)) => Arc::unwrap_or_clone(map),
-                _ => Map::new(),
-            }
-        };
         Ok(Self {
             stream,
             time_ms: frame.event_ms,
             topic: frame.event.topic.as_str().into(),
-            meta,
+            meta: user_properties(frame, budget)?,
             columns,
             notes: Vec::new(),
         })
@@ -107,32 +135,43 @@ impl Row {
 
     /// The value of `meta(name)`.
     pub(in crate::function) fn meta(&self, name: &str) -> Value {
-        tidemill_values::meta(&self.topic, &self.meta, name)
+        if name.eq_ignore_ascii_case("topic") {
+            return Value::Text(self.topic.clone());
+        }
+        match &self.meta {
+            Some(all) if name.eq_ignore_ascii_case("user") => Value::Map(all.clone()),
+            Some(all) => tidemill_values::meta(&self.topic, all, name),
+            None => tidemill_values::meta(&self.topic, &Map::new(), name),
+        }
     }
 
     /// Encodes the parts that a window keeps.
-    pub(in crate::function) fn encode(&self, keeps: &Keeps) -> Result<Vec<u8>, GuestFault> {
+    pub(in crate::function) fn encode(
+        &self,
+        keeps: &Keeps,
+        budget: &mut Budget,
+    ) -> Result<Vec<u8>, GuestFault> {
         let kept = keeps.streams.get(self.stream).and_then(Option::as_ref);
         let columns = match kept {
-            Some(kept) => of_columns(&self.columns, kept),
+            Some(kept) => Arc::new(of_columns(&self.columns, kept, budget)?),
             None => self.columns.clone(),
         };
-        let meta = if keeps.meta {
-            self.meta.clone()
-        } else {
-            Map::new()
-        };
-        self.write(&columns, &meta)
+        let meta = self.meta.clone().filter(|_| keeps.meta);
+        let meta = meta.unwrap_or_default();
+        let notes: usize = self.notes.iter().map(Value::weight).sum();
+        let weight = columns.weight() + meta.weight() + notes;
+        budget.spend(weight as u64 / 2)?;
+        self.write(columns, meta)
     }
 
     /// Encodes the given columns and metadata.
-    fn write(&self, columns: &Map, meta: &Map) -> Result<Vec<u8>, GuestFault> {
+    fn write(&self, columns: Arc<Map>, meta: Arc<Map>) -> Result<Vec<u8>, GuestFault> {
         let mut parts = vec![
             Value::Int(i64::try_from(self.stream).unwrap_or(0)),
             Value::Int(self.time_ms),
             Value::Text(self.topic.clone()),
-            Value::map(meta.clone()),
-            Value::map(columns.clone()),
+            Value::Map(meta),
+            Value::Map(columns),
         ];
         if !self.notes.is_empty() {
             parts.push(Value::list(self.notes.clone()));
@@ -141,9 +180,13 @@ impl Row {
             .map_err(|error| data(format!("the row cannot be kept: {error}")))
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, GuestFault> {
+    fn decode(bytes: &[u8], budget: &mut Budget, names: &mut Names) -> Result<Self, GuestFault> {
         let wrong = || data("a kept row is not one");
-        let value = decode(bytes).map_err(|_| wrong())?;
+        let value = decode_within(bytes, budget, names).map_err(|error| match error {
+            DecodeError::OutOfFuel => GuestFault::OutOfFuel,
+            DecodeError::NoRoom => FnError::NoRoom.into(),
+            _ => wrong(),
+        })?;
         let Some(
             [
                 Value::Int(stream),
@@ -163,9 +206,9 @@ impl Row {
                 .filter(|stream| *stream < STREAMS_MAX)
                 .ok_or_else(wrong)?,
             time_ms: *time_ms,
-            topic: topic.clone(),
-            meta: (**meta).clone(),
-            columns: (**columns).clone(),
+            topic: names.shared(topic),
+            meta: (!meta.is_empty()).then(|| meta.clone()),
+            columns: columns.clone(),
             notes: match notes {
                 [] => Vec::new(),
                 [Value::List(notes)] => notes.to_vec(),
@@ -175,39 +218,17 @@ impl Row {
     }
 }
 
-/// The columns that are kept: of names that differ in case only the one that a statement finds.
-fn of_columns(columns: &Map, kept: &Kept) -> Map {
-    let mut rest = Map::new();
-    for (name, inner) in &kept.0 {
-        let Some((found, value)) = found(columns, name) else {
-            continue;
-        };
-        let value = match (inner, value) {
-            // Two names for one column: what each of them wants is in the whole.
-            (Some(_), whole) if rest.get(found).is_some() => whole.clone(),
-            (Some(inner), Value::Map(map)) => Value::map(of_columns(map, inner)),
-            // There is nothing inside of what is no object.
-            (Some(_), _) => continue,
-            (None, whole) => whole.clone(),
-        };
-        rest.insert(found.clone(), value);
-    }
-    rest
-}
-
 /// The event that a kept row was made of: its topic, its payload and its user properties, as far as
 /// the row has them.
 pub fn kept_event(row: &[u8]) -> Option<(Arc<str>, String, String)> {
-    let row = Row::decode(row).ok()?;
-    let properties = if row.meta.is_empty() {
-        String::new()
-    } else {
-        to_json(&Value::map(row.meta))
-    };
+    let row = decode_plainly(row)?;
+    let properties = row
+        .meta
+        .map_or_else(String::new, |meta| to_json(&Value::Map(meta)));
     let mut columns = row.columns.iter();
     let payload = match (columns.next(), columns.next()) {
         (Some((name, bare)), None) if **name == *SELF => to_json(bare),
-        _ => to_json(&Value::map(row.columns.clone())),
+        _ => to_json(&Value::Map(row.columns.clone())),
     };
     Some((row.topic, payload, properties))
 }
@@ -215,85 +236,20 @@ pub fn kept_event(row: &[u8]) -> Option<(Arc<str>, String, String)> {
 /// A kept row with its notes and its stream at the places that they have in another version of its
 /// function: for each note the place that it had, for each stream the number that it has now.
 pub fn moved_row(row: &[u8], notes: &[usize], streams: &[usize]) -> Option<Vec<u8>> {
-    let mut row = Row::decode(row).ok()?;
+    let mut row = decode_plainly(row)?;
     let note = |from: &usize| row.notes.get(*from).cloned().unwrap_or(Value::Null);
     let moved = notes.iter().map(note).collect();
     row.notes = moved;
     if !streams.is_empty() {
         row.stream = streams.get(row.stream).copied()?;
     }
-    row.write(&row.columns, &row.meta).ok()
+    let (columns, meta) = (row.columns.clone(), row.meta.clone());
+    row.write(columns, meta.unwrap_or_default()).ok()
 }
 
-/// Converts columns to their declared types, if nothing is lost. A declared name with points in it that is
-/// no column leads into objects.
-fn with_types(columns: &mut Map, declared: &SqlStream) -> Result<(), GuestFault> {
-    for field in &declared.fields {
-        let name = &field.name;
-        let change = |value: &Value| {
-            if declared.strict && !is_of(value, field.ty) {
-                let (value, wanted) = (value.shown(), field.ty.name());
-                return Err(data(format!(
-                    "{name}: {value} is no {wanted}, and the stream is strict"
-                )));
-            }
-            convert(value, field.ty).map_err(|error| data(format!("{name}: {error}")))
-        };
-        if !convert_at(columns, std::slice::from_ref(name), &change)? && field.path.len() > 1 {
-            convert_at(columns, &field.path, &change)?;
-        }
-    }
-    Ok(())
-}
-
-/// `true` if a value has the type without conversion. Datetimes and bytes have no form of their own
-/// in JSON.
-fn is_of(value: &Value, ty: FieldType) -> bool {
-    match ty {
-        FieldType::Bigint => matches!(value, Value::Int(_) | Value::Wide(_)),
-        FieldType::Float => matches!(value, Value::Int(_) | Value::Wide(_) | Value::Float(_)),
-        FieldType::String => matches!(value, Value::Text(_)),
-        FieldType::Boolean => matches!(value, Value::Bool(_)),
-        FieldType::Array => matches!(value, Value::List(_)),
-        FieldType::Struct => matches!(value, Value::Map(_)),
-        FieldType::Datetime | FieldType::Bytea => true,
-    }
-}
-
-/// Converts the value that the names lead to; says whether there is a column of the first one.
-fn convert_at(
-    columns: &mut Map,
-    names: &[Arc<str>],
-    change: &dyn Fn(&Value) -> Result<Value, GuestFault>,
-) -> Result<bool, GuestFault> {
-    let Some((name, rest)) = names.split_first() else {
-        return Ok(false);
-    };
-    let Some((found, value)) = found(columns, name) else {
-        return Ok(false);
-    };
-    let converted = match (rest, value) {
-        (_, Value::Null) => return Ok(true),
-        ([], value) => change(value)?,
-        (rest, Value::Map(inner)) => {
-            let mut inner = Map::clone(inner);
-            convert_at(&mut inner, rest, change)?;
-            Value::map(inner)
-        }
-        _ => return Ok(true),
-    };
-    let found = found.clone();
-    columns.insert(found, converted);
-    Ok(true)
-}
-
-/// The column of a name: the one that is called so, else the last that differs in case only.
-fn found<'a>(columns: &'a Map, name: &str) -> Option<(&'a Arc<str>, &'a Value)> {
-    let mut all = columns.iter();
-    all.find(|(column, _)| ***column == *name).or_else(|| {
-        let mut all = columns.iter();
-        all.rfind(|(column, _)| column.eq_ignore_ascii_case(name))
-    })
+/// A row for the host itself: what the state has room for is bounded.
+fn decode_plainly(row: &[u8]) -> Option<Row> {
+    Row::decode(row, &mut { Budget::PLENTY }, &mut Names::default()).ok()
 }
 
 impl Values {
@@ -302,13 +258,15 @@ impl Values {
         &mut self,
         frame: &Frame,
         stream: usize,
+        budget: &mut Budget,
     ) -> Result<(), GuestFault> {
         let known = self.rows.first().is_some_and(|row| row.stream == stream);
         if self.event_read && known {
             return Ok(());
         }
-        let spec = Arc::clone(&self.spec);
-        let mut row = Row::of_event(frame, stream, spec.streams.get(stream), spec.names_self)?;
+        let room = budget.bytes;
+        let mut row = Row::of_event(frame, stream, &self.spec, budget)?;
+        self.hold(room - budget.bytes)?;
         if self.event_read
             && let Some(before) = self.rows.first_mut()
         {
@@ -367,17 +325,25 @@ impl Values {
         note.cloned().unwrap_or(Value::Null)
     }
 
-    /// Takes over the rows of a window.
+    /// Takes over the rows of a window, once: they do not change during a call.
     pub(in crate::function) fn load<'a>(
         &mut self,
         rows: impl Iterator<Item = &'a [u8]>,
+        budget: &mut Budget,
     ) -> Result<usize, GuestFault> {
+        if std::mem::replace(&mut self.loaded, true) {
+            return Ok(self.rows.len());
+        }
+        let room = budget.bytes;
         for bytes in rows {
             if self.rows.len() >= ROWS_MAX {
                 return Err(too_much(format!("more than {ROWS_MAX} rows in one window")));
             }
-            self.rows.push(Row::decode(bytes)?);
+            budget.spend(LOAD_FUEL)?;
+            budget.hold(ROW_BYTES + 2 * TUPLE_BYTES)?;
+            self.rows.push(Row::decode(bytes, budget, &mut self.names)?);
         }
+        self.hold(room - budget.bytes)?;
         let joined = self.spec.streams.len() > 1;
         let numbered = (0..).zip(&self.rows);
         let first = numbered
@@ -385,6 +351,11 @@ impl Values {
             .map(|(number, _)| Tuple::single(number));
         self.set = Arc::new(first.collect());
         Ok(self.rows.len())
+    }
+
+    /// `true` if the rows of the window are there.
+    pub(in crate::function) fn is_loaded(&self) -> bool {
+        self.loaded
     }
 
     /// The rows of a stream.
@@ -407,31 +378,61 @@ impl Values {
         })
     }
 
-    /// A column of the row at hand.
-    pub(in crate::function) fn column(&self, stream: i32, name: &str) -> Value {
-        let exact = self.at_hand(stream).find_map(|row| row.columns.get(name));
-        let found = exact.or_else(|| {
-            self.at_hand(stream)
-                .find_map(|row| row.columns.get_column(name))
-        });
+    /// A column of the row at hand that is spelt so.
+    pub(in crate::function) fn column_spelt(&self, stream: i32, name: &str) -> Option<Value> {
+        let mut rows = self.at_hand(stream);
+        rows.find_map(|row| row.columns.get(name)).cloned()
+    }
+
+    /// A column of the row at hand whose name may differ in case.
+    pub(in crate::function) fn column_in_any_case(&self, stream: i32, name: &str) -> Value {
+        let mut rows = self.at_hand(stream);
+        let found = rows.find_map(|row| row.columns.get_column(name));
         found.cloned().unwrap_or(Value::Null)
     }
 
+    /// Fuel of looking at all columns of the row at hand for one whose name may differ in case.
+    pub(in crate::function) fn look_price(&self, stream: i32, name: &str) -> u64 {
+        let rows = self.at_hand(stream);
+        rows.map(|row| look_price(&row.columns, name)).sum()
+    }
+
+    /// Number of columns of the row at hand.
+    pub(in crate::function) fn width(&self, stream: i32) -> usize {
+        self.at_hand(stream).map(|row| row.columns.len()).sum()
+    }
+
     /// Everything of the row at hand; of a column that several of its rows have, the first one's.
-    pub(in crate::function) fn whole(&self, stream: i32) -> Map {
+    pub(in crate::function) fn whole(
+        &mut self,
+        stream: i32,
+        budget: &mut Budget,
+    ) -> Result<Arc<Map>, GuestFault> {
         let mut rows = self.at_hand(stream);
         let Some(first) = rows.next() else {
-            return Map::new();
+            return Ok(Arc::default());
         };
         let mut all = first.columns.clone();
-        for row in rows {
-            for (name, value) in row.columns.iter() {
-                if all.get(name).is_none() {
-                    all.insert(name.clone(), value.clone());
-                }
+        let others: Vec<Arc<Map>> = rows.map(|row| row.columns.clone()).collect();
+        if others.is_empty() {
+            return Ok(all);
+        }
+        let columns = self.width(stream);
+        budget.spend(columns as u64 * NAME_FUEL)?;
+        self.hold(columns * COLUMN_BYTES)?;
+        let whole = Arc::make_mut(&mut all);
+        for (name, value) in others.iter().flat_map(|columns| columns.iter()) {
+            if whole.get(name).is_none() {
+                whole.insert(name.clone(), value.clone());
             }
         }
-        all
+        Ok(all)
+    }
+
+    /// Number of user properties of the row at hand.
+    pub(in crate::function) fn properties(&self, stream: i32) -> usize {
+        let metas = self.at_hand(stream).filter_map(|row| row.meta.as_ref());
+        metas.map(|meta| meta.len()).sum()
     }
 
     /// Metadata of the message besides its payload.
@@ -451,10 +452,9 @@ impl Values {
     }
 
     /// Metadata of the current message, as functions see it.
-    pub(in crate::function) fn meta_map(&self) -> Map {
-        self.at_hand(ANY_STREAM)
-            .next()
-            .map_or_else(Map::new, |row| row.meta.clone())
+    pub(in crate::function) fn meta_map(&self) -> Option<Arc<Map>> {
+        let row = self.at_hand(ANY_STREAM).next()?;
+        row.meta.clone()
     }
 }
 
@@ -475,9 +475,10 @@ mod tests {
         };
         // As CBOR these bytes are none.
         frame.event.payload = vec![0xff; 3].into();
-        let row = Row::of_event(&frame, 0, None, false).unwrap();
-        assert_eq!(row.columns, columns);
+        let read =
+            |frame: &Frame| Row::of_event(frame, 0, &SqlSpec::default(), &mut { Budget::PLENTY });
+        assert_eq!(*read(&frame).unwrap().columns, columns);
         frame.value = None;
-        assert!(Row::of_event(&frame, 0, None, false).is_err());
+        assert!(read(&frame).is_err());
     }
 }

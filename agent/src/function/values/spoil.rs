@@ -1,11 +1,13 @@
 //! Partial failures of a firing window: a row whose values have the wrong type, or a group. The
 //! function goes on as if it had met null there, and the results of that part are dropped.
 
-use tidemill_values::{Value, total_order};
+use tidemill_values::{Budget, SLOT_BYTES, Value, total_order};
 
 use super::Values;
-use super::walk::Way;
+use super::walk::{SEVERAL, Way};
 use crate::event::state::Key;
+use crate::function::guest::GuestFault;
+use crate::function::price::{REASON_FUEL, STEP_FUEL};
 
 /// The part of a firing that a fault of values affects.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,22 +62,35 @@ impl Values {
 
     /// Removes gathered values that are not comparable with the others, and returns them with their
     /// rows: if numbers and texts meet, the numbers count.
-    pub(in crate::function) fn take_misfits(&mut self) -> Vec<(usize, Value)> {
+    pub(in crate::function) fn take_misfits(
+        &self,
+        budget: &mut Budget,
+    ) -> Result<Vec<(usize, Value)>, GuestFault> {
         let Some(values) = self.gathered.first() else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
+        let weight: usize = values.iter().map(Value::weight).sum();
+        let steps = values.len() as u64;
+        budget.spend(steps * STEP_FUEL + weight as u64 / 4)?;
         let present = values.iter().filter(|value| !value.is_null());
         let Some(first) = present.min_by(|a, b| total_order(a, b)) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let first = class(first);
         let misfit = |value: &Value| !value.is_null() && class(value) != first;
         let all = values.iter().zip(&self.gathered_of);
         let found = all.filter(|(value, _)| misfit(value));
-        found
-            .filter_map(|(value, row)| Some((row.only()?, value.clone())))
-            .collect()
+        let found = found.filter_map(|(value, row)| Some((single(*row)?, value.clone())));
+        let found: Vec<(usize, Value)> = found.collect();
+        budget.spend(found.len() as u64 * REASON_FUEL)?;
+        budget.hold(found.len() * 2 * SLOT_BYTES)?;
+        Ok(found)
     }
+}
+
+/// The number of a row that stands alone.
+fn single(row: u32) -> Option<usize> {
+    usize::try_from(row).ok().filter(|_| row != SEVERAL)
 }
 
 /// Classes of values that are comparable with each other.

@@ -4,10 +4,31 @@
 use std::sync::Arc;
 
 use tidemill_abi::value::walk;
-use tidemill_values::Value;
+use tidemill_values::{Budget, SLOT_BYTES, Value};
 
+use super::join::{Join, is_join};
+use super::tuple::TUPLE_BYTES;
 use super::{GroupKey, ROWS_MAX, Tuple, Values, data, too_much};
 use crate::function::guest::GuestFault;
+use crate::function::price::STEP_FUEL;
+
+/// Stands for what is not a single row.
+pub(super) const SEVERAL: u32 = u32::MAX;
+
+/// Fuel of a list that was gathered.
+const LIST_FUEL: u64 = 80;
+/// Fuel of a value in it.
+const GATHERED_FUEL: u64 = 3;
+/// Bytes of such a list beside its values.
+const LIST_BYTES: usize = 160;
+/// Fuel of a byte of the values that a row is grouped by.
+const KEY_FUEL: u64 = 6;
+/// Fuel of a level on the way to a group.
+const LEVEL_FUEL: u64 = 25;
+/// Fuel of a group that was not there.
+const GROUP_FUEL: u64 = 600;
+/// Bytes of a group beside its key.
+const GROUP_BYTES: usize = 160;
 
 /// Walks inside of each other.
 const WALKS_MAX: usize = 16;
@@ -20,7 +41,7 @@ pub(super) struct Walk {
     before: Tuple,
     group_before: Option<usize>,
     gathered: Vec<Vec<Value>>,
-    gathered_of: Vec<Tuple>,
+    gathered_of: Vec<u32>,
     /// `true` if the current element has failed.
     pub(super) spoiled: bool,
 }
@@ -33,24 +54,26 @@ pub(super) enum Way {
         from: Arc<Vec<Tuple>>,
         kept: Vec<Tuple>,
     },
-    List(Vec<Value>),
+    /// The elements of a list, or of nothing.
+    List(Value),
     Join(Join),
-}
-
-#[derive(Debug)]
-pub(super) struct Join {
-    kind: i32,
-    left: Arc<Vec<Tuple>>,
-    right: Vec<u32>,
-    /// `true` if the current tuple of the outer side has a partner.
-    met: bool,
-    right_met: Vec<bool>,
-    joined: Vec<Tuple>,
 }
 
 impl Values {
     /// Begins a walk.
-    pub(in crate::function) fn open(&mut self, what: i32, arg: i32) -> Result<(), GuestFault> {
+    pub(in crate::function) fn open(
+        &mut self,
+        what: i32,
+        arg: i32,
+        budget: &mut Budget,
+    ) -> Result<(), GuestFault> {
+        let steps = match what {
+            walk::GROUPS => self.groups.len(),
+            // Both sides of a join are gone through once beside its pairs.
+            _ if is_join(what) => self.rows.len() + self.set.len(),
+            _ => 0,
+        };
+        budget.spend(steps as u64 * STEP_FUEL)?;
         if self.walks.len() >= WALKS_MAX {
             return Err(data("walks are nested too deep"));
         }
@@ -60,11 +83,11 @@ impl Values {
                 None => Arc::clone(&self.set),
             }),
             walk::GROUPS => {
-                self.listed = match self.groups.is_empty() {
-                    true if self.set.is_empty() => Vec::new(),
-                    true => vec![(Vec::new(), Arc::clone(&self.set))],
-                    false => std::mem::take(&mut self.groups).into_iter().collect(),
-                };
+                let groups = std::mem::take(&mut self.groups).into_iter();
+                self.listed = groups.map(|(key, rows)| (key, Arc::new(rows))).collect();
+                if self.listed.is_empty() && !self.set.is_empty() {
+                    self.listed.push((Vec::new(), Arc::clone(&self.set)));
+                }
                 Way::Groups
             }
             walk::FILTER => Way::Filter {
@@ -72,25 +95,13 @@ impl Values {
                 kept: Vec::new(),
             },
             walk::LIST => Way::List(match self.get(arg)? {
-                Value::List(values) => values.to_vec(),
-                Value::Null => Vec::new(),
+                list @ (Value::List(_) | Value::Null) => list.clone(),
                 other => {
                     let found = other.type_name();
                     return Err(data(format!("unnest takes a list, not a {found}")));
                 }
             }),
-            walk::INNER..=walk::FULL => {
-                let stream = usize::try_from(arg).unwrap_or(usize::MAX);
-                let right = self.rows_of(stream);
-                Way::Join(Join {
-                    kind: what,
-                    left: std::mem::take(&mut self.set),
-                    right_met: vec![false; right.len()],
-                    right,
-                    met: false,
-                    joined: Vec::new(),
-                })
-            }
+            _ if is_join(what) => Way::Join(self.join(what, arg, budget)?),
             _ => {
                 let index = what;
                 return Err(GuestFault::NoSuch {
@@ -111,6 +122,12 @@ impl Values {
         Ok(())
     }
 
+    /// `true` if the next one is a pair of a join.
+    pub(in crate::function) fn is_joining(&self) -> bool {
+        let walk = self.walks.last();
+        walk.is_some_and(|walk| matches!(walk.way, Way::Join(_)))
+    }
+
     /// Goes on to the next one; `false` ends the walk.
     pub(in crate::function) fn next(&mut self) -> Result<bool, GuestFault> {
         let Some(mut walk) = self.walks.pop() else {
@@ -118,7 +135,7 @@ impl Values {
         };
         if self.walks.iter().any(|around| around.spoiled) {
             // Nothing of what it is part of counts any more.
-            self.end(walk);
+            self.leave(walk);
             return Ok(false);
         }
         let at = walk.at;
@@ -134,8 +151,16 @@ impl Values {
                 let group = self.group.and_then(|group| self.listed.get(group));
                 group.and_then(|(_, rows)| rows.first()).cloned()
             }
-            Way::List(values) => (at < values.len()).then(|| self.current.clone()),
-            Way::Join(join) => join.pair(at),
+            Way::List(list) => {
+                let len = list.as_list().map_or(0, <[Value]>::len);
+                (at < len).then(|| self.current.clone())
+            }
+            Way::Join(join) => {
+                // What was made of the pair before is gone with it.
+                self.made.truncate(join.made);
+                self.held = join.held;
+                join.pair()
+            }
         };
         match next {
             Some(tuple) => {
@@ -144,18 +169,19 @@ impl Values {
                 Ok(true)
             }
             None => {
-                self.end(walk);
+                self.leave(walk);
                 Ok(false)
             }
         }
     }
 
-    fn end(&mut self, walk: Walk) {
+    fn leave(&mut self, walk: Walk) {
         self.current = walk.before;
         self.group = walk.group_before;
         if walk.spoiled {
             self.out.forget_row();
         }
+        self.release_gathered();
         self.gathered = walk.gathered;
         self.gathered_of = walk.gathered_of;
         match walk.way {
@@ -171,11 +197,10 @@ impl Values {
         let Some(walk) = self.walks.last_mut().filter(|walk| !walk.spoiled) else {
             return Ok(());
         };
-        let at = walk.at.saturating_sub(1);
         let rows = match &mut walk.way {
             Way::Filter { kept, .. } => kept,
             Way::Join(join) => {
-                join.met(at);
+                join.met();
                 &mut join.joined
             }
             Way::Rows(_) | Way::Groups | Way::List(_) => return Ok(()),
@@ -191,7 +216,7 @@ impl Values {
     pub(in crate::function) fn element(&self) -> Value {
         let lists = self.walks.iter().rev();
         let mut lists = lists.filter_map(|walk| match &walk.way {
-            Way::List(values) => values.get(walk.at.checked_sub(1)?),
+            Way::List(list) => list.as_list()?.get(walk.at.checked_sub(1)?),
             _ => None,
         });
         lists.next().cloned().unwrap_or(Value::Null)
@@ -205,34 +230,68 @@ impl Values {
         };
         walk.gathered
             .resize(walk.gathered.len().max(args.len()), Vec::new());
+        let count = args.len();
         for (list, value) in walk.gathered.iter_mut().zip(args) {
             list.push(value);
         }
-        walk.gathered_of.push(self.current.clone());
-        Ok(())
+        let row = self.current.only().and_then(|row| u32::try_from(row).ok());
+        walk.gathered_of.push(row.unwrap_or(SEVERAL));
+        self.hold(count * SLOT_BYTES + size_of::<u32>())
     }
 
     /// The lists that were gathered, as arguments of an aggregate.
-    pub(in crate::function) fn gathered(&mut self, count: i32) -> Vec<Value> {
+    pub(in crate::function) fn gathered(
+        &mut self,
+        count: i32,
+        budget: &mut Budget,
+    ) -> Result<Vec<Value>, GuestFault> {
+        let count = usize::try_from(count).unwrap_or(0).min(ROWS_MAX);
+        let rows = self.gathered_of.len().saturating_mul(self.gathered.len());
+        budget.spend(count as u64 * LIST_FUEL + rows as u64 * GATHERED_FUEL)?;
+        budget.hold(count * LIST_BYTES)?;
+        self.release_gathered();
+        self.gathered_of.clear();
         let mut lists = std::mem::take(&mut self.gathered);
-        lists.resize(
-            usize::try_from(count).unwrap_or(0).min(ROWS_MAX),
-            Vec::new(),
-        );
-        lists.into_iter().map(Value::list).collect()
+        lists.resize(count, Vec::new());
+        Ok(lists.into_iter().map(Value::list).collect())
+    }
+
+    /// Gives back the room of what was gathered, which is about to go.
+    fn release_gathered(&mut self) {
+        let values: usize = self.gathered.iter().map(Vec::len).sum();
+        let bytes = values * SLOT_BYTES + self.gathered_of.len() * size_of::<u32>();
+        self.release(bytes);
     }
 
     /// The row at hand belongs to the group of the last arguments: of values that are the same, so that
     /// 3 and 3.0 are one group, and so are objects with the same names in another order.
-    pub(in crate::function) fn group(&mut self, count: i32) -> Result<(), GuestFault> {
+    pub(in crate::function) fn group(
+        &mut self,
+        count: i32,
+        budget: &mut Budget,
+    ) -> Result<(), GuestFault> {
         let key = self.take_args(count)?;
         if self.is_spoiled() {
             return Ok(());
         }
+        let weight: usize = key.iter().map(Value::weight).sum();
+        budget.spend(weight as u64 * KEY_FUEL)?;
+        budget.hold(weight * 2)?;
         let key: GroupKey = key.iter().map(Value::key_text).collect();
-        let group = self.groups.entry(key).or_default();
-        Arc::make_mut(group).push(self.current.clone());
-        Ok(())
+        // The way down to the group's place compares the key with others.
+        let bytes: usize = key.iter().map(|text| text.len()).sum();
+        let levels = u64::from(self.groups.len().max(1).ilog2()) + 1;
+        budget.spend(levels * (LEVEL_FUEL + bytes as u64 / 8))?;
+        let is_new = !self.groups.contains_key(&key);
+        if is_new {
+            budget.spend(GROUP_FUEL)?;
+            self.hold(bytes + key.len() * (SLOT_BYTES + 16) + GROUP_BYTES)?;
+        }
+        self.groups
+            .entry(key)
+            .or_default()
+            .push(self.current.clone());
+        self.hold(TUPLE_BYTES)
     }
 
     /// The text of the group at hand, if it is known by one.
@@ -241,69 +300,6 @@ impl Values {
         match &**key {
             [only] if self.spec.group_keys => Some(Arc::clone(only)),
             _ => None,
-        }
-    }
-}
-
-impl Join {
-    /// The pair at a place; what has no partner is dealt with on the way. A right join goes through the
-    /// right side and looks for partners on the left, all others the other way round.
-    fn pair(&mut self, at: usize) -> Option<Tuple> {
-        let from_right = self.kind == walk::RIGHT;
-        let keeps = matches!(self.kind, walk::LEFT | walk::RIGHT | walk::FULL);
-        let partners = if from_right {
-            self.left.len()
-        } else {
-            self.right.len()
-        };
-        if partners == 0 {
-            if keeps {
-                let mut alone = (0..).map_while(|place| self.alone(place)).collect();
-                self.joined.append(&mut alone);
-            }
-            return None;
-        }
-        let (outer, inner) = (at / partners, at % partners);
-        if inner == 0 {
-            let before = outer.checked_sub(1).filter(|_| keeps && !self.met);
-            self.joined
-                .extend(before.and_then(|place| self.alone(place)));
-            self.met = false;
-        }
-        let (left, right) = if from_right {
-            (inner, outer)
-        } else {
-            (outer, inner)
-        };
-        match (self.left.get(left), self.right.get(right)) {
-            (Some(left), Some(right)) if from_right => Some(left.behind(*right)),
-            (Some(left), Some(right)) => Some(left.and(*right)),
-            _ => {
-                if self.kind == walk::FULL {
-                    let alone = self.right.iter().zip(&self.right_met);
-                    let alone = alone.filter(|(_, met)| !**met);
-                    self.joined
-                        .extend(alone.map(|(row, _)| Tuple::single(*row)));
-                }
-                None
-            }
-        }
-    }
-
-    /// The tuple at `place` of the outer side, without a partner.
-    fn alone(&self, place: usize) -> Option<Tuple> {
-        match self.kind {
-            walk::RIGHT => self.right.get(place).copied().map(Tuple::single),
-            _ => self.left.get(place).cloned(),
-        }
-    }
-
-    fn met(&mut self, at: usize) {
-        self.met = true;
-        // Only a full join, which goes through the left side, asks for these.
-        let width = self.right.len().max(1);
-        if let Some(met) = self.right_met.get_mut(at % width) {
-            *met = true;
         }
     }
 }

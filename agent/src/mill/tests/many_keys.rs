@@ -152,9 +152,26 @@ fn until_quarantined(limits: FunctionLimits, on: &str, rows: usize, reason: &str
 
 #[test]
 fn a_join_that_runs_out_of_fuel_counts_towards_quarantine() {
-    // Each row brings fuel for so many pairs only.
-    let on = "a.v = 2 * b.v AND a.v > 3 * b.v";
-    until_quarantined(FunctionLimits::default(), on, 700, "out of fuel");
+    // Each pair brings fuel for a short condition only.
+    let on = format!("a.v > 1{}", " + length(repeat(b.v, 20000))".repeat(8));
+    until_quarantined(FunctionLimits::default(), &on, 300, "out of fuel");
+}
+
+#[test]
+fn a_join_is_granted_fuel_for_the_pairs_that_it_looks_at() {
+    // With the default limits: all pairs of an inequality, and of an equality those that meet it.
+    let mut bench = Bench::within(FunctionLimits::default(), &[join("a.v <= b.v AND b.v < 9")]);
+    for _ in 0..316 {
+        let row = r#"{"v":1}"#;
+        bench.event("s/a", row).event("s/b", row);
+    }
+    bench.at(1_000).expect(&[r#"1000 out {"n":99856}"#]);
+    let mut bench = Bench::within(FunctionLimits::default(), &[join("b.v = a.v")]);
+    for row in 0..2_000 {
+        let row = format!(r#"{{"v":{row}}}"#);
+        bench.event("s/a", &row).event("s/b", &row);
+    }
+    bench.at(1_000).expect(&[r#"1000 out {"n":2000}"#]);
 }
 
 #[test]
@@ -169,5 +186,10 @@ fn a_join_of_more_pairs_than_there_may_be_counts_towards_quarantine() {
         bench.event("s/a", "{}").event("s/b", "{}");
     }
     bench.at(1_000).expect(&[r#"1000 out {"n":99856}"#]);
-    until_quarantined(limits, "true", 317, "a join makes more than 100000 rows");
+    until_quarantined(
+        limits,
+        "true",
+        317,
+        "a join looks at more than 100000 pairs",
+    );
 }

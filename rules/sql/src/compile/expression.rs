@@ -1,8 +1,8 @@
 //! Expressions as handles on the stack. What is constant is worked out here and not in the function.
 
-use tidemill_abi::{import, value, value::op};
+use tidemill_abi::{import, limit::FUEL_STATEMENT, value, value::op};
 use tidemill_values::{
-    BinaryOp, Cache, Context, Kind, Map, Purity, Value, binary, call, lookup, negate,
+    BinaryOp, Cache, Context, FnError, Kind, Map, Purity, Value, binary, call, lookup, negate,
 };
 use wasm_encoder::{Instruction, ValType};
 
@@ -241,6 +241,9 @@ impl<'a> Compiler<'a> {
     /// The value of an expression that no event can change. What fails is left to the event, which then
     /// becomes a dead letter with the reason.
     pub(super) fn constant(&mut self, expr: &'a Expr) -> Result<Option<Value>, SqlError> {
+        // What is nested is asked for once more at each level.
+        let paid = self.folding_budget.spend(LOOK_FUEL);
+        paid.map_err(|_| too_costly("this expression", expr))?;
         Ok(match &expr.node {
             Node::Literal(literal) => Some(literal_value(literal)),
             Node::Param(name) => Some(self.param(name, expr)?),
@@ -273,12 +276,27 @@ impl<'a> Compiler<'a> {
                     meta: &Map::new(),
                     random: &mut no_random,
                     cache: &mut Cache::default(),
+                    budget: &mut self.folding_budget,
                 };
-                call(function, &mut context, &args).ok().filter(is_small)
+                match call(function, &mut context, &args) {
+                    Err(FnError::OutOfFuel) => return Err(too_costly(function.name, expr)),
+                    result => result.ok().filter(is_small),
+                }
             }
             _ => None,
         })
     }
+}
+
+/// Fuel of a look whether an expression is constant.
+const LOOK_FUEL: u64 = 20;
+
+/// Working out a constant takes more than a statement may take.
+pub(super) fn too_costly(function: &str, expr: &Expr) -> SqlError {
+    let message = format!(
+        "working out {function} takes too long: the constants of a statement have {FUEL_STATEMENT} units of fuel in all"
+    );
+    SqlError::new(&expr.span, message)
 }
 
 /// Returns `true` if a constant may stand in the manifest.

@@ -8,7 +8,7 @@ use wasm_encoder::{Instruction, ValType};
 use super::calls::{again, is_aggregate, open, remembers};
 use super::condition::GROUPS;
 use super::{Compiler, Level, Plan, Scope, leave_unless, pointer, window_json};
-use crate::ast::{Expr, JoinKind, Node, Window, WindowKind};
+use crate::ast::{Expr, JoinKind, Node, Op, Window, WindowKind};
 use crate::error::SqlError;
 use crate::module::Body;
 
@@ -333,16 +333,60 @@ impl<'a> Compiler<'a> {
         body.end();
     }
 
+    /// The columns of the equality that a condition of a join begins with: the stream and the name of the one on the left side, and the name of
+    /// the one of the stream that joins. Without it no pair can meet the condition, and nothing else of the condition is looked at.
+    fn equal_columns(&self, on: &'a Expr, number: i32) -> Option<(i32, &'a str, &'a str)> {
+        let side = |expr: &'a Expr| match &expr.node {
+            Node::Column {
+                stream: Some(stream),
+                name,
+            } => {
+                let stream = i32::try_from(self.stream(stream)?).ok()?;
+                Some((stream, name.as_str()))
+            }
+            _ => None,
+        };
+        match &on.node {
+            Node::Binary(Op::And, first, _) => self.equal_columns(first, number),
+            Node::Binary(Op::Eq, a, b) => match (side(a)?, side(b)?) {
+                ((left, name), (right, other)) if right == number && left < number => {
+                    Some((left, name, other))
+                }
+                ((right, other), (left, name)) if right == number && left < number => {
+                    Some((left, name, other))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     fn joins(&mut self, scope: &mut Scope) -> Result<(), SqlError> {
         for (number, join) in (1..).zip(&self.select.joins) {
-            let walk = match join.kind {
+            let kind = match join.kind {
                 JoinKind::Inner | JoinKind::Cross => walk::INNER,
                 JoinKind::Left => walk::LEFT,
                 JoinKind::Right => walk::RIGHT,
                 JoinKind::Full => walk::FULL,
             };
-            scope.body.i32(walk);
-            scope.body.i32(number);
+            let equal = join
+                .on
+                .as_ref()
+                .and_then(|on| self.equal_columns(on, number));
+            match equal {
+                None => {
+                    scope.body.i32(kind);
+                    scope.body.i32(number);
+                }
+                Some((stream, left, right)) => {
+                    for name in [left, right] {
+                        self.text(scope, name);
+                        self.module.call(&mut scope.body, import::V_ARG);
+                    }
+                    scope.body.i32(kind | walk::BY_COLUMN);
+                    scope.body.i32(number | stream << 8);
+                }
+            }
             self.module.call(&mut scope.body, import::V_OPEN);
             self.next(&mut scope.body);
             match &join.on {

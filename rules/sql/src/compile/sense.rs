@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_values::{NeverRight, Value, check_known, lookup};
+use tidemill_values::{FnError, NeverRight, Value, check_known, lookup};
 
+use super::expression::too_costly;
 use super::{Compiler, calls};
 use crate::ast::{Call, Expr, Item, Literal, Node, Op, WindowKind};
 use crate::error::SqlError;
@@ -74,7 +75,11 @@ impl<'a> Compiler<'a> {
         };
         let known = called.args.iter().map(|arg| self.constant(arg));
         let known: Vec<Option<Value>> = known.collect::<Result<_, _>>()?;
-        check_known(function, &known).map_err(|NeverRight { place, error }| {
+        let checked = check_known(function, &known, &mut self.folding_budget);
+        checked.map_err(|NeverRight { place, error }| {
+            if error == FnError::OutOfFuel {
+                return too_costly(function.name, expr);
+            }
             let arg = place.and_then(|place| called.args.get(place));
             let span = arg.map_or(&expr.span, |arg| &arg.span);
             SqlError::new(

@@ -6,14 +6,14 @@ use std::collections::HashSet;
 
 use super::arguments::list;
 use super::table::aggregate;
-use crate::{Context, FnError, Function, Map, Total, Value, order};
+use crate::{Context, FnError, Function, Identity, Map, Price, Total, Value, order};
 
 type Answer = Result<Value, FnError>;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     aggregate(901, "count", "value", "how many rows have a value; `count(*)` how many there are", |_, args| {
         Ok(Value::Int(present(list(args, 0)?).count() as i64))
-    })
+    }).price(Price::flat(40).element(3))
     .seen("rows without a value do not count; 0 without any row"),
     aggregate(902, "sum", "x", "the sum; of whole numbers a whole number", |_, args| {
         Ok(match Numbers::of(args, 0)? {
@@ -21,22 +21,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Numbers::Whole(numbers) => Value::Int(total(&numbers)),
             Numbers::Mixed(_) => Value::float(mixed_total(list(args, 0)?)),
         })
-    }),
+    }).price(Price::flat(60).makes(16).element(16)),
     aggregate(903, "avg", "x", "the mean; of whole numbers a whole number, cut off", |_, args| {
         Ok(match Numbers::of(args, 0)? {
             Numbers::None => Value::Null,
             Numbers::Whole(numbers) => Value::Int(total(&numbers) / numbers.len() as i64),
             Numbers::Mixed(numbers) => Value::float(mixed_total(list(args, 0)?) / numbers.len() as f64),
         })
-    }),
-    aggregate(904, "min", "x", "the smallest number or text", |_, args| min(list(args, 0)?)),
-    aggregate(905, "max", "x", "the largest number or text", |_, args| max(list(args, 0)?)),
+    }).price(Price::flat(60).makes(16).element(16)),
+    aggregate(904, "min", "x", "the smallest number or text", |_, args| min(list(args, 0)?)).price(Price::flat(40).element(16).weight(2)),
+    aggregate(905, "max", "x", "the largest number or text", |_, args| max(list(args, 0)?)).price(Price::flat(40).element(16).weight(2)),
     aggregate(906, "collect", "value", "an array of all values; `collect(*)` of all rows", |_, args| {
         list(args, 0)?;
         Ok(args.first().cloned().unwrap_or_default())
-    })
+    }).price(Price::flat(40))
     .seen("kept in the array"),
-    aggregate(907, "last_value", "value, ignore_null", "the value of the last row, or of the last that has one", last_value)
+    aggregate(907, "last_value", "value, ignore_null", "the value of the last row, or of the last that has one", last_value).price(Price::flat(40).element(3))
         .seen("passed over if `ignore_null`"),
     aggregate(908, "merge_agg", "object", "all names of all objects; of a name that comes twice the last value; `merge_agg(*)` of all rows", |_, args| {
         let mut all = Map::new();
@@ -44,25 +44,25 @@ pub(super) const FUNCTIONS: &[Function] = &[
             all.extend(object.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         Ok(if all.is_empty() { Value::Null } else { Value::map(all) })
-    })
+    }).price(Price::flat(60).deep(60))
     .seen("what is no object is passed over; `NULL` if nothing is left"),
-    aggregate(909, "deduplicate", "value, all", "the rows of which `value` was not there before, or, if not `all`, the last row if it is one of them", deduplicate)
+    aggregate(909, "deduplicate", "value, all", "the rows of which `value` was not there before, or, if not `all`, the last row if it is one of them", deduplicate).price(Price::flat(80).makes(80).element(80).weight(24).room(48))
         .seen("a value like others"),
     aggregate(910, "stddev", "x", "the standard deviation of all rows", |_, args| {
         Ok(variance(args, 0)?.map_or(Value::Null, |variance| Value::float(variance.sqrt())))
-    }),
+    }).price(Price::flat(60).makes(16).element(16)),
     aggregate(911, "stddevs", "x", "the standard deviation estimated from a sample; `NULL` for one row", |_, args| {
         Ok(variance(args, 1)?.map_or(Value::Null, |variance| Value::float(variance.sqrt())))
-    }),
+    }).price(Price::flat(60).makes(16).element(16)),
     aggregate(912, "var", "x", "the variance of all rows", |_, args| {
         Ok(variance(args, 0)?.map_or(Value::Null, Value::float))
-    }),
+    }).price(Price::flat(60).makes(16).element(16)),
     aggregate(913, "vars", "x", "the variance estimated from a sample; `NULL` for one row", |_, args| {
         Ok(variance(args, 1)?.map_or(Value::Null, Value::float))
-    }),
-    aggregate(914, "percentile_cont", "x, share", "the number below which that share of the rows lies, 0 to 1, between two rows where it falls between", percentile_cont),
-    aggregate(915, "percentile_disc", "x, share", "the number of the first row up to which that share of the rows lies, 0 to 1", percentile_disc),
-    aggregate(916, "median", "x", "the number in the middle; between two the float halfway", median),
+    }).price(Price::flat(60).makes(16).element(16)),
+    aggregate(914, "percentile_cont", "x, share", "the number below which that share of the rows lies, 0 to 1, between two rows where it falls between", percentile_cont).price(Price::flat(60).makes(16).element(60)),
+    aggregate(915, "percentile_disc", "x, share", "the number of the first row up to which that share of the rows lies, 0 to 1", percentile_disc).price(Price::flat(60).makes(16).element(60)),
+    aggregate(916, "median", "x", "the number in the middle; between two the float halfway", median).price(Price::flat(60).element(60)),
 ];
 
 fn present(rows: &[Value]) -> impl Iterator<Item = &Value> {
@@ -200,9 +200,7 @@ fn deduplicate(_: &mut Context<'_>, args: &[Value]) -> Answer {
     let mut last_is_new = false;
     let mut fresh = Vec::new();
     for (row, value) in rows.iter().zip(values) {
-        let mut key = Vec::new();
-        value.identity(&mut key);
-        last_is_new = seen.insert(key);
+        last_is_new = seen.insert(Identity::of(value));
         if last_is_new {
             fresh.push(row.clone());
         }
@@ -227,7 +225,15 @@ fn variance(args: &[Value], less: usize) -> Result<Option<f64>, FnError> {
     Ok(Some(squares.sum::<f64>() / (numbers.len() - less) as f64))
 }
 
-fn sorted(args: &[Value]) -> Result<Vec<f64>, FnError> {
+/// Pays for the rounds of a sort.
+fn sorting(context: &mut Context<'_>, args: &[Value]) -> Result<(), FnError> {
+    let rows = list(args, 0)?.len();
+    let rounds = u64::from(rows.max(1).ilog2());
+    context.budget.spend(rounds * rows as u64 * 4)
+}
+
+fn sorted(context: &mut Context<'_>, args: &[Value]) -> Result<Vec<f64>, FnError> {
+    sorting(context, args)?;
     let mut numbers = floats(list(args, 0)?)?;
     #[allow(clippy::disallowed_methods, reason = "it is a total order")]
     numbers.sort_by(f64::total_cmp);
@@ -250,8 +256,8 @@ fn at(numbers: &[f64], place: f64) -> f64 {
     numbers.get(place as usize).copied().unwrap_or(f64::NAN)
 }
 
-fn percentile_cont(_: &mut Context<'_>, args: &[Value]) -> Answer {
-    let numbers = sorted(args)?;
+fn percentile_cont(context: &mut Context<'_>, args: &[Value]) -> Answer {
+    let numbers = sorted(context, args)?;
     if numbers.is_empty() {
         return Ok(Value::Null);
     }
@@ -260,8 +266,8 @@ fn percentile_cont(_: &mut Context<'_>, args: &[Value]) -> Answer {
     Ok(Value::float(low + (high - low) * place.fract()))
 }
 
-fn percentile_disc(_: &mut Context<'_>, args: &[Value]) -> Answer {
-    let numbers = sorted(args)?;
+fn percentile_disc(context: &mut Context<'_>, args: &[Value]) -> Answer {
+    let numbers = sorted(context, args)?;
     if numbers.is_empty() {
         return Ok(Value::Null);
     }
@@ -269,7 +275,8 @@ fn percentile_disc(_: &mut Context<'_>, args: &[Value]) -> Answer {
     Ok(Value::float(at(&numbers, (rank - 1.0).max(0.0))))
 }
 
-fn median(_: &mut Context<'_>, args: &[Value]) -> Answer {
+fn median(context: &mut Context<'_>, args: &[Value]) -> Answer {
+    sorting(context, args)?;
     Ok(match Numbers::of(args, 0)? {
         Numbers::None => Value::Null,
         Numbers::Whole(mut numbers) => {

@@ -6,7 +6,7 @@ mod changes;
 
 use super::arguments::{truth, whole};
 use super::table::analytic;
-use crate::{FnError, Function, Value};
+use crate::{FnError, Function, Price, Value};
 
 use accumulating::{acc_avg, acc_count, acc_max, acc_min, acc_sum};
 use changes::{changed_col, changed_cols, had_changed};
@@ -25,7 +25,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the value so many rows ago, 1 to 1,000, 1 if not said; before that the default",
         "does not count as a row unless `ignore_null` is false",
         lag,
-    ),
+    ).price(Price::flat(60).makes(24).element(16).weight(6)),
     analytic(
         1002,
         "latest",
@@ -33,7 +33,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the last value that was not `NULL`; before the first the default",
         "the one before",
         latest,
-    ),
+    ).price(Price::flat(60).weight(6)),
     analytic(
         1003,
         "changed_col",
@@ -41,7 +41,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the value if it is another than in the row before, else `NULL`",
         "not looked at if `ignore_null`",
         changed_col,
-    ),
+    ).price(Price::flat(60).weight(6)),
     analytic(
         1004,
         "changed_cols",
@@ -49,7 +49,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "columns: those of its values that are others than in the row before, with the prefix before their names",
         "not looked at if `ignore_null`",
         changed_cols,
-    ),
+    ).price(Price::flat(150).makes(112).element(160).weight(16)),
     analytic(
         1005,
         "had_changed",
@@ -57,7 +57,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "whether one of the values is another than in the row before",
         "not looked at if `ignore_null`",
         had_changed,
-    ),
+    ).price(Price::flat(60).makes(24).element(16).weight(6)),
     analytic(
         1006,
         "acc_count",
@@ -65,7 +65,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "how many values there were so far",
         "does not count",
         acc_count,
-    ),
+    ).price(Price::flat(150)),
     analytic(
         1007,
         "acc_sum",
@@ -73,7 +73,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the sum so far, a float",
         "does not count",
         acc_sum,
-    ),
+    ).price(Price::flat(150)),
     analytic(
         1008,
         "acc_avg",
@@ -81,7 +81,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the mean so far, a float",
         "does not count",
         acc_avg,
-    ),
+    ).price(Price::flat(150)),
     analytic(
         1009,
         "acc_min",
@@ -89,7 +89,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the smallest so far, a float",
         "does not count",
         acc_min,
-    ),
+    ).price(Price::flat(150)),
     analytic(
         1010,
         "acc_max",
@@ -97,7 +97,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the largest so far, a float",
         "does not count",
         acc_max,
-    ),
+    ).price(Price::flat(150)),
     analytic(
         1011,
         "last_hit_count",
@@ -105,7 +105,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "how often the condition has held before",
         "",
         hit_count,
-    ),
+    ).price(Price::flat(150)),
     analytic(
         1012,
         "last_hit_time",
@@ -113,7 +113,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the event's time when the condition last held, 0 before",
         "",
         hit_time,
-    ),
+    ).price(Price::flat(150)),
     analytic(
         1013,
         "last_agg_hit_count",
@@ -121,7 +121,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "how often the condition on groups has held before",
         "",
         hit_count,
-    ),
+    ).price(Price::flat(150)),
     analytic(
         1014,
         "last_agg_hit_time",
@@ -129,7 +129,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the event's time when the condition on groups last held, 0 before",
         "",
         hit_time,
-    ),
+    ).price(Price::flat(150)),
 ];
 
 /// The state is the rows that are still to come out, the oldest first.

@@ -6,7 +6,10 @@ use std::collections::HashSet;
 use super::arguments::{count, list, only_text, room, text, whole};
 use super::object::kvpair_array_to_obj;
 use super::table::scalar;
-use crate::{Context, FnError, Function, Kind, Nulls, Purity, Value, index, registry, total_order};
+use crate::{
+    Context, FnError, Function, Identity, Kind, Nulls, Price, Purity, SLOT_BYTES, Value, index,
+    registry, total_order,
+};
 
 type Answer = Result<Value, FnError>;
 
@@ -23,7 +26,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 .map_or(0, <[Value]>::len);
             Ok(Value::Int(count as i64))
         },
-    )
+    ).price(Price::flat(30))
     .nulls(Nulls::Zero),
     scalar(
         602,
@@ -38,7 +41,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 Value::list(values)
             })
         },
-    )
+    ).price(Price::flat(40).makes(24).element(2))
     .seen("left out"),
     scalar(
         603,
@@ -50,7 +53,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 list.iter().position(|element| element.same(value))
             })
         },
-    )
+    ).price(Price::flat(40).element(8).weight(4))
     .seen("-1 for an array; `NULL` can be looked for"),
     scalar(
         604,
@@ -62,7 +65,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 list.iter().rposition(|element| element.same(value))
             })
         },
-    )
+    ).price(Price::flat(40).element(8).weight(4))
     .seen("-1 for an array; `NULL` can be looked for"),
     scalar(
         605,
@@ -70,7 +73,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "array, place",
         "the element there, from 0, or below 0 from the end; of an object the value of a name",
         element_at,
-    ),
+    ).price(Price::flat(60)),
     scalar(
         606,
         "array_contains",
@@ -83,7 +86,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let wanted = args.get(1).unwrap_or(&Value::Null);
             Ok(Value::Bool(list.iter().any(|element| element.same(wanted))))
         },
-    )
+    ).price(Price::flat(40).element(8).weight(4))
     .seen("false for an array; `NULL` can be looked for"),
     scalar(
         607,
@@ -98,7 +101,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                     .any(|element| known.contains(&key(element))),
             ))
         },
-    )
+    ).price(Price::flat(80).makes(80).element(80).weight(24).room(48))
     .nulls(Nulls::False),
     scalar(
         608,
@@ -112,7 +115,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let unwanted = args.get(1).unwrap_or(&Value::Null);
             Ok(kept(list, |element| !element.same(unwanted)))
         },
-    )
+    ).price(Price::flat(40).element(8).weight(4))
     .seen("`NULL` for an array; `NULL` can be removed"),
     scalar(
         609,
@@ -123,7 +126,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let mut left = keys(list(args, 0)?);
             Ok(kept(list(args, 1)?, |element| left.remove(&key(element))))
         },
-    ),
+    ).price(Price::flat(80).makes(80).element(80).weight(24).room(48)),
     scalar(
         610,
         "array_union",
@@ -139,7 +142,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                     .collect(),
             ))
         },
-    )
+    ).price(Price::flat(80).makes(80).element(80).weight(24).room(48))
     .seen("an empty array"),
     scalar(
         611,
@@ -153,7 +156,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let mut seen = keys(optional(args, 1)?.unwrap_or_default());
             Ok(kept(first, |element| seen.insert(key(element))))
         },
-    )
+    ).price(Price::flat(80).makes(80).element(80).weight(24).room(48))
     .seen("`NULL` for the first; an empty array as the second"),
     scalar(
         612,
@@ -164,21 +167,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let mut seen = HashSet::new();
             Ok(kept(list(args, 0)?, |element| seen.insert(key(element))))
         },
-    ),
+    ).price(Price::flat(80).makes(80).element(80).weight(24).room(48)),
     scalar(
         613,
         "array_max",
         "array",
         "the largest element",
         |_, args| super::aggregates::max(list(args, 0)?),
-    ),
+    ).price(Price::flat(40).element(16).weight(2)),
     scalar(
         614,
         "array_min",
         "array",
         "the smallest element",
         |_, args| super::aggregates::min(list(args, 0)?),
-    ),
+    ).price(Price::flat(40).element(16).weight(2)),
     scalar(
         615,
         "array_cardinality",
@@ -191,15 +194,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 .count();
             Ok(Value::Int(count as i64))
         },
-    )
+    ).price(Price::flat(40).element(2))
     .nulls(Nulls::Zero),
     scalar(
         616,
         "array_flatten",
         "array",
         "the array with arrays in it replaced by their elements",
-        |_, args| {
+        |context, args| {
             let mut flat = Vec::new();
+            let inner = list(args, 0)?.iter().map(Value::elements).sum();
+            elements(context, inner)?;
             for element in list(args, 0)? {
                 match element {
                     Value::List(inner) => flat.extend(inner.iter().cloned()),
@@ -208,21 +213,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
             }
             Ok(Value::list(flat))
         },
-    ),
+    ).price(Price::flat(60).makes(24).element(4)),
     scalar(
         617,
         "array_map",
         "function, array",
         "what a function of one argument gives for each element",
         array_map,
-    ),
+    ).price(Price::flat(80).element(30)),
     scalar(
         618,
         "array_join",
         "array, separator[, instead]",
         "the elements as one text; `instead` stands for those that are `NULL`, which are left out otherwise",
         array_join,
-    ),
+    ).price(Price::flat(60).makes(48).weight(60).room(32)),
     scalar(
         619,
         "array_shuffle",
@@ -236,64 +241,76 @@ pub(super) const FUNCTIONS: &[Function] = &[
             }
             Ok(Value::list(values))
         },
-    )
+    ).price(Price::flat(60).element(24))
     .purity(Purity::Random),
     scalar(
         620,
         "array_concat",
         "array, …",
         "all elements of all arrays",
-        |_, args| {
+        |context, args| {
             let mut all = Vec::new();
             let mut size = 0_usize;
             for (place, arg) in args.iter().enumerate() {
                 size = size.saturating_add(arg.size());
                 room(size)?;
+                elements(context, arg.elements())?;
                 all.extend_from_slice(optional(args, place)?.unwrap_or_default());
             }
             Ok(Value::list(all))
         },
-    )
+    ).price(Price::flat(60).makes(48).element(4))
     .seen("an empty array"),
     scalar(
         621,
         "array_sort",
         "array",
         "the elements in order: false, true, numbers, dates, texts, the rest, `NULL`",
-        |_, args| {
+        |context, args| {
             let mut values = list(args, 0)?.to_vec();
+            sorting(context, args)?;
             #[allow(clippy::disallowed_methods, reason = "it is a total order")]
             values.sort_by(total_order);
             Ok(Value::list(values))
         },
-    ),
+    ).price(Price::flat(60).element(16)),
     scalar(
         622,
         "repeat",
         "value, count",
         "an array of so many times the value",
-        |_, args| {
+        |context, args| {
             let count = count(args, 1)?;
             let value = args.first().cloned().unwrap_or_default();
             room(value.size().saturating_mul(count))?;
+            elements(context, count)?;
             Ok(Value::list(vec![value; count]))
         },
-    ),
+    ).price(Price::flat(60)),
     scalar(
         623,
         "sequence",
         "start, stop[, step]",
         "the whole numbers from `start` to `stop`",
         sequence,
-    ),
+    ).price(Price::flat(60).makes(112)),
     scalar(
         624,
         "kvpair_array_to_obj",
         "array",
         "the object that an array of objects with `key` and `value` makes",
         kvpair_array_to_obj,
-    ),
+    ).price(Price::flat(80).element(300)),
 ];
+
+/// Fuel of an element of an array that is made.
+const MADE_FUEL: u64 = 12;
+
+/// Pays for the elements of an array before they are made.
+fn elements(context: &mut Context<'_>, count: usize) -> Result<(), FnError> {
+    context.budget.spend(count as u64 * MADE_FUEL)?;
+    context.budget.hold(count.saturating_mul(SLOT_BYTES))
+}
 
 /// An array, or nothing.
 fn optional(args: &[Value], place: usize) -> Result<Option<&[Value]>, FnError> {
@@ -301,6 +318,16 @@ fn optional(args: &[Value], place: usize) -> Result<Option<&[Value]>, FnError> {
         None | Some(Value::Null) => Ok(None),
         _ => list(args, place).map(Some),
     }
+}
+
+/// Pays for the comparisons of a sort beyond the first of each element.
+fn sorting(context: &mut Context<'_>, args: &[Value]) -> Result<(), FnError> {
+    let all = args.first().unwrap_or(&Value::Null);
+    let rounds = u64::from(all.elements().max(1).ilog2());
+    // Objects are put in order for each comparison.
+    let (weight, each) = (all.weight() as u64, all.elements() as u64);
+    let deep = if all.depth() > 1 { weight } else { weight / 16 };
+    context.budget.spend(rounds * (each * 12 + deep))
 }
 
 fn position(args: &[Value], of: fn(&[Value], &Value) -> Option<usize>) -> Answer {
@@ -314,19 +341,21 @@ fn kept(list: &[Value], keep: impl FnMut(&&Value) -> bool) -> Value {
     Value::list(list.iter().filter(keep).cloned().collect())
 }
 
-fn keys(list: &[Value]) -> HashSet<Vec<u8>> {
+fn keys(list: &[Value]) -> HashSet<Identity> {
     list.iter().map(key).collect()
 }
 
-fn key(value: &Value) -> Vec<u8> {
-    let mut key = Vec::new();
-    value.identity(&mut key);
-    key
+fn key(value: &Value) -> Identity {
+    Identity::of(value)
 }
 
-fn element_at(_: &mut Context<'_>, args: &[Value]) -> Answer {
+fn element_at(context: &mut Context<'_>, args: &[Value]) -> Answer {
     match args.first() {
-        Some(Value::Map(map)) => Ok(map.get(only_text(args, 1)?).cloned().unwrap_or_default()),
+        Some(Value::Map(map)) => {
+            let name = only_text(args, 1)?;
+            context.budget.spend(name.len() as u64 / 2)?;
+            Ok(map.get(name).cloned().unwrap_or_default())
+        }
         Some(list @ Value::List(_)) => Ok(index(list, &Value::Int(whole(args, 1)?))?),
         _ => Err(FnError::argument(args, 0, "an array or an object")),
     }
@@ -371,7 +400,7 @@ fn array_join(_: &mut Context<'_>, args: &[Value]) -> Answer {
     Ok(Value::text(out))
 }
 
-fn sequence(_: &mut Context<'_>, args: &[Value]) -> Answer {
+fn sequence(context: &mut Context<'_>, args: &[Value]) -> Answer {
     let (start, stop) = (whole(args, 0)?, whole(args, 1)?);
     let step = match args.len() {
         2 if start <= stop => 1,
@@ -388,6 +417,7 @@ fn sequence(_: &mut Context<'_>, args: &[Value]) -> Answer {
     }
     let count = usize::try_from(steps + 1).unwrap_or(usize::MAX);
     room(count.saturating_mul(Value::Int(0).size()))?;
+    elements(context, count)?;
     let numbers = (0..count as i64)
         .map(|place| Value::Int((i128::from(start) + i128::from(place) * i128::from(step)) as i64));
     Ok(Value::list(numbers.collect()))

@@ -3,7 +3,7 @@
 use super::arguments::{bytes, count, only_text, whole};
 use super::table::scalar;
 use crate::ops::byte;
-use crate::{Context, FnError, Function, Value};
+use crate::{Context, FnError, Function, Price, Value};
 
 type Answer = Result<Value, FnError>;
 
@@ -17,21 +17,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let place = args.get(1).unwrap_or(&Value::Null);
             Ok(byte(bytes(args, 0)?, place)?)
         },
-    ),
+    ).price(Price::flat(200)),
     scalar(
         1202,
         "unpack",
         "bytes, type[, place]",
         "the number of that type which begins at `place`, at 0 if not said",
         unpack,
-    ),
+    ).price(Price::flat(200)),
     scalar(
         1203,
         "bits",
         "bytes, first, count",
         "the whole number, never below 0, that so many bits make from bit `first` on; bit 0 is the highest of the first byte",
         bits,
-    ),
+    ).price(Price::flat(200)),
     scalar(
         1204,
         "bit_at",
@@ -45,7 +45,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             }
             Ok(Value::Bool(number >> place & 1 == 1))
         },
-    ),
+    ).price(Price::flat(200)),
 ];
 
 /// A number as bytes hold it.

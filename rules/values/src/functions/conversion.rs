@@ -5,7 +5,10 @@ mod compression;
 use super::arguments::{bounded, only_text, room, text, whole};
 use super::table::scalar;
 use crate::cast::{base64, from_base64, int_of};
-use crate::{Context, FieldType, FnError, Function, Value, cast, from_json, to_json};
+use crate::{
+    Context, FieldType, FnError, Function, Price, Value, cast, from_json, json_fuel, json_weight,
+    to_json,
+};
 
 type Answer = Result<Value, FnError>;
 
@@ -28,24 +31,29 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "value",
         "the value as JSON text",
         |_, args| bounded(args.first().map(to_json).unwrap_or_default().into()),
-    ),
+    )
+    .price(Price::flat(60).weight(32).deep(60)),
     scalar(
         303,
         "parse_json",
         "text",
         "the value that a JSON text stands for; an error if it is none",
-        |_, args| {
-            from_json(only_text(args, 0)?.as_bytes())
-                .map_err(|error| FnError::Failed(error.to_string()))
+        |context, args| {
+            let text = only_text(args, 0)?.as_bytes();
+            context.budget.spend(json_fuel(text))?;
+            context.budget.hold(json_weight(text))?;
+            from_json(text).map_err(|error| FnError::Failed(error.to_string()))
         },
-    ),
+    )
+    .price(Price::flat(80)),
     scalar(
         304,
         "chr",
         "value",
         "the code of a character as a number; a number without its fraction",
         chr,
-    ),
+    )
+    .price(Price::flat(60)),
     scalar(
         305,
         "encode",
@@ -64,7 +72,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 }
             }
         },
-    ),
+    )
+    .price(Price::flat(80).weight(64)),
     scalar(
         306,
         "decode",
@@ -80,28 +89,32 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 .map(Value::bytes)
                 .ok_or_else(|| FnError::argument(args, 0, wanted))
         },
-    ),
+    )
+    .price(Price::flat(80).weight(64)),
     scalar(
         307,
         "compress",
         "value, method",
         "a text or bytes, compressed by `zlib`, `gzip` or `flate`",
         compression::compress,
-    ),
+    )
+    .price(Price::flat(20_000)),
     scalar(
         308,
         "decompress",
         "value, method",
         "the bytes that were compressed",
         compression::decompress,
-    ),
+    )
+    .price(Price::flat(20_000)),
     scalar(
         309,
         "hex2dec",
         "text",
         "the whole number that hexadecimal digits stand for, with or without `0x`",
         hex2dec,
-    ),
+    )
+    .price(Price::flat(200).weight(32)),
     scalar(
         310,
         "dec2hex",
@@ -112,7 +125,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let sign = if number < 0 { "-" } else { "" };
             Ok(Value::text(format!("{sign}0x{:x}", number.unsigned_abs())))
         },
-    ),
+    )
+    .price(Price::flat(200).weight(32)),
 ];
 
 /// Bytes as text.

@@ -2,7 +2,8 @@
 
 use super::arguments::{number, text, whole};
 use super::table::scalar;
-use crate::{FnError, Function, Nulls, Purity, Value};
+use crate::ops::rest_steps;
+use crate::{FnError, Function, Nulls, Price, Purity, Value};
 
 type Answer = Result<Value, FnError>;
 
@@ -16,101 +17,125 @@ pub(super) const FUNCTIONS: &[Function] = &[
             [Value::Int(number)] => Ok(Value::Int(number.wrapping_abs())),
             _ => real(args, f64::abs),
         },
-    ),
+    )
+    .price(Price::flat(40)),
     scalar(
         2,
         "acos",
         "x",
         "the arc cosine; `NULL` outside -1 to 1",
         |_, args| real(args, libm::acos),
-    ),
+    )
+    .price(Price::flat(200)),
     scalar(
         3,
         "asin",
         "x",
         "the arc sine; `NULL` outside -1 to 1",
         |_, args| real(args, libm::asin),
-    ),
+    )
+    .price(Price::flat(200)),
     scalar(4, "atan", "x", "the arc tangent", |_, args| {
         real(args, libm::atan)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(
         5,
         "atan2",
         "y, x",
         "the angle of the point (x, y)",
         |_, args| real2(args, libm::atan2),
-    ),
+    )
+    .price(Price::flat(200)),
     scalar(6, "bitand", "a, b", "the bits that both have", |_, args| {
         bits(args, |a, b| a & b)
-    }),
+    })
+    .price(Price::flat(40)),
     scalar(7, "bitor", "a, b", "the bits that either has", |_, args| {
         bits(args, |a, b| a | b)
-    }),
+    })
+    .price(Price::flat(40)),
     scalar(
         8,
         "bitxor",
         "a, b",
         "the bits that one of them has",
         |_, args| bits(args, |a, b| a ^ b),
-    ),
+    )
+    .price(Price::flat(40)),
     scalar(9, "bitnot", "a", "the bits that `a` has not", |_, args| {
         Ok(Value::Int(!whole(args, 0)?))
-    }),
+    })
+    .price(Price::flat(40)),
     scalar(
         10,
         "ceiling",
         "x",
         "the next number without fraction from `x` on",
         ceiling,
-    ),
-    scalar(11, "ceil", "x", "the same as `ceiling`", ceiling),
+    )
+    .price(Price::flat(40)),
+    scalar(11, "ceil", "x", "the same as `ceiling`", ceiling).price(Price::flat(40)),
     scalar(12, "cos", "x", "the cosine", |_, args| {
         real(args, libm::cos)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(13, "cosh", "x", "the hyperbolic cosine", |_, args| {
         real(args, libm::cosh)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(14, "exp", "x", "e to the power of `x`", |_, args| {
         real(args, libm::exp)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(
         15,
         "floor",
         "x",
         "the last number without fraction up to `x`",
         |_, args| real(args, f64::floor),
-    ),
+    )
+    .price(Price::flat(40)),
     scalar(
         16,
         "ln",
         "x",
         "the natural logarithm; an error unless `x` is above 0",
         |_, args| Ok(Value::float(libm::log(positive(args, 0)?))),
-    ),
+    )
+    .price(Price::flat(200)),
     scalar(
         17,
         "log",
         "x[, y]",
         "the logarithm of `x` to base 10, or of `y` to base `x`",
         log,
-    ),
+    )
+    .price(Price::flat(200)),
     scalar(
         18,
         "mod",
         "a, b",
         "the rest of `a / b` as a float, with the sign of `a`; `NULL` if `b` is 0",
-        |_, args| real2(args, |a, b| a % b),
-    ),
+        |context, args| {
+            let steps = rest_steps(number(args, 0)?, number(args, 1)?);
+            context.budget.spend(steps * 2)?;
+            real2(args, |a, b| a % b)
+        },
+    )
+    .price(Price::flat(200)),
     scalar(19, "pi", "", "3.141592653589793", |_, _| {
         Ok(Value::Float(std::f64::consts::PI))
-    }),
+    })
+    .price(Price::flat(40)),
     scalar(20, "power", "x, y", "`x` to the power of `y`", |_, args| {
         real2(args, libm::pow)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(21, "pow", "x, y", "the same as `power`", |_, args| {
         real2(args, libm::pow)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(
         22,
         "rand",
@@ -123,6 +148,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ))
         },
     )
+    .price(Price::flat(200))
     .purity(Purity::Random),
     scalar(
         23,
@@ -130,15 +156,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "x[, digits]",
         "the nearest number of so many decimals, a half away from 0",
         round,
-    ),
+    )
+    .price(Price::flat(1_200)),
     scalar(24, "sign", "x", "1, 0 or -1, a whole number", |_, args| {
         let x = number(args, 0)?;
         Ok(Value::Int(i64::from(x > 0.0) - i64::from(x < 0.0)))
-    }),
-    scalar(25, "sin", "x", "the sine", |_, args| real(args, libm::sin)),
+    })
+    .price(Price::flat(40)),
+    scalar(25, "sin", "x", "the sine", |_, args| real(args, libm::sin)).price(Price::flat(200)),
     scalar(26, "sinh", "x", "the hyperbolic sine", |_, args| {
         real(args, libm::sinh)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(
         27,
         "sqrt",
@@ -150,25 +179,31 @@ pub(super) const FUNCTIONS: &[Function] = &[
             }
             real(args, f64::sqrt)
         },
-    ),
+    )
+    .price(Price::flat(40)),
     scalar(28, "tan", "x", "the tangent", |_, args| {
         real(args, libm::tan)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(29, "tanh", "x", "the hyperbolic tangent", |_, args| {
         real(args, libm::tanh)
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(30, "cot", "x", "the cotangent; an error at 0", |_, args| {
         if number(args, 0)? == 0.0 {
             return Err(FnError::argument(args, 0, "a number other than 0"));
         }
         real(args, |x| 1.0 / libm::tan(x))
-    }),
+    })
+    .price(Price::flat(200)),
     scalar(31, "radians", "x", "degrees as radians", |_, args| {
         real(args, f64::to_radians)
-    }),
+    })
+    .price(Price::flat(40)),
     scalar(32, "degrees", "x", "radians as degrees", |_, args| {
         real(args, f64::to_degrees)
-    }),
+    })
+    .price(Price::flat(40)),
     scalar(
         33,
         "conv",
@@ -182,7 +217,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "x, digits",
         "`x` cut to so many decimals, 0 to 34",
         trunc,
-    ),
+    )
+    .price(Price::flat(1_200)),
     scalar(
         35,
         "greatest",
@@ -190,6 +226,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the largest of its arguments",
         |_, args| super::aggregates::max(args),
     )
+    .price(Price::flat(40).element(16).weight(2))
     .nulls(Nulls::Null),
     scalar(
         36,
@@ -198,6 +235,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the smallest of its arguments",
         |_, args| super::aggregates::min(args),
     )
+    .price(Price::flat(40).element(16).weight(2))
     .nulls(Nulls::Null),
 ];
 

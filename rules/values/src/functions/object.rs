@@ -1,8 +1,10 @@
 //! Functions of objects. Names keep their order.
 
+use std::sync::Arc;
+
 use super::arguments::{list, map};
 use super::table::scalar;
-use crate::{Context, FnError, Function, Map, Nulls, Value};
+use crate::{Context, FnError, Function, Map, Nulls, Price, Value};
 
 type Answer = Result<Value, FnError>;
 
@@ -12,25 +14,29 @@ pub(super) const FUNCTIONS: &[Function] = &[
             .iter()
             .map(|(name, _)| Value::Text(name.clone()));
         Ok(Value::list(names.collect()))
-    }),
+    })
+    .price(Price::flat(60).makes(24).element(16)),
     scalar(702, "values", "object", "its values", |_, args| {
         let values = map(args, 0)?.iter().map(|(_, value)| value.clone());
         Ok(Value::list(values.collect()))
-    }),
+    })
+    .price(Price::flat(60).makes(24).element(16)),
     scalar(
         703,
         "object",
         "names, values",
         "the object that an array of names and one of values make; both have the same length",
         object,
-    ),
+    )
+    .price(Price::flat(150).makes(112).element(120)),
     scalar(
         704,
         "zip",
         "pairs",
         "the object that an array of arrays of name and value makes",
         zip,
-    ),
+    )
+    .price(Price::flat(100).makes(112).element(160)),
     scalar(
         705,
         "items",
@@ -47,7 +53,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 Value::list(pairs.collect())
             })
         },
-    ),
+    )
+    .price(Price::flat(60).makes(160).element(140)),
     scalar(
         706,
         "object_concat",
@@ -55,6 +62,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "all names of all objects; of a name that comes twice the last value",
         object_concat,
     )
+    .price(Price::flat(150).element(120))
     .seen("left out"),
     scalar(
         707,
@@ -63,6 +71,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the object of these names and values",
         object_construct,
     )
+    .price(Price::flat(150).makes(112).element(120))
     .seen("a name that is `NULL` is left out with its value; a value stays"),
     scalar(
         708,
@@ -70,7 +79,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "object, names",
         "the object without a name, or without an array of names",
         erase,
-    ),
+    )
+    .price(Price::flat(150).makes(112).element(120)),
     scalar(
         709,
         "object_size",
@@ -78,6 +88,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "how many names it has",
         |_, args| Ok(Value::Int(map(args, 0)?.len() as i64)),
     )
+    .price(Price::flat(30))
     .nulls(Nulls::Zero),
     scalar(
         710,
@@ -86,6 +97,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "the object with these names only, or with those of an array; `a.b` picks inside",
         object_pick,
     )
+    .price(Price::flat(150))
     .seen("`NULL` for an object; names that are `NULL` are left out"),
     scalar(
         711,
@@ -99,7 +111,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
             });
             Ok(Value::list(pairs.collect()))
         },
-    ),
+    )
+    .price(Price::flat(60).makes(320).element(400)),
 ];
 
 fn object(_: &mut Context<'_>, args: &[Value]) -> Answer {
@@ -180,10 +193,16 @@ fn erase(_: &mut Context<'_>, args: &[Value]) -> Answer {
     Ok(Value::map(left))
 }
 
-fn object_pick(_: &mut Context<'_>, args: &[Value]) -> Answer {
+fn object_pick(context: &mut Context<'_>, args: &[Value]) -> Answer {
     if args.first().is_some_and(Value::is_null) {
         return Ok(Value::Null);
     }
+    // A name with points in it is looked for at each level that there is.
+    let levels = args.first().map_or(0, Value::depth) as u64;
+    let names = args.iter().skip(1).map(Value::weight).sum::<usize>() as u64;
+    context
+        .budget
+        .spend(names.saturating_mul(levels.min(names)) / 4)?;
     let from = map(args, 0)?;
     let mut picked = Map::new();
     for (place, names) in args.iter().enumerate().skip(1) {
@@ -219,14 +238,23 @@ fn pick(from: &Map, path: &str, into: &mut Map) {
     let Some(inner) = from.get(name).and_then(Value::as_map) else {
         return;
     };
-    let mut picked = into
-        .get(name)
-        .and_then(Value::as_map)
-        .cloned()
-        .unwrap_or_default();
-    let before = picked.len();
+    let picked = into.get(name).and_then(Value::as_map);
+    if picked.is_some_and(|picked| std::ptr::eq(picked, inner)) {
+        // All of it was picked before.
+        return;
+    }
+    if picked.is_some() {
+        // Changed where it is: a copy for each name would cost the square of their number.
+        into.change(name, |picked| {
+            if let Value::Map(picked) = picked {
+                pick(inner, rest, Arc::make_mut(picked));
+            }
+        });
+        return;
+    }
+    let mut picked = Map::new();
     pick(inner, rest, &mut picked);
-    if picked.len() > before || into.get(name).is_some() {
+    if !picked.is_empty() || into.get(name).is_some() {
         into.insert(name, Value::map(picked));
     }
 }

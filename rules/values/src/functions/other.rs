@@ -2,7 +2,10 @@
 
 use super::arguments::only_text;
 use super::table::scalar;
-use crate::{Context, FnError, Function, Map, Purity, Value};
+use crate::{Context, FnError, Function, Map, Price, Purity, Value};
+
+/// Fuel of a user property when `meta` asks for one, or for all.
+const PROPERTY_FUEL: u64 = 120;
 
 type Answer = Result<Value, FnError>;
 
@@ -13,7 +16,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "value",
         "whether it is `NULL` or missing",
         |_, args| Ok(Value::Bool(args.first().is_none_or(Value::is_null))),
-    )
+    ).price(Price::flat(20))
     .seen("true"),
     scalar(
         802,
@@ -27,7 +30,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 .cloned()
                 .unwrap_or_default())
         },
-    )
+    ).price(Price::flat(20))
     .seen("passed over"),
     scalar(
         803,
@@ -39,26 +42,31 @@ pub(super) const FUNCTIONS: &[Function] = &[
             let same = args.get(1).is_some_and(|other| other.same(&value));
             Ok(if same { Value::Null } else { value })
         },
-    )
+    ).price(Price::flat(40).weight(6))
     .seen("a value like others"),
     scalar(804, "bypass", "value", "its argument", |_, args| {
         Ok(args.first().cloned().unwrap_or_default())
-    }),
+    }).price(Price::flat(20)),
     scalar(
         805,
         "newuuid",
         "",
         "a new random UUID; a replay gives the same",
         newuuid,
-    )
+    ).price(Price::flat(900))
     .purity(Purity::Random),
     scalar(
         806,
         "meta",
         "name",
         "`topic` of the message, or a user property by its name, where that is not `topic`; `meta(user.name)` is a user property of any name, `meta(*)` an object of them",
-        |context, args| Ok(meta(context.topic, context.meta, only_text(args, 0)?)),
-    )
+        |context, args| {
+            let name = only_text(args, 0)?;
+            let looked_at = context.meta.len() as u64 * PROPERTY_FUEL + name.len() as u64;
+            context.budget.spend(looked_at)?;
+            Ok(meta(context.topic, context.meta, name))
+        },
+    ).price(Price::flat(150))
     .purity(Purity::Event),
     scalar(
         807,
@@ -72,11 +80,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
             }
             Ok(Value::text(context.topic))
         },
-    )
+    ).price(Price::flat(150))
     .purity(Purity::Event),
     scalar(808, "rule_id", "", "the rule's name", |context, _| {
         Ok(Value::text(context.rule))
-    })
+    }).price(Price::flat(150))
     .purity(Purity::Event),
     scalar(
         809,
@@ -84,7 +92,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "",
         "when the rule was started, in milliseconds since 1970",
         |context, _| Ok(Value::Int(context.rule_start_ms)),
-    )
+    ).price(Price::flat(30))
     .purity(Purity::Event),
 ];
 

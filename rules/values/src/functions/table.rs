@@ -2,7 +2,10 @@
 //! that a row cannot contradict itself.
 
 use crate::function::{Run, Scalar, Step};
-use crate::{Arity, Function, Group, Kind, Nulls, Purity};
+use crate::{Arity, Function, Group, Kind, Nulls, Price, Purity};
+
+/// Price of a function that says nothing else: one walk through its arguments.
+const WALK: Price = Price::flat(60).weight(16).deep(40);
 
 /// A function of one row: pure, and nothing if an argument is nothing.
 pub(super) const fn scalar(
@@ -22,6 +25,7 @@ pub(super) const fn scalar(
         kind: Kind::Scalar,
         nulls: Nulls::Null,
         purity: Purity::Pure,
+        price: WALK,
         run: Run::Call(run),
     }
 }
@@ -59,6 +63,7 @@ pub(super) const fn analytic(
         kind: Kind::Analytic,
         nulls: Nulls::Seen(nulls),
         purity: Purity::Event,
+        price: WALK,
         run: Run::Step(run),
     }
 }
@@ -81,6 +86,7 @@ pub(super) const fn compiled(
         kind,
         nulls: Nulls::Null,
         purity: Purity::Event,
+        price: Price::flat(0),
         run: Run::Compiled,
     }
 }
@@ -95,6 +101,12 @@ impl Function {
     /// The same, seeing nothing as an argument like others.
     pub(super) const fn seen(self, what: &'static str) -> Self {
         self.nulls(Nulls::Seen(what))
+    }
+
+    /// The same for another price.
+    pub(super) const fn price(mut self, price: Price) -> Self {
+        self.price = price;
+        self
     }
 
     /// The same, depending on more than its arguments.

@@ -4,9 +4,12 @@ mod format;
 
 use super::arguments::{bounded, count, text, whole};
 use super::table::scalar;
-use crate::{Context, FnError, Function, Nulls, Value};
+use crate::{Context, FnError, Function, Nulls, Price, Value};
 
 type Answer = Result<Value, FnError>;
+
+/// Fuel of a part that `replace` replaces.
+const REPLACE_FUEL: u64 = 10;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     scalar(
@@ -31,7 +34,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "x, digits[, locale]",
         "a number with so many decimals, and with the separators of a locale such as `en_US`",
         format::format,
-    ),
+    ).price(Price::flat(1_500)),
     scalar(
         104,
         "indexof",
@@ -60,8 +63,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "lpad",
         "text, count",
         "the text with so many blanks in front",
-        |_, args| {
-            let blanks = blanks(args)?;
+        |context, args| {
+            let blanks = blanks(context, args)?;
             bounded(format!("{blanks}{}", text(args, 0)).into())
         },
     ),
@@ -89,9 +92,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "text, pattern",
         "whether the pattern matches somewhere in the text",
         |context, args| {
-            let pattern = context.cache.pattern(&text(args, 1))?;
+            let Context { cache, budget, .. } = context;
+            let pattern = cache.pattern(&text(args, 1), budget)?;
             let whole = text(args, 0);
-            Ok(Value::Bool(pattern.over(&whole)?.is_match(&whole)))
+            Ok(Value::Bool(pattern.over(&whole, budget)?.is_match(&whole)))
         },
     )
     .nulls(Nulls::False),
@@ -134,8 +138,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "rpad",
         "text, count",
         "the text with so many blanks behind",
-        |_, args| {
-            let blanks = blanks(args)?;
+        |context, args| {
+            let blanks = blanks(context, args)?;
             bounded(format!("{}{blanks}", text(args, 0)).into())
         },
     ),
@@ -187,14 +191,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "replace",
         "text, part, by",
         "the text with each `part` replaced",
-        |_, args| {
+        |context, args| {
             let (whole, part) = (text(args, 0), text(args, 1));
             if part.is_empty() {
                 return Ok(Value::Text(whole));
             }
             let by = text(args, 2);
             let count = whole.matches(&*part).count();
-            super::arguments::room(whole.len().saturating_add(count.saturating_mul(by.len())))?;
+            let len = whole.len().saturating_add(count.saturating_mul(by.len()));
+            super::arguments::room(len)?;
+            context.budget.spend(len as u64 / 4 + count as u64 * REPLACE_FUEL)?;
+            context.budget.hold(len.saturating_mul(3))?;
             Ok(Value::text(whole.replace(&*part, &by)))
         },
     ),
@@ -226,25 +233,36 @@ fn length(_: &mut Context<'_>, args: &[Value]) -> Answer {
     } as i64))
 }
 
-fn blanks(args: &[Value]) -> Result<String, FnError> {
+fn blanks(context: &mut Context<'_>, args: &[Value]) -> Result<String, FnError> {
     let count = count(args, 1)?;
     super::arguments::room(count)?;
+    context.budget.spend(count as u64 / 8)?;
+    context.budget.hold(count.saturating_mul(3))?;
     Ok(" ".repeat(count))
 }
 
+/// Fuel of a match beside what it looks at.
+const MATCH_FUEL: u64 = 200;
+
 fn regexp_replace(context: &mut Context<'_>, args: &[Value]) -> Answer {
-    let pattern = context.cache.pattern(&text(args, 1))?;
+    let Context { cache, budget, .. } = context;
+    let pattern = cache.pattern(&text(args, 1), budget)?;
     let (whole, by) = (text(args, 0), text(args, 2));
+    let regex = pattern.again_and_again();
+    let groups = regex.captures_len();
+    pattern.hold(groups, budget)?;
     let mut out = String::new();
     let mut done = 0;
-    let mut work = 0;
-    pattern.work(&mut work, whole.len())?;
-    for found in pattern.again_and_again().captures_iter(&whole) {
+    budget.spend(pattern.price(whole.len(), groups))?;
+    for found in regex.captures_iter(&whole) {
         let Some(all) = found.get(0) else { continue };
+        let before = out.len();
         out.push_str(whole.get(done..all.start()).unwrap_or_default());
+        budget.spend(MATCH_FUEL + by.len() as u64)?;
         expand(&found, &by, &mut out)?;
+        budget.spend((out.len() - before) as u64)?;
         done = all.end();
-        pattern.work(&mut work, whole.len() - done)?;
+        pattern.next(whole.len() - done, groups, budget)?;
     }
     out.push_str(whole.get(done..).unwrap_or_default());
     bounded(out.into())
@@ -276,38 +294,42 @@ fn expand(found: &regex_lite::Captures<'_>, by: &str, out: &mut String) -> Resul
 }
 
 fn regexp_substr(context: &mut Context<'_>, args: &[Value]) -> Answer {
-    let pattern = context.cache.pattern(&text(args, 1))?;
+    let Context { cache, budget, .. } = context;
+    let pattern = cache.pattern(&text(args, 1), budget)?;
     let whole = text(args, 0);
-    let found = pattern.over(&whole)?.find(&whole);
+    let found = pattern.over(&whole, budget)?.find(&whole);
     Ok(Value::text(found.map_or("", |found| found.as_str())))
 }
 
 fn split_value(_: &mut Context<'_>, args: &[Value]) -> Answer {
     let (whole_text, separator) = (text(args, 0), text(args, 1));
-    let parts: Vec<&str> = if separator.is_empty() {
-        // Between any two characters.
-        let mut ends = whole_text.char_indices().map(|(place, _)| place).skip(1);
-        let mut start = 0;
-        let mut parts: Vec<&str> = ends
-            .by_ref()
-            .filter_map(|end| whole_text.get(std::mem::replace(&mut start, end)..end))
-            .collect();
-        parts.extend(whole_text.get(start..));
-        parts
-    } else {
-        whole_text.split(&*separator).collect()
-    };
     let index = whole(args, 2)?;
+    // Without a separator between any two characters.
+    let count = if separator.is_empty() {
+        whole_text.chars().count().max(1)
+    } else {
+        whole_text.split(&*separator).count()
+    };
     let place = if index < 0 {
-        index.saturating_add(parts.len() as i64)
+        index.saturating_add(count as i64)
     } else {
         index
     };
-    usize::try_from(place)
-        .ok()
-        .and_then(|place| parts.get(place))
-        .map(|part| Value::text(*part))
-        .ok_or_else(|| FnError::Failed(format!("no part {index}: there are {}", parts.len())))
+    let place = usize::try_from(place).ok().filter(|place| *place < count);
+    let part = place.and_then(|place| {
+        if separator.is_empty() {
+            let mut starts = whole_text
+                .char_indices()
+                .map(|(start, _)| start)
+                .skip(place);
+            let start = starts.next().unwrap_or(0);
+            whole_text.get(start..starts.next().unwrap_or(whole_text.len()))
+        } else {
+            whole_text.split(&*separator).nth(place)
+        }
+    });
+    part.map(Value::text)
+        .ok_or_else(|| FnError::Failed(format!("no part {index}: there are {count}")))
 }
 
 fn substring(_: &mut Context<'_>, args: &[Value]) -> Answer {

@@ -13,77 +13,81 @@ use chrono::{DateTime, Datelike, Months, NaiveDateTime, Timelike, Utc};
 use super::arguments::{text, whole};
 use super::table::scalar;
 use crate::cast::int_of;
-use crate::{Context, FnError, Function, Purity, Value};
+use crate::{Context, FnError, Function, Price, Purity, Value};
 
 pub(crate) use zone::Zone;
 
 type Answer = Result<Value, FnError>;
 
+/// Fuel of a letter of a pattern.
+const LETTER_FUEL: u64 = 60;
+
 const MS_IN_DAY: i64 = 86_400_000;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    scalar(201, "now", "[digits]", "the time of the event, `2024-05-01 08:30:00`, with up to 6 digits of the second's fraction", now)
+    scalar(201, "now", "[digits]", "the time of the event, `2024-05-01 08:30:00`, with up to 6 digits of the second's fraction", now).price(Price::flat(900))
         .purity(Purity::Event),
-    scalar(202, "current_timestamp", "[digits]", "the same as `now`", now).purity(Purity::Event),
-    scalar(203, "local_time", "[digits]", "the same as `now`", now).purity(Purity::Event),
-    scalar(204, "local_timestamp", "[digits]", "the same as `now`", now).purity(Purity::Event),
-    scalar(205, "cur_date", "", "the day of the event, `2024-05-01`", today).purity(Purity::Event),
-    scalar(206, "current_date", "", "the same as `cur_date`", today).purity(Purity::Event),
-    scalar(207, "cur_time", "[digits]", "the time of day of the event, `08:30:00`", time_of_day)
+    scalar(202, "current_timestamp", "[digits]", "the same as `now`", now).price(Price::flat(900)).purity(Purity::Event),
+    scalar(203, "local_time", "[digits]", "the same as `now`", now).price(Price::flat(900)).purity(Purity::Event),
+    scalar(204, "local_timestamp", "[digits]", "the same as `now`", now).price(Price::flat(900)).purity(Purity::Event),
+    scalar(205, "cur_date", "", "the day of the event, `2024-05-01`", today).price(Price::flat(900)).purity(Purity::Event),
+    scalar(206, "current_date", "", "the same as `cur_date`", today).price(Price::flat(900)).purity(Purity::Event),
+    scalar(207, "cur_time", "[digits]", "the time of day of the event, `08:30:00`", time_of_day).price(Price::flat(900))
         .purity(Purity::Event),
-    scalar(208, "current_time", "[digits]", "the same as `cur_time`", time_of_day)
+    scalar(208, "current_time", "[digits]", "the same as `cur_time`", time_of_day).price(Price::flat(900))
         .purity(Purity::Event),
-    scalar(209, "format_time", "date, pattern", "the date as the pattern says: `YYYY-MM-dd HH:mm:ssSSS`", |_, args| {
+    scalar(209, "format_time", "date, pattern", "the date as the pattern says: `YYYY-MM-dd HH:mm:ssSSS`", |context, args| {
         let moment = clock(args, 0)?;
+        context.budget.spend(text(args, 1).len() as u64 * LETTER_FUEL)?;
         pattern::write(&moment, &text(args, 1)).map(Value::text)
-    }),
-    scalar(210, "date_calc", "date, duration", "the date so much later, `1h30m`, or earlier, `-10s`", date_calc),
+    }).price(Price::flat(900)),
+    scalar(210, "date_calc", "date, duration", "the date so much later, `1h30m`, or earlier, `-10s`", date_calc).price(Price::flat(900)),
     scalar(211, "date_diff", "from, to", "how many whole days `to` is after `from`", |_, args| {
         let span = clock(args, 1)?.ms.saturating_sub(clock(args, 0)?.ms);
         Ok(Value::Int(span / MS_IN_DAY))
-    }),
+    }).price(Price::flat(900)),
     scalar(212, "day_name", "date", "the day of the week, `Monday`", |_, args| {
         Ok(Value::text(clock(args, 0)?.wall.format("%A").to_string()))
-    }),
-    scalar(213, "day_of_month", "date", "the day of the month, 1 to 31", day),
-    scalar(214, "day", "date", "the same as `day_of_month`", day),
+    }).price(Price::flat(900)),
+    scalar(213, "day_of_month", "date", "the day of the month, 1 to 31", day).price(Price::flat(900)),
+    scalar(214, "day", "date", "the same as `day_of_month`", day).price(Price::flat(900)),
     scalar(215, "day_of_week", "date", "the day of the week, from 1 for Sunday to 7 for Saturday", |_, args| {
         part(args, |wall| wall.weekday().number_from_sunday())
-    }),
-    scalar(216, "day_of_year", "date", "the day of the year, 1 to 366", |_, args| part(args, Datelike::ordinal)),
-    scalar(217, "from_days", "days", "the day `days` - 1 days after 1970-01-01; `NULL` for 0", from_days),
+    }).price(Price::flat(900)),
+    scalar(216, "day_of_year", "date", "the day of the year, 1 to 366", |_, args| part(args, Datelike::ordinal)).price(Price::flat(900)),
+    scalar(217, "from_days", "days", "the day `days` - 1 days after 1970-01-01; `NULL` for 0", from_days).price(Price::flat(900)),
     scalar(218, "from_unix_time", "seconds", "the moment so many seconds after 1970, `2024-05-01 08:30:00`", |_, args| {
         let moment = Moment::at(whole(args, 0)?.saturating_mul(1_000), 0);
         let moment = moment.ok_or_else(|| FnError::argument(args, 0, "seconds since 1970"))?;
         Ok(Value::text(moment.wall.format("%Y-%m-%d %H:%M:%S").to_string()))
-    }),
-    scalar(219, "hour", "date", "the hour, 0 to 23", |_, args| part(args, Timelike::hour)),
-    scalar(220, "last_day", "date", "the last day of the date's month, `2024-02-29`", last_day),
+    }).price(Price::flat(900)),
+    scalar(219, "hour", "date", "the hour, 0 to 23", |_, args| part(args, Timelike::hour)).price(Price::flat(900)),
+    scalar(220, "last_day", "date", "the last day of the date's month, `2024-02-29`", last_day).price(Price::flat(900)),
     scalar(221, "microsecond", "date", "the microseconds of the second", |_, args| {
         part(args, |wall| wall.nanosecond() / 1_000)
-    }),
-    scalar(222, "minute", "date", "the minute, 0 to 59", |_, args| part(args, Timelike::minute)),
-    scalar(223, "month", "date", "the month, 1 to 12", |_, args| part(args, Datelike::month)),
+    }).price(Price::flat(900)),
+    scalar(222, "minute", "date", "the minute, 0 to 59", |_, args| part(args, Timelike::minute)).price(Price::flat(900)),
+    scalar(223, "month", "date", "the month, 1 to 12", |_, args| part(args, Datelike::month)).price(Price::flat(900)),
     scalar(224, "month_name", "date", "the month, `January`", |_, args| {
         Ok(Value::text(clock(args, 0)?.wall.format("%B").to_string()))
-    }),
-    scalar(225, "second", "date", "the second, 0 to 59", |_, args| part(args, Timelike::second)),
+    }).price(Price::flat(900)),
+    scalar(225, "second", "date", "the second, 0 to 59", |_, args| part(args, Timelike::second)).price(Price::flat(900)),
     scalar(226, "year", "date", "the year", |_, args| {
         Ok(Value::Int(clock(args, 0)?.wall.year().into()))
-    }),
+    }).price(Price::flat(900)),
     scalar(227, "to_seconds", "date", "the seconds since 1970", |_, args| {
         Ok(Value::Int(clock(args, 0)?.ms.div_euclid(1_000)))
-    }),
+    }).price(Price::flat(900)),
     scalar(228, "convert_tz", "date, zone", "the date as text with the offset of a zone such as `Europe/Berlin`", |context, args| {
         let moment = clock(args, 0)?;
-        let zone = context.cache.zone(&text(args, 1))?;
+        let zone = context.cache.zone(&text(args, 1), context.budget)?;
         let local = Moment::at(moment.ms, zone.offset_s(moment.ms.div_euclid(1_000)));
         let local = local.ok_or_else(|| not_a_date(args, 0))?;
         pattern::write(&local, pattern::RFC_3339).map(Value::text)
-    }),
+    }).price(Price::flat(900)),
     scalar(229, "tstamp", "", "the time of the event in milliseconds since 1970", |context, _| {
         Ok(Value::Int(context.now_ms))
-    })
+    }).price(Price::flat(30))
     .purity(Purity::Event),
 ];
 

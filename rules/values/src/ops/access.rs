@@ -70,6 +70,16 @@ pub fn slice(value: &Value, start: Option<&Value>, end: Option<&Value>) -> Resul
         .ok_or(OpError::Backwards { start, end })
 }
 
+/// Number of elements, or bytes, that a slice copies.
+pub(super) fn slice_len(value: &Value, start: Option<&Value>, end: Option<&Value>) -> usize {
+    let len = match value {
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(list) => list.len(),
+        _ => 0,
+    };
+    bounds(len, start, end).map_or(0, |(start, end)| end.saturating_sub(start))
+}
+
 /// Start and end of a slice, both counted from the front.
 fn bounds(
     len: usize,

@@ -250,6 +250,58 @@ fn a_hostile_pattern_takes_no_more_than_its_length_times_the_texts() {
 }
 
 #[test]
+fn a_pattern_matches_what_it_says() {
+    /// By the words of the description, with all the time in the world.
+    fn simply(text: &[char], pattern: &[char]) -> bool {
+        match (pattern, text) {
+            ([], text) => text.is_empty(),
+            (['%', rest @ ..], text) => (0..=text.len()).any(|taken| simply(&text[taken..], rest)),
+            ([_, ..], []) => false,
+            (['_', rest @ ..], [_, text @ ..]) => simply(text, rest),
+            (['\\', quoted, rest @ ..], [found, text @ ..]) => {
+                quoted == found && simply(text, rest)
+            }
+            ([wanted, rest @ ..], [found, text @ ..]) => wanted == found && simply(text, rest),
+        }
+    }
+    let mut seed = 7_u64;
+    let mut draw = |letters: &[char], most: u64| -> Vec<char> {
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed >> 33
+        };
+        let count = next() % (most + 1);
+        (0..count)
+            .map(|_| letters[next() as usize % letters.len()])
+            .collect()
+    };
+    let mut hits = 0;
+    for _ in 0..20_000 {
+        let (text, pattern) = (
+            draw(&['a', 'b', 'é', '\\'], 8),
+            draw(&['a', 'b', 'é', '%', '_', '\\'], 7),
+        );
+        let expected = simply(&text, &pattern);
+        let (text, pattern): (String, String) = (text.iter().collect(), pattern.iter().collect());
+        let given = like(&Value::from(&*text), &Value::from(&*pattern), false);
+        assert_eq!(given, Ok(expected), "{text} like {pattern}");
+        hits += usize::from(expected);
+    }
+    assert!(hits > 1_000, "{hits}");
+    // Parts that are longer than a word of the machine.
+    let long = "ab".repeat(100);
+    for (pattern, expected) in [
+        (format!("%{}%", "_".repeat(200)), true),
+        (format!("%{}%", "_".repeat(201)), false),
+        (format!("%{}a%", "a_".repeat(99)), true),
+        (format!("%{}c%", "_".repeat(100)), false),
+    ] {
+        let given = like(&Value::from(&*long), &Value::from(&*pattern), false);
+        assert_eq!(given, Ok(expected), "{pattern}");
+    }
+}
+
+#[test]
 fn what_is_inside_is_found() {
     let object = value(r#"{"a": {"b": 1}, "Name": 2, "NAME": 3}"#);
     assert_eq!(field(&field(&object, "a"), "b"), Value::Int(1));

@@ -196,3 +196,35 @@ fn what_draws_or_asks_is_not_called_pure() {
         ]
     );
 }
+
+/// The table of prices, as docs/abi.md has it: functions that cost the same in one row.
+fn prices() -> String {
+    let mut rows: Vec<(tidemill_values::Price, Vec<&str>)> = Vec::new();
+    for function in functions().filter(|function| function.price.fuel(&[]) > 0) {
+        match rows.iter_mut().find(|(price, _)| *price == function.price) {
+            Some((_, names)) => names.push(function.name),
+            None => rows.push((function.price, vec![function.name])),
+        }
+    }
+    rows.sort_by_key(|(price, names)| (price.flat, price.element, price.weight, names.len()));
+    let mut table = "| functions | a call | an element or name | 16 bytes | 16 bytes of arrays and objects |\n|---|---|---|---|---|\n".to_owned();
+    for (price, names) in rows {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        table += &format!(
+            "| {} | {} | {} | {} | {} |\n",
+            names.join(", "),
+            price.flat,
+            price.element,
+            price.weight,
+            price.deep
+        );
+    }
+    table
+}
+
+#[test]
+fn the_page_says_what_functions_cost() {
+    let page = include_str!("../../../../docs/abi.md");
+    let table = prices();
+    assert!(page.contains(&table), "docs/abi.md should say:\n{table}");
+}

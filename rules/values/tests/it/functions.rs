@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidemill_values::{
-    Cache, Context, Kind, Map, Value, by_number, call, from_json, functions, lookup,
+    Budget, Cache, Context, Kind, Map, Value, by_number, call, from_json, functions, lookup,
 };
 
 /// The functions that take any value, so that none is of a wrong type.
@@ -29,6 +29,7 @@ fn context<T>(run: impl FnOnce(&mut Context<'_>) -> T) -> T {
         meta: &meta,
         random: &mut random,
         cache: &mut Cache::new(),
+        budget: &mut { Budget::PLENTY },
     })
 }
 

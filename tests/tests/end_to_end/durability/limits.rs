@@ -29,7 +29,7 @@ const HOUR: u64 = 3_600;
 const AGE_MAX: u64 = 3_660 * 24 * HOUR;
 
 /// As `docs/configuration.md` has them.
-const KEYS: [Key; 40] = [
+const KEYS: [Key; 41] = [
     (BROKER, "qos", 0, 1, ""),
     (BROKER, "packet_bytes_max", 1_024, 8 << 20, ""),
     (BROKER, "topic_bytes_max", 64, 65_535, ""),
@@ -68,6 +68,7 @@ const KEYS: [Key; 40] = [
     (LIMITS, "fuel", 1, 100_000_000, ""),
     (LIMITS, "emissions", 1, 4_096, ""),
     (LIMITS, "emission_bytes", 1, 4 << 20, ""),
+    (LIMITS, "value_bytes", 64 << 10, 256 << 20, ""),
     (LIMITS, "state_bytes", 1_024, 64 << 20, ""),
     (LIMITS, "keys", 1, 1_000_000, ""),
 ];

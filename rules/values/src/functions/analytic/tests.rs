@@ -1,4 +1,4 @@
-use crate::{Value, from_json, lookup, step};
+use crate::{Budget, Value, from_json, lookup, step};
 
 /// Steps of one function: arguments and result, with `-` in front if the row does not count.
 fn check(name: &str, rows: &[(&str, &str)]) {
@@ -10,7 +10,9 @@ fn check(name: &str, rows: &[(&str, &str)]) {
             None => (*args, true),
         };
         let args = from_json(args.as_bytes()).unwrap();
-        let given = step(function, &state, args.as_list().unwrap(), counts);
+        let given = step(function, &state, args.as_list().unwrap(), counts, &mut {
+            Budget::PLENTY
+        });
         if *expected == "error" {
             assert!(given.is_err(), "{name}{args:?} gives {given:?}");
             continue;
@@ -291,7 +293,13 @@ fn foreign_state_is_refused() {
     ] {
         let args = from_json(args.as_bytes()).unwrap();
         let state = Value::from("foreign");
-        let given = step(lookup(name).unwrap(), &state, args.as_list().unwrap(), true);
+        let given = step(
+            lookup(name).unwrap(),
+            &state,
+            args.as_list().unwrap(),
+            true,
+            &mut { Budget::PLENTY },
+        );
         assert!(given.is_err(), "{name}");
     }
 }

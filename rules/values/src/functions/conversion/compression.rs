@@ -8,10 +8,19 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
 use super::Answer;
 use crate::functions::arguments::text;
-use crate::{Context, FnError, VALUE_BYTES_MAX, Value};
+use crate::{Budget, Context, FnError, VALUE_BYTES_MAX, Value};
 
-pub(super) fn compress(_: &mut Context<'_>, args: &[Value]) -> Answer {
+/// Fuel of a byte that is compressed, whatever it is.
+const IN_FUEL: u64 = 60;
+/// Fuel of a byte that comes out of what was compressed.
+const OUT_FUEL: u64 = 10;
+/// Bytes that either way takes for itself.
+const STATE_BYTES: usize = 320 << 10;
+
+pub(super) fn compress(context: &mut Context<'_>, args: &[Value]) -> Answer {
     let input = input(args)?;
+    context.budget.spend(input.len() as u64 * IN_FUEL)?;
+    context.budget.hold(STATE_BYTES + input.len() * 2)?;
     let level = Compression::default();
     let method = text(args, 1);
     let compressed = match &*method {
@@ -34,16 +43,17 @@ pub(super) fn compress(_: &mut Context<'_>, args: &[Value]) -> Answer {
         .map_err(|error| FnError::Failed(error.to_string()))
 }
 
-pub(super) fn decompress(_: &mut Context<'_>, args: &[Value]) -> Answer {
+pub(super) fn decompress(context: &mut Context<'_>, args: &[Value]) -> Answer {
     let input = input(args)?;
     let method = text(args, 1);
+    let budget = &mut *context.budget;
     let out = match &*method {
-        "zlib" => read(ZlibDecoder::new(input)),
-        "gzip" => read(MultiGzDecoder::new(input)),
-        "flate" => read(DeflateDecoder::new(input)),
+        "zlib" => read(ZlibDecoder::new(input), budget),
+        "gzip" => read(MultiGzDecoder::new(input), budget),
+        "flate" => read(DeflateDecoder::new(input), budget),
         _ => return Err(unknown(args)),
     };
-    let out = out.map_err(|_| FnError::argument(args, 0, "what that method compressed"))?;
+    let out = out?.ok_or_else(|| FnError::argument(args, 0, "what that method compressed"))?;
     if out.len() > VALUE_BYTES_MAX {
         return Err(FnError::TooLarge);
     }
@@ -71,11 +81,21 @@ fn write<W: Write>(
     finish(encoder)
 }
 
-fn read(decoder: impl Read) -> std::io::Result<Vec<u8>> {
+/// Bytes that are decompressed before more is paid for.
+const PIECE_BYTES: usize = 4 << 10;
+
+fn read(mut decoder: impl Read, budget: &mut Budget) -> Result<Option<Vec<u8>>, FnError> {
     let mut out = Vec::new();
     // One byte more than may be, to see whether there is more.
-    decoder
-        .take(VALUE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut out)?;
-    Ok(out)
+    while out.len() <= VALUE_BYTES_MAX {
+        budget.spend(PIECE_BYTES as u64 * OUT_FUEL)?;
+        budget.hold(PIECE_BYTES * 2)?;
+        let piece = decoder.by_ref().take(PIECE_BYTES as u64);
+        match { piece }.read_to_end(&mut out) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(out))
 }

@@ -1,8 +1,11 @@
 //! The conditions in `[? …]`: comparisons of paths and literals, with `&&`, `||`, `!` and
 //! arithmetic. A comparison of incomparable values does not hold.
 
-use super::path::{Path, QueryError};
+use super::path::{Path, QueryError, Visits};
 use crate::{BinaryOp, Value, binary};
+
+/// Fuel of an operator.
+const OPERATOR_FUEL: u64 = 30;
 
 /// A condition, or a part of one.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ impl Filter {
         &self,
         element: &Value,
         root: &Value,
-        visits: &mut usize,
+        visits: &mut Visits<'_>,
     ) -> Result<bool, QueryError> {
         Ok(match self {
             Self::Not(inner) => !inner.holds(element, root, visits)?,
@@ -47,7 +50,7 @@ impl Filter {
         &self,
         element: &Value,
         root: &Value,
-        visits: &mut usize,
+        visits: &mut Visits<'_>,
     ) -> Result<Option<Value>, QueryError> {
         Ok(match self {
             Self::Literal(value) => Some(value.clone()),
@@ -59,6 +62,8 @@ impl Filter {
                 let (Some(left), Some(right)) = (left, right) else {
                     return Ok(None);
                 };
+                let smaller = left.weight().min(right.weight()) as u64;
+                visits.spend(OPERATOR_FUEL + smaller)?;
                 apply(*op, &left, &right)
             }
             _ => Some(Value::Bool(self.holds(element, root, visits)?)),

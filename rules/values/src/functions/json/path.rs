@@ -2,10 +2,36 @@
 
 use super::filter::Filter;
 use super::parse::{PathError, parse};
-use crate::Value;
+use crate::{Budget, Value};
 
 /// Places that one query may visit: `$..*..*` visits the same ones again and again.
 const VISITS_MAX: usize = 100_000;
+/// Fuel of a place that is visited.
+const VISIT_FUEL: u64 = 60;
+/// Fuel of a place that is found.
+const FOUND_FUEL: u64 = 20;
+
+/// Places that a query has visited, and what it pays them with.
+pub(super) struct Visits<'a> {
+    count: usize,
+    budget: &'a mut Budget,
+}
+
+impl Visits<'_> {
+    fn add(&mut self, visits: usize, fuel: u64) -> Result<(), QueryError> {
+        self.count += visits;
+        if self.count > VISITS_MAX {
+            return Err(QueryError::TooMany);
+        }
+        let paid = self.budget.spend(visits as u64 * fuel);
+        paid.map_err(|_| QueryError::OutOfFuel)
+    }
+
+    /// Pays for work of a filter.
+    pub(super) fn spend(&mut self, fuel: u64) -> Result<(), QueryError> {
+        self.budget.spend(fuel).map_err(|_| QueryError::OutOfFuel)
+    }
+}
 
 /// A path that was read.
 #[derive(Debug)]
@@ -45,6 +71,8 @@ pub(crate) enum QueryError {
     NoPlace(i64),
     #[error("the path looks at more than {VISITS_MAX} places")]
     TooMany,
+    #[error("out of fuel")]
+    OutOfFuel,
 }
 
 impl Step {
@@ -61,8 +89,8 @@ impl Path {
     }
 
     /// The value at the path: one value, or a list if the path may lead to several.
-    pub(crate) fn query(&self, root: &Value) -> Result<Value, QueryError> {
-        let mut visits = 0;
+    pub(crate) fn query(&self, root: &Value, budget: &mut Budget) -> Result<Value, QueryError> {
+        let mut visits = Visits { count: 0, budget };
         let plain = self.steps.iter().take_while(|step| step.is_plain()).count();
         let (plain, others) = self.steps.split_at_checked(plain).unwrap_or_default();
         let mut at = root.clone();
@@ -99,7 +127,7 @@ impl Path {
         &self,
         from: &Value,
         root: &Value,
-        visits: &mut usize,
+        visits: &mut Visits<'_>,
     ) -> Result<Option<Value>, QueryError> {
         let mut found = vec![from.clone()];
         for step in &self.steps {
@@ -118,15 +146,15 @@ fn follow(
     value: &Value,
     root: &Value,
     found: &mut Vec<Value>,
-    visits: &mut usize,
+    visits: &mut Visits<'_>,
 ) -> Result<(), QueryError> {
-    *visits += 1;
-    if *visits > VISITS_MAX {
-        return Err(QueryError::TooMany);
-    }
+    visits.add(1, VISIT_FUEL)?;
     match step {
         Step::Name(_) | Step::Place(_) => found.extend(one(value, step)),
-        Step::All => found.extend(inner(value).cloned()),
+        Step::All => {
+            visits.spend(value.elements() as u64 * FOUND_FUEL)?;
+            found.extend(inner(value).cloned());
+        }
         Step::Descend => {
             found.push(value.clone());
             for inner in inner(value) {
@@ -139,6 +167,7 @@ fn follow(
             }
         }
         Step::Slice { start, end, step } => {
+            visits.spend(value.elements() as u64 * FOUND_FUEL)?;
             found.extend(slice(
                 value.as_list().unwrap_or_default(),
                 *start,
@@ -148,14 +177,14 @@ fn follow(
         }
         Step::Filter(filter) => {
             for inner in inner(value) {
-                *visits += 1;
+                visits.add(1, VISIT_FUEL)?;
                 if filter.holds(inner, root, visits)? {
                     found.push(inner.clone());
                 }
             }
         }
     }
-    if *visits + found.len() > VISITS_MAX {
+    if visits.count + found.len() > VISITS_MAX {
         return Err(QueryError::TooMany);
     }
     Ok(())

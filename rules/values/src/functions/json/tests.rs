@@ -1,5 +1,5 @@
 use super::path::Path;
-use crate::{from_json, to_json};
+use crate::{Budget, from_json, to_json};
 
 const STORE: &str = r#"{
     "book": [
@@ -17,7 +17,7 @@ fn check(path: &str, expected: &str) {
     let given = match Path::parse(path) {
         Err(error) => format!("path: {error}"),
         Ok(path) => path
-            .query(&root)
+            .query(&root, &mut { Budget::PLENTY })
             .map_or_else(|error| format!("query: {error}"), |value| to_json(&value)),
     };
     assert_eq!(given, expected, "{path}");
@@ -135,7 +135,7 @@ fn a_query_does_not_look_at_places_without_end() {
     let root = (0..10).fold("1".to_owned(), nested);
     let root = from_json(root.as_bytes()).unwrap();
     let path = Path::parse("$..*..*..*..*").unwrap();
-    let error = path.query(&root).unwrap_err();
+    let error = path.query(&root, &mut { Budget::PLENTY }).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the path looks at more than 100000 places"

@@ -95,10 +95,14 @@ const LOCALES: &[(&str, Separators)] = &[
     ("zh", POINT),
 ];
 
-pub(super) fn format(_: &mut Context<'_>, args: &[Value]) -> Answer {
+/// Fuel of a decimal.
+const DIGIT_FUEL: u64 = 16;
+
+pub(super) fn format(context: &mut Context<'_>, args: &[Value]) -> Answer {
     let digits = whole(args, 1)?;
     let digits = usize::try_from(digits.min(DIGITS_MAX))
         .map_err(|_| FnError::argument(args, 1, "a whole number from 0 on"))?;
+    context.budget.spend(digits as u64 * DIGIT_FUEL)?;
     let plain = format!("{:.digits$}", number(args, 0)?);
     if args.len() < 3 {
         return bounded(plain.into());
