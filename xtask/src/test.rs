@@ -39,6 +39,7 @@ pub(crate) fn test(workspace: &Workspace, quick: bool, all: bool) -> Result<()> 
         workspace,
         &["--lib", "--", "function::", a_million],
     ))?;
+    run(&mut optimised(workspace, &["--test", "prices"]))?;
     say("simulator of crashes, power cuts and lost connections");
     run(&mut optimised(workspace, &["--test", "simulator"]))
 }
