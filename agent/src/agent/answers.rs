@@ -10,7 +10,6 @@ use super::parts::DISK;
 use crate::agent::books;
 use crate::agent::recorder::Recorded;
 use crate::commit::event_ids::{EventIds, Refused};
-use crate::commit::record::Dead;
 use crate::destination::DestinationStatus;
 use crate::event::state::Key;
 use crate::mill::{self, Mill};
@@ -70,7 +69,7 @@ impl Agent {
                 books::state_hash_of_mill(&self.mill)
             }
             Question::DeadLetters { only } => books::dead_letters(&outbox(&self.mill), only),
-            Question::Redrive { seq } => self.take_dead_letter(seq, mill::Input::Redrive(seq)),
+            Question::Redrive { seq } => self.redrive(seq),
             Question::Drop { seq } => self.take_dead_letter(seq, mill::Input::DropDeadLetter(seq)),
             Question::EventIds => {
                 let ids = self.mill.event_ids();
@@ -85,6 +84,7 @@ impl Agent {
             Question::State { rule, key, whole } => {
                 books::state_of_mill(&self.mill, &rule, key.as_deref(), whole)
             }
+            Question::States => books::states_of_mill(&self.mill),
             Question::ForgetState { rule, key } => self.forget_state(&rule, key),
             Question::Records => books::records_of_mill(&self.mill),
             Question::Events { last } => self.recorder.last(last).map(Recorded::to_line).collect(),
@@ -113,47 +113,6 @@ impl Agent {
     pub(super) fn keep_promises(&mut self) {
         let (_, durable_lsn) = self.mill.lsns();
         self.promised.keep(durable_lsn);
-    }
-
-    fn take_dead_letter(&mut self, seq: u64, input: mill::Input) -> Value {
-        let is_there = |mill: &Mill| {
-            let shelf = mill.outbox().and_then(|outbox| outbox.dead_letters());
-            shelf.is_some_and(|lane| lane.row(seq).is_some())
-        };
-        if !is_there(&self.mill) {
-            return json!({ "done": false });
-        }
-        self.turn(input);
-        if !is_there(&self.mill) {
-            json!({ "done": true })
-        } else {
-            json!({ "done": false, "reason": self.why_dead(seq) })
-        }
-    }
-
-    /// Why a dead letter is not worked on once more.
-    fn why_dead(&self, seq: u64) -> String {
-        let outbox = self.mill.outbox();
-        let row = outbox.and_then(|outbox| outbox.dead_letters()?.row(seq));
-        let Some((row, dead)) = row.and_then(|row| Some((row, Dead::decode(&row.payload).ok()?)))
-        else {
-            return "it cannot be read".to_owned();
-        };
-        match (dead.missing, dead.lane) {
-            (1.., _) => format!(
-                "{} bytes of it were not kept, and nobody works on a part",
-                dead.missing
-            ),
-            (0, Some(lane)) => format!(
-                "it was for the destination {:?}, which is not configured any more or has no room; a row goes where it \
-                 was made for and nowhere else: name that destination again, or drop it",
-                &*lane.destination
-            ),
-            (0, None) => format!(
-                "rule {:?}, which could not digest it, is not deployed any more: deploy it again, or drop it",
-                &*row.rule
-            ),
-        }
     }
 
     fn forget_state(&mut self, rule: &str, key: Option<String>) -> Value {

@@ -15,7 +15,7 @@ use crate::event::emission::Row;
 use crate::event::ledger::Ledger;
 use crate::mill::Mill;
 
-pub use state::{records_of_mill, state_of_image, state_of_mill};
+pub use state::{records_of_mill, state_of_image, state_of_mill, states_of_image, states_of_mill};
 
 /// The last commit, and a hash over the state of all rules after it.
 pub fn state_hash_of_image(image: &Image) -> Value {

@@ -83,6 +83,8 @@ pub enum Question {
         /// All that is kept of a key, instead of the list of keys.
         whole: bool,
     },
+    /// Sizes of the state of all rules.
+    States,
     /// Take the state of a key away from a rule, or that of all keys.
     ForgetState {
         /// The rule.

@@ -9,6 +9,7 @@ mod health;
 mod held;
 mod installing;
 mod invoke;
+mod letters;
 mod losses;
 mod outputs;
 mod parts;

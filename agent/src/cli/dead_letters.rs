@@ -22,7 +22,11 @@ Examples:
   tidemill dead-letters redrive all
   tidemill dead-letters drop 17
 
-Exit codes: 0 done, 1 it cannot be read, there is no such letter, or no agent runs (redrive, drop), 2 wrong use";
+Of each letter that is worked on once more it says what became of it: a row waits for its destination again, an event \
+that fails again is another dead letter.
+
+Exit codes: 0 done, 1 it cannot be read, there is no such letter, one failed again, or no agent runs (redrive, drop), \
+2 wrong use";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -230,29 +234,82 @@ fn each(
         }
     };
     // One that cannot be worked on stands in the way of no other one.
-    let (mut worked_on, mut left) = (Vec::new(), Vec::new());
+    let mut outcome = Outcome::default();
     for seq in seqs {
         let answer = running(dir, &question(seq))?;
         match (part(&answer, "done"), part(&answer, "reason").as_str()) {
-            (Value::Bool(true), _) => worked_on.push(seq),
-            (_, Some(reason)) => left.push(format!("dead letter {seq}: {reason}")),
+            (Value::Bool(true), _) => outcome.is_done(seq, &answer),
+            (_, Some(reason)) => outcome.left.push(format!("dead letter {seq}: {reason}")),
             // Of all, it went by itself meanwhile.
             (_, None) if matches!(which, Which::All) => {}
             (_, None) => return Err(none(seq)),
         }
     }
     let mut out = console::stdout();
-    if !worked_on.is_empty() || left.is_empty() {
+    if !outcome.is_failure() || !outcome.done.is_empty() || !outcome.again.is_empty() {
         if common.json {
-            out.json(json!({ done: worked_on }))?
+            let told = if outcome.again.is_empty() {
+                json!({ done: outcome.done })
+            } else {
+                json!({ done: outcome.done, "again": outcome.again })
+            };
+            out.json(told)?
         } else {
-            writeln!(out, "{} {done}", worked_on.len())?
+            writeln!(out, "{} {done}{}", outcome.done.len(), outcome.told())?
         }
     }
-    if left.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Failed(anyhow::anyhow!(left.join("\n"))))
+    if outcome.is_failure() {
+        let dead = outcome.again.iter().map(|again| {
+            let of = |name| text(part(again, name));
+            let (seq, letter, reason) = (of("seq"), of("letter"), of("reason"));
+            format!("dead letter {seq}: it failed again, and is dead letter {letter} now: {reason}")
+        });
+        let lines: Vec<String> = dead.chain(outcome.left).collect();
+        return Err(Failure::Failed(anyhow::anyhow!(lines.join("\n"))));
+    }
+    Ok(())
+}
+
+/// The fate of dead letters that were asked for.
+#[derive(Default)]
+struct Outcome {
+    done: Vec<u64>,
+    /// The number of those that wait for their destination again.
+    waiting: usize,
+    /// Letters that failed once more: their number, the new one, and why.
+    again: Vec<Value>,
+    /// Why others were not touched.
+    left: Vec<String>,
+}
+
+impl Outcome {
+    fn is_done(&mut self, seq: u64, answer: &Value) {
+        match answer.get("again") {
+            Some(again) => self.again.push(json!({
+                "seq": seq,
+                "letter": part(again, "letter"),
+                "reason": part(again, "reason"),
+            })),
+            None => self.done.push(seq),
+        }
+        self.waiting += usize::from(answer.get("lane").is_some());
+    }
+
+    fn is_failure(&self) -> bool {
+        !self.left.is_empty() || !self.again.is_empty()
+    }
+
+    /// A few words on what else there is to know.
+    fn told(&self) -> String {
+        let mut told = Vec::new();
+        if self.waiting > 0 {
+            told.push(format!("{} wait for their destination again", self.waiting));
+        }
+        if !self.again.is_empty() {
+            told.push(format!("{} failed again", self.again.len()));
+        }
+        let begin = if told.is_empty() { "" } else { "; " };
+        format!("{begin}{}", told.join("; "))
     }
 }
 

@@ -15,6 +15,7 @@ OVER (PARTITION BY d); a module of another language may name its slots and entri
 shown by its place.
 
 Examples:
+  tidemill state list                   all rules
   tidemill state list energy --config agent.toml
   tidemill state get energy plug7
   tidemill state rm energy plug7        plug7 begins anew; needs a running agent
@@ -31,10 +32,10 @@ pub(super) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// List the keys of a rule, of a stopped gateway or a running one
+    /// List all rules, or the keys of one, of a stopped gateway or a running one
     List {
-        /// The rule
-        rule: String,
+        /// The rule; left out, all of them
+        rule: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -69,7 +70,15 @@ struct Common {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     match &options.what {
-        What::List { rule, common } => {
+        What::List { rule: None, common } => {
+            let config = Config::read(&common.file.config)?;
+            let answer = look(&config.data_dir, &Question::States, books::states_of_image)?;
+            show(common, &answer, |answer| table(answer, &columns(answer)))
+        }
+        What::List {
+            rule: Some(rule),
+            common,
+        } => {
             let answer = asked(common, rule, None, false)?;
             show(common, &answer, listed)
         }
@@ -134,6 +143,19 @@ fn remove(common: &Common, rule: &str, key: Option<&str>) -> Result<(), Failure>
     })
 }
 
+const RULES: [&str; 7] = [
+    "rule", "deployed", "keys", "bytes", "windows", "rows", "timers",
+];
+
+/// Columns of the list of rules: of a stopped gateway nobody knows which are deployed.
+fn columns(answer: &Value) -> Vec<&'static str> {
+    let is_known = answer
+        .get(0)
+        .is_some_and(|rule| rule.get("deployed").is_some());
+    let columns = RULES.iter().filter(|name| is_known || **name != "deployed");
+    columns.copied().collect()
+}
+
 const KEYS: [&str; 5] = ["key", "bytes", "windows", "rows", "timers"];
 
 fn listed(answer: &Value) -> String {
@@ -188,9 +210,10 @@ fn told(answer: &Value) -> String {
     }
     for timer in lines("timers") {
         let of = |name: &str| text(part(&timer, name));
+        let name = part(&timer, "name").as_str();
         all.push_str(&format!(
             "timer {} at {} ms since the boot\n",
-            of("id"),
+            name.map_or_else(|| of("id"), |name| printable(name).to_string()),
             of("mono_ms")
         ));
     }

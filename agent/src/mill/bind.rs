@@ -62,6 +62,8 @@ impl BoundRule {
         topics::check_timers(&rule, module, &config, &errors);
         let inputs = inputs(&rule, module, &errors);
         errors.or(())?;
+        let bound = (&*inputs, &*config);
+        let naming = naming::resolve(&rule, module, &key, window.as_ref(), bound);
         let settings = Settings {
             rule: rule.name.clone(),
             config,
@@ -88,7 +90,7 @@ impl BoundRule {
             function,
             ports,
             late: late(&rule, &key, destinations),
-            naming: naming::resolve(&rule, module, &key, window.as_ref()),
+            naming,
             fingerprint: hash_bytes(&[rule.source.text.as_bytes()]),
             key,
             window,

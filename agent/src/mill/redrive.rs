@@ -64,6 +64,12 @@ impl Mill {
         let Some(rule) = self.rules.iter().position(named) else {
             return false;
         };
+        // A rule at rest would make it a dead letter once more, or count it as dropped.
+        if let Some(active) = self.rules.get_mut(rule)
+            && active.is_quarantined(now)
+        {
+            return false;
+        }
         let hit = Hit {
             rule: u32::try_from(rule).unwrap_or(u32::MAX),
             subscription: 0,

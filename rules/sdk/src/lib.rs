@@ -36,7 +36,8 @@
 //! ```
 //!
 //! Further arguments: `tumbling(length_ms = 1000, slots(sum, count))` (slots of the pane, and a window that calls [`on_window`]), `key = "/device"`,
-//! `name = "…"`, `schema = 1`, `state_bytes = 4096`. A windowed function, and a handler of timers or panes, has no input to pass on, and returns
+//! `name = "…"`, `schema = 1`, `state_bytes = 4096`, `named` (a later version finds slots by their names, wherever they stand there, instead of by
+//! `schema`), `timers(hold)` (names of timers, by their numbers). A windowed function, and a handler of timers or panes, has no input to pass on, and returns
 //! nothing or `Result<(), Code>`:
 //!
 //! ```

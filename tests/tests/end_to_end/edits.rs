@@ -267,3 +267,94 @@ fn an_edit_is_told_before_it_is_made_and_state_is_shown_by_its_names() {
     let built = run(&gateway.path("."), &words);
     assert!(built.out.contains(edit), "{built:?}");
 }
+
+fn silence(key: &str, params: &str) -> String {
+    format!(
+        "[on]\nmqtt = [\"sensors/+/env\"]\nkey = \"{key}\"\n[function]\nstock = \"silence\"\n\
+         [params]\n{params}\n[ports.silent]\nto = \"local\"\ntopic = \"silent/{{key}}\"\n"
+    )
+}
+
+fn deadband(input: &str, band: &str) -> String {
+    format!(
+        "[on]\nmqtt = [\"sensors/+/env\"]\nkey = \"{{topic.1}}\"\n[function]\nstock = \"deadband\"\n\
+         [inputs]\nvalue = \"{input}\"\n[params]\n{band}\n\
+         [ports.out]\nto = \"local\"\ntopic = \"moved\"\n"
+    )
+}
+
+/// Of a function that ships: by `check` of a stopped gateway and of a running one, by a reload, and by
+/// `rule build`.
+#[test]
+fn an_edit_of_a_stock_rule_is_told_and_no_timer_of_another_key_goes_on() {
+    let broker = broker();
+    let mut gateway = Gateway::new(broker.port(), "");
+    gateway.rule("quiet", &silence("{topic}", "for = \"1h\""));
+    gateway.rule("move", &deadband("/n", "band = 5"));
+    gateway.start();
+    let mut moved = listener(&broker, "moved");
+    let mut sensor = sensor(&broker);
+    sensor.publish("sensors/a/env", br#"{"n":20,"h":22}"#, 1, false);
+    moved.receive_texts(1);
+    // The parts of the state are called by their names.
+    let listed = gateway.tidemill("state list");
+    assert!(
+        listed.out.contains("quiet") && listed.out.contains("move"),
+        "{listed:?}"
+    );
+    let listed = gateway.tidemill("state list --json");
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    assert_eq!(listed[1]["rule"], json!("quiet"), "{listed}");
+    assert_eq!(
+        (&listed[1]["keys"], &listed[1]["timers"]),
+        (&json!(1), &json!(1)),
+        "{listed}"
+    );
+    let shown = gateway.tidemill("state get quiet");
+    assert!(shown.out.contains("last = 1"), "{shown:?}");
+    assert!(shown.out.contains("timer silence at "), "{shown:?}");
+    let shown = gateway.tidemill("state get move");
+    assert!(
+        shown.out.contains("passed = 1") && shown.out.contains("last = 20"),
+        "{shown:?}"
+    );
+    // Nothing was edited, and nothing is said of it.
+    let check = gateway.tidemill("check");
+    assert!(
+        !check.out.contains("rule quiet: ") && !check.out.contains("rule move: "),
+        "{check:?}"
+    );
+    let params = "rule move: band was 5, is 6; passed, last, passed at keep their state";
+    gateway.rule("move", &deadband("/n", "band = 6"));
+    let check = gateway.tidemill("check");
+    assert!(check.out.contains(params), "{check:?}");
+    let key = "rule quiet: its key is another one; for was 1h, is 2h; is silent, last, timer silence begin anew";
+    gateway.rule("quiet", &silence("{topic.1}", "for = \"2h\""));
+    let check = gateway.tidemill("check");
+    assert!(check.out.contains(key), "{check:?}");
+    gateway.reload();
+    gateway.until_logged(params);
+    gateway.until_logged(key);
+    // Of the old key nothing is left that could fall due.
+    let listed = gateway.tidemill("state list quiet --json");
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    assert_eq!(listed["keys"], json!([]), "{listed}");
+    // Another input is another quantity: 22 is news, though 20 was the last of the other.
+    let old = deadband("/n", "band = 6");
+    let new = deadband("/h", "band = 6");
+    let input = "rule move: deadband of /n is deadband of /h now, and all that was kept is dropped; passed, last, \
+                 passed at begin anew";
+    gateway.rule("move", &new);
+    gateway.stop();
+    let check = gateway.tidemill("check");
+    assert!(check.out.contains(input), "{check:?}");
+    gateway.start();
+    gateway.until_logged(input);
+    sensor.publish("sensors/a/env", br#"{"n":20,"h":22}"#, 1, false);
+    assert_eq!(payloads(moved.receive_texts(1)), [r#"{"n":20,"h":22}"#]);
+    gateway.stop();
+    std::fs::write(gateway.path("old.toml"), format!("name = \"move\"\n{old}")).unwrap();
+    let words = ["rule", "build", "rules/move.toml", "--against", "old.toml"];
+    let built = run(&gateway.path("."), &words);
+    assert!(built.out.contains(input), "{built:?}");
+}

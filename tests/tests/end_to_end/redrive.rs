@@ -75,7 +75,11 @@ fn a_row_goes_where_it_was_made_for_and_holds_up_no_other() {
     cured.store(true, Ordering::Release);
     let ran = gateway.tidemill("dead-letters redrive all");
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.out.contains("1 redriven"), "{ran:?}");
+    assert!(
+        ran.out
+            .contains("1 redriven; 1 wait for their destination again"),
+        "{ran:?}"
+    );
     let why = "it was for the destination \"gone\", which is not configured any more";
     assert!(ran.err.contains(why), "{ran:?}");
     let expected = ["before bad", "before good"];
@@ -118,11 +122,48 @@ fn an_event_is_worked_on_by_its_rule_as_it_is() {
         || payloads(&new) == ["after 7"],
         || format!("{:?}", payloads(&new)),
     );
-    // Without its rule nobody works on it.
+    // One that fails again is another dead letter, which is said.
     gateway.rule("a", &rule("\"in/#\"", "wasm = \"trap.wasm\"", "before"));
     gateway.reload();
     sensor(&broker).publish("in/a", b"8", 1, false);
     wait_until(|| letters(&gateway).len() == 1, || "no letter".to_owned());
+    let seq = letters(&gateway)[0]["seq"].as_u64().unwrap();
+    let ran = gateway.tidemill(&format!("dead-letters redrive {seq}"));
+    assert_eq!(
+        (ran.code, &*ran.out),
+        (Some(1), "0 redriven; 1 failed again\n"),
+        "{ran:?}"
+    );
+    let now = letters(&gateway);
+    let (count, next) = (now.len(), now[0]["seq"].as_u64().unwrap());
+    assert!(count == 1 && next > seq, "{now:?}");
+    let why = format!("dead letter {seq}: it failed again, and is dead letter {next} now: ");
+    assert!(
+        ran.err.contains(&why) && ran.err.contains("unreachable"),
+        "{ran:?}"
+    );
+    let ran = gateway.tidemill("dead-letters redrive all --json");
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(told["redriven"], serde_json::json!([]), "{ran:?}");
+    assert_eq!(told["again"][0]["seq"], next, "{ran:?}");
+    // A rule at rest works on none, and nothing is lost by asking.
+    for _ in 0..5 {
+        sensor(&broker).publish("in/a", b"8", 1, false);
+    }
+    gateway.until_logged("quarantine");
+    wait_until(
+        || letters(&gateway).len() == 6,
+        || format!("{:?}", letters(&gateway)),
+    );
+    let ran = gateway.tidemill("dead-letters redrive all");
+    assert_eq!((ran.code, &*ran.out), (Some(1), ""), "{ran:?}");
+    assert!(
+        ran.err
+            .contains("rule \"a\" is in quarantine and works on nothing"),
+        "{ran:?}"
+    );
+    assert_eq!(letters(&gateway).len(), 6);
+    // Without its rule nobody works on it.
     gateway.remove_rule("a");
     gateway.reload();
     let ran = gateway.tidemill("dead-letters redrive all");

@@ -127,3 +127,52 @@ fn silence_is_told_to_the_millisecond_and_needs_no_port_besides() {
         assert!(until("663000").ends_with(&expected), "{}", until("663000"));
     }
 }
+
+/// Runs a rule on events as they stand.
+fn run_rule(text: &str, events: &[(u64, &str, String)]) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "rule.toml",
+        &format!("name = \"rule\"\n[on]\nmqtt = [\"s/#\"]\n{text}"),
+    );
+    let lines = events.iter().map(|(at, topic, payload)| {
+        format!("{{\"at\":{at},\"topic\":\"{topic}\",\"payload\":{payload}}}\n")
+    });
+    write("events.jsonl", &lines.collect::<String>());
+    let command = [
+        "rule",
+        "test",
+        "rule.toml",
+        "--events",
+        "events.jsonl",
+        "--until",
+        "9000",
+    ];
+    run(folder.path(), &command)
+}
+
+#[test]
+fn an_alarm_after_a_wait_is_of_the_latest_event_however_long_that_is() {
+    let rule = "key = \"{topic.1}\"\n[function]\nstock = \"threshold\"\n[params]\nlimit = 50\nrepeat = false\nfor = \"1s\"\nclear_for = \"1s\"\n\
+                [ports.out]\nto = \"local\"\ntopic = \"hot/{key}\"\n[ports.clear]\nto = \"local\"\ntopic = \"well/{key}\"\n";
+    let long = |value: f64| format!("{{\"value\":{value},\"pad\":\"{}\"}}", "x".repeat(5_000));
+    let short = |value: f64| format!("{{\"value\":{value}}}");
+    let ran = run_rule(
+        rule,
+        &[
+            (1_000, "s/d1", short(60.5)),
+            (1_500, "s/d1", long(61.5)),
+            (3_000, "s/d1", long(40.0)),
+            (3_500, "s/d1", short(39.0)),
+        ],
+    );
+    let expected = "{\"at\":2000,\"port\":\"out\",\"key\":\"d1\",\"payload\":{\"key\":\"d1\",\"value\":61.5}}\n\
+                    {\"at\":4000,\"port\":\"clear\",\"key\":\"d1\",\"payload\":{\"value\":39}}\n";
+    assert_eq!(ran.out, expected);
+    assert!(
+        ran.err
+            .starts_with("4 events, 2 emissions, 0 dead letters\n"),
+        "{ran:?}"
+    );
+}

@@ -31,6 +31,37 @@ pub fn state_of_mill(mill: &Mill, rule: &str, key: Option<&str>, whole: bool) ->
     state(mill.saved(rule).as_ref(), rules, rule, key, whole)
 }
 
+/// Sizes of the state of all rules that lies on disk.
+pub fn states_of_image(image: &Image) -> Value {
+    let rules = image.rules.iter();
+    rules.map(|(name, saved)| sizes(name, saved)).collect()
+}
+
+/// The same of a running mill; a rule that is gone keeps its state for the case that it comes back.
+pub fn states_of_mill(mill: &Mill) -> Value {
+    let mut names: Vec<(&str, bool)> = mill.saved_rules().collect();
+    names.sort_unstable();
+    let rules = names.into_iter().filter_map(|(name, deployed)| {
+        let mut told = sizes(name, &mill.saved(name)?);
+        told.as_object_mut()?
+            .insert("deployed".to_owned(), deployed.into());
+        Some(told)
+    });
+    rules.collect()
+}
+
+fn sizes(rule: &str, saved: &SavedRule) -> Value {
+    let keys = || saved.keys.iter().filter(|(key, _)| &***key != RULE_KEY);
+    json!({
+        "rule": rule,
+        "keys": keys().count(),
+        "bytes": keys().map(|(_, state)| state.bytes()).sum::<usize>(),
+        "windows": saved_windows(saved),
+        "rows": keys().map(|(_, state)| state.rows().count()).sum::<usize>(),
+        "timers": keys().map(|(_, state)| state.timers.len()).sum::<usize>(),
+    })
+}
+
 /// The number of open windows of each rule, and its record, by which an edit of it can be judged.
 pub fn records_of_mill(mill: &Mill) -> Value {
     let saved = mill.saved_rules().filter_map(|(name, _)| {
@@ -130,8 +161,7 @@ fn one(rule: &str, key: &str, state: &KeyState, saved: &SavedRule) -> Value {
     }
     let more = parts.len().saturating_sub(SHOWN_MAX);
     parts.truncate(SHOWN_MAX);
-    let due =
-        |(id, due): (&u32, &crate::event::state::Due)| json!({ "id": id, "mono_ms": due.mono_ms });
+    let due = |(id, due): (&u32, &crate::event::state::Due)| json!({ "id": id, "name": names.of_timer(*id), "mono_ms": due.mono_ms });
     json!({
         "rule": rule,
         "key": key,

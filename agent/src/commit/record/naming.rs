@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::codec::{Reader, RecordError, put_len, put_text};
-use crate::event::state::layout::{Layout, Name, Names, Naming};
+use crate::event::state::layout::{FunctionUse, Layout, Name, Names, Naming};
 
 /// Tags that precede names.
 const SCHEMA: u8 = 0;
@@ -11,6 +11,8 @@ const NAMES: u8 = 1;
 const AS_BEFORE: u8 = 2;
 const UNKNOWN: u8 = 3;
 const NAMES_AND_KEPT: u8 = 4;
+/// All of the above, and timers and the use of the function: of a record of the newest format.
+const NAMES_AND_FUNCTION: u8 = 5;
 
 /// Writes how state is found again; `is_known` says that an earlier record holds it.
 pub(super) fn put_naming(out: &mut Vec<u8>, naming: &Naming, is_known: bool) {
@@ -20,11 +22,12 @@ pub(super) fn put_naming(out: &mut Vec<u8>, naming: &Naming, is_known: bool) {
         Naming::Schema => return out.push(SCHEMA),
         Naming::Names(layout) => layout,
     };
-    out.push(if layout.kept.is_empty() {
-        NAMES
-    } else {
-        NAMES_AND_KEPT
-    });
+    let tag = match (layout.is_known_to_earlier(), layout.kept.is_empty()) {
+        (false, _) => NAMES_AND_FUNCTION,
+        (true, false) => NAMES_AND_KEPT,
+        (true, true) => NAMES,
+    };
+    out.push(tag);
     put_text(out, layout.key.as_bytes());
     put_text(out, layout.window.as_bytes());
     out.push(layout.pane_slots);
@@ -50,10 +53,28 @@ pub(super) fn put_naming(out: &mut Vec<u8>, naming: &Naming, is_known: bool) {
     for fold in &names.folds {
         put_text(out, fold.as_bytes());
     }
-    if !layout.kept.is_empty() {
+    if tag != NAMES {
         put_len(out, layout.kept.len());
         let kept = layout.kept.iter();
         kept.for_each(|place| put_text(out, place.as_bytes()));
+    }
+    if tag == NAMES_AND_FUNCTION {
+        put_len(out, names.timers.len());
+        names.timers.iter().for_each(|name| put_name(out, name));
+        put_function(out, layout.function.as_ref());
+    }
+}
+
+fn put_function(out: &mut Vec<u8>, function: Option<&FunctionUse>) {
+    out.push(u8::from(function.is_some()));
+    let Some(function) = function else {
+        return;
+    };
+    put_text(out, function.stock.as_bytes());
+    put_len(out, function.params.len());
+    for (name, value) in &function.params {
+        put_text(out, name.as_bytes());
+        put_text(out, value.as_bytes());
     }
 }
 
@@ -64,7 +85,7 @@ pub(super) fn naming(reader: &mut Reader<'_>) -> Result<Option<Naming>, RecordEr
         SCHEMA => return Ok(Some(Naming::Schema)),
         AS_BEFORE => return Ok(None),
         UNKNOWN => return Ok(Some(Naming::Unknown)),
-        NAMES | NAMES_AND_KEPT => {}
+        NAMES | NAMES_AND_KEPT | NAMES_AND_FUNCTION => {}
         _ => return Err(RecordError::Damaged),
     }
     let (key, window) = (text(reader)?, text(reader)?);
@@ -94,10 +115,17 @@ pub(super) fn naming(reader: &mut Reader<'_>) -> Result<Option<Naming>, RecordEr
         names.folds.push(text(reader)?);
     }
     let mut kept = Vec::new();
-    if what == NAMES_AND_KEPT {
+    if what != NAMES {
         for _ in 0..reader.count()? {
             kept.push(text(reader)?);
         }
+    }
+    let mut used = None;
+    if what == NAMES_AND_FUNCTION {
+        for _ in 0..reader.count()? {
+            names.timers.push(name(reader)?);
+        }
+        used = function(reader)?;
     }
     Ok(Some(Naming::Names(Arc::new(Layout {
         names: Arc::new(names),
@@ -105,7 +133,20 @@ pub(super) fn naming(reader: &mut Reader<'_>) -> Result<Option<Naming>, RecordEr
         window,
         kept,
         pane_slots,
+        function: used,
     }))))
+}
+
+fn function(reader: &mut Reader<'_>) -> Result<Option<FunctionUse>, RecordError> {
+    if reader.u8()? == 0 {
+        return Ok(None);
+    }
+    let stock = text(reader)?;
+    let mut params = Vec::new();
+    for _ in 0..reader.count()? {
+        params.push((text(reader)?, text(reader)?));
+    }
+    Ok(Some(FunctionUse { stock, params }))
 }
 
 fn put_name(out: &mut Vec<u8>, name: &Name) {

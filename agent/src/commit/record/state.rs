@@ -10,6 +10,8 @@ const RULE_FORMAT: u8 = 3;
 /// The same for a rule of which a pane closes, or that is behind: builds before read no other. It is
 /// written only while that is so.
 const BEHIND_FORMAT: u8 = 4;
+/// The same for a rule whose timers have names, or that says more of its function than its module does.
+const FUNCTION_FORMAT: u8 = 5;
 /// The one before, which knew no names.
 const RULE_FORMAT_BEFORE: u8 = 2;
 
@@ -117,8 +119,14 @@ impl RuleRecord {
 
     /// Like [`RuleRecord::encode`]; without the names if the record before has the same.
     pub fn encode_change(&self, same_naming: bool) -> Vec<u8> {
+        let says_more = match &self.naming {
+            Naming::Names(layout) => !same_naming && !layout.is_known_to_earlier(),
+            Naming::Unknown | Naming::Schema => false,
+        };
         let is_behind = self.is_behind || self.closing.is_some();
-        let mut out = vec![if is_behind {
+        let mut out = vec![if says_more {
+            FUNCTION_FORMAT
+        } else if is_behind {
             BEHIND_FORMAT
         } else {
             RULE_FORMAT
@@ -137,7 +145,7 @@ impl RuleRecord {
             put_bytes(&mut out, schedule.as_bytes());
             out.extend(slot.to_le_bytes());
         }
-        if is_behind {
+        if is_behind || says_more {
             self.put_behind(&mut out);
         }
         naming::put_naming(&mut out, &self.naming, same_naming);
@@ -214,7 +222,12 @@ impl RuleRecord {
     /// # Errors
     /// When the record is of another format or damaged.
     pub fn decode_change(bytes: &[u8]) -> Result<(Self, bool), RecordError> {
-        let known = [RULE_FORMAT_BEFORE, RULE_FORMAT, BEHIND_FORMAT];
+        let known = [
+            RULE_FORMAT_BEFORE,
+            RULE_FORMAT,
+            BEHIND_FORMAT,
+            FUNCTION_FORMAT,
+        ];
         let (mut reader, format) = Reader::of_formats(bytes, known)?;
         let mut record = Self {
             schema: reader.i32()?,
@@ -234,7 +247,7 @@ impl RuleRecord {
             let schedule = reader.text()?;
             record.slots.push((schedule, reader.i64()?));
         }
-        if format == BEHIND_FORMAT {
+        if format >= BEHIND_FORMAT {
             record.read_behind(&mut reader)?;
         }
         let naming = match format {
@@ -253,7 +266,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::event::state::layout::{Layout, Names};
+    use crate::event::state::layout::{FunctionUse, Layout, Names};
 
     fn state() -> KeyState {
         KeyState {
@@ -285,11 +298,13 @@ mod tests {
                 streams: names(&["input"]),
                 window: Some("".into()),
                 folds: vec!["sum(a)".into()],
+                timers: Vec::new(),
             }),
             key: "all".into(),
             window: "tumbling 1".into(),
             kept: Vec::new(),
             pane_slots: 2,
+            function: None,
         }
     }
 
@@ -317,6 +332,52 @@ mod tests {
         ];
         // Format, schema, kind of window and two counts stand in front.
         assert_eq!(&bytes[14..], expected);
+    }
+
+    #[test]
+    fn bytes_of_the_use_of_a_function_are_stable() {
+        let names = Names {
+            timers: vec![None, Some("hold".into())],
+            ..Names::default()
+        };
+        let record = RuleRecord {
+            naming: Naming::Names(Arc::new(Layout {
+                names: names.into(),
+                key: "k".into(),
+                function: Some(FunctionUse {
+                    stock: "debounce of /t".into(),
+                    params: vec![("hold".into(), "1s".into())],
+                }),
+                ..Layout::default()
+            })),
+            ..RuleRecord::default()
+        };
+        let bytes = record.encode();
+        assert_eq!(bytes[0], 5, "the build before refuses it by its format");
+        #[rustfmt::skip]
+        let expected: &[u8] = &[
+            0,                                              // nothing closes, and no event waits
+            5,                                              // names, timers and the function's use follow
+            1, b'k', 0, 0, 0,                               // the key; no window, no slots of it; not all is named
+            0, 0, 0, 0, 0, 0,                               // no slots to entries
+            0, 0,                                           // the window has no name, and nothing is worked out
+            0,                                              // all is kept of a row
+            2, 0, 1, 4, b'h', b'o', b'l', b'd',             // timers
+            1,                                              // the use of the function
+            14, b'd', b'e', b'b', b'o', b'u', b'n', b'c', b'e', b' ', b'o', b'f', b' ', b'/', b't',
+            1, 4, b'h', b'o', b'l', b'd', 2, b'1', b's',    // its parameters
+        ];
+        assert_eq!(&bytes[14..], expected);
+        assert_eq!(RuleRecord::decode(&bytes), Ok(record.clone()));
+        // A change that keeps the names is as it was.
+        assert_eq!(record.encode_change(true)[0], 3);
+        for len in 1..bytes.len() {
+            assert_eq!(
+                RuleRecord::decode(&bytes[..len]),
+                Err(RecordError::Damaged),
+                "{len}"
+            );
+        }
     }
 
     #[test]
@@ -473,8 +534,10 @@ mod tests {
                 let with_format = [&[format], &bytes[..]].concat();
                 let _ = (decode_state(&with_format), RuleRecord::decode(&with_format));
                 // Schema, window, no pane and no schedule, then names.
-                let names = [&[format], &[0; 13][..], &[1], &bytes].concat();
-                let _ = RuleRecord::decode_change(&names);
+                for tag in [1, 4, 5] {
+                    let names = [&[format], &[0; 13][..], &[tag], &bytes].concat();
+                    let _ = RuleRecord::decode_change(&names);
+                }
             }
         }
     }

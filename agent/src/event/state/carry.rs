@@ -58,7 +58,13 @@ impl Carry {
                 Self::Nothing(Lost::OtherFunction)
             }
             (Naming::Schema, Naming::Names(new)) => Self::adopted(new, same_window),
-            (Naming::Names(old), Naming::Names(new)) => Self::between(old, new),
+            (Naming::Names(old), Naming::Names(new)) => match other(old, new) {
+                Some(lost) => Self::Nothing(lost),
+                None if old.names.is_bare() && !new.names.is_bare() => {
+                    Self::adopted(new, same_window && old.window == new.window)
+                }
+                None => Self::between(old, new),
+            },
             (Naming::Names(old), _) if old.names.whole => Self::Nothing(Lost::OtherFunction),
             // Named parts of the old state are gone.
             (Naming::Names(old), _) => {
@@ -88,20 +94,19 @@ impl Carry {
     }
 
     fn between(old: &Layout, new: &Layout) -> Self {
-        if old.key != new.key {
-            return Self::Nothing(Lost::OtherKey);
-        }
-        if !are_same_streams(&old.names.streams, &new.names.streams) {
-            return Self::Nothing(Lost::OtherStreams);
-        }
         let places = |layout: &Layout| {
             let Names {
-                slots, steps, hits, ..
+                slots,
+                steps,
+                hits,
+                timers,
+                ..
             } = &*layout.names;
             (
                 slots.clone(),
                 steps.clone(),
                 hits.clone(),
+                timers.clone(),
                 layout.pane_slots,
             )
         };
@@ -217,6 +222,10 @@ impl Moves {
         } else {
             state.drop_window();
         }
+        let timers = std::mem::take(&mut state.timers).into_iter();
+        state.timers = timers
+            .filter_map(|(id, due)| Some((self.timer(id)?, due)))
+            .collect();
         let rewrites = !self.keeps_rows_as_they_are();
         let entries = std::mem::take(&mut state.entries).into_iter();
         state.entries = entries
@@ -230,6 +239,14 @@ impl Moves {
                 _ => Some((self.entry(&name)?, value)),
             })
             .collect::<Entries>();
+    }
+
+    /// The id that a timer has now; none if it is dropped.
+    fn timer(&self, id: u32) -> Option<u32> {
+        match self.old.of_timer(id) {
+            Some(name) => place_of(&self.new.timers, name, 0)?.try_into().ok(),
+            None => (!self.new.whole && self.new.of_timer(id).is_none()).then_some(id),
+        }
     }
 
     /// The name that an entry has now; none if it is dropped.
@@ -259,6 +276,17 @@ impl Moves {
         let is_free = !self.new.whole && self.new.of_entry(name).is_none();
         is_free.then(|| name.into())
     }
+}
+
+/// Why nothing of an old state has a meaning under the new names, if that is so.
+fn other(old: &Layout, new: &Layout) -> Option<Lost> {
+    if old.names.whole != new.names.whole || old.stock() != new.stock() {
+        return Some(Lost::OtherFunction);
+    }
+    if old.key != new.key {
+        return Some(Lost::OtherKey);
+    }
+    (!are_same_streams(&old.names.streams, &new.names.streams)).then_some(Lost::OtherStreams)
 }
 
 /// Slots of a key, by the ABI.

@@ -35,6 +35,8 @@ pub struct Names {
     pub window: Name,
     /// Aggregates computed from the window, for people.
     pub folds: Vec<Box<str>>,
+    /// Names of timers, by their ids.
+    pub timers: Vec<Name>,
 }
 
 /// The names of a module as one rule has them.
@@ -50,6 +52,18 @@ pub struct Layout {
     pub kept: Vec<Box<str>>,
     /// Number of slots that belong to a pane of the window, counted from the lowest.
     pub pane_slots: u8,
+    /// The function, where the rule says more of it than the module does.
+    pub function: Option<FunctionUse>,
+}
+
+/// The use that a rule makes of its function.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FunctionUse {
+    /// A function that ships with the agent, and the places of its inputs; empty for others, whose
+    /// names and schema decide.
+    pub stock: Box<str>,
+    /// Its parameters: names, and values as people write them.
+    pub params: Vec<(Box<str>, Box<str>)>,
 }
 
 /// The way a rule's state is matched to a new version of the rule.
@@ -64,7 +78,28 @@ pub enum Naming {
     Names(Arc<Layout>),
 }
 
+impl Layout {
+    /// The function, where it ships with the agent, and the places of its inputs; else empty.
+    pub fn stock(&self) -> &str {
+        self.function.as_ref().map_or("", |used| &used.stock)
+    }
+
+    /// `true` if earlier builds can read all of it.
+    pub fn is_known_to_earlier(&self) -> bool {
+        self.function.is_none() && self.names.timers.is_empty()
+    }
+}
+
 impl Names {
+    /// `true` if no part of a key's state has a name.
+    pub fn is_bare(&self) -> bool {
+        let named = Self {
+            folds: Vec::new(),
+            ..self.clone()
+        };
+        named == Self::default()
+    }
+
     /// The name of an entry: that of its kind, if it has one.
     pub fn of_entry(&self, entry: &[u8]) -> Option<&str> {
         if let Some(step) = step_of(entry) {
@@ -81,6 +116,11 @@ impl Names {
         let mut entries = self.entries.iter();
         let found = entries.find(|(prefix, _)| entry.starts_with(prefix.as_bytes()));
         found.map(|(prefix, name)| (&**prefix, &**name))
+    }
+
+    /// The name of a timer.
+    pub fn of_timer(&self, id: u32) -> Option<&str> {
+        name_at(&self.timers, usize::try_from(id).ok()?)
     }
 
     /// The name of a slot.

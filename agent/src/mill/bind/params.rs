@@ -25,7 +25,7 @@ pub(super) fn config(rule: &Rule, module: &Module, errors: &Errors) -> Box<[Conf
 }
 
 /// The name that people are told: of an entry in milliseconds the one without a unit.
-fn shown_name(entry: &ConfigEntry) -> &str {
+pub(super) fn shown_name(entry: &ConfigEntry) -> &str {
     entry.duration_name().unwrap_or(&entry.name)
 }
 
@@ -123,7 +123,7 @@ fn within(entry: &ConfigEntry, number: f64) -> Result<ConfigValue, String> {
 }
 
 /// A number of milliseconds in the largest unit that leaves no rest.
-fn span_of(ms: f64) -> String {
+pub(super) fn span_of(ms: f64) -> String {
     let units = [
         ("d", 86_400_000.0),
         ("h", 3_600_000.0),

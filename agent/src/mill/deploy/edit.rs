@@ -42,11 +42,12 @@ impl Edit {
             Carry::Nothing(lost) => Some(*lost),
             Carry::Same | Carry::Moves(_) => None,
         };
-        if let Some(lost) = lost {
-            parts.push(reason(lost).to_owned());
-        }
+        parts.extend(lost.map(|lost| reason(lost, old, new)));
+        parts.extend(params(old, new));
         let (before, now) = (key_parts(old), key_parts(new));
-        let keeps = |name: &&String| before.contains(name) && lost.is_none();
+        // What had no names lies where the new version expects it.
+        let is_adopted = lost.is_none() && has_no_names(old);
+        let keeps = |name: &&String| (is_adopted || before.contains(name)) && lost.is_none();
         let is_new = |name: &&String| !keeps(name) && !matches!(old, Naming::Unknown);
         let kept: Vec<&String> = now.iter().filter(keeps).collect();
         let begun: Vec<&String> = now.iter().filter(is_new).collect();
@@ -76,9 +77,13 @@ impl Edit {
             let begun: Vec<&String> = new_folds.iter().filter(|f| !folds.contains(f)).collect();
             parts.extend(said(&begun, "begins anew", "begin anew"));
         }
+        let says_nothing = |part: &String| lost.is_some_and(|lost| *part == reason(lost, old, new));
+        if parts.iter().all(says_nothing) && !parts.is_empty() {
+            parts.push("all that was kept is dropped".to_owned());
+        }
         Self {
             rule: rule.clone(),
-            changes: *old != *new && !matches!(old, Naming::Unknown),
+            changes: *old != *new && !matches!(old, Naming::Unknown | Naming::Schema),
             parts,
         }
     }
@@ -121,12 +126,58 @@ pub fn saved_windows(saved: &SavedRule) -> u64 {
         .sum()
 }
 
-fn reason(lost: Lost) -> &'static str {
+fn reason(lost: Lost, old: &Naming, new: &Naming) -> String {
     match lost {
-        Lost::OtherKey => "its key is another one",
-        Lost::OtherStreams => "its streams are others",
-        Lost::OtherFunction => "its function is another one, and all that was kept is dropped",
+        Lost::OtherKey => "its key is another one".to_owned(),
+        Lost::OtherStreams => "its streams are others".to_owned(),
+        Lost::OtherFunction => {
+            let what = match (stock(old), stock(new)) {
+                ("", _) | (_, "") => "its function is another one".to_owned(),
+                (old, new) => format!("{old} is {new} now"),
+            };
+            format!("{what}, and all that was kept is dropped")
+        }
     }
+}
+
+fn stock(naming: &Naming) -> &str {
+    match naming {
+        Naming::Names(layout) => layout.stock(),
+        Naming::Unknown | Naming::Schema => "",
+    }
+}
+
+fn has_no_names(naming: &Naming) -> bool {
+    match naming {
+        Naming::Names(layout) => layout.names.is_bare(),
+        Naming::Unknown | Naming::Schema => true,
+    }
+}
+
+/// Parameters that differ; nothing where those of before are not known.
+fn params(old: &Naming, new: &Naming) -> Vec<String> {
+    let (Naming::Names(old), Naming::Names(new)) = (old, new) else {
+        return Vec::new();
+    };
+    let (Some(old), Some(new)) = (&old.function, &new.function) else {
+        return Vec::new();
+    };
+    if old.stock.split(' ').next() != new.stock.split(' ').next() {
+        return Vec::new();
+    }
+    let value = |params: &[(Box<str>, Box<str>)], name: &str| {
+        let found = params.iter().find(|(known, _)| **known == *name);
+        found.map(|(_, value)| value.clone())
+    };
+    let told = new
+        .params
+        .iter()
+        .filter_map(|(name, now)| match value(&old.params, name) {
+            Some(before) if before == *now => None,
+            Some(before) => Some(format!("{name} was {before}, is {now}")),
+            None => Some(format!("{name} is {now}")),
+        });
+    told.collect()
 }
 
 /// Names of the parts of each key's state, besides windows.
@@ -138,8 +189,16 @@ fn key_parts(naming: &Naming) -> Vec<String> {
     let slots = names.slots.iter().skip(layout.pane_slots.into());
     let places = names.steps.iter().chain(&names.hits).chain(slots);
     let entries = names.entries.iter().map(|(_, name)| &**name);
+    let timers = names.timers.iter().flatten();
+    let timers: Vec<String> = timers.map(|name| format!("timer {name}")).collect();
+    let timers = timers.iter().map(String::as_str);
     let mut all: Vec<String> = Vec::new();
-    for name in places.flatten().map(|name| &**name).chain(entries) {
+    for name in places
+        .flatten()
+        .map(|name| &**name)
+        .chain(entries)
+        .chain(timers)
+    {
         if !all.iter().any(|known| *known == *name) {
             all.push(name.to_owned());
         }

@@ -16,7 +16,7 @@ fn a_request_is_answered_once_its_commit_is_durable() {
     gateway.sync().expect(&["proceed"]);
     let requests = vec![request(1, "s/a", "x"), request(2, "s/b", "y")];
     // One commit for both, at the end of the step.
-    gateway.step(Input::Events(requests)).expect(&["commit 3"]);
+    gateway.step(Input::Events(requests)).expect(&["commit 4"]);
     gateway.sync().expect(&[
         "answer request 1 true",
         "answer request 2 true",
@@ -34,7 +34,7 @@ fn a_request_that_changes_nothing_waits_for_what_it_may_have_seen() {
     gateway.event(1, false, "s/a", "x").expect(&[]);
     gateway
         .step(Input::Events(vec![request(2, "elsewhere", "")]))
-        .expect(&["commit 3"]);
+        .expect(&["commit 4"]);
     gateway
         .step(Input::Events(vec![request(3, "elsewhere", "")]))
         .expect(&[]);
@@ -52,12 +52,12 @@ fn a_request_that_a_crash_took_back_was_not_answered() {
     gateway.sync().expect(&["proceed"]);
     gateway
         .step(Input::Events(vec![request(1, "s/a", "x")]))
-        .expect(&["commit 3"]);
+        .expect(&["commit 4"]);
     gateway.crash();
     gateway
         .step(Input::Events(vec![request(2, "s/a", "x")]))
         .sync();
-    gateway.expect(&["commit 3", "answer request 2 true", "ship 0 Normal 1=1"]);
+    gateway.expect(&["commit 4", "answer request 2 true", "ship 0 Normal 1=1"]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn an_invocation_runs_one_rule_under_any_topic_and_tells_what_it_made() {
     let mut gateway = Gateway::new(&[counter()]);
     gateway.sync().expect(&["proceed"]);
     invoke(&mut gateway, 1, "count", Some("s7"));
-    gateway.expect(&["invoked request 1: emitting 1, made 1", "commit 3"]);
+    gateway.expect(&["invoked request 1: emitting 1, made 1", "commit 4"]);
     gateway
         .sync()
         .expect(&["answer request 1 true", "ship 0 Normal 1=1"]);
@@ -91,7 +91,7 @@ fn an_invocation_runs_one_rule_under_any_topic_and_tells_what_it_made() {
     invoke(&mut gateway, 2, "count", None);
     gateway.sync().expect(&[
         "invoked request 2: emitting 1, made 1",
-        "commit 4",
+        "commit 5",
         "answer request 2 true",
         "ship 0 Normal 2=1",
     ]);

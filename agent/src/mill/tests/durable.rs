@@ -439,7 +439,7 @@ fn nothing_is_acknowledged_or_sent_before_its_commit_is_durable() {
         .event(1, false, "s/a", "x")
         .event(2, false, "s/a", "y")
         .expect(&[]);
-    gateway.after(50).expect(&["commit 3"]);
+    gateway.after(50).expect(&["commit 4"]);
     gateway.event(3, false, "s/b", "z").expect(&[]);
     gateway
         .sync()
@@ -447,7 +447,7 @@ fn nothing_is_acknowledged_or_sent_before_its_commit_is_durable() {
     gateway
         .after(50)
         .sync()
-        .expect(&["commit 4", "ack [3]", "ship 0 Normal 3=1"]);
+        .expect(&["commit 5", "ack [3]", "ship 0 Normal 3=1"]);
 }
 
 #[test]
@@ -459,7 +459,7 @@ fn a_message_that_was_applied_is_acknowledged_and_not_applied_again() {
         .event(1, true, "s/a", "x")
         .expect(&["ack [1]"]);
     gateway.event(1, true, "s/a", "other").after(50).sync();
-    gateway.expect(&["commit 4", "ack [1]", "ship 0 Normal 2=2"]);
+    gateway.expect(&["commit 5", "ack [1]", "ship 0 Normal 2=2"]);
     assert_eq!(gateway.mill.intake_counts().repeated, 1);
 }
 
@@ -473,7 +473,7 @@ fn a_message_whose_commit_was_lost_is_applied_when_it_comes_again() {
         .said
         .clear();
     gateway.crash().event(1, true, "s/a", "x").after(50).sync();
-    gateway.expect(&["commit 3", "ack [1]", "ship 0 Normal 1=1"]);
+    gateway.expect(&["commit 4", "ack [1]", "ship 0 Normal 1=1"]);
 }
 
 #[test]
@@ -486,7 +486,7 @@ fn receipts_are_void_once_the_broker_has_read_their_acknowledgements() {
     });
     gateway.after(5_000).sync().said.clear();
     gateway.crash().event(1, true, "s/a", "x").after(50).sync();
-    gateway.expect(&["commit 5", "ack [1]", "ship 0 Normal 2=2"]);
+    gateway.expect(&["commit 6", "ack [1]", "ship 0 Normal 2=2"]);
 }
 
 fn volatile(name: &str, on: &str) -> (String, &'static str) {
@@ -601,7 +601,7 @@ fn an_event_with_a_name_counts_once_whatever_the_broker_forgets() {
         .event(10, false, "s/a", r#"{"id":"d:2"}"#)
         .after(50)
         .sync();
-    gateway.expect(&["commit 4", "ack [9, 10]", "ship 0 Normal 2=2"]);
+    gateway.expect(&["commit 5", "ack [9, 10]", "ship 0 Normal 2=2"]);
 }
 
 #[test]
@@ -673,7 +673,7 @@ fn what_was_not_acknowledged_is_sent_again_under_its_number() {
     assert_eq!((lane.cursor(), lane.waiting(), lane.last_seq()), (1, 1, 3));
     gateway.crash().step(Input::Tick).said.clear();
     gateway.event(7, false, "s/a", "new").after(50).sync();
-    gateway.expect(&["commit 5", "ack [7]", "ship 0 Normal 4=4"]);
+    gateway.expect(&["commit 6", "ack [7]", "ship 0 Normal 4=4"]);
 }
 
 #[test]
@@ -701,7 +701,7 @@ fn an_alarm_does_not_wait_for_the_interval() {
     let alarm = rule("alarm", "mqtt = [\"s/+\"]") + "priority = \"high\"\n";
     let mut gateway = Gateway::new(&[(alarm, COUNTER)]);
     gateway.sync().said.clear();
-    gateway.event(1, false, "s/a", "x").expect(&["commit 3"]);
+    gateway.event(1, false, "s/a", "x").expect(&["commit 4"]);
     gateway.sync().expect(&["ack [1]", "ship 0 High 1=1"]);
 }
 
@@ -847,7 +847,7 @@ fn a_message_of_no_use_is_a_dead_letter_once_and_acknowledged() {
     gateway
         .step(message(false))
         .expect(&["dead malformed: it uses a topic alias, and none was offered"]);
-    gateway.after(50).sync().expect(&["commit 3", "ack [7]"]);
+    gateway.after(50).sync().expect(&["commit 4", "ack [7]"]);
     gateway.crash();
     gateway.said.clear();
     gateway.step(message(true)).expect(&["ack [7]"]);
@@ -897,7 +897,7 @@ fn a_request_is_sent_again_with_the_same_rows_and_cut_when_refused() {
     gateway
         .after(50)
         .sync()
-        .expect(&["commit 3", "commit 4", "ack [1, 2, 3, 4]"]);
+        .expect(&["commit 4", "commit 5", "ack [1, 2, 3, 4]"]);
     gateway.sync().expect(&["ship 0 Normal 1=1 2=2 3=3 4=4"]);
     gateway
         .event(5, false, "s/a", "5")
@@ -919,18 +919,18 @@ fn a_request_is_sent_again_with_the_same_rows_and_cut_when_refused() {
     gateway
         .step(refuse(1, 4))
         .sync()
-        .expect(&["commit 6", "ship 0 Normal 1=1 2=2"]);
+        .expect(&["commit 7", "ship 0 Normal 1=1 2=2"]);
     gateway
         .step(refuse(1, 2))
         .sync()
-        .expect(&["commit 7", "ship 0 Normal 1=1"]);
+        .expect(&["commit 8", "ship 0 Normal 1=1"]);
     gateway
         .step(refuse(1, 1))
         .sync()
-        .expect(&["commit 8", "ship 0 Normal 2=2"]);
+        .expect(&["commit 9", "ship 0 Normal 2=2"]);
     gateway.acknowledge(0, 2, 2).sync().expect(&[
         "refused local/normal 1",
-        "commit 9",
+        "commit 10",
         "ship 0 Normal 3=3 4=4",
     ]);
     assert_eq!(
@@ -962,11 +962,11 @@ fn a_lost_session_is_told_and_its_receipts_are_void() {
         .step(Input::Disconnected)
         .connect(Version::V5, false);
     gateway
-        .expect(&["SessionLost", "commit 5"])
+        .expect(&["SessionLost", "commit 6"])
         .sync()
         .expect(&["proceed"]);
     gateway.event(1, true, "s/a", "x").after(50).sync();
-    gateway.expect(&["commit 6", "ack [1]", "ship 0 Normal 2=2"]);
+    gateway.expect(&["commit 7", "ack [1]", "ship 0 Normal 2=2"]);
     assert_eq!(
         gateway.mill.subscriptions_of("h:1 gw"),
         [(1, "s/+".to_owned())]
@@ -1011,7 +1011,7 @@ fn deadlines_of_an_earlier_boot_stay_where_the_first_start_put_them() {
         .after(1)
         .step(Input::Commit)
         .sync()
-        .expect(&["commit 6", "ship 0 Normal 1=1"]);
+        .expect(&["commit 7", "ship 0 Normal 1=1"]);
 }
 
 #[test]
@@ -1040,7 +1040,7 @@ fn one_copy_of_an_event_with_a_name_is_for_all_rules() {
         gateway.step(Input::Events(vec![event]));
     }
     gateway.after(50).sync();
-    gateway.expect(&["commit 3", "ack [1, 2]", "ship 0 Normal 1=1 2=1"]);
+    gateway.expect(&["commit 4", "ack [1, 2]", "ship 0 Normal 1=1 2=1"]);
 }
 
 #[test]
@@ -1060,7 +1060,7 @@ fn a_copy_for_nobody_gets_a_receipt_and_is_nothing_new_after_a_deployment() {
     };
     gateway.step(Input::Events(vec![copy(false)]));
     gateway.after(50).sync();
-    gateway.expect(&["commit 3", "ack [5]"]);
+    gateway.expect(&["commit 4", "ack [5]"]);
     let mut again = copy(true);
     again.subscriptions = SubscriptionIds::Unknown;
     gateway.step(Input::Events(vec![again]));

@@ -727,6 +727,114 @@ fn a_module_of_any_language_may_name_its_slots() {
     assert_eq!(bench.mill.rules[0].keys.len(), 0);
 }
 
+/// A rule whose states are separated so.
+fn keyed_rule(key: &str) -> String {
+    let text = rule("c", "mqtt = [\"s/+\"]");
+    text.replace("key = \"{topic.1}\"", &format!("key = \"{key}\""))
+}
+
+#[test]
+fn a_module_without_names_begins_anew_under_another_key_and_keeps_its_state_under_the_same() {
+    let wat = || &*counter(0, 1, r#"{"slots":2}"#).leak();
+    let keyed = |key: &str| (keyed_rule(key), wat());
+    let mut bench = Bench::new(&[keyed("{topic}")]);
+    bench.event("s/a", "").event("s/a", "");
+    assert_eq!(bench.redeploy(&[keyed("{topic}")]), [""; 0]);
+    bench.event("s/a", "");
+    let told = bench.redeploy(&[keyed("{topic.1}")]);
+    assert_eq!(
+        told,
+        ["rule c: its key is another one; all that was kept is dropped"]
+    );
+    assert_eq!(bench.mill.rules[0].keys.len(), 0);
+    bench.event("s/a", "");
+    bench.expect(&[
+        "0 out/c/s/a 1",
+        "0 out/c/s/a 2",
+        "0 out/c/s/a 3",
+        "0 out/c/a 1",
+    ]);
+}
+
+/// Sets a timer with each event, and emits the id of one that falls due.
+fn waiting(id: u32, config: &str, names: &str) -> &'static str {
+    let (config, names) = (config.replace('"', "\\\""), names.replace('"', "\\\""));
+    let wat = format!(
+        r#"(module
+    (import "tidemill1" "timer" (func $timer (param i32 i64) (result i32)))
+    (import "tidemill1" "emit_f64" (func $emit (param i32 f64) (result i32)))
+    (func (export "on_event") (result i32)
+        (drop (call $timer (i32.const {id}) (i64.const 500)))
+        (i32.const 0))
+    (func (export "on_timer") (param i32) (result i32)
+        (drop (call $emit (i32.const 0) (f64.convert_i32_s (local.get 0))))
+        (i32.const 0))
+    (@custom "tidemill.manifest" "{{\"abi\":1,\"config\":[{config}],\"state\":{{\"names\":{names}}}}}"))"#
+    );
+    wat.leak()
+}
+
+#[test]
+fn timers_follow_their_names_and_none_of_another_key_falls_due() {
+    let rule = |key: &str, wat| (keyed_rule(key), wat);
+    let hold = waiting(1, "", r#"{"timers":[null,"hold"]}"#);
+    let mut bench = Bench::new(&[rule("{topic}", hold)]);
+    bench.event("s/a", "");
+    // It has the number 3 now.
+    let moved = waiting(3, "", r#"{"timers":[null,null,null,"hold"]}"#);
+    let told = bench.redeploy(&[rule("{topic}", moved)]);
+    assert_eq!(told, ["rule c: timer hold keeps its state"]);
+    bench.at(600).expect(&["500 out/c/s/a 3"]);
+    bench.event("s/a", "");
+    let told = bench.redeploy(&[rule("{topic.1}", moved)]);
+    assert_eq!(
+        told,
+        ["rule c: its key is another one; timer hold begins anew"]
+    );
+    bench.at(2_000).expect(&[]);
+    bench.event("s/a", "");
+    // One that no version has any more is dropped.
+    let told = bench.redeploy(&[rule("{topic.1}", waiting(3, "", r#"{"timers":["other"]}"#))]);
+    assert_eq!(
+        told,
+        ["rule c: timer other begins anew; timer hold is dropped"]
+    );
+    bench.at(4_000).expect(&[]);
+}
+
+#[test]
+fn parameters_that_differ_are_told_with_what_becomes_of_the_state() {
+    let config =
+        r#"{"name":"limit","type":"f64","default":5},{"name":"for_ms","type":"f64","default":0}"#;
+    let with = |params: &str, names: &str| {
+        let text = rule("c", "mqtt = [\"s/+\"]");
+        (
+            format!("{text}\n[params]\n{params}"),
+            waiting(1, config, names),
+        )
+    };
+    let named = r#"{"timers":[null,"hold"]}"#;
+    let mut bench = Bench::new(&[with("", named)]);
+    let told = bench.redeploy(&[with("limit = 6.5\nfor = \"90s\"", named)]);
+    assert_eq!(
+        told,
+        ["rule c: limit was 5, is 6.5; for was 0s, is 90s; timer hold keeps its state"]
+    );
+    let told = bench.redeploy(&[with("limit = 6.5", named)]);
+    assert_eq!(
+        told,
+        ["rule c: for was 90s, is 0s; timer hold keeps its state"]
+    );
+    // Names that come later find all where it was.
+    let mut bench = Bench::new(&[with("", "{}")]);
+    let told = bench.redeploy(&[with("limit = 7", "{}")]);
+    assert_eq!(told, ["rule c: limit was 5, is 7"]);
+    bench.event("s/a", "");
+    let told = bench.redeploy(&[with("limit = 7", named)]);
+    assert_eq!(told, ["rule c: timer hold keeps its state"]);
+    bench.at(600).expect(&["500 out/c/a 1"]);
+}
+
 /// Names and values that a rule keeps of the key of all.
 fn kept(mill: &Mill) -> Vec<String> {
     let saved = mill.saved("w").unwrap();

@@ -14,6 +14,8 @@ const NAME_BYTES_MAX: usize = 128;
 /// Numbers of functions that remember stand in two bytes, those of conditions in one.
 const STEPS_MAX: usize = 1 << 16;
 const HITS_MAX: usize = 1 << 8;
+/// Timers with names; the ids of others are any number.
+const TIMERS_MAX: usize = 256;
 /// Streams of a rule.
 const STREAMS_MAX: usize = 32;
 
@@ -29,6 +31,7 @@ pub(super) struct RawNames {
     streams: Vec<Option<String>>,
     window: Option<String>,
     folds: Vec<String>,
+    timers: Vec<Option<String>>,
 }
 
 /// Checks the names that a manifest gives.
@@ -88,6 +91,7 @@ pub(super) fn check(raw: RawNames) -> Result<Names, ManifestError> {
         streams: list("streams", raw.streams, STREAMS_MAX, false)?,
         window: raw.window.map(Into::into),
         folds: raw.folds.into_iter().map(Into::into).collect(),
+        timers: list("timers", raw.timers, TIMERS_MAX, false)?,
     })
 }
 
@@ -129,7 +133,9 @@ mod tests {
 
     #[test]
     fn any_module_may_name_its_slots_and_entries() {
-        let manifest = parse(r#"{"slots":["total",null,"last"],"entries":{"l/":"last seen"}}"#);
+        let manifest = parse(
+            r#"{"slots":["total",null,"last"],"entries":{"l/":"last seen"},"timers":[null,"hold"]}"#,
+        );
         let manifest = manifest.unwrap();
         assert_eq!(manifest.state.slots, 2);
         let names = manifest.names.unwrap();
@@ -137,6 +143,7 @@ mod tests {
         assert_eq!(names.of_slot(1), None);
         assert_eq!(names.of_entry(b"l/d1"), Some("last seen"));
         assert_eq!(names.of_entry(b"m"), None);
+        assert_eq!((names.of_timer(0), names.of_timer(1)), (None, Some("hold")));
         assert!(!names.whole);
         let unnamed = ModuleManifest::parse(br#"{"abi":1,"state":{"schema":3}}"#).unwrap();
         assert_eq!((unnamed.names, unnamed.state.schema), (None, 3));
@@ -151,6 +158,10 @@ mod tests {
             (
                 r#"{"slots":["a","a"]}"#,
                 "`state.names.slots`: \"a\" is there twice",
+            ),
+            (
+                r#"{"timers":["a","a"]}"#,
+                "`state.names.timers`: \"a\" is there twice",
             ),
             (r#"{"steps":[""]}"#, "`state.names.steps`: a name is empty"),
             (

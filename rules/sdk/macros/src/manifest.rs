@@ -62,7 +62,26 @@ fn state(spec: &Spec) -> Map<String, Value> {
     let given = entries
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
-    given.collect()
+    let mut state: Map<String, Value> = given.collect();
+    let names = names(spec);
+    if !names.is_empty() {
+        state.insert("names".into(), names.into());
+    }
+    state
+}
+
+/// Names of the parts of the state, as people read them.
+fn names(spec: &Spec) -> Map<String, Value> {
+    let shown = |name: &syn::Ident| Value::from(name.to_string().replace('_', " "));
+    let mut names = Map::new();
+    if spec.named && !spec.all_slots().is_empty() {
+        let slots = spec.all_slots().into_iter().map(shown).collect();
+        names.insert("slots".into(), slots);
+    }
+    if !spec.timers.is_empty() {
+        names.insert("timers".into(), spec.timers.iter().map(shown).collect());
+    }
+    names
 }
 
 #[cfg(test)]
@@ -112,12 +131,12 @@ mod tests {
     fn arguments_become_keys() {
         check(
             r#"outputs(out, late), config(limit: f64 in -1.5..=9, low: f64 = -2, unit: str = "°C"), tumbling(length_ms = 1000, slots(sum, n)), slots(last),
-               key = "/device", schema = 2, state_bytes = 10, tests = r"[{}]""#,
+               key = "/device", schema = 2, state_bytes = 10, tests = r"[{}]", named, timers(hold_on)"#,
             "fn f() {}",
             r#"{"abi": 1, "name": "f", "outputs": ["out", "late"],
                 "config": [{"name": "limit", "type": "f64", "min": -1.5, "max": 9}, {"name": "low", "type": "f64", "default": -2}, {"name": "unit", "type": "bytes", "default": "°C"}],
                 "key": "/device", "window": {"kind": "tumbling", "length_ms": 1000, "slots": 2},
-                "state": {"schema": 2, "slots": 3, "bytes": 10}, "tests": [{}]}"#,
+                "state": {"schema": 2, "slots": 3, "bytes": 10, "names": {"slots": ["sum", "n", "last"], "timers": ["hold on"]}}, "tests": [{}]}"#,
         );
     }
 

@@ -16,6 +16,9 @@ pub(crate) struct Spec {
     pub(crate) key: Option<String>,
     pub(crate) schema: Option<u64>,
     pub(crate) state_bytes: Option<u64>,
+    /// `true` if slots are found again by their names.
+    pub(crate) named: bool,
+    pub(crate) timers: Vec<Ident>,
     pub(crate) tests: Option<Value>,
 }
 
@@ -59,13 +62,15 @@ impl Spec {
             "key" => self.key = Some(text(input)?.value()),
             "schema" => self.schema = Some(integer(input)?),
             "state_bytes" => self.state_bytes = Some(integer(input)?),
+            "named" => self.named = true,
+            "timers" => self.timers = list(input)?,
             "tests" => {
                 let tests = text(input)?;
                 self.tests = Some(json_list(&tests)?);
             }
             other => {
-                let known =
-                    "outputs, config, slots, tumbling, name, key, schema, state_bytes, tests";
+                let known = "outputs, config, slots, tumbling, name, key, schema, state_bytes, named, \
+                             timers, tests";
                 let message = format!("unknown argument `{other}`, there are: {known}");
                 return Err(syn::Error::new(name.span(), message));
             }

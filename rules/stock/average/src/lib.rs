@@ -4,7 +4,7 @@
 
 use tidemill_sdk::{Code, Json, event};
 
-/// Room for a key. A longer one, which as a topic no broker would like either, is an error of the rule.
+/// Room for a key, which has at most 256 bytes; one that an earlier version kept may have more.
 const KEY_BYTES_MAX: usize = 512;
 
 /// Room for a key of which every byte is escaped with six, and for the rest of the object.
@@ -13,6 +13,7 @@ const OBJECT_BYTES_MAX: usize = 6 * KEY_BYTES_MAX + 256;
 #[tidemill_sdk::function(
     outputs(out),
     tumbling(length_ms = 1000, slots(sum, count, min, max)),
+    named,
     tests = r#"[{"in": {"value": 20}, "out": []}, {"in": {}, "out": []}]"#
 )]
 fn average(value: Option<f64>) {

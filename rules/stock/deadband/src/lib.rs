@@ -12,6 +12,7 @@ use tidemill_sdk::event;
     outputs(out),
     config(band: f64 = 0, percent: f64 = 0, max_silence_ms: f64 = 0 in 0..=315360000000),
     slots(passed, last, passed_at),
+    named,
     tests = r#"[
         {"in": {"value": 20}, "out": [{"port": "out", "pass": true}]},
         {"in": {}, "out": []}

@@ -16,6 +16,8 @@ const HOLD: i32 = 0;
     outputs(out),
     config(hold_ms: f64 = 1000 in 0..=315360000000),
     slots(candidate, waiting, sent, has_sent),
+    named,
+    timers(hold),
     state_bytes = 4352,
     tests = r#"[{"in": {"value": 20}, "out": []}, {"in": {}, "out": []}]"#
 )]

@@ -6,6 +6,7 @@
     outputs(out, score),
     config(alpha: f64 = 0.05, threshold: f64 = 3, warm_up: f64 = 30, min_deviation: f64 = 0, learn: f64 = 1, repeat: f64 = 1),
     slots(seen, mean, variance, on),
+    named,
     tests = r#"[
         {"in": {"value": 20}, "config": {"warm_up": 0}, "out": []},
         {"in": {}, "out": []}

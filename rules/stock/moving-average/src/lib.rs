@@ -10,6 +10,7 @@ const COUNT_MAX: u16 = 1000;
     outputs(out),
     config(count: f64 = 10, warm_up: f64 = 1),
     slots(sum, next, filled, length),
+    named,
     state_bytes = 58000,
     tests = r#"[
         {"in": {"value": 20}, "out": [{"port": "out", "payload": 20}]},

@@ -8,6 +8,7 @@ use tidemill_sdk::event;
     outputs(out),
     config(interval_ms: f64 = 1000 in 0..=315360000000, burst: f64 = 1),
     slots(through_at),
+    named,
     tests = r#"[{"in": {"value": 20}, "out": [{"port": "out", "pass": true}]}, {"in": {}, "out": [{"port": "out", "pass": true}]}]"#
 )]
 fn rate_limit() -> bool {

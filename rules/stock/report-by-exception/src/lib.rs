@@ -24,6 +24,8 @@ const SILENCE: i32 = 1;
     outputs(out, silent),
     config(band: f64 = 0, percent: f64 = 0, max_silence_ms: f64 = 60000 in 0..=315360000000),
     slots(reports, last, pending, latest),
+    named,
+    timers(silence),
     state_bytes = 4352,
     tests = r#"[{"in": {"value": 20}, "out": [{"port": "out", "pass": true}]}, {"in": {}, "out": []}]"#
 )]

@@ -3,7 +3,7 @@
 
 use tidemill_sdk::{Code, Json, Port, event, timer};
 
-/// Room for a key. A longer one is an error of the rule.
+/// Room for a key, which has at most 256 bytes; one that an earlier version kept may have more.
 const KEY_BYTES_MAX: usize = 512;
 
 /// Room for a key of which every byte is escaped with six, and for the rest of the object.
@@ -16,6 +16,8 @@ const SILENCE: i32 = 0;
     outputs(silent, back),
     config(for_ms: f64 in 1..=315360000000),
     slots(is_silent, last),
+    named,
+    timers(silence),
     tests = r#"[{"in": {}, "config": {"for_ms": 600000}, "out": []}]"#
 )]
 fn silence() -> Result<(), Code> {

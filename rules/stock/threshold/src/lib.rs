@@ -2,10 +2,16 @@
 //! value comes from is said by the rule.
 #![no_std]
 
-use tidemill_sdk::{Code, Port, event, state, timer};
+use tidemill_sdk::{Code, Json, Port, event, state, timer};
 
-/// Room for a payload that is kept. A longer one is an error of the rule, and the event becomes a dead letter.
+/// Room for a payload that is kept. Of a longer one the value is, and goes out with the key.
 const PAYLOAD_BYTES_MAX: usize = 4096;
+
+/// Room for a key, which has at most 256 bytes; one that an earlier version kept may have more.
+const KEY_BYTES_MAX: usize = 512;
+
+/// Room for a key of which every byte is escaped with six, and for the rest of the object.
+const OBJECT_BYTES_MAX: usize = 6 * KEY_BYTES_MAX + 128;
 
 /// The name of the state entry with the latest payload while a switch waits.
 const LATEST: &[u8] = b"latest";
@@ -23,7 +29,9 @@ const WAIT: i32 = 0;
         for_ms: f64 = 0 in 0..=315360000000,
         clear_for_ms: f64 = 0 in 0..=315360000000
     ),
-    slots(on, waits),
+    slots(on, waits, value),
+    named,
+    timers(wait),
     state_bytes = 4352,
     tests = r#"[
         {"in": {"value": 50.5}, "config": {"limit": 50}, "out": [{"port": "out", "pass": true}]},
@@ -51,8 +59,7 @@ fn threshold(value: Option<f64>) -> Result<Option<Port>, Code> {
         stop_waiting()?;
         return Ok(Some(switch(on)));
     }
-    let mut payload = [0; PAYLOAD_BYTES_MAX];
-    state::put(LATEST, event::payload(&mut payload)?)?;
+    keep_latest(value)?;
     if !slot::WAITS.is_set() {
         slot::WAITS.set_flag(true);
         timer::set(WAIT, wait as u64)?;
@@ -79,7 +86,25 @@ fn stop_waiting() -> Result<(), Code> {
     }
     slot::WAITS.set_flag(false);
     timer::cancel(WAIT);
-    state::remove(LATEST)
+    forget_latest()
+}
+
+/// Keeps the payload, or of one that is too long the value: what goes out at the end of a wait is never older than the latest event.
+fn keep_latest(value: f64) -> Result<(), Code> {
+    slot::VALUE.set(value);
+    let mut payload = [0; PAYLOAD_BYTES_MAX];
+    match event::payload(&mut payload) {
+        Ok(payload) => state::put(LATEST, payload),
+        Err(Code::TooBig) => forget_latest(),
+        Err(other) => Err(other),
+    }
+}
+
+fn forget_latest() -> Result<(), Code> {
+    match state::remove(LATEST) {
+        Err(Code::NotFound) => Ok(()),
+        done => done,
+    }
 }
 
 #[tidemill_sdk::on_timer]
@@ -87,7 +112,19 @@ fn held(_id: i32) -> Result<(), Code> {
     slot::WAITS.set_flag(false);
     let port = switch(!slot::ON.is_set());
     let mut payload = [0; PAYLOAD_BYTES_MAX];
-    let latest = state::get(LATEST, &mut payload)?;
-    state::remove(LATEST)?;
-    port.offer(latest)
+    match state::get(LATEST, &mut payload) {
+        Ok(latest) => port.offer(latest)?,
+        Err(Code::NotFound) => return tell_value(port),
+        Err(other) => return Err(other),
+    }
+    forget_latest()
+}
+
+/// Tells the latest value, whose payload was too long to be kept.
+fn tell_value(port: Port) -> Result<(), Code> {
+    let (mut key, mut object) = ([0; KEY_BYTES_MAX], [0; OBJECT_BYTES_MAX]);
+    let mut json = Json::object(&mut object);
+    json.text("key", event::key(&mut key)?)
+        .number("value", slot::VALUE.get());
+    port.offer(json.end()?)
 }
