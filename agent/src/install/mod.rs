@@ -175,7 +175,7 @@ pub fn survey_with(config: &Config, pushed: Vec<Rule>) -> Survey {
     };
     let mut installer = Installer::new(&config.limits);
     let mut survey = Survey::default();
-    let (mut local, errors) = local_rules(config, &gateway);
+    let (mut local, errors) = local_rules(config, &gateway, &mut installer);
     survey.errors = errors;
     let names: BTreeSet<Arc<str>> = local.iter().map(|rule| rule.name.clone()).collect();
     for rule in pushed {
@@ -196,6 +196,8 @@ pub fn survey_with(config: &Config, pushed: Vec<Rule>) -> Survey {
         }
     }
     survey.has_failed_test = installer.has_failed_test;
+    let place = |error: &FileError| (error.path.clone(), error.place);
+    survey.errors.sort_by_cached_key(place);
     let bound = &survey.rules;
     let all = bound.iter().flat_map(|rule| &rule.rule().triggers.mqtt);
     let all: BTreeSet<&TopicFilter> = all.collect();
@@ -213,7 +215,11 @@ pub fn survey_with(config: &Config, pushed: Vec<Rule>) -> Survey {
     survey
 }
 
-fn local_rules(config: &Config, gateway: &Gateway<'_>) -> (Vec<Rule>, Vec<FileError>) {
+fn local_rules(
+    config: &Config,
+    gateway: &Gateway<'_>,
+    installer: &mut Installer,
+) -> (Vec<Rule>, Vec<FileError>) {
     let (mut rules, mut errors) = (Vec::new(), Vec::new());
     let paths = match manifests(&config.rules_dir) {
         Ok(paths) => paths,
@@ -222,23 +228,43 @@ fn local_rules(config: &Config, gateway: &Gateway<'_>) -> (Vec<Rule>, Vec<FileEr
     if paths.len() > RULES_MAX {
         return (rules, vec![too_many(config, paths.len())]);
     }
+    let names = destination_names(config);
     let mut by_name: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
     for path in paths {
-        let rule = match Rule::read(&path, gateway) {
-            Ok(rule) => rule,
-            Err(wrong) => {
-                errors.extend(wrong);
-                continue;
-            }
+        let (rule, wrong) = Rule::survey(&path, gateway);
+        let mut wrong: Vec<FileError> = wrong.into_iter().flatten().collect();
+        let Some(rule) = rule else {
+            errors.extend(wrong);
+            continue;
         };
         if let Some(first) = by_name.insert(rule.name.clone(), path) {
             let message = format!("name {:?} is taken by {}", &*rule.name, first.display());
-            errors.push(rule.source.error(message));
-            continue;
+            wrong.push(rule.source.error(message));
         }
-        rules.push(rule);
+        if wrong.is_empty() {
+            rules.push(rule);
+        } else {
+            errors.extend(all_of(rule, wrong, installer, &names));
+        }
     }
     (rules, errors)
+}
+
+/// Everything that is wrong with a rule of which something is: also where it does not fit its function. Of
+/// a line that is wrong already nothing more is said.
+fn all_of(
+    rule: Rule,
+    mut wrong: Vec<FileError>,
+    installer: &mut Installer,
+    destinations: &[&str],
+) -> Vec<FileError> {
+    let line = |error: &FileError| error.place.map(|(line, _)| line);
+    let told: Vec<_> = wrong.iter().filter_map(line).collect();
+    let more = installer.install(rule, destinations).err();
+    let more = more.into_iter().flatten();
+    wrong.extend(more.filter(|error| !line(error).is_some_and(|line| told.contains(&line))));
+    wrong.sort_by_key(|error| error.place);
+    wrong
 }
 
 fn too_many(config: &Config, count: usize) -> FileError {

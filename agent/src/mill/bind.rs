@@ -56,7 +56,7 @@ impl BoundRule {
         let errors = Errors::default();
         errors.take(check_triggers(&rule, module));
         let window = errors.take(window::resolve(&rule, module)).flatten();
-        let key = key(&rule, module)?;
+        let key = errors.take(key(&rule, module)).unwrap_or(KeySpec::Topic);
         let ports = ports(&rule, module, window.as_ref(), &key, destinations, &errors);
         let config = params::config(&rule, module, &errors);
         topics::check_timers(&rule, module, &config, &errors);
@@ -279,12 +279,15 @@ fn ports(
             errors.push(rule.source.error_at(&port.span, message));
             continue;
         }
-        errors.take(topics::check(rule, window, key, name, port));
+        if rule.knows_topics {
+            errors.take(topics::check(rule, window, key, name, port));
+        }
     }
     // A function that does not say what it sends may be there for its state or its log.
     let may_be_silent = rule.ports.is_empty() && module.manifest == ModuleManifest::default();
     let is_heard = outputs.iter().any(|name| rule.ports.contains_key(name));
-    if let Some(main) = outputs.first().filter(|_| !may_be_silent && !is_heard) {
+    let misses_one = rule.is_whole && !may_be_silent && !is_heard;
+    if let Some(main) = outputs.first().filter(|_| misses_one) {
         errors.push(rule.source.error_at(&rule.function_span, format!(
             "ports.{main} is missing: write [ports.{main}] with to = \"local\" and topic = \"…\""
         )));

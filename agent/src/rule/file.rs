@@ -9,8 +9,8 @@ use toml::Spanned;
 
 use super::tables::{File, Function, On, params};
 use super::{
-    Durability, FunctionSource, Gateway, KeySpec, Placed, Rule, Stream, Triggers, WindowTable,
-    check_pointer, feeds_itself, keys, limits, port, sent_twice, streams, window,
+    Durability, FunctionSource, Gateway, KeySpec, Placed, Port, Rule, Stream, Triggers,
+    WindowTable, check_pointer, feeds_itself, keys, limits, port, sent_twice, streams, window,
 };
 use crate::rule::schedule::Schedule;
 use tidemill_base::text::{Errors, FileError, FileErrors, Source, shape};
@@ -18,44 +18,41 @@ use tidemill_transport::topic::{TopicFilter, twice_sent};
 
 /// Checks a manifest, and says everything that is wrong with it.
 pub(super) fn parse(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileErrors> {
+    let whole = source.clone();
+    match survey(source, gateway) {
+        (_, Some(errors)) => Err(errors),
+        (Some(rule), None) => Ok(rule),
+        (None, None) => Err(whole.error("cannot be understood").into()),
+    }
+}
+
+/// Checks a manifest; of one that is wrong, too, as much as can be told.
+pub(super) fn survey(source: Source, gateway: &Gateway<'_>) -> (Option<Rule>, Option<FileErrors>) {
     let errors = Errors::default();
     let read = shape::read(&source, &errors);
     if read.get_ref().is_empty() && errors.is_empty() {
         let message = "says nothing; write name = \"my-rule\", [on], [function] and [ports.out], or let \
                        `tidemill rule new` write it";
-        return Err(source.error(message).into());
+        return (None, Some(source.error(message).into()));
     }
     let rule = shape::shaped(&source, read, keys::FILE, &errors)
         .and_then(|file| checked(&source, &file, gateway, &errors));
-    match (errors.into_list(), rule) {
-        (Some(errors), _) => Err(errors),
-        (None, Some(rule)) => Ok(rule),
-        (None, None) => Err(source.error("cannot be understood").into()),
-    }
+    let errors = errors.into_list();
+    let is_whole = errors.is_none();
+    let rule = rule.map(|rule| Rule {
+        is_whole,
+        knows_topics: is_whole || rule.knows_topics,
+        ..rule
+    });
+    (rule, errors)
 }
 
 fn checked(source: &Source, file: &File, gateway: &Gateway<'_>, errors: &Errors) -> Option<Rule> {
     let name = file.name.get_ref();
     errors.take(check_name(source, &file.name));
-    let stand_in = Spanned::new(
-        0..0,
-        Function {
-            sql: None,
-            wasm: None,
-            stock: Some("threshold".to_owned()),
-        },
-    );
-    let function = errors.take(function_of(source, file)).unwrap_or(&stand_in);
-    let is_sql = matches!(
-        function.get_ref(),
-        Function {
-            sql: Some(_),
-            wasm: None,
-            stock: None,
-        }
-    );
     let durability = errors.take(durability(source, file.durability.as_ref()));
     let durability = durability.unwrap_or(Durability::ExactlyOnce);
+    let before_triggers = errors.count();
     let nothing = On::default();
     let on = file.on.as_ref().map_or(&nothing, Spanned::get_ref);
     let key = match &on.key {
@@ -65,74 +62,100 @@ fn checked(source: &Source, file: &File, gateway: &Gateway<'_>, errors: &Errors)
         ),
         None => None,
     };
-    let streams = errors.take(streams::check(source, &file.streams, !on.mqtt.is_empty()));
-    let function_and_streams = match &function.get_ref().sql {
-        Some(sql) if is_sql => streams
-            .and_then(|streams| errors.take(super::sql::statement(source, file, sql, streams))),
-        _ => {
-            let function = errors.take(self::function(source, function));
-            function.zip(streams)
-        }
+    let filters = streams::filters(source, "on.mqtt", &on.mqtt, errors);
+    let streams = streams::check(source, &file.streams, !on.mqtt.is_empty(), errors);
+    let knows_triggers = errors.count() == before_triggers;
+    let params = params(source, &file.params, errors);
+    let function = errors.take(function_of(source, file));
+    let is_sql = function.is_some_and(|function| function.get_ref().is_sql());
+    let function_source = function.and_then(|function| match &function.get_ref().sql {
+        Some(sql) if is_sql => errors.take(super::sql::statement(
+            source,
+            file,
+            sql,
+            (&streams, &filters),
+        )),
+        _ => errors
+            .take(self::function(source, function).map(|function| (function, streams.clone()))),
+    });
+    let triggers = {
+        let streams = function_source.as_ref().map(|(_, streams)| &**streams);
+        // Streams that are not known may have had the filters.
+        let has_own = !on.mqtt.is_empty() || !on.schedule.is_empty() || on.invoke;
+        let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
+        let has_triggers = streams.is_some() || has_own;
+        has_triggers.then(|| {
+            triggers(
+                source,
+                (on, &on_span),
+                filters,
+                streams.unwrap_or_default(),
+                errors,
+            )
+        })
     };
-    let on_span = file.on.as_ref().map_or(0..0, Spanned::span);
-    let streams = function_and_streams.as_ref().map(|(_, streams)| &**streams);
-    // Streams that are not known may have had the filters.
-    let has_own = !on.mqtt.is_empty() || !on.schedule.is_empty() || on.invoke;
-    let triggers = (streams.is_some() || has_own)
-        .then(|| errors.take(triggers(source, on, &on_span, streams.unwrap_or_default())))
-        .flatten();
-    let unknown_key = KeySpec::Pointer(String::new());
-    let mut ports = BTreeMap::new();
-    for (port_name, table) in &file.ports {
-        let checked = port::check(source, port_name, table, name, durability, is_sql, gateway);
-        let Some(checked) = errors.take(checked) else {
-            continue;
-        };
-        // A key that nothing is said about is looked at once the function is known.
-        let key = key.as_ref().unwrap_or(&unknown_key);
-        let fed_by = triggers.as_ref().and_then(|it| it.fed_by(&checked, key));
-        if let Some(filter) = fed_by {
-            let message = format!("ports.{port_name}.topic: {}", feeds_itself(filter));
-            errors.push(source.error_at(&table.get_ref().topic.span(), message));
-        }
-        ports.insert(
-            port_name.clone(),
-            Placed {
-                value: checked,
-                span: table.span(),
-            },
-        );
-    }
-    let inputs = errors.take(inputs(source, &file.inputs));
-    let params = if is_sql {
-        Some(BTreeMap::new())
-    } else {
-        errors.take(params(source, &file.params))
+    let place = port::Place {
+        source,
+        rule: name,
+        durability,
+        is_sql,
+        gateway,
     };
+    let ports = ports(&place, file, triggers.as_ref(), key.as_ref(), errors);
+    let inputs = inputs(source, &file.inputs, errors);
     let window = match &file.window {
-        Some(table) => errors.take(window::check(source, table)),
-        None => Some(WindowTable::default()),
+        Some(table) => window::check(source, table, errors),
+        None => WindowTable::default(),
     };
     let limits = limits::check(source, &file.limits, gateway.limits, errors);
-    let (function_source, streams) = function_and_streams?;
+    let (function_source, streams) = function_source?;
     Some(Rule {
         name: name.as_str().into(),
         version: file.version,
         durability,
         triggers: triggers?,
-        key,
+        key: key.clone(),
         key_span: on.key.as_ref().map(Spanned::span),
         function: function_source,
-        function_span: function.span(),
-        inputs: inputs?,
-        params: params?,
-        window: window?,
+        function_span: function?.span(),
+        inputs,
+        params: if is_sql { BTreeMap::new() } else { params },
+        window,
         ports,
         streams,
         limits,
         description: file.description.clone(),
+        is_whole: false,
+        knows_topics: knows_triggers && key.is_some(),
         source: Arc::new(source.clone()),
     })
+}
+
+/// The ports; one that is wrong has something in place of what is.
+fn ports(
+    place: &port::Place<'_>,
+    file: &File,
+    triggers: Option<&Triggers>,
+    key: Option<&KeySpec>,
+    errors: &Errors,
+) -> BTreeMap<String, Placed<Port>> {
+    let unknown_key = KeySpec::Pointer(String::new());
+    let mut ports = BTreeMap::new();
+    for (port_name, table) in &file.ports {
+        let before = errors.count();
+        let value = port::check(place, port_name, table, errors);
+        let triggers = triggers.filter(|_| errors.count() == before);
+        // A key that nothing is said about is looked at once the function is known.
+        let fed_by = triggers.and_then(|it| it.fed_by(&value, key.unwrap_or(&unknown_key)));
+        if let Some(filter) = fed_by {
+            let message = format!("ports.{port_name}.topic: {}", feeds_itself(filter));
+            let span = table.get_ref().topic.span();
+            errors.push(place.source.error_at(&span, message));
+        }
+        let span = table.span();
+        ports.insert(port_name.clone(), Placed { value, span });
+    }
+    ports
 }
 
 fn check_name(source: &Source, name: &Spanned<String>) -> Result<(), FileError> {
@@ -176,11 +199,11 @@ fn durability(source: &Source, text: Option<&Spanned<String>>) -> Result<Durabil
 
 fn triggers(
     source: &Source,
-    table: &On,
-    span: &Range<usize>,
+    (table, span): (&On, &Range<usize>),
+    mut mqtt: Vec<TopicFilter>,
     streams: &[Stream],
-) -> Result<Triggers, FileError> {
-    let mut mqtt = streams::filters(source, "on.mqtt", &table.mqtt)?;
+    errors: &Errors,
+) -> Triggers {
     for filter in streams.iter().flat_map(|stream| &stream.mqtt) {
         if !mqtt.contains(filter) {
             mqtt.push(filter.clone());
@@ -188,34 +211,36 @@ fn triggers(
     }
     let all: Vec<&TopicFilter> = mqtt.iter().collect();
     if let Some((shared, other)) = twice_sent(&all) {
-        return Err(source.error_at(span, sent_twice(shared, other)));
+        errors.push(source.error_at(span, sent_twice(shared, other)));
     }
     if table.retained && !mqtt.is_empty() && mqtt.iter().all(TopicFilter::is_shared) {
         let message = "on.retained: a broker sends no retained messages to shared subscriptions; leave it out";
-        return Err(source.error_at(span, message));
+        errors.push(source.error_at(span, message));
     }
-    if mqtt.is_empty() && table.schedule.is_empty() && !table.invoke {
+    // Those that are wrong are triggers, too.
+    let has_trigger = !mqtt.is_empty() || !table.mqtt.is_empty() || !table.schedule.is_empty();
+    if !has_trigger && !table.invoke {
         let message = "[on] names no trigger; write mqtt = [\"sensors/+/env\"] or schedule = [\"0 */5 * * * *\"]; \
                        invoke = true for a rule that only `tidemill invoke` runs";
-        return Err(source.error_at(span, message));
+        errors.push(source.error_at(span, message));
     }
     if let Some(zone) = table.zone.as_ref().filter(|_| table.schedule.is_empty()) {
         let message = "on.zone: it is the zone of schedules, and there are none; that of windows of days and of texts with a \
                        time is zone under [streams.NAME]";
-        return Err(source.error_at(&zone.span(), message));
+        errors.push(source.error_at(&zone.span(), message));
     }
-    let mut schedules = Vec::new();
     let zone = table.zone.as_ref().map(|zone| zone.get_ref().as_str());
-    for text in &table.schedule {
-        let schedule = Schedule::new(text.get_ref(), zone)
-            .map_err(|why| source.error_at(&text.span(), format!("on.schedule: {why}")))?;
-        schedules.push(schedule);
-    }
-    Ok(Triggers {
+    let schedules = table.schedule.iter().filter_map(|text| {
+        let schedule = Schedule::new(text.get_ref(), zone);
+        errors.take(
+            schedule.map_err(|why| source.error_at(&text.span(), format!("on.schedule: {why}"))),
+        )
+    });
+    Triggers {
+        schedules: schedules.collect(),
         mqtt,
         retained: table.retained,
-        schedules,
-    })
+    }
 }
 
 fn function(source: &Source, function: &Spanned<Function>) -> Result<FunctionSource, FileError> {
@@ -246,21 +271,15 @@ fn function(source: &Source, function: &Spanned<Function>) -> Result<FunctionSou
 fn inputs(
     source: &Source,
     inputs: &BTreeMap<String, Spanned<String>>,
-) -> Result<BTreeMap<String, Placed<String>>, FileError> {
-    let mut checked = BTreeMap::new();
-    for (name, pointer) in inputs {
-        check_pointer(pointer.get_ref())
-            .map_err(|why| source.error_at(&pointer.span(), format!("inputs.{name}: {why}")))?;
-        let value = pointer.get_ref().clone();
-        checked.insert(
-            name.clone(),
-            Placed {
-                value,
-                span: pointer.span(),
-            },
-        );
-    }
-    Ok(checked)
+    errors: &Errors,
+) -> BTreeMap<String, Placed<String>> {
+    let each = inputs.iter().map(|(name, pointer)| {
+        let (span, value) = (pointer.span(), pointer.get_ref().clone());
+        let checked = check_pointer(&value);
+        errors.take(checked.map_err(|why| source.error_at(&span, format!("inputs.{name}: {why}"))));
+        (name.clone(), Placed { value, span })
+    });
+    each.collect()
 }
 
 #[cfg(test)]
@@ -429,6 +448,25 @@ topic = "alerts/{key}"
         for expected in expected {
             assert!(errors.contains(expected), "no {expected} in\n{errors}");
         }
+    }
+
+    #[test]
+    fn mistakes_that_stand_behind_each_other_are_said_at_once() {
+        let text = "name = \"hot\"\n[on]\nmqtt = [\"a/#/b\", \"c+\", \"ok\"]\nschedule = [\"x\", \"y\"]\n\
+                    key = \"{device}\"\n[function]\nstock = \"threshold\"\n[inputs]\nvalue = \"x\"\nother = \"y\"\n\
+                    [params]\nlimit = []\nrepeat = {}\n[window]\ntumbling = \"1ms\"\nhop = \"x\"\ncount = 0\n\
+                    [streams.input]\ntimestamp = \"ts\"\nlateness = \"9\"\nzone = \"Nowhere\"\npayload = \"yaml\"\n\
+                    fields = { a = \"x\", b = \"y\" }\n[ports.out]\nto = \"clud\"\ntopic = \"a/{no}\"\n\
+                    priority = \"urgent\"\nqos = 3\nnulls = true\n";
+        let errors = parse_text(text).unwrap_err();
+        let lines = errors
+            .iter()
+            .filter_map(|error| error.place.map(|(line, _)| line));
+        let lines: Vec<usize> = lines.collect();
+        let expected = [
+            3, 3, 4, 4, 5, 9, 10, 12, 13, 15, 16, 17, 19, 20, 21, 22, 23, 23, 25, 26, 27, 28, 29,
+        ];
+        assert_eq!(lines, expected, "{errors}");
     }
 
     #[test]

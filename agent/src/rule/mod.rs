@@ -76,6 +76,11 @@ pub struct Rule {
     pub ports: BTreeMap<String, Placed<Port>>,
     /// The gateway's limits, lowered if the rule asks for it.
     pub limits: FunctionLimits,
+    /// `false` if something in its file was not understood: what seems to be missing may stand there,
+    /// and nothing may run.
+    pub is_whole: bool,
+    /// `false` if triggers and key of such a file are not known for sure.
+    pub knows_topics: bool,
     /// The manifest itself, for errors that are found later.
     pub source: Arc<Source>,
 }
@@ -205,6 +210,15 @@ impl Rule {
         match path.extension() {
             Some(extension) if extension == "sql" => Ok(sql::rule(source, gateway)?),
             _ => Self::parse(source, gateway),
+        }
+    }
+
+    /// Reads a manifest as [`Rule::read`] does, and makes of one that is wrong what can be made of it:
+    /// good enough to look for further errors where it is bound, and not to run.
+    pub fn survey(path: &Path, gateway: &Gateway<'_>) -> (Option<Self>, Option<FileErrors>) {
+        match Source::read(path) {
+            Ok(source) => file::survey(source, gateway),
+            Err(error) => (None, Some(error.into())),
         }
     }
 

@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::tables::File;
 use super::{FunctionSource, Gateway, Rule, Stream};
 use tidemill_base::text::{FileError, Source};
+use tidemill_transport::topic::TopicFilter;
 
 const WAY_OUT: &str = "this is a small build of tidemill, without SQL; install the build whose archive has no `small` in its \
                        name, or write the rule with stock = \"threshold\" or wasm = \"file.wasm\" under [function]";
@@ -21,7 +22,7 @@ pub(super) fn statement(
     source: &Source,
     _: &File,
     sql: &Spanned<String>,
-    _: Vec<Stream>,
+    _: (&[Stream], &[TopicFilter]),
 ) -> Result<(FunctionSource, Vec<Stream>), FileError> {
     Err(refused(source, &sql.span()))
 }
@@ -48,7 +49,7 @@ mod tests {
             "name = \"hot\"\n[on]\nmqtt = [\"a\"]\n[function]\nsql = \"SELECT a FROM input\"\n";
         let file: File = toml::from_str(text).unwrap();
         let sql = Spanned::new(48..69, "SELECT a FROM input".to_owned());
-        let error = statement(&source("hot.toml", text), &file, &sql, Vec::new()).unwrap_err();
+        let error = statement(&source("hot.toml", text), &file, &sql, (&[], &[])).unwrap_err();
         let expected = "hot.toml:5:7: the statement cannot be compiled: this is a small build";
         assert!(error.to_string().starts_with(expected), "{error}");
         let gateway = Gateway {

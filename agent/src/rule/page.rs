@@ -104,6 +104,10 @@ fn check_row(table: &str, row: &Row) {
     let said: Vec<&str> = others.iter().copied().chain([said.as_str()]).collect();
     let by_default = meaning(parse(&rule(table, key, &said)).unwrap());
     assert_eq!(by_default, without, "{table}.{key}: {default}");
+    // One that only allows a rule without other triggers changes nothing in a rule that has some.
+    if table == "on" && key == "invoke" {
+        return;
+    }
     // An example that shows the default shows nothing.
     assert_ne!(meaning(understood), without, "{table}.{key}: {example}");
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Durability, Gateway, Port, Priority, TopicTemplate};
-use tidemill_base::text::{FileError, Source, nearest};
+use tidemill_base::text::{Errors, Source, nearest};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,66 +18,78 @@ pub(super) struct Table {
     pub(super) qos: Option<Spanned<u64>>,
 }
 
-/// Checks the port `name` of a rule.
+/// Facts about a rule that its ports are checked against.
+pub(super) struct Place<'a> {
+    pub(super) source: &'a Source,
+    pub(super) rule: &'a str,
+    pub(super) durability: Durability,
+    pub(super) is_sql: bool,
+    pub(super) gateway: &'a Gateway<'a>,
+}
+
+/// Checks the port `name` of a rule. What is wrong has something good in its place.
 pub(super) fn check(
-    source: &Source,
+    place: &Place<'_>,
     name: &str,
     table: &Spanned<Table>,
-    rule: &str,
-    durability: Durability,
-    is_sql: bool,
-    gateway: &Gateway<'_>,
-) -> Result<Port, FileError> {
+    errors: &Errors,
+) -> Port {
+    let Place {
+        source, gateway, ..
+    } = place;
     let table = table.get_ref();
     let to = table.to.get_ref();
-    if let Some(known) = gateway.destinations
-        && !known.contains(&to.as_str())
-    {
+    let known = gateway.destinations;
+    if let Some(known) = known.filter(|known| !known.contains(&to.as_str())) {
         let near = nearest(to, known.iter().copied());
         let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
         let message = format!(
             "ports.{name}.to: the gateway has no destination {to:?}, it has {}{hint}",
             known.join(", ")
         );
-        return Err(source.error_at(&table.to.span(), message));
+        errors.push(source.error_at(&table.to.span(), message));
     }
-    if let Some(nulls) = table
-        .nulls
-        .as_ref()
-        .filter(|nulls| *nulls.get_ref() && !is_sql)
-    {
+    let nulls = table.nulls.as_ref();
+    if let Some(nulls) = nulls.filter(|nulls| *nulls.get_ref() && !place.is_sql) {
         let message = format!("ports.{name}.nulls = true belongs to rules in SQL");
-        return Err(source.error_at(&nulls.span(), message));
+        errors.push(source.error_at(&nulls.span(), message));
     }
-    let topic = TopicTemplate::parse(table.topic.get_ref(), rule, gateway.id).map_err(|why| {
-        source.error_at(&table.topic.span(), format!("ports.{name}.topic: {why}"))
-    })?;
-    let priority = match &table.priority {
-        None => Priority::Normal,
-        Some(text) => match text.get_ref().as_str() {
-            "high" => Priority::High,
-            "normal" => Priority::Normal,
-            other => {
-                let message =
-                    format!("ports.{name}.priority {other:?}: write \"high\" or \"normal\"");
-                return Err(source.error_at(&text.span(), message));
-            }
-        },
-    };
-    let qos = match (&table.qos, durability) {
-        (Some(qos), _) if *qos.get_ref() > 1 => {
-            return Err(source.error_at(&qos.span(), format!("ports.{name}.qos is 0 or 1")));
+    let topic = |text: &str| TopicTemplate::parse(text, place.rule, gateway.id);
+    let topic = topic(table.topic.get_ref()).unwrap_or_else(|why| {
+        let message = format!("ports.{name}.topic: {why}");
+        errors.push(source.error_at(&table.topic.span(), message));
+        TopicTemplate::stand_in()
+    });
+    let priority = match table
+        .priority
+        .as_ref()
+        .map(|text| (text.get_ref().as_str(), text))
+    {
+        None | Some(("normal", _)) => Priority::Normal,
+        Some(("high", _)) => Priority::High,
+        Some((other, text)) => {
+            let message = format!("ports.{name}.priority {other:?}: write \"high\" or \"normal\"");
+            errors.push(source.error_at(&text.span(), message));
+            Priority::Normal
         }
-        (Some(qos), _) => u8::from(*qos.get_ref() == 1),
+    };
+    let qos = match (&table.qos, place.durability) {
+        (Some(qos), _) => {
+            if *qos.get_ref() > 1 {
+                let message = format!("ports.{name}.qos is 0 or 1");
+                errors.push(source.error_at(&qos.span(), message));
+            }
+            u8::from(*qos.get_ref() == 1)
+        }
         (None, Durability::ExactlyOnce) => 1,
         (None, Durability::Volatile) => 0,
     };
-    Ok(Port {
+    Port {
         to: to.clone(),
         topic,
         topic_span: table.topic.span(),
         priority,
         retain: table.retain,
         qos,
-    })
+    }
 }

@@ -10,8 +10,7 @@ use tidemill_values::Value;
 use toml::Spanned;
 
 use super::payload::Given;
-use super::streams::filters;
-use super::tables::{File, params};
+use super::tables::File;
 use super::times;
 use super::{
     Durability, FunctionSource, Gateway, KeySpec, Placed, Port, Priority, Rule, Statement, Stream,
@@ -106,6 +105,8 @@ pub(super) fn rule(source: Source, gateway: &Gateway<'_>) -> Result<Rule, FileEr
         streams,
         ports: BTreeMap::from([("out".to_owned(), placed)]),
         limits: *gateway.limits,
+        is_whole: true,
+        knows_topics: true,
         source: Arc::new(source),
     })
 }
@@ -115,9 +116,8 @@ pub(super) fn statement(
     source: &Source,
     file: &File,
     sql: &Spanned<String>,
-    streams: Vec<Stream>,
+    (streams, on): (&[Stream], &[TopicFilter]),
 ) -> Result<(FunctionSource, Vec<Stream>), FileError> {
-    params(source, &file.params)?;
     let values = file.params.iter().filter_map(|(name, value)| {
         let value = param(value.get_ref())?;
         Some((name.clone(), value))
@@ -143,9 +143,8 @@ pub(super) fn statement(
         streams: streams.iter().map(declared).collect(),
         ..Options::default()
     };
-    let on = file.on.as_ref().map(|on| &*on.get_ref().mqtt);
-    let on = filters(source, "on.mqtt", on.unwrap_or_default())?;
-    in_manifest(source, &sql.span(), sql.get_ref(), &options, streams, &on)
+    let streams = streams.to_vec();
+    in_manifest(source, &sql.span(), sql.get_ref(), &options, streams, on)
 }
 
 /// The function of a statement in a manifest, whose `[on]` lists the filters `on`.

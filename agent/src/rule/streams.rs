@@ -13,7 +13,7 @@ use super::{Placed, times};
 use crate::event::payload::Payload;
 use crate::event::timestamp::Timestamp;
 use crate::event::zone::Zone;
-use tidemill_base::text::{FileError, Source, nearest};
+use tidemill_base::text::{Errors, FileError, Source, nearest};
 use tidemill_transport::topic::TopicFilter;
 
 /// Streams of a rule: functions see them as the bits of a number.
@@ -66,42 +66,46 @@ pub struct Stream {
 /// An idle source that nothing is said about, in milliseconds.
 pub const IDLE_MS: u64 = 60_000;
 
-/// Checks the streams, in the order of the file. `has_filters` is `true` if `[on]` has some.
+/// Checks the streams, in the order of the file. `has_filters` is `true` if `[on]` has some. What is
+/// wrong is left out.
 pub(super) fn check(
     source: &Source,
     tables: &BTreeMap<String, Spanned<Table>>,
     has_filters: bool,
-) -> Result<Vec<Stream>, FileError> {
+    errors: &Errors,
+) -> Vec<Stream> {
     let mut in_order: Vec<_> = tables.iter().collect();
     in_order.sort_by_key(|(_, table)| table.span().start);
     let several = in_order.len() > 1;
+    if let Some((_, table)) = in_order.get(STREAMS_MAX) {
+        let message = format!("streams: at most {STREAMS_MAX}");
+        errors.push(source.error_at(&table.span(), message));
+        in_order.truncate(STREAMS_MAX);
+    }
     let mut streams = Vec::new();
     for (name, table) in in_order {
-        if streams.len() == STREAMS_MAX {
-            let message = format!("streams: at most {STREAMS_MAX}");
-            return Err(source.error_at(&table.span(), message));
-        }
-        let stream = stream(source, name, table)?;
-        if stream.mqtt.is_empty() && (several || !has_filters) {
+        let stream = stream(source, name, table.get_ref(), errors);
+        if table.get_ref().mqtt.is_empty() && (several || !has_filters) {
             let message = format!("streams.{name}: write its filters, mqtt = [\"sensors/+/env\"]");
-            return Err(source.error_at(&table.span(), message));
+            errors.push(source.error_at(&table.span(), message));
         }
         streams.push(stream);
     }
-    let by_arrival = streams.iter().all(|stream| stream.timestamp.is_none());
+    let by_arrival = tables
+        .values()
+        .all(|table| table.get_ref().timestamp.is_none());
     for (name, table) in tables.iter().filter(|_| by_arrival) {
         if let Some((key, span)) = waits(table.get_ref()).first() {
             let message = format!(
                 "streams.{name}.{key}: needs the time of the events; write timestamp = \"/ts\""
             );
-            return Err(source.error_at(span, message));
+            errors.push(source.error_at(span, message));
         }
     }
-    Ok(streams)
+    streams
 }
 
-fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream, FileError> {
-    let table = table.get_ref();
+fn stream(source: &Source, name: &str, table: &Table, errors: &Errors) -> Stream {
     let place = format!("streams.{name}");
     let given = times::Given {
         pointer: table.timestamp.as_ref().map(placed),
@@ -111,44 +115,59 @@ fn stream(source: &Source, name: &str, table: &Spanned<Table>) -> Result<Stream,
     };
     let fail =
         |span: &Range<usize>, message: String| source.error_at(span, format!("{place}.{message}"));
-    let timestamp = given.check(&fail)?;
-    let zone = given.zone(&fail)?;
-    let mut fields = BTreeMap::new();
-    for (field, text) in &table.fields {
-        let wanted = text.get_ref();
-        let known = FieldType::ALL.iter().find(|kind| kind.name() == wanted);
-        let Some(kind) = known else {
-            let names = FieldType::ALL.map(FieldType::name);
-            let near = nearest(wanted, names);
-            let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-            let message = format!(
-                "{place}.fields.{field}: {wanted:?} is no type, there are {}{hint}",
-                names.join(", ")
-            );
-            return Err(source.error_at(&text.span(), message));
-        };
-        fields.insert(field.clone(), *kind);
-    }
-    let waits = waits(table);
-    let waits =
-        waits.check(&|span, message| source.error_at(span, format!("{place}.{message}")))?;
-    let (lateness_ms, allowed_late_ms, idle_ms) = waits;
-    let payload = payload(source, &place, table)?;
+    let zone = given.zone(&fail);
+    // A wrong zone is told once.
+    let given = times::Given {
+        zone: given.zone.filter(|_| zone.is_ok()),
+        ..given
+    };
+    let zone = errors.take(zone).flatten();
+    let timestamp = errors.take(given.check(&fail)).flatten();
+    let waits = errors.take(waits(table).check(&fail));
+    let (lateness_ms, allowed_late_ms, idle_ms) = waits.unwrap_or((0, 0, IDLE_MS));
+    let payload = errors
+        .take(payload(source, &place, table))
+        .unwrap_or_default();
     if let Some(why) = times::beside(timestamp.as_ref(), &payload.format) {
         let at = table.timestamp.as_ref().map_or(0..0, Spanned::span);
-        return Err(source.error_at(&at, format!("{place}.{why}")));
+        errors.push(source.error_at(&at, format!("{place}.{why}")));
     }
-    Ok(Stream {
+    Stream {
         name: name.to_owned(),
-        mqtt: filters(source, &format!("{place}.mqtt"), &table.mqtt)?,
+        mqtt: filters(source, &format!("{place}.mqtt"), &table.mqtt, errors),
         timestamp: timestamp.map(Arc::new),
         payload: Arc::new(payload),
         lateness_ms,
         allowed_late_ms,
         idle_ms,
         zone,
-        fields,
-    })
+        fields: fields(source, &place, table, errors),
+    }
+}
+
+fn fields(
+    source: &Source,
+    place: &str,
+    table: &Table,
+    errors: &Errors,
+) -> BTreeMap<String, FieldType> {
+    let each = table.fields.iter().filter_map(|(field, text)| {
+        let wanted = text.get_ref();
+        let known = FieldType::ALL.iter().find(|kind| kind.name() == wanted);
+        if let Some(kind) = known {
+            return Some((field.clone(), *kind));
+        }
+        let names = FieldType::ALL.map(FieldType::name);
+        let near = nearest(wanted, names);
+        let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        let message = format!(
+            "{place}.fields.{field}: {wanted:?} is no type, there are {}{hint}",
+            names.join(", ")
+        );
+        errors.push(source.error_at(&text.span(), message));
+        None
+    });
+    each.collect()
 }
 
 fn waits(table: &Table) -> times::Waits {
@@ -177,12 +196,13 @@ fn placed<T: Clone>(value: &Spanned<T>) -> Placed<T> {
     }
 }
 
-/// Filters on the local broker, each once.
+/// Filters on the local broker, each once; wrong ones are left out.
 pub(super) fn filters(
     source: &Source,
     place: &str,
     texts: &[Spanned<String>],
-) -> Result<Vec<TopicFilter>, FileError> {
+    errors: &Errors,
+) -> Vec<TopicFilter> {
     let mut mqtt = Vec::new();
     for text in texts {
         let filter = TopicFilter::new(text.get_ref())
@@ -195,10 +215,10 @@ pub(super) fn filters(
             })
             .map_err(|why| {
                 source.error_at(&text.span(), format!("{place} {:?}: {why}", text.get_ref()))
-            })?;
-        if !mqtt.contains(&filter) {
+            });
+        if let Some(filter) = errors.take(filter).filter(|filter| !mqtt.contains(filter)) {
             mqtt.push(filter);
         }
     }
-    Ok(mqtt)
+    mqtt
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Param, Placed, limits, port, streams, window};
-use tidemill_base::text::{FileError, Source};
+use tidemill_base::text::{Errors, Source};
 
 /// A rule's file.
 #[derive(Debug, Deserialize)]
@@ -64,6 +64,14 @@ fn one() -> u64 {
     1
 }
 
+impl Function {
+    /// `true` if it is a statement, and nothing else.
+    pub(super) fn is_sql(&self) -> bool {
+        self.sql.is_some() && self.wasm.is_none() && self.stock.is_none()
+    }
+}
+
+/// The parameters; one that is wrong is there with a number that says nothing.
 #[allow(
     clippy::cast_precision_loss,
     reason = "a parameter is a float by contract"
@@ -71,9 +79,9 @@ fn one() -> u64 {
 pub(super) fn params(
     source: &Source,
     params: &BTreeMap<String, Spanned<toml::Value>>,
-) -> Result<BTreeMap<String, Placed<Param>>, FileError> {
-    let mut checked = BTreeMap::new();
-    for (name, param) in params {
+    errors: &Errors,
+) -> BTreeMap<String, Placed<Param>> {
+    let each = params.iter().map(|(name, param)| {
         let value = match param.get_ref() {
             toml::Value::Integer(number) => Param::Number(*number as f64),
             toml::Value::Float(number) if number.is_finite() => Param::Number(*number),
@@ -82,16 +90,12 @@ pub(super) fn params(
             _ => {
                 let message =
                     format!("params.{name}: a parameter is a finite number, true, false or a text");
-                return Err(source.error_at(&param.span(), message));
+                errors.push(source.error_at(&param.span(), message));
+                Param::Number(0.0)
             }
         };
-        checked.insert(
-            name.clone(),
-            Placed {
-                value,
-                span: param.span(),
-            },
-        );
-    }
-    Ok(checked)
+        let span = param.span();
+        (name.clone(), Placed { value, span })
+    });
+    each.collect()
 }

@@ -211,6 +211,11 @@ pub struct Sent<'a> {
 }
 
 impl TopicTemplate {
+    /// A topic in place of one that is wrong.
+    pub fn stand_in() -> Self {
+        Self(vec![TopicPiece::Text("x".to_owned())])
+    }
+
     /// Reads a topic with places in it.
     ///
     /// # Errors

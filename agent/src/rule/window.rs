@@ -1,12 +1,14 @@
 //! `[window]` of a rule's manifest: lengths in place of the function's own. Whether the function keeps
 //! a window of that kind is checked when the two are bound.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::Placed;
 use crate::rule::manifest::WindowKind;
-use tidemill_base::text::{FileError, Source, duration_ms};
+use tidemill_base::text::{Errors, Source, duration_ms};
 
 /// Shortest window: below it the firing costs more than the events.
 const WINDOW_MS_MIN: u64 = 10;
@@ -44,34 +46,32 @@ pub struct WindowTable {
     pub every: Option<Placed<u64>>,
 }
 
-pub(super) fn check(source: &Source, table: &Spanned<Table>) -> Result<WindowTable, FileError> {
-    let span = table.span();
-    let table = table.get_ref();
-    let duration = |name: &str, text: &Spanned<String>, min: u64| {
-        let refuse = |why: String| source.error_at(&text.span(), format!("window.{name}: {why}"));
+/// Checks the table; what is wrong is left out.
+pub(super) fn check(source: &Source, table: &Spanned<Table>, errors: &Errors) -> WindowTable {
+    let (span, table) = (table.span(), table.get_ref());
+    let refuse = |span: &Range<usize>, why: String| {
+        errors.push(source.error_at(span, format!("window{why}")));
+    };
+    let duration = |name: &str, text: &Option<Spanned<String>>, min: u64| {
+        let text = text.as_ref()?;
+        let span = text.span();
         match duration_ms(text.get_ref()) {
-            Ok(value) if (min..=WINDOW_MS_MAX).contains(&value) => Ok(Placed {
-                value,
-                span: text.span(),
-            }),
-            Ok(_) => Err(refuse(format!("it lasts from {min}ms to 366 days"))),
-            Err(why) => Err(refuse(why)),
+            Ok(value) if (min..=WINDOW_MS_MAX).contains(&value) => {
+                return Some(Placed { value, span });
+            }
+            Ok(_) => refuse(&span, format!(".{name}: it lasts from {min}ms to 366 days")),
+            Err(why) => refuse(&span, format!(".{name}: {why}")),
         }
+        None
     };
-    let some = |name, text: &Option<Spanned<String>>, min| match text {
-        Some(text) => duration(name, text, min).map(Some),
-        None => Ok(None),
-    };
-    let number = |name: &str, number: &Option<Spanned<u64>>| match number {
-        Some(number) if *number.get_ref() == 0 => {
-            let message = format!("window.{name}: at least 1");
-            Err(source.error_at(&number.span(), message))
+    let number = |name: &str, number: &Option<Spanned<u64>>| {
+        let number = number.as_ref()?;
+        let (value, span) = (*number.get_ref(), number.span());
+        if value == 0 {
+            refuse(&span, format!(".{name}: at least 1"));
+            return None;
         }
-        Some(number) => Ok(Some(Placed {
-            value: *number.get_ref(),
-            span: number.span(),
-        })),
-        None => Ok(None),
+        Some(Placed { value, span })
     };
     let kinds = [
         (WindowKind::Tumbling, &table.tumbling),
@@ -81,27 +81,44 @@ pub(super) fn check(source: &Source, table: &Spanned<Table>) -> Result<WindowTab
     ];
     let mut length = None;
     for (kind, text) in kinds {
-        if let Some(found) = some(kind.name(), text, WINDOW_MS_MIN)? {
+        if let Some(found) = duration(kind.name(), text, WINDOW_MS_MIN) {
             if length.is_some() {
-                let message = "window: one of tumbling, hopping, sliding and session";
-                return Err(source.error_at(&found.span, message));
+                refuse(
+                    &found.span,
+                    ": one of tumbling, hopping, sliding and session".to_owned(),
+                );
             }
-            length = Some((kind, found));
+            length = length.or(Some((kind, found)));
         }
     }
     let checked = WindowTable {
         length,
-        hop: some("hop", &table.hop, WINDOW_MS_MIN)?,
-        delay: some("delay", &table.delay, 0)?,
-        gap: some("gap", &table.gap, 1)?,
-        count: number("count", &table.count)?,
-        every: number("every", &table.every)?,
+        hop: duration("hop", &table.hop, WINDOW_MS_MIN),
+        delay: duration("delay", &table.delay, 0),
+        gap: duration("gap", &table.gap, 1),
+        count: number("count", &table.count),
+        every: number("every", &table.every),
     };
-    if checked.placed().next().is_none() {
+    if table.says_nothing() {
         let message = "[window] says nothing; write tumbling = \"1s\" or leave it out";
-        return Err(source.error_at(&span, message));
+        errors.push(source.error_at(&span, message));
     }
-    Ok(checked)
+    checked
+}
+
+impl Table {
+    fn says_nothing(&self) -> bool {
+        let texts = [
+            &self.tumbling,
+            &self.hopping,
+            &self.sliding,
+            &self.session,
+            &self.hop,
+            &self.delay,
+            &self.gap,
+        ];
+        texts.iter().all(|text| text.is_none()) && self.count.is_none() && self.every.is_none()
+    }
 }
 
 impl WindowTable {

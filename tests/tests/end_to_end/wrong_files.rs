@@ -767,7 +767,40 @@ fn errors_of_all_files_are_said_in_one_run() {
     refused(
         &gateway,
         "several files",
-        &["agent.toml:2:6: ", "rule.toml:4:1: ", "rule2.toml:8:9: "],
+        &[
+            "agent.toml:2:6: ",
+            "rule.toml:4:1: ",
+            "rule2.toml:8:9: ",
+            "rule3.toml: name \"rule\" is taken by ",
+        ],
+    );
+    // Also those behind a mistake of the same file: where it does not fit its function.
+    let text = RULE.replace("limit = 50", "limit = 50\nlimt = 3\nhysteresis = \"x\"");
+    gateway.rule(
+        "rule3",
+        &text.replace("key = \"{topic.1}\"", "key = \"{topic.x}\"\nkee = 5"),
+    );
+    gateway.rule(
+        "rule2",
+        &text
+            .replace("[ports.out]", "[ports.outt]")
+            .replace("out/{key}", "out/{no}"),
+    );
+    refused(
+        &gateway,
+        "behind each other",
+        &[
+            "agent.toml:2:6: ",
+            "rule.toml:4:1: ",
+            "rule2.toml:9:8: params.limt: the function has no parameter \"limt\"",
+            "rule2.toml:10:14: params.hysteresis: the function wants a number",
+            "rule2.toml:11:1: ports.outt: the function has no port \"outt\"",
+            "rule2.toml:13:9: ports.outt.topic: {no}",
+            "rule3.toml:4:7: on.key: {topic.x}",
+            "rule3.toml:5:1: unknown key `kee`",
+            "rule3.toml:10:8: params.limt: ",
+            "rule3.toml:11:14: params.hysteresis: ",
+        ],
     );
 }
 

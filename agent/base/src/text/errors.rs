@@ -102,6 +102,11 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
+    /// Number of errors so far.
+    pub fn count(&self) -> usize {
+        self.all.borrow().len()
+    }
+
     /// `true` if there is none.
     pub fn is_empty(&self) -> bool {
         self.all.borrow().is_empty()

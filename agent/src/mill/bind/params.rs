@@ -18,8 +18,12 @@ pub(super) fn config(rule: &Rule, module: &Module, errors: &Errors) -> Box<[Conf
             errors.push(rule.source.error_at(&param.span, message));
         }
     }
-    entries
+    let is_there = |entry: &ConfigEntry| rule.params.keys().any(|name| is_set_by(entry, name));
+    // What seems to be missing may stand where nothing was understood.
+    let entries_known = entries
         .iter()
+        .filter(|entry| rule.is_whole || entry.default.is_some() || is_there(entry));
+    entries_known
         .filter_map(|entry| errors.take(value(rule, entries, entry)))
         .collect()
 }

@@ -20,7 +20,7 @@ pub(super) fn check(
     let topic = &port.value.topic;
     let refuse = |why: &str| {
         let message = format!("ports.{name}.topic: {why}");
-        Err(rule.source.error_at(&port.span, message))
+        Err(rule.source.error_at(&port.value.topic_span, message))
     };
     if let (KeySpec::Constant(constant), true) = (key, topic.has_key()) {
         let sent = Sent {
