@@ -26,11 +26,14 @@ use tidemill_base::text::FileError;
 pub(super) const HELP: &str = "Everything that is wrong is said at once, each on a line with file and place, on standard error. Warnings are \
 of what may start and can never work. To tell whether somebody listens there, the addresses of the broker \
 and of all destinations are \
-connected to, for 2 s at most, and nothing is sent.
+connected to, for 2 s at most, and nothing is sent. Certificates and keys are read, and a key has to be its \
+certificate's; with --handshake encryption is begun too, for 5 s at most, so that the other side's certificate is \
+judged as at a start. No login is sent.
 
 Examples:
   tidemill check                        the configuration in /etc/tidemill
   tidemill check --config agent.toml
+  tidemill check --handshake            do certificates and those who show them fit?
   tidemill check --offline              on a machine that reaches no broker
 
 Of a rule that was edited since it was deployed it says what becomes of its state.
@@ -44,6 +47,9 @@ pub(super) struct Options {
     /// Connect to nobody
     #[arg(long)]
     offline: bool,
+    /// Begin encryption where it is configured, as a start would, without a login
+    #[arg(long, conflicts_with = "offline")]
+    handshake: bool,
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -61,7 +67,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     }
     // Before addresses are tried: root becomes the owner while there is no other thread.
     let entered = data_dir::look_into(&config.data_dir);
-    let warnings = warnings(&config, &rules, errors.is_empty(), options.offline);
+    let warnings = warnings(&config, &rules, errors.is_empty(), options);
     if !errors.is_empty() {
         let mut err = console::stderr();
         for warning in &warnings {
@@ -94,7 +100,12 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 
 /// Warnings of everything that may start and can never work. Those that hang on all rules are given
 /// only where all are good.
-fn warnings(config: &Config, rules: &[BoundRule], all_good: bool, offline: bool) -> Vec<String> {
+fn warnings(
+    config: &Config,
+    rules: &[BoundRule],
+    all_good: bool,
+    options: &Options,
+) -> Vec<String> {
     let mut all: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     let rules_of = rules
         .iter()
@@ -118,8 +129,9 @@ fn warnings(config: &Config, rules: &[BoundRule], all_good: bool, offline: bool)
     if is_usable {
         all.extend(room_warning(config));
     }
-    if !offline {
-        all.extend(reach::troubles(config).map(|warning| warning.to_string()));
+    if !options.offline {
+        let troubles = reach::troubles(config, options.handshake);
+        all.extend(troubles.map(|warning| warning.to_string()));
     }
     all
 }

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tidemill::config::HttpLogin;
 use tidemill::event::emission::Priority;
@@ -102,6 +102,24 @@ fn only(name: &'static str, authority: &Authority, refused: Option<&'static str>
     }
 }
 
+/// One whose server shows the authorities between, the lowest first.
+fn beyond(
+    name: &'static str,
+    trusted: &Authority,
+    between: &[&Authority],
+    refused: Option<&'static str>,
+) -> Case {
+    let signer = between[0];
+    signer.sign("server", "127.0.0.1", Valid::Now);
+    signer.lengthen("server", between);
+    Case {
+        name,
+        trusts: vec![pem(trusted, "ca")],
+        server: signer.server("server", false),
+        refused,
+    }
+}
+
 fn authorities() -> Vec<Case> {
     let good = Authority::new();
     let v2020 = rcgen::date_time_ymd(2020, 1, 2);
@@ -116,6 +134,17 @@ fn authorities() -> Vec<Case> {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     });
     let below = good.below(|_| {});
+    let constrained = |most| {
+        move |params: &mut rcgen::CertificateParams| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(most))
+        }
+    };
+    let (last, allows_one) = (
+        Authority::with(constrained(0)),
+        Authority::with(constrained(1)),
+    );
+    let (below_last, one_below) = (last.below(|_| {}), allows_one.below(|_| {}));
+    let two_below = one_below.below(|_| {});
     let expired_below = good.below(|params| params.not_after = v2020);
     let no_ca_below = good.below(|params| params.is_ca = IsCa::ExplicitNoCa);
     let stranger = Authority::new();
@@ -130,6 +159,29 @@ fn authorities() -> Vec<Case> {
         only("an authority", &good, None),
         only("one that may sign", &signer, None),
         only("an authority below another one", &below, None),
+        only("one that signs servers only", &last, None),
+        beyond(
+            "an authority below one that signs servers only",
+            &last,
+            &[&below_last],
+            Some("allows nobody between itself and a server"),
+        ),
+        beyond(
+            "one below one that allows one",
+            &allows_one,
+            &[&one_below],
+            None,
+        ),
+        beyond(
+            "one below that",
+            &allows_one,
+            &[&two_below, &one_below],
+            Some("allows 1 between itself and a server"),
+        ),
+        Case {
+            trusts: vec![pem(&last, "ca"), pem(&below_last, "ca")],
+            ..beyond("one that is trusted itself", &last, &[&below_last], None)
+        },
         only("an expired authority", &expired, has_expired),
         only("an expired one below another", &expired_below, has_expired),
         only("one to come", &early, Some("ca) is valid from 3020-01-02")),
@@ -321,4 +373,78 @@ fn check_warns_of_an_expired_authority_and_a_start_waits_for_a_new_one() {
     gateway.until_logged("expired on 2020-01-02 00:00 UTC, and it is 20");
     witness.check_blind("the agent");
     gateway.stop();
+}
+
+#[test]
+fn check_begins_encryption_where_that_is_asked_for_and_sends_no_login() {
+    let (good, stranger) = (Authority::new(), Authority::new());
+    let witness = Witness::new(signed_by(&good));
+    for (trusted, refused) in [
+        (&good, None),
+        (
+            &stranger,
+            Some("is there, and no encrypted connection comes to be: nobody who is trusted here"),
+        ),
+    ] {
+        let gateway = Gateway::new(witness.port, "");
+        let plain = format!("mqtt://127.0.0.1:{}\"", witness.port);
+        let encrypted = format!(
+            "mqtts://127.0.0.1:{}\"\nca_file = \"{}\"\nusername = \"canary\"",
+            witness.port,
+            trusted.path("ca").display()
+        );
+        gateway.reconfigure(&plain, &encrypted);
+        let ran = gateway.tidemill("check --handshake");
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        match refused {
+            None => assert!(!ran.out.contains("broker.url: "), "{ran:?}"),
+            Some(why) => assert!(ran.out.contains(why), "{ran:?}"),
+        }
+        let ran = gateway.tidemill("check");
+        assert!(
+            !ran.out.contains("broker.url: "),
+            "without a handshake: {ran:?}"
+        );
+    }
+    witness.check_blind("check");
+    // Where nobody speaks TLS that is said.
+    let plain = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = plain.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in plain.incoming().map_while(Result::ok) {
+            std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 no\r\n\r\n").ok();
+        }
+    });
+    let gateway = Gateway::new(port, "");
+    let (plain, encrypted) = (
+        format!("mqtt://127.0.0.1:{port}\""),
+        format!(
+            "mqtts://127.0.0.1:{port}\"\nca_file = \"{}\"",
+            good.path("ca").display()
+        ),
+    );
+    gateway.reconfigure(&plain, &encrypted);
+    let ran = gateway.tidemill("check --handshake");
+    assert!(ran.out.contains("is that port one with TLS"), "{ran:?}");
+}
+
+#[test]
+fn check_warns_of_an_own_certificate_that_has_expired() {
+    let authority = Authority::new();
+    authority.sign("client", "gw", Valid::Before);
+    let gateway = Gateway::new(1, "");
+    let encrypted = format!(
+        "mqtts://127.0.0.1:1\"\nca_file = \"{}\"\ncert_file = \"{}\"\nkey_file = \"{}\"",
+        authority.path("ca").display(),
+        authority.path("client.cert").display(),
+        authority.path("client.key").display(),
+    );
+    gateway.reconfigure("mqtt://127.0.0.1:1\"", &encrypted);
+    let ran = gateway.tidemill("check --offline");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.contains("cert_file: "), "{ran:?}");
+    assert!(
+        ran.out.contains("client.cert: it expired on 2020"),
+        "{ran:?}"
+    );
 }

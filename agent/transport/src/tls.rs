@@ -150,6 +150,16 @@ impl TlsFiles {
         told.map(|why| format!("{shown}: {why}")).collect()
     }
 
+    /// Says of the certificate that is shown to the other side when it was or will be valid, where it is not now.
+    pub fn client_out_of_time(&self, now: SystemTime) -> Option<String> {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = since.map_or(0, |since| since.as_secs());
+        let file = &self.client.as_ref()?.cert_file;
+        let shown = certificates(Culprit::CertFile, file).ok()?;
+        let why = anchors::out_of_time(shown.first()?, i64::try_from(seconds).ok()?)?;
+        Some(format!("{}: {why}", file.display()))
+    }
+
     fn all(&self) -> impl Iterator<Item = &Path> {
         let client = self.client.as_ref();
         [

@@ -3,6 +3,8 @@
 
 use tidemill_tests::{Gateway, run};
 
+use crate::support::rule;
+
 const GOOD: &str = "[on]\nmqtt = [\"sensors/+/env\"]\nkey = \"{topic.1}\"\n[function]\nstock = \"threshold\"\n\
      [params]\nlimit = 50\n[ports.out]\nto = \"local\"\ntopic = \"out/{key}\"\n";
 
@@ -49,6 +51,28 @@ fn a_gateway_in_order_is_described() {
     ] {
         assert!(checked.out.contains(text), "{checked:?}");
     }
+}
+
+#[test]
+fn topics_that_follow_those_of_events_are_listed_with_what_the_rule_listens_to() {
+    let gateway = Gateway::new(1, "");
+    for (name, filters, topic) in [
+        ("a", "\"sensors/+/env\", \"plant/#\"", "filtered/{topic}"),
+        (
+            "b",
+            "\"$share/g/hall/+/door\"",
+            "{topic.1}/{topic.0}/{topic.2}/open",
+        ),
+        ("c", "\"x/y\"", "last/{topic.1+}"),
+    ] {
+        let text = rule(filters, "stock = \"rate-limit\"", topic);
+        gateway.rule(name, &text);
+    }
+    let checked = gateway.tidemill("check --offline");
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let list = "  gw:local publishes to +/hall/door/open, filtered/plant/#, filtered/sensors/+/env, last/y, \
+                tidemill/v1/gateway/gw/gap\n";
+    assert!(checked.out.contains(list), "{checked:?}");
 }
 
 #[test]

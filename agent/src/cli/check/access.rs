@@ -6,6 +6,7 @@ use std::io::Result;
 use crate::commit::outbox::gap_topic;
 use crate::destination::client_id;
 use crate::mill::BoundRule;
+use crate::rule::Port;
 use tidemill_base::console::Stdout;
 
 /// Lists the filters that rules listen to.
@@ -24,9 +25,17 @@ pub(super) fn publishes(
     out: &mut Stdout,
 ) -> Result<()> {
     let filters = rules.iter().flat_map(|bound| {
-        let ports = bound.rule().ports.values();
-        let ports = ports.filter(|port| port.value.to == destination);
-        ports.filter_map(|port| port.value.topic.as_filter(bound.key()))
+        let (ports, triggers) = (&bound.rule().ports, &bound.rule().triggers.mqtt);
+        let ports = ports.values().map(|port| &port.value);
+        let ports = ports.filter(|port| port.to == destination);
+        ports.flat_map(|Port { topic, .. }| {
+            let own = topic.as_filter(bound.key());
+            let own = own.filter(|_| triggers.is_empty());
+            // Levels of the event's topic are what the rule listens to says of them.
+            let within = triggers.iter();
+            let within = within.filter_map(|filter| topic.as_filter_within(bound.key(), filter));
+            within.chain(own)
+        })
     });
     let mut topics: BTreeSet<_> = filters.map(|filter| filter.to_string()).collect();
     if !topics.is_empty() {

@@ -93,7 +93,7 @@ pub(super) fn of_config(config: &Config) -> impl Iterator<Item = FileError> {
     ports.chain(certificates(config))
 }
 
-/// Trusted certificates that are out of their time. That is no error: the clock may be wrong for now.
+/// Certificates that are trusted or shown and out of their time. That is no error: the clock may be wrong for now.
 fn certificates(config: &Config) -> impl Iterator<Item = FileError> {
     let others = config.destinations.iter().map(|(name, it)| {
         let tls = match &it.endpoint {
@@ -107,7 +107,11 @@ fn certificates(config: &Config) -> impl Iterator<Item = FileError> {
     all.flat_map(move |(name, tls)| {
         let told = tls.as_ref().map(|tls| tls.out_of_time(now));
         let told = told.unwrap_or_default().into_iter();
-        told.map(move |why| url_warning(config, name, &format!("ca_file: {why}")))
+        let told = told.map(|why| format!("ca_file: {why}"));
+        let own = tls.as_ref().and_then(|tls| tls.client_out_of_time(now));
+        let own = own.map(|why| format!("cert_file: {why}"));
+        told.chain(own)
+            .map(move |why| url_warning(config, name, &why))
     })
 }
 

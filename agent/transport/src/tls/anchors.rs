@@ -5,10 +5,11 @@
 //! made and not when the files are read: a gateway without a clock starts in 1970, and may connect once it
 //! was set.
 
+mod error;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::DateTime;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -20,6 +21,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Version;
+
+pub(super) use error::{AnchorError, date};
 
 /// The use that a certificate is trusted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,38 +43,13 @@ pub(super) struct Anchor {
     not_before: i64,
     not_after: i64,
     usage: Use,
+    /// The most authorities that may stand between it and a server; any number if `None`.
+    between_max: Option<u32>,
 }
 
-/// Why a certificate that is named as trusted does not make a server trusted that it signed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum AnchorError {
-    #[error(
-        "the certificate of its authority {place} expired on {}, and it is {} here: put the authority's new \
-         one there, or set this gateway's clock",
-        date(*not_after),
-        date(*now)
-    )]
-    Expired {
-        place: String,
-        not_after: i64,
-        now: i64,
-    },
-    #[error(
-        "the certificate of its authority {place} is valid from {} on, and it is {} here: set this gateway's clock",
-        date(*not_before),
-        date(*now)
-    )]
-    NotYet {
-        place: String,
-        not_before: i64,
-        now: i64,
-    },
-    #[error(
-        "the certificate {place} that signed its certificate is no authority's for servers (CA:TRUE, keyCertSign): name \
-         that of an authority there, or the server's own, if it signed itself"
-    )]
-    NoAuthority { place: String },
-}
+/// Certificates that a server shows beyond its own and that are looked at for an authority that allows
+/// some between only.
+const BETWEEN_MAX: usize = 8;
 
 impl Anchor {
     fn new(der: CertificateDer<'static>) -> Result<Self, String> {
@@ -81,6 +59,9 @@ impl Anchor {
             .map_err(|error| error.to_string())?;
         let (_, read) = X509Certificate::from_der(&der).map_err(|error| error.to_string())?;
         let usage = usage(&read).map_err(|error| error.to_string())?;
+        let constraints = read.basic_constraints();
+        let constraints = constraints.map_err(|error| error.to_string())?;
+        let between_max = constraints.and_then(|it| it.value.path_len_constraint);
         let validity = read.validity();
         let (not_before, not_after) = (
             validity.not_before.timestamp(),
@@ -90,6 +71,7 @@ impl Anchor {
             not_before,
             not_after,
             usage,
+            between_max,
             der,
         })
     }
@@ -119,6 +101,26 @@ impl Anchor {
             Use::Authority => None,
             Use::Itself | Use::Nothing => Some(AnchorError::NoAuthority { place }),
         }
+    }
+}
+
+/// Says of a certificate when it was or will be valid, where it is not now.
+pub(super) fn out_of_time(certificate: &CertificateDer<'_>, now: i64) -> Option<String> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    let validity = read.validity();
+    let (from, to) = (
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    );
+    if now > to {
+        Some(format!("it expired on {}: put a new one there", date(to)))
+    } else if now < from {
+        let (from, now) = (date(from), date(now));
+        Some(format!(
+            "it is valid from {from} on, and it is {now} here: is this clock right?"
+        ))
+    } else {
+        None
     }
 }
 
@@ -252,13 +254,63 @@ impl Anchors {
         )
     }
 
+    /// The authority that allows fewer others between itself and a server than there are, where none
+    /// else makes the server trusted. The library knows such a limit of those between alone.
+    fn too_far(&self, server: &Shown<'_>) -> Option<AnchorError> {
+        let seconds = server.seconds();
+        let valid = || {
+            self.all
+                .iter()
+                .filter(|anchor| anchor.is_authority_at(seconds))
+        };
+        let limited = || valid().filter_map(|anchor| Some((anchor, anchor.between_max?)));
+        limited().next()?;
+        let free = valid().filter(|anchor| anchor.between_max.is_none());
+        if self.judge(free, server).is_ok() {
+            return None;
+        }
+        let shown = server.between.get(..BETWEEN_MAX).unwrap_or(server.between);
+        let is_near = |(anchor, most): (&Anchor, u32)| {
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            // Any of them may be the ones that matter.
+            let some = (0_u32..1 << shown.len()).filter(|some| some.count_ones() as usize <= most);
+            let mut some = some.map(|some| {
+                let each = (0..).zip(shown);
+                let each = each.filter(|(place, _)| some & (1 << place) != 0);
+                each.map(|(_, der)| der.clone()).collect::<Vec<_>>()
+            });
+            some.any(|between| self.signs(anchor, &between, server))
+        };
+        if limited().any(is_near) {
+            return None;
+        }
+        let (_, most) = limited().find(|(anchor, _)| self.signs(anchor, server.between, server))?;
+        let place = self.place();
+        Some(AnchorError::TooFar { place, most })
+    }
+
+    /// `true` if one authority makes the server trusted, with these between.
+    fn signs(&self, anchor: &Anchor, between: &[CertificateDer<'_>], server: &Shown<'_>) -> bool {
+        let server = Shown {
+            certificate: server.certificate,
+            between,
+            name: server.name,
+            now: server.now,
+        };
+        self.judge(std::iter::once(anchor), &server).is_ok()
+    }
+
+    fn place(&self) -> String {
+        match &self.file {
+            Some(file) => format!("in ca_file ({})", file.display()),
+            None => "among the system's".to_owned(),
+        }
+    }
+
     /// The certificate that would make the server trusted if it were another one, and why it does not.
     fn culprit(&self, server: &Shown<'_>) -> Option<AnchorError> {
         let now = server.seconds();
-        let place = match &self.file {
-            Some(file) => format!("in ca_file ({})", file.display()),
-            None => "among the system's".to_owned(),
-        };
+        let place = self.place();
         self.all.iter().find_map(|anchor| {
             let trouble = anchor.trouble(place.clone(), now)?;
             let signed = self.judge(std::iter::once(anchor), server);
@@ -313,13 +365,14 @@ impl ServerCertVerifier for Anchors {
         let authorities = self.all.iter();
         let authorities = authorities.filter(|anchor| anchor.is_authority_at(seconds));
         let judged = self.judge(authorities, &server);
-        if judged.as_ref().is_err_and(is_unknown) {
-            match self.culprit(&server) {
-                Some(why) => Err(CertificateError::Other(OtherError(Arc::new(why))).into()),
-                None => judged,
-            }
-        } else {
-            judged
+        let why = match &judged {
+            Ok(_) => self.too_far(&server),
+            Err(error) if is_unknown(error) => self.culprit(&server),
+            Err(_) => None,
+        };
+        match why {
+            Some(why) => Err(CertificateError::Other(OtherError(Arc::new(why))).into()),
+            None => judged,
         }
     }
 
@@ -347,12 +400,4 @@ impl ServerCertVerifier for Anchors {
         let algorithms = &self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
     }
-}
-
-/// A time in seconds since 1970.
-pub(super) fn date(seconds: i64) -> String {
-    DateTime::from_timestamp(seconds, 0).map_or_else(
-        || "a day far away".to_owned(),
-        |date| date.format("%Y-%m-%d %H:%M UTC").to_string(),
-    )
 }
