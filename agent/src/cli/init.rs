@@ -77,6 +77,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         return Err(Failure::Wrong(vec![format!("--gateway: {error}")]));
     }
     Broker::at(broker).map_err(|why| Failure::Wrong(vec![format!("--broker: {why}")]))?;
+    let nearest = dir.ancestors().find(|path| path.symlink_metadata().is_ok());
+    if let Some(path) = nearest.filter(|path| !path.is_dir()) {
+        let why = format!("{}: it is no folder; name another one", path.display());
+        return Err(Failure::Wrong(vec![why]));
+    }
     let whole = std::path::absolute(dir).map_err(|error| wrong(dir, &error))?;
     // A gateway's own file hides a pushed rule of its name.
     let rule = if is_fleet {
