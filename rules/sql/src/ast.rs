@@ -304,4 +304,52 @@ impl Node {
             }
         }
     }
+
+    /// The same with children that may be changed, in any order.
+    pub(crate) fn each_mut<'a>(&'a mut self, visit: &mut dyn FnMut(&'a mut Expr)) {
+        match self {
+            Self::Literal(_) | Self::Param(_) | Self::Column { .. } | Self::Star(_) => {}
+            Self::Negate(a) | Self::Not(a) | Self::IsNull(a) | Self::Field(a, _) => visit(a),
+            Self::Binary(_, a, b) | Self::InValue(a, b) | Self::Like(a, b) | Self::Index(a, b) => {
+                visit(a);
+                visit(b);
+            }
+            Self::InList(a, list) => {
+                visit(a);
+                list.iter_mut().for_each(visit);
+            }
+            Self::Between(a, b, c) => {
+                visit(a);
+                visit(b);
+                visit(c);
+            }
+            Self::Slice(a, b, c) => {
+                visit(a);
+                b.iter_mut().chain(c).for_each(|bound| visit(bound));
+            }
+            Self::Case {
+                operand,
+                arms,
+                otherwise,
+            } => {
+                operand.iter_mut().for_each(|operand| visit(operand));
+                for (when, then) in arms {
+                    visit(when);
+                    visit(then);
+                }
+                otherwise.iter_mut().for_each(|otherwise| visit(otherwise));
+            }
+            Self::Call(call) => {
+                call.args
+                    .iter_mut()
+                    .chain(&mut call.filter)
+                    .for_each(&mut *visit);
+                if let Some(over) = &mut call.over {
+                    let order = over.order.iter_mut().map(|(by, _)| by);
+                    let parts = over.partition.iter_mut().chain(order);
+                    parts.chain(&mut over.when).for_each(visit);
+                }
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! A tree to a module. The driver: which streams there are, which handlers the module has, and what
 //! its manifest says. Expressions, conditions, rows and windows each have a file.
 
+mod apart;
 mod calls;
 mod columns;
 mod condition;
@@ -143,7 +144,8 @@ pub struct Compiled {
 /// # Errors
 /// When the statement is none, or says what cannot be done; with the place.
 pub fn compile(sql: &str, options: &Options) -> Result<Compiled, SqlError> {
-    let file = parse(sql)?;
+    let mut file = parse(sql)?;
+    apart::part_by_groups(&mut file.select);
     let streams = streams(&file.select, &file.declarations, options)?;
     let compiler = Compiler::new(&file.select, options, streams);
     compiler.compile(sql)
