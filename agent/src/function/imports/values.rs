@@ -195,7 +195,7 @@ pub(super) fn v_op(
             op::ROW_NUMBER => Value::Int(host.values.row_number()),
             op::ELEMENT => host.values.element(),
             op::KEY => {
-                budget.spend(host.frame.key.len() as u64 * KEY_FUEL)?;
+                budget.spend(KEY_CALL_FUEL + host.frame.key.len() as u64 * KEY_FUEL)?;
                 key(&host.frame.key, a)
             }
             op::NOTE => {
@@ -253,6 +253,8 @@ pub(super) fn v_op(
 
 /// Fuel of an element of a list that is made of arguments.
 const ELEMENT_FUEL: u64 = 8;
+/// Fuel of the key as a value, beside its bytes.
+const KEY_CALL_FUEL: u64 = 400;
 /// Fuel of a byte of the key that is read as a value.
 const KEY_FUEL: u64 = 8;
 /// Fuel of how often and when a condition was met.

@@ -35,6 +35,8 @@ pub(crate) fn rest_steps(a: f64, b: f64) -> u64 {
     exponent(a).saturating_sub(exponent(b))
 }
 
+/// Fuel of a slice, beside its elements.
+const SLICE_FUEL: u64 = 300;
 /// Fuel of an element that a slice copies.
 const COPIED_FUEL: u64 = 8;
 
@@ -43,7 +45,10 @@ pub fn price_of_slice(value: &Value, start: Option<&Value>, end: Option<&Value>)
     let len = slice_len(value, start, end);
     match value {
         Value::Bytes(_) => (len as u64 / 8, len),
-        _ => (len as u64 * COPIED_FUEL, len.saturating_mul(SLOT_BYTES)),
+        _ => (
+            SLICE_FUEL + len as u64 * COPIED_FUEL,
+            len.saturating_mul(SLOT_BYTES),
+        ),
     }
 }
 

@@ -109,7 +109,7 @@ pub(in crate::function::imports) fn v_step(
         let (after, value) = step(function, &kept.value, &args, counts != 0, budget)
             .map_err(|error| named(function.name, error))?;
         // The state after is compared with the one before, and written down.
-        budget.spend(after.weight() as u64)?;
+        budget.spend(after.weight() as u64 * 2)?;
         let seen = host.frame.in_seq.max(kept.seen);
         let is_stale = is_part && is_known && seen - kept.seen >= SEEN_EVENTS;
         if after != kept.value || is_stale || former.is_some() {
