@@ -37,6 +37,7 @@ use crate::rule::manifest::Input;
 use crate::rule::{Durability, FunctionSource, KeySpec, Rule, Stream, Triggers};
 
 use super::bind::BoundRule;
+use super::budget::Budget;
 use super::due::{DueQueue, What};
 use super::keys::{Held, KeyTable};
 use super::no_room::{Limits, NoRoom, Reached, Told};
@@ -158,8 +159,8 @@ pub(super) struct Step<'a> {
     pub(super) due: &'a mut DueQueue,
     pub(super) out: &'a mut Vec<Output>,
     pub(super) cold: bool,
-    /// Bytes that all rules together may still ask for because of one event.
-    pub(super) effect_bytes_free: usize,
+    /// Bytes that the effects of the event may have.
+    pub(super) budget: Budget,
     /// Fuel spent in this event, or on this thing that fell due.
     pub(super) fuel: u64,
     /// Fuel from which on the event waits for the rules that are left.
@@ -286,18 +287,24 @@ impl Active {
         }
     }
 
-    /// Works on the event in `frame`, and returns its fate.
+    /// Returns `true` if an event that costs too much at this stop leaves no trace, so that the rule can work
+    /// on it once more.
+    pub(super) fn can_come_again(&self, stop: &Stop) -> bool {
+        stop.reading.is_none()
+    }
+
+    /// Works on the event in `frame`, and returns its fate; `None` if it costs too much and comes again.
     pub(super) fn event(
         &mut self,
         stop: &Stop,
         decoded: Result<(), &PayloadError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
-    ) -> Fate {
+    ) -> Option<Fate> {
         if self.is_quarantined(step.now) {
             let fate = self.refuse(frame, step);
             self.ledger.enter(fate);
-            return fate;
+            return Some(fate);
         }
         // An event made by a schedule has no time but that of the clock.
         if self.time.is_some() && !frame.event.topic.as_str().is_empty() {
@@ -308,9 +315,16 @@ impl Active {
             // It is counted once it is worked on.
             return self.put_behind(frame, step);
         }
-        let fate = self.work_or_bury(stop, decoded, frame, step);
+        let fate = match self.try_event(stop, decoded, frame, step) {
+            Ok(fate) => fate,
+            Err(Fault::TooCostly) if step.budget.comes_again() => return None,
+            Err(fault) => {
+                self.bury(fault, frame, step);
+                Fate::Dead
+            }
+        };
         self.ledger.enter(fate);
-        fate
+        Some(fate)
     }
 
     /// Works on the event in `frame`; a fault makes a dead letter of it.

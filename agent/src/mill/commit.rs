@@ -7,7 +7,8 @@ use crate::event::emission::Made;
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::Mill;
-use super::durable::{DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, Due};
+use super::durable::Due;
+use super::letters::Letters;
 use super::output::{DeadLetter, Emitted, Output};
 
 impl Mill {
@@ -26,11 +27,17 @@ impl Mill {
             _ => false,
         };
         let taken: Vec<Output> = out.extract_if(first.., kept).collect();
+        let dead = taken.iter().filter_map(|output| match output {
+            Output::DeadLetter(dead) => Some(dead),
+            _ => None,
+        });
+        let mut letters = Letters::of(dead, self.in_seq);
         for output in taken {
             match output {
                 Output::Emission(sent) => self.keep_row(sent, now),
                 Output::DeadLetter(dead) => {
-                    self.keep_dead_letter(&dead, now);
+                    let room = letters.room_for(&dead);
+                    self.keep_dead_letter(&dead, room, now);
                     out.push(Output::DeadLetter(dead));
                 }
                 other => out.push(other),
@@ -61,21 +68,18 @@ impl Mill {
             .push(sent.port.destination, priority, row, lsn);
     }
 
-    pub(super) fn keep_dead_letter(&mut self, dead: &DeadLetter, now: Now) {
+    /// Keeps a dead letter as far as it has room; `None` if it is only counted.
+    pub(super) fn keep_dead_letter(&mut self, dead: &DeadLetter, room: Option<usize>, now: Now) {
         let Some(durable) = &mut self.durable else {
             return;
         };
         let batch = &mut durable.batch;
         batch.open(now);
         batch.dead_letters += 1;
-        let (letters_before, bytes_before) = batch.dead_letters_before;
-        let of_event = batch.dead_letters - letters_before;
-        let bytes = batch.dead_letter_bytes - bytes_before;
-        let free = DEAD_LETTER_BYTES_MAX.saturating_sub(bytes);
         let topic_bytes = dead.topic.as_str().len();
-        if of_event > DEAD_LETTERS_MAX || topic_bytes > free {
+        let Some(free) = room.filter(|room| *room >= topic_bytes) else {
             return;
-        }
+        };
         let kept = Dead {
             version: dead.version,
             reason: dead.reason.clone(),
@@ -105,9 +109,6 @@ impl Mill {
         if self.durable.as_deref().is_some_and(full) {
             self.commit(now, out);
         }
-        if let Some(durable) = &mut self.durable {
-            durable.batch.end_event();
-        }
     }
 
     /// Ends a step.
@@ -115,7 +116,6 @@ impl Mill {
         let Some(durable) = &mut self.durable else {
             return;
         };
-        durable.batch.end_event();
         if durable
             .age_check_mono_ms()
             .is_some_and(|at| at <= now.mono_ms)

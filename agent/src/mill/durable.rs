@@ -113,8 +113,6 @@ pub(super) struct Batch {
     /// Dead letters made, and bytes of those that are kept.
     pub(super) dead_letters: usize,
     pub(super) dead_letter_bytes: usize,
-    /// Both counts as they were before the event that is worked on: each event has its own share.
-    pub(super) dead_letters_before: (usize, usize),
     /// When something happened first that should not wait longer than the interval.
     opened: Option<u64>,
     /// When something happened first at all.
@@ -137,11 +135,6 @@ impl Batch {
 
     pub(super) fn is_open(&self) -> bool {
         self.lazy.is_some() || self.urgent
-    }
-
-    /// Ends the work on an event, or on a due time.
-    pub(super) fn end_event(&mut self) {
-        self.dead_letters_before = (self.dead_letters, self.dead_letter_bytes);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::event::value::{Decoded, Scalar};
 use crate::event::{Delivery, Event, EventFault, Origin};
 use tidemill_base::sabotage::{self, Sabotage};
 
-use super::durable::{Durable, nobody};
+use super::durable::{DEAD_LETTER_BYTES_MAX, Durable, nobody};
 use super::output::{DeadLetter, Output};
 use super::{Mill, Worked};
 
@@ -185,7 +185,7 @@ impl Mill {
                 fuel: 0,
                 at_ms: now.wall_ms,
             };
-            self.keep_dead_letter(&dead, now);
+            self.keep_dead_letter(&dead, Some(DEAD_LETTER_BYTES_MAX), now);
             out.push(Output::DeadLetter(dead));
         }
         Worked {

@@ -10,6 +10,7 @@ mod event_time;
 mod firings;
 mod many_keys;
 mod memory;
+mod neighbours;
 mod nights;
 mod readings;
 mod reboot;

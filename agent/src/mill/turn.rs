@@ -3,16 +3,16 @@
 
 use bytes::Bytes;
 
-use crate::config::limits::EFFECT_BYTES_MAX;
 use crate::event::clock::{Now, signed};
-use crate::event::ledger::Fate;
 use crate::event::{Event, Origin};
 use crate::function::frame::Frame;
 
 use super::active::{Step, flags};
+use super::budget::Budget;
 use super::due::What;
 use super::output::Output;
 use super::pace::{CALL_COST, DUE_COST, EVENT_FUEL, TURN_FUEL};
+use super::rounds::Rounds;
 use super::route::Route;
 use super::window::Moment;
 use super::{Mill, Worked};
@@ -38,8 +38,6 @@ impl Mill {
         } = self;
         frame.now = now;
         frame.in_seq = *in_seq;
-        // A rule with a time of its own changes both, for itself only.
-        let (event_ms, flags) = (frame.event_ms, flags(now, false, false));
         let decoded = if route.plan.is_empty() {
             Ok(())
         } else {
@@ -47,55 +45,36 @@ impl Mill {
             route.plan.decode(&event.payload, decoded)
         };
         let first = out.len();
-        let mut step = Step {
-            now,
-            due,
-            out,
-            cold: *cold,
-            effect_bytes_free: EFFECT_BYTES_MAX,
-            fuel: 0,
-            fuel_max: EVENT_FUEL,
-            clock_mono_ms: now.mono_ms,
-            in_turn,
-            due_is_over: !meter.has_due(),
+        let mut rounds = Rounds {
+            rules,
+            moment: (frame.event_ms, flags(now, false, false)),
+            frame,
+            durable: durable.as_deref_mut(),
+            step: Step {
+                now,
+                due,
+                out,
+                cold: *cold,
+                budget: Budget::alone(),
+                fuel: 0,
+                fuel_max: EVENT_FUEL,
+                clock_mono_ms: now.mono_ms,
+                in_turn,
+                due_is_over: !meter.has_due(),
+            },
+            decoded,
+            worked: Worked {
+                // A copy that is for other rules than those needs its receipt too: sent again after a
+                // deployment it might be for them.
+                kept: route.is_kept,
+                ..Worked::default()
+            },
         };
-        let mut worked = Worked {
-            // A copy that is for other rules than those needs its receipt too: sent again after a
-            // deployment it might be for them.
-            kept: route.is_kept,
-            ..Worked::default()
-        };
-        for (call, stop) in (0..).zip(&route.stops) {
-            let Some(active) = rules.get_mut(stop.rule as usize) else {
-                continue;
-            };
-            let event = &frame.event;
-            if !event.subscriptions.answers(stop.subscription)
-                || (event.retained && !active.rule.triggers.retained)
-            {
-                continue;
-            }
-            frame.call = call;
-            (frame.event_ms, frame.flags) = (event_ms, flags);
-            worked.wanted = true;
-            step.fuel += CALL_COST;
-            active.last_event_ms = Some(now.wall_ms);
-            let fate = match &stop.reading {
-                None => active.event(stop, decoded.as_ref().copied(), frame, &mut step),
-                Some(reading) => active.each_row(stop, reading, frame, &mut step),
-            };
-            if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {
-                durable.touch(active.index);
-                worked.effects |= fate != Fate::Filtered;
-            }
-        }
+        rounds.go_through(&route.stops);
+        let worked = rounds.worked;
+        meter.events += rounds.step.fuel;
         // It holds the bytes of the message.
         frame.read = None;
-        meter.events += step.fuel;
-        let asked = EFFECT_BYTES_MAX - step.effect_bytes_free;
-        if let Some(durable) = durable {
-            durable.batch.effect_bytes += asked;
-        }
         self.keep(first, now, out);
         worked
     }
@@ -152,7 +131,7 @@ impl Mill {
             due,
             out,
             cold: *cold,
-            effect_bytes_free: EFFECT_BYTES_MAX,
+            budget: Budget::alone(),
             fuel: match what {
                 // Mostly one of many, each with an event.
                 What::Release(_) | What::Event(_) => CALL_COST,
@@ -181,7 +160,7 @@ impl Mill {
             What::Schedule(..) => {}
         }
         meter.due += step.fuel;
-        let asked = EFFECT_BYTES_MAX - step.effect_bytes_free;
+        let asked = step.budget.taken().0;
         if let (Some(durable), false) = (durable.as_deref_mut(), active.is_volatile()) {
             durable.touch(active.index);
             durable.batch.open(now);

@@ -17,6 +17,7 @@ use crate::mill::route::Route;
 use crate::mill::router::{Hit, TOPIC_BYTES_MAX};
 use tidemill_transport::topic::Topic;
 
+use super::call::affords_waiting;
 use super::fault::Fault;
 use super::{Active, Step};
 
@@ -86,11 +87,14 @@ impl Active {
     }
 
     /// Keeps the event in the frame until the rule gets to it. Without room the oldest goes.
-    pub(super) fn put_behind(&mut self, frame: &mut Frame, step: &mut Step<'_>) -> Fate {
-        if !self.can_afford_waiting(frame, step) {
+    pub(super) fn put_behind(&mut self, frame: &mut Frame, step: &mut Step<'_>) -> Option<Fate> {
+        if !affords_waiting(frame, step) {
+            if step.budget.comes_again() {
+                return None;
+            }
             self.bury(Fault::TooCostly, frame, step);
             self.ledger.enter(Fate::Dead);
-            return Fate::Dead;
+            return Some(Fate::Dead);
         }
         let waiting = Waiting {
             event: frame.event.clone(),
@@ -122,7 +126,7 @@ impl Active {
         self.take_own_back(state);
         self.backlog = Some(backlog);
         self.queue_behind(step);
-        Fate::Absorbed
+        Some(Fate::Absorbed)
     }
 
     /// Takes the event that has waited for longest out of the state.

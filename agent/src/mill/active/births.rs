@@ -75,13 +75,10 @@ impl Active {
                  raise it and ask for another birth",
                 place.as_str()
             ));
-        } else if !self.is_volatile() && cost > step.effect_bytes_free {
+        } else if !step.budget.take(cost) {
             done = Err(TOO_COSTLY.to_owned());
         }
         if done.is_ok() {
-            if !self.is_volatile() {
-                step.effect_bytes_free -= cost;
-            }
             for entry in told {
                 self.put_own(&mut state, entry);
             }

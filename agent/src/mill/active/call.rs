@@ -57,11 +57,12 @@ impl Active {
             frame.effects.clear();
             return Err(Fault::Misfits(misfits));
         }
+        let taken = step.budget.taken();
         let done = match result {
             Ok(verdict) => self
                 .check_verdict(handler, verdict)
-                .and_then(|()| self.afford(frame, step))
-                .and_then(|()| self.emit(verdict, key, frame, step)),
+                .and_then(|()| self.afford(handler, frame, step))
+                .and_then(|()| self.emit((handler, verdict), key, frame, step)),
             Err(CallFault::Data { reason }) => Err(Fault::Other(reason.into())),
             // A payload or a key was longer than the function has room for: whoever publishes one must not
             // put a rule at rest that serves others.
@@ -85,7 +86,11 @@ impl Active {
             }
             Err(fault) => {
                 frame.effects.clear();
-                Err(if fuel >= self.costly_fuel {
+                step.budget.give_back_to(taken);
+                // One that comes again is no fault yet.
+                let again = handler != Handler::Window && step.budget.comes_again();
+                let again = again && matches!(fault, Fault::TooCostly);
+                Err(if fuel >= self.costly_fuel && !again {
                     fault.at_cost()
                 } else {
                     fault
@@ -94,9 +99,9 @@ impl Active {
         }
     }
 
-    /// Takes the cost of a call's effects from the budget of one event.
-    fn afford(&self, frame: &Frame, step: &mut Step<'_>) -> Result<(), Fault> {
-        if self.is_volatile() || frame.effects.is_empty() {
+    /// Takes the cost of a call's effects from the budget of the event, their topics aside.
+    fn afford(&self, handler: Handler, frame: &Frame, step: &mut Step<'_>) -> Result<(), Fault> {
+        if frame.effects.is_empty() {
             return Ok(());
         }
         let entries = frame.effects.entries.iter();
@@ -106,13 +111,7 @@ impl Active {
         let slots = frame.state.slots.len() + frame.pane.as_ref().map_or(0, |p| p.slots.len());
         let bytes = frame.effects.emitted_bytes + frame.effects.row_bytes;
         let cost = bytes + entries + 8 * slots + CALL_BYTES;
-        match step.effect_bytes_free.checked_sub(cost) {
-            Some(left) => {
-                step.effect_bytes_free = left;
-                Ok(())
-            }
-            None => Err(Fault::TooCostly),
-        }
+        take(handler, cost, step)
     }
 
     fn check_verdict(&self, handler: Handler, verdict: Verdict) -> Result<(), Fault> {
@@ -135,17 +134,12 @@ impl Active {
     /// Hands the emissions of a call on, all or none; returns how many there were.
     fn emit(
         &self,
-        verdict: Verdict,
+        (handler, verdict): (Handler, Verdict),
         key: &Key,
         frame: &mut Frame,
         step: &mut Step<'_>,
     ) -> Result<u64, Fault> {
         let first = step.out.len();
-        let mut free = if self.is_volatile() {
-            usize::MAX
-        } else {
-            step.effect_bytes_free
-        };
         let mut last: Option<(u8, Option<Key>, Topic)> = None;
         let mut spoiled = Vec::new();
         let passed = match verdict {
@@ -172,28 +166,25 @@ impl Active {
                 _ => port.topic_of((key, own.as_ref()), &frame.event.topic, &payload),
             };
             match topic {
-                Ok(topic) => match free.checked_sub(topic.as_str().len()) {
-                    Some(left) => {
-                        free = left;
-                        last = Some((number, own.clone(), topic.clone()));
-                        step.out.push(Output::Emission(Emitted {
-                            port: Arc::clone(port),
-                            key: own.unwrap_or_else(|| key.clone()),
-                            topic,
-                            payload,
-                            at_ms: step.now.wall_ms,
-                            // Keys of one pane fire in calls of their own.
-                            together: match pane {
-                                Some(pane) => (pane.start_ms, pane.end_ms),
-                                None => (-1 - self.calls, group.into()),
-                            },
-                        }));
-                    }
-                    None => {
+                Ok(topic) => {
+                    if let Err(fault) = take(handler, topic.as_str().len(), step) {
                         step.out.truncate(first);
-                        return Err(Fault::TooCostly);
+                        return Err(fault);
                     }
-                },
+                    last = Some((number, own.clone(), topic.clone()));
+                    step.out.push(Output::Emission(Emitted {
+                        port: Arc::clone(port),
+                        key: own.unwrap_or_else(|| key.clone()),
+                        topic,
+                        payload,
+                        at_ms: step.now.wall_ms,
+                        // Keys of one pane fire in calls of their own.
+                        together: match pane {
+                            Some(pane) => (pane.start_ms, pane.end_ms),
+                            None => (-1 - self.calls, group.into()),
+                        },
+                    }));
+                }
                 // Each group has a topic of its own, and fails alone.
                 Err(why) if own.is_some() => spoiled.push(Spoiled {
                     key: own,
@@ -204,9 +195,6 @@ impl Active {
                     return Err(Fault::Other(why));
                 }
             }
-        }
-        if !self.is_volatile() {
-            step.effect_bytes_free = free;
         }
         frame.effects.spoiled.append(&mut spoiled);
         Ok((step.out.len() - first) as u64)
@@ -265,4 +253,25 @@ impl Active {
             dropped,
         });
     }
+}
+
+/// Takes bytes of a call from the budget of the event.
+fn take(handler: Handler, bytes: usize, step: &mut Step<'_>) -> Result<(), Fault> {
+    let is_granted = if handler == Handler::Window {
+        step.budget.take_for_window(bytes)
+    } else {
+        step.budget.take(bytes)
+    };
+    if is_granted {
+        Ok(())
+    } else {
+        Err(Fault::TooCostly)
+    }
+}
+
+/// Takes the cost of writing down an event that waits from its budget.
+pub(super) fn affords_waiting(frame: &Frame, step: &mut Step<'_>) -> bool {
+    let event = &frame.event;
+    let cost = event.payload.len() + event.properties.len() + event.topic.as_str().len();
+    step.budget.take(cost + CALL_BYTES)
 }

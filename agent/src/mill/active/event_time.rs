@@ -26,7 +26,7 @@ use crate::rule::manifest::WindowKind;
 use tidemill_transport::topic::Topic;
 
 use super::behind::{BEHIND, WAITING_MAX};
-use super::call::CALL_BYTES;
+use super::call::affords_waiting;
 use super::fault::Fault;
 use super::{Active, Step};
 
@@ -109,10 +109,13 @@ impl Active {
         decoded: Result<(), &PayloadError>,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
-    ) -> Fate {
-        let Some(mut time) = self.time.take() else {
-            return Fate::Filtered;
-        };
+    ) -> Option<Fate> {
+        let (taken, affords) = (step.budget.taken(), affords_waiting(frame, step));
+        if !affords && step.budget.comes_again() {
+            return None;
+        }
+        step.budget.comes_no_more();
+        let mut time = self.time.take()?;
         let before = time.watermark.current();
         let timestamp = timestamp(stop, decoded.is_ok(), frame);
         let (judged, forgotten) = time.watermark.arrive(
@@ -150,9 +153,11 @@ impl Active {
             self.put_own(&mut state, entry);
         }
         let is_late = judged.is_late && !self.is_held_up(step);
-        let can_wait = !is_late && self.can_afford_waiting(frame, step);
+        let can_wait = !is_late && affords;
         if can_wait {
             self.wait(&mut time, &mut state, frame, step);
+        } else {
+            step.budget.give_back_to(taken);
         }
         time.watermark.advance(step.now);
         self.tell_watermark(&time, &mut state, before);
@@ -172,19 +177,7 @@ impl Active {
             self.schedule(&mut time, step);
             self.time = Some(time);
         }
-        fate
-    }
-
-    /// Takes the cost of writing down an event that waits from its budget.
-    pub(super) fn can_afford_waiting(&self, frame: &Frame, step: &mut Step<'_>) -> bool {
-        if self.is_volatile() {
-            return true;
-        }
-        let event = &frame.event;
-        let cost = event.payload.len() + event.properties.len() + event.topic.as_str().len();
-        let left = step.effect_bytes_free.checked_sub(cost + CALL_BYTES);
-        step.effect_bytes_free = left.unwrap_or(step.effect_bytes_free);
-        left.is_some()
+        Some(fate)
     }
 
     /// Keeps an event until the watermark passes it.

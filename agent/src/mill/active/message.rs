@@ -86,6 +86,8 @@ impl Active {
         step: &mut Step<'_>,
     ) -> Fate {
         let decoded = reading.look_at(value, frame);
-        self.event(stop, decoded.as_ref().copied(), frame, step)
+        let fate = self.event(stop, decoded.as_ref().copied(), frame, step);
+        // A row does not come again: others of its message were worked on.
+        fate.unwrap_or(Fate::Dead)
     }
 }

@@ -52,6 +52,7 @@ impl Active {
         step: &mut Step<'_>,
     ) -> Result<Fate, Fault> {
         let before = (frame.state.clone(), self.ledger.emissions, step.out.len());
+        let taken = step.budget.taken();
         let mut fate = Fate::Filtered;
         for at in 0..self.panes.len() {
             let Some(pane) = self.panes.get(at).copied().filter(|p| p.holds(moment.at)) else {
@@ -71,6 +72,7 @@ impl Active {
                         step.due.insert(at.mono_ms, timer(*id));
                     }
                     frame.state = state;
+                    step.budget.give_back_to(taken);
                     self.ledger.emissions = emissions;
                     let said = step.out.split_off(sent).into_iter();
                     step.out
