@@ -5,6 +5,7 @@
 pub mod births;
 pub mod carry;
 mod entries;
+pub mod kept;
 pub mod layout;
 mod row;
 pub mod time;
@@ -17,6 +18,13 @@ pub use row::{RowName, shift_rows};
 
 /// The subject of an event, usually the device.
 pub type Key = Arc<str>;
+
+/// Bytes that a pane of a key counts for besides its slots, with its place among what is due. The first one
+/// of a key is bounded by the number of keys.
+pub const PANE_BYTES: usize = 128;
+
+/// Bytes that a timer counts for, with its place among what is due; but for the first one of a key.
+pub const TIMER_BYTES: usize = 96;
 
 /// The state of one (rule, key).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -118,6 +126,8 @@ impl KeyState {
     /// Lets go of its windows: panes and rows.
     pub fn drop_window(&mut self) {
         self.panes.clear();
+        self.drop_kept_until(i64::MAX);
+        self.entries.remove(&kept::GONE_UNTIL);
         let rows: Vec<_> = self.rows().map(|(name, _)| name).collect();
         rows.into_iter().for_each(|name| self.remove_row(name));
     }
@@ -125,7 +135,9 @@ impl KeyState {
     /// Bytes that this state counts for against the limit of its rule.
     pub fn bytes(&self) -> usize {
         let panes: usize = self.panes.iter().map(|pane| pane.slots.len() * 8).sum();
-        self.slots.len() * 8 + self.entries.bytes() + panes
+        let more_panes = self.panes.len().saturating_sub(1) * PANE_BYTES;
+        let more_timers = self.timers.len().saturating_sub(1) * TIMER_BYTES;
+        self.slots.len() * 8 + self.entries.bytes() + panes + more_panes + more_timers
     }
 }
 

@@ -9,6 +9,7 @@ mod event_time;
 mod fault;
 mod firing;
 mod key;
+pub(super) mod late;
 mod message;
 mod own;
 mod rows;
@@ -25,7 +26,6 @@ use crate::event::decode::{is_object, not_an_object};
 use crate::event::ledger::{Fate, Ledger};
 use crate::event::payload::{Format, PayloadError};
 use crate::event::state::layout::Naming;
-use crate::event::state::time::RULE_KEY;
 use crate::event::state::{Key, KeyState, OpenPane};
 use crate::event::value::{Scalar, Value};
 use crate::function::frame::Frame;
@@ -88,8 +88,6 @@ pub(super) struct Active {
     lent_bytes: usize,
     /// The time of its events, where they have one.
     pub(super) time: Option<Box<EventTime>>,
-    /// Bytes of the state that belongs to no key, while that is lent.
-    own_bytes: usize,
     pub(super) schedules: Vec<ScheduleState>,
     /// The pane that closes.
     pub(super) closing: Option<Box<InClosing>>,
@@ -108,7 +106,7 @@ pub(super) struct Active {
     /// Tells rule and function from others.
     pub(super) fingerprint: u128,
     /// Limits of its state that it ran into.
-    reached: Reached,
+    pub(super) reached: Reached,
     /// Most keys of the rule, not counting the one for state that belongs to no key.
     keys_limit: usize,
     /// Losses already reported for this rule.
@@ -190,7 +188,12 @@ impl Active {
         } = bound;
         let time = rule.is_by_event_time().then(|| {
             let streams = rule.streams.len();
-            Box::new(EventTime::new(streams, late, floor_ms, now))
+            let sources_bytes_max = rule.limits.state_bytes;
+            Box::new(EventTime::new(
+                (streams, late),
+                (floor_ms, sources_bytes_max),
+                now,
+            ))
         });
         let is_kept = rule.durability == Durability::ExactlyOnce;
         let keys_limit = rule.limits.keys;
@@ -219,7 +222,6 @@ impl Active {
             panes: Vec::new(),
             lent_bytes: 0,
             time,
-            own_bytes: 0,
             closing: None,
             backlog: None,
             behind_since_mono_ms: None,
@@ -264,10 +266,7 @@ impl Active {
 
     /// Bytes of state that other keys than the one that is lent could make room with.
     fn evictable_bytes(&self) -> usize {
-        let own = self.keys.find(RULE_KEY);
-        let own = own.and_then(|place| self.keys.state_at(place));
-        let own = own.map_or(0, KeyState::bytes);
-        self.keys.bytes().saturating_sub(self.lent_bytes + own)
+        self.keys.bytes().saturating_sub(self.lent_bytes)
     }
 
     /// Returns `true` if state and emissions live in memory only.
@@ -466,7 +465,7 @@ impl Active {
         NoRoom::of_ledger(&self.ledger, self.reached, self.limits())
     }
 
-    fn forget(&mut self, gone: Held, due: &mut DueQueue) {
+    pub(super) fn forget(&mut self, gone: Held, due: &mut DueQueue) {
         self.ledger.keys_evicted += 1;
         self.ledger.rows_dropped += gone.state.rows().count() as u64;
         self.cancel_due(&gone.key, &gone.state, due);

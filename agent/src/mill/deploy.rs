@@ -21,7 +21,7 @@ use super::Mill;
 use super::active::{Active, facts_of};
 use super::bind::{BoundRule, window_code};
 use super::due::{DueQueue, What, at_least_0};
-use super::keys::KeyTable;
+use super::keys::{Held, KeyTable};
 use super::output::Output;
 use super::route::{Route, StopKey};
 
@@ -285,15 +285,16 @@ impl Active {
             state.last_ms = last.map(|(_, slot_ms)| *slot_ms);
         }
         self.keys = KeyTable::new(self.keys.keys_max(), !self.is_volatile());
-        if is_kept {
+        let gone = if is_kept {
             self.keys.restore(keys)
         } else {
-            keys.into_iter().for_each(|(key, state)| {
-                self.keys.insert(key, state);
-            })
-        }
+            let keys = keys.into_iter();
+            keys.filter_map(|(key, state)| self.keys.insert(key, state))
+                .collect()
+        };
         self.move_own();
         let edit = self.carry(&record);
+        self.fit(gone);
         self.restore_time();
         self.restore_behind(now);
         let to = self.module.manifest.state.schema;
@@ -301,6 +302,21 @@ impl Active {
             self.migrate((record.schema, to), fuel)?;
         }
         Ok(edit)
+    }
+
+    /// Lets go of keys that the rule's limits have no room for, those that found no place among them: other
+    /// limits may have counted, or another way to count.
+    fn fit(&mut self, gone: Vec<Held>) {
+        // Nothing of them is among what is due yet.
+        let due = &mut DueQueue::default();
+        self.reached.keys |= !gone.is_empty();
+        for gone in gone {
+            self.forget(gone, due);
+        }
+        while let Some(gone) = self.keys.shrink(self.state_bytes_max, RULE_KEY) {
+            self.reached.bytes = true;
+            self.forget(gone, due);
+        }
     }
 
     /// Moves state that belongs to no key from its place in earlier versions, beside the state of

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::commit::record::KeyChange;
-use crate::config::limits::KEY_BYTES_MAX;
 use crate::event::state::time::RULE_KEY;
 use crate::event::state::{Key, KeyState};
+
+/// Bytes of a key's name that do not count as state: so much of each key is bounded by their number, with
+/// its place in the table, its first pane and its first timer some 512 bytes.
+const NAME_BYTES_FREE: usize = 32;
 
 /// Names of entries.
 type Names = BTreeSet<Box<[u8]>>;
@@ -67,7 +70,7 @@ impl KeyTable {
         }
     }
 
-    /// Bytes of state of all keys.
+    /// Bytes of state of all keys, not counting that which belongs to no key.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -131,14 +134,17 @@ impl KeyTable {
     }
 
     /// Takes in keys that the last commit holds already, as far as there is room.
-    pub(super) fn restore(&mut self, keys: impl IntoIterator<Item = (Key, KeyState)>) {
+    /// Returns those that have none.
+    pub(super) fn restore(&mut self, keys: impl IntoIterator<Item = (Key, KeyState)>) -> Vec<Held> {
+        let mut gone = Vec::new();
         for (key, state) in keys {
-            self.insert(key.clone(), state);
+            gone.extend(self.insert(key.clone(), state));
             if let Some(held) = self.find(&key).and_then(|place| self.held.get_mut(place)) {
                 held.changed = false;
                 self.changed.remove(&key);
             }
         }
+        gone
     }
 
     /// Entries of a key were written or removed.
@@ -177,7 +183,7 @@ impl KeyTable {
 
     /// Takes a new key in; returns the key that was dropped for it.
     pub(super) fn insert(&mut self, key: Key, state: KeyState) -> Option<Held> {
-        self.bytes += state.bytes() + bytes_beyond(&key);
+        self.bytes += bytes_of(&key, &state);
         let held = Held {
             key: key.clone(),
             state,
@@ -210,7 +216,11 @@ impl KeyTable {
     /// Drops a key that was not seen for long, other than the one at `keep`, while the state of
     /// all is above `bytes_max`.
     pub(super) fn shrink(&mut self, bytes_max: usize, keep: &str) -> Option<Held> {
-        if self.bytes <= bytes_max || self.held.len() < 2 {
+        if self.bytes <= bytes_max {
+            return None;
+        }
+        let stays = [RULE_KEY, keep].map(|key| usize::from(self.places.contains_key(key)));
+        if self.held.len() <= stays.iter().sum() {
             return None;
         }
         let mut place = self.victim();
@@ -226,7 +236,7 @@ impl KeyTable {
 
     fn forgotten(&mut self, old: Held) -> Held {
         self.places.remove(&old.key);
-        let bytes = old.state.bytes() + bytes_beyond(&old.key);
+        let bytes = bytes_of(&old.key, &old.state);
         self.bytes = self.bytes.saturating_sub(bytes);
         if self.is_kept {
             self.changed.insert(old.key.clone(), None);
@@ -370,15 +380,17 @@ impl KeyTable {
             if self.is_kept {
                 self.changed.insert(held.key.clone(), None);
             }
-            self.bytes += held.state.bytes() + bytes_beyond(&held.key);
+            self.bytes += bytes_of(&held.key, &held.state);
         }
     }
 }
 
-/// Bytes of a key that count as state. Short keys are bounded by their number; a key that is made of a
-/// topic may have 64 KB.
-fn bytes_beyond(key: &str) -> usize {
-    key.len().saturating_sub(KEY_BYTES_MAX)
+/// Bytes that a key counts for, with its state. What belongs to no key has limits of its own.
+fn bytes_of(key: &str, state: &KeyState) -> usize {
+    if key == RULE_KEY {
+        return 0;
+    }
+    state.bytes() + key.len().saturating_sub(NAME_BYTES_FREE)
 }
 
 #[cfg(test)]

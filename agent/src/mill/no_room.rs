@@ -7,6 +7,8 @@ use tidemill_abi::limit;
 
 use crate::event::clock::Now;
 use crate::event::ledger::Ledger;
+use crate::mill::active::late::KEPT_MAX;
+use crate::mill::watermark::SOURCES_MAX;
 
 /// Interval between two reports of a rule's losses, in milliseconds.
 const TELL_EVERY_MS: u64 = 600_000;
@@ -20,6 +22,10 @@ pub(super) struct Reached {
     pub(super) bytes: bool,
     /// Keys.
     pub(super) keys: bool,
+    /// Sources of a rule with event time.
+    pub(super) sources: bool,
+    /// Panes kept for late events.
+    pub(super) kept: bool,
 }
 
 /// Counts of the rows, windows and keys that were dropped.
@@ -124,7 +130,11 @@ impl NoRoom {
         let parts = [
             named(rows, "row of a window", "rows of windows"),
             named(windows, "window", "windows"),
-            named(keys, "key or partition", "keys or partitions"),
+            named(
+                keys,
+                "key, partition or source",
+                "keys, partitions or sources",
+            ),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         parts.join(" and ")
@@ -154,6 +164,20 @@ impl fmt::Display for NoRoom {
             write!(
                 f,
                 "; limits.keys is {keys}: raise it in agent.toml and in the rule, or use fewer keys"
+            )?;
+        }
+        if self.reached.sources {
+            write!(
+                f,
+                "; a rule with event time remembers {SOURCES_MAX} topics, as far as limits.state_bytes, which is \
+                 {state_bytes}, has room for them: let it listen to fewer topics"
+            )?;
+        }
+        if self.reached.kept {
+            write!(
+                f,
+                "; {KEPT_MAX} windows of a key wait for late events at most, as far as limits.state_bytes, which \
+                 is {state_bytes}, has room for them: shorten allowed_late, or make the window longer"
             )?;
         }
         if self.gone.windows > 0 && self.reached == Reached::default() {
@@ -211,7 +235,7 @@ mod tests {
             ..bytes
         };
         let said = news(&ledger, keys, 10 + TELL_EVERY_MS).unwrap();
-        assert!(said.starts_with("2 rows of windows and 1 key or partition had no room; "));
+        assert!(said.starts_with("2 rows of windows and 1 key, partition or source had no room; "));
         assert!(said.contains("limits.keys is 7: raise it"), "{said}");
     }
 }

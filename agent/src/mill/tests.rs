@@ -8,6 +8,8 @@ mod durable;
 mod edits;
 mod event_time;
 mod firings;
+mod hoards;
+mod late;
 mod many_keys;
 mod memory;
 mod neighbours;

@@ -15,16 +15,17 @@ pub const END_MS: i64 = *tidemill_values::TIMES_MS.end();
 /// Most milliseconds that a timestamp may be ahead of the clock.
 const AHEAD_MS: i64 = 5 * 60_000;
 /// Sources that are remembered; beyond it the one not heard of for longest is forgotten.
-const SOURCES_MAX: usize = 4_096;
-/// Bytes of their names, which are topics and may be long; the same goes beyond it.
-const NAMES_BYTES_MAX: usize = 512 << 10;
+pub(super) const SOURCES_MAX: usize = 4_096;
+/// Bytes that a source takes besides its name, which is kept twice: here, and among what the journal holds.
+const SOURCE_BYTES: usize = 208;
+/// Where one source has to go, this part of all goes, so that searching for them is rare.
+const PART_FORGOTTEN: usize = 16;
 
 /// The watermark of a rule.
 #[derive(Debug, Clone)]
 pub struct Watermark {
     sources: BTreeMap<Arc<str>, Source>,
-    /// Bytes of their names.
-    names_bytes: usize,
+    room: Room,
     /// The sources that count, lowest mark first.
     active: BTreeSet<(i64, Arc<str>)>,
     /// The highest mark of those that go by arrival. What they send later happens later, so they hold
@@ -36,6 +37,17 @@ pub struct Watermark {
     current: Option<i64>,
     floor_ms: i64,
 }
+
+/// Bytes of the sources, which are named by topics that may be long.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    used: usize,
+    max: Limit,
+}
+
+/// The most bytes that they may take.
+#[derive(Debug, Clone, Copy)]
+struct Limit(usize);
 
 /// State of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,10 +97,14 @@ pub struct Arrival<'a> {
 
 impl Watermark {
     /// A watermark that knows nothing yet; `streams` is a bit for each stream.
-    pub fn new(streams: u32, floor_ms: i64, now: Now) -> Self {
+    /// Its sources may take `bytes_max` bytes.
+    pub fn new(streams: u32, floor_ms: i64, bytes_max: usize, now: Now) -> Self {
         Self {
             sources: BTreeMap::new(),
-            names_bytes: 0,
+            room: Room {
+                used: 0,
+                max: Limit(bytes_max),
+            },
             active: BTreeSet::new(),
             arrived: None,
             awaited: streams,
@@ -298,37 +314,61 @@ impl Watermark {
 
     /// Forgets the sources not heard of for longest, where a new one finds no room.
     fn make_room(&mut self, new: &Arc<str>) -> Vec<Arc<str>> {
-        let mut forgotten = Vec::new();
-        if self.sources.contains_key(new) {
-            return forgotten;
+        if self.sources.contains_key(new) || self.has_room((1, bytes_of(new))) {
+            return Vec::new();
         }
-        while self.sources.len() >= SOURCES_MAX
-            || self.names_bytes + new.len() > NAMES_BYTES_MAX && !self.sources.is_empty()
-        {
-            forgotten.extend(self.forget_oldest());
+        let (count, bytes) = (
+            SOURCES_MAX / PART_FORGOTTEN,
+            self.room.max.0 / PART_FORGOTTEN,
+        );
+        self.forget_oldest((count, bytes.max(bytes_of(new))))
+    }
+
+    /// Forgets those that it has no room for: other limits may have counted.
+    pub fn fit(&mut self) -> Vec<Arc<str>> {
+        if self.has_room((0, 0)) {
+            return Vec::new();
         }
-        forgotten
+        self.forget_oldest((0, 0))
+    }
+
+    /// Returns `true` if there is room for so many more sources with so many bytes.
+    fn has_room(&self, (count, bytes): (usize, usize)) -> bool {
+        self.sources.len() + count <= SOURCES_MAX && self.room.used + bytes <= self.room.max.0
     }
 
     fn enter(&mut self, name: &Arc<str>, source: Source) {
         if self.sources.insert(Arc::clone(name), source).is_none() {
-            self.names_bytes += name.len();
+            self.room.used += bytes_of(name);
         }
     }
 
-    fn forget_oldest(&mut self) -> Option<Arc<str>> {
-        let oldest = self
-            .sources
-            .iter()
-            .min_by_key(|(name, source)| (source.heard_mono_ms, Arc::clone(name)))
-            .map(|(name, _)| Arc::clone(name))?;
-        let gone = self.sources.remove(&oldest);
-        self.names_bytes -= oldest.len();
-        if let Some(mark) = gone.and_then(|gone| gone.mark) {
-            self.active.remove(&(mark, Arc::clone(&oldest)));
+    /// Forgets sources until there is room for so many more with so many bytes.
+    fn forget_oldest(&mut self, more: (usize, usize)) -> Vec<Arc<str>> {
+        let all = self.sources.iter();
+        let mut all: Vec<(u64, Arc<str>)> = all
+            .map(|(name, source)| (source.heard_mono_ms, Arc::clone(name)))
+            .collect();
+        all.sort_unstable();
+        let mut forgotten = Vec::new();
+        for (_, oldest) in all {
+            if self.has_room(more) {
+                break;
+            }
+            let gone = self.sources.remove(&oldest);
+            self.room.used -= bytes_of(&oldest);
+            if let Some(mark) = gone.and_then(|gone| gone.mark) {
+                self.active.remove(&(mark, Arc::clone(&oldest)));
+            }
+            forgotten.push(oldest);
         }
-        Some(oldest)
+        forgotten
     }
+}
+
+/// Bytes that a source takes.
+fn bytes_of(name: &str) -> usize {
+    SOURCE_BYTES + 2 * name.len()
 }
 
 #[cfg(test)]
@@ -362,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_source_without_a_good_time_goes_by_arrival_and_holds_nobody_back() {
-        let mut watermark = Watermark::new(1, FLOOR_MS, synced(0));
+        let mut watermark = Watermark::new(1, FLOOR_MS, 1 << 20, synced(0));
         assert_eq!(arrive(&mut watermark, "bad", 500, None), Some(400));
         assert_eq!(arrive(&mut watermark, "bad", 700, Some(-5)), Some(600));
         // Another one tells its time: from now on that counts.
@@ -393,7 +433,7 @@ mod tests {
             wall_ms: 0,
             quality: Quality::Synced,
         };
-        let mut watermark = Watermark::new(1, FLOOR_MS, now(0));
+        let mut watermark = Watermark::new(1, FLOOR_MS, 1 << 20, now(0));
         let mut kept = BTreeSet::new();
         for n in 0..200 {
             let bytes = if n % 2 == 0 { 60_000 } else { 10 };
@@ -412,9 +452,9 @@ mod tests {
             for name in forgotten {
                 assert!(kept.remove(&name) && watermark.source(&name).is_none());
             }
-            let bytes: usize = watermark.sources.keys().map(|name| name.len()).sum();
-            assert_eq!(bytes, watermark.names_bytes);
-            assert!(bytes <= NAMES_BYTES_MAX);
+            let bytes: usize = watermark.sources.keys().map(|name| bytes_of(name)).sum();
+            assert_eq!(bytes, watermark.room.used);
+            assert!(bytes <= 1 << 20);
         }
         assert!(kept.iter().eq(watermark.sources.keys()));
         assert_eq!(kept.iter().filter(|name| name.len() > 10).count(), 8);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::layout::{HITS_ENTRY, Layout, Name, Names, Naming, STEP_ENTRY};
 use super::layout::{name_at, partition_of, place_of, step_of};
-use super::{Entries, HOST_PREFIX, KeyState, RowName};
+use super::{Entries, HOST_PREFIX, KeyState, RowName, kept};
 
 /// Effect of a new rule version on the rule's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,6 +234,11 @@ impl Moves {
                     let (at, bytes) = value.split_at_checked(RowName::TIME_BYTES)?;
                     let bytes = row(bytes, &self.notes, &self.streams)?;
                     Some((name, [at, &bytes].concat().into()))
+                }
+                Some(&HOST_PREFIX) if kept::is_one(&name) => {
+                    let slots = |slots: &[f64]| moved(slots, &self.slots, 0..self.pane_slots);
+                    let value = kept::with_slots(&name, &value, slots).unwrap_or(value);
+                    Some((name, value))
                 }
                 Some(&HOST_PREFIX) => Some((name, value)),
                 _ => Some((self.entry(&name)?, value)),

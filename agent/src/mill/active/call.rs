@@ -87,16 +87,18 @@ impl Active {
             Err(fault) => {
                 frame.effects.clear();
                 step.budget.give_back_to(taken);
-                // One that comes again is no fault yet.
-                let again = handler != Handler::Window && step.budget.comes_again();
-                let again = again && matches!(fault, Fault::TooCostly);
-                Err(if fuel >= self.costly_fuel && !again {
-                    fault.at_cost()
-                } else {
-                    fault
-                })
+                let comes_again = handler != Handler::Window && step.budget.comes_again();
+                Err(self.weighed(fault, fuel, comes_again))
             }
         }
+    }
+
+    /// The fault of a call that used so much fuel. An event that costs too much and comes again is none yet.
+    fn weighed(&self, fault: Fault, fuel: u64, comes_again: bool) -> Fault {
+        if fuel < self.costly_fuel || comes_again && matches!(fault, Fault::TooCostly) {
+            return fault;
+        }
+        fault.at_cost()
     }
 
     /// Takes the cost of a call's effects from the budget of the event, their topics aside.

@@ -30,6 +30,9 @@ use super::call::affords_waiting;
 use super::fault::Fault;
 use super::{Active, Step};
 
+/// Fate of an event that no window can take any more.
+pub(super) const LATE: Fate = Fate::Dropped("late");
+
 /// Numbers of calls of one event.
 const CALLS: u64 = 1 << 31;
 
@@ -48,20 +51,21 @@ pub(in crate::mill) struct EventTime {
     late: Option<Arc<PortBinding>>,
     /// When a source is looked at that may be idle then.
     idle_at: Option<u64>,
+    /// When panes kept for late events are looked at next, in event time.
+    pub(super) kept_at: Option<i64>,
     /// `true` once a bad event time was reported: once is enough.
     told_bad: bool,
 }
 
 impl EventTime {
     pub(in crate::mill) fn new(
-        streams: usize,
-        late: Option<Arc<PortBinding>>,
-        floor_ms: i64,
+        (streams, late): (usize, Option<Arc<PortBinding>>),
+        (floor_ms, sources_bytes_max): (i64, usize),
         now: Now,
     ) -> Self {
         let all = (0..streams).fold(0, |bits, stream| bits | 1 << stream);
         Self {
-            watermark: Watermark::new(all, floor_ms, now),
+            watermark: Watermark::new(all, floor_ms, sources_bytes_max, now),
             due: BTreeSet::new(),
             number: 0,
             waiting: 0,
@@ -69,6 +73,7 @@ impl EventTime {
             route: None,
             late,
             idle_at: None,
+            kept_at: None,
             told_bad: false,
         }
     }
@@ -87,6 +92,14 @@ impl EventTime {
     /// Removes a due time of the key.
     pub(super) fn look_away(&mut self, due: i64, key: &Key) {
         self.due.remove(&(due, Some(key.clone())));
+    }
+
+    /// Sees to it that kept panes are looked at, at this time or before.
+    pub(super) fn look_for_kept(&mut self, at: i64) {
+        if self.kept_at.is_none() {
+            self.kept_at = Some(at);
+            self.look_at(at, None);
+        }
     }
 
     /// Adds a due time in event time, of the rule or of a key.
@@ -144,14 +157,8 @@ impl Active {
             }
         }
         let mut state = self.lend_own();
-        for forgotten in forgotten {
-            self.remove_own(&mut state, &time::source_name(&forgotten));
-        }
-        if let Some(source) = time.watermark.source(&stop.source) {
-            let known = (source.mark, source.claim, source.streams);
-            let entry = time::source_entry(&stop.source, known, source.by_arrival);
-            self.put_own(&mut state, entry);
-        }
+        self.forget_sources(&forgotten, &mut state);
+        self.note_source(&time, &stop.source, &mut state);
         let is_late = judged.is_late && !self.is_held_up(step);
         let can_wait = !is_late && affords;
         if can_wait {
@@ -178,6 +185,15 @@ impl Active {
             self.time = Some(time);
         }
         Some(fate)
+    }
+
+    /// Writes down what is known of a source.
+    fn note_source(&mut self, time: &EventTime, name: &str, state: &mut KeyState) {
+        if let Some(source) = time.watermark.source(name) {
+            let known = (source.mark, source.claim, source.streams);
+            let entry = time::source_entry(name, known, source.by_arrival);
+            self.put_own(state, entry);
+        }
     }
 
     /// Keeps an event until the watermark passes it.
@@ -228,7 +244,10 @@ impl Active {
             window.allowed_late_ms > 0 && Some(window.last_end(frame.event_ms)) > gone_until
         };
         if self.window.is_some_and(holds) {
-            return self.work_or_bury(stop, decoded, frame, step);
+            let fate = self.work_or_bury(stop, decoded, frame, step);
+            if fate != LATE {
+                return fate;
+            }
         }
         let late = self.time.as_ref().and_then(|time| time.late.clone());
         if let Some(port) = late {
@@ -247,7 +266,7 @@ impl Active {
                 }));
             }
         }
-        Fate::Dropped("late")
+        LATE
     }
 
     /// Works on the next thing that the watermark has passed.

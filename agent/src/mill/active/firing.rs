@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::state::{Key, OpenPane, Pane, RowName};
+use crate::event::state::{Key, KeyState, OpenPane, Pane, RowName};
 use crate::function::Handler;
 use crate::function::frame::Frame;
 use crate::mill::window::{Moment, Window, is_part_of, pane_of, relabelled};
@@ -23,19 +23,19 @@ const ATTEMPTS_MAX: u32 = 16;
 impl Active {
     /// Lets go of the rows that no pane needs.
     pub(super) fn let_go_of_rows(&mut self, key: &Key, frame: &mut Frame) {
-        self.let_go_of_rows_but_for(None, key, frame);
+        for name in self.surplus_rows(&frame.state) {
+            self.remove_row(name, key, frame);
+        }
     }
 
-    /// Lets go of the rows that no other pane needs than the one that goes.
-    pub(super) fn let_go_of_rows_but_for(
-        &mut self,
-        going: Option<&OpenPane>,
-        key: &Key,
-        frame: &mut Frame,
-    ) {
-        let others = self.panes.iter().filter(|pane| Some(*pane) != going);
-        let needed = others.map(|pane| pane.from).min();
-        self.remove_rows(key, frame, |at| needed.is_none_or(|from| at < from));
+    /// The rows of a key that neither an open pane needs nor one that is kept for late events.
+    pub(super) fn surplus_rows(&self, state: &KeyState) -> Vec<RowName> {
+        let open = self.panes.iter().map(|pane| pane.from).min();
+        let kept = state.kept().next().map(|pane| pane.from);
+        let needed = [open, kept].into_iter().flatten().min();
+        let is_surplus = |at: i64| needed.is_none_or(|from| at < from);
+        let rows = state.rows().filter(|(_, at)| is_surplus(*at));
+        rows.map(|(name, _)| name).collect()
     }
 
     /// A pane of which an event came late fires again for its key.
@@ -54,22 +54,6 @@ impl Active {
         }
     }
 
-    /// The panes that a late row joined fire again for its key.
-    pub(super) fn fire_late(
-        &mut self,
-        moment: Moment,
-        key: &Key,
-        frame: &mut Box<Frame>,
-        step: &mut Step<'_>,
-    ) {
-        for at in 0..self.panes.len() {
-            let open = self.panes.get(at).copied();
-            if let Some(open) = open.filter(|open| open.fired && open.holds(moment.at)) {
-                self.fire_again(&open, key, frame, step);
-            }
-        }
-    }
-
     /// Fires a pane with slots for the key in the frame.
     pub(super) fn close_slots(
         &mut self,
@@ -79,11 +63,9 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) {
-        let panes = &mut frame.state.panes;
-        let Some(at) = panes.iter().position(|pane| is_part_of(pane, open)) else {
+        let Some(pane) = take_part(open, frame) else {
             return;
         };
-        let pane = panes.remove(at);
         if pane.folded == 0 {
             return;
         }
@@ -94,10 +76,12 @@ impl Active {
             ..pane
         };
         let mut pane = self.fire(labelled, |_| false, key, frame, step);
-        if self.can_fire_again() || sabotage::is(Sabotage::PaneFiredTwice) {
-            (pane.start_ms, pane.end_ms) = own;
-            pane.fired += 1;
-            frame.state.panes.insert(at, pane);
+        (pane.start_ms, pane.end_ms) = own;
+        pane.fired += 1;
+        if self.can_fire_again() {
+            self.keep_pane(&pane, key, frame);
+        } else if sabotage::is(Sabotage::PaneFiredTwice) {
+            frame.state.panes.push(pane);
         }
     }
 
@@ -110,24 +94,22 @@ impl Active {
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
     ) {
-        let panes = &mut frame.state.panes;
-        let known = panes.iter().position(|pane| is_part_of(pane, open));
-        let pane = known.map(|at| panes.remove(at));
         let pane = Pane {
             start_ms,
             end_ms,
-            ..pane.unwrap_or_else(|| pane_of(open))
+            ..take_part(open, frame).unwrap_or_else(|| pane_of(open))
         };
         let mut pane = self.fire(pane, |at| open.holds(at), key, frame, step);
         if self.can_fire_again() {
             pane.fired += 1;
-            frame.state.panes.push(pane);
+            self.keep_pane(&pane, key, frame);
         }
         self.let_go_of_rows(key, frame);
     }
 
-    fn can_fire_again(&self) -> bool {
-        self.window.is_some_and(|window| window.allowed_late_ms > 0)
+    pub(in crate::mill) fn can_fire_again(&self) -> bool {
+        self.window
+            .is_some_and(|window| window.event_time && window.allowed_late_ms > 0)
     }
 
     /// Closes the panes of a key that are due.
@@ -301,4 +283,14 @@ impl Active {
         }
         left > 0
     }
+}
+
+/// Takes the key's part of a pane out of the state in the frame; a kept one stays until it is kept anew.
+fn take_part(open: &OpenPane, frame: &mut Frame) -> Option<Pane> {
+    if open.fired {
+        return frame.state.kept_at(open.start_ms);
+    }
+    let panes = &mut frame.state.panes;
+    let at = panes.iter().position(|pane| is_part_of(pane, open))?;
+    Some(panes.remove(at))
 }

@@ -28,22 +28,28 @@ impl Active {
             } else {
                 self.reached.bytes = true;
             }
-            let Some((oldest, _)) = frame.state.rows().next() else {
+            let Some((oldest, at)) = frame.state.rows().next() else {
                 break;
             };
             self.remove_row(oldest, key, frame);
-            self.ledger.rows_dropped += 1;
+            if !self.drop_kept_with(at, key, frame) {
+                self.ledger.rows_dropped += 1;
+            }
         }
     }
 
     /// Returns `true` if the key has more rows than it may have, or more than its share of what the
     /// rule may keep in all.
     fn has_too_many(&self, frame: &Frame) -> bool {
-        let span = span(frame);
+        span(frame) > limit::ROWS_MAX || self.has_too_much(frame)
+    }
+
+    /// Returns `true` if the key has more than its share of what the rule may keep, which is full.
+    pub(super) fn has_too_much(&self, frame: &Frame) -> bool {
         let own = frame.state.bytes();
         let all = (self.keys.bytes() + own).saturating_sub(self.lent_bytes);
         let share = self.state_bytes_max / self.keys.len().max(1);
-        span > limit::ROWS_MAX || (all > self.state_bytes_max && own > share)
+        all > self.state_bytes_max && own > share
     }
 
     /// Lets go of a row.

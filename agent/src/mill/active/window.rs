@@ -3,7 +3,7 @@
 
 use crate::event::clock::Now;
 use crate::event::ledger::Fate;
-use crate::event::state::{Key, OpenPane};
+use crate::event::state::{Key, OpenPane, PANE_BYTES};
 use crate::function::Handler;
 use crate::function::frame::Frame;
 use crate::mill::due::{DueQueue, What, at_least_0};
@@ -11,6 +11,7 @@ use crate::mill::output::Output;
 use crate::mill::window::{Moment, Window, is_part_of, pane_of};
 use crate::rule::manifest::WindowKind;
 
+use super::event_time::LATE;
 use super::fault::Fault;
 use super::{Active, Step};
 
@@ -33,13 +34,15 @@ impl Active {
             return self.collect(window, moment, key, frame, step);
         }
         self.open_panes(window, moment, frame, step);
+        let late = self.late_panes(window, moment, frame);
         let mut panes = self.panes.iter().filter(|pane| pane.holds(moment.at));
-        let fate = match (panes.next().copied(), panes.next()) {
-            (None, _) => return Ok(Fate::Filtered),
-            (Some(pane), None) => self.fold(&pane, key, frame, step)?,
-            (Some(_), Some(_)) => self.fold_all(moment, key, frame, step)?,
+        let fate = match (panes.next().copied(), panes.next(), late.is_empty()) {
+            (None, _, true) if frame.is_late() => return Ok(LATE),
+            (None, _, true) => return Ok(Fate::Filtered),
+            (Some(pane), None, true) => self.fold(&pane, key, frame, step)?,
+            _ => self.fold_all(moment, &late, key, frame, step)?,
         };
-        self.fire_late(moment, key, frame, step);
+        self.fire_late(&late, key, frame, step);
         Ok(fate)
     }
 
@@ -47,6 +50,7 @@ impl Active {
     fn fold_all(
         &mut self,
         moment: Moment,
+        late: &[OpenPane],
         key: &Key,
         frame: &mut Box<Frame>,
         step: &mut Step<'_>,
@@ -54,8 +58,10 @@ impl Active {
         let before = (frame.state.clone(), self.ledger.emissions, step.out.len());
         let taken = step.budget.taken();
         let mut fate = Fate::Filtered;
-        for at in 0..self.panes.len() {
-            let Some(pane) = self.panes.get(at).copied().filter(|p| p.holds(moment.at)) else {
+        let open = self.panes.len();
+        for at in 0..open + late.len() {
+            let pane = self.panes.get(at).or(late.get(at.saturating_sub(open)));
+            let Some(pane) = pane.copied().filter(|p| p.holds(moment.at)) else {
                 continue;
             };
             match self.fold(&pane, key, frame, step) {
@@ -93,7 +99,7 @@ impl Active {
                 step.due.insert(at_least_0(pane.due), What::Pane(index));
             }),
             Some(time) => {
-                let gone_until = time.gone_until(window.allowed_late_ms, frame.is_late());
+                let gone_until = time.gone_until(0, frame.is_late());
                 window.open(panes, moment, gone_until, |pane| {
                     time.look_at(pane.due, None)
                 });
@@ -127,7 +133,14 @@ impl Active {
     ) -> Result<Fate, Fault> {
         let panes = &mut frame.state.panes;
         let known = panes.iter().position(|pane| is_part_of(pane, open));
-        let pane = known.and_then(|at| panes.get_mut(at)).map(std::mem::take);
+        let pane = match known.and_then(|at| panes.get_mut(at)) {
+            Some(pane) => Some(std::mem::take(pane)),
+            None if open.fired => frame.state.kept_at(open.start_ms),
+            None => {
+                self.check_room(frame)?;
+                None
+            }
+        };
         frame.pane = Some(pane.unwrap_or_else(|| pane_of(open)));
         let fate = self.call(Handler::Event, key, frame, step);
         let mut pane = frame.pane.take().unwrap_or_default();
@@ -135,6 +148,10 @@ impl Active {
         let panes = &mut frame.state.panes;
         match (known.and_then(|at| panes.get_mut(at)), &fate) {
             (Some(place), _) => *place = pane,
+            (None, Ok(_)) if open.fired => {
+                let name = frame.state.keep(&pane);
+                self.keys.entry_changed(key, name.as_bytes());
+            }
             (None, Ok(_)) => {
                 let behind = panes.partition_point(|other| other.due <= pane.due);
                 panes.insert(behind, pane);
@@ -146,6 +163,19 @@ impl Active {
             Fate::Filtered => Fate::Absorbed,
             fate => fate,
         })
+    }
+
+    /// Refuses another pane of a key whose panes alone take more than the rule may keep.
+    fn check_room(&self, frame: &Frame) -> Result<(), Fault> {
+        let slots = self.window.map_or(0, |window| usize::from(window.slots));
+        if frame.state.panes.len() * (PANE_BYTES + 8 * slots) <= self.state_bytes_max {
+            return Ok(());
+        }
+        Err(Fault::Other(format!(
+            "the key has no room for another pane of its window: limits.state_bytes is {}; raise it in \
+             agent.toml and in the rule, or let fewer panes overlap",
+            self.state_bytes_max
+        )))
     }
 
     /// Calls the handler once, and treats the rows that it puts according to the kind of window.
@@ -171,10 +201,12 @@ impl Active {
             WindowKind::Session if rows.is_empty() => {}
             WindowKind::Tumbling | WindowKind::Hopping => {
                 self.open_panes(window, moment, frame, step);
-                if self.panes.iter().any(|pane| pane.holds(moment.at)) {
-                    self.put_rows(&rows, moment, key, frame);
-                    self.fire_late(moment, key, frame, step);
+                let late = self.late_panes(window, moment, frame);
+                if late.is_empty() && !self.panes.iter().any(|pane| pane.holds(moment.at)) {
+                    return Ok(if frame.is_late() { LATE } else { fate });
                 }
+                self.put_rows(&rows, moment, key, frame);
+                self.fire_late(&late, key, frame, step);
             }
             WindowKind::Session => self.extend_session(window, &rows, moment, key, frame, step),
             WindowKind::Sliding => {

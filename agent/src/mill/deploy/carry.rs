@@ -46,6 +46,7 @@ impl Active {
             let cursor = record.closing.clone();
             self.closing = cursor.map(|cursor| Box::new(InClosing::resumed(cursor)));
             self.let_go_of_former();
+            self.adopt_kept();
         } else {
             self.ledger.windows_given_up += windows;
         }

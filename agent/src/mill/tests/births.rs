@@ -220,12 +220,12 @@ fn births_at_half_of_the_state_stay_whatever_keys_take() {
         if !fits {
             continue;
         }
-        for device in 0..100 {
+        for device in 0..200 {
             let topic = format!("spBv1.0/G/DDATA/N/{device}");
             bench.event(&topic, &message(&[("run", None, true)]));
             assert!(bench.mill.rules[0].keys.bytes() <= state_bytes);
         }
-        assert_eq!(bench.said.matches("out {").count(), 100, "{}", bench.said);
+        assert_eq!(bench.said.matches("out {").count(), 200, "{}", bench.said);
         assert!(bench.ledger("plant").keys_evicted > 50);
         bench.said.clear();
         // The metrics of the birth are still there.

@@ -38,6 +38,8 @@ pub(super) struct Gateway {
     pub(super) discard: Vec<String>,
     /// Rows that the mill wants back.
     reads: VecDeque<(LaneId, Wanted, bool)>,
+    /// Bytes written into state databases.
+    pub(super) pond_bytes: usize,
     /// The most bytes that were on their way to stable storage at once.
     pub(super) most_unsynced: usize,
     /// `true` while a step is one step, however much is left.
@@ -73,6 +75,7 @@ impl Gateway {
             function: FunctionLimits::default(),
             discard: Vec::new(),
             reads: VecDeque::new(),
+            pond_bytes: 0,
             most_unsynced: 0,
             is_once: false,
         };
@@ -211,6 +214,8 @@ impl Gateway {
                         pond.1.clear();
                     }
                     pond.0 = checkpoint.lsn;
+                    let bytes = checkpoint.puts.iter().map(|(k, v)| k.len() + v.len());
+                    self.pond_bytes += bytes.sum::<usize>();
                     pond.1.extend(checkpoint.puts);
                     checkpoint
                         .removes

@@ -80,7 +80,7 @@ fn sync_all(gateway: &mut Gateway) {
 
 #[test]
 fn thousands_of_keys_in_sixty_panes_are_committed_in_parts_and_fire_whole() {
-    let mut gateway = hopping(16 << 20);
+    let mut gateway = hopping(32 << 20);
     assert_eq!(through(&mut gateway), [DEVICES; PANES as usize]);
     assert_eq!(dead_letters(&gateway), [""; 0]);
     let (_, ledger) = gateway.mill.ledgers().next().unwrap();
@@ -95,7 +95,7 @@ fn keys_for_which_there_is_no_room_are_counted_and_those_that_stay_fire_whole() 
     let (_, ledger) = gateway.mill.ledgers().next().unwrap();
     assert!(ledger.balances(), "{ledger:?}");
     let stayed = DEVICES - ledger.keys_evicted;
-    assert!((1_000..DEVICES).contains(&stayed), "{stayed}");
+    assert!((100..DEVICES).contains(&stayed), "{stayed}");
     assert_eq!(rows, [stayed; PANES as usize]);
     assert_eq!(dead_letters(&gateway), [""; 0]);
 }

@@ -138,6 +138,6 @@ fn rows_and_keys_that_have_no_room_are_told_with_the_limit() {
         bench.event("s/a", &payload(n));
     }
     let told = losses(&mut bench);
-    let expected = "2 keys or partitions had no room; limits.keys is 3: raise";
+    let expected = "2 keys, partitions or sources had no room; limits.keys is 3: raise";
     assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
 }
