@@ -147,6 +147,9 @@ impl Outputs {
                 warn!(%rule, "the time of an event from {topic} is bad, the ledger counts others: {reason}");
             }
             Output::NoRoom { rule, what } => warn!(%rule, "{what}"),
+            Output::StateForgotten { rule, keys, why } => {
+                warn!(%rule, keys, "the state of the rule, which went away, is forgotten: {why}");
+            }
             Output::Quarantined { rule, for_ms } => {
                 error!(%rule, "too many faults: the rule rests for {} s", for_ms / 1_000);
             }

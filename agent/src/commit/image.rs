@@ -206,6 +206,12 @@ impl Image {
             .event_ids
             .iter()
             .for_each(|change| self.event_ids.take_up(change));
+        for section in &commit.sections {
+            // What the record's checksum covers can be read.
+            for rule in section.forgotten_rules().unwrap_or_default() {
+                self.rules.remove(&rule);
+            }
+        }
         for delta in commit.rules {
             self.apply_rule(delta);
         }

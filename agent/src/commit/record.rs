@@ -7,6 +7,7 @@ mod codec;
 mod commit;
 mod dead;
 pub mod entries;
+mod forgotten;
 mod lane;
 mod naming;
 mod parts;

@@ -1,7 +1,7 @@
 //! The end of a step in a mill that keeps a journal: commits the batch when it is time, releases
 //! acknowledgements and rows that waited for a commit, hands rows out, makes checkpoints.
 
-use crate::commit::record::{Commit, Dead, Receipt, entries};
+use crate::commit::record::{Commit, Dead, Receipt, Section, entries};
 use crate::event::clock::Now;
 use crate::event::emission::Made;
 use tidemill_base::sabotage::{self, Sabotage};
@@ -188,7 +188,8 @@ impl Mill {
             .touched
             .iter()
             .filter_map(|rule| rules.get_mut(*rule as usize)?.take_delta());
-        let deltas = deltas.collect();
+        let mut deltas: Vec<_> = deltas.collect();
+        deltas.append(&mut batch.went);
         let boot = durable.boot.take();
         let commit = Commit {
             in_seq,
@@ -204,7 +205,7 @@ impl Mill {
             rules: deltas,
             lanes: durable.outbox.take_deltas(),
             subscriptions: batch.subscriptions,
-            sections: Vec::new(),
+            sections: Section::forgotten(&batch.forgotten).into_iter().collect(),
         };
         durable.remember(&commit);
         if sabotage::is(Sabotage::HalfBatch) && !commit.receipts.is_empty() {
@@ -264,6 +265,7 @@ impl Mill {
     fn make_checkpoint(&mut self, now: Now, out: &mut Vec<Output>) {
         let due = |durable: &super::durable::Durable| durable.checkpoints.is_due(now);
         if self.durable.as_deref().is_some_and(due) {
+            self.forget_old_dormant(now, out);
             // So that nothing of the state is newer than its commit.
             self.commit(now, out);
             self.fill_checkpoint(now);

@@ -151,6 +151,7 @@ impl Mill {
         if let Some(durable) = &mut self.durable {
             durable.checkpoints.deployed();
         }
+        self.bound_dormant(now, out);
         self.commit_deployment(now, out);
         // Rows of an earlier process wait, and whatever else comes may not be taken in before they go.
         self.end_step(now, out);

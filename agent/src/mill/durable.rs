@@ -8,7 +8,9 @@ use crate::commit::event_ids::EventIds;
 use crate::commit::image::{Image, Written};
 use crate::commit::outbox::Outbox;
 use crate::commit::receipts::{Receipt, Voided};
-use crate::commit::record::{self, AgentRecord, Boot, Commit, EventIdChange, IntakeCounts};
+use crate::commit::record::{
+    self, AgentRecord, Boot, Commit, EventIdChange, IntakeCounts, RuleDelta,
+};
 use crate::config::EventIdSource;
 use crate::event::clock::{AgeClock, Now};
 use crate::event::decode::Plan;
@@ -103,6 +105,10 @@ pub(super) struct Batch {
     /// Receipts that are void from now on.
     pub(super) voided: Vec<Voided>,
     pub(super) subscriptions: Option<String>,
+    /// Rules that went away, with the time at which they did.
+    pub(super) went: Vec<RuleDelta>,
+    /// Rules whose state is forgotten, because they went away.
+    pub(super) forgotten: Vec<String>,
     /// Rules that were called since the last commit.
     pub(super) touched: Vec<RuleIndex>,
     pub(super) events: usize,

@@ -12,6 +12,7 @@ mod checkpoint;
 mod commit;
 mod connections;
 mod deploy;
+mod dormant;
 mod due;
 mod durable;
 mod forget;

@@ -258,6 +258,15 @@ pub enum Output {
         /// Length of the rest, in milliseconds.
         for_ms: u64,
     },
+    /// The state of a rule that went away is kept no longer.
+    StateForgotten {
+        /// The rule.
+        rule: Arc<str>,
+        /// Number of its keys.
+        keys: usize,
+        /// The limit.
+        why: &'static str,
+    },
     /// A rule that rested was replaced by another one of its name, which does not.
     QuarantineLifted {
         /// The rule.

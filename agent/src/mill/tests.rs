@@ -4,6 +4,7 @@ mod ages;
 mod answers;
 mod births;
 mod copies;
+mod dormant;
 mod durable;
 mod edits;
 mod event_time;

@@ -251,6 +251,9 @@ impl Sim<'_> {
             Output::QuarantineLifted { rule } => {
                 self.say(format_args!("{rule} is in quarantine no more"));
             }
+            Output::StateForgotten { rule, .. } => {
+                self.say(format_args!("the state of {rule} is forgotten"));
+            }
             Output::NoRoom { rule, .. } => self.say(format_args!("{rule} found no room")),
             Output::Emission(_) | Output::Logs { .. } | Output::Invoked { .. } => {}
         }

@@ -124,6 +124,11 @@ pub(super) fn put_offs(out: &mut Vec<u8>, offs: &[Off]) {
 }
 
 impl<'a> Reader<'a> {
+    /// Reads what has no format of its own.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// Reads a record that begins with the version of its format.
     pub(super) fn of_format(bytes: &'a [u8], known: u8) -> Result<Self, RecordError> {
         let mut reader = Self(bytes);

@@ -9,8 +9,11 @@ use super::codec::{Reader, RecordError, put_len, put_text, put_var};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SectionKind(u16);
 
+/// Names of rules whose state is forgotten. One who skips it keeps their state until the next one forgets it.
+pub(super) const FORGOTTEN: SectionKind = SectionKind(2);
+
 /// Kinds that this version reads.
-const KNOWN: &[SectionKind] = &[];
+const KNOWN: &[SectionKind] = &[FORGOTTEN];
 
 /// A section of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::codec::{FORMAT, Reader, RecordError, put_bytes, put_slots, put_u32};
 use super::naming;
+use crate::event::clock::signed;
 use crate::event::state::layout::Naming;
 use crate::event::state::{Closing, Due, KeyState, OpenPane, Pane};
 
@@ -111,7 +112,23 @@ const CLOSING: u8 = 1;
 const CLOSING_AFTER: u8 = 2;
 const EVENTS_WAIT: u8 = 4;
 
+/// The name among the schedules under which a record tells when its rule went away: no expression is it, so
+/// that versions before read it as one that the rule has no more.
+const GONE: &str = "\0gone";
+
 impl RuleRecord {
+    /// When the rule went away, by the age clock; `None` while it runs, and in records of versions before.
+    pub fn gone_ms(&self) -> Option<u64> {
+        let gone = self.slots.iter().find(|(name, _)| name == GONE);
+        gone.and_then(|(_, at)| u64::try_from(*at).ok())
+    }
+
+    /// Notes when the rule went away.
+    pub fn set_gone_ms(&mut self, age_ms: u64) {
+        self.slots.retain(|(name, _)| name != GONE);
+        self.slots.push((GONE.to_owned(), signed(age_ms)));
+    }
+
     /// Writes the record.
     pub fn encode(&self) -> Vec<u8> {
         self.encode_change(false)
@@ -494,6 +511,18 @@ mod tests {
         rule.is_behind = false;
         assert_eq!(rule.encode()[0], 3);
         assert_eq!(rule.encode().len(), 15);
+    }
+
+    #[test]
+    fn a_record_tells_when_its_rule_went_away_as_a_slot_of_no_schedule() {
+        let mut record = RuleRecord::default();
+        assert_eq!(record.gone_ms(), None);
+        for age_ms in [7, 9] {
+            record.set_gone_ms(age_ms);
+        }
+        assert_eq!(record.slots, [("\0gone".to_owned(), 9)]);
+        let read = RuleRecord::decode(&record.encode()).unwrap();
+        assert_eq!(read.gone_ms(), Some(9));
     }
 
     #[test]
