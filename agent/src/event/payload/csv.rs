@@ -183,13 +183,13 @@ impl<'a> Reader<'a> {
             let is_end = |c: char| c == self.delimiter || c == '\n';
             let len = rest.find(is_end).unwrap_or(rest.len());
             let text = rest.get(..len).unwrap_or_default();
-            // The carriage return belongs to the end of the line.
+            // Carriage returns belong to the end of the line, however many there are.
             let at_line_end = !rest
                 .get(len..)
                 .unwrap_or_default()
                 .starts_with(self.delimiter);
             let text = if at_line_end {
-                text.strip_suffix('\r').unwrap_or(text)
+                text.trim_end_matches('\r')
             } else {
                 text
             };
@@ -234,11 +234,11 @@ impl<'a> Reader<'a> {
 
     /// Start of the next line, if a line ends at `at`.
     fn line_end(&self, at: usize) -> Option<usize> {
-        let rest = self.text.get(at..)?;
-        match rest.as_bytes() {
-            [b'\n', ..] => Some(at + 1),
-            [b'\r', b'\n', ..] => Some(at + 2),
-            [b'\r'] => Some(at + 1),
+        let rest = self.text.get(at..)?.as_bytes();
+        let returns = rest.iter().take_while(|byte| **byte == b'\r').count();
+        match rest.get(returns) {
+            Some(b'\n') => Some(at + returns + 1),
+            None if returns > 0 => Some(at + returns),
             _ => None,
         }
     }
@@ -297,6 +297,16 @@ mod tests {
             "1;2,5\n3;4",
             &[r#"{"a":1,"b":"2,5"}"#, r#"{"a":3,"b":4}"#],
         );
+    }
+
+    #[test]
+    fn any_number_of_carriage_returns_ends_a_line() {
+        let csv = Csv {
+            columns: Columns::Named(["a".into(), "b".into()].into()),
+            ..Csv::default()
+        };
+        let rows = [r#"{"a":1,"b":2}"#, r#"{"a":3,"b":4}"#];
+        check(&csv, "\r\r\n1,2\r\r\n\r\n3,4\r\r", &rows);
     }
 
     #[test]
