@@ -287,7 +287,7 @@ const LINES: &[(&str, &[&str])] = &[
     ),
     (
         "[limits]\nmemory = 16",
-        &[":8:1: unknown key `memory`; [limits] has `module_bytes`, `memory_pages`"],
+        &[":8:1: unknown key `memory`; [limits] has `module_bytes`, `value_bytes`, `memory_pages`"],
     ),
     (
         "[limits]\nstate_bytes = \"1KB\"",

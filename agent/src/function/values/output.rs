@@ -333,23 +333,7 @@ impl Values {
             number_rows(&mut done);
         }
         if self.out.distinct {
-            let weight: usize = done.iter().map(|row| row.row.weight()).sum();
-            budget.spend(weight as u64 * 3 + done.len() as u64 * SEND_FUEL)?;
-            budget.hold(weight * 2)?;
-            let mut seen = HashSet::new();
-            let mut kept = Vec::with_capacity(done.len());
-            for row in done {
-                let columns = row.row.into_map();
-                if seen.insert(Value::Map(columns.clone()).identity_bytes()) {
-                    let shared = Some(columns);
-                    let own = Map::new();
-                    kept.push(Done {
-                        row: Columns { shared, own },
-                        ..row
-                    });
-                }
-            }
-            done = kept;
+            done = without_repeats(done, budget)?;
         }
         if done.iter().any(|row| !row.keys.0.is_empty()) {
             let weight = done.iter().map(|row| row.keys.weight()).sum();
@@ -388,6 +372,27 @@ impl Values {
         }
         Ok(rows)
     }
+}
+
+/// The rows without those that equal an earlier one.
+fn without_repeats(done: Vec<Done>, budget: &mut Budget) -> Result<Vec<Done>, GuestFault> {
+    let weight: usize = done.iter().map(|row| row.row.weight()).sum();
+    budget.spend(weight as u64 * 3 + done.len() as u64 * SEND_FUEL)?;
+    budget.hold(weight * 2)?;
+    let mut seen = HashSet::new();
+    let mut kept = Vec::with_capacity(done.len());
+    for row in done {
+        let columns = row.row.into_map();
+        if seen.insert(Value::Map(columns.clone()).identity_bytes()) {
+            let shared = Some(columns);
+            let own = Map::new();
+            kept.push(Done {
+                row: Columns { shared, own },
+                ..row
+            });
+        }
+    }
+    Ok(kept)
 }
 
 /// Pays for putting so many rows in order, by keys of so many bytes in all.

@@ -29,7 +29,7 @@ const HOUR: u64 = 3_600;
 const AGE_MAX: u64 = 3_660 * 24 * HOUR;
 
 /// As `docs/configuration.md` has them.
-const KEYS: [Key; 41] = [
+const KEYS: [Key; 42] = [
     (BROKER, "qos", 0, 1, ""),
     (BROKER, "packet_bytes_max", 1_024, 8 << 20, ""),
     (BROKER, "topic_bytes_max", 64, 65_535, ""),
@@ -66,6 +66,8 @@ const KEYS: [Key; 41] = [
     (LIMITS, "module_bytes", 1_024, 16 << 20, ""),
     (LIMITS, "memory_pages", 1, 1_024, ""),
     (LIMITS, "fuel", 1, 100_000_000, ""),
+    // With less the flood leaves every rule behind, and passes no other limit.
+    (LIMITS, "fuel_per_second", 100_000_000, 100_000_000_000, ""),
     (LIMITS, "emissions", 1, 4_096, ""),
     (LIMITS, "emission_bytes", 1, 4 << 20, ""),
     (LIMITS, "value_bytes", 64 << 10, 256 << 20, ""),
