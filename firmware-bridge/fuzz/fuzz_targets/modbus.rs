@@ -56,7 +56,9 @@ fuzz_target!(|data: (u8, u8, &[u8])| {
                 assert_eq!(frame.len(), asked.answer_bytes());
                 assert!(before.ends_with(&frame) && frame[..2] == [1, area.function()]);
             }
-            Found::Exception(_) => assert_eq!(before[end - 5..end - 3], [1, area.function() | 0x80]),
+            Found::Exception(_) => {
+                assert_eq!(before[end - 5..end - 3], [1, area.function() | 0x80])
+            }
         }
     }
     let mut poller = Poller::new(Arc::new(bus(area)));

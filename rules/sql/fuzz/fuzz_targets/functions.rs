@@ -5,9 +5,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidemill_values::{
-    BinaryOp, Cache, Context, FieldType, Function, Kind, Map, NESTING_MAX, VALUE_BYTES_MAX, Value,
-    between, binary, call, cast, contains, convert, decode, encode, field, from_json, functions,
-    index, like, negate, not, order, slice, step, to_json, total_order,
+    BinaryOp, Budget, Cache, Context, FieldType, Function, Kind, Map, NESTING_MAX, VALUE_BYTES_MAX,
+    Value, between, binary, call, cast, contains, convert, decode, encode, field, from_json,
+    functions, index, like, negate, not, order, slice, step, to_json, total_order,
 };
 
 /// More arguments than any function looks at.
@@ -36,11 +36,19 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
+/// What a call is granted by default.
+fn grant() -> Budget {
+    Budget {
+        fuel: 1_000_000,
+        bytes: 4 << 20,
+    }
+}
+
 fn call_function(function: &Function, args: &[Value]) {
     if function.kind == Kind::Analytic {
         let mut state = Value::Null;
         for counts in [true, false, true] {
-            if let Ok((next, value)) = step(function, &state, args, counts) {
+            if let Ok((next, value)) = step(function, &state, args, counts, &mut grant()) {
                 sound(&next);
                 sound(&value);
                 state = next;
@@ -48,7 +56,7 @@ fn call_function(function: &Function, args: &[Value]) {
         }
         // A state that another function wrote.
         if let Some((state, args)) = args.split_first() {
-            let _ = step(function, state, args, true);
+            let _ = step(function, state, args, true, &mut grant());
         }
         return;
     }
@@ -72,6 +80,7 @@ fn call_function(function: &Function, args: &[Value]) {
                 seed
             },
             cache: &mut cache,
+            budget: &mut grant(),
         };
         call(function, &mut context, args)
     };
