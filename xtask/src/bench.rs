@@ -11,6 +11,7 @@ mod measure;
 pub(crate) mod mqtt;
 mod publish;
 mod report;
+mod shares;
 mod usage;
 mod workload;
 
@@ -38,6 +39,10 @@ Usage: cargo xtask bench [WORKLOAD…] [OPTIONS]
   rules     1 rule against 1,000 rules that each have their own topic; 1,000 devices
   startup   from the agent's start to its first result, while 500 events a second come in
   idle      memory after 10 s without events
+  noise     ten honest rules at 2,000 events a second, alone and beside 10,000 keys with 32 timers each at full
+            fuel and windows that close for 10,000 keys with 400 bytes each; then a stop
+  inspect   1,000 `tidemill inspect ledger`, one after the other, in a flood that costs 500,000 units of fuel an event
+  reload    1,000 rules in SQL at 1,000 events a second, alone and while they are read again and again
   broker    no agent: what mosquitto and this load generator manage by themselves
   prices    by itself: host time per unit of fuel of every import and every function of SQL with bad arguments,
             in times of that of plain Wasm; the worst ten, and an error if one is above 4
@@ -140,6 +145,7 @@ fn options(workspace: &Workspace, args: &Args) -> Result<Options> {
             coalesce: args.text("coalesce").map(str::to_owned),
             commit_events: None,
             durability: Durability::Volatile,
+            more: "",
         },
         against,
     })
@@ -219,11 +225,33 @@ impl Bench {
                     workload::startup(plan, setting)
                 })
             }
+            "noise" => self.shares("noise", 10, 2_000, shares::noise),
+            "inspect" => self.shares("inspect", 1, 0, shares::inspect),
+            "reload" => self.shares("reload", RULES, 1_000, shares::reload),
             "idle" => self.repeat("idle".to_owned(), workload::idle),
             unknown => {
                 bail!("there is no workload {unknown:?}; `cargo xtask bench --help` lists them")
             }
         }
+    }
+
+    /// Measures shares of time, with rules that lose nothing.
+    fn shares(
+        &mut self,
+        name: &str,
+        devices: u64,
+        rate: u64,
+        once: fn(&Setting, Plan) -> Result<Figures>,
+    ) -> Result<()> {
+        let (qos, durability) = (self.options.qos, self.options.setting.durability);
+        self.options.qos = 1;
+        self.options.setting.durability = Durability::ExactlyOnce;
+        self.options.setting.more = shares::LIMITS;
+        let plan = self.plan(devices, self.options.rate.unwrap_or(rate));
+        let outcome = self.repeat(name.to_owned(), |setting| once(setting, plan));
+        self.options.setting.more = "";
+        (self.options.qos, self.options.setting.durability) = (qos, durability);
+        outcome
     }
 
     fn loaded(&mut self, name: &str, work: Work, devices: u64, rates: &[u64]) -> Result<()> {

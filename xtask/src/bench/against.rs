@@ -231,6 +231,7 @@ mod tests {
             coalesce: None,
             commit_events: None,
             durability: Durability::Volatile,
+            more: "",
         };
         let order = std::cell::RefCell::new(String::new());
         let once = |setting: &Setting| {

@@ -30,6 +30,8 @@ pub(super) struct Setting {
     pub(super) commit_events: Option<u64>,
     /// Durability of the rules.
     pub(super) durability: Durability,
+    /// What else stands in the configuration.
+    pub(super) more: &'static str,
 }
 
 /// Fate of events in a crash.
@@ -68,6 +70,31 @@ pub(super) fn pass_rule(name: &str, topic_filter: &str) -> Rule {
     let function = format!("wasm = \"{name}.wasm\"");
     let mut rule = rule(name, topic_filter, "", &function);
     rule.module = Some(PASS);
+    rule
+}
+
+/// Runs a module in the text format.
+pub(super) fn wasm_rule(name: &str, topic_filter: &str, wat: &str) -> Result<Rule> {
+    let function = format!("wasm = \"{name}.wasm\"");
+    let mut rule = rule(name, topic_filter, "", &function);
+    // The last level of the topic is the device.
+    let level = topic_filter.split('/').position(|level| level == "+");
+    let key = format!("{{topic.{}}}", level.unwrap_or(1));
+    rule.manifest = rule.manifest.replace("{topic.1}", &key);
+    // As many modules as a run has rules of this kind; the process ends with the runs.
+    rule.module = Some(Box::leak(wat::parse_str(wat)?.into_boxed_slice()));
+    Ok(rule)
+}
+
+/// Runs a statement whose results go to this topic.
+pub(super) fn sql_rule(name: &str, topic_filter: &str, sql: &str, to: &str) -> Rule {
+    let function = format!("sql = \"{sql}\"");
+    let mut rule = rule(name, topic_filter, "", &function);
+    rule.manifest = rule.manifest.replace("out/{key}", to);
+    if sql.contains("GROUP BY") {
+        // The column that it groups by is the key.
+        rule.manifest = rule.manifest.replace("key = \"{topic.1}\"\n", "");
+    }
     rule
 }
 
@@ -223,7 +250,20 @@ impl Agent {
         }
     }
 
-    fn log(&self) -> Result<String> {
+    /// Its configuration.
+    pub(super) fn config(&self) -> PathBuf {
+        self.log.with_file_name("agent.toml")
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub(super) fn signal(&self, name: &str) -> Result<()> {
+        let kill = format!("kill -{name} {}", self.process.id());
+        Command::new("sh").args(["-c", &kill]).status()?;
+        Ok(())
+    }
+
+    /// What it has logged so far.
+    pub(super) fn log(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.log)?)
     }
 
@@ -235,8 +275,7 @@ impl Agent {
     /// Asks it to end, and fails unless it does so in good order. Returns its log.
     pub(super) fn stop(mut self) -> Result<String> {
         self.check_alive()?;
-        let terminate = format!("kill -TERM {}", self.process.id());
-        Command::new("sh").args(["-c", &terminate]).status()?;
+        self.signal("TERM")?;
         let begun = Instant::now();
         while begun.elapsed() < STOP_WAIT {
             match self.process.try_wait()? {
@@ -273,7 +312,7 @@ fn answers(connection: &mut Connection, mut each: impl FnMut(&str)) -> Result<u6
 }
 
 fn configuration(setting: &Setting, folder: &Path, port: u16, qos: u8) -> String {
-    let (protocol, folder) = (&setting.protocol, folder.display());
+    let (protocol, folder, more) = (&setting.protocol, folder.display(), setting.more);
     let coalesce = setting.coalesce.as_ref();
     let coalesce = coalesce.map_or(String::new(), |wait| format!("coalesce = \"{wait}\"\n"));
     let commit_events = setting.commit_events;
@@ -289,6 +328,6 @@ rules_dir = "{folder}/rules"
 url = "mqtt://127.0.0.1:{port}"
 protocol = "{protocol}"
 qos = {qos}
-{coalesce}{commit_events}"#
+{coalesce}{commit_events}{more}"#
     )
 }

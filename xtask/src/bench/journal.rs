@@ -158,6 +158,7 @@ pub(crate) fn journal(workspace: &Workspace, words: &[String]) -> Result<()> {
         coalesce: None,
         commit_events: None,
         durability: Durability::ExactlyOnce,
+        more: "",
     };
     let mut rows = Vec::new();
     let measured = CASES.iter().try_for_each(|case| {
