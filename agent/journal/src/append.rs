@@ -10,6 +10,7 @@ use super::findings::Piece;
 use super::format::{HEAD_BYTES, HEADER_BYTES, Header, encode_record, mixed, record_size};
 use super::window::Window;
 use super::{Journal, OpenSegment};
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 /// Memory kept from one record to the next.
@@ -24,7 +25,7 @@ impl<D: Disk> Journal<D> {
     ///
     /// # Panics
     /// When `lsn` is not [`Journal::next_lsn`].
-    pub fn append(&mut self, lsn: u64, payload: &[u8]) -> Result<(), JournalError> {
+    pub fn append(&mut self, lsn: Lsn, payload: &[u8]) -> Result<(), JournalError> {
         self.refuse_after_failure()?;
         let (next_lsn, durable_lsn, offset) = {
             let positions = self.shared.lock();
@@ -90,8 +91,8 @@ impl<D: Disk> Journal<D> {
     /// tried: all that wait to be used, and a new one.
     fn append_to_next(
         &mut self,
-        lsn: u64,
-        durable_lsn: u64,
+        lsn: Lsn,
+        durable_lsn: Lsn,
         payload: &[u8],
     ) -> Result<(), JournalError> {
         for _ in 0..self.spares.len().max(1) {
@@ -107,14 +108,14 @@ impl<D: Disk> Journal<D> {
     /// Takes the next segment into use: its header and its first record are one write.
     fn begin_segment(
         &mut self,
-        lsn: u64,
-        durable_lsn: u64,
+        lsn: Lsn,
+        durable_lsn: Lsn,
         payload: &[u8],
     ) -> Result<(), JournalError> {
         let header = Header {
             identity: self.settings.identity,
             first_lsn: lsn,
-            salt: mixed(self.settings.salt ^ lsn),
+            salt: mixed(self.settings.salt ^ lsn.get()),
             before: self.last,
         };
         let mark = self.settings.identity.mark;
@@ -161,7 +162,7 @@ impl<D: Disk> Journal<D> {
     ///
     /// # Errors
     /// When there is no room for a segment, or the disk fails.
-    pub(super) fn skip_to(&mut self, lsn: u64) -> Result<(), JournalError> {
+    pub(super) fn skip_to(&mut self, lsn: Lsn) -> Result<(), JournalError> {
         self.refuse_after_failure()?;
         if lsn <= self.next_lsn() {
             return Ok(());
@@ -169,7 +170,7 @@ impl<D: Disk> Journal<D> {
         let header = Header {
             identity: self.settings.identity,
             first_lsn: lsn,
-            salt: mixed(self.settings.salt ^ lsn),
+            salt: mixed(self.settings.salt ^ lsn.get()),
             before: self.last,
         };
         let segment = self.take_segment()?;
@@ -207,7 +208,7 @@ impl<D: Disk> Journal<D> {
     /// # Errors
     /// When the disk fails, now or before. What was not durable before may be lost then, and nothing is
     /// written any more.
-    pub fn sync(&mut self) -> Result<u64, JournalError> {
+    pub fn sync(&mut self) -> Result<Lsn, JournalError> {
         self.refuse_after_failure()?;
         let active = self.active.iter().filter(|_| self.is_dirty);
         for segment in self.unsynced.iter().chain(active) {

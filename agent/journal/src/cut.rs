@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tidemill_base::number::Lsn;
+
 use super::Replayed;
 use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
@@ -15,7 +17,7 @@ use super::walk::Found;
 #[derive(Debug, Default)]
 pub(super) struct Begun {
     /// Number of the first one, and what that names as the record before.
-    first: (u64, u32),
+    first: (Lsn, u32),
     /// Segment and place of each.
     records: Vec<(Arc<str>, u64)>,
 }

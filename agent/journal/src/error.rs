@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use tidemill_base::number::Lsn;
+
 use super::disk::is_full;
 use super::format::FORMAT;
 
@@ -49,7 +51,7 @@ pub enum JournalError {
         /// Offset in the file.
         offset: u64,
         /// The first record that is missing.
-        lsn: u64,
+        lsn: Lsn,
         /// The evidence that the record was on disk.
         witness: String,
     },
@@ -60,9 +62,9 @@ pub enum JournalError {
     )]
     Gap {
         /// The record asked for.
-        wanted: u64,
+        wanted: Lsn,
         /// The first record there is, or the first one ever if there is none.
-        first: u64,
+        first: Lsn,
     },
     /// Written by another version of Tidemill.
     #[error("journal segment {segment} has format {found}, this version reads format {FORMAT}")]
@@ -100,7 +102,7 @@ pub enum JournalError {
     #[error("record {lsn} of the journal cannot be used: {error}")]
     Replay {
         /// The record.
-        lsn: u64,
+        lsn: Lsn,
         /// The problem with it.
         error: Box<dyn std::error::Error + Send + Sync>,
     },

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tidemill_base::number::Lsn;
+
 use super::Identity;
 use super::error::JournalError;
 use super::format::{HEADER_BYTES, Head, Header, RecordHead};
@@ -13,13 +15,13 @@ pub(super) struct Terms {
     /// Identity the journal must have; `None` accepts any.
     pub(super) identity: Option<Identity>,
     /// The last LSN the caller does not ask for; records up to it were durable.
-    pub(super) from_lsn: u64,
+    pub(super) from_lsn: Lsn,
     /// The last LSN that holds nothing but pending rows; unreadable records up to it are skipped.
-    pub(super) state_lsn: u64,
+    pub(super) state_lsn: Lsn,
     /// Takes sectors that the disk cannot read for zeros.
     pub(super) lenient: bool,
     /// First record of the segment behind the one that is walked; the highest number if there is none.
-    pub(super) in_next: u64,
+    pub(super) in_next: Lsn,
 }
 
 /// A segment as it was found.
@@ -50,7 +52,7 @@ pub(super) struct Piece {
 
 /// A record that nobody is known to have synced.
 pub(super) struct Unproven {
-    pub(super) lsn: u64,
+    pub(super) lsn: Lsn,
     /// Number of its piece.
     pub(super) piece: usize,
     pub(super) offset: u64,
@@ -62,7 +64,7 @@ pub(super) struct Unproven {
 pub(super) struct Damage {
     pub(super) segment: Arc<str>,
     pub(super) offset: u64,
-    pub(super) lsn: u64,
+    pub(super) lsn: Lsn,
     pub(super) witness: String,
 }
 
@@ -78,7 +80,7 @@ pub(super) struct Survey {
     /// Position of the first missing record: at the end, or at the start of a segment behind it.
     pub(super) broken: Option<(Arc<str>, u64)>,
     /// The highest LSN known to be on the medium.
-    pub(super) durable_lsn: u64,
+    pub(super) durable_lsn: Lsn,
     pub(super) unproven: VecDeque<Unproven>,
     /// In the last piece, behind the end: heads of records that a chain to come must not meet.
     pub(super) leftovers: Vec<u64>,
@@ -86,19 +88,19 @@ pub(super) struct Survey {
     pub(super) is_spoilt: bool,
     pub(super) damage: Option<Damage>,
     /// Records that cannot be read and are not needed, from the first to the last.
-    pub(super) lost: Vec<(u64, u64)>,
+    pub(super) lost: Vec<(Lsn, Lsn)>,
     /// Sectors that could not be read.
     pub(super) unreadable: u64,
 }
 
 impl Survey {
     /// The first record of the chain.
-    pub(super) fn first_lsn(&self) -> u64 {
+    pub(super) fn first_lsn(&self) -> Lsn {
         self.lsn_of_piece(0)
     }
 
     /// The first record on the walk.
-    pub(super) fn walked_lsn(&self) -> u64 {
+    pub(super) fn walked_lsn(&self) -> Lsn {
         self.lsn_of_piece(self.walked)
     }
 
@@ -106,14 +108,14 @@ impl Survey {
     pub(super) fn gap(&self) -> JournalError {
         let first = in_use(&self.segments)
             .first()
-            .map_or(1, |piece| piece.header.first_lsn);
+            .map_or(Lsn::FIRST, |piece| piece.header.first_lsn);
         JournalError::Gap {
             wanted: self.end.next_lsn,
             first,
         }
     }
 
-    fn lsn_of_piece(&self, number: usize) -> u64 {
+    fn lsn_of_piece(&self, number: usize) -> Lsn {
         let piece = self.pieces.get(number);
         piece.map_or(self.end.next_lsn, |piece| piece.header.first_lsn)
     }
@@ -143,7 +145,7 @@ pub(super) struct End {
     /// The offset in the last piece.
     pub(super) offset: u64,
     /// The record that would be next.
-    pub(super) next_lsn: u64,
+    pub(super) next_lsn: Lsn,
     /// The checksum that it would name as that of the record before.
     pub(super) chain: u32,
     /// Checksum of the last record.

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use tidemill_base::number::Lsn;
+
 use super::Identity;
 
 /// Version of everything below.
@@ -32,7 +34,7 @@ const SPARE: u8 = 2;
 pub(super) struct Header {
     pub(super) identity: Identity,
     /// LSN of its first record.
-    pub(super) first_lsn: u64,
+    pub(super) first_lsn: Lsn,
     /// Random, drawn when the segment was taken into use: the chain of its records hangs on it, so
     /// that what an earlier use of the file left never continues it.
     pub(super) salt: u64,
@@ -67,7 +69,7 @@ impl Header {
 pub(super) fn encode_spare(identity: Identity) -> [u8; HEADER_BYTES] {
     let header = Header {
         identity,
-        first_lsn: 0,
+        first_lsn: Lsn::ZERO,
         salt: 0,
         before: 0,
     };
@@ -80,7 +82,7 @@ fn encode_header(kind: u8, header: &Header) -> [u8; HEADER_BYTES] {
     put(&mut out, 8, &[FORMAT, kind]);
     put(&mut out, 12, &header.identity.mark.to_le_bytes());
     put(&mut out, 16, &header.identity.incarnation);
-    put(&mut out, 32, &header.first_lsn.to_le_bytes());
+    put(&mut out, 32, &header.first_lsn.get().to_le_bytes());
     put(&mut out, 40, &header.salt.to_le_bytes());
     put(&mut out, 48, &header.before.to_le_bytes());
     let checksum = header_checksum(&out);
@@ -116,7 +118,7 @@ pub(super) fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<Head, u8> {
         _ if !is_whole(bytes) => Head::Damaged,
         IN_USE => Head::InUse(Header {
             identity,
-            first_lsn: u64_at(bytes, 32),
+            first_lsn: Lsn::new(u64_at(bytes, 32)),
             salt: u64_at(bytes, 40),
             before: u32_at(bytes, 48),
         }),
@@ -140,9 +142,9 @@ pub(super) struct RecordHead {
     pub(super) checksum: u32,
     /// Checksum of the record before, or the start of the segment's chain.
     pub(super) before: u32,
-    pub(super) lsn: u64,
+    pub(super) lsn: Lsn,
     /// The highest LSN known to be durable when the record was written.
-    pub(super) durable_lsn: u64,
+    pub(super) durable_lsn: Lsn,
 }
 
 impl RecordHead {
@@ -154,8 +156,8 @@ impl RecordHead {
             mask: u32_at(bytes, 4) >> MASK_SHIFT,
             checksum: u32_at(bytes, 8),
             before: u32_at(bytes, 12),
-            lsn: u64_at(bytes, 16),
-            durable_lsn: u64_at(bytes, 24),
+            lsn: Lsn::new(u64_at(bytes, 16)),
+            durable_lsn: Lsn::new(u64_at(bytes, 24)),
         })
     }
 
@@ -193,8 +195,8 @@ pub(super) fn encode_record(
     out: &mut Vec<u8>,
     mark: u32,
     before: u32,
-    lsn: u64,
-    durable_lsn: u64,
+    lsn: Lsn,
+    durable_lsn: Lsn,
     payload: &[u8],
 ) -> u32 {
     let start = out.len();
@@ -210,8 +212,8 @@ pub(super) fn encode_record(
     out.extend((len | number << MASK_SHIFT).to_le_bytes());
     out.extend([0; 4]);
     out.extend(before.to_le_bytes());
-    out.extend(lsn.to_le_bytes());
-    out.extend(durable_lsn.to_le_bytes());
+    out.extend(lsn.get().to_le_bytes());
+    out.extend(durable_lsn.get().to_le_bytes());
     out.extend(payload);
     if number > 0 {
         let stored = out.get_mut(start + HEAD_BYTES..).unwrap_or_default();
@@ -242,9 +244,9 @@ fn mask(payload: &mut [u8], word: u32) {
 }
 
 /// Depends on the checksum of the record before, which nobody knows who makes a payload.
-fn mask_word(before: u32, lsn: u64, number: u32) -> u32 {
+fn mask_word(before: u32, lsn: Lsn, number: u32) -> u32 {
     let seed = u64::from(before) << 32 | u64::from(number);
-    mixed(seed ^ mixed(lsn)) as u32
+    mixed(seed ^ mixed(lsn.get())) as u32
 }
 
 fn checksum(record: &[u8]) -> u32 {
@@ -292,7 +294,7 @@ mod tests {
     fn header() -> Header {
         Header {
             identity: IDENTITY,
-            first_lsn: 7,
+            first_lsn: Lsn::new(7),
             salt: 9,
             before: 5,
         }
@@ -344,7 +346,14 @@ mod tests {
             0, 0, 0, 0, 0,                      // padding
         ];
         let mut record = Vec::new();
-        encode_record(&mut record, IDENTITY.mark, 5, 8, 6, b"abc");
+        encode_record(
+            &mut record,
+            IDENTITY.mark,
+            5,
+            Lsn::new(8),
+            Lsn::new(6),
+            b"abc",
+        );
         assert_eq!(record, expected);
         #[rustfmt::skip]
         let expected: &[u8] = &[
@@ -363,8 +372,8 @@ mod tests {
             &mut record,
             IDENTITY.mark,
             5,
-            8,
-            6,
+            Lsn::new(8),
+            Lsn::new(6),
             b"\x01\x02\x03\x04abcd\x01\x02\x03\x04e",
         );
         assert_eq!(record, expected);
@@ -378,19 +387,19 @@ mod tests {
             words.flatten().cycle().take(len).collect()
         };
         for lsn in 1..200 {
-            let first = mask_word(5, lsn, 1);
+            let first = mask_word(5, Lsn::new(lsn), 1);
             let known = [
                 &[7][..],
                 &[mark],
                 // Whoever knows the first mask as well.
                 &[7, mark, mark ^ first],
-                &[mark ^ mask_word(5, lsn, 2), mark, mark ^ first],
+                &[mark ^ mask_word(5, Lsn::new(lsn), 2), mark, mark ^ first],
             ];
             for (number, words) in known.iter().enumerate() {
                 for len in [0, 1, 3, 4, 11, 12, 13, 200] {
                     let payload = marked(len, words);
                     let mut record = Vec::new();
-                    encode_record(&mut record, mark, 5, lsn, 0, &payload);
+                    encode_record(&mut record, mark, 5, Lsn::new(lsn), Lsn::ZERO, &payload);
                     let head = RecordHead::decode(&record, mark).unwrap();
                     let record = &record[..HEAD_BYTES + head.len as usize];
                     assert!(head.is_whole(record) && head.len as usize == len);
@@ -414,11 +423,14 @@ mod tests {
         assert_eq!(decode_header(&[0; HEADER_BYTES]), Ok(Head::Blank));
         assert_eq!(decode_header(&[7; HEADER_BYTES]), Ok(Head::Damaged));
         let mut record = Vec::new();
-        let checksum = encode_record(&mut record, 1, 5, 8, 6, b"abc");
+        let checksum = encode_record(&mut record, 1, 5, Lsn::new(8), Lsn::new(6), b"abc");
         let head = RecordHead::decode(&record, 1).unwrap();
         assert_eq!(head.size(), record.len() as u64);
         assert_eq!((head.checksum, head.before), (checksum, 5));
-        assert_eq!((head.lsn, head.durable_lsn, head.len), (8, 6, 3));
+        assert_eq!(
+            (head.lsn, head.durable_lsn, head.len),
+            (Lsn::new(8), Lsn::new(6), 3)
+        );
         assert!(head.is_whole(&record[..HEAD_BYTES + 3]));
         assert_eq!(RecordHead::decode(&record, 2), None);
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tidemill_base::number::Lsn;
+
 use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
 use super::findings::{End, Piece, Terms, in_use};
@@ -16,7 +18,7 @@ pub enum SegmentState {
     /// In use, with records from `first_lsn` on.
     InUse {
         /// LSN of its first record.
-        first_lsn: u64,
+        first_lsn: Lsn,
     },
     /// Spare, waiting to be used.
     Spare,
@@ -47,9 +49,9 @@ pub enum Seen<'a> {
         /// Offset of the record in the file.
         offset: u64,
         /// Its LSN.
-        lsn: u64,
+        lsn: Lsn,
         /// The highest LSN known to be durable when the record was written.
-        durable_lsn: u64,
+        durable_lsn: Lsn,
         /// Its payload.
         payload: &'a [u8],
     },
@@ -60,7 +62,7 @@ pub enum Seen<'a> {
         /// Offset of the end in the file.
         offset: u64,
         /// The LSN that would come next.
-        next_lsn: u64,
+        next_lsn: Lsn,
         /// The reason why the chain ends here.
         why: Why,
     },
@@ -78,7 +80,7 @@ pub enum Why {
     /// The record that follows is left over from an earlier use of the segment.
     Leftover {
         /// Its LSN.
-        lsn: u64,
+        lsn: Lsn,
     },
     /// The record is there, and its checksum says that it is not whole.
     Broken,
@@ -105,11 +107,11 @@ pub struct Ending {
     /// The incarnation in its headers; `None` if there is none.
     pub incarnation: Option<String>,
     /// The oldest record.
-    pub first_lsn: u64,
+    pub first_lsn: Lsn,
     /// The record that would come next.
-    pub next_lsn: u64,
+    pub next_lsn: Lsn,
     /// The highest LSN that the journal itself says was durable.
-    pub durable_lsn: u64,
+    pub durable_lsn: Lsn,
     /// Sectors that the disk cannot read.
     pub unreadable: u64,
     /// `true` if records cannot be read that only rows needed.
@@ -125,7 +127,7 @@ pub struct Ending {
 /// When the disk fails, or the journal is of another format.
 pub fn inspect<D: Disk>(
     disk: &D,
-    needs: (u64, u64),
+    needs: (Lsn, Lsn),
     mut visit: impl FnMut(&Seen<'_>),
 ) -> Result<Ending, JournalError> {
     let segments = survey::segments(disk, None)?;
@@ -158,8 +160,8 @@ pub fn inspect<D: Disk>(
 /// When the disk fails, the journal is of another format, or `replay` does.
 pub fn replay_leniently<D: Disk>(
     disk: &D,
-    (from_lsn, state_lsn): (u64, u64),
-    mut replay: impl FnMut(u64, &[u8]) -> Result<(), JournalError>,
+    (from_lsn, state_lsn): (Lsn, Lsn),
+    mut replay: impl FnMut(Lsn, &[u8]) -> Result<(), JournalError>,
 ) -> Result<Ending, JournalError> {
     let segments = survey::segments(disk, None)?;
     let pieces = in_use(&segments);
@@ -169,13 +171,15 @@ pub fn replay_leniently<D: Disk>(
         from_lsn,
         state_lsn,
         lenient: true,
-        in_next: u64::MAX,
+        in_next: Lsn::MAX,
     };
     let mut ending = Ending {
         incarnation: identity.map(|identity| identity.to_string()),
-        first_lsn: pieces.first().map_or(1, |piece| piece.header.first_lsn),
+        first_lsn: pieces
+            .first()
+            .map_or(Lsn::FIRST, |piece| piece.header.first_lsn),
         next_lsn: from_lsn + 1,
-        durable_lsn: 0,
+        durable_lsn: Lsn::ZERO,
         unreadable: 0,
         has_lost_rows: false,
         refused: None,
@@ -227,7 +231,7 @@ fn show<D: Disk>(
             next_lsn: end.next_lsn,
             why: why(disk, piece, &end)?,
         });
-        let bounds = (end.next_lsn, u64::MAX);
+        let bounds = (end.next_lsn, Lsn::MAX);
         let next = next_whole(&mut window, end.offset + ALIGN, mark, bounds);
         let Some((offset, head)) = next.map_err(failed())? else {
             return Ok(());

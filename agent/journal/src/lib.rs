@@ -52,6 +52,7 @@ pub use writer::{Appended, Writer, WriterState};
 use findings::{Piece, Survey};
 use format::{HEAD_BYTES, HEADER_BYTES, Header};
 use identity::random;
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 /// Default size of a segment in bytes: at least twice what the effects of one event may take.
@@ -88,7 +89,7 @@ pub struct Settings {
     pub salt: u64,
     /// The state holds everything up to this record: earlier ones hold nothing but pending rows,
     /// and the journal continues without those of them that cannot be read.
-    pub state_lsn: u64,
+    pub state_lsn: Lsn,
 }
 
 impl Settings {
@@ -101,7 +102,7 @@ impl Settings {
             reserve: reserve_of(segment_bytes),
             identity,
             salt: u64::from_le_bytes(salt),
-            state_lsn: 0,
+            state_lsn: Lsn::ZERO,
         })
     }
 }
@@ -127,15 +128,15 @@ struct Positions {
     /// The chain, oldest first.
     pieces: VecDeque<Piece>,
     /// The record that comes next.
-    next_lsn: u64,
+    next_lsn: Lsn,
     /// The highest LSN on the medium.
-    durable_lsn: u64,
+    durable_lsn: Lsn,
     /// Offset of the next record in the last piece.
     offset: u64,
 }
 
 impl Positions {
-    fn first_lsn(&self) -> u64 {
+    fn first_lsn(&self) -> Lsn {
         let first = self.pieces.front();
         first.map_or(self.next_lsn, |piece| piece.header.first_lsn)
     }
@@ -181,7 +182,7 @@ pub struct Journal<D: Disk> {
     /// Once the disk has failed nothing is written any more.
     has_failed: bool,
     /// Records that could not be read, from the first to the last.
-    lost: Vec<(u64, u64)>,
+    lost: Vec<(Lsn, Lsn)>,
 }
 
 impl<D: Disk> Journal<D> {
@@ -198,8 +199,8 @@ impl<D: Disk> Journal<D> {
     pub fn open<R: Into<Replayed>>(
         disk: D,
         settings: Settings,
-        from_lsn: u64,
-        mut replay: impl FnMut(u64, &[u8]) -> Result<R, Box<dyn std::error::Error + Send + Sync>>,
+        from_lsn: Lsn,
+        mut replay: impl FnMut(Lsn, &[u8]) -> Result<R, Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<Self, JournalError> {
         let settings = if sabotage::is(Sabotage::NothingInReserve) {
             Settings {
@@ -214,7 +215,7 @@ impl<D: Disk> Journal<D> {
             from_lsn,
             state_lsn: settings.state_lsn,
             lenient: false,
-            in_next: u64::MAX,
+            in_next: Lsn::MAX,
         };
         let mut begun = cut::Begun::default();
         let mut survey = survey::survey(&disk, &terms, |found| {
@@ -233,7 +234,7 @@ impl<D: Disk> Journal<D> {
     }
 
     /// Begins a journal whose first record has the given LSN, in an empty place.
-    fn begin(disk: D, settings: Settings, first_lsn: u64) -> Result<Self, JournalError> {
+    fn begin(disk: D, settings: Settings, first_lsn: Lsn) -> Result<Self, JournalError> {
         let header = Header {
             identity: settings.identity,
             first_lsn,
@@ -287,22 +288,22 @@ impl<D: Disk> Journal<D> {
     }
 
     /// Records that could not be read and that nothing but rows needed, from the first to the last.
-    pub fn lost(&self) -> &[(u64, u64)] {
+    pub fn lost(&self) -> &[(Lsn, Lsn)] {
         &self.lost
     }
 
     /// The oldest record there is; [`Journal::next_lsn`] if there is none.
-    pub fn first_lsn(&self) -> u64 {
+    pub fn first_lsn(&self) -> Lsn {
         self.shared.lock().first_lsn()
     }
 
     /// The LSN that [`Journal::append`] takes next.
-    pub fn next_lsn(&self) -> u64 {
+    pub fn next_lsn(&self) -> Lsn {
         self.shared.lock().next_lsn
     }
 
     /// The highest LSN on the medium.
-    pub fn durable_lsn(&self) -> u64 {
+    pub fn durable_lsn(&self) -> Lsn {
         self.shared.lock().durable_lsn
     }
 
@@ -353,9 +354,9 @@ impl<D: Disk> Journal<D> {
     /// When they are no longer there, or not readable.
     pub fn read(
         &self,
-        from_lsn: u64,
+        from_lsn: Lsn,
         max_bytes: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
+    ) -> Result<Vec<(Lsn, Vec<u8>)>, JournalError> {
         self.reader().read(from_lsn, max_bytes)
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tidemill_base::number::Lsn;
+
 use super::disk::{DirectoryDisk, Disk, is_full, make_directory};
 use super::error::JournalError;
 use super::findings::in_use;
@@ -19,16 +21,16 @@ use super::{FOLDER, Identity, Journal, Replayed, Settings, survey};
 pub fn open_in<R: Into<Replayed>>(
     data_dir: &Path,
     segment_bytes: u64,
-    (from_lsn, state_lsn): (u64, u64),
-    replay: impl FnMut(u64, &[u8]) -> Result<R, Box<dyn std::error::Error + Send + Sync>>,
+    (from_lsn, state_lsn): (Lsn, Lsn),
+    replay: impl FnMut(Lsn, &[u8]) -> Result<R, Box<dyn std::error::Error + Send + Sync>>,
 ) -> Result<Journal<DirectoryDisk>, JournalError> {
     repair::refuse_unfinished(data_dir)?;
     let folder = data_dir.join(FOLDER);
     let identity = if is_new(&folder)? {
-        if from_lsn > 0 {
+        if from_lsn > Lsn::ZERO {
             return Err(JournalError::Gap {
                 wanted: from_lsn + 1,
-                first: 1,
+                first: Lsn::FIRST,
             });
         }
         begin_identity(data_dir)?
@@ -53,7 +55,7 @@ pub fn open_in<R: Into<Replayed>>(
 ///
 /// # Errors
 /// When a header cannot be read, or is of another format.
-pub fn begins(data_dir: &Path) -> Result<Option<u64>, JournalError> {
+pub fn begins(data_dir: &Path) -> Result<Option<Lsn>, JournalError> {
     let folder = data_dir.join(FOLDER);
     if is_new(&folder)? {
         return Ok(None);

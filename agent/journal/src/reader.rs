@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tidemill_base::number::Lsn;
+
 use super::Shared;
 use super::disk::Disk;
 use super::error::JournalError;
@@ -26,17 +28,17 @@ pub struct Reader<D: Disk> {
 
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    lsn: u64,
+    lsn: Lsn,
     /// First LSN and salt of the segment: its name may refer to another one by now.
-    segment: (u64, u64),
+    segment: (Lsn, u64),
     offset: u64,
 }
 
 /// The records to read from one segment.
 struct Part {
     piece: Piece,
-    from_lsn: u64,
-    last_lsn: u64,
+    from_lsn: Lsn,
+    last_lsn: Lsn,
 }
 
 impl<D: Disk> Clone for Reader<D> {
@@ -60,19 +62,19 @@ impl<D: Disk> Reader<D> {
     }
 
     /// The segments of the chain, and the highest LSN on the medium.
-    pub(super) fn pieces(&self) -> (Vec<Piece>, u64) {
+    pub(super) fn pieces(&self) -> (Vec<Piece>, Lsn) {
         let positions = self.shared.lock();
         let pieces = positions.pieces.iter().cloned().collect();
         (pieces, positions.durable_lsn)
     }
 
     /// The highest LSN that can be read.
-    pub fn durable_lsn(&self) -> u64 {
+    pub fn durable_lsn(&self) -> Lsn {
         self.shared.lock().durable_lsn
     }
 
     /// The oldest record there is, or the next one if there is none.
-    pub fn first_lsn(&self) -> u64 {
+    pub fn first_lsn(&self) -> Lsn {
         self.shared.lock().first_lsn()
     }
 
@@ -83,9 +85,9 @@ impl<D: Disk> Reader<D> {
     /// When the journal begins behind `from_lsn`, a record cannot be read, or the disk fails.
     pub fn read(
         &mut self,
-        from_lsn: u64,
+        from_lsn: Lsn,
         max_bytes: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
+    ) -> Result<Vec<(Lsn, Vec<u8>)>, JournalError> {
         let mut records = Vec::new();
         let mut left = max_bytes;
         let mut lsn = from_lsn;
@@ -96,7 +98,7 @@ impl<D: Disk> Reader<D> {
                 self.part(lsn)?;
                 return Err(error);
             }
-            lsn = records.last().map_or(lsn, |(last, _)| last + 1);
+            lsn = records.last().map_or(lsn, |(last, _)| *last + 1);
             if left == 0 || lsn <= part.last_lsn {
                 break;
             }
@@ -105,7 +107,7 @@ impl<D: Disk> Reader<D> {
     }
 
     /// The segment of record `lsn`; `None` if the record is not durable yet.
-    fn part(&self, lsn: u64) -> Result<Option<Part>, JournalError> {
+    fn part(&self, lsn: Lsn) -> Result<Option<Part>, JournalError> {
         let positions = self.shared.lock();
         let durable_lsn = positions.durable_lsn;
         let first = positions.first_lsn();
@@ -127,7 +129,7 @@ impl<D: Disk> Reader<D> {
         &mut self,
         part: &Part,
         left: &mut usize,
-        records: &mut Vec<(u64, Vec<u8>)>,
+        records: &mut Vec<(Lsn, Vec<u8>)>,
     ) -> Result<(), JournalError> {
         let name = &part.piece.name;
         let failed = || JournalError::failed("reading", name);
@@ -162,7 +164,7 @@ impl<D: Disk> Reader<D> {
 
     /// A place at or before the first record asked for. One that is remembered is forgotten: the
     /// reading goes on from another one.
-    fn place(&mut self, part: &Part) -> (u64, u64) {
+    fn place(&mut self, part: &Part) -> (Lsn, u64) {
         let header = &part.piece.header;
         let segment = (header.first_lsn, header.salt);
         let known = self
@@ -177,7 +179,7 @@ impl<D: Disk> Reader<D> {
         })
     }
 
-    fn remember(&mut self, part: &Part, lsn: u64, offset: u64) {
+    fn remember(&mut self, part: &Part, lsn: Lsn, offset: u64) {
         let header = &part.piece.header;
         if self.places.len() == PLACES_MAX {
             self.places.pop_front();

@@ -15,6 +15,7 @@ use super::format::{HEAD_BYTES, Head, encode_spare};
 use super::search;
 use super::spares::is_readable;
 use super::{OpenSegment, Settings};
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 /// The segments that a journal continues with.
@@ -108,7 +109,7 @@ fn spare<D: Disk>(
     disk: &D,
     segment: &Segment,
     settings: &Settings,
-    next_lsn: u64,
+    next_lsn: Lsn,
 ) -> Result<OpenSegment<D::File>, JournalError> {
     let failed = || JournalError::failed("recycling", &segment.name);
     let file = disk.open(&segment.name).map_err(failed())?;

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tidemill_base::number::Lsn;
+
 use super::disk::{DirectoryDisk, Disk, sync_directory};
 use super::error::JournalError;
 use super::findings::{Piece, Survey, Terms, in_use};
@@ -21,11 +23,11 @@ const FINISHED: &str = "journal.new";
 #[derive(Debug)]
 pub struct Repaired {
     /// The oldest record that was kept.
-    pub first_lsn: u64,
+    pub first_lsn: Lsn,
     /// The record that comes next; the oldest one if none was kept.
-    pub next_lsn: u64,
+    pub next_lsn: Lsn,
     /// Missing LSN ranges between the two, inclusive: they hold nothing but pending rows.
-    pub missing: Vec<(u64, u64)>,
+    pub missing: Vec<(Lsn, Lsn)>,
     /// The new incarnation.
     pub incarnation: String,
     /// Directory of the old segments.
@@ -37,7 +39,7 @@ pub struct Repaired {
 pub enum Repair {
     /// A start continues with the journal as it is, without these LSN ranges (inclusive), which
     /// hold nothing but pending rows.
-    NotNeeded(Vec<(u64, u64)>),
+    NotNeeded(Vec<(Lsn, Lsn)>),
     /// The journal was cut.
     Done(Repaired),
 }
@@ -63,7 +65,7 @@ pub(super) fn refuse_unfinished(data_dir: &Path) -> Result<(), JournalError> {
 pub fn repair(
     data_dir: &Path,
     segment_bytes: u64,
-    (from_lsn, state_lsn): (u64, u64),
+    (from_lsn, state_lsn): (Lsn, Lsn),
 ) -> Result<Repair, JournalError> {
     if !data_dir.join(FINISHED).exists() {
         if let Some(lost) = startable(data_dir, (from_lsn, state_lsn)) {
@@ -81,13 +83,13 @@ pub fn repair(
 }
 
 /// The records that a start goes on without; `None` if it would be refused.
-fn startable(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Option<Vec<(u64, u64)>> {
+fn startable(data_dir: &Path, (from_lsn, state_lsn): (Lsn, Lsn)) -> Option<Vec<(Lsn, Lsn)>> {
     let terms = Terms {
         identity: Some(Identity::read(data_dir).ok()??),
         from_lsn,
         state_lsn,
         lenient: false,
-        in_next: u64::MAX,
+        in_next: Lsn::MAX,
     };
     let survey = survey::survey(&disk(data_dir), &terms, |_| Ok(())).ok()?;
     survey.damage.is_none().then_some(survey.lost)
@@ -96,11 +98,11 @@ fn startable(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Option<Vec<(
 /// The records to keep.
 struct Kept {
     pieces: Vec<Piece>,
-    first_lsn: u64,
+    first_lsn: Lsn,
     /// Records from here on are not kept.
-    end_lsn: u64,
+    end_lsn: Lsn,
     /// Up to where records serve only rows that wait.
-    state_lsn: u64,
+    state_lsn: Lsn,
 }
 
 fn disk(data_dir: &Path) -> DirectoryDisk {
@@ -108,7 +110,7 @@ fn disk(data_dir: &Path) -> DirectoryDisk {
 }
 
 /// Plans the records to keep; `None` if the whole journal is in order.
-fn plan(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Result<Option<Kept>, JournalError> {
+fn plan(data_dir: &Path, (from_lsn, state_lsn): (Lsn, Lsn)) -> Result<Option<Kept>, JournalError> {
     let disk = disk(data_dir);
     let read = Identity::read(data_dir);
     let identity = read.as_ref().ok().copied().flatten();
@@ -117,7 +119,7 @@ fn plan(data_dir: &Path, (from_lsn, state_lsn): (u64, u64)) -> Result<Option<Kep
         from_lsn,
         state_lsn,
         lenient: true,
-        in_next: u64::MAX,
+        in_next: Lsn::MAX,
     };
     let survey = match survey::survey(&disk, &terms, |_| Ok(())) {
         Ok(survey) => survey,
@@ -174,7 +176,7 @@ fn copy(data_dir: &Path, segment_bytes: u64, kept: &Kept) -> Result<(), JournalE
     let mut journal = Journal::begin(made, settings, kept.first_lsn)?;
     for (number, piece) in kept.pieces.iter().enumerate() {
         let next = kept.pieces.get(number + 1);
-        let in_next = next.map_or(u64::MAX, |next| next.header.first_lsn);
+        let in_next = next.map_or(Lsn::MAX, |next| next.header.first_lsn);
         let upto = (kept.state_lsn, in_next);
         walk_over(&disk(data_dir), piece, upto, |found| {
             let lsn = found.head.lsn;
@@ -197,7 +199,9 @@ fn finish(data_dir: &Path) -> Result<Repaired, JournalError> {
     let identity = segments.iter().find_map(|segment| segment.identity());
     let identity = identity.ok_or_else(|| JournalError::RepairUnfinished(made.dir().to_owned()))?;
     let pieces = in_use(&segments);
-    let first_lsn = pieces.first().map_or(1, |piece| piece.header.first_lsn);
+    let first_lsn = pieces
+        .first()
+        .map_or(Lsn::FIRST, |piece| piece.header.first_lsn);
     let (mut next_lsn, mut missing) = (first_lsn, Vec::new());
     for piece in &pieces {
         let begins = piece.header.first_lsn;
@@ -212,7 +216,7 @@ fn finish(data_dir: &Path) -> Result<Repaired, JournalError> {
         std::fs::rename(dir.join(FINISHED), dir.join(FOLDER))
     })?;
     Ok(Repaired {
-        first_lsn,
+        first_lsn: Lsn::new(first_lsn.get()),
         next_lsn,
         missing,
         incarnation: identity.to_string(),

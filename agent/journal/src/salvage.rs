@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tidemill_base::number::Lsn;
+
 use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
 use super::findings::Piece;
@@ -29,7 +31,7 @@ pub(super) fn next_whole<F: DiskFile>(
     window: &mut Window<'_, F>,
     mut offset: u64,
     mark: u32,
-    (least, most): (u64, u64),
+    (least, most): (Lsn, Lsn),
 ) -> io::Result<Option<(u64, RecordHead)>> {
     while offset + ALIGN <= window.bytes() {
         if window.get(offset, MARK_BYTES)? == mark.to_le_bytes()
@@ -52,8 +54,8 @@ impl<D: Disk> Reader<D> {
     /// When `visit` fails, at once; or when segments that are there could not be opened, after the others.
     pub fn read_what_is_whole<E>(
         &mut self,
-        (from_lsn, to_lsn): (u64, u64),
-        mut visit: impl FnMut(u64, &[u8]) -> Result<(), E>,
+        (from_lsn, to_lsn): (Lsn, Lsn),
+        mut visit: impl FnMut(Lsn, &[u8]) -> Result<(), E>,
     ) -> Result<(), SalvageError<E>> {
         let mut unopened = None;
         let (pieces, durable_lsn) = self.pieces();
@@ -82,8 +84,8 @@ impl<D: Disk> Reader<D> {
 fn whole_records<D: Disk>(
     disk: &D,
     piece: &Piece,
-    (first, last): (u64, u64),
-) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
+    (first, last): (Lsn, Lsn),
+) -> Result<Vec<(Lsn, Vec<u8>)>, JournalError> {
     let failed = || JournalError::failed("reading", &piece.name);
     let file = match disk.open(&piece.name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -7,6 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
+use tidemill_base::number::Lsn;
+
 use super::disk::Disk;
 use super::error::JournalError;
 use super::findings::{Damage, Segment, Survey, Terms};
@@ -31,7 +33,7 @@ struct Candidate {
 
 impl Candidate {
     /// `true` if this candidate proves that record `lsn` was durable.
-    fn shows(&self, lsn: u64) -> bool {
+    fn shows(&self, lsn: Lsn) -> bool {
         let RecordHead {
             lsn: own,
             durable_lsn,
@@ -41,15 +43,15 @@ impl Candidate {
     }
 
     /// Returns `true` if so many records have room between record `lsn`, at `offset` of the same segment, and this one.
-    fn has_room_after(&self, (lsn, offset): (u64, u64)) -> bool {
-        let records = self.head.lsn.saturating_sub(lsn);
+    fn has_room_after(&self, (lsn, offset): (Lsn, u64)) -> bool {
+        let records = self.head.lsn.since(lsn);
         records <= self.offset.saturating_sub(offset) / HEAD_BYTES as u64
     }
 
     /// `true` if a future chain whose next record is `lsn` might take this candidate for its
     /// continuation. A record of an earlier use has an older LSN; but if only the first part of its
     /// head survived, the LSN in it cannot be trusted.
-    fn may_continue(&self, lsn: u64) -> bool {
+    fn may_continue(&self, lsn: Lsn) -> bool {
         let last = self.offset + HEAD_BYTES as u64 - 1;
         self.head.lsn >= lsn || self.offset / SECTOR != last / SECTOR
     }
@@ -126,7 +128,7 @@ pub(super) fn behind_end<D: Disk>(
         disk,
         mark,
         lenient: true,
-        state_lsn: 0,
+        state_lsn: Lsn::ZERO,
         unreadable: 0,
     };
     search.behind_end(survey).map(drop)
@@ -137,14 +139,14 @@ pub(super) fn cut_off<D: Disk>(
     disk: &D,
     name: &str,
     mark: u32,
-    next_lsn: u64,
+    next_lsn: Lsn,
 ) -> Result<Vec<u64>, JournalError> {
     // What cannot be read is no record for anybody.
     let mut search = Search {
         disk,
         mark,
         lenient: true,
-        state_lsn: 0,
+        state_lsn: Lsn::ZERO,
         unreadable: 0,
     };
     let found = search.candidates(name, (HEADER_BYTES as u64, u64::MAX), next_lsn)?;
@@ -156,7 +158,7 @@ struct Search<'d, D> {
     mark: u32,
     lenient: bool,
     /// Up to where records are not needed.
-    state_lsn: u64,
+    state_lsn: Lsn,
     unreadable: u64,
 }
 
@@ -181,8 +183,9 @@ impl<D: Disk> Search<'_, D> {
             return Ok(Vec::new());
         };
         let before = self.unreadable;
-        let found = self
-            .leniently(|search| search.candidates(&last.name, (survey.end.offset, u64::MAX), 0))?;
+        let found = self.leniently(|search| {
+            search.candidates(&last.name, (survey.end.offset, u64::MAX), Lsn::ZERO)
+        })?;
         let next_lsn = survey.end.next_lsn;
         let leftovers = found.iter().filter(|it| it.may_continue(next_lsn));
         survey.leftovers = leftovers.map(|candidate| candidate.offset).collect();
@@ -243,8 +246,8 @@ impl<D: Disk> Search<'_, D> {
             }
             Head::Blank | Head::Damaged => {
                 let (was_lenient, before) = (self.lenient, self.unreadable);
-                self.lenient |= self.state_lsn > 0;
-                let found = self.candidates(name, whole, 0);
+                self.lenient |= self.state_lsn > Lsn::ZERO;
+                let found = self.candidates(name, whole, Lsn::ZERO);
                 self.lenient = was_lenient;
                 let found = found?;
                 let is_unclear = self.unreadable > before
@@ -270,7 +273,7 @@ impl<D: Disk> Search<'_, D> {
                 if damage.is_none() && is_unclear {
                     // Nobody can tell what stood there: the newest commits, for all that is known, and
                     // what is whole is of an earlier use.
-                    self.candidates(name, whole, 0)?;
+                    self.candidates(name, whole, Lsn::ZERO)?;
                 }
                 Ok(damage)
             }
@@ -282,7 +285,7 @@ impl<D: Disk> Search<'_, D> {
         &mut self,
         name: &str,
         (from, upto): (u64, u64),
-        at_least: u64,
+        at_least: Lsn,
     ) -> Result<Vec<Candidate>, JournalError> {
         let failed = || JournalError::failed("reading", name);
         let file = self.disk.open(name).map_err(failed())?;

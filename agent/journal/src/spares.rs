@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tidemill_base::number::Lsn;
+
 use super::disk::{self, Disk, DiskFile};
 use super::error::JournalError;
 use super::findings::Piece;
@@ -39,7 +41,7 @@ impl<D: Disk> Journal<D> {
     ///
     /// # Errors
     /// When the disk fails, now or before.
-    pub fn recycle(&mut self, below_lsn: u64) -> Result<(), JournalError> {
+    pub fn recycle(&mut self, below_lsn: Lsn) -> Result<(), JournalError> {
         self.refuse_after_failure()?;
         while let Some(piece) = self.take_oldest(below_lsn) {
             let recycled = self.give_up(&piece);
@@ -48,7 +50,7 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    fn take_oldest(&mut self, below_lsn: u64) -> Option<Piece> {
+    fn take_oldest(&mut self, below_lsn: Lsn) -> Option<Piece> {
         let mut positions = self.shared.lock();
         let next = positions.pieces.get(1)?.header.first_lsn;
         let is_done = next <= below_lsn && next <= positions.durable_lsn;

@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tidemill_base::number::Lsn;
+
 use super::Identity;
 use super::disk::{Disk, DiskFile, index};
 use super::error::JournalError;
@@ -99,7 +101,7 @@ pub(super) fn survey<D: Disk>(
         while let Some(piece) = waiting.next_if(|piece| survey.continues_with(piece, terms)) {
             end_before = survey.end;
             survey.note_lost(piece.header.first_lsn);
-            let in_next = waiting.peek().map_or(u64::MAX, |it| it.header.first_lsn);
+            let in_next = waiting.peek().map_or(Lsn::MAX, |it| it.header.first_lsn);
             let terms = Terms { in_next, ..*terms };
             let unclear = survey.walk(disk, piece, &terms, &mut visit)?;
             // A segment that was taken into use behind that place shows that no record stands in it.
@@ -115,7 +117,7 @@ pub(super) fn survey<D: Disk>(
     search::behind(disk, &mut survey, terms)?;
     let next_lsn = survey.end.next_lsn;
     // A new journal may have lost its beginning in a power cut; any other begins where it should.
-    if walked.is_none() && terms.from_lsn > 0 && survey.damage.is_none() {
+    if walked.is_none() && terms.from_lsn > Lsn::ZERO && survey.damage.is_none() {
         return Err(survey.gap());
     }
     let upto = terms.from_lsn.max(terms.state_lsn);
@@ -128,7 +130,7 @@ pub(super) fn survey<D: Disk>(
 
 impl Survey {
     /// Notes the gap before a record that is present.
-    fn note_lost(&mut self, first_lsn: u64) {
+    fn note_lost(&mut self, first_lsn: Lsn) {
         if first_lsn > self.end.next_lsn {
             self.lost.push((self.end.next_lsn, first_lsn - 1));
         }

@@ -11,6 +11,8 @@ mod thread;
 
 use std::collections::BTreeMap;
 
+use tidemill_base::number::Lsn;
+
 use super::model::{ModelDisk, Random};
 use super::{Disk, Identity, Journal, JournalError, Settings};
 
@@ -29,7 +31,7 @@ fn settings(salt: u64) -> Settings {
         reserve: 0,
         identity: IDENTITY,
         salt,
-        state_lsn: 0,
+        state_lsn: Lsn::ZERO,
     }
 }
 
@@ -40,16 +42,16 @@ type Records = BTreeMap<u64, Vec<u8>>;
 fn open<D: Disk>(
     disk: &D,
     salt: u64,
-    from_lsn: u64,
+    from_lsn: Lsn,
 ) -> Result<(Journal<D>, Records), JournalError> {
-    open_for(disk, salt, (from_lsn, 0))
+    open_for(disk, salt, (from_lsn, Lsn::ZERO))
 }
 
 /// Like [`open`], where records up to `state_lsn` hold nothing but pending rows.
 fn open_for<D: Disk>(
     disk: &D,
     salt: u64,
-    (from_lsn, state_lsn): (u64, u64),
+    (from_lsn, state_lsn): (Lsn, Lsn),
 ) -> Result<(Journal<D>, Records), JournalError> {
     let mut replayed = BTreeMap::new();
     let settings = Settings {
@@ -58,14 +60,14 @@ fn open_for<D: Disk>(
     };
     let journal = Journal::open(disk.clone(), settings, from_lsn, |lsn, payload| {
         assert_eq!(lsn, from_lsn + 1 + replayed.len() as u64);
-        replayed.insert(lsn, payload.to_vec());
+        replayed.insert(lsn.get(), payload.to_vec());
         Ok(())
     })?;
     Ok((journal, replayed))
 }
 
 /// A payload that tells its LSN and is of any length up to half a segment.
-fn payload(random: &mut Random, lsn: u64) -> Vec<u8> {
+fn payload(random: &mut Random, lsn: Lsn) -> Vec<u8> {
     let longest = match random.below(8) {
         0 => SEGMENT_BYTES / 2,
         1 => 0,
@@ -73,7 +75,7 @@ fn payload(random: &mut Random, lsn: u64) -> Vec<u8> {
     };
     let len = random.below(longest + 1) as usize;
     let noise = random.below(4);
-    let bytes = lsn.to_le_bytes().into_iter().cycle().take(len);
+    let bytes = lsn.get().to_le_bytes().into_iter().cycle().take(len);
     bytes.map(|byte| byte ^ noise as u8).collect()
 }
 

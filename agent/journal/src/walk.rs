@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
+use tidemill_base::number::Lsn;
+
 use super::disk::{Disk, DiskFile};
 use super::error::JournalError;
 use super::findings::{End, Piece, Terms};
@@ -48,10 +50,10 @@ pub(super) fn walk<D: Disk>(
 ) -> Result<End, JournalError> {
     let terms = Terms {
         identity: None,
-        from_lsn: 0,
-        state_lsn: 0,
+        from_lsn: Lsn::ZERO,
+        state_lsn: Lsn::ZERO,
         lenient,
-        in_next: u64::MAX,
+        in_next: Lsn::MAX,
     };
     let walked = walk_past(disk, piece, &terms, &mut Vec::new(), visit)?;
     walked.unclear.map_or(Ok(walked.end), Err)
@@ -62,12 +64,12 @@ pub(super) fn walk<D: Disk>(
 pub(super) fn walk_over<D: Disk>(
     disk: &D,
     piece: &Piece,
-    (state_lsn, in_next): (u64, u64),
+    (state_lsn, in_next): (Lsn, Lsn),
     visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
 ) -> Result<(), JournalError> {
     let terms = Terms {
         identity: None,
-        from_lsn: 0,
+        from_lsn: Lsn::ZERO,
         state_lsn,
         lenient: true,
         in_next,
@@ -82,7 +84,7 @@ pub(super) fn walk_past<D: Disk>(
     disk: &D,
     piece: &Piece,
     terms: &Terms,
-    lost: &mut Vec<(u64, u64)>,
+    lost: &mut Vec<(Lsn, Lsn)>,
     mut visit: impl FnMut(&Found<'_>) -> Result<(), JournalError>,
 ) -> Result<Walked, JournalError> {
     let Piece { name, header, .. } = piece;

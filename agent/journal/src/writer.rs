@@ -17,6 +17,7 @@ use super::error::JournalError;
 use super::latency::Latencies;
 use super::{Journal, Reader};
 use tidemill_base::heartbeat::{Pulse, WORK_WITHIN, join_by};
+use tidemill_base::number::Lsn;
 
 /// Records that may wait for the thread; beyond that, [`Writer::append`] gives them back.
 const RECORDS_MAX: usize = 64;
@@ -64,13 +65,13 @@ pub struct WriterState {
 
 impl WriterState {
     /// The highest durable LSN.
-    pub fn durable_lsn(&self) -> u64 {
-        self.durable_lsn.load(Ordering::Acquire)
+    pub fn durable_lsn(&self) -> Lsn {
+        Lsn::new(self.durable_lsn.load(Ordering::Acquire))
     }
 
     /// The oldest record.
-    pub fn first_lsn(&self) -> u64 {
-        self.first_lsn.load(Ordering::Acquire)
+    pub fn first_lsn(&self) -> Lsn {
+        Lsn::new(self.first_lsn.load(Ordering::Acquire))
     }
 
     /// Bytes from the beginning of the journal to its end.
@@ -125,7 +126,7 @@ impl WriterState {
 
 enum Command {
     Append {
-        lsn: u64,
+        lsn: Lsn,
         bytes: Vec<u8>,
         since: Instant,
     },
@@ -184,7 +185,7 @@ where
     }
 
     /// Hands the next record over. Never waits.
-    pub fn append(&self, lsn: u64, bytes: Vec<u8>) -> Appended {
+    pub fn append(&self, lsn: Lsn, bytes: Vec<u8>) -> Appended {
         let len = bytes.len() as u64;
         let waiting = self.state.bytes_waiting.load(Ordering::Acquire);
         // One record is taken in any case, however long.
@@ -204,10 +205,10 @@ where
     }
 
     /// Asks for segments with records below `below_lsn` only to be given up.
-    pub fn recycle(&self, below_lsn: u64) {
+    pub fn recycle(&self, below_lsn: Lsn) {
         self.state
             .recycle_below
-            .fetch_max(below_lsn, Ordering::AcqRel);
+            .fetch_max(below_lsn.get(), Ordering::AcqRel);
         // If the queue is full, the thread is awake and looks by itself.
         let _ = self.commands.try_send(Command::Look);
         self.thread.thread().unpark();
@@ -229,7 +230,7 @@ where
     ///
     /// # Errors
     /// When the journal failed.
-    pub fn stop(self) -> Result<u64, Arc<JournalError>> {
+    pub fn stop(self) -> Result<Lsn, Arc<JournalError>> {
         let state = self.state();
         if let Err(panic) = self.end().join() {
             std::panic::resume_unwind(panic);
@@ -239,7 +240,7 @@ where
 
     /// Like [`Writer::stop`], but with a deadline: `None` if the disk has not accepted everything
     /// by then.
-    pub fn stop_by(self, deadline: Instant) -> Option<Result<u64, Arc<JournalError>>> {
+    pub fn stop_by(self, deadline: Instant) -> Option<Result<Lsn, Arc<JournalError>>> {
         let state = self.state();
         if let Err(panic) = join_by(self.end(), deadline)? {
             std::panic::resume_unwind(panic);
@@ -267,7 +268,7 @@ struct WriterThread<D: Disk> {
     receiver: Receiver<Command>,
     state: Arc<WriterState>,
     /// Taken from the channel, not appended.
-    pending: VecDeque<(u64, Vec<u8>, Instant)>,
+    pending: VecDeque<(Lsn, Vec<u8>, Instant)>,
     /// Appended, not synced: since when they wait.
     written: Vec<Instant>,
     /// Time of the last log line about a full disk.
@@ -398,7 +399,7 @@ impl<D: Disk> WriterThread<D> {
         let below_lsn = self.state.recycle_below.load(Ordering::Acquire);
         // Records that are not durable yet were not given up: they are examined after every commit.
         let before = self.journal.first_lsn();
-        self.journal.recycle(below_lsn)?;
+        self.journal.recycle(Lsn::new(below_lsn))?;
         self.publish();
         if self.journal.first_lsn() != before {
             // There is more room than there was.
@@ -410,14 +411,16 @@ impl<D: Disk> WriterThread<D> {
     fn publish(&self) {
         let state = &self.state;
         let order = Ordering::Release;
-        state.first_lsn.store(self.journal.first_lsn(), order);
+        state.first_lsn.store(self.journal.first_lsn().get(), order);
         state.bytes.store(self.journal.bytes(), order);
         state.room.store(self.journal.room(), order);
         state.reserve.store(self.journal.reserve_bytes(), order);
         if !self.journal.wants_spare() {
             state.lacks_spare.store(false, order);
         }
-        state.durable_lsn.store(self.journal.durable_lsn(), order);
+        state
+            .durable_lsn
+            .store(self.journal.durable_lsn().get(), order);
     }
 
     fn stall(&mut self, is_full: bool) {

@@ -1,6 +1,7 @@
 //! Answers of a running agent to questions, given between two turns of the mill.
 
 use serde_json::{Value, json};
+use tidemill_base::number::Lsn;
 use tokio::sync::oneshot;
 
 use super::Agent;
@@ -22,7 +23,7 @@ const SILENCED_MAX: usize = 20;
 
 /// An answer that waits until the commit that it reports is durable.
 struct Promised {
-    lsn: u64,
+    lsn: Lsn,
     answer: Value,
     to: oneshot::Sender<Value>,
 }
@@ -39,7 +40,7 @@ impl Promises {
     }
 
     /// Sends the answers whose commits are durable now.
-    fn keep(&mut self, durable_lsn: u64) {
+    fn keep(&mut self, durable_lsn: Lsn) {
         let is_over =
             |promised: &mut Promised| promised.lsn <= durable_lsn || promised.to.is_closed();
         for promised in self.0.extract_if(.., is_over) {
@@ -186,8 +187,8 @@ impl Agent {
         }
         health.says("silenced_producers", silenced);
         health.says("unusable_messages", self.unusable.count());
-        health.says("commits", self.mill.lsns().0);
-        health.says("durable", self.mill.lsns().1);
+        health.says("commits", self.mill.lsns().0.get());
+        health.says("durable", self.mill.lsns().1.get());
         health.says("journal_bytes", self.storage.journal_bytes());
         health.date(&mut self.sinces, now.wall_ms);
         health.into_value()
@@ -268,19 +269,23 @@ mod tests {
         for lsn in 1..=500 {
             let (to, answered) = oneshot::channel();
             let answer = json!(lsn);
-            promises.add(Promised { lsn, answer, to });
+            promises.add(Promised {
+                lsn: Lsn::new(lsn),
+                answer,
+                to,
+            });
             assert!(promises.0.len() <= waiting.len() + 1, "{lsn}");
             waiting.extend((lsn % 100 == 0).then_some(answered));
         }
-        promises.keep(0);
+        promises.keep(Lsn::new(0));
         assert_eq!(promises.0.len(), 5);
-        promises.keep(300);
+        promises.keep(Lsn::new(300));
         let answers = waiting.iter_mut().map(|answered| answered.try_recv().ok());
         let answers: Vec<Option<Value>> = answers.collect();
         let told = [100, 200, 300].map(|lsn| Some(json!(lsn)));
         assert_eq!(answers, [&told[..], &[None, None]].concat());
         drop(waiting);
-        promises.keep(300);
+        promises.keep(Lsn::new(300));
         assert!(promises.0.is_empty(), "all have gone");
     }
 

@@ -6,6 +6,7 @@ mod state;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
+use tidemill_base::number::Lsn;
 
 use crate::commit::event_ids::EventIds;
 use crate::commit::image::Image;
@@ -19,13 +20,13 @@ pub use state::{records_of_mill, state_of_image, state_of_mill, states_of_image,
 
 /// The last commit, and a hash over the state of all rules after it.
 pub fn state_hash_of_image(image: &Image) -> Value {
-    json!({ "lsn": image.lsn, "state_hash": hex(&image.rules_hash()) })
+    json!({ "lsn": image.lsn.get(), "state_hash": hex(&image.rules_hash()) })
 }
 
 /// As [`state_hash_of_image`]; meaningful when nothing happened since the last commit.
 pub fn state_hash_of_mill(mill: &Mill) -> Value {
     let (lsn, durable_lsn) = mill.lsns();
-    json!({ "lsn": lsn, "durable_lsn": durable_lsn, "state_hash": hex(&mill.rules_hash()) })
+    json!({ "lsn": lsn.get(), "durable_lsn": durable_lsn.get(), "state_hash": hex(&mill.rules_hash()) })
 }
 
 /// The ledgers of a data directory on disk.
@@ -48,7 +49,7 @@ pub fn ledger_of_mill(mill: &Mill) -> Value {
     ledger(mill.lsns().0, &mill.intake_counts(), &rules, outbox)
 }
 
-fn ledger(lsn: u64, intake: &IntakeCounts, rules: &[(&str, &Ledger)], outbox: &Outbox) -> Value {
+fn ledger(lsn: Lsn, intake: &IntakeCounts, rules: &[(&str, &Ledger)], outbox: &Outbox) -> Value {
     let mut events = Ledger::default();
     rules.iter().for_each(|(_, counts)| events.add(counts));
     let lanes: Vec<Value> = outbox.lanes().map(lane).collect();
@@ -56,7 +57,7 @@ fn ledger(lsn: u64, intake: &IntakeCounts, rules: &[(&str, &Ledger)], outbox: &O
         && rules.iter().all(|(_, counts)| counts.balances())
         && outbox.lanes().all(Lane::balances);
     json!({
-        "lsn": lsn,
+        "lsn": lsn.get(),
         "balanced": balanced,
         "intake": {
             "received": intake.received,

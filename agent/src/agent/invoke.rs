@@ -15,6 +15,7 @@ use crate::config::limits::KEY_BYTES_MAX;
 use crate::event::{Event, Origin, Ticket};
 use crate::install::destination_names;
 use crate::mill::{self, Invoked, Output};
+use tidemill_base::number::Lsn;
 use tidemill_transport::topic::Topic;
 
 /// Invocations that wait for their commit. There are no more than questions may be asked at once; whoever
@@ -67,14 +68,14 @@ impl Invocations {
     }
 
     /// Tells whoever waits.
-    pub(super) fn answer(&mut self, ticket: Ticket, wanted: bool, lsn: u64) {
+    pub(super) fn answer(&mut self, ticket: Ticket, wanted: bool, lsn: Lsn) {
         let Some(open) = self.open.remove(&ticket) else {
             return;
         };
         let answer = if wanted {
             let mut answer = open.report;
             answer.insert("rule".to_owned(), json!(open.rule));
-            answer.insert("commit".to_owned(), json!(lsn));
+            answer.insert("commit".to_owned(), json!(lsn.get()));
             Value::Object(answer)
         } else {
             json!({ "unknown_rule": open.rule })

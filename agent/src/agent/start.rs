@@ -68,7 +68,7 @@ impl Deployed {
             lost,
         } = recovered;
         let incarnation = crate::agent::books::hex(&journal.identity().incarnation);
-        info!(commit = image.lsn, incarnation, "recovered");
+        info!(commit = image.lsn.get(), incarnation, "recovered");
         check_destinations(&mut image, config)?;
         if let Some(warning) = room_warning(config) {
             warn!("{warning}");

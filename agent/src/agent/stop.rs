@@ -132,6 +132,7 @@ impl Agent {
         }
         let (commit, durable) = self.mill.lsns();
         let state_hash = books::hex(&self.mill.rules_hash());
+        let (commit, durable) = (commit.get(), durable.get());
         info!(commit, durable, state_hash, "stopped");
     }
 }

@@ -21,6 +21,7 @@ use crate::storage::pond::Ponds;
 use crate::storage::readback::{Readback, Unread};
 use crate::storage::recovery::Reserve;
 use tidemill_base::heartbeat::{Heartbeats, Pulse, WORK_WITHIN, join_by};
+use tidemill_base::number::Lsn;
 use tidemill_journal::{Appended, DirectoryDisk, Journal, Writer, WriterState};
 
 use checkpoints::CheckpointState;
@@ -39,9 +40,9 @@ type Done = Arc<Mutex<Vec<Input>>>;
 pub(super) struct Storage {
     writer: Writer<DirectoryDisk>,
     state: Arc<WriterState>,
-    durable_lsn: u64,
+    durable_lsn: Lsn,
     /// Commits that the journal's thread had no room for.
-    unsent: VecDeque<(u64, Vec<u8>)>,
+    unsent: VecDeque<(Lsn, Vec<u8>)>,
     unsent_bytes: u64,
     checkpoints: Arc<CheckpointState>,
     /// Room last told to the mill.
@@ -109,7 +110,7 @@ impl Storage {
     }
 
     /// Hands a commit to the journal.
-    pub(super) fn append(&mut self, lsn: u64, bytes: Vec<u8>) {
+    pub(super) fn append(&mut self, lsn: Lsn, bytes: Vec<u8>) {
         self.unsent_bytes += bytes.len() as u64;
         self.unsent.push_back((lsn, bytes));
         self.hand_over();
@@ -144,9 +145,9 @@ impl Storage {
         });
     }
 
-    pub(super) fn recycle(&self, below_lsn: u64) {
+    pub(super) fn recycle(&self, below_lsn: Lsn) {
         debug!(
-            below_lsn,
+            below_lsn = below_lsn.get(),
             "what is older in the journal is not needed any more"
         );
         self.writer.recycle(below_lsn);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use tidemill_base::number::Lsn;
+
 use sha2::{Digest, Sha256};
 
 use crate::commit::event_ids::EventIds;
@@ -41,16 +43,16 @@ struct Pieces {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// The last commit included.
-    pub lsn: u64,
+    pub lsn: Lsn,
     /// The earliest commit with a row that was still waiting.
-    pub oldest_row_lsn: Option<u64>,
+    pub oldest_row_lsn: Option<Lsn>,
 }
 
 /// The state after a commit.
 #[derive(Debug, Clone, Default)]
 pub struct Image {
     /// The commit; 0 in a new data directory.
-    pub lsn: u64,
+    pub lsn: Lsn,
     /// The agent's own record.
     pub agent: AgentRecord,
     /// Rules by name, whether they are deployed or not.
@@ -64,9 +66,9 @@ pub struct Image {
     /// Contents of the broker's session: `host:port client-id`, then `id filter` a line.
     pub subscriptions: String,
     /// The earliest commit to read from the journal for waiting rows.
-    oldest_lsn: Option<u64>,
+    oldest_lsn: Option<Lsn>,
     /// The last record read, including those of a commit that was not written to its end.
-    read_lsn: u64,
+    read_lsn: Lsn,
     parts: record::Parts,
 }
 
@@ -76,7 +78,7 @@ impl Image {
     /// # Errors
     /// When an entry is of another format or damaged.
     pub fn from_entries(
-        lsn: u64,
+        lsn: Lsn,
         saved: impl IntoIterator<Item = Entry>,
     ) -> Result<Self, RecordError> {
         let mut image = Self {
@@ -92,7 +94,7 @@ impl Image {
                 Saved::Receipts(some) => receipts.extend(some),
                 Saved::EventIds(record) => image.event_ids.restore(record),
                 Saved::Lane(id, record) => {
-                    let oldest = Some(record.oldest_lsn).filter(|lsn| *lsn > 0);
+                    let oldest = Some(record.oldest_lsn).filter(|lsn| *lsn > Lsn::ZERO);
                     image.oldest_lsn = [image.oldest_lsn, oldest].into_iter().flatten().min();
                     image.outbox.restore_lane(id, &record);
                 }
@@ -126,14 +128,14 @@ impl Image {
 
     /// Contents of the state database that this was read from; before any commit is applied.
     pub fn written(&self) -> Option<Written> {
-        (self.lsn > 0).then_some(Written {
+        (self.lsn > Lsn::ZERO).then_some(Written {
             lsn: self.lsn,
             oldest_row_lsn: self.oldest_lsn,
         })
     }
 
     /// The first commit that has to be read, for what changed since or for rows that wait.
-    pub fn needs_from(&self) -> u64 {
+    pub fn needs_from(&self) -> Lsn {
         let next = self.lsn + 1;
         self.oldest_lsn.map_or(next, |oldest| oldest.min(next))
     }
@@ -142,7 +144,7 @@ impl Image {
     ///
     /// # Errors
     /// When the commit is of another format or damaged.
-    pub fn replay(&mut self, lsn: u64, bytes: &[u8]) -> Result<(), RecordError> {
+    pub fn replay(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), RecordError> {
         self.read_lsn = lsn;
         if let Some((first_lsn, commit)) = self.parts.push(lsn, bytes)? {
             self.take_up((first_lsn, lsn), commit);
@@ -156,18 +158,18 @@ impl Image {
     }
 
     /// The journal ends with this record: a commit that was not written to its end was cut off.
-    pub fn cut(&mut self, last_lsn: u64) {
+    pub fn cut(&mut self, last_lsn: Lsn) {
         self.read_lsn = self.read_lsn.min(last_lsn);
         self.parts = record::Parts::default();
     }
 
     /// The last record of the journal that this goes on from.
-    pub fn last_lsn(&self) -> u64 {
+    pub fn last_lsn(&self) -> Lsn {
         self.lsn.max(self.read_lsn)
     }
 
     /// Like [`Image::replay`], for a commit already read: from its first and last record.
-    pub fn take_up(&mut self, (first_lsn, last_lsn): (u64, u64), commit: Commit) {
+    pub fn take_up(&mut self, (first_lsn, last_lsn): (Lsn, Lsn), commit: Commit) {
         if last_lsn > self.lsn {
             self.lsn = last_lsn;
             self.apply(first_lsn, commit);
@@ -179,7 +181,7 @@ impl Image {
     }
 
     /// Takes up what changed in the commit that begins in the record `lsn`.
-    fn apply(&mut self, lsn: u64, commit: Commit) {
+    fn apply(&mut self, lsn: Lsn, commit: Commit) {
         if let Some(boot) = &commit.boot {
             self.rebase(boot);
             self.agent.boot_id.clone_from(&boot.id);
@@ -384,7 +386,7 @@ pub(crate) fn hash(parts: Parts<'_>) -> [u8; 32] {
     for lane in parts.outbox.lanes() {
         // The place of rows in the journal is not part of the state.
         let record = LaneRecord {
-            oldest_lsn: 0,
+            oldest_lsn: Lsn::ZERO,
             ..lane.record()
         };
         put(entries::lane(lane.id(), &record));

@@ -23,6 +23,7 @@ use crate::commit::record::{Dead, LaneDelta, LaneRecord, Settlement};
 use crate::config::{OutboxLimits, WhenFull};
 use crate::event::clock::Ages;
 use crate::event::emission::{LaneId, LaneReport, Made, Priority, Row};
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 use tidemill_transport::topic::Topic;
 
@@ -173,7 +174,7 @@ impl Outbox {
     }
 
     /// Makes a row for a destination in the commit `lsn`. Returns whether there was room for it.
-    pub fn push(&mut self, destination: usize, priority: Priority, row: Row, lsn: u64) -> bool {
+    pub fn push(&mut self, destination: usize, priority: Priority, row: Row, lsn: Lsn) -> bool {
         let shared = sabotage::is(Sabotage::OneSequenceOverLanes);
         let highest = self.lanes.iter().map(Lane::last_seq).max().unwrap_or(0);
         let Some(lane) = self.lane_of(destination, priority) else {
@@ -186,13 +187,13 @@ impl Outbox {
     }
 
     /// Like [`Outbox::push`], by the lane's name; `false` if its destination is gone.
-    pub fn push_to(&mut self, id: &LaneId, row: Row, lsn: u64) -> bool {
+    pub fn push_to(&mut self, id: &LaneId, row: Row, lsn: Lsn) -> bool {
         let known = self.destinations.iter().any(|d| d.name == id.destination);
         known && self.lane(id).push(row, lsn)
     }
 
     /// Puts a dead letter onto its shelf in the commit `lsn`.
-    pub fn bury(&mut self, rule: Arc<str>, topic: Topic, at_ms: i64, dead: &Dead, lsn: u64) {
+    pub fn bury(&mut self, rule: Arc<str>, topic: Topic, at_ms: i64, dead: &Dead, lsn: Lsn) {
         let row = Row {
             seq: 0,
             rule,
@@ -215,7 +216,7 @@ impl Outbox {
 
     /// Takes up what a destination has to say, in the commit `lsn`. Returns the lane, how many of its
     /// rows became dead letters, and why.
-    pub fn hear(&mut self, report: LaneReport, lsn: u64) -> Option<(LaneId, u64, String)> {
+    pub fn hear(&mut self, report: LaneReport, lsn: Lsn) -> Option<(LaneId, u64, String)> {
         match report {
             LaneReport::Acknowledged {
                 destination,
@@ -267,7 +268,7 @@ impl Outbox {
         &mut self,
         id: LaneId,
         dead: Vec<(Row, String)>,
-        lsn: u64,
+        lsn: Lsn,
     ) -> Option<(LaneId, u64, String)> {
         let (count, reason) = (dead.len() as u64, dead.first()?.1.clone());
         for (row, reason) in dead {
@@ -276,7 +277,7 @@ impl Outbox {
         Some((id, count, reason))
     }
 
-    fn bury_row(&mut self, id: &LaneId, row: Row, reason: String, lsn: u64) {
+    fn bury_row(&mut self, id: &LaneId, row: Row, reason: String, lsn: Lsn) {
         let dead = Dead {
             version: 0,
             reason,
@@ -295,7 +296,7 @@ impl Outbox {
     /// Rows to hand to destinations now that everything up to `durable_lsn` is durable. Rows of
     /// destinations that were given up become dead letters of the commit `lsn` instead, some at a
     /// time, if `may_give_up`.
-    pub fn hand_out(&mut self, durable_lsn: u64, lsn: u64, may_give_up: bool) -> Vec<Shipment> {
+    pub fn hand_out(&mut self, durable_lsn: Lsn, lsn: Lsn, may_give_up: bool) -> Vec<Shipment> {
         let mut shipments = Vec::new();
         let mut given_up = Vec::new();
         for lane in &mut self.lanes {
@@ -331,7 +332,7 @@ impl Outbox {
     }
 
     /// Says which rows go out as the next requests. Returns whether something is to be committed.
-    pub fn cut_requests(&mut self, lsn: u64, durable_lsn: u64) -> bool {
+    pub fn cut_requests(&mut self, lsn: Lsn, durable_lsn: Lsn) -> bool {
         let mut cut = false;
         for lane in &mut self.lanes {
             cut |= lane.cut_request(lsn, durable_lsn);
@@ -353,7 +354,7 @@ impl Outbox {
     }
 
     /// Adds one gap record to each lane that dropped rows since the last commit, and says how many.
-    pub fn record_gaps(&mut self, made: Made, lsn: u64) -> Vec<(LaneId, u64)> {
+    pub fn record_gaps(&mut self, made: Made, lsn: Lsn) -> Vec<(LaneId, u64)> {
         let mut told = Vec::new();
         for lane in &mut self.lanes {
             if let Some(count) = lane.tell_gap(&self.gateway, made, lsn) {
@@ -401,14 +402,14 @@ impl Outbox {
     }
 
     /// Applies a commit's changes of a lane.
-    pub fn apply(&mut self, mut delta: LaneDelta, lsn: u64) {
+    pub fn apply(&mut self, mut delta: LaneDelta, lsn: Lsn) {
         if let Some(id) = delta.lane.take() {
             self.lane(&id).apply(delta, lsn);
         }
     }
 
     /// Takes up the rows of a commit that the lanes' records cover, as far as they still wait.
-    pub fn restore_rows(&mut self, delta: LaneDelta, lsn: u64) {
+    pub fn restore_rows(&mut self, delta: LaneDelta, lsn: Lsn) {
         let Some(place) = delta.lane.and_then(|id| self.places.get(&id).copied()) else {
             return;
         };
@@ -420,7 +421,7 @@ impl Outbox {
     }
 
     /// Rows to read back from the journal, by lane.
-    pub fn wants(&mut self, durable_lsn: u64) -> Vec<(LaneId, Wanted)> {
+    pub fn wants(&mut self, durable_lsn: Lsn) -> Vec<(LaneId, Wanted)> {
         let mut wants = Vec::new();
         for lane in self
             .lanes
@@ -436,7 +437,7 @@ impl Outbox {
 
     /// Rows that were asked for have come, to be sent or (`relocate`) written again in the commit
     /// `lsn`. Returns how many the journal did not have.
-    pub fn rows_read(&mut self, id: &LaneId, rows: Vec<(u64, Row)>, relocate: Option<u64>) -> u64 {
+    pub fn rows_read(&mut self, id: &LaneId, rows: Vec<(Lsn, Row)>, relocate: Option<Lsn>) -> u64 {
         let lane = self.lane(id);
         match relocate {
             Some(lsn) => lane.relocate_read(rows, lsn),
@@ -466,9 +467,9 @@ impl Outbox {
     /// read first, if there are any.
     pub fn relocate(
         &mut self,
-        floor_lsn: u64,
-        lsn: u64,
-        durable_lsn: u64,
+        floor_lsn: Lsn,
+        lsn: Lsn,
+        durable_lsn: Lsn,
     ) -> Option<(LaneId, Wanted)> {
         let old = |lane: &&mut Lane| lane.oldest_lsn().is_some_and(|oldest| oldest < floor_lsn);
         let lane = self
@@ -484,12 +485,12 @@ impl Outbox {
     }
 
     /// The earliest commit that has a waiting row.
-    pub fn oldest_lsn(&self) -> Option<u64> {
+    pub fn oldest_lsn(&self) -> Option<Lsn> {
         self.lanes.iter().filter_map(Lane::oldest_lsn).min()
     }
 
     /// Like [`Outbox::oldest_lsn`], but only if asked for, because it takes a search.
-    pub fn oldest_lsn_if(&self, asked: bool) -> Option<u64> {
+    pub fn oldest_lsn_if(&self, asked: bool) -> Option<Lsn> {
         if asked { self.oldest_lsn() } else { None }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::config::limits::CONFIRM_EVERY;
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 /// Most acknowledgements that may be unconfirmed: fewer than there are packet identifiers, so that
@@ -16,7 +17,7 @@ const SENT_MAX: usize = 3 * CONFIRM_EVERY as usize;
 struct Waiting {
     packet: u16,
     /// The commit that has to be durable first.
-    lsn: u64,
+    lsn: Lsn,
     /// The event of its receipt; 0 where it has none.
     receipt: u64,
 }
@@ -43,9 +44,9 @@ impl Acks {
 
     /// Adds a message that is to be acknowledged once the commit `lsn` is durable. `receipt` is the
     /// event of its receipt, where it has one.
-    pub(super) fn push(&mut self, packet: u16, lsn: u64, receipt: Option<u64>) {
+    pub(super) fn push(&mut self, packet: u16, lsn: Lsn, receipt: Option<u64>) {
         // One that needs no commit waits for those before it.
-        let before = self.waiting.back().map_or(0, |waiting| waiting.lsn);
+        let before = self.waiting.back().map_or(Lsn::ZERO, |waiting| waiting.lsn);
         self.waiting.push_back(Waiting {
             packet,
             lsn: lsn.max(before),
@@ -54,7 +55,7 @@ impl Acks {
     }
 
     /// The packets that may be acknowledged now, in order.
-    pub(super) fn release(&mut self, durable_lsn: u64) -> Vec<u16> {
+    pub(super) fn release(&mut self, durable_lsn: Lsn) -> Vec<u16> {
         let may =
             |waiting: &Waiting| waiting.lsn <= durable_lsn || sabotage::is(Sabotage::AckBeforeSync);
         let count = self
@@ -97,18 +98,18 @@ mod tests {
     #[test]
     fn nothing_overtakes_a_message_that_waits_for_its_commit() {
         let mut acks = Acks::default();
-        acks.push(1, 5, Some(10));
-        acks.push(2, 0, None);
-        acks.push(3, 6, Some(12));
-        assert!(acks.release(4).is_empty());
-        assert_eq!(acks.release(5), [1, 2]);
+        acks.push(1, Lsn::new(5), Some(10));
+        acks.push(2, Lsn::new(0), None);
+        acks.push(3, Lsn::new(6), Some(12));
+        assert!(acks.release(Lsn::new(4)).is_empty());
+        assert_eq!(acks.release(Lsn::new(5)), [1, 2]);
         assert_eq!(acks.confirm(1), Some(10));
         assert_eq!(acks.confirm(1), None);
-        assert_eq!(acks.release(9), [3]);
+        assert_eq!(acks.release(Lsn::new(9)), [3]);
         assert_eq!(acks.confirm(3), Some(12));
-        acks.push(4, 0, None);
+        acks.push(4, Lsn::new(0), None);
         assert_eq!(
-            acks.release(9),
+            acks.release(Lsn::new(9)),
             [4],
             "it needs no commit, and none is before it"
         );
@@ -117,20 +118,20 @@ mod tests {
     #[test]
     fn no_more_leave_unconfirmed_than_can_be_told_apart() {
         let mut acks = Acks::default();
-        (1..=60_000).for_each(|n| acks.push(n, 1, Some(u64::from(n))));
-        assert_eq!(acks.release(1).len(), SENT_MAX);
-        assert!(acks.release(1).is_empty());
+        (1..=60_000).for_each(|n| acks.push(n, Lsn::new(1), Some(u64::from(n))));
+        assert_eq!(acks.release(Lsn::new(1)).len(), SENT_MAX);
+        assert!(acks.release(Lsn::new(1)).is_empty());
         assert_eq!(acks.confirm(100), Some(100));
-        assert_eq!(acks.release(1).len(), 100);
+        assert_eq!(acks.release(Lsn::new(1)).len(), 100);
     }
 
     #[test]
     fn what_has_no_receipt_confirms_none() {
         let mut acks = Acks::default();
-        acks.push(1, 0, None);
-        acks.push(2, 0, Some(2));
-        acks.push(1, 0, Some(1));
-        assert_eq!(acks.release(9), [1, 2, 1]);
+        acks.push(1, Lsn::new(0), None);
+        acks.push(2, Lsn::new(0), Some(2));
+        acks.push(1, Lsn::new(0), Some(1));
+        assert_eq!(acks.release(Lsn::new(9)), [1, 2, 1]);
         assert_eq!(acks.confirm(1), None);
         assert_eq!(acks.confirm(3), Some(1), "the last, not the highest");
     }
@@ -138,8 +139,8 @@ mod tests {
     #[test]
     fn a_new_connection_starts_with_nothing() {
         let mut acks = Acks::default();
-        acks.push(1, 1, Some(1));
+        acks.push(1, Lsn::new(1), Some(1));
         acks.reset();
-        assert_eq!((acks.release(9), acks.confirm(5)), (vec![], None));
+        assert_eq!((acks.release(Lsn::new(9)), acks.confirm(5)), (vec![], None));
     }
 }

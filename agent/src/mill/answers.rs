@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::event::Ticket;
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::Mill;
@@ -16,7 +17,7 @@ struct Waiting {
     /// `true` if some rule wanted it.
     wanted: bool,
     /// The commit that has to be durable first.
-    lsn: u64,
+    lsn: Lsn,
 }
 
 /// Answers that wait for commits, in the order of these.
@@ -25,12 +26,12 @@ pub(super) struct Answers(VecDeque<Waiting>);
 
 impl Answers {
     /// Returns `true` if an answer waits for a commit that is not written yet.
-    pub(super) fn wait_for(&self, next_lsn: u64) -> bool {
+    pub(super) fn wait_for(&self, next_lsn: Lsn) -> bool {
         self.0.back().is_some_and(|waiting| waiting.lsn >= next_lsn)
     }
 
     /// Releases the answers that waited for commits that are durable by now.
-    pub(super) fn release(&mut self, durable_lsn: u64, out: &mut Vec<Output>) {
+    pub(super) fn release(&mut self, durable_lsn: Lsn, out: &mut Vec<Output>) {
         let may = |waiting: &mut Waiting| {
             waiting.lsn <= durable_lsn || sabotage::is(Sabotage::AnswerBeforeSync)
         };
@@ -48,7 +49,7 @@ impl Mill {
     /// Notes that a request was worked on, now or before. Without a journal it is answered at once.
     pub(super) fn answer(&mut self, ticket: Ticket, wanted: bool, out: &mut Vec<Output>) {
         let Some(durable) = self.durable.as_deref_mut() else {
-            let lsn = 0;
+            let lsn = Lsn::ZERO;
             out.push(Output::Answer {
                 ticket,
                 wanted,

@@ -15,6 +15,7 @@ use crate::config::EventIdSource;
 use crate::event::clock::{AgeClock, Now};
 use crate::event::decode::Plan;
 use crate::mill::router::RuleIndex;
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::answers::Answers;
@@ -57,7 +58,7 @@ pub struct Keeping {
     /// The boot that monotonic times belong to.
     pub boot_id: String,
     /// First commit of the journal, and its size in bytes.
-    pub journal: (u64, u64),
+    pub journal: (Lsn, u64),
     /// The pond to write first: the older one, or one that was damaged.
     pub first_pond: usize,
     /// State of the other database, if it was written.
@@ -78,11 +79,11 @@ pub(super) struct Durable {
     pub(super) outbox: Outbox,
     /// The present boot; told with the next commit when the last one was of another.
     pub(super) boot: Option<Boot>,
-    pub(super) next_lsn: u64,
-    pub(super) durable_lsn: u64,
-    pub(super) unsynced: VecDeque<(u64, usize)>,
+    pub(super) next_lsn: Lsn,
+    pub(super) durable_lsn: Lsn,
+    pub(super) unsynced: VecDeque<(Lsn, usize)>,
     /// Commits of several records that are not whole on stable storage: their first and last.
-    in_parts: VecDeque<(u64, u64)>,
+    in_parts: VecDeque<(Lsn, Lsn)>,
     pub(super) unsynced_bytes: usize,
     pub(super) batch: Batch,
     pub(super) checkpoints: Checkpoints,
@@ -279,7 +280,7 @@ impl Durable {
 
     /// Notes that the journal has everything up to this record on stable storage. A commit of
     /// several records is there with its last one.
-    pub(super) fn durable(&mut self, lsn: u64) {
+    pub(super) fn durable(&mut self, lsn: Lsn) {
         while let Some((at, bytes)) = self.unsynced.front() {
             if *at > lsn {
                 break;
@@ -293,7 +294,7 @@ impl Durable {
             .is_some()
         {}
         let whole = match self.in_parts.front() {
-            Some((first, _)) => lsn.min(first - 1),
+            Some((first, _)) => lsn.min(*first - 1),
             None => lsn,
         };
         self.durable_lsn = self.durable_lsn.max(whole);
@@ -308,7 +309,7 @@ impl Durable {
     }
 
     /// The next number of a commit.
-    pub(super) fn lsn(&self) -> u64 {
+    pub(super) fn lsn(&self) -> Lsn {
         self.next_lsn
     }
 }

@@ -10,6 +10,7 @@ use crate::config::EventIdSource;
 use crate::event::clock::Now;
 use crate::event::value::{Decoded, Scalar};
 use crate::event::{Delivery, Event, EventFault, Origin};
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::durable::{DEAD_LETTER_BYTES_MAX, Durable, nobody};
@@ -56,7 +57,7 @@ impl Mill {
             durable.remember_event(now, in_seq, delivery, id, worked.effects);
         } else if let Some(Delivery { packet, .. }) = delivery {
             // Nothing of it has to last: its turn comes after those before it.
-            durable.session.acks.push(packet, 0, None);
+            durable.session.acks.push(packet, Lsn::ZERO, None);
         }
         if delivery.is_some() {
             durable

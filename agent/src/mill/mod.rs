@@ -61,6 +61,7 @@ use crate::event::ledger::Ledger;
 use crate::event::{Event, SubscriptionIds, Version};
 use crate::function::frame::Frame;
 use crate::mill::router::{Router, RuleIndex};
+use tidemill_base::number::Lsn;
 use tidemill_transport::topic::Topic;
 
 use active::{Active, facts_of};
@@ -293,9 +294,9 @@ impl Mill {
     }
 
     /// The last commit, and the last that is on stable storage.
-    pub fn lsns(&self) -> (u64, u64) {
+    pub fn lsns(&self) -> (Lsn, Lsn) {
         let durable = self.durable.as_ref();
-        durable.map_or((0, 0), |durable| {
+        durable.map_or((Lsn::ZERO, Lsn::ZERO), |durable| {
             (durable.next_lsn - 1, durable.durable_lsn)
         })
     }

@@ -13,6 +13,7 @@ use crate::event::value::{Decoded, Scalar};
 use crate::event::{Event, Ticket, Version};
 use crate::function::effects::LogLine;
 use crate::rule::{Priority, Sent, TopicTemplate};
+use tidemill_base::number::Lsn;
 use tidemill_transport::topic::{Subscription, Topic};
 
 use super::no_room::NoRoom;
@@ -25,7 +26,7 @@ pub enum Input {
     /// Time has passed.
     Tick,
     /// The journal has everything up to this commit on stable storage.
-    Durable(u64),
+    Durable(Lsn),
     /// The broker that sensors publish to took a connection.
     Connected {
         /// Counts connections.
@@ -56,7 +57,7 @@ pub enum Input {
         /// The lane.
         lane: LaneId,
         /// The rows, in order.
-        rows: Vec<(u64, Row)>,
+        rows: Vec<(Lsn, Row)>,
         /// `true` if they were asked for to be written anew.
         relocate: bool,
     },
@@ -133,7 +134,7 @@ pub enum Output {
     /// Append this record to the journal, and say when it is on stable storage.
     Append {
         /// Its number.
-        lsn: u64,
+        lsn: Lsn,
         /// The record.
         bytes: Vec<u8>,
     },
@@ -151,7 +152,7 @@ pub enum Output {
         /// `true` if some rule wanted its event.
         wanted: bool,
         /// The commit that holds what the call did and saw; 0 without a journal.
-        lsn: u64,
+        lsn: Lsn,
     },
     /// Result of an invocation, which the answer of the same ticket follows.
     Invoked {
@@ -181,7 +182,7 @@ pub enum Output {
     /// Segments that end before this commit are not needed any more.
     Recycle {
         /// The first commit that is needed.
-        below_lsn: u64,
+        below_lsn: Lsn,
     },
     /// The broker has lost the session, and with it the messages that were queued there.
     SessionLost,
@@ -369,7 +370,7 @@ pub struct Checkpoint {
     /// The state database, 0 or 1.
     pub pond: usize,
     /// The commit after which things stood like this.
-    pub lsn: u64,
+    pub lsn: Lsn,
     /// The pond is emptied first.
     pub full: bool,
     /// Keys with their values.

@@ -4,6 +4,7 @@
 
 use crate::commit::image::Written;
 use crate::event::clock::Now;
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 use super::output::Checkpoint;
@@ -44,7 +45,7 @@ pub(super) struct Checkpoints {
     running: Option<Running>,
     /// Bytes of journal appended in all, and how many there were after some commits.
     total: u64,
-    marks: Vec<(u64, u64)>,
+    marks: Vec<(Lsn, u64)>,
     /// `true` if rows pin segments of the journal that hold little else.
     relocating: bool,
     /// `true` if the disk has no room.
@@ -61,10 +62,10 @@ const MARKS_MAX: usize = 256;
 impl Written {
     /// The first commit that is needed beside another pond with everything up to `lsn`, whose oldest waiting
     /// row is that of commit `oldest_row_lsn`.
-    fn needed_with(self, lsn: u64, oldest_row_lsn: Option<u64>) -> u64 {
+    fn needed_with(self, lsn: Lsn, oldest_row_lsn: Option<Lsn>) -> Lsn {
         let rows = [self.oldest_row_lsn, oldest_row_lsn];
         let ponds = self.lsn.min(lsn) + 1;
-        rows.into_iter().flatten().fold(ponds, u64::min)
+        rows.into_iter().flatten().fold(ponds, Lsn::min)
     }
 }
 
@@ -77,7 +78,7 @@ struct Running {
 
 impl Checkpoints {
     /// `from_lsn` and `bytes` tell where the journal begins and how much of it there is.
-    pub(super) fn new(bytes_min: u64, from_lsn: u64, last_lsn: u64, bytes: u64, now: Now) -> Self {
+    pub(super) fn new(bytes_min: u64, from_lsn: Lsn, last_lsn: Lsn, bytes: u64, now: Now) -> Self {
         Self {
             relocating: false,
             short: false,
@@ -169,7 +170,7 @@ impl Checkpoints {
     }
 
     /// An empty checkpoint for the pond whose turn it is.
-    pub(super) fn begin(&self, lsn: u64) -> Checkpoint {
+    pub(super) fn begin(&self, lsn: Lsn) -> Checkpoint {
         Checkpoint {
             pond: self.next,
             lsn,
@@ -191,7 +192,7 @@ impl Checkpoints {
     }
 
     /// Hands over the filled checkpoint, which waits for its commit.
-    pub(super) fn filled(&mut self, checkpoint: Checkpoint, oldest_row_lsn: Option<u64>, now: Now) {
+    pub(super) fn filled(&mut self, checkpoint: Checkpoint, oldest_row_lsn: Option<Lsn>, now: Now) {
         let cost = |(key, value): &(Vec<u8>, Vec<u8>)| (key.len() + value.len()) as u64;
         self.last_cost = checkpoint.puts.iter().map(cost).sum();
         let written = Written {
@@ -213,7 +214,7 @@ impl Checkpoints {
     }
 
     /// The checkpoint, once its commit is durable.
-    pub(super) fn take(&mut self, durable_lsn: u64) -> Option<Checkpoint> {
+    pub(super) fn take(&mut self, durable_lsn: Lsn) -> Option<Checkpoint> {
         let running = self.running.as_mut()?;
         let may =
             running.written.lsn <= durable_lsn || sabotage::is(Sabotage::CheckpointAheadOfDurable);
@@ -237,7 +238,7 @@ impl Checkpoints {
     /// Notes that the checkpoint is complete. `oldest_row_lsn` is the earliest commit with a row
     /// that waits at present. Returns the first commit that is still needed, once both databases
     /// are written.
-    pub(super) fn complete(&mut self, pond: usize, oldest_row_lsn: Option<u64>) -> Option<u64> {
+    pub(super) fn complete(&mut self, pond: usize, oldest_row_lsn: Option<Lsn>) -> Option<Lsn> {
         let running = self.running.take()?;
         *self.written.get_mut(pond)? = Some(running.written);
         self.next = 1 - pond;
@@ -269,9 +270,9 @@ impl Checkpoints {
     /// the journal than their own size: more than `pinned_max` bytes.
     pub(super) fn relocate_before(
         &mut self,
-        oldest_row: Option<u64>,
+        oldest_row: Option<Lsn>,
         pinned_max: u64,
-    ) -> Option<u64> {
+    ) -> Option<Lsn> {
         let [Some(a), Some(b)] = self.written else {
             return None;
         };
@@ -280,7 +281,7 @@ impl Checkpoints {
         }
         let floor = a.lsn.min(b.lsn) + 1;
         let needed = oldest_row.unwrap_or(floor).min(floor);
-        let place = |lsn: u64| {
+        let place = |lsn: Lsn| {
             let before = self.marks.iter().rev().find(|(mark, _)| *mark <= lsn);
             before.map_or(0, |(_, at)| *at)
         };
@@ -315,7 +316,7 @@ mod tests {
         }
     }
 
-    fn write(checkpoints: &mut Checkpoints, lsn: u64, oldest_row: Option<u64>) -> Option<u64> {
+    fn write(checkpoints: &mut Checkpoints, lsn: Lsn, oldest_row: Option<Lsn>) -> Option<Lsn> {
         checkpoints.want();
         assert!(checkpoints.is_due(now(0)));
         let checkpoint = checkpoints.begin(lsn);
@@ -328,70 +329,103 @@ mod tests {
 
     #[test]
     fn the_journal_is_kept_from_the_older_pond_and_the_oldest_row_on() {
-        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
-        assert_eq!(write(&mut checkpoints, 10, None), None);
-        assert_eq!(write(&mut checkpoints, 20, None), Some(11));
-        assert_eq!(write(&mut checkpoints, 30, Some(5)), Some(5));
-        assert_eq!(write(&mut checkpoints, 40, None), Some(5));
-        assert_eq!(write(&mut checkpoints, 50, None), Some(41));
+        let mut checkpoints = Checkpoints::new(1_000, Lsn::new(0), Lsn::new(0), 0, now(0));
+        assert_eq!(write(&mut checkpoints, Lsn::new(10), None), None);
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(20), None),
+            Some(Lsn::new(11))
+        );
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(30), Some(Lsn::new(5))),
+            Some(Lsn::new(5))
+        );
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(40), None),
+            Some(Lsn::new(5))
+        );
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(50), None),
+            Some(Lsn::new(41))
+        );
     }
 
     #[test]
     fn after_a_start_one_checkpoint_makes_room() {
-        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
+        let mut checkpoints = Checkpoints::new(1_000, Lsn::new(0), Lsn::new(0), 0, now(0));
         let newest = Written {
-            lsn: 7,
-            oldest_row_lsn: Some(3),
+            lsn: Lsn::new(7),
+            oldest_row_lsn: Some(Lsn::new(3)),
         };
         checkpoints.begin_with(1, Some(newest));
-        assert_eq!(write(&mut checkpoints, 10, None), Some(3));
-        assert_eq!(write(&mut checkpoints, 20, None), Some(11));
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(10), None),
+            Some(Lsn::new(3))
+        );
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(20), None),
+            Some(Lsn::new(11))
+        );
     }
 
     #[test]
     fn each_pond_is_written_whole_first_and_after_a_failure() {
-        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
-        assert!(checkpoints.begin(1).full);
-        write(&mut checkpoints, 1, None);
-        assert!(checkpoints.begin(2).full);
-        write(&mut checkpoints, 2, None);
-        assert!(!checkpoints.begin(3).full);
-        checkpoints.filled(checkpoints.begin(3), None, now(0));
+        let mut checkpoints = Checkpoints::new(1_000, Lsn::new(0), Lsn::new(0), 0, now(0));
+        assert!(checkpoints.begin(Lsn::new(1)).full);
+        write(&mut checkpoints, Lsn::new(1), None);
+        assert!(checkpoints.begin(Lsn::new(2)).full);
+        write(&mut checkpoints, Lsn::new(2), None);
+        assert!(!checkpoints.begin(Lsn::new(3)).full);
+        checkpoints.filled(checkpoints.begin(Lsn::new(3)), None, now(0));
         checkpoints.failed(now(0));
-        assert!(checkpoints.begin(4).full && !checkpoints.is_due(now(4_999)));
+        assert!(checkpoints.begin(Lsn::new(4)).full && !checkpoints.is_due(now(4_999)));
         assert!(checkpoints.is_due(now(5_000)));
     }
 
     #[test]
     fn on_a_full_disk_checkpoints_go_on_until_they_make_no_more_room() {
         // The first one of all, or the first after a failure: the journal is kept for the other pond.
-        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
+        let mut checkpoints = Checkpoints::new(1_000, Lsn::new(0), Lsn::new(0), 0, now(0));
         checkpoints.set_short(true);
-        assert_eq!(write(&mut checkpoints, 10, None), None);
+        assert_eq!(write(&mut checkpoints, Lsn::new(10), None), None);
         assert!(checkpoints.is_due(now(0)));
-        assert_eq!(write(&mut checkpoints, 10, None), Some(11));
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(10), None),
+            Some(Lsn::new(11))
+        );
         assert!(!checkpoints.is_due(now(600_000)));
         // Rows that were delivered after a checkpoint that knows of them.
         checkpoints.want();
-        let checkpoint = checkpoints.begin(20);
-        checkpoints.filled(checkpoint, Some(5), now(0));
-        assert!(checkpoints.take(20).is_some());
-        assert_eq!(checkpoints.complete(0, None), Some(5));
+        let checkpoint = checkpoints.begin(Lsn::new(20));
+        checkpoints.filled(checkpoint, Some(Lsn::new(5)), now(0));
+        assert!(checkpoints.take(Lsn::new(20)).is_some());
+        assert_eq!(checkpoints.complete(0, None), Some(Lsn::new(5)));
         assert!(checkpoints.is_due(now(0)));
-        assert_eq!(write(&mut checkpoints, 20, None), Some(5));
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(20), None),
+            Some(Lsn::new(5))
+        );
         assert!(!checkpoints.is_due(now(999)) && checkpoints.is_due(now(1_000)));
         assert_eq!(checkpoints.next_due_mono_ms(), Some(1_000));
-        assert_eq!(write(&mut checkpoints, 20, None), Some(21));
+        assert_eq!(
+            write(&mut checkpoints, Lsn::new(20), None),
+            Some(Lsn::new(21))
+        );
     }
 
     #[test]
     fn small_rows_do_not_keep_much_journal() {
-        let mut checkpoints = Checkpoints::new(1_000, 0, 0, 0, now(0));
+        let mut checkpoints = Checkpoints::new(1_000, Lsn::new(0), Lsn::new(0), 0, now(0));
         for lsn in 1..=10 {
             checkpoints.appended(5 << 20);
-            write(&mut checkpoints, lsn, Some(1));
+            write(&mut checkpoints, Lsn::new(lsn), Some(Lsn::new(1)));
         }
-        assert_eq!(checkpoints.relocate_before(Some(1), 16 << 20), Some(10));
-        assert_eq!(checkpoints.relocate_before(Some(10), 16 << 20), None);
+        assert_eq!(
+            checkpoints.relocate_before(Some(Lsn::new(1)), 16 << 20),
+            Some(Lsn::new(10))
+        );
+        assert_eq!(
+            checkpoints.relocate_before(Some(Lsn::new(10)), 16 << 20),
+            None
+        );
     }
 }

@@ -4,6 +4,7 @@
 use crate::commit::receipts::Receipts;
 use crate::event::Version;
 use crate::event::clock::Now;
+use tidemill_base::number::Lsn;
 
 use super::acks::Acks;
 use super::output::Output;
@@ -21,7 +22,7 @@ pub(super) struct Session {
     /// The version that the latest connection speaks.
     pub(super) spoken: Option<Version>,
     /// The source may subscribe once this commit is durable.
-    pub(super) proceed_at: Option<u64>,
+    pub(super) proceed_at: Option<Lsn>,
     pub(super) acks: Acks,
     pub(super) stall: Stall,
     pub(super) receipts: Receipts,
@@ -70,7 +71,7 @@ impl Session {
     }
 
     /// Releases what waited for commits that are durable by now.
-    pub(super) fn release(&mut self, now: Now, durable_lsn: u64, out: &mut Vec<Output>) {
+    pub(super) fn release(&mut self, now: Now, durable_lsn: Lsn, out: &mut Vec<Output>) {
         let Some(epoch) = self.epoch else { return };
         let may_proceed = self.proceed_at.take_if(|lsn| *lsn <= durable_lsn);
         if may_proceed.is_some() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::commit::outbox::Wanted;
 use crate::commit::record::{Commit, Parts, RecordError};
 use crate::event::emission::{LaneId, Row};
+use tidemill_base::number::Lsn;
 use tidemill_journal::{Disk, JournalError, Reader, SalvageError};
 
 use failures::Failures;
@@ -59,7 +60,7 @@ impl<D: Disk> Readback<D> {
     ///
     /// # Errors
     /// When they cannot be read now: the same rows are to be asked for again after a rest, which grows.
-    pub fn rows(&mut self, lane: &LaneId, wanted: &Wanted) -> Result<Vec<(u64, Row)>, Unread> {
+    pub fn rows(&mut self, lane: &LaneId, wanted: &Wanted) -> Result<Vec<(Lsn, Row)>, Unread> {
         let read = self.all_rows(lane, wanted);
         let read = read.or_else(|failed| self.rows_beside(failed, lane, wanted));
         match read {
@@ -81,7 +82,7 @@ impl<D: Disk> Readback<D> {
         failed: ReadbackError,
         lane: &LaneId,
         wanted: &Wanted,
-    ) -> Result<Vec<(u64, Row)>, ReadbackError> {
+    ) -> Result<Vec<(Lsn, Row)>, ReadbackError> {
         // Of a segment that cannot be opened nothing is known: its rows are whole, for all that can be said.
         let found = self.rows_that_are_whole(lane, wanted)?;
         if found.is_complete {
@@ -98,7 +99,7 @@ impl<D: Disk> Readback<D> {
         &mut self,
         lane: &LaneId,
         wanted: &Wanted,
-    ) -> Result<Vec<(u64, Row)>, ReadbackError> {
+    ) -> Result<Vec<(Lsn, Row)>, ReadbackError> {
         let mut rows = Vec::new();
         let mut from_lsn = wanted.from_lsn;
         let mut parts = Parts::default();
@@ -115,7 +116,7 @@ impl<D: Disk> Readback<D> {
             let Some((last, _)) = records.last() else {
                 break;
             };
-            from_lsn = last + 1;
+            from_lsn = *last + 1;
             for (lsn, bytes) in records {
                 if let Some((lsn, commit)) = parts.push(lsn, &bytes)? {
                     rows.extend(found_in(commit, lsn, lane, wanted));
@@ -171,17 +172,17 @@ impl<D: Disk> Readback<D> {
 
 /// Rows of records that are whole.
 struct Found {
-    rows: Vec<(u64, Row)>,
+    rows: Vec<(Lsn, Row)>,
     /// All records that were wanted are.
     is_complete: bool,
 }
 
 fn found_in(
     commit: Commit,
-    lsn: u64,
+    lsn: Lsn,
     lane: &LaneId,
     wanted: &Wanted,
-) -> impl Iterator<Item = (u64, Row)> {
+) -> impl Iterator<Item = (Lsn, Row)> {
     let deltas = commit.lanes.into_iter();
     let deltas = deltas.filter(move |delta| delta.lane.as_ref() == Some(lane));
     let found = deltas.flat_map(|delta| delta.rows.into_iter().chain(delta.relocated));
@@ -189,7 +190,7 @@ fn found_in(
     found.filter(is_wanted).map(move |row| (lsn, row))
 }
 
-fn in_order(mut rows: Vec<(u64, Row)>) -> Vec<(u64, Row)> {
+fn in_order(mut rows: Vec<(Lsn, Row)>) -> Vec<(Lsn, Row)> {
     rows.sort_by_key(|(lsn, row)| (row.seq, *lsn));
     rows.dedup_by_key(|(_, row)| row.seq);
     rows

@@ -12,6 +12,7 @@ use crate::commit::image::{Image, Written};
 use crate::commit::record::{self, RecordError};
 use crate::event::emission::LaneId;
 use crate::storage::pond::{self, CopiedPonds, PondContent, Ponds, PondsError, Which};
+use tidemill_base::number::Lsn;
 use tidemill_journal::{
     DirectoryDisk, Journal, JournalError, Repair, Repaired, Replayed, Seen, SegmentState,
 };
@@ -209,7 +210,7 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
         Ok(image) => Some((image.needs_from() - 1, image.lsn)),
         Err(RecoveryError::Locked(_)) => None,
         Err(error @ RecoveryError::Empty(_)) => return Err(error),
-        Err(_) => Some((0, 0)),
+        Err(_) => Some((Lsn::ZERO, Lsn::ZERO)),
     };
     let ending = tidemill_journal::inspect(&disk, needs.unwrap_or_default(), |seen| match seen {
         Seen::Segment { name, bytes, state } => segments.push(json!({
@@ -229,8 +230,8 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
             durable_lsn,
             payload,
         } => records.push(json!({
-            "lsn": lsn,
-            "durable": durable_lsn,
+            "lsn": lsn.get(),
+            "durable": durable_lsn.get(),
             "segment": segment,
             "offset": offset,
             "bytes": payload.len(),
@@ -242,7 +243,7 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
             next_lsn,
             why,
         } => records.push(json!({
-            "lsn": next_lsn,
+            "lsn": next_lsn.get(),
             "durable": null,
             "segment": segment,
             "offset": offset,
@@ -252,9 +253,9 @@ pub fn inspect_journal(dir: &Path) -> Result<Value, RecoveryError> {
     })?;
     Ok(json!({
         "incarnation": ending.incarnation,
-        "first": ending.first_lsn,
-        "next": ending.next_lsn,
-        "durable": ending.durable_lsn,
+        "first": ending.first_lsn.get(),
+        "next": ending.next_lsn.get(),
+        "durable": ending.durable_lsn.get(),
         "refused": ending.refused.filter(|_| needs.is_some()).map(|error| error.to_string()),
         "segments": segments,
         "records": records,
@@ -267,7 +268,7 @@ pub struct Mended {
     /// Changes to the journal; `None` if a start goes on with it as it is.
     pub journal: Option<Repaired>,
     /// Records that such a start goes on without, from the first to the last: they serve only rows that wait.
-    pub lost: Vec<(u64, u64)>,
+    pub lost: Vec<(Lsn, Lsn)>,
     /// Paths of the state databases that were put aside, if no state could be read.
     pub ponds: Vec<PathBuf>,
 }
@@ -284,7 +285,7 @@ pub fn repair(dir: &Path, segment_bytes: u64) -> Result<Mended, RecoveryError> {
         Ok(image) => (image.needs_from() - 1, image.lsn),
         Err(RecoveryError::Pond(PondsError::Lost { .. })) => {
             mended.ponds = Ponds::abandon(dir)?;
-            (0, 0)
+            (Lsn::ZERO, Lsn::ZERO)
         }
         Err(error) => return Err(error),
     };
@@ -313,7 +314,7 @@ pub fn inspect_ponds(dir: &Path) -> Result<Value, RecoveryError> {
         };
         json!({
             "pond": which.to_string(),
-            "complete_up_to": ponds.lsn(which),
+            "complete_up_to": ponds.lsn(which).map(Lsn::get),
             "newest": content.is_some(),
             "entries": content.map(|content| content.entries.len()),
             "bytes": content.map(bytes),

@@ -173,7 +173,7 @@ impl Sim<'_> {
         if process.mill.is_flushed() {
             let (lsn, _) = process.mill.lsns();
             let hash = process.mill.state_hash();
-            if let Err(what) = self.shadow.compare(lsn, hash) {
+            if let Err(what) = self.shadow.compare(lsn.get(), hash) {
                 return self.fail("6: the mill stands as its commits say", what);
             }
         }

@@ -3,6 +3,7 @@
 use tidemill::commit::image::{Image, Written};
 use tidemill::config::EventIdSource;
 use tidemill::mill::{Keeping, Mill};
+use tidemill_base::number::Lsn;
 use tidemill_journal::model::ModelDisk;
 use tidemill_journal::{
     Identity, Journal, JournalError, Replayed, Seen, SegmentState, Settings, inspect,
@@ -77,7 +78,8 @@ impl Sim<'_> {
         if power && journal.next_lsn() - 1 > journal.durable_lsn() {
             met.push(2);
         }
-        if journal.durable_lsn() > process.writer.told_lsn() || process.source.has_acks() {
+        if journal.durable_lsn() > Lsn::new(process.writer.told_lsn()) || process.source.has_acks()
+        {
             met.push(3);
         }
         if process.open_reports > 0 || process.adapters.iter().any(|a| a.has_news()) {
@@ -195,13 +197,13 @@ impl Sim<'_> {
     /// beside: it may have been used again, for the newest commits, and nobody can tell.
     fn waits_for_repair(&self, error: &str) -> bool {
         let mut oldest = u64::MAX;
-        let seen = inspect(&self.disk, (0, 0), |seen| {
+        let seen = inspect(&self.disk, (Lsn::new(0), Lsn::new(0)), |seen| {
             if let Seen::Segment {
                 state: SegmentState::InUse { first_lsn },
                 ..
             } = seen
             {
-                oldest = oldest.min(*first_lsn);
+                oldest = oldest.min((*first_lsn).get());
             }
         });
         let mut headerless = self.headerless.iter();
@@ -212,7 +214,7 @@ impl Sim<'_> {
         let (mut image, first_pond) = match self.ponds.newest() {
             None => (Image::default(), 0),
             Some((pond, lsn, entries)) => {
-                let image = Image::from_entries(lsn, entries.clone());
+                let image = Image::from_entries(Lsn::new(lsn), entries.clone());
                 let image = image.unwrap_or_else(|error| panic!("pond {pond}: {error}"));
                 (image, 1 - pond)
             }
@@ -260,7 +262,7 @@ impl Sim<'_> {
         let mut lost = journal
             .lost()
             .iter()
-            .flat_map(|(first, last)| *first..=*last);
+            .flat_map(|(first, last)| first.get()..=last.get());
         if let Some(lsn) = lost.find(|lsn| !self.unreadable.contains(lsn)) {
             let what = format!("record {lsn} can be read, and is gone on without");
             return self.fail("6: rows are in the journal", what);
@@ -279,7 +281,7 @@ impl Sim<'_> {
         let dests = destinations(self.setup.block, self.setup.newest);
         let homeless = image.outbox.set_destinations("gw", dests, &[]);
         assert!(homeless.is_empty());
-        let (fresh, hash, lsn) = (image.lsn == 0, image.state_hash(), image.lsn);
+        let (fresh, hash, lsn) = (image.lsn == Lsn::new(0), image.state_hash(), image.lsn);
         let keeping = Keeping {
             first_pond,
             newest_pond,

@@ -2,6 +2,7 @@
 //! stands after a power cut as well.
 
 use tidemill::mill::Input;
+use tidemill_base::number::Lsn;
 use tidemill_transport::topic::TopicFilter;
 
 use crate::adapter::place;
@@ -63,7 +64,7 @@ impl Sim<'_> {
                 let lanes = outbox.into_iter().flat_map(|outbox| outbox.lanes());
                 let waits = lanes.filter(|lane| lane.waiting() > 0).map(|lane| {
                     let (rows, bytes) = (lane.waiting(), lane.waiting_bytes());
-                    let (id, oldest) = (lane.id(), lane.oldest_lsn().unwrap_or(0));
+                    let (id, oldest) = (lane.id(), lane.oldest_lsn().unwrap_or(Lsn::new(0)));
                     format!("\n{rows} rows of {id} wait, {bytes} bytes since commit {oldest}")
                 });
                 let what = std::iter::once(what).chain(waits).collect();
@@ -97,7 +98,7 @@ impl Sim<'_> {
         let lanes = process.mill.outbox().into_iter().flat_map(|o| o.lanes());
         let waiting = lanes.map(|lane| lane.waiting()).sum();
         let (lsn, _) = process.mill.lsns();
-        let standing = (lsn, waiting, self.broker.len());
+        let standing = (lsn.get(), waiting, self.broker.len());
         let may_rest = self.pond_failures > 0 || !self.unreadable.is_empty();
         if may_rest || self.still.0 != standing {
             self.still = (standing, now_us);
@@ -219,7 +220,7 @@ impl Sim<'_> {
         }
         let (lsn, _) = process.mill.lsns();
         let hash = process.mill.state_hash();
-        if let Err(what) = self.shadow.compare(lsn, hash) {
+        if let Err(what) = self.shadow.compare(lsn.get(), hash) {
             self.fail("6: the mill stands as its commits say", what);
         }
     }

@@ -185,7 +185,7 @@ impl Sim<'_> {
         if appended {
             process.open_events = 0;
             process.open_reports = 0;
-            if process.mill.is_settled() && lsn.is_multiple_of(HASH_EVERY) {
+            if process.mill.is_settled() && lsn.get().is_multiple_of(HASH_EVERY) {
                 let told = if self.tells {
                     let ledgers: Vec<_> = process.mill.ledgers().collect();
                     let lanes = process.mill.outbox().map(tell_lanes);
@@ -193,7 +193,8 @@ impl Sim<'_> {
                 } else {
                     String::new()
                 };
-                self.shadow.stands(lsn, process.mill.state_hash(), told);
+                self.shadow
+                    .stands(lsn.get(), process.mill.state_hash(), told);
             }
         }
         for output in out.drain(..) {
@@ -204,7 +205,7 @@ impl Sim<'_> {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Append { lsn, bytes } => self.append(lsn, bytes),
+            Output::Append { lsn, bytes } => self.append(lsn.get(), bytes),
             Output::Acknowledge { epoch, packets } => self.acknowledge(epoch, packets),
             Output::Proceed { epoch } => self.proceed(epoch),
             Output::Answer { ticket, wanted, .. } => self.answered(ticket, wanted),
@@ -218,7 +219,7 @@ impl Sim<'_> {
                 relocate,
             } => self.read_back(lane, wanted, relocate),
             Output::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
-            Output::Recycle { below_lsn } => self.recycle(below_lsn),
+            Output::Recycle { below_lsn } => self.recycle(below_lsn.get()),
             Output::Lost { lane, count } if self.unreadable_rows.is_empty() => {
                 let what = format!("{count} rows of {lane} are not there");
                 self.fail("6: rows are in the journal", what);

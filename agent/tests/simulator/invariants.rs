@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use tidemill_base::number::Lsn;
+
 use tidemill::commit::image::Image;
 use tidemill::commit::outbox::{Bounds, Lane, Outbox};
 use tidemill::commit::record::{Commit, LaneRecord, Parts};
@@ -63,7 +65,7 @@ impl Shadow {
 
     /// The mill handed a commit to the journal.
     pub(crate) fn appended(&mut self, lsn: u64, bytes: &[u8]) -> Result<(), String> {
-        let read = self.parts.push(lsn, bytes);
+        let read = self.parts.push(Lsn::new(lsn), bytes);
         let Some((first, commit)) = read.map_err(|error| format!("commit {lsn}: {error}"))? else {
             self.commits.insert(lsn, (bytes.to_vec(), None));
             return Ok(());
@@ -88,7 +90,7 @@ impl Shadow {
                 }
             }
         }
-        let commit = Some((first, commit));
+        let commit = Some((first.get(), commit));
         self.commits.insert(lsn, (bytes.to_vec(), commit));
         Ok(())
     }
@@ -199,23 +201,23 @@ impl Shadow {
         let mut durable = self.commits.range(..=self.durable).rev();
         let whole = durable.find(|(_, (_, commit))| commit.is_some());
         let durable = whole.map_or(0, |(lsn, _)| *lsn);
-        if lsn < self.needed.max(durable) {
+        if lsn < Lsn::new(self.needed.max(durable)) {
             return Err(format!(
                 "recovered up to commit {lsn}, but {durable} was durable, and {} let out",
                 self.needed
             ));
         }
-        self.commits.split_off(&(image.last_lsn() + 1));
+        self.commits.split_off(&(image.last_lsn().get() + 1));
         self.parts = Parts::default();
-        self.hashes.retain(|(at, ..)| *at <= lsn);
-        self.receipts.retain(|_, at| *at <= lsn);
+        self.hashes.retain(|(at, ..)| *at <= lsn.get());
+        self.receipts.retain(|_, at| *at <= lsn.get());
         for commits in self.requests.values_mut() {
-            commits.retain(|at| *at <= lsn);
+            commits.retain(|at| *at <= lsn.get());
         }
         for rows in self.rows.values_mut() {
-            rows.retain(|_, at| *at <= lsn);
+            rows.retain(|_, at| *at <= lsn.get());
         }
-        self.take_up(lsn)?;
+        self.take_up(lsn.get())?;
         if self.image.lsn != lsn {
             let there = self.image.lsn;
             return Err(format!(
@@ -228,19 +230,20 @@ impl Shadow {
                 "what was recovered at commit {lsn} is not what stood there\n{differs}"
             ));
         }
-        self.durable = image.last_lsn();
+        self.durable = image.last_lsn().get();
         Ok(())
     }
 
     /// Takes up commits to `lsn`, and compares where the mill said how it stood.
     fn take_up(&mut self, lsn: u64) -> Result<(), String> {
-        let next = self.image.lsn + 1;
+        let next = self.image.lsn.get() + 1;
         for (at, (_, commit)) in self.commits.range(next..=lsn.max(next)) {
             if *at > lsn {
                 break;
             }
             if let Some((first, commit)) = commit {
-                self.image.take_up((*first, *at), commit.clone());
+                self.image
+                    .take_up((Lsn::new(*first), Lsn::new(*at)), commit.clone());
             }
             if let Some((_, hash, told)) = self.hashes.pop_front_if(|(stood, ..)| stood == at) {
                 self.compared += 1;
@@ -258,7 +261,7 @@ impl Shadow {
     /// Compares a mill at rest, all of whose commits are durable.
     pub(crate) fn compare(&mut self, lsn: u64, hash: [u8; 32]) -> Result<(), String> {
         self.take_up(lsn)?;
-        if self.image.lsn != lsn || self.image.state_hash() != hash {
+        if self.image.lsn != Lsn::new(lsn) || self.image.state_hash() != hash {
             return Err(format!("the mill stands differently after commit {lsn}"));
         }
         Ok(())
@@ -296,7 +299,7 @@ fn tell(image: &Image) -> Vec<String> {
 pub(crate) fn tell_lanes(outbox: &Outbox) -> Vec<String> {
     let lane = |lane: &Lane| {
         let record = LaneRecord {
-            oldest_lsn: 0,
+            oldest_lsn: Lsn::new(0),
             ..lane.record()
         };
         format!("{} {record:?}", lane.id())

@@ -6,6 +6,7 @@ use tidemill::commit::outbox::Wanted;
 use tidemill::event::emission::{LaneId, Row};
 use tidemill::mill::{Input, Room};
 use tidemill::storage::readback::Unread;
+use tidemill_base::number::Lsn;
 use tidemill_journal::{JournalError, Seen, inspect};
 
 use crate::coverage::Sight;
@@ -94,7 +95,7 @@ impl Sim<'_> {
         let mut written = 0;
         let mut failed = None;
         while let Some((lsn, bytes)) = writer.waiting.front() {
-            match process.journal.append(*lsn, bytes) {
+            match process.journal.append(Lsn::new(*lsn), bytes) {
                 Ok(()) => {
                     writer.waiting.pop_front();
                     written += 1;
@@ -140,10 +141,11 @@ impl Sim<'_> {
         match process.journal.sync() {
             Err(error) => return self.journal_failed(&error),
             Ok(lsn) => {
-                self.shadow.durable(lsn);
+                self.shadow.durable(lsn.get());
                 self.say(format_args!("durable {lsn}"));
                 let us = self.random.pick(&[0, 100, 3_000]);
-                self.agenda.after(us, Happening::MillHearsDurable(id, lsn));
+                self.agenda
+                    .after(us, Happening::MillHearsDurable(id, lsn.get()));
                 self.moment(Moment::Synced);
                 self.note_closing();
             }
@@ -158,7 +160,7 @@ impl Sim<'_> {
     pub(crate) fn mill_hears_durable(&mut self, process: u64, lsn: u64) {
         if let Some(process) = self.process.as_mut().filter(|p| p.id == process) {
             process.writer.told_lsn = lsn;
-            self.turn_mill(Input::Durable(lsn));
+            self.turn_mill(Input::Durable(Lsn::new(lsn)));
         }
     }
 
@@ -168,7 +170,7 @@ impl Sim<'_> {
             return;
         };
         let below_lsn = process.writer.recycle_below;
-        if let Err(error) = process.journal.recycle(below_lsn) {
+        if let Err(error) = process.journal.recycle(Lsn::new(below_lsn)) {
             return self.journal_failed(&error);
         }
         process.writer.recycled_below = below_lsn;
@@ -305,7 +307,8 @@ impl Sim<'_> {
         let id = process.id;
         match process.readback.rows(&lane, wanted) {
             Ok(rows) => {
-                let is_other = |(lsn, row): &&(u64, Row)| !self.shadow.stands_in(*lsn, &lane, row);
+                let is_other =
+                    |(lsn, row): &&(Lsn, Row)| !self.shadow.stands_in(lsn.get(), &lane, row);
                 if let Some((lsn, row)) = rows.iter().find(is_other) {
                     let what = format!("row {} of {lane} is not what commit {lsn} says", row.seq);
                     return self.fail("6: rows are in the journal", what);
@@ -351,7 +354,7 @@ impl Sim<'_> {
             return;
         };
         let mut records = Vec::new();
-        let seen = inspect(&self.disk, (0, 0), |seen| {
+        let seen = inspect(&self.disk, (Lsn::new(0), Lsn::new(0)), |seen| {
             if let Seen::Record {
                 segment,
                 offset,
@@ -361,10 +364,12 @@ impl Sim<'_> {
             } = seen
             {
                 let end = offset + payload.len() as u64 + HEAD_BYTES_MAX;
-                records.push((segment.to_string(), *offset, end, *lsn));
+                records.push((segment.to_string(), *offset, end, lsn.get()));
             }
         });
-        let may_go = |(.., lsn): &&(String, u64, u64, u64)| (oldest..=done).contains(lsn);
+        let may_go = |(.., lsn): &&(String, u64, u64, u64)| {
+            (oldest..=Lsn::new(done)).contains(&Lsn::new(*lsn))
+        };
         let some: Vec<_> = records.iter().filter(may_go).collect();
         if seen.is_err() || some.is_empty() {
             return;

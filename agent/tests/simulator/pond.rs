@@ -112,7 +112,7 @@ impl Sim<'_> {
         for key in removes {
             place.entries.remove(&key);
         }
-        place.mark = Some(lsn);
+        place.mark = Some(lsn.get());
         self.turn_mill(Input::PondWritten { pond });
     }
 }

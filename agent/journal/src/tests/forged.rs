@@ -1,6 +1,8 @@
 //! Payloads of somebody who knows the journal's mark, in records that were torn: whatever they hold, a start
 //! makes of it what it makes of any other.
 
+use tidemill_base::number::Lsn;
+
 use super::*;
 use crate::format::encode_record;
 use crate::{Disk as _, DiskFile as _, Seen, inspect};
@@ -40,7 +42,7 @@ fn all_ways(sectors: usize) -> impl Iterator<Item = Torn> {
 }
 
 /// Records one after the other, from one with this LSN on, of which each names the one before.
-fn forged(lsn: u64, durable_lsn: u64) -> Vec<u8> {
+fn forged(lsn: Lsn, durable_lsn: Lsn) -> Vec<u8> {
     let (mut bytes, mut before) = (Vec::new(), 0);
     for at in 0..3 {
         let lsn = lsn.saturating_add(at);
@@ -61,7 +63,7 @@ fn payloads() -> Vec<Vec<u8>> {
     ];
     let mut payloads = Vec::new();
     for (lsn, durable_lsn) in claims {
-        let records = forged(lsn, durable_lsn);
+        let records = forged(Lsn::new(lsn), Lsn::new(durable_lsn));
         for shift in 0..8 {
             let shifted = [&vec![b'.'; shift], &records[..]].concat();
             payloads.push(shifted.iter().copied().cycle().take(BYTES).collect());
@@ -79,7 +81,7 @@ fn payloads() -> Vec<Vec<u8>> {
 struct Written {
     disk: ModelDisk,
     /// Up to where nothing is asked for.
-    from_lsn: u64,
+    from_lsn: Lsn,
     segment: String,
     before: Vec<u8>,
     after: Vec<u8>,
@@ -91,7 +93,7 @@ impl Written {
     /// Fills a journal; with an old payload the last record overwrites one that bore it.
     fn new(payload: &[u8], old: Option<&[u8]>) -> Self {
         let disk = ModelDisk::default();
-        let (mut journal, _) = open(&disk, 1, 0).unwrap();
+        let (mut journal, _) = open(&disk, 1, Lsn::ZERO).unwrap();
         let append = |journal: &mut Journal<ModelDisk>, payload: &[u8]| {
             journal.append(journal.next_lsn(), payload).unwrap();
             journal.sync().unwrap();
@@ -100,14 +102,14 @@ impl Written {
         if let Some(old) = old {
             // Two of them fill a segment.
             (0..8).for_each(|_| append(&mut journal, old));
-            journal.recycle(7).unwrap();
-            from_lsn = journal.first_lsn() - 1;
+            journal.recycle(Lsn::new(7)).unwrap();
+            from_lsn = (journal.first_lsn() - 1).get();
             (8..LAST - 1).for_each(|_| append(&mut journal, payload));
         } else {
             (0..LAST - 1).for_each(|_| append(&mut journal, b"durable"));
         }
         let before = disk.image();
-        journal.append(LAST, payload).unwrap();
+        journal.append(Lsn::new(LAST), payload).unwrap();
         let after = disk.image();
         let changed = |name: &&String| before.get(*name) != after.get(*name);
         let segment = after.keys().find(changed).unwrap().clone();
@@ -117,7 +119,7 @@ impl Written {
         let upto = (0..after.len()).rfind(differs).unwrap() / SECTOR + 1;
         Self {
             disk,
-            from_lsn,
+            from_lsn: Lsn::new(from_lsn),
             segment,
             before,
             after,
@@ -153,7 +155,7 @@ impl Written {
             if let Some(last) = replayed.get(&LAST) {
                 assert_eq!(last, payload);
             }
-            (replayed.len() as u64, journal.next_lsn())
+            (replayed.len() as u64, journal.next_lsn().get())
         });
         (refused, started.map_err(|error| error.to_string()))
     }
@@ -189,7 +191,7 @@ fn damage_before_a_forged_record_is_told_as_before_others() {
             let written = Written::new(payload, Some(payload));
             // The first of the records that are asked for, which were durable but for the last.
             let mut first = None;
-            inspect(&written.disk, (0, 0), |seen| {
+            inspect(&written.disk, (Lsn::ZERO, Lsn::ZERO), |seen| {
                 if let Seen::Record {
                     segment,
                     offset,
@@ -217,9 +219,14 @@ fn what_is_forged_is_read_as_it_was_appended() {
         let written = Written::new(&payload, Some(&payload));
         let from_lsn = written.from_lsn;
         let (journal, replayed) = open(&written.disk, 9, from_lsn).unwrap();
-        let expected = from_lsn + 1..=LAST;
-        let expected: Vec<_> = expected.map(|lsn| (lsn, payload.clone())).collect();
-        assert_eq!(replayed.into_iter().collect::<Vec<_>>(), expected);
+        let expected: Vec<_> = (from_lsn.get() + 1..=LAST)
+            .map(|lsn| (Lsn::new(lsn), payload.clone()))
+            .collect();
+        let replayed = replayed.into_iter();
+        let replayed: Vec<_> = replayed
+            .map(|(lsn, payload)| (Lsn::new(lsn), payload))
+            .collect();
+        assert_eq!(replayed, expected);
         assert_eq!(journal.read(from_lsn + 1, usize::MAX).unwrap(), expected);
         let mut whole = Vec::new();
         let visit = |lsn, payload: &[u8]| {
@@ -228,11 +235,11 @@ fn what_is_forged_is_read_as_it_was_appended() {
         };
         let mut reader = journal.reader();
         reader
-            .read_what_is_whole((from_lsn + 1, LAST), visit)
+            .read_what_is_whole((from_lsn + 1, Lsn::new(LAST)), visit)
             .unwrap();
         assert_eq!(whole, expected);
         let mut shown = Vec::new();
-        inspect(&written.disk, (0, 0), |seen| {
+        inspect(&written.disk, (Lsn::ZERO, Lsn::ZERO), |seen| {
             if let Seen::Record { lsn, payload, .. } = seen {
                 shown.push((*lsn, payload.to_vec()));
             }
@@ -247,10 +254,10 @@ fn what_is_forged_is_read_as_it_was_appended() {
 fn a_record_for_which_there_is_no_room_bears_no_witness() {
     let (disk, mut journal) = {
         let disk = ModelDisk::default();
-        let (journal, _) = open(&disk, 1, 0).unwrap();
+        let (journal, _) = open(&disk, 1, Lsn::ZERO).unwrap();
         (disk, journal)
     };
-    journal.append(1, b"durable").unwrap();
+    journal.append(Lsn::new(1), b"durable").unwrap();
     journal.sync().unwrap();
     let end = disk.image()["00000001.seg"].len() as u64 / 2;
     let file = disk.open("00000001.seg").unwrap();
@@ -258,9 +265,16 @@ fn a_record_for_which_there_is_no_room_bears_no_witness() {
     let last = 2 + (end - 104) / 32;
     for (lsn, is_believed) in [(last, true), (last + 1, false), (u64::MAX, false)] {
         let mut record = Vec::new();
-        encode_record(&mut record, IDENTITY.mark, 7, lsn, lsn - 1, b"");
+        encode_record(
+            &mut record,
+            IDENTITY.mark,
+            7,
+            Lsn::new(lsn),
+            Lsn::new(lsn - 1),
+            b"",
+        );
         file.write_at(&record, end).unwrap();
-        let looked = inspect(&disk, (0, 0), |_| {}).unwrap();
+        let looked = inspect(&disk, (Lsn::ZERO, Lsn::ZERO), |_| {}).unwrap();
         assert_eq!(looked.refused.is_some(), is_believed, "{lsn}");
     }
 }

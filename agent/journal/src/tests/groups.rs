@@ -6,8 +6,8 @@ use crate::Replayed;
 /// Opens a journal in which a payload that begins with `b` is the beginning of something.
 fn open_groups(disk: &ModelDisk, salt: u64) -> Result<(Journal<ModelDisk>, Records), JournalError> {
     let mut replayed = BTreeMap::new();
-    let journal = Journal::open(disk.clone(), settings(salt), 0, |lsn, payload| {
-        replayed.insert(lsn, payload.to_vec());
+    let journal = Journal::open(disk.clone(), settings(salt), Lsn::ZERO, |lsn, payload| {
+        replayed.insert(lsn.get(), payload.to_vec());
         Ok(if payload.starts_with(b"b") {
             Replayed::Begun
         } else {
@@ -22,12 +22,12 @@ fn begun(disk: &ModelDisk, bytes: usize) -> u64 {
     disk.set_room(Some(5));
     let (mut journal, _) = open_groups(disk, 1).unwrap();
     for lsn in 1..=3 {
-        journal.append(lsn, b"whole").unwrap();
+        journal.append(Lsn::new(lsn), b"whole").unwrap();
         journal.sync().unwrap();
     }
     let part = vec![b'b'; bytes];
     for lsn in 4.. {
-        match journal.append(lsn, &part) {
+        match journal.append(Lsn::new(lsn), &part) {
             Ok(()) => drop(journal.sync().unwrap()),
             Err(error) => {
                 assert!(error.is_stall(), "{error}");
@@ -48,18 +48,21 @@ fn a_group_without_its_end_is_cut_off_and_its_room_is_there_again() {
         disk.kill(7);
         let (mut journal, replayed) = open_groups(&disk, 2).unwrap();
         assert_eq!(replayed.len() as u64, 3 + parts, "{bytes}");
-        assert_eq!((journal.next_lsn(), journal.durable_lsn()), (4, 3));
+        assert_eq!(
+            (journal.next_lsn(), journal.durable_lsn()),
+            (Lsn::new(4), Lsn::new(3))
+        );
         // As much finds room as before, and a group with its end stays.
         for lsn in 4..=3 + parts {
             let kind = if lsn == 3 + parts { b'w' } else { b'b' };
-            journal.append(lsn, &vec![kind; bytes]).unwrap();
+            journal.append(Lsn::new(lsn), &vec![kind; bytes]).unwrap();
             journal.sync().unwrap();
         }
         disk.crash(8);
         let (journal, replayed) = open_groups(&disk, 3).unwrap();
         assert_eq!(
             (journal.next_lsn(), replayed.len() as u64),
-            (4 + parts, 3 + parts)
+            (Lsn::new(4 + parts), 3 + parts)
         );
     }
 }
@@ -82,15 +85,19 @@ fn a_start_that_is_interrupted_while_it_cuts_is_finished_by_the_next() {
             let (mut journal, _) = opened.unwrap_or_else(|error| {
                 panic!("{bytes} bytes, dead after {operations} operations: {error}")
             });
-            assert_eq!(journal.next_lsn(), 4, "dead after {operations} operations");
-            journal.append(4, b"whole").unwrap();
+            assert_eq!(
+                journal.next_lsn(),
+                Lsn::new(4),
+                "dead after {operations} operations"
+            );
+            journal.append(Lsn::new(4), b"whole").unwrap();
             journal.sync().unwrap();
             drop(journal);
             disk.crash(operations + 1);
             let (journal, replayed) = open_groups(&disk, 4).unwrap();
             let expected = (1..=4).map(|lsn| (lsn, b"whole".to_vec()));
             assert_eq!(replayed, expected.collect());
-            assert_eq!(journal.next_lsn(), 5);
+            assert_eq!(journal.next_lsn(), Lsn::new(5));
             if is_whole {
                 break;
             }

@@ -1,6 +1,8 @@
 //! Lives and deaths of a process over one disk: whatever happens, what was called durable is there
 //! again, and nothing else is but what was appended after it.
 
+use tidemill_base::number::Lsn;
+
 use super::*;
 use crate::format::encode_spare;
 
@@ -10,9 +12,9 @@ struct Oracle {
     /// Records appended by the current process, or by the last one that opened the journal.
     appended: Records,
     /// The highest LSN reported as durable.
-    durable_lsn: u64,
+    durable_lsn: Lsn,
     /// The highest LSN whose state was saved elsewhere.
-    saved_lsn: u64,
+    saved_lsn: Lsn,
 }
 
 impl Oracle {
@@ -38,13 +40,13 @@ impl Oracle {
         if first_lsn > self.saved_lsn + 1 {
             return Err(format!("begins with record {first_lsn}"));
         }
-        let appended = self.appended.range(first_lsn..);
+        let appended = self.appended.range(first_lsn.get()..);
         match journal.read(first_lsn, usize::MAX) {
             Ok(read) => {
                 if read
                     .iter()
-                    .map(|(lsn, payload)| (lsn, payload))
-                    .eq(appended)
+                    .map(|(lsn, payload)| (lsn.get(), payload))
+                    .eq(appended.map(|(lsn, payload)| (*lsn, payload)))
                 {
                     Ok(())
                 } else {
@@ -57,8 +59,8 @@ impl Oracle {
         }
     }
 
-    fn opened(&mut self, replayed: Records, durable_lsn: u64) {
-        self.appended.retain(|lsn, _| *lsn <= self.saved_lsn);
+    fn opened(&mut self, replayed: Records, durable_lsn: Lsn) {
+        self.appended.retain(|lsn, _| *lsn <= self.saved_lsn.get());
         self.appended.extend(replayed);
         self.durable_lsn = durable_lsn;
     }
@@ -114,7 +116,7 @@ impl Lives {
             durable_lsn,
             ..
         } = self.oracle;
-        let state_lsn = saved_lsn + self.random.below(durable_lsn - saved_lsn + 1);
+        let state_lsn = saved_lsn + self.random.below((durable_lsn - saved_lsn.get() + 1).get());
         match open_for(&self.disk, salt, (saved_lsn, state_lsn)) {
             Ok((journal, replayed)) => {
                 if !journal.lost().is_empty() {
@@ -159,18 +161,18 @@ impl Lives {
             0..9 => {
                 let lsn = journal.next_lsn();
                 let payload = if self.is_repetitive {
-                    payload(&mut Random::new(lsn), lsn)
+                    payload(&mut Random::new(lsn.get()), lsn)
                 } else {
                     payload(&mut self.random, lsn)
                 };
-                self.oracle.appended.insert(lsn, payload.clone());
+                self.oracle.appended.insert(lsn.get(), payload.clone());
                 journal.append(lsn, &payload)?;
             }
             9..13 => self.oracle.durable_lsn = journal.sync()?,
             13 => journal.prepare_spare()?,
             14 => {
-                let more = self.oracle.durable_lsn - self.oracle.saved_lsn;
-                self.oracle.saved_lsn += self.random.below(more + 1);
+                let more = self.oracle.durable_lsn - self.oracle.saved_lsn.get();
+                self.oracle.saved_lsn += self.random.below((more + 1).get());
             }
             _ => {
                 if self.deaths == Deaths::Disk && self.random.one_in(4) {
@@ -231,18 +233,20 @@ fn half_a_head_is_no_danger_to_the_next_life() {
     with_seeds(1_000, |seed| {
         let disk = ModelDisk::default();
         for life in 0..4u8 {
-            let (mut journal, replayed) = open(&disk, seed, 0).unwrap();
+            let (mut journal, replayed) = open(&disk, seed, Lsn::ZERO).unwrap();
             if let Some(second) = replayed.get(&2) {
                 assert_eq!(second, &vec![life - 1; usize::from(life) - 1]);
             }
-            if journal.next_lsn() == 1 {
+            if journal.next_lsn() == Lsn::new(1) {
                 // The next head lies half in the first sector, half in the second.
-                journal.append(1, &[7; 400]).unwrap();
+                journal.append(Lsn::new(1), &[7; 400]).unwrap();
                 journal.sync().unwrap();
-            } else if journal.next_lsn() == 3 {
+            } else if journal.next_lsn() == Lsn::new(3) {
                 return;
             }
-            journal.append(2, &vec![life; usize::from(life)]).unwrap();
+            journal
+                .append(Lsn::new(2), &vec![life; usize::from(life)])
+                .unwrap();
             disk.crash(seed * 4 + u64::from(life));
         }
     });
@@ -252,11 +256,11 @@ fn half_a_head_is_no_danger_to_the_next_life() {
 /// them; `None` where this seed left something else. Record 1 is there, and the next one needs another segment.
 fn headerless(seed: u64) -> Option<(ModelDisk, String)> {
     let disk = ModelDisk::default();
-    let (mut journal, _) = open(&disk, 1, 0).unwrap();
-    journal.append(1, &[1; 3_900]).unwrap();
+    let (mut journal, _) = open(&disk, 1, Lsn::ZERO).unwrap();
+    journal.append(Lsn::new(1), &[1; 3_900]).unwrap();
     journal.sync().unwrap();
     for lsn in 2..=12 {
-        journal.append(lsn, &[2; 300]).unwrap();
+        journal.append(Lsn::new(lsn), &[2; 300]).unwrap();
     }
     disk.crash(seed);
     let mut segments = disk.image().into_iter();
@@ -270,16 +274,16 @@ fn headerless(seed: u64) -> Option<(ModelDisk, String)> {
 
 /// Appends these numbers of bytes as records 2 and on, makes them durable, and lets the power fail.
 fn appended(disk: &ModelDisk, sizes: &[usize]) -> u64 {
-    let (mut journal, replayed) = open(disk, 2, 0).unwrap();
-    assert_eq!((replayed.len(), journal.next_lsn()), (1, 2));
+    let (mut journal, replayed) = open(disk, 2, Lsn::ZERO).unwrap();
+    assert_eq!((replayed.len(), journal.next_lsn()), (1, Lsn::new(2)));
     for bytes in sizes {
         journal
             .append(journal.next_lsn(), &vec![3; *bytes])
             .unwrap();
     }
     let last = journal.sync().unwrap();
-    disk.crash(last);
-    last
+    disk.crash(last.get());
+    last.get()
 }
 
 /// The numbers of records that a power cut left are given again. A segment that ends early in its next use is
@@ -290,7 +294,7 @@ fn what_a_power_cut_left_does_not_lengthen_the_next_use_of_its_segment() {
     let left = left.inspect(|(disk, name)| {
         let last = appended(disk, &[100, 3_900, 20, 20, 20, 20]);
         assert!(disk.image()[name].starts_with(b"tidemill"));
-        let (journal, replayed) = open_for(disk, 3, (0, last)).unwrap();
+        let (journal, replayed) = open_for(disk, 3, (Lsn::ZERO, Lsn::new(last))).unwrap();
         assert_eq!((replayed.len() as u64, journal.lost()), (last, &[][..]));
     });
     assert!(left.count() > 5);
@@ -306,14 +310,14 @@ fn what_a_power_cut_left_does_not_come_in_the_place_of_lost_records() {
         disk.lose_sector(name, 512);
         let mut replayed = Vec::new();
         let settings = Settings {
-            state_lsn: last,
+            state_lsn: Lsn::new(last),
             ..settings(3)
         };
-        let journal = Journal::open(disk.clone(), settings, 0, |lsn, payload| {
-            replayed.push((lsn, payload.first().copied()));
+        let journal = Journal::open(disk.clone(), settings, Lsn::ZERO, |lsn, payload| {
+            replayed.push((lsn.get(), payload.first().copied()));
             Ok(())
         });
-        assert_eq!(journal.unwrap().lost(), [(3, 10)]);
+        assert_eq!(journal.unwrap().lost(), [(Lsn::new(3), Lsn::new(10))]);
         assert_eq!(replayed, [(1, Some(1)), (2, Some(3)), (11, Some(3))]);
     });
     assert!(left.count() > 5);
@@ -322,10 +326,12 @@ fn what_a_power_cut_left_does_not_come_in_the_place_of_lost_records() {
 /// The disk of a journal with a torn tail, and how many of its records were durable.
 fn torn(seed: u64) -> (ModelDisk, u64) {
     let (disk, mut random) = (ModelDisk::default(), Random::new(seed));
-    let (mut journal, _) = open(&disk, seed, 0).unwrap();
+    let (mut journal, _) = open(&disk, seed, Lsn::ZERO).unwrap();
     let durable_lsn = random.below(20);
     for lsn in 1..durable_lsn + 20 {
-        journal.append(lsn, &payload(&mut random, lsn)).unwrap();
+        journal
+            .append(Lsn::new(lsn), &payload(&mut random, Lsn::new(lsn)))
+            .unwrap();
         if lsn == durable_lsn {
             journal.sync().unwrap();
         }
@@ -340,16 +346,16 @@ fn a_recovery_that_is_cut_off_anywhere_is_recovered_from() {
         for operations in 0.. {
             let (disk, durable_lsn) = torn(seed);
             disk.die_after(operations);
-            let is_done = open(&disk, seed + 1, 0).is_ok();
+            let is_done = open(&disk, seed + 1, Lsn::ZERO).is_ok();
             if operations % 2 == 0 {
                 disk.kill(operations);
             } else {
                 disk.crash(operations);
             }
-            let (_, replayed) = open(&disk, seed + 2, 0).unwrap();
+            let (_, replayed) = open(&disk, seed + 2, Lsn::ZERO).unwrap();
             assert!(replayed.len() as u64 >= durable_lsn, "{operations}");
             disk.crash(operations);
-            let again = open(&disk, seed + 3, 0).unwrap().1;
+            let again = open(&disk, seed + 3, Lsn::ZERO).unwrap().1;
             assert_eq!(again, replayed, "{operations}");
             if is_done {
                 break;

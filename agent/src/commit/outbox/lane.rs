@@ -17,6 +17,7 @@ use crate::commit::record::{
 use crate::config::{OutboxLimits, WhenFull};
 use crate::event::clock::Ages;
 use crate::event::emission::{LaneId, Made, Row};
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 use refusals::Refusals;
@@ -55,7 +56,7 @@ pub struct Lane {
     /// The rows of the request that is out, or is to go out.
     batch: Option<(u64, u64)>,
     /// The commit that says so; the request leaves when it is durable.
-    batch_lsn: u64,
+    batch_lsn: Lsn,
     /// Rows of the next request: fewer after one was refused, to find the row to blame.
     request_rows: usize,
     /// Bytes of the next request, as the destination's link allows.
@@ -68,7 +69,7 @@ pub struct Lane {
     /// Dropped since the last commit, for one gap record.
     gap: Option<Gap>,
     /// The first row of the last gap that was reported, and the commit with the report.
-    told: Option<(u64, u64)>,
+    told: Option<(u64, Lsn)>,
     /// Those that wait.
     gap_rows: GapRows,
     /// Rows that were dropped before that.
@@ -81,9 +82,9 @@ pub struct Lane {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The first commit to read.
-    pub from_lsn: u64,
+    pub from_lsn: Lsn,
     /// The last.
-    pub to_lsn: u64,
+    pub to_lsn: Lsn,
     /// The first row.
     pub first: u64,
     /// The last.
@@ -106,7 +107,7 @@ impl Lane {
             store: Store::default(),
             handed: 0,
             batch,
-            batch_lsn: 0,
+            batch_lsn: Lsn::ZERO,
             request_rows: usize::MAX,
             request_bytes: REQUEST_BYTES_FIRST,
             refusals: Refusals::default(),
@@ -174,7 +175,7 @@ impl Lane {
     }
 
     /// The earliest commit that has a waiting row.
-    pub fn oldest_lsn(&self) -> Option<u64> {
+    pub fn oldest_lsn(&self) -> Option<Lsn> {
         self.store.oldest_lsn()
     }
 
@@ -185,7 +186,7 @@ impl Lane {
             cursor: self.settled.cursor(),
             settled: self.settled.beyond().collect(),
             batch: self.batch,
-            oldest_lsn: self.store.oldest_lsn().unwrap_or(0),
+            oldest_lsn: self.store.oldest_lsn().unwrap_or(Lsn::ZERO),
             counts: self.counts,
             gap_rows: self.gap_rows.to_vec(),
         }
@@ -212,7 +213,7 @@ impl Lane {
     }
 
     /// Makes a row in the commit `lsn`; its number is filled in. Returns whether there was room.
-    pub(super) fn push(&mut self, row: Row, lsn: u64) -> bool {
+    pub(super) fn push(&mut self, row: Row, lsn: Lsn) -> bool {
         self.counts.made += 1;
         if self.limits.when_full == WhenFull::DropNewest && self.is_over(row_bytes(&row)) {
             self.counts.dropped += 1;
@@ -250,7 +251,7 @@ impl Lane {
         &*self.id.destination == super::DEAD_LETTERS
     }
 
-    fn enqueue(&mut self, mut row: Row, lsn: u64) {
+    fn enqueue(&mut self, mut row: Row, lsn: Lsn) {
         self.last_seq += 1;
         row.seq = self.last_seq;
         self.delta_bytes += row_bytes_max(&row);
@@ -281,7 +282,7 @@ impl Lane {
     }
 
     /// Tells in the commit `lsn` what it drops, however full the lane is. Returns how many rows.
-    pub(super) fn tell_gap(&mut self, gateway: &str, made: Made, lsn: u64) -> Option<u64> {
+    pub(super) fn tell_gap(&mut self, gateway: &str, made: Made, lsn: Lsn) -> Option<u64> {
         let dropped = self.counts.dropped - self.dropped_before;
         self.dropped_before = self.counts.dropped;
         let gap = self.gap.take();
@@ -471,7 +472,7 @@ impl Lane {
     }
 
     /// Applies a commit's changes of the lane.
-    pub(super) fn apply(&mut self, delta: LaneDelta, lsn: u64) {
+    pub(super) fn apply(&mut self, delta: LaneDelta, lsn: Lsn) {
         let gaps = gap_rows::among(&delta.rows);
         for row in delta.rows {
             self.counts.made += 1;
@@ -496,13 +497,13 @@ impl Lane {
     }
 
     /// Takes up a row of a commit that the lane's record covers.
-    pub(super) fn restore_row(&mut self, row: Row, lsn: u64) {
+    pub(super) fn restore_row(&mut self, row: Row, lsn: Lsn) {
         if row.seq <= self.last_seq && !self.settled.contains(row.seq) {
             self.store_row(row, lsn);
         }
     }
 
-    fn store_row(&mut self, row: Row, lsn: u64) {
+    fn store_row(&mut self, row: Row, lsn: Lsn) {
         let settled = &self.settled;
         self.store
             .insert(row, lsn, |first, last| settled.absent(first, last));

@@ -9,6 +9,8 @@ mod chunk;
 
 use std::collections::VecDeque;
 
+use tidemill_base::number::Lsn;
+
 use super::bounds::Bounds;
 use super::gap::Gap;
 use crate::event::emission::Row;
@@ -28,7 +30,7 @@ pub fn row_bytes(row: &Row) -> usize {
 pub(super) struct Held {
     pub(super) row: Row,
     /// The commit with the row.
-    pub(super) lsn: u64,
+    pub(super) lsn: Lsn,
 }
 
 /// Waiting rows, in the order of their numbers.
@@ -48,7 +50,7 @@ impl Store {
 
     /// Takes a row in. Of one that is known only its place in the journal is new. `waiting` counts
     /// the rows of a range that are not settled, whether they are known or not.
-    pub(super) fn insert(&mut self, row: Row, lsn: u64, waiting: impl Fn(u64, u64) -> u64) {
+    pub(super) fn insert(&mut self, row: Row, lsn: Lsn, waiting: impl Fn(u64, u64) -> u64) {
         let place = self.head.partition_point(|held| held.row.seq < row.seq);
         if let Some(held) = self.head.get_mut(place) {
             if held.row.seq == row.seq {
@@ -80,7 +82,7 @@ impl Store {
             || (self.head_bytes + more > self.bounds.head_bytes && !self.head.is_empty())
     }
 
-    fn insert_into_chunks(&mut self, row: &Row, lsn: u64, waiting: &impl Fn(u64, u64) -> u64) {
+    fn insert_into_chunks(&mut self, row: &Row, lsn: Lsn, waiting: &impl Fn(u64, u64) -> u64) {
         let max = self.bounds.chunk_bytes;
         let place = self.chunks.partition_point(|chunk| chunk.first <= row.seq);
         let before = place.checked_sub(1).and_then(|at| self.chunks.get_mut(at));
@@ -120,7 +122,7 @@ impl Store {
     }
 
     /// The earliest commit that has a waiting row.
-    pub(super) fn oldest_lsn(&self) -> Option<u64> {
+    pub(super) fn oldest_lsn(&self) -> Option<Lsn> {
         let head = self.head.iter().map(|held| held.lsn);
         head.chain(self.chunks.iter().map(|chunk| chunk.lsn)).min()
     }
@@ -195,8 +197,8 @@ impl Store {
     /// a commit before `floor_lsn`. Younger rows go to other chunks.
     pub(super) fn begin_reading(
         &mut self,
-        floor_lsn: Option<u64>,
-        durable_lsn: u64,
+        floor_lsn: Option<Lsn>,
+        durable_lsn: Lsn,
     ) -> Option<Chunk> {
         let is_old = |chunk: &&mut Chunk| floor_lsn.is_none_or(|floor| chunk.lsn < floor);
         let chunk = self.chunks.iter_mut().find(is_old)?;
@@ -224,7 +226,7 @@ impl Store {
     /// `true` for rows that are not settled.
     pub(super) fn refill(
         &mut self,
-        rows: Vec<(u64, Row)>,
+        rows: Vec<(Lsn, Row)>,
         waits: impl Fn(u64) -> bool,
     ) -> Option<Missing> {
         let chunk = self.chunks.pop_front_if(|chunk| chunk.is_reading)?;
@@ -248,7 +250,7 @@ impl Store {
 
     /// Notes that the chunk that was read was written again in this commit; `gap` is the report of
     /// its rows.
-    pub(super) fn moved(&mut self, lsn: u64, gap: Option<Gap>) {
+    pub(super) fn moved(&mut self, lsn: Lsn, gap: Option<Gap>) {
         for chunk in self.chunks.iter_mut().filter(|chunk| chunk.is_reading) {
             (chunk.lsn, chunk.last_lsn) = (lsn, lsn);
             chunk.gap = gap;

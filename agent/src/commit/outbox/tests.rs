@@ -34,8 +34,8 @@ impl Bench {
         self.outbox.set_destinations("gw", vec![cloud], &[]);
     }
 
-    fn lsn(&self) -> u64 {
-        self.journal.len() as u64 + 1
+    fn lsn(&self) -> Lsn {
+        Lsn::new(self.journal.len() as u64 + 1)
     }
 
     fn push(&mut self, payload: &str, at_ms: i64) -> bool {
@@ -58,7 +58,7 @@ impl Bench {
         let (at_ms, made_ms) = (0, 0);
         self.outbox.record_gaps(Made { at_ms, made_ms }, lsn);
         let deltas = self.outbox.take_deltas();
-        self.journal.push((lsn, deltas));
+        self.journal.push((lsn.get(), deltas));
     }
 
     /// Hands out rows once everything is durable.
@@ -95,15 +95,15 @@ impl Bench {
     }
 
     /// The wanted rows, read from the journal.
-    fn found(&self, wanted: &Wanted) -> Vec<(u64, Row)> {
+    fn found(&self, wanted: &Wanted) -> Vec<(Lsn, Row)> {
         let deltas = self
             .journal
             .iter()
-            .filter(|(lsn, _)| (wanted.from_lsn..=wanted.to_lsn).contains(lsn));
+            .filter(|(lsn, _)| (wanted.from_lsn..=wanted.to_lsn).contains(&Lsn::new(*lsn)));
         let rows = deltas.flat_map(|(lsn, deltas)| {
             let rows = deltas.iter();
             let rows = rows.flat_map(|delta| delta.rows.iter().chain(&delta.relocated));
-            rows.map(|row| (*lsn, row.clone()))
+            rows.map(|row| (Lsn::new(*lsn), row.clone()))
         });
         rows.filter(|(_, row)| (wanted.first..=wanted.last).contains(&row.seq))
             .collect()
@@ -123,7 +123,7 @@ impl Bench {
         for (lsn, deltas) in &self.journal {
             deltas
                 .iter()
-                .for_each(|delta| outbox.apply(delta.clone(), *lsn));
+                .for_each(|delta| outbox.apply(delta.clone(), Lsn::new(*lsn)));
         }
         self.outbox = outbox;
         self.equip();
@@ -149,7 +149,7 @@ impl Bench {
                 let is_there = |row: &Row| !lost.contains(&row.seq);
                 delta.rows.retain(is_there);
                 delta.relocated.retain(is_there);
-                outbox.restore_rows(delta, *lsn);
+                outbox.restore_rows(delta, Lsn::new(*lsn));
             }
         }
         self.outbox = outbox;
@@ -587,7 +587,7 @@ mod refusals {
         for _ in 0..3 {
             bench
                 .outbox
-                .bury("odd".into(), topic.clone(), 0, &letter, 1);
+                .bury("odd".into(), topic.clone(), 0, &letter, Lsn::new(1));
         }
         for n in 0..5_000 {
             bench.push(&n.to_string(), 0);
@@ -629,7 +629,7 @@ fn rows_whose_records_are_lost_are_dropped_with_a_gap_record() {
         }
         for (lsn, deltas) in bench.journal.clone() {
             for delta in deltas.into_iter().filter(|_| !(11..=14).contains(&lsn)) {
-                restored.restore_rows(delta, lsn);
+                restored.restore_rows(delta, Lsn::new(lsn));
             }
         }
         bench.outbox = restored;
@@ -680,7 +680,7 @@ fn rows_missing_when_their_chunk_moves_are_dropped_with_a_gap_record() {
     assert!(lane.balances());
     assert_eq!((lane.waiting(), lane.counts().dropped), (27, 4));
     // All old segments are used anew, then the process starts from a checkpoint.
-    bench.journal.retain(|(at, _)| *at >= lsn);
+    bench.journal.retain(|(at, _)| *at >= lsn.get());
     let mut restored = Outbox::default();
     for lane in bench.outbox.lanes() {
         assert!(lane.oldest_lsn() >= Some(lsn));
@@ -688,7 +688,7 @@ fn rows_missing_when_their_chunk_moves_are_dropped_with_a_gap_record() {
     }
     for (lsn, deltas) in bench.journal.clone() {
         for delta in deltas {
-            restored.restore_rows(delta, lsn);
+            restored.restore_rows(delta, Lsn::new(lsn));
         }
     }
     bench.outbox = restored;

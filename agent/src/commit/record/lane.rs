@@ -1,5 +1,7 @@
 //! Record of a lane without its rows, which are in the journal.
 
+use tidemill_base::number::Lsn;
+
 use super::codec::{Reader, RecordError, put_len, put_var};
 
 /// Version of the format below, for a lane in which no gap record waits: builds before read no other.
@@ -33,7 +35,7 @@ pub struct LaneRecord {
     /// Rows that go out as one request.
     pub batch: Option<(u64, u64)>,
     /// The commit with the oldest waiting row; 0 if no row waits.
-    pub oldest_lsn: u64,
+    pub oldest_lsn: Lsn,
     /// Counts of the lane's rows by outcome.
     pub counts: LaneCounts,
     /// Gap records that wait, in the order of their numbers.
@@ -79,7 +81,7 @@ impl LaneRecord {
         for number in [
             first,
             last,
-            self.oldest_lsn,
+            self.oldest_lsn.get(),
             made,
             acknowledged,
             dead,
@@ -115,7 +117,7 @@ impl LaneRecord {
             cursor,
             settled,
             batch,
-            oldest_lsn: reader.var()?,
+            oldest_lsn: Lsn::new(reader.var()?),
             counts: LaneCounts {
                 made: reader.var()?,
                 acknowledged: reader.var()?,
@@ -154,7 +156,7 @@ mod tests {
             cursor: 3,
             settled: vec![(5, 6)],
             batch: None,
-            oldest_lsn: 2,
+            oldest_lsn: Lsn::new(2),
             counts: LaneCounts {
                 made: 9,
                 dropped: 5,

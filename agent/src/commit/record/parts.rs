@@ -2,6 +2,8 @@
 //! together or not at all. The effects of one event have to be in one commit, and its length shows
 //! only once they are complete; so no commit is too long to be written.
 
+use tidemill_base::number::Lsn;
+
 use super::codec::{Reader, RecordError};
 use super::commit::{COMMIT_FORMAT, Commit, SECTIONS_FORMAT};
 
@@ -44,9 +46,9 @@ pub fn part_of(record: &[u8]) -> Option<(u32, u32)> {
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
     /// The record of the first part.
-    first_lsn: u64,
+    first_lsn: Lsn,
     /// The record that would go on.
-    next_lsn: u64,
+    next_lsn: Lsn,
     /// The next part expected, and the number of parts; no part is expected if both are 0.
     next: u32,
     count: u32,
@@ -59,7 +61,7 @@ impl Parts {
     ///
     /// # Errors
     /// When the record is of another format or damaged.
-    pub fn push(&mut self, lsn: u64, record: &[u8]) -> Result<Option<(u64, Commit)>, RecordError> {
+    pub fn push(&mut self, lsn: Lsn, record: &[u8]) -> Result<Option<(Lsn, Commit)>, RecordError> {
         if record.first() != Some(&PART_FORMAT) {
             *self = Self::default();
             return Ok(Some((lsn, Commit::decode(record)?)));
@@ -89,7 +91,7 @@ impl Parts {
     }
 
     /// The record in which a commit began of which not all parts have come.
-    pub fn began(&self) -> Option<u64> {
+    pub fn began(&self) -> Option<Lsn> {
         (self.count > 0).then_some(self.first_lsn)
     }
 }
@@ -148,19 +150,22 @@ mod tests {
         assert!(long.len() > 3);
         let mut parts = Parts::default();
         for (lsn, record) in (1..).zip(&long[..2]) {
-            assert_eq!(parts.push(lsn, record), Ok(None));
+            assert_eq!(parts.push(Lsn::new(lsn), record), Ok(None));
         }
-        assert_eq!(parts.began(), Some(1));
+        assert_eq!(parts.began(), Some(Lsn::new(1)));
         let next = commit("next");
-        assert_eq!(parts.push(3, &next.encode()), Ok(Some((3, next))));
+        assert_eq!(
+            parts.push(Lsn::new(3), &next.encode()),
+            Ok(Some((Lsn::new(3), next)))
+        );
         // The rest of a commit whose beginning was lost is none.
         for (lsn, record) in (4..).zip(&long[1..]) {
-            assert_eq!(parts.push(lsn, record), Ok(None));
+            assert_eq!(parts.push(Lsn::new(lsn), record), Ok(None));
         }
         assert_eq!(parts.began(), None);
         // Nor is one of which a part in the middle was lost.
         for (lsn, record) in (20..).zip(&long).filter(|(lsn, _)| *lsn != 21) {
-            assert_eq!(parts.push(lsn, record), Ok(None));
+            assert_eq!(parts.push(Lsn::new(lsn), record), Ok(None));
         }
     }
 
@@ -180,15 +185,15 @@ mod tests {
             for (lsn, record) in (before + 1..).zip(&records) {
                 assert!(record.len() <= max);
                 assert_eq!(whole, None);
-                whole = parts.push(lsn, record).unwrap();
+                whole = parts.push(Lsn::new(lsn), record).unwrap();
             }
-            assert_eq!(whole, Some((before + 1, long)));
+            assert_eq!(whole, Some((Lsn::new(before + 1), long)));
         }
 
         #[test]
         fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, lsn: u64) {
             let mut parts = Parts::default();
-            let _ = parts.push(lsn.min(u64::MAX - 2), &[&[PART_FORMAT], &bytes[..]].concat());
+            let _ = parts.push(Lsn::new(lsn.min(u64::MAX - 2)), &[&[PART_FORMAT], &bytes[..]].concat());
             let _ = (part_of(&bytes), summary(&bytes));
         }
     }

@@ -93,7 +93,7 @@ impl Gateway {
             event_ids_remembered: 4_096,
             checkpoint_bytes: 1 << 20,
             boot_id: self.boot.into(),
-            journal: (0, 0),
+            journal: (Lsn::new(0), 0),
             first_pond: 0,
             newest_pond: None,
             record_bytes_max: self.record_bytes_max,
@@ -114,10 +114,10 @@ impl Gateway {
     /// Starts from what is durable.
     fn start(&mut self) {
         let (lsn, entries) = self.ponds.iter().max_by_key(|(lsn, _)| *lsn).unwrap();
-        let mut image = Image::from_entries(*lsn, entries.clone()).unwrap();
+        let mut image = Image::from_entries(Lsn::new(*lsn), entries.clone()).unwrap();
         let from = image.needs_from();
-        for (lsn, bytes) in self.journal.iter().filter(|(lsn, _)| *lsn >= from) {
-            image.replay(*lsn, bytes).unwrap();
+        for (lsn, bytes) in self.journal.iter().filter(|(lsn, _)| *lsn >= from.get()) {
+            image.replay(Lsn::new(*lsn), bytes).unwrap();
         }
         let last_lsn = image.last_lsn();
         let hash = (image.agent.boot_id == self.boot).then(|| image.state_hash());
@@ -190,7 +190,7 @@ impl Gateway {
                         len <= max,
                         "record {lsn} of {len} bytes, and {max} are room"
                     );
-                    self.unsynced.push((lsn, bytes));
+                    self.unsynced.push((lsn.get(), bytes));
                     let unsynced = self.unsynced.iter().map(|(_, bytes)| bytes.len()).sum();
                     self.most_unsynced = self.most_unsynced.max(unsynced);
                     format!("commit {lsn}")
@@ -213,7 +213,7 @@ impl Gateway {
                     if checkpoint.full {
                         pond.1.clear();
                     }
-                    pond.0 = checkpoint.lsn;
+                    pond.0 = checkpoint.lsn.get();
                     let bytes = checkpoint.puts.iter().map(|(k, v)| k.len() + v.len());
                     self.pond_bytes += bytes.sum::<usize>();
                     pond.1.extend(checkpoint.puts);
@@ -227,7 +227,7 @@ impl Gateway {
                     continue;
                 }
                 Output::Recycle { below_lsn } => {
-                    self.journal.retain(|(lsn, _)| *lsn >= below_lsn);
+                    self.journal.retain(|(lsn, _)| *lsn >= below_lsn.get());
                     continue;
                 }
                 Output::ReadBack {
@@ -257,21 +257,21 @@ impl Gateway {
     pub(super) fn sync(&mut self) -> &mut Self {
         self.journal.append(&mut self.unsynced);
         let lsn = self.journal.last().map_or(0, |(lsn, _)| *lsn);
-        self.step(Input::Durable(lsn))
+        self.step(Input::Durable(Lsn::new(lsn)))
     }
 
     /// The same without working on what no step had a share for.
     pub(super) fn sync_once(&mut self) {
         self.journal.append(&mut self.unsynced);
         let lsn = self.journal.last().map_or(0, |(lsn, _)| *lsn);
-        self.step_once(Input::Durable(lsn));
+        self.step_once(Input::Durable(Lsn::new(lsn)));
     }
 
     /// The sync returns for the first so many records.
     pub(super) fn sync_some(&mut self, count: usize) -> &mut Self {
         self.journal.extend(self.unsynced.drain(..count));
         let lsn = self.journal.last().map_or(0, |(lsn, _)| *lsn);
-        self.step(Input::Durable(lsn))
+        self.step(Input::Durable(Lsn::new(lsn)))
     }
 
     /// Records on their way to stable storage.
@@ -302,14 +302,14 @@ impl Gateway {
         }
     }
 
-    pub(super) fn rows_of(&self, lane: &LaneId, wanted: &Wanted) -> Vec<(u64, Row)> {
+    pub(super) fn rows_of(&self, lane: &LaneId, wanted: &Wanted) -> Vec<(Lsn, Row)> {
         let (mut rows, mut parts) = (BTreeMap::new(), Parts::default());
         for (lsn, bytes) in self
             .journal
             .iter()
-            .filter(|(lsn, _)| *lsn >= wanted.from_lsn)
+            .filter(|(lsn, _)| *lsn >= wanted.from_lsn.get())
         {
-            let Some((lsn, commit)) = parts.push(*lsn, bytes).unwrap() else {
+            let Some((lsn, commit)) = parts.push(Lsn::new(*lsn), bytes).unwrap() else {
                 continue;
             };
             let deltas = commit.lanes.into_iter();

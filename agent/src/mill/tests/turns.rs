@@ -5,6 +5,7 @@ use super::durable::Gateway;
 use super::*;
 use crate::commit::outbox::Wanted;
 use crate::mill::pace::EVENT_FUEL;
+use tidemill_base::number::Lsn;
 
 /// Most fuel of a step: two shares, and a call at the default limit behind each.
 const STEP_FUEL_MAX: u64 = 5_000_000;
@@ -155,8 +156,8 @@ fn what_falls_due_comes_before_events_that_waited_and_a_window_has_those_of_its_
 /// All rows of the lane to `local` that the journal has, in order: payloads.
 fn rows(gateway: &Gateway) -> Vec<String> {
     let wanted = Wanted {
-        from_lsn: 0,
-        to_lsn: u64::MAX,
+        from_lsn: Lsn::new(0),
+        to_lsn: Lsn::new(u64::MAX),
         first: 0,
         last: u64::MAX,
     };

@@ -12,6 +12,7 @@ use super::database::{DEPTH_MAX, bytes_below};
 use super::error::{PondsError, Which, outside};
 use super::ponds::{Ponds, lock_to_look};
 use tidemill_base::files::{create_own, explain, own};
+use tidemill_base::number::Lsn;
 use tidemill_journal::is_full;
 
 /// Ponds that are looked at. No agent can start in their directory while this value lives.
@@ -29,7 +30,7 @@ impl CopiedPonds {
     /// # Errors
     /// When the directory cannot be used, an agent uses it, there is no room for the copy, a pond is of
     /// another format, or state was lost.
-    pub fn look(dir: &Path, journal_begins: Option<u64>) -> Result<Self, PondsError> {
+    pub fn look(dir: &Path, journal_begins: Option<Lsn>) -> Result<Self, PondsError> {
         let lock = lock_to_look(dir)?;
         let copy = tempfile::Builder::new()
             .prefix("tidemill-look-")
@@ -60,7 +61,7 @@ impl CopiedPonds {
     }
 
     /// The LSN up to which a database is complete; `None` where it is not.
-    pub fn lsn(&self, which: Which) -> Option<u64> {
+    pub fn lsn(&self, which: Which) -> Option<Lsn> {
         self.ponds.lsn(which)
     }
 }

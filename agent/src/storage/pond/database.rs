@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::entry::{Entry, FORMAT, MARK};
 use super::error::Trouble;
 use super::pieces::{Contents, Joined, PIECE_BYTES_MAX, count_in, cut, is_mark, piece_key};
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 use tidemill_journal::sync_directory;
 
@@ -45,7 +46,7 @@ const LOCKED_STEP: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     /// The LSN up to which the pond is complete.
-    pub(super) lsn: u64,
+    pub(super) lsn: Lsn,
     /// Its contents; `None` in a pond of the format before.
     pub(super) contents: Option<Contents>,
 }
@@ -54,7 +55,7 @@ impl Mark {
     fn encode(&self) -> Vec<u8> {
         let Contents { count, sum } = self.contents.unwrap_or_default();
         let mut bytes = vec![FORMAT];
-        bytes.extend(self.lsn.to_le_bytes());
+        bytes.extend(self.lsn.get().to_le_bytes());
         bytes.extend(count.to_le_bytes());
         bytes.extend(sum.to_le_bytes());
         bytes
@@ -76,7 +77,7 @@ impl Mark {
             _ => return Err(damaged()),
         };
         Ok(Self {
-            lsn: u64::from_le_bytes(*lsn),
+            lsn: Lsn::new(u64::from_le_bytes(*lsn)),
             contents,
         })
     }
@@ -200,7 +201,7 @@ impl Database {
     pub(super) fn write(
         &self,
         before: Contents,
-        lsn: u64,
+        lsn: Lsn,
         puts: &[Entry],
         removes: &[Vec<u8>],
     ) -> Result<Mark, Trouble> {

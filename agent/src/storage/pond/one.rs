@@ -11,6 +11,7 @@ use super::database::{Database, Mark};
 use super::error::{PondsError, Trouble, Which, outside};
 use super::pieces::Contents;
 use tidemill_base::files::create_own;
+use tidemill_base::number::Lsn;
 use tidemill_journal::sync_directory;
 
 /// Room needed besides the written bytes: sled writes in steps of half a MiB, and a failed one may
@@ -62,7 +63,7 @@ impl OnePond {
         }
     }
 
-    pub(super) fn lsn(&self) -> Option<u64> {
+    pub(super) fn lsn(&self) -> Option<Lsn> {
         self.mark().map(|mark| mark.lsn)
     }
 

@@ -11,6 +11,7 @@ use super::content::{PondCheckpoint, PondContent};
 use super::error::{PondsError, Which, outside};
 use super::one::{OnePond, State};
 use tidemill_base::files::{explain, own};
+use tidemill_base::number::Lsn;
 use tidemill_journal::make_directory;
 
 /// The file whose lock says that somebody works in the directory.
@@ -20,7 +21,7 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct Ponds {
     dir: PathBuf,
-    journal_begins: Option<u64>,
+    journal_begins: Option<Lsn>,
     ponds: [OnePond; 2],
     _lock: File,
 }
@@ -32,7 +33,7 @@ impl Ponds {
     /// # Errors
     /// When the directory cannot be used, another agent uses it, a pond is of another format, or state
     /// was lost. Nothing was changed then.
-    pub fn open(dir: &Path, journal_begins: Option<u64>) -> Result<Self, PondsError> {
+    pub fn open(dir: &Path, journal_begins: Option<Lsn>) -> Result<Self, PondsError> {
         let mut ponds = Self::look(dir, journal_begins)?;
         ponds.give_up()?;
         Ok(ponds)
@@ -71,7 +72,7 @@ impl Ponds {
         Ok(aside)
     }
 
-    fn look(dir: &Path, journal_begins: Option<u64>) -> Result<Self, PondsError> {
+    fn look(dir: &Path, journal_begins: Option<Lsn>) -> Result<Self, PondsError> {
         let lock = lock(dir)?;
         let ponds = Which::BOTH.map(|which| OnePond::new(dir, which));
         let mut ponds = Self {
@@ -109,7 +110,7 @@ impl Ponds {
     }
 
     /// The LSN up to which a database is complete; `None` where it is not.
-    pub fn lsn(&self, which: Which) -> Option<u64> {
+    pub fn lsn(&self, which: Which) -> Option<Lsn> {
         self.pond(which).lsn()
     }
 
@@ -182,7 +183,7 @@ impl Ponds {
             return !self.ponds.iter().any(is_damaged);
         };
         let complete = self.ponds.iter().filter_map(OnePond::lsn);
-        begins <= 1 + complete.max().unwrap_or(0)
+        begins <= complete.max().unwrap_or(Lsn::ZERO) + 1
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tidemill_base::number::Lsn;
+
 use super::*;
 
 mod contents;
@@ -11,7 +13,7 @@ fn entry(key: &str, value: &str) -> Entry {
     (key.as_bytes().to_vec(), value.as_bytes().to_vec())
 }
 
-fn checkpoint(lsn: u64, full: bool, puts: &[(&str, &str)], removes: &[&str]) -> PondCheckpoint {
+fn checkpoint(lsn: Lsn, full: bool, puts: &[(&str, &str)], removes: &[&str]) -> PondCheckpoint {
     PondCheckpoint {
         lsn,
         full,
@@ -22,20 +24,20 @@ fn checkpoint(lsn: u64, full: bool, puts: &[(&str, &str)], removes: &[&str]) -> 
 
 /// Both ponds complete: A at 10, B at 20.
 fn both(dir: &Path) {
-    let mut ponds = Ponds::open(dir, Some(1)).unwrap();
-    let first = checkpoint(10, true, &[("x", "ten")], &[]);
+    let mut ponds = Ponds::open(dir, Some(Lsn::new(1))).unwrap();
+    let first = checkpoint(Lsn::new(10), true, &[("x", "ten")], &[]);
     ponds.write(Which::A, &first).unwrap();
-    let second = checkpoint(20, true, &[("x", "twenty")], &[]);
+    let second = checkpoint(Lsn::new(20), true, &[("x", "twenty")], &[]);
     ponds.write(Which::B, &second).unwrap();
 }
 
 /// The LSN and the value of `x` in the newest pond.
 fn newest(dir: &Path, journal_begins: Option<u64>) -> Result<(u64, String), PondsError> {
-    let content = Ponds::open(dir, journal_begins)?.newest()?;
+    let content = Ponds::open(dir, journal_begins.map(Lsn::new))?.newest()?;
     Ok(content.map_or((0, String::new()), |content| {
         let x = content.entries.iter().find(|(key, _)| key == b"x");
         let value = x.map(|(_, value)| String::from_utf8(value.clone()).unwrap());
-        (content.lsn, value.unwrap_or_default())
+        (content.lsn.get(), value.unwrap_or_default())
     }))
 }
 
@@ -86,25 +88,38 @@ fn a_new_directory_has_no_state() {
 fn ponds_are_written_in_turn_and_the_newest_is_read() {
     let dir = tempfile::tempdir().unwrap();
     both(dir.path());
-    let mut ponds = Ponds::open(dir.path(), Some(1)).unwrap();
+    let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(1))).unwrap();
     assert_eq!(
         (ponds.lsn(Which::A), ponds.lsn(Which::B)),
-        (Some(10), Some(20))
+        (Some(Lsn::new(10)), Some(Lsn::new(20)))
     );
     assert_eq!(ponds.next(), Which::A);
     assert!(!ponds.needs_full(Which::A));
-    let changes = checkpoint(30, false, &[("y", "new"), ("z", "short-lived")], &[]);
+    let changes = checkpoint(
+        Lsn::new(30),
+        false,
+        &[("y", "new"), ("z", "short-lived")],
+        &[],
+    );
     ponds.write(Which::A, &changes).unwrap();
     assert_eq!(ponds.next(), Which::B);
-    let changes = checkpoint(40, false, &[("x", "forty"), ("y", "new")], &[]);
+    let changes = checkpoint(Lsn::new(40), false, &[("x", "forty"), ("y", "new")], &[]);
     ponds.write(Which::B, &changes).unwrap();
-    let changes = checkpoint(50, false, &[("x", "fifty")], &["z", "never there"]);
+    let changes = checkpoint(
+        Lsn::new(50),
+        false,
+        &[("x", "fifty")],
+        &["z", "never there"],
+    );
     ponds.write(ponds.next(), &changes).unwrap();
     drop(ponds);
-    let content = Ponds::open(dir.path(), Some(41)).unwrap().newest().unwrap();
+    let content = Ponds::open(dir.path(), Some(Lsn::new(41)))
+        .unwrap()
+        .newest()
+        .unwrap();
     let expected = PondContent {
         which: Which::A,
-        lsn: 50,
+        lsn: Lsn::new(50),
         entries: vec![entry("x", "fifty"), entry("y", "new")],
     };
     assert_eq!(content, Some(expected));
@@ -114,13 +129,16 @@ fn ponds_are_written_in_turn_and_the_newest_is_read() {
 fn a_full_checkpoint_clears_what_was_there() {
     let dir = tempfile::tempdir().unwrap();
     both(dir.path());
-    let mut ponds = Ponds::open(dir.path(), Some(1)).unwrap();
-    let anew = checkpoint(30, true, &[("only", "this")], &[]);
+    let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(1))).unwrap();
+    let anew = checkpoint(Lsn::new(30), true, &[("only", "this")], &[]);
     ponds.write(Which::A, &anew).unwrap();
     let content = ponds.newest().unwrap().unwrap();
     assert_eq!(content.entries, [entry("only", "this")]);
     drop(ponds);
-    let content = Ponds::open(dir.path(), Some(1)).unwrap().newest().unwrap();
+    let content = Ponds::open(dir.path(), Some(Lsn::new(1)))
+        .unwrap()
+        .newest()
+        .unwrap();
     assert_eq!(content.unwrap().entries, [entry("only", "this")]);
 }
 
@@ -131,7 +149,7 @@ fn many_keys_come_back() {
         .map(|at| entry(&format!("{at:05}"), &"v".repeat(at % 300)))
         .collect();
     let checkpoint = PondCheckpoint {
-        lsn: 1,
+        lsn: Lsn::new(1),
         full: true,
         puts: puts.clone(),
         removes: Vec::new(),
@@ -139,7 +157,10 @@ fn many_keys_come_back() {
     let mut ponds = Ponds::open(dir.path(), None).unwrap();
     ponds.write(Which::A, &checkpoint).unwrap();
     drop(ponds);
-    let content = Ponds::open(dir.path(), Some(1)).unwrap().newest().unwrap();
+    let content = Ponds::open(dir.path(), Some(Lsn::new(1)))
+        .unwrap()
+        .newest()
+        .unwrap();
     assert_eq!(content.unwrap().entries, puts);
 }
 
@@ -148,13 +169,13 @@ fn an_interrupted_pond_is_written_whole_and_the_other_one_read() {
     let dir = tempfile::tempdir().unwrap();
     both(dir.path());
     interrupt(dir.path(), Which::B);
-    let mut ponds = Ponds::open(dir.path(), Some(11)).unwrap();
-    assert_eq!(ponds.newest().unwrap().unwrap().lsn, 10);
+    let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(11))).unwrap();
+    assert_eq!(ponds.newest().unwrap().unwrap().lsn, Lsn::new(10));
     assert_eq!((ponds.next(), ponds.lsn(Which::B)), (Which::B, None));
-    let changes = checkpoint(30, false, &[("x", "thirty")], &[]);
+    let changes = checkpoint(Lsn::new(30), false, &[("x", "thirty")], &[]);
     let error = ponds.write(Which::B, &changes).unwrap_err();
     assert!(matches!(error, PondsError::NeedsFull(Which::B)), "{error}");
-    let whole = checkpoint(30, true, &[("x", "thirty")], &[]);
+    let whole = checkpoint(Lsn::new(30), true, &[("x", "thirty")], &[]);
     ponds.write(Which::B, &whole).unwrap();
     drop(ponds);
     assert_eq!(newest(dir.path(), Some(11)).unwrap(), (30, "thirty".into()));
@@ -164,9 +185,12 @@ fn an_interrupted_pond_is_written_whole_and_the_other_one_read() {
 #[test]
 fn a_first_checkpoint_that_was_interrupted_costs_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut ponds = Ponds::open(dir.path(), Some(1)).unwrap();
+    let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(1))).unwrap();
     ponds
-        .write(Which::A, &checkpoint(10, true, &[("x", "ten")], &[]))
+        .write(
+            Which::A,
+            &checkpoint(Lsn::new(10), true, &[("x", "ten")], &[]),
+        )
         .unwrap();
     drop(ponds);
     interrupt(dir.path(), Which::A);
@@ -190,12 +214,15 @@ fn a_damaged_pond_is_put_aside_where_the_other_one_is_complete() {
         let dir = tempfile::tempdir().unwrap();
         both(dir.path());
         spoil(dir.path(), Which::B, way);
-        let mut ponds = Ponds::open(dir.path(), Some(11)).unwrap();
+        let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(11))).unwrap();
         let content = ponds.newest().unwrap().unwrap();
-        assert_eq!((content.which, content.lsn), (Which::A, 10));
+        assert_eq!((content.which, content.lsn), (Which::A, Lsn::new(10)));
         assert!(ponds.needs_full(Which::B));
         ponds
-            .write(Which::B, &checkpoint(30, true, &[("x", "thirty")], &[]))
+            .write(
+                Which::B,
+                &checkpoint(Lsn::new(30), true, &[("x", "thirty")], &[]),
+            )
             .unwrap();
         drop(ponds);
         assert_eq!(newest(dir.path(), Some(11)).unwrap(), (30, "thirty".into()));
@@ -208,10 +235,13 @@ fn one_damaged_pond_is_kept_to_be_looked_at() {
     both(dir.path());
     for number in 1..=2 {
         spoil(dir.path(), Which::B, |bytes| garble(bytes));
-        let mut ponds = Ponds::open(dir.path(), Some(1)).unwrap();
+        let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(1))).unwrap();
         assert_eq!(set_aside(dir.path()), [format!("pond-b.damaged-{number}")]);
         ponds
-            .write(Which::B, &checkpoint(20, true, &[("x", "twenty")], &[]))
+            .write(
+                Which::B,
+                &checkpoint(Lsn::new(20), true, &[("x", "twenty")], &[]),
+            )
             .unwrap();
     }
 }
@@ -341,8 +371,8 @@ fn a_full_disk_gets_back_what_an_interrupted_checkpoint_took() {
     assert!(Ponds::give_up_interrupted(dir).unwrap());
     assert!(!interrupted.exists() && !note.exists());
     assert_eq!(newest(dir, Some(1)).unwrap(), (20, "twenty".to_owned()));
-    let mut ponds = Ponds::open(dir, Some(1)).unwrap();
-    let next = checkpoint(30, true, &[("x", "thirty")], &[]);
+    let mut ponds = Ponds::open(dir, Some(Lsn::new(1))).unwrap();
+    let next = checkpoint(Lsn::new(30), true, &[("x", "thirty")], &[]);
     ponds.write(Which::A, &next).unwrap();
     drop(ponds);
     assert_eq!(newest(dir, Some(1)).unwrap(), (30, "thirty".to_owned()));

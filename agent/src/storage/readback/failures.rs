@@ -58,6 +58,7 @@ fn key(lane: &LaneId, wanted: &Wanted) -> (LaneId, u64, u64) {
 mod tests {
     use super::*;
     use crate::event::emission::Priority;
+    use tidemill_base::number::Lsn;
 
     #[test]
     fn lanes_that_fail_in_turn_over_one_record_both_come_to_an_end() {
@@ -68,8 +69,8 @@ mod tests {
         let wanted = Wanted {
             first: 1,
             last: 9,
-            from_lsn: 4,
-            to_lsn: 5,
+            from_lsn: Lsn::new(4),
+            to_lsn: Lsn::new(5),
         };
         let mut failures = Failures::default();
         for _ in 0..FAILURES_MAX {
@@ -92,8 +93,8 @@ mod tests {
         let wanted = Wanted {
             first: 1,
             last: 9,
-            from_lsn: 4,
-            to_lsn: 5,
+            from_lsn: Lsn::new(4),
+            to_lsn: Lsn::new(5),
         };
         let mut failures = Failures::default();
         let rests = (0..12).map(|_| failures.count(&lane, &wanted).as_secs());

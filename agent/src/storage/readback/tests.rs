@@ -32,7 +32,7 @@ fn write<D: Disk>(journal: &mut Journal<D>, rows: u64) {
             lanes: vec![delta],
             ..Commit::default()
         };
-        journal.append(seq, &commit.encode()).unwrap();
+        journal.append(Lsn::new(seq), &commit.encode()).unwrap();
     }
     journal.sync().unwrap();
 }
@@ -41,8 +41,8 @@ fn wanted(first: u64, last: u64) -> Wanted {
     Wanted {
         first,
         last,
-        from_lsn: first,
-        to_lsn: last,
+        from_lsn: Lsn::new(first),
+        to_lsn: Lsn::new(last),
     }
 }
 
@@ -58,18 +58,19 @@ fn only_rows_of_an_unreadable_record_wait_for_it_and_are_left_out_in_the_end() {
             mark: 7,
         },
         salt: 7,
-        state_lsn: 0,
+        state_lsn: Lsn::new(0),
     };
-    let mut journal = Journal::open(disk.clone(), settings, 0, |_, _| Ok(())).unwrap();
+    let mut journal = Journal::open(disk.clone(), settings, Lsn::new(0), |_, _| Ok(())).unwrap();
     write(&mut journal, 9);
     let mut lost = None;
-    inspect(&disk, (0, 0), |seen| {
+    inspect(&disk, (Lsn::new(0), Lsn::new(0)), |seen| {
         if let Seen::Record {
             segment,
             offset,
-            lsn: 4,
+            lsn,
             ..
         } = seen
+            && lsn.get() == 4
         {
             lost = Some((segment.to_string(), offset + 1_000));
         }
@@ -78,7 +79,7 @@ fn only_rows_of_an_unreadable_record_wait_for_it_and_are_left_out_in_the_end() {
     let (segment, offset) = lost.unwrap();
     disk.lose_sector(&segment, offset);
     let mut readback = Readback::new(journal.reader(), 1 << 20);
-    let numbers = |rows: Vec<(u64, Row)>| rows.iter().map(|(_, row)| row.seq).collect::<Vec<_>>();
+    let numbers = |rows: Vec<(Lsn, Row)>| rows.iter().map(|(_, row)| row.seq).collect::<Vec<_>>();
     // The records before it and behind it are read at once.
     for (first, last) in [(1, 3), (5, 9)] {
         let rows = readback.rows(&lane(), &wanted(first, last)).unwrap();
@@ -94,7 +95,10 @@ fn only_rows_of_an_unreadable_record_wait_for_it_and_are_left_out_in_the_end() {
 #[test]
 fn rows_of_a_segment_that_cannot_be_opened_for_a_while_are_not_lost() {
     let temp = tempfile::tempdir().unwrap();
-    let journal = tidemill_journal::open_in(temp.path(), 1 << 16, (0, 0), |_, _| Ok(()));
+    let journal =
+        tidemill_journal::open_in(temp.path(), 1 << 16, (Lsn::new(0), Lsn::new(0)), |_, _| {
+            Ok(())
+        });
     let mut journal = journal.unwrap();
     write(&mut journal, 1);
     let mut readback = Readback::new(journal.reader(), 1 << 20);
@@ -109,13 +113,16 @@ fn rows_of_a_segment_that_cannot_be_opened_for_a_while_are_not_lost() {
     std::fs::remove_file(&path).unwrap();
     std::fs::rename(&aside, &path).unwrap();
     let rows = readback.rows(&lane(), &wanted(1, 1)).unwrap();
-    assert_eq!(rows, [(1, row(1))]);
+    assert_eq!(rows, [(Lsn::FIRST, row(1))]);
 }
 
 #[test]
 fn rows_of_a_commit_of_any_number_of_records_are_found_beside_one_that_is_lost() {
     let temp = tempfile::tempdir().unwrap();
-    let journal = tidemill_journal::open_in(temp.path(), 1 << 20, (0, 0), |_, _| Ok(()));
+    let journal =
+        tidemill_journal::open_in(temp.path(), 1 << 20, (Lsn::new(0), Lsn::new(0)), |_, _| {
+            Ok(())
+        });
     let mut journal = journal.unwrap();
     let row_of = |seq: u64, bytes: usize| Row {
         payload: vec![b'x'; bytes].into(),
@@ -130,15 +137,18 @@ fn rows_of_a_commit_of_any_number_of_records_are_found_beside_one_that_is_lost()
         ..Commit::default()
     };
     let short = commit(row_of(1, 10)).encode();
-    journal.append(1, &short).unwrap();
+    journal.append(Lsn::new(1), &short).unwrap();
     let parts = crate::commit::record::cut(commit(row_of(2, 400_000)).encode(), 1_000);
     assert!(parts.len() > 6 * PARTS_AT_ONCE as usize);
     for (lsn, part) in (2..).zip(&parts) {
-        journal.append(lsn, part).unwrap();
+        journal.append(Lsn::new(lsn), part).unwrap();
     }
     journal.sync().unwrap();
     let mut readback = Readback::new(journal.reader(), 1 << 20);
-    let expected = [(1, row_of(1, 10)), (2, row_of(2, 400_000))];
+    let expected = [
+        (Lsn::new(1), row_of(1, 10)),
+        (Lsn::new(2), row_of(2, 400_000)),
+    ];
     let found = readback.rows_that_are_whole(&lane(), &wanted(1, 2));
     let found = found.unwrap();
     assert!(found.rows == expected, "{} rows", found.rows.len());

@@ -4,12 +4,13 @@
 use super::{Lane, Outlet};
 use crate::commit::outbox::store::{Held, row_bytes};
 use crate::event::emission::Row;
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 impl Lane {
     /// The rows to hand to the destination now: durable ones, as far as there is room with it.
-    pub(in crate::commit::outbox) fn hand_out(&mut self, durable_lsn: u64) -> Vec<Row> {
-        let durable = |lsn: u64| lsn <= durable_lsn || sabotage::is(Sabotage::SendBeforeSync);
+    pub(in crate::commit::outbox) fn hand_out(&mut self, durable_lsn: Lsn) -> Vec<Row> {
+        let durable = |lsn: Lsn| lsn <= durable_lsn || sabotage::is(Sabotage::SendBeforeSync);
         if self.outlet == Outlet::Requests {
             return self.hand_out_request(&durable);
         }
@@ -46,7 +47,7 @@ impl Lane {
         out
     }
 
-    fn hand_out_request(&mut self, durable: &impl Fn(u64) -> bool) -> Vec<Row> {
+    fn hand_out_request(&mut self, durable: &impl Fn(Lsn) -> bool) -> Vec<Row> {
         let Some((first, last)) = self.batch else {
             return Vec::new();
         };
@@ -68,7 +69,7 @@ impl Lane {
     }
 
     /// Says in the commit `lsn` which rows go out as the next request. Returns whether that is new.
-    pub(in crate::commit::outbox) fn cut_request(&mut self, lsn: u64, durable_lsn: u64) -> bool {
+    pub(in crate::commit::outbox) fn cut_request(&mut self, lsn: Lsn, durable_lsn: Lsn) -> bool {
         if self.outlet != Outlet::Requests || self.batch.is_some() {
             return false;
         }

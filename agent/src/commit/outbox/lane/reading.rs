@@ -8,11 +8,12 @@ use crate::commit::outbox::gap::Gap;
 use crate::commit::outbox::store::row_bytes;
 use crate::commit::record::row_bytes_max;
 use crate::event::emission::Row;
+use tidemill_base::number::Lsn;
 use tidemill_base::sabotage::{self, Sabotage};
 
 impl Lane {
     /// The rows that have to be read back next.
-    pub(in crate::commit::outbox) fn wants(&mut self, durable_lsn: u64) -> Option<Wanted> {
+    pub(in crate::commit::outbox) fn wants(&mut self, durable_lsn: Lsn) -> Option<Wanted> {
         let asked = self.store.wants_more() || self.lacks_request() || self.lacks_next_to_try();
         if self.reading || !asked {
             return None;
@@ -34,7 +35,7 @@ impl Lane {
         self.batch.is_none() && refused.is_some() && last <= refused
     }
 
-    fn begin_reading(&mut self, floor_lsn: Option<u64>, durable_lsn: u64) -> Option<Wanted> {
+    fn begin_reading(&mut self, floor_lsn: Option<Lsn>, durable_lsn: Lsn) -> Option<Wanted> {
         let chunk = self.store.begin_reading(floor_lsn, durable_lsn)?;
         self.reading = true;
         Some(Wanted {
@@ -53,7 +54,7 @@ impl Lane {
 
     /// Rows that were asked for have come. Returns how many of them the journal does not have any
     /// more, which never happens unless it was damaged.
-    pub(in crate::commit::outbox) fn rows_read(&mut self, rows: Vec<(u64, Row)>) -> u64 {
+    pub(in crate::commit::outbox) fn rows_read(&mut self, rows: Vec<(Lsn, Row)>) -> u64 {
         self.reading = false;
         let settled = &self.settled;
         let Some(missing) = self.store.refill(rows, |seq| !settled.contains(seq)) else {
@@ -105,8 +106,8 @@ impl Lane {
     /// being used anew: those in memory from commits before `floor_lsn`. Returns their bytes.
     pub(in crate::commit::outbox) fn relocate(
         &mut self,
-        floor_lsn: u64,
-        lsn: u64,
+        floor_lsn: Lsn,
+        lsn: Lsn,
         bytes_max: usize,
     ) -> usize {
         let mut bytes = 0;
@@ -128,8 +129,8 @@ impl Lane {
     /// Like [`Lane::relocate`], for rows that have to be read first.
     pub(in crate::commit::outbox) fn wants_to_relocate(
         &mut self,
-        floor_lsn: u64,
-        durable_lsn: u64,
+        floor_lsn: Lsn,
+        durable_lsn: Lsn,
     ) -> Option<Wanted> {
         if self.reading {
             return None;
@@ -142,8 +143,8 @@ impl Lane {
     /// were. Returns their number.
     pub(in crate::commit::outbox) fn relocate_read(
         &mut self,
-        rows: Vec<(u64, Row)>,
-        lsn: u64,
+        rows: Vec<(Lsn, Row)>,
+        lsn: Lsn,
     ) -> u64 {
         self.reading = false;
         let settled = &self.settled;

@@ -1,5 +1,7 @@
 //! Rows that are in the journal only: the facts about them that are known without reading them.
 
+use tidemill_base::number::Lsn;
+
 use super::super::gap::Gap;
 use super::row_bytes;
 use crate::event::emission::Row;
@@ -13,9 +15,9 @@ pub(in crate::commit::outbox) struct Chunk {
     pub(in crate::commit::outbox) count: u64,
     pub(in crate::commit::outbox) bytes: u64,
     /// The earliest commit with one of the rows.
-    pub(in crate::commit::outbox) lsn: u64,
+    pub(in crate::commit::outbox) lsn: Lsn,
     /// The latest commit with one of the rows.
-    pub(in crate::commit::outbox) last_lsn: u64,
+    pub(in crate::commit::outbox) last_lsn: Lsn,
     /// When the youngest was made, by the age clock.
     pub(in crate::commit::outbox) newest_ms: u64,
     /// Gaps reported by gap records among the rows.
@@ -27,7 +29,7 @@ pub(in crate::commit::outbox) struct Chunk {
 }
 
 impl Chunk {
-    pub(super) fn of(row: &Row, lsn: u64) -> Self {
+    pub(super) fn of(row: &Row, lsn: Lsn) -> Self {
         Self {
             first: row.seq,
             last: row.seq,
@@ -47,7 +49,7 @@ impl Chunk {
     }
 
     /// Adds the row before the first or after the last.
-    pub(super) fn add(&mut self, row: &Row, lsn: u64) {
+    pub(super) fn add(&mut self, row: &Row, lsn: Lsn) {
         self.first = self.first.min(row.seq);
         self.last = self.last.max(row.seq);
         self.count += 1;
@@ -58,7 +60,7 @@ impl Chunk {
     }
 
     /// Some of its rows are found in this commit.
-    pub(super) fn stands_also_in(&mut self, lsn: u64) {
+    pub(super) fn stands_also_in(&mut self, lsn: Lsn) {
         self.lsn = self.lsn.min(lsn);
         self.last_lsn = self.last_lsn.max(lsn);
     }

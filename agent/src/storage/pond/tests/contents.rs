@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tidemill_base::number::Lsn;
 use tidemill_tests::Random;
 
 use super::*;
@@ -29,7 +30,7 @@ impl Work {
     }
 
     /// Changes some keys; the checkpoint tells of these, or of all there are.
-    fn change(&mut self, lsn: u64, changes: u64, full: bool) -> PondCheckpoint {
+    fn change(&mut self, lsn: Lsn, changes: u64, full: bool) -> PondCheckpoint {
         let mut checkpoint = PondCheckpoint {
             lsn,
             full,
@@ -75,18 +76,18 @@ impl Work {
 fn any_changes_come_back_and_no_leaf_outgrows_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let mut work = Work::new(3);
-    let mut ponds = Ponds::open(dir.path(), Some(1)).unwrap();
+    let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(1))).unwrap();
     for lsn in 1..=30 {
         let full = lsn == 1 || lsn == 20;
-        let checkpoint = work.change(lsn, 150, full);
+        let checkpoint = work.change(Lsn::new(lsn), 150, full);
         ponds.write(Which::A, &checkpoint).unwrap();
         assert_eq!(files_beside_the_log(dir.path(), Which::A), 0, "at {lsn}");
         if lsn % 7 == 0 {
             drop(ponds);
-            ponds = Ponds::open(dir.path(), Some(lsn + 1)).unwrap();
+            ponds = Ponds::open(dir.path(), Some(Lsn::new(lsn + 1))).unwrap();
         }
         let content = ponds.newest().unwrap().unwrap();
-        assert_eq!(content.lsn, lsn);
+        assert_eq!(content.lsn, Lsn::new(lsn));
         assert!(content.entries == work.entries(), "other entries at {lsn}");
     }
 }
@@ -95,10 +96,10 @@ fn any_changes_come_back_and_no_leaf_outgrows_the_log() {
 fn keys_that_go_in_order_leave_no_large_leaf() {
     // Leaves that shrink are merged into their neighbours.
     let dir = tempfile::tempdir().unwrap();
-    let mut ponds = Ponds::open(dir.path(), Some(1)).unwrap();
+    let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(1))).unwrap();
     let key = |n: u64| format!("{n:0300}").into_bytes();
     let all = PondCheckpoint {
-        lsn: 1,
+        lsn: Lsn::new(1),
         full: true,
         puts: (0..2_000).map(|n| (key(n), vec![n as u8; 4_000])).collect(),
         ..PondCheckpoint::default()
@@ -106,7 +107,7 @@ fn keys_that_go_in_order_leave_no_large_leaf() {
     ponds.write(Which::A, &all).unwrap();
     for (lsn, parity) in [(2, 0), (3, 1)] {
         let fewer = PondCheckpoint {
-            lsn,
+            lsn: Lsn::new(lsn),
             removes: (0..1_900).filter(|n| n % 2 == parity).map(key).collect(),
             ..PondCheckpoint::default()
         };
@@ -139,15 +140,15 @@ fn format_before(dir: &Path) -> Vec<Entry> {
 fn a_pond_of_the_format_before_is_read_and_written_whole() {
     let dir = tempfile::tempdir().unwrap();
     let entries = format_before(dir.path());
-    let mut ponds = Ponds::open(dir.path(), Some(11)).unwrap();
+    let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(11))).unwrap();
     let content = ponds.newest().unwrap().unwrap();
-    assert_eq!((content.which, content.lsn), (Which::B, 20));
+    assert_eq!((content.which, content.lsn), (Which::B, Lsn::new(20)));
     assert!(content.entries == entries, "other entries");
     for which in [Which::A, Which::B] {
         assert!(ponds.needs_full(which));
         assert_eq!(ponds.next(), which);
         let whole = PondCheckpoint {
-            lsn: 30,
+            lsn: Lsn::new(30),
             full: true,
             puts: entries.clone(),
             ..PondCheckpoint::default()
@@ -184,10 +185,10 @@ fn a_pond_is_not_opened_that_was_being_written() {
     both(dir.path());
     spoil(dir.path(), Which::B, |bytes| garble(bytes));
     std::fs::write(dir.path().join("pond-b.writing"), "").unwrap();
-    let mut ponds = Ponds::open(dir.path(), Some(11)).unwrap();
-    assert_eq!(ponds.newest().unwrap().unwrap().lsn, 10);
+    let mut ponds = Ponds::open(dir.path(), Some(Lsn::new(11))).unwrap();
+    assert_eq!(ponds.newest().unwrap().unwrap().lsn, Lsn::new(10));
     assert!(set_aside(dir.path()).is_empty());
-    let whole = checkpoint(30, true, &[("x", "thirty")], &[]);
+    let whole = checkpoint(Lsn::new(30), true, &[("x", "thirty")], &[]);
     ponds.write(Which::B, &whole).unwrap();
     drop(ponds);
     assert_eq!(newest(dir.path(), Some(11)).unwrap().0, 30);

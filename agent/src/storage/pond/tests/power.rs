@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use tidemill_base::number::Lsn;
 use tidemill_tests::{FileTrace, Loss, Random, Tree, setting, skipped, wait_until};
 
 use super::*;
@@ -41,7 +42,7 @@ fn states() -> Vec<State> {
 }
 
 /// From one state to another.
-fn changes(lsn: u64, from: Option<&State>, to: &State) -> PondCheckpoint {
+fn changes(lsn: Lsn, from: Option<&State>, to: &State) -> PondCheckpoint {
     let nothing = State::new();
     let before = from.unwrap_or(&nothing);
     let is_new = |(key, value): &(&Vec<u8>, &Vec<u8>)| before.get(*key) != Some(*value);
@@ -60,17 +61,19 @@ fn changes(lsn: u64, from: Option<&State>, to: &State) -> PondCheckpoint {
 /// The work of the process that is traced. A file beside the ponds says how far it came.
 fn work(dir: &Path) {
     let states = states();
-    let mut ponds = Ponds::open(dir, Some(1)).unwrap();
+    let mut ponds = Ponds::open(dir, Some(Lsn::new(1))).unwrap();
     for (lsn, state) in (1..).zip(&states[1..]) {
         if REOPENED.contains(&lsn) {
             drop(ponds);
-            ponds = Ponds::open(dir, Some(1)).unwrap();
+            ponds = Ponds::open(dir, Some(Lsn::new(1))).unwrap();
             ponds.newest().unwrap();
         }
         let which = ponds.next();
         let from = ponds.lsn(which).filter(|_| !ponds.needs_full(which));
-        let from = from.map(|lsn| &states[lsn as usize]);
-        ponds.write(which, &changes(lsn, from, state)).unwrap();
+        let from = from.map(|lsn| &states[lsn.get() as usize]);
+        ponds
+            .write(which, &changes(Lsn::new(lsn), from, state))
+            .unwrap();
         std::fs::write(dir.join("written"), format!("lsn {lsn:04}")).unwrap();
     }
 }
@@ -157,11 +160,12 @@ fn trouble(
     let last = lsns.next_back().unwrap_or(0);
     // The journal is kept from the older one of two ponds on.
     let journal_begins = 1 + lsns.next_back().unwrap_or(0);
-    let newest = Ponds::open(&dir, Some(journal_begins)).and_then(|mut ponds| ponds.newest());
+    let newest =
+        Ponds::open(&dir, Some(Lsn::new(journal_begins))).and_then(|mut ponds| ponds.newest());
     let (lsn, found) = match newest {
         Err(error) => return Some(error.to_string()),
         Ok(None) => (0, State::new()),
-        Ok(Some(content)) => (content.lsn, content.entries.into_iter().collect()),
+        Ok(Some(content)) => (content.lsn.get(), content.entries.into_iter().collect()),
     };
     if lsn < last {
         let why = Which::BOTH.map(|which| {
@@ -176,8 +180,9 @@ fn trouble(
 
 /// The changes at which the process said that a checkpoint was written, each with its LSN.
 fn written(trace: &FileTrace<'_>) -> Vec<(usize, u64)> {
-    let of = |lsn: u64| trace.writes_of("/written", format!("lsn {lsn:04}").as_bytes());
-    let all = (1..=CHECKPOINTS).flat_map(|lsn| of(lsn).into_iter().map(move |at| (at, lsn)));
+    let of = |lsn: Lsn| trace.writes_of("/written", format!("lsn {lsn:04}").as_bytes());
+    let all =
+        (1..=CHECKPOINTS).flat_map(|lsn| of(Lsn::new(lsn)).into_iter().map(move |at| (at, lsn)));
     all.collect()
 }
 
