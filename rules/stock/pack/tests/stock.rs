@@ -147,8 +147,8 @@ fn debounce_refuses_a_payload_that_it_cannot_keep() {
 #[test]
 fn stock_functions_are_small_and_packed() {
     for (name, wasm, most, memory) in [
-        ("threshold", threshold::THRESHOLD, 2000, true),
-        ("deadband", DEADBAND, 800, false),
+        ("threshold", threshold::THRESHOLD, 3000, true),
+        ("deadband", DEADBAND, 1000, false),
         ("average", AVERAGE, 3000, true),
         ("debounce", DEBOUNCE, 3000, true),
         ("rate-limit", more::RATE_LIMIT, 800, false),

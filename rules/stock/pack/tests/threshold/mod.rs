@@ -155,10 +155,15 @@ fn a_port_that_leads_nowhere_is_no_error() {
 }
 
 #[test]
-fn a_payload_that_cannot_be_kept_is_an_error_only_where_it_would_wait() {
+fn of_a_payload_that_cannot_be_kept_key_and_value_go_out() {
     let long = "x".repeat(4097);
     let mut rule = Rule::new(THRESHOLD, &[50.0, 0.0, 0.0, 1.0, 300.0, 0.0]);
-    assert_eq!([rule.event(1.0, &long), rule.event(51.0, &long)], [NO, -3]);
+    assert_eq!([rule.event(1.0, &long), rule.event(51.0, &long)], [NO, NO]);
+    rule.advance(300);
+    assert_eq!(
+        rule.emitted(),
+        [(0, r#"{"key":"d1","value":51}"#.to_owned())]
+    );
     let mut rule = Rule::new(THRESHOLD, &[50.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
     assert_eq!(
         [rule.event(51.0, &long), rule.event(1.0, &long)],
