@@ -62,8 +62,8 @@ const SABOTAGES: [(Sabotage, u64); 32] = [
     (Sabotage::AgeByWallClock, 0), (Sabotage::OneHash, 28), (Sabotage::AnyNumberMoves, 0),
     (Sabotage::ConfirmedByNumber, 0), (Sabotage::UnreadableForEver, 7), (Sabotage::RefusalIsVerdict, 6),
     (Sabotage::AskOnlyInFloods, 2), (Sabotage::NothingInReserve, 441), (Sabotage::ExchangeInOneGo, 7),
-    (Sabotage::MovedLazily, 83), (Sabotage::AnswerBeforeSync, 4),
-    (Sabotage::PaneCursorAhead, 84), (Sabotage::PaneCursorNotJournalled, 34), (Sabotage::PaneFiredTwice, 84),
+    (Sabotage::MovedLazily, 83), (Sabotage::AnswerBeforeSync, 9),
+    (Sabotage::PaneCursorAhead, 84), (Sabotage::PaneCursorNotJournalled, 84), (Sabotage::PaneFiredTwice, 89),
 ];
 
 /// Faults of which no seed is known that notices them; other tests do.

@@ -81,6 +81,8 @@ impl Active {
         if self.can_fire_again() {
             self.keep_pane(&pane, key, frame);
         } else if sabotage::is(Sabotage::PaneFiredTwice) {
+            // As if it had not fired: one that had is taken for a kept one at the next start.
+            pane.fired -= 1;
             frame.state.panes.push(pane);
         }
     }
