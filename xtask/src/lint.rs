@@ -51,7 +51,7 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     )
 }
 
-/// What judging the findings by the list gives.
+/// Result of judging the findings by the list.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     /// Findings that may not stay, and lines of the list that fit nothing.

@@ -116,7 +116,7 @@ pub enum Room {
     Last,
 }
 
-/// What became of an invocation. It is told at once; the request's own answer follows when the commit
+/// Outcome of an invocation. It is told at once; the request's own answer follows when the commit
 /// with its effects is durable.
 #[derive(Debug, Clone)]
 pub struct Invoked {
@@ -158,7 +158,7 @@ pub enum Output {
     Invoked {
         /// The request.
         ticket: Ticket,
-        /// What became of it.
+        /// Its outcome.
         invoked: Box<Invoked>,
     },
     /// The source may subscribe.

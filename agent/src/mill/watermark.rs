@@ -18,7 +18,7 @@ const AHEAD_MS: i64 = 5 * 60_000;
 pub(super) const SOURCES_MAX: usize = 4_096;
 /// Bytes that a source takes besides its name, which is kept twice: here, and among what the journal holds.
 const SOURCE_BYTES: usize = 208;
-/// Where one source has to go, this part of all goes, so that searching for them is rare.
+/// Part of all sources that goes as soon as one has to, so that searching for them is rare.
 const PART_FORGOTTEN: usize = 16;
 
 /// The watermark of a rule.

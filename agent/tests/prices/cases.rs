@@ -13,7 +13,7 @@ use tidemill_values::{Function as SqlFunction, Kind, functions};
 
 /// A module that does one thing as often as its fuel allows, and what it is called with.
 pub(crate) struct Case {
-    /// What is done, with what.
+    /// Name of the case: the function and its arguments.
     pub(crate) name: String,
     /// The module.
     pub(crate) wat: Arc<str>,
@@ -193,7 +193,7 @@ fn payload(values: &[&str]) -> Arc<str> {
     format!("{{{}}}", columns.join(",")).into()
 }
 
-/// What a function is called with: each bad value first, and others beside it; and nothing but small ones.
+/// Arguments of a call: each bad value first, and others beside it; and nothing but small ones.
 fn arguments(count: usize, bytes: usize, thorough: bool) -> Vec<(String, Arc<str>)> {
     let bad = bad(bytes);
     let mut all = Vec::new();
@@ -328,7 +328,7 @@ fn of_operators(thorough: bool, cases: &mut Vec<Case>) {
     }
 }
 
-/// What is done in a loop with `$i` counting, by the name of the import.
+/// Body of a loop with `$i` counting, by the name of the import.
 const IMPORTS: &[(&str, &str)] = &[
     ("ev_i64", "(drop (call $ev_i64 (i32.const 0)))"),
     ("reg_get", "(drop (call $reg_get (i32.const 7)))"),

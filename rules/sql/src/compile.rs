@@ -174,7 +174,7 @@ struct Compiler<'a> {
     /// Number of expressions written out, and of those around the one at hand.
     written: usize,
     depth: usize,
-    /// What may still be spent on working out what no event can change.
+    /// Budget left for working out what no event can change.
     folding_budget: Budget,
 }
 

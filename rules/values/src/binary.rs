@@ -249,7 +249,7 @@ const LONG_FUEL: u64 = 100;
 /// Fuel of a name that is read with it.
 const NAME_FUEL: u64 = 200;
 
-/// What reading is paid with.
+/// Budget and names by which reading is paid for.
 struct Paid<'a> {
     budget: &'a mut Budget,
     names: &'a mut Names,

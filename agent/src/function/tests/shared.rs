@@ -51,7 +51,7 @@ fn module(leave: &str, look: &str) -> String {
 const A: &str = "(i32.const 3)";
 const ONE: &str = "(i32.const 4)";
 
-/// What a rule may leave: each import that changes anything, and ends that are none.
+/// Ways to leave something: each import that changes anything, and ends that are none.
 fn leaves() -> Vec<String> {
     [
         "(call $arg A)",
@@ -88,7 +88,7 @@ fn leaves() -> Vec<String> {
     .into()
 }
 
-/// What a rule may see.
+/// Ways to see something.
 fn looks() -> Vec<String> {
     [
         "(call $set A (call $call (i32.const 602) (i32.const 1)))",
@@ -119,7 +119,7 @@ fn event(input: f64, payload: &str) -> Box<Frame> {
     frame
 }
 
-/// What the second rule says and sends when it looks around.
+/// Log lines and emissions of the second rule when it looks around.
 fn seen(function: &mut Function) -> String {
     let mut frame = event(1.0, r#"{"b":2}"#);
     let outcome = function.call(Handler::Event, &mut frame);

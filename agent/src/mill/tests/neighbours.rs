@@ -28,7 +28,7 @@ fn wide() -> FunctionLimits {
     }
 }
 
-/// What came of one event that makes rules send so much: for each its name and `sent` or `dead`.
+/// Outcome of one event that makes rules send so much: for each its name and `sent` or `dead`.
 fn outcome(asked: &[(&str, usize)], edit: impl Fn(&str, String) -> String) -> Vec<String> {
     let wats: Vec<String> = asked.iter().map(|(name, _)| sender(name)).collect();
     let rules: Vec<(String, &str)> = asked

@@ -52,7 +52,7 @@ impl Wanted {
     }
 }
 
-/// What stands between two `%`.
+/// Part of a pattern between two `%`.
 #[derive(Debug, Default)]
 struct Part {
     wanted: Vec<Wanted>,
@@ -91,7 +91,7 @@ impl Part {
         }
     }
 
-    /// What is behind the part, if the text begins with it.
+    /// The rest behind the part, if the text begins with it.
     fn at_start<'a>(&self, text: &'a str) -> Option<&'a str> {
         let mut chars = text.chars();
         for wanted in &self.wanted {
@@ -108,7 +108,7 @@ impl Part {
         wanted.all(|wanted| chars.next().is_some_and(|found| wanted.takes(found)))
     }
 
-    /// What is behind the first place where the part is in the text.
+    /// The rest behind the first place where the part is in the text.
     fn anywhere<'a>(&self, text: &'a str) -> Option<&'a str> {
         if self.wanted.is_empty() {
             return Some(text);
